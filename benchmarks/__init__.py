@@ -1,0 +1,1 @@
+"""Benchmarks: peers side by side on the same work, JSON out."""

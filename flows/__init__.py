@@ -1,0 +1,1 @@
+"""Flows: when and where the pipeline runs, and nothing else."""

@@ -1,0 +1,1 @@
+"""From problems to labelled steps, datasets, process reward models and their evaluation."""

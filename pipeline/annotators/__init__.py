@@ -1,0 +1,1 @@
+"""Annotators: votes on the steps of a solution, one module per method."""

@@ -1,0 +1,1 @@
+"""Policies: what continues a prompt, one module per backend."""

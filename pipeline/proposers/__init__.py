@@ -1,0 +1,1 @@
+"""Proposers: candidate solutions for a problem, with the votes their search produced."""

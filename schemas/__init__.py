@@ -1,0 +1,1 @@
+"""Records, configuration and manifests: what crosses a file, process or network boundary."""
