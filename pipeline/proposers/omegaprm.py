@@ -1,0 +1,132 @@
+"""OmegaPRM: divide-and-conquer tree search for the first error (arXiv 2406.06592, section 3).
+
+Every wrong rollout of every state competes for the next search by Q + U; binary search over its steps then finds the
+first prefix from which no rollout succeeds. Prefixes probed on the way become states whose rollouts compete in turn.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from pipeline.annotators.monte_carlo import answer_vote, vote_of
+from pipeline.proposers.sample import to_solution
+from pipeline.rollouts import Roller, counts
+from pipeline.segment import prefix_of
+from schemas.config import OmegaConfig
+from schemas.records import Candidate, Rollout, Solution, Vote
+
+SOURCE = "omegaprm"
+
+
+@dataclass
+class State:
+    """A solution prefix with its rollouts. One state exists per distinct prefix."""
+
+    prefix: str
+    rollouts: list[Rollout]
+    visits: int = 0
+
+    @property
+    def value(self) -> float | None:
+        """MC(s), the share of readable rollouts that are correct; None when none is readable."""
+        correct, n, _ = counts(self.rollouts)
+        return correct / n if n else None
+
+
+@dataclass
+class Tree:
+    """The states found so far, the wrong rollouts waiting for a search, and what was drawn for them."""
+
+    states: dict[str, State] = field(default_factory=dict)
+    pool: list[tuple[State, Rollout]] = field(default_factory=list)
+    drawn: int = 0
+    searches: int = 0
+    searched: dict[str, Solution] = field(default_factory=dict)
+
+
+def rollout_value(value: float, tokens: int, config: OmegaConfig) -> float:
+    """Q(s, r) = alpha^(1 - MC(s)) * beta^(len(r) / L)."""
+    return float(config.alpha ** (1 - value) * config.beta ** (tokens / config.length_scale))
+
+
+def exploration(visits: int, total: int, config: OmegaConfig) -> float:
+    """U(s) = c_puct * sqrt(sum of visits) / (1 + visits of s)."""
+    return config.c_puct * math.sqrt(total) / (1 + visits)
+
+
+async def propose(roller: Roller, config: OmegaConfig, root: list[Rollout] | None = None) -> list[Candidate]:
+    """Search one problem. `root` are rollouts already drawn from the bare problem (the difficulty filter's).
+
+    Candidates are the solutions that were searched, and one correct solution where the root found any; their votes
+    are the values measured along them.
+    """
+    tree = Tree()
+    await _state(tree, "", roller, config, root)
+    while tree.pool and tree.searches < config.searches and tree.drawn < config.budget:
+        state, rollout = _pop_best(tree, config)
+        state.visits += 1
+        tree.searches += 1
+        await _search(tree, state, rollout, roller, config)
+    right = next((r for r in tree.states[""].rollouts if r.outcome == "correct"), None)
+    if right is not None:
+        solution = to_solution(roller, right)
+        tree.searched[solution.text] = solution
+    return [_candidate(tree, solution) for solution in tree.searched.values() if solution.steps]
+
+
+async def _state(
+    tree: Tree, prefix: str, roller: Roller, config: OmegaConfig, rollouts: list[Rollout] | None = None
+) -> State | None:
+    """The state of a prefix, rolled out when it is new; None when the budget does not allow it any more."""
+    if prefix in tree.states:
+        return tree.states[prefix]
+    if rollouts is None:
+        n = min(config.rollouts, config.budget - tree.drawn)
+        if n <= 0:
+            return None
+        tree.drawn += n
+        rollouts = await roller.roll(prefix, n, SOURCE)
+    state = tree.states[prefix] = State(prefix, rollouts)
+    if state.value is not None and 0 < state.value < 1:
+        # Only wrong, readable, non-empty rollouts of half-successful states can be searched.
+        tree.pool += [(state, r) for r in rollouts if r.outcome == "incorrect" and r.text.strip()]
+    return state
+
+
+def _pop_best(tree: Tree, config: OmegaConfig) -> tuple[State, Rollout]:
+    """Take out the entry with the largest Q + U. U changes for every entry at each search, so it is never stored."""
+
+    def score(entry: tuple[State, Rollout]) -> float:
+        state, rollout = entry
+        q = rollout_value(state.value or 0.0, rollout.tokens, config)
+        return q + exploration(state.visits, tree.searches, config)
+
+    best = max(range(len(tree.pool)), key=lambda i: score(tree.pool[i]))
+    return tree.pool.pop(best)
+
+
+async def _search(tree: Tree, state: State, rollout: Rollout, roller: Roller, config: OmegaConfig) -> None:
+    """Binary search for the first error of a wrong rollout: prefix `low` is sound, prefix `high` is not."""
+    solution = to_solution(roller, rollout)
+    steps = solution.steps
+    low, high = _steps_before(solution, state.prefix), len(steps)
+    while high - low > 1:
+        middle = (low + high) // 2
+        probed = await _state(tree, prefix_of(solution.text, steps, middle), roller, config)
+        if probed is None or probed.value is None:
+            break  # out of budget, or nothing readable came back: neither half can be ruled out
+        low, high = (middle, high) if probed.value > 0 else (low, middle)
+    tree.searched[solution.text] = solution
+
+
+def _steps_before(solution: Solution, prefix: str) -> int:
+    return sum(step.end <= len(prefix) for step in solution.steps)
+
+
+def _candidate(tree: Tree, solution: Solution) -> Candidate:
+    """The solution with a vote for every one of its prefixes that the tree has measured, and its grade."""
+    votes: list[Vote] = []
+    for index in range(1, len(solution.steps)):
+        state = tree.states.get(prefix_of(solution.text, solution.steps, index))
+        if state is not None:
+            votes.append(vote_of(index - 1, state.rollouts, SOURCE))
+    return Candidate(solution=solution, votes=(*votes, answer_vote(solution)))

@@ -1,0 +1,32 @@
+"""Propose by plain sampling: n solutions, equal texts merged."""
+
+from pipeline.policies.base import identity
+from pipeline.rollouts import Roller
+from pipeline.segment import segment
+from schemas.config import SampleConfig
+from schemas.records import Candidate, Rollout, Solution
+from verifiers.answer import extract_answer
+
+
+async def propose(roller: Roller, config: SampleConfig) -> list[Candidate]:
+    """Solutions the policy finished; those cut off or failed stay among the rollouts and are not proposed."""
+    drawn = await roller.roll("", config.n, "propose")
+    solutions = {rollout.text: to_solution(roller, rollout) for rollout in drawn if rollout.stopped == "stop"}
+    return [Candidate(solution=s) for s in solutions.values() if s.steps]
+
+
+def to_solution(roller: Roller, rollout: Rollout) -> Solution:
+    """A finished rollout as a solution: its prefix and its text, split into steps."""
+    text = rollout.prefix + rollout.text
+    sampling = roller.sampling(rollout.prefix, rollout.purpose)
+    who = identity(roller.policy, roller.template, sampling).model_copy(update={"seed": rollout.seed})
+    return Solution(
+        problem_id=roller.problem.id,
+        text=text,
+        steps=segment(text, roller.prompt.separator),
+        answer=extract_answer(text),
+        outcome=rollout.outcome,
+        policy=who,
+        stopped=rollout.stopped,
+        tokens=rollout.tokens,
+    )

@@ -1,0 +1,128 @@
+"""Draw completions for one problem, grade them, and keep every one that was paid for."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.policies.base import Completion, Policy, Prompt, Sampling
+from schemas.config import JudgeConfig, PromptConfig
+from schemas.errors import UserError
+from schemas.records import Outcome, Problem, Rollout, seed_of
+from verifiers.answer import extract_answer, grade
+
+PROMPTS = Path(__file__).parent / "prompts"
+LONGEST_TEXT = 200_000
+"""Characters; a longer completion is a fault of the backend and is not read."""
+
+
+def load_template(name: str) -> str:
+    """A prompt template by its name under `pipeline/prompts` or by path. UserError when there is none."""
+    path = PROMPTS / f"{name}.txt"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt")))
+        raise UserError(f"prompt {name!r}: neither a file nor one of {known}")
+    text = path.read_text(encoding="utf-8")
+    if "{problem}" not in text:
+        raise UserError(f"prompt {path}: has no {{problem}} in it")
+    return text
+
+
+def fill(template: str, **values: str) -> str:
+    """Put values into a template. Unlike `str.format` it leaves every other brace alone: prompts hold LaTeX."""
+    for name, value in values.items():
+        template = template.replace("{" + name + "}", value)
+    return template
+
+
+class Roller:
+    """One problem's access to the policy: same prefix, same purpose, same draws; paid for once."""
+
+    def __init__(self, policy: Policy, prompt: PromptConfig, problem: Problem, *, seed: int) -> None:
+        self.policy, self.prompt, self.problem, self._seed = policy, prompt, problem, seed
+        self.template = load_template(prompt.template)
+        self.taken: list[Rollout] = []
+        """Every completion drawn, in the order of asking."""
+        self._known: dict[tuple[str, str, int], asyncio.Future[list[Rollout]]] = {}
+
+    async def roll(self, prefix: str, n: int, purpose: str) -> list[Rollout]:
+        """`n` graded completions of a prefix. Equal requests share one answer, also while it is under way."""
+        key = (prefix, purpose, n)
+        if key not in self._known:
+            self._known[key] = asyncio.ensure_future(self._draw(prefix, n, purpose))
+        return await self._known[key]
+
+    def sampling(self, prefix: str, purpose: str) -> Sampling:
+        """How completions of a prefix are drawn; the seed depends on what is asked and on nothing else."""
+        return Sampling(
+            temperature=self.prompt.temperature,
+            top_p=self.prompt.top_p,
+            max_tokens=self.prompt.max_tokens,
+            stop=self.prompt.stop,
+            seed=seed_of(self._seed, self.problem.id, prefix, purpose),
+        )
+
+    async def _draw(self, prefix: str, n: int, purpose: str) -> list[Rollout]:
+        prompt = Prompt(fill(self.template, problem=self.problem.text), prefix)
+        sampling = self.sampling(prefix, purpose)
+        completions = await self.policy.sample(prompt, n, sampling)
+        return [self._keep(prefix, purpose, sampling.seed + i, done) for i, done in enumerate(completions)]
+
+    def _keep(self, prefix: str, purpose: str, seed: int, done: Completion) -> Rollout:
+        text, stopped = (done.text, done.stopped) if len(done.text) <= LONGEST_TEXT else ("", "error")
+        rollout = Rollout(
+            problem_id=self.problem.id,
+            purpose=purpose,
+            prefix=prefix,
+            text=text,
+            outcome=outcome_of(self.problem, prefix + text) if stopped == "stop" else "unknown",
+            stopped=stopped,
+            tokens=done.tokens,
+            seed=seed,
+        )
+        self.taken.append(rollout)
+        return rollout
+
+    async def ask(
+        self, judge: Policy, template: str, solution: str, config: JudgeConfig, read: Callable[[str], Outcome]
+    ) -> list[Rollout]:
+        """`config.votes` replies of a judge about a solution; `read` says whether a reply could be parsed."""
+        text = fill(template, problem=self.problem.text, solution=solution)
+        seed = seed_of(self._seed, self.problem.id, "judge", text)
+        sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed)
+        replies = await judge.sample(Prompt(text), config.votes, sampling)
+        kept = [
+            Rollout(
+                problem_id=self.problem.id,
+                purpose="judge",
+                prefix=text,
+                text=reply.text[:LONGEST_TEXT],
+                outcome=read(reply.text) if reply.stopped == "stop" and len(reply.text) <= LONGEST_TEXT else "unknown",
+                stopped=reply.stopped,
+                tokens=reply.tokens,
+                seed=seed + i,
+            )
+            for i, reply in enumerate(replies)
+        ]
+        self.taken += kept
+        return kept
+
+
+def outcome_of(problem: Problem, solution: str) -> Outcome:
+    """Grade a finished solution by its answer; `unknown` without a gold answer or a readable one."""
+    answer = extract_answer(solution)
+    if problem.answer is None or answer is None:
+        return "unknown"
+    match grade(problem.answer, answer, problem.answer_kind):
+        case None:
+            return "unknown"
+        case is_right:
+            return "correct" if is_right else "incorrect"
+
+
+def counts(rollouts: list[Rollout]) -> tuple[int, int, int]:
+    """(c, n, n_failed): correct, readable, and neither."""
+    by = Counter(rollout.outcome for rollout in rollouts)
+    return by["correct"], by["correct"] + by["incorrect"], by["unknown"]

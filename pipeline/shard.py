@@ -1,0 +1,149 @@
+"""Run one shard: every owed problem through filter, proposer and annotators, and into the journal."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from pipeline.annotators import formal, judge, monte_carlo
+from pipeline.policies import open_policy
+from pipeline.policies.base import Policy
+from pipeline.proposers import omegaprm, sample
+from pipeline.rollouts import Roller, counts
+from pipeline.store import RunStore, ShardWriter
+from schemas.config import OmegaConfig, RunConfig
+from schemas.errors import BackendError
+from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Vote
+from verifiers.context import Verifier
+
+log = logging.getLogger(__name__)
+_UNDER_WAY = 64
+"""Problems searched at once. Enough to keep an engine full, few enough that a kill costs little."""
+
+
+@dataclass
+class Annotators:
+    """Everything a problem's coroutine asks: the policies and the verifiers of a run."""
+
+    config: RunConfig
+    policy: Policy
+    judge: Policy
+    verifiers: list[Verifier] = field(default_factory=list)
+
+
+async def run_shard(store: RunStore, shard: int, *, advance: Callable[[], None] = lambda: None) -> dict[str, int]:
+    """Do what the shard owes; returns counts of problems done and failed.
+
+    `advance` is called after every problem. A problem whose backend failed is quarantined with its reason and stays
+    owed; when the backend is gone for all of them, BackendError ends the shard.
+    """
+    owed = store.owed(shard)
+    if not owed:
+        store.pack_rollouts(shard)
+        return {"done": 0, "failed": 0}
+    failures: list[Quarantined] = []
+    with store.writing(shard) as writer:
+        async with AsyncExitStack() as stack:
+            tools = await _open(store.config, stack)
+            slots = asyncio.Semaphore(_UNDER_WAY)
+            jobs = [_guarded(problem, tools, writer, slots, advance) for problem in owed]
+            failures = [failure for failure in await asyncio.gather(*jobs) if failure]
+    store.quarantine(failures)
+    if len(failures) == len(owed):
+        raise BackendError(f"every problem of shard {shard} failed; the first: {failures[0].reason}")
+    if not failures:
+        store.pack_rollouts(shard)
+    done = len(owed) - len(failures)
+    log.info("shard %d: %d problems done, %d failed", shard, done, len(failures))
+    return {"done": done, "failed": len(failures)}
+
+
+async def _open(config: RunConfig, stack: AsyncExitStack) -> Annotators:
+    policy = await stack.enter_async_context(open_policy(config.policy))
+    other = config.judge.policy if config.judge else None
+    judge_policy = await stack.enter_async_context(open_policy(other)) if other else policy
+    names = config.verify.verifiers if config.verify else ()
+    return Annotators(config, policy, judge_policy, [formal.verifier_named(name) for name in names])
+
+
+async def _guarded(
+    problem: Problem, tools: Annotators, writer: ShardWriter, slots: asyncio.Semaphore, advance: Callable[[], None]
+) -> Quarantined | None:
+    async with slots:
+        try:
+            item, rollouts = await label_problem(problem, tools)
+        except BackendError as error:
+            log.warning("problem %s failed and stays owed: %s", problem.id, error)
+            return Quarantined(
+                file=problem.source.dataset, row=problem.source.row, reason=str(error), problem_id=problem.id
+            )
+        writer.record(item, rollouts)
+        advance()
+        return None
+
+
+async def label_problem(problem: Problem, tools: Annotators) -> tuple[Finished, list[Rollout]]:
+    """One problem from the difficulty filter to its last vote, as a journal line and the completions paid for."""
+    roller = Roller(tools.policy, tools.config.prompt, problem, seed=tools.config.seed)
+    skipped, root = await _too_easy_or_hard(roller, tools.config)
+    candidates: list[Candidate] = []
+    if not skipped:
+        found = await _propose(roller, tools.config, root)
+        candidates = list(await asyncio.gather(*(_annotate(roller, candidate, tools) for candidate in found)))
+        skipped = "" if candidates else "no solution was finished"
+    # Concurrent draws finish in any order; the record keeps one.
+    taken = sorted(roller.taken, key=lambda r: (r.purpose, r.prefix, r.seed))
+    tokens = Counter[str]()
+    for rollout in taken:
+        tokens[rollout.purpose] += rollout.tokens
+    finished = Finished(
+        problem=problem,
+        candidates=tuple(candidates),
+        skipped=skipped,
+        n_rollouts=len(taken),
+        tokens=dict(sorted(tokens.items())),
+    )
+    return finished, taken
+
+
+async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, list[Rollout] | None]:
+    """The difficulty filter's verdict (empty to go on), and its rollouts, which the search uses again."""
+    if config.filter is None:
+        return "", None
+    drawn = await roller.roll("", config.filter.rollouts, "filter")
+    correct, n, _ = counts(drawn)
+    if n == 0:
+        return "filter: no rollout could be graded", None
+    rate = correct / n
+    if rate <= config.filter.least:
+        return "filter: too hard", None
+    if rate >= config.filter.most:
+        return "filter: too easy", None
+    return "", drawn
+
+
+async def _propose(roller: Roller, config: RunConfig, root: list[Rollout] | None) -> list[Candidate]:
+    if isinstance(config.propose, OmegaConfig):
+        return await omegaprm.propose(roller, config.propose, root)
+    return await sample.propose(roller, config.propose)
+
+
+async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> Candidate:
+    """The candidate with the votes of every annotator that the run asks for."""
+    config, solution = tools.config, candidate.solution
+    jobs = []
+    if config.monte_carlo:
+        jobs.append(monte_carlo.annotate(roller, solution, config.monte_carlo))
+    if config.judge:
+        jobs += [judge.annotate(roller, solution, name, config.judge, tools.judge) for name in config.judge.prompts]
+    if tools.verifiers:
+        jobs.append(formal.annotate(roller.problem, solution, tools.verifiers))
+    votes: list[Vote] = list(candidate.votes)
+    for found in await asyncio.gather(*jobs):
+        # A search has already answered for the last step; its vote is not counted twice.
+        votes += [vote for vote in found if (vote.source, vote.step) not in {(v.source, v.step) for v in votes}]
+    if not any(vote.source == monte_carlo.ANSWER for vote in votes):
+        votes.append(monte_carlo.answer_vote(solution))
+    return candidate.model_copy(update={"votes": tuple(sorted(votes, key=lambda v: (v.step, v.source)))})

@@ -1,0 +1,160 @@
+"""The one Arrow schema of the dataset, and the lossless way from records to rows and back.
+
+Step fields are parallel lists of one length, which readers project a column at a time; votes stay a list of structs.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.records import LabelledSolution
+
+SCHEMA_VERSION = 1
+
+_VOTE = pa.struct(
+    [
+        pa.field("step", pa.int32(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("asks", pa.string(), nullable=False),
+        pa.field("p", pa.float64()),
+        pa.field("correct", pa.int32(), nullable=False),
+        pa.field("n", pa.int32(), nullable=False),
+        pa.field("n_failed", pa.int32(), nullable=False),
+        pa.field("why", pa.string(), nullable=False),
+        pa.field("evidence", pa.string(), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),
+    ]
+)
+_POLICY = pa.struct(
+    [
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        pa.field("prompt_digest", pa.string(), nullable=False),
+        pa.field("temperature", pa.float64(), nullable=False),
+        pa.field("top_p", pa.float64(), nullable=False),
+        pa.field("max_tokens", pa.int32(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+    ]
+)
+_SOURCE = pa.struct(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        pa.field("solution_id", pa.string(), nullable=False),
+        pa.field("problem_id", pa.string(), nullable=False),
+        pa.field("problem", pa.string(), nullable=False),
+        pa.field("gold_answer", pa.string()),
+        pa.field("answer_kind", pa.string(), nullable=False),
+        pa.field("premises", pa.list_(pa.string()), nullable=False),
+        pa.field("reference", pa.string()),
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("source", _SOURCE, nullable=False),
+        pa.field("licence", pa.string()),
+        pa.field("solution", pa.string(), nullable=False),
+        pa.field("steps", pa.list_(pa.string()), nullable=False),
+        pa.field("step_start", pa.list_(pa.int32()), nullable=False),
+        pa.field("step_end", pa.list_(pa.int32()), nullable=False),
+        pa.field("answer", pa.string()),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("stopped", pa.string(), nullable=False),
+        pa.field("tokens", pa.int32(), nullable=False),
+        pa.field("policy", _POLICY, nullable=False),
+        pa.field("labels", pa.list_(pa.int8()), nullable=False),
+        pa.field("p", pa.list_(pa.float64()), nullable=False),
+        pa.field("p_low", pa.list_(pa.float64()), nullable=False),
+        pa.field("p_high", pa.list_(pa.float64()), nullable=False),
+        pa.field("label_kind", pa.list_(pa.string()), nullable=False),
+        pa.field("decided_by", pa.list_(pa.string()), nullable=False),
+        pa.field("reason", pa.list_(pa.string()), nullable=False),
+        pa.field("first_error", pa.int32()),
+        pa.field("kept", pa.bool_(), nullable=False),
+        pa.field("consensus", pa.string(), nullable=False),
+        pa.field("votes", pa.list_(_VOTE), nullable=False),
+    ],
+    metadata={"stepmint_schema_version": str(SCHEMA_VERSION)},
+)
+
+
+def to_row(item: LabelledSolution) -> dict[str, Any]:
+    """The dataset row of a labelled solution, in the order of `SCHEMA`."""
+    problem, solution = item.problem, item.solution
+    return {
+        "solution_id": solution.id,
+        "problem_id": problem.id,
+        "problem": problem.text,
+        "gold_answer": problem.answer,
+        "answer_kind": problem.answer_kind,
+        "premises": list(problem.premises),
+        "reference": problem.reference,
+        "domain": problem.domain,
+        "source": problem.source.model_dump(),
+        "licence": problem.licence,
+        "solution": solution.text,
+        "steps": [step.text for step in solution.steps],
+        "step_start": [step.start for step in solution.steps],
+        "step_end": [step.end for step in solution.steps],
+        "answer": solution.answer,
+        "outcome": solution.outcome,
+        "stopped": solution.stopped,
+        "tokens": solution.tokens,
+        "policy": solution.policy.model_dump(),
+        "labels": [label.label for label in item.labels],
+        "p": [label.p for label in item.labels],
+        "p_low": [label.low for label in item.labels],
+        "p_high": [label.high for label in item.labels],
+        "label_kind": [label.kind for label in item.labels],
+        "decided_by": [label.decided_by for label in item.labels],
+        "reason": [label.reason for label in item.labels],
+        "first_error": item.first_error,
+        "kept": item.kept,
+        "consensus": item.consensus,
+        "votes": [vote.model_dump() for vote in item.votes],
+    }
+
+
+def from_row(row: dict[str, Any]) -> LabelledSolution:
+    """The labelled solution of a row. Raises pydantic's ValidationError where the parallel lists differ in length."""
+    labels = zip(
+        row["labels"], row["p"], row["p_low"], row["p_high"], row["label_kind"], row["decided_by"], row["reason"],
+        strict=True,
+    )  # fmt: skip
+    names = ("label", "p", "low", "high", "kind", "decided_by", "reason")
+    return LabelledSolution.model_validate(
+        {
+            "problem": {
+                "id": row["problem_id"],
+                "text": row["problem"],
+                "answer": row["gold_answer"],
+                **{k: row[k] for k in ("answer_kind", "premises", "reference", "domain", "source", "licence")},
+            },
+            "solution": {
+                "id": row["solution_id"],
+                "problem_id": row["problem_id"],
+                "text": row["solution"],
+                "steps": [
+                    {"text": text, "start": start, "end": end}
+                    for text, start, end in zip(row["steps"], row["step_start"], row["step_end"], strict=True)
+                ],
+                **{k: row[k] for k in ("answer", "outcome", "policy", "stopped", "tokens")},
+            },
+            "labels": [dict(zip(names, label, strict=True)) for label in labels],
+            **{k: row[k] for k in ("first_error", "kept", "consensus", "votes")},
+        }
+    )
+
+
+def to_table(items: Iterable[LabelledSolution]) -> pa.Table:
+    """Rows as an Arrow table of `SCHEMA`."""
+    return pa.Table.from_pylist([to_row(item) for item in items], schema=SCHEMA)
+
+
+def from_table(table: pa.Table) -> list[LabelledSolution]:
+    """Every row of a table, as records."""
+    return [from_row(row) for row in table.to_pylist()]

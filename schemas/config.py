@@ -1,0 +1,241 @@
+"""What a run is: one frozen model per section of the TOML run file. Validation touches no disk, network or GPU."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from schemas.errors import UserError
+from schemas.records import Record, content_id
+
+VerifierName = Literal["arithmetic", "algebra", "logic"]
+
+
+class ProblemsConfig(Record):
+    """Where problems come from."""
+
+    source: Literal["embedded", "jsonl", "parquet", "huggingface"] = "embedded"
+    path: str = ""
+    """File for `jsonl` (also .gz) and `parquet`, dataset name for `huggingface`; `$STEPMINT_DATA` is expanded."""
+    subset: str = ""
+    split: str = "train"
+    mapping: Literal["plain", "gsm8k", "math"] = "plain"
+    """How rows become problems: `plain` reads `fields`; `gsm8k` takes the answer after `####`; `math` the last box."""
+    fields: dict[str, str] = {}
+    """For `plain`: our field name -> the dataset's column, e.g. `{text = "question"}`."""
+    limit: int | None = Field(None, ge=1)
+    """Use only the first so many good problems."""
+    steps: tuple[int, int] = (3, 8)
+    """For `embedded`: fewest and most steps of the reference solution."""
+
+
+class PolicyConfig(Record):
+    """A language model and the backend it runs on."""
+
+    kind: Literal["transformers", "vllm", "server", "simulated"] = "transformers"
+    model: str = "embedded"
+    """A folder, a Hub name, the name a server serves, or `embedded` / `gemma-3-270m` for the models we prepare."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    max_model_len: int | None = Field(None, ge=16)
+    in_flight: int = Field(256, ge=1)
+    """Requests under way at once."""
+    base_url: str = "http://127.0.0.1:8000/v1"
+    api_key_env: str = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the server's key; the key itself is never stored."""
+    chat: bool = False
+    timeout_s: float = Field(120.0, gt=0)
+    slip: float = Field(0.15, ge=0, le=1)
+    """For `simulated`: chance that a good step turns bad."""
+    recover: float = Field(0.0, ge=0, le=1)
+    """For `simulated`: chance that a bad step is repaired."""
+    n_steps: int = Field(8, ge=1)
+    """For `simulated`: steps per solution."""
+
+
+class PromptConfig(Record):
+    """How the policy is asked to solve."""
+
+    template: str = "embedded_solve"
+    """A name under `pipeline/prompts`, or a path to a text file with `{problem}` in it."""
+    separator: str = "\n"
+    """What stands between two steps."""
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(256, ge=1)
+    stop: tuple[str, ...] = ()
+
+
+class FilterConfig(Record):
+    """Difficulty filter: keep a problem that the policy sometimes solves."""
+
+    rollouts: int = Field(8, ge=1)
+    least: float = Field(0.0, ge=0, le=1)
+    most: float = Field(1.0, ge=0, le=1)
+    """Keep where least < pass rate < most. The rollouts are used again by the search."""
+
+
+class SampleConfig(Record):
+    """Propose by plain sampling."""
+
+    kind: Literal["sample"] = "sample"
+    n: int = Field(2, ge=1)
+    """Solutions per problem; equal texts are merged."""
+
+
+class OmegaConfig(Record):
+    """Propose by OmegaPRM tree search (arXiv 2406.06592); the defaults are the paper's constants."""
+
+    kind: Literal["omegaprm"] = "omegaprm"
+    rollouts: int = Field(8, ge=1)
+    """k, rollouts per state."""
+    searches: int = Field(100, ge=1)
+    alpha: float = Field(0.5, gt=0, le=1)
+    beta: float = Field(0.9, gt=0, le=1)
+    length_scale: int = Field(500, ge=1)
+    """L, in tokens."""
+    c_puct: float = Field(0.125, ge=0)
+    budget: int = Field(1000, ge=1)
+    """Most completions per problem."""
+
+
+class MonteCarloConfig(Record):
+    """Roll out from every step (Math-Shepherd, arXiv 2312.08935)."""
+
+    rollouts: int = Field(8, ge=1)
+
+
+class JudgeConfig(Record):
+    """Ask a model for the first error of a whole solution."""
+
+    prompts: tuple[str, ...] = ("judge_processbench",)
+    """One source of votes each; names under `pipeline/prompts`, or paths."""
+    votes: int = Field(4, ge=1)
+    temperature: float = Field(1.0, ge=0)
+    max_tokens: int = Field(1024, ge=1)
+    policy: PolicyConfig | None = None
+    """The judge; the solving policy itself when left out."""
+
+
+class VerifyConfig(Record):
+    """Checks that need no model."""
+
+    verifiers: tuple[VerifierName, ...] = ("arithmetic",)
+
+
+class FusionConfig(Record):
+    """From votes to labels. Has a digest of its own: labels can change without sampling again."""
+
+    accept: float = Field(0.8, ge=0.5, le=1)
+    """Label 1 from this probability on that the step and all before it are right."""
+    reject: float = Field(0.2, ge=0, le=0.5)
+    """Label 0 up to this probability. Between the two a step gets no label."""
+    consensus: bool = True
+    """Mark rows whose Monte Carlo and judge first errors differ as dropped (arXiv 2501.07301)."""
+    threshold: float = Field(0.0, ge=0, le=1)
+    """Monte Carlo calls a step wrong when its success rate is at most this."""
+
+
+class TrainConfig(Record):
+    """How a PRM is trained."""
+
+    model: str = "embedded"
+    targets: Literal["hard", "soft"] = "hard"
+    rows: Literal["all", "consensus"] = "all"
+    """Train on every labelled row, or on those the consensus filter keeps."""
+    epochs: float = Field(3.0, gt=0)
+    learning_rate: float = Field(1e-4, gt=0)
+    batch_size: int = Field(16, ge=1)
+    """Solutions per optimiser step."""
+    max_length: int = Field(1024, ge=16)
+    holdout: float = Field(0.1, ge=0, lt=1)
+    """Share of problems kept apart to fit the calibration on."""
+    seed: int = 0
+
+
+class EvaluateConfig(Record):
+    """Held-out measurements of a PRM."""
+
+    problems: int = Field(150, ge=1)
+    samples: int = Field(8, ge=1)
+    """Solutions per problem for best-of-n."""
+
+
+class RunConfig(Record):
+    """A run file. Sections that are left out are stages that are left out."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = 0
+    shards: int = Field(1, ge=1)
+    root: str = "runs"
+    """Folder that holds the run's folder."""
+    problems: ProblemsConfig = ProblemsConfig()
+    policy: PolicyConfig = PolicyConfig()
+    prompt: PromptConfig = PromptConfig()
+    filter: FilterConfig | None = None
+    propose: Annotated[SampleConfig | OmegaConfig, Field(discriminator="kind")] = SampleConfig()
+    monte_carlo: MonteCarloConfig | None = None
+    judge: JudgeConfig | None = None
+    verify: VerifyConfig | None = None
+    fusion: FusionConfig = FusionConfig()
+    train: TrainConfig | None = None
+    evaluate: EvaluateConfig | None = None
+
+    @model_validator(mode="after")
+    def _evaluation_has_a_prm(self) -> "RunConfig":
+        if self.evaluate is not None and self.train is None:
+            raise ValueError("[evaluate] measures the trained PRM, so [train] is needed too")
+        return self
+
+    def digest(self) -> str:
+        """Identity of the run: everything that can change a vote. Speed settings and later stages are left out."""
+        votes = self.model_dump(mode="json", exclude={"name", "root", "fusion", "train", "evaluate"})
+        for policy in (votes["policy"], (votes["judge"] or {}).get("policy")):
+            for speed in ("in_flight", "timeout_s", "api_key_env"):
+                (policy or {}).pop(speed, None)
+        return content_id(votes)
+
+    def fusion_digest(self) -> str:
+        """Identity of the labels, given the votes."""
+        return content_id(self.fusion.model_dump(mode="json"))
+
+
+def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """Read a TOML run file; `overrides` are `section.key=value` with TOML values.
+
+    Raises UserError naming the file and the field.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such run file; `ls configs` shows the ready ones") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from None
+    for override in overrides:
+        _override(data, override)
+    return parse_config(data, str(path))
+
+
+def parse_config(data: dict[str, Any], origin: str) -> RunConfig:
+    """Validate a configuration; UserError with one line per wrong field."""
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])) or 'run file'}: {e['msg']}" for e in error.errors()]
+        raise UserError(f"{origin}: {'; '.join(lines)}") from None
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, found, value = override.partition("=")
+    if not found:
+        raise UserError(f"--set {override}: expected section.key=value")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise UserError(f"--set {override}: {section} is not a section")
+    data[last] = parsed

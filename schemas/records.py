@@ -1,0 +1,230 @@
+"""The records that flow through Stepmint: problem, solution, vote, label, and the row that joins them.
+
+All are frozen, refuse unknown fields, and survive JSON and Arrow unchanged. Every index is 0-based.
+"""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+AnswerKind = Literal["number", "expression", "choice", "text"]
+Outcome = Literal["correct", "incorrect", "unknown"]
+Asks = Literal["valid", "solvable"]
+LabelKind = Literal["local", "cumulative", "first_error"]
+StopReason = Literal["stop", "length", "error"]
+
+
+class Record(BaseModel):
+    """Frozen base; unknown fields are refused so that a misspelt one is never lost in silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+def content_id(*parts: Any) -> str:
+    """Sixteen hexadecimal digits of SHA-256 over the parts in canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def seed_of(*parts: Any) -> int:
+    """A 48-bit sampling seed that depends only on what is asked, never on when or in which order.
+
+    Seeds of different requests lie far apart, so `seed + i` for the i-th completion never meets another request's.
+    """
+    return int(content_id(*parts)[:12], 16)
+
+
+class Source(Record):
+    """Where a problem came from."""
+
+    dataset: str
+    split: str = ""
+    row: int = Field(0, ge=0)
+
+
+class Problem(Record):
+    """A problem to be solved. Its id is the hash of its text and answer."""
+
+    id: str = ""
+    text: str = Field(min_length=1)
+    answer: str | None = None
+    """The gold answer; None where there is none, and then no rollout can be graded."""
+    answer_kind: AnswerKind = "expression"
+    premises: tuple[str, ...] = ()
+    """The problem in symbols, one premise each: first-order formulas for logic, definitions for arithmetic."""
+    reference: str | None = None
+    """A reference solution, where the dataset has one. Never shown to the policy."""
+    domain: str = "math"
+    source: Source = Source(dataset="")
+    licence: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_id(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not data.get("id"):
+            return {**data, "id": content_id(data.get("text"), data.get("answer"))}
+        return data
+
+
+class Step(Record):
+    """One step: its text, and its character span [start, end) in the solution's text."""
+
+    text: str
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+
+
+class PolicyIdentity(Record):
+    """Which model wrote a text, and how it was asked. Two solutions with equal identity came from the same draw."""
+
+    kind: str
+    model: str
+    revision: str = ""
+    prompt_digest: str = ""
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 0
+    seed: int = 0
+
+
+class Solution(Record):
+    """A solution as the policy wrote it. Its id is the hash of the problem id and the text."""
+
+    id: str = ""
+    problem_id: str
+    text: str
+    steps: tuple[Step, ...]
+    answer: str | None = None
+    """The final answer as written; None when none was found."""
+    outcome: Outcome = "unknown"
+    """`unknown` when the answer could not be graded: no gold answer, cut off, or unreadable. Never a wrong answer."""
+    policy: PolicyIdentity
+    stopped: StopReason = "stop"
+    tokens: int = Field(0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_id(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not data.get("id"):
+            return {**data, "id": content_id(data.get("problem_id"), data.get("text"))}
+        return data
+
+    def step_texts(self) -> list[str]:
+        """The steps' texts in order."""
+        return [step.text for step in self.steps]
+
+
+class Vote(Record):
+    """One source's opinion of one step. Raw votes are kept: labels can always be recomputed from them."""
+
+    step: int = Field(ge=0)
+    source: str
+    """Who speaks: `monte_carlo`, `omegaprm`, `judge:review`, `arithmetic`, `algebra`, `logic`."""
+    asks: Asks
+    """`valid`: is the step right, given the steps before it? `solvable`: is the gold answer still in reach after it?"""
+    p: float | None = Field(None, ge=0, le=1)
+    """Probability of yes. None abstains, with the reason in `why`."""
+    correct: int = Field(0, ge=0)
+    """Samples that said yes (c)."""
+    n: int = Field(0, ge=0)
+    """Samples that could be read (n)."""
+    n_failed: int = Field(0, ge=0)
+    """Samples that could not: cut off, unparsed, failed calls. They count for neither side."""
+    why: str = ""
+    """Reason for an abstention or a refutation, for people who read rows."""
+    evidence: str = ""
+    """Counter-values, a proof core, a critique, or the ids of the rollouts, as text."""
+    tokens: int = Field(0, ge=0)
+    """Tokens generated for this vote. Seconds are not recorded: they would make equal runs differ."""
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> "Vote":
+        if self.correct > self.n:
+            raise ValueError(f"correct={self.correct} exceeds n={self.n}")
+        return self
+
+
+class StepLabel(Record):
+    """What fusion decided about one step."""
+
+    label: Literal[0, 1] | None = None
+    """1 right, 0 wrong, None no label: masked in training, kept in the row."""
+    p: float | None = Field(None, ge=0, le=1)
+    """Probability that the step and every step before it are right."""
+    low: float | None = Field(None, ge=0, le=1)
+    high: float | None = Field(None, ge=0, le=1)
+    """95% interval of `p` where rollouts were counted."""
+    kind: LabelKind = "first_error"
+    decided_by: str = ""
+    """The sources that settled it, joined by `+`; empty where nobody did."""
+    reason: str = ""
+
+
+class LabelledSolution(Record):
+    """A row of the dataset: one solution with its labels and every vote behind them."""
+
+    problem: Problem
+    solution: Solution
+    labels: tuple[StepLabel, ...]
+    first_error: int | None = None
+    """0-based index of the first wrong step; -1 when every step is right; None when not established."""
+    kept: bool = True
+    """Whether the consensus filter keeps this row; a dropped row stays in the dataset with its reason."""
+    consensus: str = ""
+    """How Monte Carlo and judge compare: `agree_error`, `agree_clean`, `disagree_position`, `disagree_existence`,
+    `judge_unparsed`, `mc_incomplete`; empty where nobody judged."""
+    votes: tuple[Vote, ...] = ()
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> "LabelledSolution":
+        n_steps = len(self.solution.steps)
+        if len(self.labels) != n_steps:
+            raise ValueError(f"{len(self.labels)} labels for {n_steps} steps")
+        if any(vote.step >= n_steps for vote in self.votes):
+            raise ValueError(f"a vote names a step beyond the last of {n_steps}")
+        return self
+
+
+class Candidate(Record):
+    """What a proposer hands on: a solution, with the votes its search already produced."""
+
+    solution: Solution
+    votes: tuple[Vote, ...] = ()
+
+
+class Finished(Record):
+    """A problem's line in the journal: all that was found out about it, raw votes included."""
+
+    problem: Problem
+    candidates: tuple[Candidate, ...] = ()
+    skipped: str = ""
+    """Why there are no candidates: the difficulty filter's verdict, or that no solution was finished."""
+    n_rollouts: int = 0
+    tokens: dict[str, int] = {}
+    """Tokens generated, by purpose."""
+
+
+class Rollout(Record):
+    """One completion that was paid for, kept so that grading can be redone without sampling."""
+
+    problem_id: str
+    purpose: str
+    """`propose`, `monte_carlo`, `omegaprm`, `judge`, `filter`."""
+    prefix: str
+    text: str
+    outcome: Outcome
+    stopped: StopReason
+    tokens: int = Field(0, ge=0)
+    seed: int = 0
+
+
+class Quarantined(Record):
+    """A bad record and what was wrong with it."""
+
+    file: str
+    row: int | None = None
+    field: str = ""
+    reason: str
+    problem_id: str = ""
