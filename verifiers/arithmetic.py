@@ -1,0 +1,258 @@
+"""Checks the calculations a step shows, in exact fractions.
+
+It says that 14 + 5 is 19; it never says that adding was the right thing to do. Symbols and irrational values
+belong to the algebra verifier.
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from verifiers.claims import Claim, Unread, find_claims, leads_with
+from verifiers.context import Finding, StepContext, Verdict
+from verifiers.expressions import Expression, Number, Reading, Refused, exact, names, parse, show, walk
+
+_LOOSE_READINGS = (
+    Reading(percent=Fraction(1)),
+    Reading(mixed=False),
+    Reading(percent=Fraction(1), mixed=False),
+)
+_NO_VALUES: dict[str, Fraction] = {}
+
+_LENGTHS = {"mm": "1/1000", "cm": "1/100", "m": "1", "km": "1000", "meter": "1", "metre": "1"}
+_MORE_LENGTHS = {"millimeter": "1/1000", "centimeter": "1/100", "kilometer": "1000", "kilometre": "1000"}
+_FEET = {"inch": "1/12", "inches": "1/12", "foot": "1", "feet": "1", "ft": "1", "yard": "3", "mile": "5280"}
+_GRAMS = {"mg": "1/1000", "g": "1", "kg": "1000", "gram": "1", "kilogram": "1000", "milligram": "1/1000"}
+_SECONDS = {"second": "1", "minute": "60", "min": "60", "hour": "3600", "day": "86400", "week": "604800"}
+_CENTS = {"cent": "1", "dollar": "100", "nickel": "5", "dime": "10"}
+_LITRES = {
+    "ml": "1/1000",
+    "l": "1",
+    "liter": "1",
+    "litre": "1",
+    "milliliter": "1/1000",
+    "millilitre": "1/1000",
+}
+_UNITS = {
+    unit: (kind, Fraction(size))
+    for kind, table in enumerate((_LENGTHS | _MORE_LENGTHS, _FEET, _GRAMS, _SECONDS, _CENTS, _LITRES))
+    for unit, size in table.items()
+}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A claim's verdict; `reason` is for people, `code` is the kind of abstention."""
+
+    verdict: Verdict
+    reason: str
+    code: str = ""
+
+
+class Arithmetic:
+    """Holds when every calculation shown is right, fails when one is wrong, abstains otherwise."""
+
+    name = "arithmetic"
+
+    def check(self, context: StepContext) -> Finding:
+        """Check every numeric relation of the last step."""
+        return combine([checked for claim in find_claims(context.step) if (checked := check_claim(claim))])
+
+
+def combine(checked: list[Checked], nothing: str = "no calculation to check") -> Finding:
+    """A step's verdict from its claims': one wrong claim decides, one undecided claim forbids `holds`."""
+    evidence = "; ".join(dict.fromkeys(c.reason for c in checked))[:1000]
+    for verdict in ("fails", "abstains", "holds"):
+        for claim in checked:
+            if claim.verdict == verdict:
+                return Finding(claim.verdict, claim.reason, evidence)
+    return Finding("abstains", nothing)
+
+
+def check_claim(claim: Claim | Unread) -> Checked | None:
+    """The verdict on one relation; None where it is not about rational numbers alone."""
+    if isinstance(claim, Unread):
+        # Text that merely stands near a sign is no calculation unless it has digits on both sides.
+        return (
+            Checked("abstains", f"{claim.text}: {claim.reason}", "parse")
+            if re.search(r"\d.*\d", claim.text)
+            else None
+        )
+    if names(claim.left) | names(claim.right):
+        return None
+    try:
+        left, right = exact(claim.left, _NO_VALUES), exact(claim.right, _NO_VALUES)
+    except Refused as refusal:
+        return (
+            None
+            if refusal.kind == "irrational"
+            else Checked("abstains", f"{claim.text}: {refusal}", refusal.kind)
+        )
+    return compare(claim, left, right)
+
+
+def compare(claim: Claim, left: Fraction, right: Fraction) -> Checked:
+    """Judge a relation whose two sides have exact values."""
+    if claim.relation in {"≠", "<", ">", "≤", "≥"}:
+        return _order(claim, left, right)
+    if claim.left_unit and claim.right_unit != claim.left_unit:
+        return _units(claim, left, right)
+    if left == right:
+        return Checked("holds", f"{claim.text}")
+    return _unequal(claim, left, right)
+
+
+def _order(claim: Claim, left: Fraction, right: Fraction) -> Checked:
+    true = {"≠": left != right, "<": left < right, ">": left > right, "≤": left <= right, "≥": left >= right}
+    if true[claim.relation]:
+        return Checked("holds", claim.text)
+    if claim.loose or claim.left_unit or claim.right_unit:
+        return _loose(claim)
+    return Checked("fails", f"{show(left)} {claim.relation} {show(right)} is false")
+
+
+def _loose(claim: Claim) -> Checked:
+    return Checked("abstains", f"{claim.text}: {claim.loose or 'units'}", "context")
+
+
+def _units(claim: Claim, left: Fraction, right: Fraction) -> Checked:
+    units = _UNITS.get(_singular(claim.left_unit)), _UNITS.get(_singular(claim.right_unit))
+    if units[0] is None or units[1] is None or units[0][0] != units[1][0]:
+        if left == right and not claim.right_unit:
+            return Checked("holds", claim.text)
+        return Checked("abstains", f"{claim.text}: units differ", "unit")
+    if left * units[0][1] == right * units[1][1]:
+        return Checked("holds", f"{claim.text} {claim.right_unit}")
+    if claim.loose or claim.rounded:
+        return _loose(claim)
+    text = f"{show(left)} {claim.left_unit} is {show(left * units[0][1] / units[1][1])} {claim.right_unit}"
+    return Checked("fails", f"{text}, not {show(right)}")
+
+
+def _singular(unit: str) -> str:
+    return unit[:-1] if unit.endswith("s") and unit not in {"s"} and unit not in _UNITS else unit
+
+
+def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
+    rounding = _rounding(claim, left, right)
+    if rounding is not None:
+        return rounding
+    if claim.loose:
+        return _loose(claim)
+    if claim.relation == "=" and runs_on(claim, left):
+        return Checked("abstains", f"{claim.text}: a sum run on after its result", "run_on")
+    if not claim.annotated:
+        if any(_equal_under(claim, reading) for reading in _LOOSE_READINGS):
+            return Checked("abstains", f"{claim.text}: true if read loosely", "unit")
+        if right and left / right in {Fraction(100), Fraction(1, 100)}:
+            return Checked("abstains", f"{claim.text}: percent or cents may be meant", "unit")
+        if _sloppy(claim, right):
+            return Checked("abstains", f"{claim.text}: true from left to right, without precedence", "run_on")
+    return Checked("fails", _refutation(claim, left, right))
+
+
+def _refutation(claim: Claim, left: Fraction, right: Fraction) -> str:
+    said = claim.text.split(f" {claim.relation} ")[0]
+    if isinstance(claim.left, Number) and not isinstance(claim.right, Number):
+        return f"{claim.right_text} is {show(right)}, not {said}"
+    value = show(left) if show(left) != said.replace(" ", "") else f"{float(left):.6g}"
+    return f"{said} is {value}, not {show(right)}"
+
+
+def runs_on(claim: Claim, left: Fraction) -> bool:
+    """Whether the right side begins with the result and computes on: `3 + 4 = 7 + 5`."""
+    lead = leads_with(claim.right)
+    return lead is not None and lead.value == left
+
+
+def _equal_under(claim: Claim, reading: Reading) -> bool:
+    try:
+        sides = [exact(side, _NO_VALUES, reading) for side in (claim.left, claim.right)]
+    except Refused:
+        return False
+    return sides[0] == sides[1]
+
+
+def _sloppy(claim: Claim, right: Fraction) -> bool:
+    """Whether a common sloppy reading gives the value: no precedence, or `60 / 3/4` for 60 ÷ ¾."""
+    said = claim.text.split(f" {claim.relation} ")[0]
+    if left_to_right(said) == right:
+        return True
+    grouped = re.sub(r"/\s*(\d+/\d+)(?![\d/])", r"/(\1)", said)
+    try:
+        return grouped != said and exact(parse(grouped), _NO_VALUES) == right
+    except Refused:
+        return False
+
+
+def left_to_right(text: str) -> Fraction | None:
+    """What a pocket calculator gives, ignoring precedence; None unless it is a plain row of operations."""
+    tokens = re.findall(r"\d[\d,]*(?:\.\d+)?|\S", text)
+    if len(tokens) < 5 or len(tokens) % 2 == 0:
+        return None
+    try:
+        value = Fraction(tokens[0].replace(",", ""))
+        for op, operand in zip(tokens[1::2], tokens[2::2], strict=True):
+            number = Fraction(operand.replace(",", ""))
+            match op:
+                case "+":
+                    value += number
+                case "-":
+                    value -= number
+                case "*":
+                    value *= number
+                case "/":
+                    value /= number
+                case _:
+                    return None
+    except (ValueError, ZeroDivisionError):
+        return None
+    return value
+
+
+def _rounding(claim: Claim, left: Fraction, right: Fraction) -> Checked | None:
+    """The verdict where one side may be the other, rounded; None where rounding explains nothing."""
+    shown = claim.right if _literal(claim.right) is not None else claim.left
+    literal, value, other = _literal(shown), *((right, left) if shown is claim.right else (left, right))
+    said = claim.rounded or claim.relation == "≈"
+    if literal is None:
+        return (
+            Checked("abstains", f"{claim.text}: rounded values on both sides", "rounding") if said else None
+        )
+    unit, off = Fraction(1, 10**literal.decimals), abs(value - other)
+    if said:
+        if off <= unit / 2:
+            return Checked("holds", f"{claim.text}: rounded from {show(other)}")
+        coarse = literal.decimals == 0 and off * 20 <= abs(other)
+        return Checked("abstains", f"{claim.text}: coarsely rounded", "rounding") if coarse else None
+    if _digits_beyond(other, literal.decimals) and off < unit:
+        return Checked("abstains", f"{claim.text}: rounded from {show(other)}", "rounding")
+    if not claim.annotated and _within_rounded_inputs(claim, left, right, unit):
+        return Checked("abstains", f"{claim.text}: an operand may be rounded", "rounding")
+    return None
+
+
+def _literal(tree: Expression) -> Number | None:
+    while not isinstance(tree, Number):
+        operand = getattr(tree, "operand", None)
+        if operand is None or getattr(tree, "op", "") == "!":
+            return None
+        tree = operand
+    return tree
+
+
+def _digits_beyond(value: Fraction, decimals: int) -> bool:
+    return (value * 10**decimals).denominator != 1
+
+
+_LOOKS_ROUNDED = re.compile(r"\.(?:\d*(?:33|66|67)|\d{3,}|\d\d)$")
+
+
+def _within_rounded_inputs(claim: Claim, left: Fraction, right: Fraction, unit: Fraction) -> bool:
+    """Whether decimals like 0.33, each off by up to one last digit, reach the value shown."""
+    slack = unit
+    for side, total in ((claim.left, left), (claim.right, right)):
+        for node in walk(side):
+            if isinstance(node, Number) and node.value and _LOOKS_ROUNDED.search(node.text) and side != node:
+                slack += abs(total) * Fraction(1, 10**node.decimals) / node.value
+    return bool(unit < slack and abs(left - right) <= slack)
