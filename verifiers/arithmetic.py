@@ -242,7 +242,7 @@ def _literal(tree: Expression) -> Number | None:
 
 
 def _digits_beyond(value: Fraction, decimals: int) -> bool:
-    return (value * 10**decimals).denominator != 1
+    return bool((value * 10**decimals).denominator != 1)
 
 
 _LOOKS_ROUNDED = re.compile(r"\.(?:\d*(?:33|66|67)|\d{3,}|\d\d)$")

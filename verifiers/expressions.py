@@ -1,7 +1,7 @@
 """Mathematical expressions as trees of our own, and their exact rational values.
 
-Text from a model is never evaluated: this parser knows numbers, names, operators and a few functions, and refuses
-the rest. Sizes are bounded before anything is computed, so `9^9^9^9` costs microseconds.
+Text from a model is never evaluated: this parser knows numbers, names, operators and a few functions, and
+refuses the rest. Sizes are bounded before anything is computed, so `9^9^9^9` costs microseconds.
 """
 
 import math
@@ -349,6 +349,6 @@ def show(value: Fraction) -> str:
     for prime in (2, 5):
         while rest % prime == 0:
             rest //= prime
-    if rest == 1 and value.denominator < 10**6:
-        return f"{float(value):.10g}" if abs(value) < 10**8 else str(value)
+    if rest == 1 and abs(value) < 10**8:
+        return f"{float(value):.10g}"
     return str(value)

@@ -1,7 +1,8 @@
 """Runs a function in a worker process that can be killed: solvers do not keep their own time limits.
 
-Workers are fresh interpreters (`python -m verifiers.limits`), not forks: a fork of a process that has loaded torch or
-holds a lock may hang, and multiprocessing's spawn would import the main program again. They stay warm between calls.
+Workers are fresh interpreters (`python -m verifiers.limits`), not forks: a fork of a process that has loaded
+torch or holds a lock may hang, and multiprocessing's spawn would import the main program again. They stay
+warm between calls.
 """
 
 import atexit
@@ -32,6 +33,15 @@ class Result:
     """`timeout`, `memory`, `crash`, or the error's name and text; empty when there is a value."""
 
 
+@dataclass(frozen=True)
+class _Message:
+    function: str
+    args: tuple[Any, ...]
+    timeout_s: float
+    memory_mb: int
+    preload: str
+
+
 class _Worker:
     """One process and the connection to it."""
 
@@ -51,11 +61,15 @@ class _Worker:
             raise EOFError
         self._connection.recv()
 
-    def call(self, message: tuple[str, tuple[Any, ...], float, int]) -> Result | None:
-        """The reply; None when it did not come in time. Raises EOFError or OSError when the worker has died."""
+    def call(self, message: "_Message") -> Result | None:
+        """The reply; None when it came too late. Raises EOFError or OSError when the worker has died."""
         self.calls += 1
         self._connection.send(message)
-        if not self._connection.poll(message[2]):
+        # The worker says when its imports are done: a second of importing SymPy is not the claim's fault.
+        if not self._connection.poll(START_S):
+            return None
+        self._connection.recv()
+        if not self._connection.poll(message.timeout_s):
             return None
         value, failure = self._connection.recv()
         return Result(value, failure)
@@ -75,10 +89,17 @@ class Pool:
         self._idle: list[_Worker] = []
 
     def run(
-        self, function: Callable[..., Any], args: tuple[Any, ...], *, timeout_s: float, memory_mb: int
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        *,
+        timeout_s: float,
+        memory_mb: int,
+        preload: str = "",
     ) -> Result:
         """Call an importable function in a worker. Waiting for a free worker does not count as its time."""
-        message = (f"{function.__module__}:{function.__qualname__}", args, timeout_s, memory_mb)
+        name = f"{function.__module__}:{function.__qualname__}"
+        message = _Message(name, args, timeout_s, memory_mb, preload)
         with self._free:
             try:
                 worker = self._take()
@@ -135,10 +156,15 @@ def run_limited(
     *,
     timeout_s: float = 3.0,
     memory_mb: int = 512,
+    preload: str = "",
     pool: Pool | None = None,
 ) -> Result:
-    """Call `function(*args)` within limits of time and memory; what goes wrong comes back as a failure."""
-    return (pool or DEFAULT_POOL).run(function, args, timeout_s=timeout_s, memory_mb=memory_mb)
+    """Call `function(*args)` within limits of time and memory; what goes wrong comes back as a failure.
+
+    `preload` names a library to import before the clock starts.
+    """
+    chosen = pool or DEFAULT_POOL
+    return chosen.run(function, args, timeout_s=timeout_s, memory_mb=memory_mb, preload=preload)
 
 
 def serve(descriptor: int) -> None:
@@ -148,12 +174,12 @@ def serve(descriptor: int) -> None:
     connection.send("ready")
     while True:
         try:
-            reference, args, timeout_s, memory_mb = connection.recv()
+            message = connection.recv()
         except (EOFError, OSError):
             return
         # The parent kills on time; this alarm ends a worker whose parent has died meanwhile.
-        signal.setitimer(signal.ITIMER_REAL, timeout_s + 5)
-        reply = _answer(reference, args, memory_mb)
+        signal.setitimer(signal.ITIMER_REAL, START_S + message.timeout_s + 5)
+        reply = _answer(message, connection)
         signal.setitimer(signal.ITIMER_REAL, 0)
         try:
             connection.send(reply)
@@ -161,20 +187,32 @@ def serve(descriptor: int) -> None:
             return
 
 
-def _answer(reference: str, args: tuple[Any, ...], memory_mb: int) -> tuple[Any, str]:
-    module, _, name = reference.partition(":")
+def _answer(message: _Message, connection: Connection) -> tuple[Any, str]:
     try:
-        function: Any = importlib.import_module(module)
-        for part in name.split("."):
-            function = getattr(function, part)
-        _limit_memory(memory_mb)
-        return function(*args), ""
+        function = _prepare(message)
+    except Exception as error:
+        connection.send("failed")
+        return None, f"{type(error).__name__}: {error}"[:300]
+    connection.send("prepared")
+    try:
+        _limit_memory(message.memory_mb)
+        return function(*message.args), ""
     except MemoryError:
         return None, "memory"
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"[:300]
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def _prepare(message: _Message) -> Any:
+    if message.preload:
+        importlib.import_module(message.preload)
+    module, _, name = message.function.partition(":")
+    function: Any = importlib.import_module(module)
+    for part in name.split("."):
+        function = getattr(function, part)
+    return function
 
 
 def _limit_memory(memory_mb: int) -> None:
@@ -188,4 +226,5 @@ def _limit_memory(memory_mb: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    # Messages are pickled as verifiers.limits._Message; the copy that is __main__ would have another class.
+    importlib.import_module("verifiers.limits").serve(int(sys.argv[1]))

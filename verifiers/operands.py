@@ -1,4 +1,4 @@
-"""Where an expression begins and ends in running text, and whether the words around it may change its meaning."""
+"""Where an expression begins and ends in running text, and whether its neighbours may change its meaning."""
 
 import re
 from dataclasses import dataclass
