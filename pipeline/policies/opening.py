@@ -1,0 +1,69 @@
+"""From a configuration to a policy. Each backend's library is imported in its own arm."""
+
+import os
+from pathlib import Path
+
+from pipeline.policies.base import Policy
+from pipeline.policies.gemma import NAME as GEMMA
+from schemas.config import PolicyConfig
+from schemas.errors import UserError
+
+EMBEDDED = Path(__file__).parent.parent / "embedded" / "checkpoint"
+
+
+def open_policy(config: PolicyConfig) -> Policy:
+    """The policy of a configuration, not yet entered.
+
+    Raises UserError when a prepared model is asked for that is not there.
+    """
+    match config.kind:
+        case "transformers":
+            from pipeline.policies.transformers import TransformersPolicy
+
+            return TransformersPolicy(
+                model_path(config.model),
+                dtype=config.dtype,
+                max_batch=config.in_flight,
+                max_model_len=config.max_model_len,
+                chat=config.chat,
+            )
+        case "vllm":
+            from pipeline.policies.vllm import VllmPolicy
+
+            return VllmPolicy(
+                model_path(config.model),
+                dtype=config.dtype,
+                max_batch=config.in_flight,
+                max_model_len=config.max_model_len,
+                chat=config.chat,
+            )
+        case "server":
+            from pipeline.policies.server import ServerPolicy
+
+            return ServerPolicy(
+                config.base_url,
+                config.model,
+                api_key=os.environ.get(config.api_key_env),
+                in_flight=config.in_flight,
+                timeout_s=config.timeout_s,
+                chat=config.chat,
+            )
+        case "simulated":
+            from pipeline.policies.simulated import SimulatedPolicy
+
+            return SimulatedPolicy(slip=config.slip, recover=config.recover, n_steps=config.n_steps)
+
+
+def model_path(model: str) -> str:
+    """What a library loads for a model's name: the prepared ones are folders."""
+    if model == GEMMA:
+        from pipeline.policies.gemma import gemma_folder
+
+        return str(gemma_folder())
+    if model != "embedded":
+        return model
+    if not (EMBEDDED / "config.json").is_file():
+        raise UserError(
+            f"{EMBEDDED}: no embedded model there; `python -m pipeline.embedded.recipe` trains it"
+        )
+    return str(EMBEDDED)

@@ -1,0 +1,157 @@
+"""A policy whose truth is known: steps slip and recover by chance, and every success rate has a closed form.
+
+A step that follows a good one is bad with probability `slip`; one that follows a bad one is good again with
+probability `recover`. The text carries the state, so a prefix determines what can follow it.
+"""
+
+import hashlib
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
+
+from pipeline.policies.base import Completion, Policy, Prompt, Sampling
+from schemas.records import content_id
+
+_STEP = re.compile(r"^step (\d+): (good|bad)$", re.MULTILINE)
+RIGHT, WRONG = "right", "wrong"
+"""The final answers, written after `#### `."""
+
+
+class SimulatedPolicy:
+    """The slip and recover chain.
+
+    With `bad_step` (0-based) chance is left out: a completion is right exactly when its prefix ends before
+    that step. `planted` is the solution to search for it.
+    """
+
+    kind = "simulated"
+
+    def __init__(
+        self, *, slip: float = 0.15, recover: float = 0.0, n_steps: int = 8, bad_step: int | None = None
+    ) -> None:
+        self.slip, self.recover, self.n_steps, self.bad_step = slip, recover, n_steps, bad_step
+        self.model = f"slip={slip},recover={recover},n_steps={n_steps}"
+        self.model += f",bad_step={bad_step}" if bad_step is not None else ""
+        self.revision = "1"
+        self.calls = self.completions = 0
+        """What was asked so far."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        return None
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        """Exactly `n` completions, each fixed by the prompt, the prefix and its seed."""
+        self.calls += 1
+        self.completions += n
+        return [self._complete(prompt, sampling, index) for index in range(n)]
+
+    def value(self, states: Sequence[bool]) -> float:
+        """Probability of the right answer after steps that were good (True) or bad.
+
+        With pi = r/(e+r), l = 1-e-r and m steps left: g = pi + (1-pi) l^m, b = pi (1 - l^m).
+        """
+        if self.bad_step is not None:
+            return float(len(states) <= self.bad_step)
+        left, good = self.n_steps - len(states), not states or states[-1]
+        if self.slip + self.recover == 0:
+            return float(good)
+        pi = self.recover / (self.slip + self.recover)
+        decay = (1 - self.slip - self.recover) ** left
+        return pi + (1 - pi) * decay if good else pi * (1 - decay)
+
+    def planted(self) -> str:
+        """With `bad_step`: the solution that makes that mistake."""
+        return solution_text([self.bad_step is None or step < self.bad_step for step in range(self.n_steps)])
+
+    def _complete(self, prompt: Prompt, sampling: Sampling, index: int) -> Completion:
+        if "####" in prompt.prefix:
+            return Completion("", "stop")
+        rng = random.Random(content_id("simulated", prompt.text, prompt.prefix, sampling.seed + index))
+        written = [line for line in prompt.prefix.splitlines() if line.strip()]
+        good, lines = not written or not written[-1].endswith(": bad"), []
+        if self.bad_step is not None:
+            good = len(written) <= self.bad_step
+        for step in range(len(written), self.n_steps):
+            if self.bad_step is None:
+                chance = rng.random()
+                good = chance >= self.slip if good else chance < self.recover
+            lines.append(_line(step, good))
+        text = "".join(lines) + _answer(good)
+        starts_line = not prompt.prefix or prompt.prefix.endswith("\n")
+        return _limited(text if starts_line else f"\n{text}", sampling)
+
+
+def solution_text(states: Sequence[bool]) -> str:
+    """A solution whose steps are good or bad as told: a line a step, then the answer the last step
+    decides."""
+    return "".join(_line(step, good) for step, good in enumerate(states)) + _answer(not states or states[-1])
+
+
+def read_states(text: str) -> list[bool]:
+    """Whether each step of a text is good."""
+    return [match[2] == "good" for match in _STEP.finditer(text)]
+
+
+def _line(step: int, good: bool) -> str:
+    return f"step {step}: {'good' if good else 'bad'}\n"
+
+
+def _answer(good: bool) -> str:
+    return f"#### {RIGHT if good else WRONG}"
+
+
+def _limited(text: str, sampling: Sampling) -> Completion:
+    """The text under the call's limits; a word counts as a token."""
+    ends = [at for stop in sampling.stop if (at := text.find(stop)) >= 0]
+    if ends:
+        text = text[: min(ends)]
+    words = re.findall(r"\s*\S+|\s+", text)
+    if len(words) > sampling.max_tokens:
+        return Completion("".join(words[: sampling.max_tokens]), "length", sampling.max_tokens)
+    return Completion(text, "stop", len(words))
+
+
+class FaultyPolicy:
+    """Another policy, with a share of its completions spoilt: failed, cut in half, empty, or a megabyte long.
+
+    Which completion is hit depends on what is asked, so a run with faults can be repeated and resumed.
+    """
+
+    kind = "faulty"
+
+    def __init__(self, inner: Policy, share: float, seed: int = 0) -> None:
+        self._inner, self._share, self._seed = inner, share, seed
+        self.model, self.revision = inner.model, f"{inner.revision}+faults={share}/{seed}"
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._inner.__aexit__(*exc)
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        """The inner policy's completions, some of them spoilt."""
+        found = await self._inner.sample(prompt, n, sampling)
+        return [self._spoil(c, prompt, sampling.seed + index) for index, c in enumerate(found)]
+
+    def _spoil(self, completion: Completion, prompt: Prompt, seed: int) -> Completion:
+        asked = f"{self._seed}\0{prompt.text}\0{prompt.prefix}\0{seed}".encode("utf-8", "surrogatepass")
+        digest = hashlib.sha256(asked).digest()
+        if int.from_bytes(digest[:6]) >= self._share * 2**48:
+            return completion
+        match digest[6] % 4:
+            case 0:
+                return Completion("", "error")
+            case 1:
+                half = completion.text[: len(completion.text) // 2]
+                return replace(completion, text=half, stopped="length")
+            case 2:
+                return replace(completion, text="")
+            case _:
+                return replace(completion, text="9" * 1_000_000)

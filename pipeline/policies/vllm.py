@@ -1,0 +1,124 @@
+"""A policy on vLLM inside this program: the same code on its CPU build and on CUDA."""
+
+import asyncio
+import itertools
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from pipeline.policies.base import Completion, Prompt, Sampling
+from pipeline.policies.tokens import folder_revision, prompt_ids
+from schemas.errors import BackendError, UserError
+from schemas.records import StopReason
+
+_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+_STOPS: dict[str | None, StopReason] = {"stop": "stop", "length": "length"}
+
+
+class VllmPolicy:
+    """vLLM's asynchronous engine: every call is one request, batched with all others under way.
+
+    `dtype` `auto` means float32 on a CPU, the checkpoint's own type on a GPU. `cache_gb` is the cache's
+    memory on a CPU; a GPU uses vLLM's share of its memory. `chat` asks through the model's chat template.
+    """
+
+    kind = "vllm"
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        dtype: str = "auto",
+        max_model_len: int | None = None,
+        max_batch: int = 256,
+        cache_gb: float = 1.0,
+        chat: bool = False,
+    ) -> None:
+        self.model, self.revision = model, folder_revision(model)
+        self._dtype, self._max_len, self._max_batch = dtype, max_model_len, max_batch
+        self._cache_bytes, self._chat = int(cache_gb * 2**30), chat
+        self._engine: Any = None
+        self._tokenizer: Any = None
+        self._names = itertools.count()
+
+    async def __aenter__(self) -> Self:
+        # The engine binds to the running event loop, so it starts here and not in a thread.
+        self._engine = self._start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await asyncio.to_thread(engine.shutdown)
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        """Exactly `n` completions; `error` when the prompt leaves no room to answer."""
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        if self._engine is None:
+            raise BackendError(f"{self.model}: the engine is not running")
+        failed = [Completion("", "error") for _ in range(n)]
+        ids = prompt_ids(self._tokenizer, prompt, chat=self._chat)
+        limit = min(sampling.max_tokens, self._max_len - len(ids) if self._max_len else sampling.max_tokens)
+        if not ids or limit < 1 or n < 1:
+            return failed
+        params = SamplingParams(
+            n=n,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=limit,
+            stop=list(sampling.stop) or None,
+            seed=sampling.seed,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        final: Any = None
+        try:
+            # Leaving this loop, by cancellation too, makes the engine abort the request.
+            async for reply in self._engine.generate(
+                {"prompt_token_ids": ids}, params, f"{next(self._names)}"
+            ):
+                final = reply
+        except EngineDeadError as error:
+            raise BackendError(f"{self.model}: the engine died: {error}") from error
+        found = sorted(final.outputs, key=lambda out: out.index) if final is not None else []
+        if len(found) != n:
+            return failed
+        return [Completion(o.text, _STOPS.get(o.finish_reason, "error"), len(o.token_ids)) for o in found]
+
+    def _start(self) -> Any:
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        import torch
+        from transformers import AutoTokenizer
+
+        on_cpu = not torch.cuda.is_available()
+        if on_cpu:  # by default one core is kept for the scheduler: 2.7 times slower on two cores
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        try:
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.v1.engine.async_llm import AsyncLLM
+        except ImportError as error:
+            raise UserError(f"vLLM cannot be imported ({error}): run `make setup-vllm`") from None
+        settings: dict[str, Any] = {"dtype": self._dtype}
+        if on_cpu:
+            # Prefix caching works in whole blocks; 32 is the least the CPU build takes, and its default is
+            # 128.
+            settings |= {"block_size": 32, "enforce_eager": True, "kv_cache_memory_bytes": self._cache_bytes}
+            settings["dtype"] = "float32" if self._dtype == "auto" else self._dtype
+        local = Path(self.model).is_dir()
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=local)
+            arguments = AsyncEngineArgs(
+                model=self.model,
+                max_model_len=self._max_len,
+                max_num_seqs=self._max_batch,
+                enable_log_requests=False,
+                disable_log_stats=True,
+                **settings,
+            )
+            engine = AsyncLLM.from_engine_args(arguments)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.model}: not a model that vLLM can load here: {error}") from None
+        self._max_len = engine.model_config.max_model_len
+        return engine
