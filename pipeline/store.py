@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -157,6 +158,10 @@ class RunStore:
         """The manifest, or None while the run is open."""
         path = self.path / "manifest.json"
         return Manifest.model_validate_json(path.read_bytes()) if path.exists() else None
+
+    def write_summary(self, figures: dict[str, Any]) -> None:
+        """Keep the figures of a finished run beside its manifest."""
+        _write_bytes(self.path / "summary.json", (json.dumps(figures, indent=2, ensure_ascii=False) + "\n").encode())
 
     def quarantined(self) -> list[Quarantined]:
         """Everything set aside: bad rows, and problems that failed and are still owed."""

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from schemas.records import Record
+from schemas.records import Record, content_id
 
 SourceTable = dict[str, list[list[float]]]
 """Source -> three rows (before, at, after the first error) of bin probabilities."""
@@ -61,3 +61,7 @@ class Manifest(Record):
     trust: Trust | None = None
     shards: tuple[ShardEntry, ...] = ()
     versions: dict[str, str] = {}
+
+    def digest(self) -> str:
+        """Identity of the rows: sealing the same votes with the same fusion again gives it again."""
+        return content_id([shard.model_dump(mode="json") for shard in self.shards])
