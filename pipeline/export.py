@@ -1,0 +1,113 @@
+"""From rows to the formats other tools read, one JSON object a line.
+
+Indices are 0-based everywhere else; formats that count otherwise are converted here and nowhere else. A
+format that cannot express a row says so by None: an undecided step must not become a wrong one on its way.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, TextIO
+
+from schemas.records import LabelledSolution
+
+STEP_TAG = "\u043a\u0438"
+"""Math-Shepherd's mark at the end of a step, in Cyrillic letters."""
+
+Exported = dict[str, Any] | None
+
+
+def to_trl(row: LabelledSolution) -> Exported:
+    """TRL's stepwise supervision. Every step there needs a label, so a row ends where its labels do."""
+    steps, labels = _labelled_part(row)
+    if not steps:
+        return None
+    return {"prompt": row.problem.text, "completions": steps, "labels": [label == 1 for label in labels]}
+
+
+def to_prm800k(row: LabelledSolution) -> Exported:
+    """PRM800K's phases: ratings 1 and -1, null where nobody decided; ends with the first error."""
+    end = len(row.labels) if row.first_error is None or row.first_error < 0 else row.first_error + 1
+    steps = []
+    for step, label in list(zip(row.solution.steps, row.labels, strict=True))[:end]:
+        rating = None if label.label is None else 2 * label.label - 1
+        completion = {"text": step.text, "rating": rating, "flagged": False}
+        steps.append({"completions": [completion], "human_completion": None, "chosen_completion": 0})
+    finish = "give_up" if row.first_error is None else "solution" if row.first_error < 0 else "found_error"
+    return {
+        "labeler": "stepmint",
+        "timestamp": "",  # equal runs give equal files
+        "generation": None,
+        "is_quality_control_question": False,
+        "is_initial_screening_question": False,
+        "question": {"problem": row.problem.text, "ground_truth_answer": row.problem.answer},
+        "label": {"steps": steps, "total_time": 0, "finish_reason": finish},
+    }
+
+
+def to_math_shepherd(row: LabelledSolution) -> Exported:
+    """Math-Shepherd's two texts: `input` with the tag after every step, `label` with + or - in its place.
+
+    From the first error on every step is bad, as in the paper's hard estimate. Rows that hold the tag
+    themselves cannot be taken apart again and are left out.
+    """
+    texts = [row.problem.text, *row.solution.step_texts()]
+    if row.first_error is None or any(STEP_TAG in text for text in texts):
+        return None
+    right = row.first_error if row.first_error >= 0 else len(row.labels)
+    steps = row.solution.step_texts()
+    numbered = [f"Step {number}: {text}" for number, text in enumerate(steps, start=1)]
+    signs = ["+" if index < right else "-" for index in range(len(steps))]
+    labelled = [f"{text} {sign}" for text, sign in zip(numbered, signs, strict=True)]
+    return {
+        "input": f"{row.problem.text} " + "\n".join(f"{text} {STEP_TAG}" for text in numbered),
+        "label": f"{row.problem.text} " + "\n".join(labelled),
+        "task": row.problem.source.dataset or row.problem.domain,
+    }
+
+
+def to_processbench(row: LabelledSolution) -> Exported:
+    """ProcessBench: the 0-based first wrong step, -1 for none. Only rows where that is established."""
+    if row.first_error is None:
+        return None
+    outcome = row.solution.outcome
+    return {
+        "id": row.solution.id,
+        "generator": row.solution.policy.model,
+        "problem": row.problem.text,
+        "steps": row.solution.step_texts(),
+        "final_answer_correct": None if outcome == "unknown" else outcome == "correct",
+        "label": row.first_error,
+    }
+
+
+FORMATS: dict[str, Callable[[LabelledSolution], Exported]] = {
+    "trl": to_trl,
+    "prm800k": to_prm800k,
+    "math_shepherd": to_math_shepherd,
+    "processbench": to_processbench,
+}
+
+
+def export(rows: Iterable[LabelledSolution], name: str, out: TextIO) -> dict[str, int]:
+    """Write rows in a format of `FORMATS`; returns how many were written, and how many it cannot express."""
+    convert = FORMATS[name]
+    counts = Counter(written=0, left_out=0)
+    for row in rows:
+        converted = convert(row)
+        counts["written" if converted else "left_out"] += 1
+        if converted:
+            out.write(json.dumps(converted, ensure_ascii=False) + "\n")
+    return dict(counts)
+
+
+def _labelled_part(row: LabelledSolution) -> tuple[list[str], list[int]]:
+    """The steps before the first one without a label, and their labels."""
+    steps: list[str] = []
+    labels: list[int] = []
+    for step, label in zip(row.solution.steps, row.labels, strict=True):
+        if label.label is None:
+            break
+        steps.append(step.text)
+        labels.append(label.label)
+    return steps, labels
