@@ -1,0 +1,241 @@
+"""The `stepmint` command: arguments in, exit code out. What a command does stands in `flows.commands`.
+
+Nothing heavy is imported here: `stepmint --help` answers at once. Exit codes: 0 done, 1 not finished (the
+same command goes on), 2 something the person can fix, 130 interrupted.
+"""
+
+import argparse
+import errno
+import importlib.metadata
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from flows.settings import set_defaults
+from schemas.errors import BackendError, UserError
+
+_EXAMPLES = """\
+examples:
+  stepmint run configs/embedded.toml                    label, train and evaluate; no GPU, no network
+  stepmint run mine.toml --dry-run                      what would be done, and with which settings
+  stepmint run mine.toml --set monte_carlo.rollouts=16  change one setting of the file
+  stepmint status runs/mine                             what is done, what is owed
+  stepmint show runs/mine --first-errors                labelled solutions, step by step
+  stepmint fuse runs/mine --set fusion.accept=0.9       new labels from the same votes
+  stepmint export runs/mine --format trl --out mine.jsonl
+
+An interrupted command goes on where it stopped: run it again.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code and prints errors as one line."""
+    set_defaults()
+    try:
+        args = parser().parse_args(argv)
+        _set_logging(verbose=args.verbose)
+        return _dispatch(args)
+    except SystemExit as stop:  # --help and --version
+        return stop.code if isinstance(stop.code, int) else 0
+    except UserError as error:
+        return _complain(error, 2)
+    except BackendError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        return _complain("interrupted; resume with the same command", 130)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain once more while it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+            raise
+        return _complain(f"{error.filename or 'writing'}: {error.strerror}", 2)
+
+
+def _set_logging(*, verbose: bool) -> None:
+    """Our own lines when asked for, and no library's: they would tear the progress bars."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    if verbose:
+        handler = logging.StreamHandler()
+        for name in ("flows", "pipeline", "verifiers"):
+            logging.getLogger(name).setLevel(logging.INFO)
+            logging.getLogger(name).addHandler(handler)
+
+
+def _complain(what: object, code: int) -> int:
+    line = " ".join(str(what).split())
+    print(f"stepmint: {line}", file=sys.stderr)
+    return code
+
+
+def _dispatch(args: argparse.Namespace) -> int:
+    from flows import commands, display
+
+    command = getattr(commands, args.command)
+    result: dict[str, Any] = command(args)
+    if args.json:
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        getattr(display, args.command)(result)
+    return 1 if result.get("owed") else 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its help."""
+    top = _Parser(
+        prog="stepmint",
+        description="Label the steps of solutions, train process reward models on them, and measure both.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument(
+        "--version", action="version", version=f"stepmint {importlib.metadata.version('stepmint')}"
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_making(commands)
+    _add_looking(commands)
+    _add_giving(commands)
+    return top
+
+
+def _command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    added: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    added.add_argument(
+        "--json", action="store_true", help="print the result as JSON on stdout, without progress"
+    )
+    added.add_argument("-v", "--verbose", action="store_true", help="log what happens, on stderr")
+    return added
+
+
+def _add_set(added: argparse.ArgumentParser) -> None:
+    added.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="change one setting of the run file, e.g. prompt.temperature=0.7; may be given several times",
+    )
+
+
+def _add_making(commands: Any) -> None:
+    run = _command(
+        commands,
+        "run",
+        "do every stage of a run file: label, train, evaluate",
+        "stepmint run configs/embedded.toml",
+    )
+    run.add_argument("config", help="run file (TOML)")
+    _add_set(run)
+    run.add_argument(
+        "--dry-run", action="store_true", help="print the resolved run file and the stages; do nothing"
+    )
+
+    synthesize = _command(
+        commands,
+        "synthesize",
+        "label the problems of a run file and seal the dataset",
+        "stepmint synthesize mine.toml",
+    )
+    synthesize.add_argument("config", help="run file (TOML)")
+    _add_set(synthesize)
+
+    fuse = _command(
+        commands,
+        "fuse",
+        "make the labels of a run again from its recorded votes, without sampling",
+        "stepmint fuse runs/mine --set fusion.accept=0.9",
+    )
+    fuse.add_argument("run", help="folder of a run")
+    _add_set(fuse)
+
+    train = _command(
+        commands, "train", "train a PRM on a sealed run", "stepmint train runs/mine --set train.epochs=2"
+    )
+    train.add_argument("run", metavar="RUN|CONFIG", help="folder of a run, or its run file")
+    _add_set(train)
+    train.add_argument(
+        "--out", default="", help="folder of the checkpoint (default: checkpoints/NAME beside runs)"
+    )
+
+    evaluate = _command(
+        commands,
+        "evaluate",
+        "measure a PRM on solutions whose first error is known",
+        "stepmint evaluate checkpoints/mine processbench/gsm8k.jsonl",
+    )
+    evaluate.add_argument("checkpoint", help="folder of a PRM")
+    evaluate.add_argument(
+        "on",
+        nargs="*",
+        metavar="FILE|RUN",
+        help="JSONL files (also .gz) in ProcessBench's format, or a run on embedded problems, for new "
+        "held-out ones; without any: the figures recorded at training",
+    )
+
+
+def _add_looking(commands: Any) -> None:
+    show = _command(
+        commands,
+        "show",
+        "print labelled solutions with the votes behind them",
+        "stepmint show runs/mine -n 5",
+    )
+    show.add_argument("run", help="folder of a sealed run")
+    which = show.add_mutually_exclusive_group()
+    which.add_argument("--id", default="", help="only the solution or problem whose id begins like this")
+    which.add_argument(
+        "--first-errors", action="store_true", help="only solutions with an established first error"
+    )
+    show.add_argument("-n", type=int, default=3, help="at most so many solutions (default 3)")
+
+    status = _command(
+        commands,
+        "status",
+        "say what a run has done, owes, and set aside (exit code 1 while it owes something)",
+        "stepmint status runs/mine",
+    )
+    status.add_argument("run", help="folder of a run")
+
+    _command(commands, "doctor", "say what this machine and environment can do", "stepmint doctor")
+
+
+def _add_giving(commands: Any) -> None:
+    export = _command(
+        commands,
+        "export",
+        "write a run's rows in the format of another tool",
+        "stepmint export runs/mine --format processbench --out mine.jsonl",
+    )
+    export.add_argument("run", help="folder of a sealed run")
+    formats = ("trl", "prm800k", "math_shepherd", "processbench")
+    export.add_argument("--format", required=True, choices=formats, help="one of %(choices)s")
+    export.add_argument("--out", required=True, help="JSONL file to write")
+    export.add_argument("--kept", action="store_true", help="only rows that the consensus filter keeps")
+
+    publish = _command(
+        commands,
+        "publish",
+        "put a run's dataset or a PRM on the Hugging Face Hub",
+        "stepmint publish runs/mine me/my-steps --public",
+    )
+    publish.add_argument("run", metavar="RUN|CHECKPOINT", help="folder of a sealed run or of a PRM")
+    publish.add_argument("repo", metavar="OWNER/NAME", help="repository; made if there is none")
+    publish.add_argument(
+        "--public", action="store_true", help="make a new repository public (default: private)"
+    )
+    publish.add_argument("--dry-run", action="store_true", help="print the card; send nothing")

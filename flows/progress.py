@@ -1,0 +1,144 @@
+"""Progress of the stages, on stderr: a bar for people, a few lines for log files, silence for programs.
+
+The listener lives in a context variable, because a callable could not be a parameter of a Prefect task: on a
+cluster the shards report to Prefect instead, and here nobody listens.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+
+class Listener(Protocol):
+    """Hears of stages. One stage at a time."""
+
+    def begin(self, stage: str, total: int | None, done: int) -> None:
+        """A stage of `total` problems starts, `done` of them earlier; None where they cannot be counted."""
+        ...
+
+    def advance(self) -> None:
+        """One problem is done."""
+        ...
+
+    def end(self) -> None:
+        """The stage is over."""
+        ...
+
+
+class Silent:
+    """Hears nothing."""
+
+    def begin(self, stage: str, total: int | None, done: int) -> None:
+        """Say nothing."""
+
+    def advance(self) -> None:
+        """Say nothing."""
+
+    def end(self) -> None:
+        """Say nothing."""
+
+
+class Lines:
+    """A line when a stage starts, at every quarter, and when it ends."""
+
+    def __init__(self) -> None:
+        self._stage, self._total, self._done, self._start = "", 0, 0, 0.0
+
+    def begin(self, stage: str, total: int | None, done: int) -> None:
+        """Name the stage and its size."""
+        self._stage, self._total, self._done, self._start = stage, total or 0, done, time.monotonic()
+        size = f": {total} problems" if total else ""
+        print(f"{stage}{size}{f', {done} done earlier' if done else ''}", file=sys.stderr, flush=True)
+
+    def advance(self) -> None:
+        """Count; speak at every quarter."""
+        before, self._done = self._done, self._done + 1
+        if self._total and before * 4 // self._total != self._done * 4 // self._total:
+            print(f"{self._stage}: {self._done}/{self._total}", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Say how long it took."""
+        print(f"{self._stage}: {duration(time.monotonic() - self._start)}", file=sys.stderr, flush=True)
+
+
+class Bars:
+    """A rich progress bar a stage."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._id: Any = None
+
+    def begin(self, stage: str, total: int | None, done: int) -> None:
+        """Show a bar, or a spinner where progress cannot be counted."""
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total else ()
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), *counted, TimeElapsedColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True))
+        self._id = self._bar.add_task(stage, total=total, completed=done)
+        self._bar.start()
+
+    def advance(self) -> None:
+        """Move the bar by one problem."""
+        self._bar.advance(self._id)
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        task = self._bar.tasks[0]
+        if task.total is None:
+            self._bar.update(self._id, total=1, completed=1)
+        self._bar.stop()
+
+
+_LISTENER: ContextVar[Listener] = ContextVar("listener", default=Silent())  # noqa: B039
+
+
+def listener(*, quiet: bool) -> Listener:
+    """What suits stderr: bars on a terminal, lines elsewhere."""
+    if quiet:
+        return Silent()
+    return Bars() if sys.stderr.isatty() else Lines()
+
+
+@contextmanager
+def listening(to: Listener) -> Iterator[None]:
+    """Send the progress of everything inside to a listener."""
+    token = _LISTENER.set(to)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
+@contextmanager
+def stage(name: str, total: int | None = None, done: int = 0) -> Iterator[None]:
+    """Announce a stage for as long as it lasts."""
+    heard = _LISTENER.get()
+    heard.begin(name, total, done)
+    try:
+        yield
+    finally:
+        heard.end()
+
+
+def advance() -> None:
+    """One problem of the current stage is done."""
+    _LISTENER.get().advance()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

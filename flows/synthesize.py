@@ -1,0 +1,90 @@
+"""Synthesis as a flow: one task a shard, then one that seals.
+
+What is done stands in the run's folder, not in Prefect.
+"""
+
+import asyncio
+from typing import Any
+
+from flows import progress
+from flows.engine import NO_CACHE, HereTaskRunner, flow, task, unmapped
+from pipeline.dataset import seal
+from pipeline.shard import run_shard
+from pipeline.store import RunStore
+from schemas.config import RunConfig
+from schemas.errors import BackendError, UserError
+
+
+def is_lost_worker(task: Any, task_run: Any, state: Any) -> bool:  # noqa: ARG001 - Prefect passes them by name
+    """Retry what neither the person nor the backend's client can mend: one layer of retries a fault."""
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, UserError | BackendError)
+
+
+@task(
+    retries=2,
+    retry_delay_seconds=[10, 60],
+    retry_condition_fn=is_lost_worker,
+    cache_policy=NO_CACHE,
+    task_run_name="shard-{shard}",
+)
+def label_shard(config: RunConfig, shard: int) -> dict[str, int]:
+    """Label what the shard owes; returns counts of problems done and failed."""
+    return asyncio.run(run_shard(RunStore.open(config), shard, advance=progress.advance))
+
+
+@task(cache_policy=NO_CACHE)
+def seal_run(config: RunConfig) -> dict[str, Any]:
+    """Fuse the votes and seal the dataset; a manifest that already says what would be written is kept."""
+    store = RunStore.open(config)
+    manifest = store.manifest()
+    same = manifest is not None and (
+        (manifest.config_digest, manifest.fusion_digest, manifest.problems)
+        == (config.digest(), config.fusion_digest(), store.total())
+    )
+    if manifest is None or not same:
+        with progress.stage("fusing the votes"):
+            manifest = seal(store)
+    return {
+        "run": str(store.path),
+        "dataset_digest": manifest.digest(),
+        "problems": manifest.problems,
+        "solutions": manifest.solutions,
+        "steps": manifest.steps,
+        "labelled_steps": manifest.labelled_steps,
+        "quarantined": manifest.quarantined,
+    }
+
+
+@flow(name="synthesize", flow_run_name="{config.name}", task_runner=HereTaskRunner())
+def synthesize(config: RunConfig) -> dict[str, Any]:
+    """Label every problem the run owes, and seal it. A shard that is lost does not stop the others.
+
+    Raises what the first lost shard raised, or BackendError when problems failed and are still owed.
+    """
+    store = RunStore.open(config)
+    with progress.stage("reading the problems"):
+        total = store.prepare()
+    owing = {shard: n for shard in range(config.shards) if (n := len(store.owed(shard)))}
+    if owing:
+        with progress.stage("labelling", total, total - sum(owing.values())):
+            futures = label_shard.map(unmapped(config), sorted(owing))
+            found = [future.result(raise_on_failure=False) for future in futures]
+        _raise_first(found)
+    failed = sum(len(store.owed(shard)) for shard in owing)
+    if failed:
+        last = store.quarantined()[-1].reason
+        raise BackendError(
+            f"{failed} of {total} problems failed and are still owed, the last one with: {last}; "
+            "the same command does them again"
+        )
+    sealed: dict[str, Any] = seal_run(config)
+    return sealed
+
+
+def _raise_first(found: list[Any]) -> None:
+    """Raise the error that says most: one the person can fix, else the first."""
+    errors = [item for item in found if isinstance(item, BaseException)]
+    errors.sort(key=lambda error: not isinstance(error, UserError))
+    if errors:
+        raise errors[0]

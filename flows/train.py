@@ -1,0 +1,86 @@
+"""Training and evaluation as tasks and a flow.
+
+Finished work is kept for as long as it fits dataset and configuration.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from flows import progress
+from flows.engine import NO_CACHE, HereTaskRunner, flow, task
+from pipeline.report import evaluate_run, rows_of
+from pipeline.rollouts import load_template
+from pipeline.store import RunStore
+from schemas.config import RunConfig, TrainConfig
+from schemas.errors import UserError
+
+TRAINED = "training.json"
+"""What the checkpoint was trained on and how; absent when training was cut short."""
+EVALUATED = "evaluation.json"
+
+
+def checkpoint_of(config: RunConfig) -> Path:
+    """Where a run's PRM goes: `checkpoints/NAME` beside the folder of runs."""
+    return Path(config.root).parent / "checkpoints" / config.name
+
+
+@task(cache_policy=NO_CACHE)
+def train_model(config: RunConfig, out: str) -> dict[str, Any]:
+    """Train on a sealed run and return the metrics; a checkpoint of the same rows and settings is kept."""
+    store, folder, settings = RunStore.open(config), Path(out), config.train or TrainConfig()
+    manifest = store.manifest()
+    if manifest is None:
+        raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
+    template = load_template(config.prompt.template)
+    wanted = {
+        "dataset_digest": manifest.digest(),
+        "template": template,
+        "train": settings.model_dump(mode="json"),
+    }
+    if _read(folder / TRAINED) == wanted and (folder / "prm.json").is_file():
+        return {**_read(folder / "metrics.json"), "kept": True}
+
+    from pipeline.prm import write_json
+    from pipeline.train import train_prm
+
+    with progress.stage("training the PRM"):
+        metrics = train_prm(
+            rows_of(store), settings, folder, template=template, dataset_digest=manifest.digest()
+        )
+    write_json(folder / TRAINED, wanted)
+    return metrics
+
+
+@task(cache_policy=NO_CACHE)
+def evaluate_model(config: RunConfig, checkpoint: str) -> dict[str, Any]:
+    """Measure a checkpoint on held-out problems; figures of the same settings are kept with it."""
+    folder = Path(checkpoint)
+    votes = config.model_dump(mode="json", include={"seed", "problems", "policy", "prompt", "evaluate"})
+    before = _read(folder / EVALUATED)
+    if before.get("settings") == votes:
+        kept: dict[str, Any] = before["figures"]
+        return kept
+
+    from pipeline.prm import write_json
+
+    with progress.stage("evaluating the PRM"):
+        figures = evaluate_run(RunStore.open(config), folder)
+    write_json(folder / EVALUATED, {"settings": votes, "figures": figures})
+    return figures
+
+
+@flow(name="train", flow_run_name="{config.name}", task_runner=HereTaskRunner())
+def train(config: RunConfig, out: str = "") -> dict[str, Any]:
+    """Train a PRM on a sealed run. Returns where it is and what was measured on its held-out share."""
+    folder = out or str(checkpoint_of(config))
+    return {"checkpoint": folder, **train_model(config, folder)}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON file's object; empty when it is missing or torn, for then the work is done again."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
