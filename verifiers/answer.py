@@ -1,10 +1,11 @@
-r"""Finds the final answer of a solution and compares it with the gold one: True, False, or None for "cannot tell".
+r"""Finds the final answer of a solution and compares it with the gold one: True, False, or None for a doubt.
 
-Numbers and choices are settled here in microseconds. Expressions are compared by our own forms first; math-verify
-is asked only where they cannot tell, in a worker, and only its yes is used, and only where its known false
-equalities (units, percent, intervals against sets, tiny or rounded numbers) are out of the question.
+Numbers and choices are settled here in microseconds. Expressions are compared by our own forms first; only
+where they cannot tell is math-verify asked, in a worker, and only its yes is used, and only where its known
+false equalities (units, percent, intervals against sets, tiny or rounded numbers) are out of the question.
 """
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,14 +27,14 @@ _SENTENCE_END = re.compile(r"[.!](?=\s|$)")
 
 
 def extract_answer(text: str) -> str | None:
-    r"""The last `#### x`, else the last `\boxed{x}`, else the last "The answer is x"; None where there is none."""
+    r"""The last `#### x`, else the last `\boxed{x}`, else the last "The answer is x"; else None."""
     text = text[-TAIL:]
     if hashes := _HASHES.findall(text):
         return _cleaned(hashes[-1])
     if (boxed := _last_boxed(text)) is not None:
         return _cleaned(boxed)
     if said := _SAID.findall(text):
-        return _cleaned(_SENTENCE_END.split(said[-1])[0].strip().removeprefix("**").removesuffix("**"))
+        return _cleaned(_SENTENCE_END.split(said[-1].replace("**", ""))[0])
     return None
 
 
@@ -68,7 +69,8 @@ def grade(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None 
             numbers = _quantity(gold), _quantity(answer)
             if numbers[0] is not None and numbers[1] is not None:
                 return _same_quantity(numbers[0], numbers[1])
-            return _same_expression(gold, answer, pool)
+            # A number that our own parser cannot read is no number: no library is needed to see that.
+            return _same_expression(gold, answer, pool, library=kind == "expression")
 
 
 def _words(text: str) -> str:
@@ -101,7 +103,8 @@ _NOT_UNITS = frozenset(
     }
 )
 _QUANTITY = re.compile(
-    rf"(?:[A-Za-z]\s*=\s*)?(?P<number>[-−]?\s?(?:{NUMBER})(?:\s*/\s*\d+)?)\s*(?P<percent>%)?\s*(?P<unit>[A-Za-z][A-Za-z .]*)?\.?"
+    rf"(?:[A-Za-z]\s*=\s*)?(?P<number>[-−]?\s?(?:{NUMBER})(?:\s*/\s*\d+)?)\s*(?P<percent>%)?\s*"
+    r"(?P<unit>[A-Za-z][A-Za-z .]*)?\.?"
 )
 _TRIM = str.maketrans("", "", "$€£*`")
 
@@ -134,13 +137,8 @@ def _same_quantity(gold: _Quantity, answer: _Quantity) -> bool | None:
     units = {_singular(unit) for unit in (gold.unit, answer.unit) if unit}
     if gold.percent != answer.percent:
         # 28% against 28 or 0.28: equal for one reader and not for another.
-        return (
-            None
-            if gold.value / answer.value in {1, 100, Fraction(1, 100)}
-            else False
-            if answer.value
-            else None
-        )
+        alike = gold.value in {answer.value, answer.value * 100, answer.value / 100}
+        return None if alike else False
     if gold.value == answer.value:
         return True if len(units) < 2 else None
     return None if len(units) > 1 or _rounded(gold, answer) or _rounded(answer, gold) else False
@@ -158,7 +156,7 @@ def _rounded(coarse: _Quantity, fine: _Quantity) -> bool:
 
 @dataclass(frozen=True)
 class _Form:
-    """An answer by its brackets: a scalar has none, `(1, 2)` may be a point or an interval, `{1, 2}` is a set."""
+    """An answer by its brackets: a scalar has none, `(1, 2)` is a point or an interval, `{1, 2}` a set."""
 
     brackets: str
     parts: "tuple[_Form | Expression, ...]"
@@ -196,7 +194,7 @@ def _closes_at_end(text: str) -> bool:
 
 
 def _split(text: str) -> list[str]:
-    """At commas outside brackets; a comma inside a number such as 1,234 stands where digits in threes follow."""
+    """At commas outside brackets, except before three digits: 1,234 is one number."""
     parts, depth, start = [], 0, 0
     for at, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")
@@ -206,12 +204,12 @@ def _split(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-def _same_expression(gold: str, answer: str, pool: Pool | None) -> bool | None:
+def _same_expression(gold: str, answer: str, pool: Pool | None, *, library: bool) -> bool | None:
     if re.sub(r"\s+", "", gold) == re.sub(r"\s+", "", answer):
         return True
     forms = _form(gold), _form(answer)
     if forms[0] is None or forms[1] is None:
-        return _second_opinion(gold, answer, pool)
+        return _second_opinion(gold, answer, pool) if library else None
     return _same_form(forms[0], forms[1], lambda a, b: _same_scalar(a, b, pool))
 
 
@@ -286,7 +284,7 @@ _FENCED = re.compile(
 
 
 def _second_opinion(gold: str, answer: str, pool: Pool | None) -> bool | None:
-    """True where math-verify says equal and is not known to err; its "different" is too often wrong to be used."""
+    """True where math-verify says equal and is not known to err; its "different" is too often wrong."""
     ends = {(text.strip(" $")[:1], text.strip(" $")[-1:]) for text in (gold, answer)}
     if _FENCED.search(gold) or _FENCED.search(answer) or gold.count("=") != answer.count("="):
         return None
@@ -300,10 +298,11 @@ def library_says_equal(gold: str, answer: str) -> bool:
     """math-verify's verdict in both directions. Meant for a worker: it may take for ever."""
     import math_verify
 
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limit is off
     sides = [
         math_verify.parse(text if "$" in text else f"${text}$", parsing_timeout=None, raise_on_error=True)
         for text in (gold, answer)
     ]
-    return all(
-        bool(math_verify.verify(a, b, timeout_seconds=None)) for a, b in (sides, reversed(sides)) if a and b
-    ) and all(sides)
+    return all(sides) and all(
+        bool(math_verify.verify(a, b, timeout_seconds=None)) for a, b in (sides, reversed(sides))
+    )

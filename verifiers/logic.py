@@ -1,0 +1,76 @@
+"""Checks natural inferences such as "Ana is kind and tall so Ana is calm." against a problem's formulas.
+
+A step holds if the premises entail what it cites, and the rules with nothing but what it cites entail its
+conclusion. Monadic logic is decidable, so `fails` is as certain as `holds`; what is not said is not assumed false,
+it merely does not follow.
+"""
+
+import re
+
+from verifiers.context import Finding, StepContext
+from verifiers.entailment import Satisfiable, entails, solve
+from verifiers.formulas import Atom, Constant, Formula, Quantified, Unparsed, parse_formula
+from verifiers.proofs import Inference, Proof, ProofStep, check_inference, check_proof
+
+__all__ = ["Inference", "Logic", "Proof", "ProofStep", "check_inference", "check_proof"]
+
+LONGEST_STEP = 400
+_INFERENCE = re.compile(
+    r"(?P<who>[A-Z][a-z]+) is (?P<body>[a-z]+(?:(?:,| and|, and) [a-z]+)*),? "
+    r"(?:so|therefore|hence|thus) (?P=who) is (?P<head>[a-z]+)\.?"
+)
+_NOT_ADJECTIVES = frozenset({"not", "no", "a", "an", "the", "so", "either", "neither", "never", "or"})
+
+
+class Logic:
+    """Decides inferences about one person from the first-order premises of the problem."""
+
+    name = "logic"
+
+    def check(self, context: StepContext) -> Finding:
+        """Check what the last step cites, then whether its conclusion follows."""
+        step = context.step.strip()
+        match = _INFERENCE.fullmatch(step) if len(step) <= LONGEST_STEP else None
+        if match is None:
+            return Finding("abstains", "not an inference of the form `A is b so A is c.`")
+        words = re.split(r",? and |, ", match["body"])
+        if _NOT_ADJECTIVES & {*words, match["head"]}:
+            return Finding("abstains", "a negation or an article that is not understood")
+        try:
+            premises = tuple(parse_formula(premise) for premise in context.problem.premises)
+        except Unparsed as error:
+            return Finding("abstains", f"the problem's premises are no formulas: {error}")
+        if not premises:
+            return Finding("abstains", "the problem has no premises in symbols")
+        consistent = solve(premises).answer
+        if consistent != "sat":
+            why = "contradict each other" if consistent == "unsat" else "could not be decided"
+            return Finding("abstains", f"the problem's premises {why}")
+        return _judge(premises, match["who"], words, match["head"])
+
+
+def _judge(premises: tuple[Formula, ...], who: str, words: list[str], head: str) -> Finding:
+    cited = [Atom(word, (Constant(who),)) for word in words]
+    for word, atom in zip(words, cited, strict=True):
+        if atom in premises:
+            continue
+        found = entails(premises, atom)
+        if found.answer == "unknown":
+            return Finding("abstains", f"could not be decided: {found.why}")
+        if found.answer == "sat":
+            return Finding("fails", f"nothing says that {who} is {word}", _possible(found, who))
+    rules = tuple(premise for premise in premises if isinstance(premise, Quantified))
+    found = entails((*rules, *cited), Atom(head, (Constant(who),)))
+    given = " and ".join(words)
+    if found.answer == "unknown":
+        return Finding("abstains", f"could not be decided: {found.why}")
+    if found.answer == "sat":
+        reason = f"no rule says that whoever is {given} is {head}"
+        return Finding("fails", reason, _possible(found, who))
+    return Finding("holds", f"{who} is {given}, and the rules make {who} {head}")
+
+
+def _possible(found: Satisfiable, who: str) -> str:
+    """The counter-model, as far as it concerns the person."""
+    true = [fact.removesuffix(f" {who}") for fact in found.true if fact.endswith(f" {who}")]
+    return f"possible: {who} is only {', '.join(true)}" if true else f"possible: {who} is none of these"
