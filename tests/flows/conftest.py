@@ -1,0 +1,77 @@
+"""A run on the simulated policy, whose every success rate is known; one Prefect for all who need it."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.settings import set_defaults
+
+set_defaults()
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Prefect server of our own, with its files in a folder of ours."""
+    home = tmp_path_factory.mktemp("prefect")
+    before = os.environ.get("PREFECT_HOME")
+    os.environ["PREFECT_HOME"] = str(home)
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+    if before is None:
+        del os.environ["PREFECT_HOME"]
+    else:
+        os.environ["PREFECT_HOME"] = before
+
+
+def write_run_file(folder: Path, extra: str = "", *, problems: int = 12) -> Path:
+    """A run file on a few simulated problems, two shards of them."""
+    lines = [json.dumps({"text": f"Problem {i}", "answer": "right", "kind": "text"}) for i in range(problems)]
+    (folder / "problems.jsonl").write_text("\n".join(lines) + "\n")
+    path = folder / "run.toml"
+    path.write_text(f"""
+name = "demo"
+root = {str(folder / "runs")!r}
+shards = 2
+{extra}
+[problems]
+source = "jsonl"
+path = {str(folder / "problems.jsonl")!r}
+fields = {{answer_kind = "kind"}}
+[policy]
+kind = "simulated"
+n_steps = 5
+slip = 0.25
+[monte_carlo]
+rollouts = 8
+""")
+    return path
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    """A run file; nothing has run yet."""
+    return write_run_file(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sealed run, made without Prefect. Read it, do not change it."""
+    import asyncio
+
+    from pipeline.dataset import seal
+    from pipeline.shard import run_shard
+    from pipeline.store import RunStore
+    from schemas.config import load_config
+
+    config = load_config(write_run_file(tmp_path_factory.mktemp("sealed")))
+    store = RunStore.open(config)
+    store.prepare()
+    for shard in range(config.shards):
+        asyncio.run(run_shard(store, shard))
+    seal(store)
+    return store.path

@@ -1,0 +1,166 @@
+"""The command line: exit codes, one-line errors, and what stdout and stderr hold."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main, parser
+from flows.display import clean
+from pipeline.export import FORMATS
+
+Capture = pytest.CaptureFixture[str]
+
+
+def answer(capsys: Capture, *arguments: object) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ("prefect", "torch", "pyarrow", "sympy", "transformers", "z3", "rich", "numpy", "datasets")
+    found = f"[name for name in {heavy} if name in sys.modules]"
+    code = f"import sys; from flows.cli import main; main(['--help']); sys.exit(str({found}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "[]"
+    assert "examples:" in done.stdout
+
+
+def test_every_command_has_an_example(capsys: Capture) -> None:
+    names = next(a for a in parser()._actions if a.dest == "command").choices
+    assert names is not None
+    for name in names:
+        code, out, _ = answer(capsys, name, "--help")
+        assert code == 0
+        assert f"stepmint {name}" in out.split("example:")[1]
+
+
+def test_version(capsys: Capture) -> None:
+    assert re.fullmatch(r"stepmint \d+\.\d+.*\n", answer(capsys, "--version")[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "COMMAND"),
+        (["frobnicate"], "invalid choice"),
+        (["run", "missing.toml"], "no such run file"),
+        (["run", "{file}", "--set", "monte_carlo.rollouts=0"], "monte_carlo.rollouts"),
+        (["run", "{file}", "--set", "monte_carlo.rolouts=4"], "rolouts"),
+        (["run", "{file}", "--set", "seed"], "expected section.key=value"),
+        (["status", "missing"], "not a run"),
+        (["show", "missing"], "not a run"),
+        (["show", "{sealed}", "--id", "zzz"], "begins with 'zzz'"),
+        (["show", "{sealed}", "-n", "0"], "at least 1"),
+        (["show", "{sealed}", "-n", "many"], "invalid int"),
+        (["fuse", "{sealed}", "--set", "seed=3"], "fuse changes only [fusion]"),
+        (["fuse", "{sealed}", "--set", "fusion.accept=2"], "fusion.accept"),
+        (["export", "{sealed}", "--format", "csv", "--out", "x"], "invalid choice"),
+        (["export", "{sealed}", "--format", "trl", "--out", "/missing/x"], "does not exist"),
+        (["evaluate", "missing"], "no recorded figures"),
+        (["train", "missing"], "no such run file"),
+    ],
+)
+def test_what_the_person_can_fix_is_one_line(
+    arguments: list[str], said: str, run_file: Path, sealed: Path, capsys: Capture
+) -> None:
+    code, out, err = answer(capsys, *(a.format(file=run_file, sealed=sealed) for a in arguments))
+    assert (code, out) == (2, "")
+    assert err.startswith("stepmint: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_dry_run_does_nothing(run_file: Path, capsys: Capture) -> None:
+    code, out, _ = answer(capsys, "run", run_file, "--dry-run", "--set", "monte_carlo.rollouts=3", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["config"]["monte_carlo"]["rollouts"] == 3
+    assert found["stages"] == ["synthesize"]
+    assert not (run_file.parent / "runs").exists()
+
+
+def test_dry_run_prints_a_run_file_that_can_be_run(run_file: Path, capsys: Capture) -> None:
+    from schemas.config import load_config
+
+    _, out, _ = answer(capsys, "run", run_file, "--dry-run")
+    again = run_file.with_name("again.toml")
+    again.write_text(out)
+    assert load_config(again) == load_config(run_file)
+
+
+def test_status_counts(sealed: Path, capsys: Capture) -> None:
+    code, out, _ = answer(capsys, "status", sealed, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["sealed"]
+    assert sum(shard["done"] for shard in found["shards"]) == found["problems"] == 12
+    assert found["tokens"]["monte_carlo"] > 0
+    assert "12 of 12 problems done" in answer(capsys, "status", sealed)[1]
+
+
+def test_status_of_an_open_run_is_incomplete(sealed: Path, tmp_path: Path, capsys: Capture) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(sealed, moved)
+    journal = moved / "journal" / "00000.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    code, out, _ = answer(capsys, "status", moved, "--json")
+    assert code == 1
+    assert json.loads(out)["owed"] == 1
+
+
+def test_show_first_errors(sealed: Path, capsys: Capture) -> None:
+    code, out, _ = answer(capsys, "show", sealed, "--first-errors", "-n", "2", "--json")
+    rows = json.loads(out)["rows"]
+    assert code == 0
+    assert len(rows) == 2
+    assert all("bad" in row["steps"][row["first_error"]] for row in rows)
+    code, out, _ = answer(capsys, "show", sealed, "--id", rows[0]["solution_id"][:8])
+    assert f"first error: step {rows[0]['first_error']}" in out
+    assert "WRONG" in out
+
+
+def test_what_a_model_wrote_cannot_steer_the_terminal() -> None:
+    assert clean("a\x1b[2Jb\u202ec\td\n[red]e") == "a\ufffd[2Jb\ufffdc\td\n[red]e"
+
+
+def test_fuse_makes_new_labels_from_the_same_votes(sealed: Path, tmp_path: Path, capsys: Capture) -> None:
+    copy = tmp_path / "renamed"
+    shutil.copytree(sealed, copy)
+    before = json.loads(answer(capsys, "status", copy, "--json")[1])
+    code, out, _ = answer(capsys, "fuse", copy, "--json")
+    same = json.loads(out)
+    code, out, _ = answer(capsys, "fuse", copy, "--set", "fusion.accept=1.0", "--json")
+    strict = json.loads(out)
+    assert code == 0
+    assert strict["labelled_steps"] < same["labelled_steps"]
+    assert strict["rollouts"] == same["rollouts"]
+    assert json.loads(answer(capsys, "status", copy, "--json")[1]) == before
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_export_offers_every_format(name: str, sealed: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "rows.jsonl"
+    code, printed, _ = answer(capsys, "export", sealed, "--format", name, "--out", out, "--json")
+    assert code == 0
+    assert len(out.read_text().splitlines()) == json.loads(printed)["written"] > 0
+
+
+def test_publish_dry_run_prints_the_card(sealed: Path, capsys: Capture) -> None:
+    code, out, _ = answer(capsys, "publish", sealed, "me/demo", "--dry-run")
+    assert code == 0
+    assert "config_name: steps" in out
+
+
+def test_doctor_asks_nobody(capsys: Capture) -> None:
+    code, out, _ = answer(capsys, "doctor", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["core"]["stepmint"]
+    assert found["cores"] >= 1
+    assert answer(capsys, "doctor")[0] == 0

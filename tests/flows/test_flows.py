@@ -1,0 +1,173 @@
+"""The flows: once for real under Prefect, the rest as plain functions."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flows import progress
+from flows.cli import main
+from flows.synthesize import is_lost_worker, label_shard, seal_run, synthesize
+from flows.train import checkpoint_of, train_model
+from pipeline.rollouts import load_template
+from pipeline.store import RunStore
+from schemas.config import RunConfig, TrainConfig, load_config
+from schemas.errors import BackendError, UserError
+
+Capture = pytest.CaptureFixture[str]
+
+
+class Counting:
+    """Hears everything, keeps it."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int | None, int]] = []
+        self.advanced = 0
+
+    def begin(self, stage: str, total: int | None, done: int) -> None:
+        self.stages.append((stage, total, done))
+
+    def advance(self) -> None:
+        self.advanced += 1
+
+    def end(self) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_run_cut_short_goes_on_with_the_same_command(run_file: Path, capsys: Capture) -> None:
+    assert main(["run", str(run_file), "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    folder = Path(first["path"])
+    assert json.loads((folder / "summary.json").read_text()) == first
+    assert first["problems"] == 12
+
+    journal = folder / "journal" / "00001.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    (folder / "manifest.json").unlink()
+    assert main(["run", str(run_file)]) == 0
+    out, err = capsys.readouterr()
+    assert "11 done earlier" in err
+    assert "problems" in out
+    assert "Prefect" not in err
+    assert json.loads((folder / "summary.json").read_text())["dataset_digest"] == first["dataset_digest"]
+
+
+@pytest.mark.usefixtures("prefect")
+def test_progress_reaches_the_listener_and_sealed_runs_are_left_alone(run_file: Path) -> None:
+    heard = Counting()
+    config = load_config(run_file)
+    with progress.listening(heard):
+        first = synthesize(config)
+        before = (Path(first["run"]) / "manifest.json").stat().st_mtime_ns
+        assert synthesize(config) == first
+    assert ("labelling", 12, 0) in heard.stages
+    assert heard.advanced == 12
+    assert (Path(first["run"]) / "manifest.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_lost_shard_does_not_stop_the_others(run_file: Path, capsys: Capture) -> None:
+    config = load_config(run_file)
+    store = RunStore.open(config)
+    store.prepare()
+    with store.writing(0):  # as another process would
+        assert main(["synthesize", str(run_file)]) == 2
+    err = capsys.readouterr().err
+    assert "stepmint: " in err.splitlines()[-1]
+    assert "shard 0 is being written by another process" in err
+    assert "Traceback" not in err
+    assert not store.owed(1)
+    assert main(["synthesize", str(run_file), "--json"]) == 0
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_backend_that_is_gone_leaves_everything_owed(run_file: Path, capsys: Capture) -> None:
+    gone = ["--set", 'policy.kind="server"', "--set", 'policy.base_url="http://127.0.0.1:9/v1"']
+    assert (
+        main(["synthesize", str(run_file), *gone, "--set", "policy.timeout_s=2", "--set", "problems.limit=2"])
+        == 1
+    )
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].startswith("stepmint: ")
+    assert "Traceback" not in err
+    folder = run_file.parent / "runs" / "demo"
+    assert main(["status", str(folder)]) == 1
+
+
+def test_a_shard_is_a_plain_function(run_file: Path) -> None:
+    config = load_config(run_file)
+    store = RunStore.open(config)
+    total = store.prepare()
+    done = [label_shard.fn(config, shard)["done"] for shard in range(2)]
+    assert sum(done) == total
+    assert label_shard.fn(config, 0) == {"done": 0, "failed": 0}
+    assert seal_run.fn(config)["problems"] == total
+
+
+def test_sealing_says_what_is_owed(run_file: Path) -> None:
+    config = load_config(run_file)
+    RunStore.open(config).prepare()
+    with pytest.raises(UserError, match="12 problems are still owed"):
+        seal_run.fn(config)
+
+
+class Failed:
+    """A Prefect state as the retry condition sees it."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def result(self, raise_on_failure: bool = True) -> Exception:
+        return self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "again"), [(UserError(), False), (BackendError(), False), (OSError(), True)]
+)
+def test_only_lost_workers_are_retried(error: Exception, again: bool) -> None:
+    assert is_lost_worker(None, None, Failed(error)) is again
+
+
+def test_a_checkpoint_of_the_same_rows_is_kept(sealed: Path, tmp_path: Path) -> None:
+    shutil.copytree(sealed, tmp_path / "runs" / "demo")
+    config = load_config(sealed / "run.toml", (f"root={str(tmp_path / 'runs')!r}", "train.epochs=3"))
+    manifest = RunStore(sealed, config).manifest()
+    assert manifest is not None
+    folder = checkpoint_of(config)
+    folder.mkdir(parents=True)
+    wanted = {
+        "dataset_digest": manifest.digest(),
+        "template": load_template(config.prompt.template),
+        "train": TrainConfig().model_dump(mode="json"),
+    }
+    (folder / "training.json").write_text(json.dumps(wanted))
+    (folder / "prm.json").write_text("{}")
+    (folder / "metrics.json").write_text('{"loss": 0.5}')
+    assert train_model.fn(config, str(folder)) == {"loss": 0.5, "kept": True}
+
+
+def test_checkpoints_lie_beside_the_runs() -> None:
+    assert checkpoint_of(RunConfig(name="a")) == Path("checkpoints/a")
+    assert checkpoint_of(RunConfig(name="a", root="/data/runs")) == Path("/data/checkpoints/a")
+
+
+def test_evaluation_of_other_problems_is_refused_before_any_work(run_file: Path) -> None:
+    from flows.main import main as whole
+
+    config = load_config(run_file, ("train.epochs=1", "evaluate.samples=2"))
+    with pytest.raises(UserError, match="needs embedded problems"):
+        whole.fn(config)
+    assert not (run_file.parent / "runs").exists()
+
+
+def test_a_variable_the_person_set_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.settings import DEFAULTS, set_defaults
+
+    name = "PREFECT_SERVER_ANALYTICS_ENABLED"
+    monkeypatch.setenv(name, "true")
+    set_defaults()
+    assert os.environ[name] == "true"
+    assert DEFAULTS[name] == "false"
