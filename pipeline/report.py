@@ -1,0 +1,135 @@
+"""The figures of a run: what was kept, what it cost, and, where the truth is known, how good the labels are."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.fusion import monte_carlo_first_error
+from pipeline.store import RunStore
+from schemas.errors import UserError
+from schemas.records import LabelledSolution, Problem, Solution
+
+Figures = dict[str, Any]
+
+
+def rows_of(store: RunStore) -> Iterator[LabelledSolution]:
+    """Every row of a sealed run, read shard by shard. UserError while the run is open."""
+    import pyarrow.parquet as pq
+
+    from schemas.arrow import from_row
+
+    manifest = store.manifest()
+    if manifest is None:
+        raise UserError(f"{store.path}: not sealed yet; run `stepmint run` again to finish it")
+    for shard in manifest.shards:
+        with pq.ParquetFile(store.path / shard.file) as file:
+            for batch in file.iter_batches(batch_size=256):
+                yield from map(from_row, batch.to_pylist())
+
+
+def summarise(store: RunStore) -> Figures:
+    """Counts, cost, yield per source, and label quality where the problems are embedded."""
+    manifest = store.manifest()
+    if manifest is None:
+        raise UserError(f"{store.path}: not sealed yet")
+    figures: Figures = {
+        "run": manifest.name,
+        "problems": manifest.problems,
+        "skipped": manifest.skipped,
+        "quarantined": manifest.quarantined,
+        "solutions": manifest.solutions,
+        "steps": manifest.steps,
+        "labelled_steps": manifest.labelled_steps,
+        "consensus": {"kept": manifest.kept, "dropped": manifest.dropped},
+        "sources": {name: count.model_dump() for name, count in manifest.sources.items()},
+        "rollouts": manifest.rollouts,
+        "tokens": {**manifest.tokens, "total": sum(manifest.tokens.values())},
+    }
+    if store.config.problems.source == "embedded":
+        figures["label_quality"] = label_quality(rows_of(store), store.config.fusion.threshold)
+    return figures
+
+
+def label_quality(rows: Iterable[LabelledSolution], threshold: float = 0.0) -> Figures:
+    """First-error labels against exact truth, for Monte Carlo alone, the consensus of it with the judge, and fusion.
+
+    `f1` is the F1 of the class "first error, at this very step" over all solutions whose truth is known; a solution
+    that a method leaves open counts as missed there. `f1_labelled` looks only at those the method labels.
+    """
+    from pipeline.embedded.truth import first_error
+
+    found: dict[str, list[tuple[int | None, int]]] = {"monte_carlo": [], "consensus": [], "fused": []}
+    unknown = 0
+    for row in rows:
+        truth = first_error(row.problem, row.solution.step_texts())
+        if truth is None:
+            unknown += 1
+            continue
+        alone = monte_carlo_first_error(len(row.labels), row.votes, threshold)
+        found["monte_carlo"].append((alone, truth))
+        found["consensus"].append((alone if row.kept else None, truth))
+        found["fused"].append((row.first_error, truth))
+    return {"truth_unknown": unknown, **{name: _quality(pairs) for name, pairs in found.items()}}
+
+
+def _quality(pairs: list[tuple[int | None, int]]) -> Figures:
+    labelled = [(said, truth) for said, truth in pairs if said is not None]
+    return {
+        "solutions": len(pairs),
+        "labelled": len(labelled),
+        **_error_f1(pairs),
+        "f1_labelled": _error_f1(labelled)["f1"],
+        "exact": round(sum(said == truth for said, truth in labelled) / max(1, len(labelled)), 4),
+    }
+
+
+def _error_f1(pairs: list[tuple[int | None, int]]) -> Figures:
+    hit = sum(said == truth != -1 for said, truth in pairs)
+    named = sum(said is not None and said != -1 for said, _ in pairs)
+    wrong = sum(truth != -1 for _, truth in pairs)
+    precision, recall = hit / max(1, named), hit / max(1, wrong)
+    f1 = 2 * precision * recall / (precision + recall) if hit else 0.0
+    return {"precision": round(precision, 4), "recall": round(recall, 4), "f1": round(f1, 4)}
+
+
+def evaluate_run(store: RunStore, checkpoint: Path) -> Figures:
+    """Measure a PRM on problems that no run trains on: first errors against exact truth, and best-of-n."""
+    from pipeline.evaluate import GoldSolution, Scored, evaluate_prm
+    from pipeline.prm import PRM
+
+    from pipeline.embedded.truth import first_error
+
+    gold: list[GoldSolution] = []
+    groups: list[list[Scored]] = []
+    for problem, solutions in asyncio.run(_held_out_samples(store)):
+        group = []
+        for solution in solutions:
+            steps = tuple(solution.step_texts())
+            is_right = solution.outcome == "correct"
+            group.append(Scored(problem=problem.text, steps=steps, answer=solution.answer, right=is_right))
+            truth = first_error(problem, steps)
+            if truth is not None:
+                gold.append(GoldSolution(solution.id, problem.text, steps, truth, is_right))
+        groups.append(group)
+    return evaluate_prm(PRM.load(checkpoint), gold, groups)
+
+
+async def _held_out_samples(store: RunStore) -> list[tuple[Problem, list[Solution]]]:
+    from pipeline.embedded.truth import problems
+    from pipeline.policies import open_policy
+    from pipeline.proposers.sample import to_solution
+    from pipeline.rollouts import Roller
+
+    config = store.config
+    if config.evaluate is None or config.problems.source != "embedded":
+        raise UserError("best-of-n needs [evaluate] and embedded problems; for other data: stepmint evaluate FILE")
+    posed = problems(config.evaluate.problems, seed=config.seed, steps=config.problems.steps, split="held-out")
+    async with open_policy(config.policy) as policy:
+        rollers = [Roller(policy, config.prompt, problem, seed=config.seed) for problem in posed]
+        drawn = await asyncio.gather(*(roller.roll("", config.evaluate.samples, "held-out") for roller in rollers))
+        # A sample that was cut off or failed keeps its place: it is a sample that is not right.
+        return [
+            (problem, [to_solution(roller, rollout) for rollout in rollouts])
+            for problem, roller, rollouts in zip(posed, rollers, drawn, strict=True)
+        ]
