@@ -19,7 +19,9 @@ _COLUMNS = {
     "gsm8k": {"text": "question", "reference": "answer"},
     "math": {"text": "problem", "reference": "solution"},
 }
+_PLAIN = {name: name for name in ("text", "answer", "answer_kind", "premises", "reference", "domain", "licence")}
 _NUMBER = re.compile(r"-?\$?[\d,]*\.?\d+%?")
+_WORDS = re.compile(r"[A-Za-z]{2,}( [A-Za-z]+)*")
 DATA = "STEPMINT_DATA"
 
 
@@ -114,7 +116,7 @@ def _huggingface(config: ProblemsConfig) -> Iterator[Any]:
 
 
 def _to_problem(row: Any, number: int, config: ProblemsConfig) -> Problem | Quarantined:
-    columns = _COLUMNS.get(config.mapping) or {"text": "text", "answer": "answer", **config.fields}
+    columns = _COLUMNS.get(config.mapping) or {**_PLAIN, **config.fields}
     bad = _complaint(row, columns)
     if bad:
         return Quarantined(file=_name(config), row=number, field=bad[0], reason=bad[1])
@@ -144,7 +146,7 @@ def _complaint(row: Any, columns: dict[str, str]) -> tuple[str, str] | None:
         return "", row
     if not isinstance(row, dict):
         return "", f"expected an object, found {type(row).__name__}"
-    needed = [columns["text"], *(c for ours, c in columns.items() if ours == "reference")]
+    needed = [columns["text"]] if "answer" in columns else [columns["text"], columns["reference"]]
     for column in needed:
         value = row.get(column)
         if value is None:
@@ -155,4 +157,6 @@ def _complaint(row: Any, columns: dict[str, str]) -> tuple[str, str] | None:
 
 
 def _kind(answer: str) -> AnswerKind:
-    return "number" if _NUMBER.fullmatch(answer.strip()) else "expression"
+    if _NUMBER.fullmatch(answer.strip()):
+        return "number"
+    return "text" if _WORDS.fullmatch(answer.strip()) else "expression"

@@ -1,8 +1,10 @@
-"""Checks natural inferences such as "Ana is kind and tall so Ana is calm." against a problem's formulas.
+"""Checks natural inferences against a problem's formulas.
+
+Two forms are read: "Ana is kind so Ana is calm." and "Everyone who is kind is calm so Ana is calm."
 
 A step holds if the premises entail what it cites, and the rules with nothing but what it cites entail its
-conclusion. Monadic logic is decidable, so `fails` is as certain as `holds`; what is not said is not assumed false,
-it merely does not follow.
+conclusion. Monadic logic is decidable, so `fails` is as certain as `holds`; what is not said is not assumed
+false, it merely does not follow.
 """
 
 import re
@@ -19,6 +21,13 @@ _INFERENCE = re.compile(
     r"(?P<who>[A-Z][a-z]+) is (?P<body>[a-z]+(?:(?:,| and|, and) [a-z]+)*),? "
     r"(?:so|therefore|hence|thus) (?P=who) is (?P<head>[a-z]+)\.?"
 )
+_RULE_APPLIED = re.compile(
+    r"Everyone who is (?P<body>[a-z]+(?: and [a-z]+)*) is (?P<rule>[a-z]+),? "
+    r"(?:so|therefore|hence|thus) (?P<who>[A-Z][a-z]+) is (?P<head>[a-z]+)\.?"
+)
+_ANSWER_LINE = re.compile(r"\n#### \S{1,40}$")
+_ANYBODY = Constant("anybody")
+"""Stands for everyone: what follows for a name no premise mentions follows for all."""
 _NOT_ADJECTIVES = frozenset({"not", "no", "a", "an", "the", "so", "either", "neither", "never", "or"})
 
 
@@ -29,10 +38,12 @@ class Logic:
 
     def check(self, context: StepContext) -> Finding:
         """Check what the last step cites, then whether its conclusion follows."""
-        step = context.step.strip()
-        match = _INFERENCE.fullmatch(step) if len(step) <= LONGEST_STEP else None
+        step = _ANSWER_LINE.sub("", context.step.strip())
+        short = len(step) <= LONGEST_STEP
+        match = (_INFERENCE.fullmatch(step) or _RULE_APPLIED.fullmatch(step)) if short else None
         if match is None:
             return Finding("abstains", "not an inference of the form `A is b so A is c.`")
+        quoted = match.groupdict().get("rule")
         words = re.split(r",? and |, ", match["body"])
         if _NOT_ADJECTIVES & {*words, match["head"]}:
             return Finding("abstains", "a negation or an article that is not understood")
@@ -46,7 +57,20 @@ class Logic:
         if consistent != "sat":
             why = "contradict each other" if consistent == "unsat" else "could not be decided"
             return Finding("abstains", f"the problem's premises {why}")
+        if quoted and (wrong := _judge_rule(premises, words, quoted)):
+            return wrong
         return _judge(premises, match["who"], words, match["head"])
+
+
+def _judge_rule(premises: tuple[Formula, ...], words: list[str], head: str) -> Finding | None:
+    """What is wrong with a rule that a step quotes; None when it follows from the problem's rules."""
+    rules = tuple(premise for premise in premises if isinstance(premise, Quantified))
+    found = entails((*rules, *(Atom(word, (_ANYBODY,)) for word in words)), Atom(head, (_ANYBODY,)))
+    if found.answer == "unsat":
+        return None
+    if found.answer == "unknown":
+        return Finding("abstains", f"could not be decided: {found.why}")
+    return Finding("fails", f"no rule says that everyone who is {' and '.join(words)} is {head}")
 
 
 def _judge(premises: tuple[Formula, ...], who: str, words: list[str], head: str) -> Finding:

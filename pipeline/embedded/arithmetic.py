@@ -131,7 +131,7 @@ def _ask(rng: random.Random, quantities: list[Quantity], combine: bool) -> Arith
     steps = [Step(q.name, q.operator, q.operands) for q in quantities if q.operator and q.name in needed]
     steps += [final] if final else []
     values = {q.name: q.value for q in quantities}
-    text = " ".join([*(_sentence(q, unit, verbs[0]) for q in quantities), question])
+    text = " ".join([*(sentence(q, unit, verbs[0]) for q in quantities), question])
     answer = str(subject_value(steps[-1].subject, values)) if steps else ""
     premises = tuple(q.premise() for q in quantities)
     return ArithmeticCase(text, premises, tuple(quantities), tuple(steps), unit, verbs, answer) if steps else None
@@ -147,7 +147,8 @@ def _needed(by_name: dict[str, Quantity], targets: list[str]) -> set[str]:
     return found
 
 
-def _sentence(q: Quantity, unit: str, verb: str) -> str:
+def sentence(q: Quantity, unit: str, verb: str) -> str:
+    """The definition in words: `Tom has 5 more apples than Mia.`"""
     head = f"{capital(q.name)} {verb}"
     if not q.operator:
         return f"{head} {q.value} {unit}."
@@ -172,8 +173,13 @@ def subject_value(subject: str, values: dict[str, int]) -> int | None:
     return values.get(subject)
 
 
-def say(case: ArithmeticCase, step: Step, operands: tuple[int, ...], result: int, operator: str | None = None) -> str:
-    """The step in words: `Tom has 14 + 5 = 19 apples.`"""
+def say(
+    case: ArithmeticCase, step: Step, operands: tuple[int, ...], result: int, operator: str | None = None
+) -> str:
+    """The step in words: `Tom has 5 more apples than Mia so Tom has 14 + 5 = 19 apples.`
+
+    Quoting the problem first turns a look-up in two hops into two of one hop, which so small a model can learn.
+    """
     sum_ = f"{operands[0]} {operator or step.operator} {operands[1]} = {result}"
     singular, plural = case.verbs
     if " and " in step.subject:
@@ -181,7 +187,9 @@ def say(case: ArithmeticCase, step: Step, operands: tuple[int, ...], result: int
     if " than " in step.subject:
         high, low = step.subject.split(" than ", 1)
         return f"{capital(high)} {singular} {sum_} more {case.unit} than {low}."
-    return f"{capital(step.subject)} {singular} {sum_} {case.unit}."
+    quoted = next(q for q in case.quantities if q.name == step.subject)
+    clause = sentence(quoted, case.unit, singular).removesuffix(".")
+    return f"{clause} so {step.subject} {singular} {sum_} {case.unit}."
 
 
 def capital(text: str) -> str:
@@ -189,27 +197,57 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+_WHO = r"[A-Za-z ]{1,40}?"
+_CLAUSE = re.compile(
+    rf"(?P<who>{_WHO}) (?:has|holds) (?:(?P<n>\d{{1,6}}) )?(?P<how>more|fewer|times as many|half as many|as many) [a-z]+ "
+    rf"(?:than|as) (?P<base>{_WHO})(?: and (?P<other>{_WHO}) together)?"
+)
 _STATEMENT = re.compile(
-    r"(?P<who>[A-Za-z ]+?) (?:has|have|holds|hold) (?:(?P<a>\d{1,6}) (?P<op>[-+*/]) (?P<b>\d{1,6}) = )?(?P<v>\d{1,6})"
-    r"(?P<more> more)? [a-z]+(?: than (?P<low>[A-Za-z ]+?))?(?: together)?\."
+    rf"(?P<who>{_WHO}) (?:has|have|holds|hold) (?:(?P<a>\d{{1,6}}) (?P<op>[-+*/]) (?P<b>\d{{1,6}}) = )?(?P<v>\d{{1,6}})"
+    rf"(?P<more> more)? [a-z]+(?: than (?P<low>{_WHO}))?(?: together)?\."
 )
 
 
 def statement_truth(text: str, premises: tuple[str, ...]) -> bool | None:
     """Whether one step states only what the premises imply; None when it states nothing this grammar can read.
 
-    A statement about somebody the problem does not mention is false: nothing implies it.
+    A step is a statement, or `clause so statement`, and then both must be true. A statement about somebody the
+    problem does not mention is false: nothing implies it.
     """
-    match = _STATEMENT.fullmatch(text.strip())
-    if match is None:
+    clause, quotes, stated = text.strip().rpartition(" so ")
+    match = _STATEMENT.fullmatch(stated)
+    quoted = _CLAUSE.fullmatch(clause) if quotes else None
+    if match is None or (quotes and quoted is None):
         return None
+    values = premise_values(premises)
+    if quoted and not _clause_truth(quoted, values):
+        return False
     subject = _lower_article(match["who"])
     if match["more"]:
         subject = f"{subject} than {match['low']}"
     value = int(match["v"])
     if match["op"] and _apply(int(match["a"]), match["op"], int(match["b"])) != value:
         return False
-    return subject_value(subject, premise_values(premises)) == value
+    return subject_value(subject, values) == value
+
+
+def _clause_truth(found: re.Match[str], values: dict[str, int]) -> bool:
+    """Whether a comparison is true of the values: `Tom has 5 more apples than Mia`."""
+    who, base = (values.get(_lower_article(found[name])) for name in ("who", "base"))
+    if who is None or base is None:
+        return False
+    n = int(found["n"] or 1)
+    match found["how"]:
+        case "more":
+            return who == base + n
+        case "fewer":
+            return who == base - n
+        case "times as many":
+            return who == base * n
+        case "half as many":
+            return 2 * who == base
+        case _:
+            return found["other"] in values and who == base + values[found["other"]]
 
 
 def _lower_article(who: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.embedded import arithmetic, logic, mistakes
-from pipeline.embedded.arithmetic import ArithmeticCase, Step
+from pipeline.embedded.arithmetic import ArithmeticCase, Step, capital
 from pipeline.embedded.logic import LogicCase, Rule
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
@@ -79,7 +79,7 @@ def marks(n_steps: int, error: int | None) -> str:
 
 def _redo(posed: mistakes.Case, step: str, is_wrong: bool) -> str:
     if isinstance(posed, ArithmeticCase):
-        return mistakes.correction(posed, step)
+        return capital(mistakes.correction(posed, step).rpartition(" so ")[2].removesuffix("."))
     if is_wrong:
         return "No rule says so."
     return logic.sentence(logic.cited_rule(step))

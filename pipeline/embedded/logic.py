@@ -87,18 +87,20 @@ def _formula(rule: Rule) -> str:
     return f"(x): {f'({body})' if len(rule.body) > 1 else body} -> {{{rule.head}}}x"
 
 
-def say(who: str, rule: Rule) -> str:
-    """The step in words: `Ana is kind so Ana is calm.`"""
-    return f"{who} is {' and '.join(rule.body)} so {who} is {rule.head}."
+def say(who: str, rule: Rule, head: str | None = None) -> str:
+    """The step in words: `Everyone who is kind is calm so Ana is calm.` `head` plants another conclusion."""
+    return f"{sentence(rule).removesuffix('.')} so {who} is {head or rule.head}."
 
 
 _FACT = re.compile(r"\{(\w+)\}\{(\w+)\}")
 _RULE = re.compile(r"\(x\): \(?(.+?)\)? -> \{(\w+)\}x")
-_STATEMENT = re.compile(r"(?P<who>[A-Z][a-z]+) is (?P<body>[a-z]+(?: and [a-z]+)*) so (?P=who) is (?P<head>[a-z]+)\.")
+_STATEMENT = re.compile(
+    r"Everyone who is (?P<body>[a-z]+(?: and [a-z]+)*) is (?P<rule>[a-z]+) so (?P<who>[A-Z][a-z]+) is (?P<head>[a-z]+)\."
+)
 
 
 def statement_truth(text: str, premises: tuple[str, ...]) -> bool | None:
-    """Whether what a step says of its person is true, and its conclusion follows by the rules from what it cites.
+    """Whether the rule a step quotes follows from the problem, its person meets it, and the conclusion follows.
 
     None when the text is no inference of this grammar.
     """
@@ -106,8 +108,10 @@ def statement_truth(text: str, premises: tuple[str, ...]) -> bool | None:
     if match is None:
         return None
     facts, rules = parse(premises, match["who"])
-    cited = set(match["body"].split(" and "))
-    return cited <= closure(facts, rules) and match["head"] in closure(cited, rules)
+    body = set(match["body"].split(" and "))
+    quoted = Rule(tuple(body), match["rule"])
+    follows = match["head"] in closure(body, [*rules, quoted])
+    return quoted.head in closure(body, rules) and body <= closure(facts, rules) and follows
 
 
 def parse(premises: tuple[str, ...], who: str) -> tuple[set[str], list[Rule]]:
@@ -122,7 +126,7 @@ def cited_rule(text: str) -> Rule:
     match = _STATEMENT.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"not an inference: {text!r}")
-    return Rule(tuple(match["body"].split(" and ")), match["head"])
+    return Rule(tuple(match["body"].split(" and ")), match["rule"])
 
 
 def closure(known: set[str], rules: list[Rule]) -> set[str]:

@@ -1,6 +1,7 @@
 """Solutions as lists of step texts: the reference, or one with a natural mistake planted and carried forward."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.embedded import arithmetic, logic
@@ -21,10 +22,10 @@ def planted(case: Case, rng: random.Random) -> tuple[list[str], int, str]:
     if isinstance(case, ArithmeticCase):
         steps, answer = _arithmetic(case, at, rng)
         return steps, at, answer
-    wrong = _wrong_inference(case, at, rng)
+    wrong, head = _wrong_inference(case, at, rng)
     rest = case.steps[at + 1 :] if rng.random() < 0.5 else ()
-    steps = _logic(case, [*case.steps[:at], wrong, *rest])
-    return steps, at, (rest[-1].head if rest else wrong.head)
+    steps = [*_logic(case, case.steps[:at]), wrong, *_logic(case, rest)]
+    return steps, at, (rest[-1].head if rest else head)
 
 
 def correction(case: ArithmeticCase, text: str) -> str:
@@ -33,26 +34,36 @@ def correction(case: ArithmeticCase, text: str) -> str:
     for step in [*case.steps, *(Step(q.name, q.operator, q.operands) for q in case.quantities if q.operator)]:
         operands = tuple(values[o] if isinstance(o, str) else o for o in step.operands)
         true = arithmetic.say(case, step, operands, compute(operands, step.operator))
-        if true.split(" = ")[0].rsplit(" ", 3)[0] == text.split(" = ")[0].rsplit(" ", 3)[0]:
+        if _said_of(true) == _said_of(text):
             return true
     raise ValueError(f"speaks of nothing in the problem: {text!r}")
 
 
-def _logic(case: LogicCase, rules: "tuple[Rule, ...] | list[Rule]") -> list[str]:
+def _said_of(text: str) -> str:
+    """Whom a step speaks of: its words before the calculation, without the clause it quotes."""
+    return text.split(" = ")[0].rsplit(" ", 3)[0].rpartition(" so ")[2]
+
+
+def _logic(case: LogicCase, rules: Sequence[Rule]) -> list[str]:
     return [logic.say(case.who, rule) for rule in rules]
 
 
-def _wrong_inference(case: LogicCase, at: int, rng: random.Random) -> Rule:
-    """An invented rule, a premise nobody proved, or a step whose condition was skipped; never a true one."""
+def _wrong_inference(case: LogicCase, at: int, rng: random.Random) -> tuple[str, str]:
+    """An invented rule, a rule whose condition was skipped, or a conclusion its rule does not give; never a true step."""
     rule = case.steps[at]
+    used = [word for word in logic.ADJECTIVES if f"{{{word}}}" in " ".join(case.premises)]
+    rules = logic.parse(case.premises, case.who)[1]
     while True:
-        used = [word for word in logic.ADJECTIVES if f"{{{word}}}" in " ".join(case.premises)]
-        if rng.random() < 0.7:
-            candidate = replace(rule, head=rng.choice(used))
+        kind, head = rng.random(), None
+        if kind < 0.4:
+            quoted = replace(rule, head=rng.choice(used))
+        elif kind < 0.7:
+            quoted = rng.choice(rules)
         else:
-            candidate = replace(rule, body=(rng.choice(used),), head=rng.choice(used))
-        if logic.statement_truth(logic.say(case.who, candidate), case.premises) is False:
-            return candidate
+            quoted, head = rule, rng.choice(used)
+        text = logic.say(case.who, quoted, head)
+        if logic.statement_truth(text, case.premises) is False:
+            return text, head or quoted.head
 
 
 def _arithmetic(case: ArithmeticCase, at: int | None, rng: random.Random | None) -> tuple[list[str], str]:

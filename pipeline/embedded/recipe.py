@@ -39,7 +39,7 @@ class Recipe:
     layers: int = 5
     heads: int = 4
     feed_forward: int = 384
-    rate: float = 0.02
+    rate: float = 0.01
     """Muon's learning rate for the matrices; embeddings and gains use AdamW at a tenth of it."""
     seed: int = 20
 
@@ -81,10 +81,10 @@ class Curriculum:
 
     def text(self, progress: float) -> Text:
         """One text at `progress` (0 to 1) through the run."""
-        if self._rng.random() < max(0.06, 0.5 - 2.5 * progress):
+        if self._rng.random() < max(0.03, 0.4 - 2.0 * progress):
             return self._encode("", drill(self._rng), None)
-        hardest = 8 if progress > 0.25 else 2 + int(24 * progress)
-        prompt, reply, spans = lesson(self._rng, self._rng.randint(1 if progress < 0.25 else 2, hardest))
+        hardest = min(8, 2 + int(12 * progress))
+        prompt, reply, spans = lesson(self._rng, self._rng.randint(1, hardest))
         return self._encode(prompt, reply, spans)
 
     def _encode(self, prompt: str, reply: str, spans: list[tuple[int, int]] | None) -> Text:
@@ -130,8 +130,8 @@ def tensors(group: list[Text], pad: int) -> tuple[Tensor, Tensor]:
 
 
 def learning_rate(progress: float) -> float:
-    """Factor on the rates: a short warm-up, a plateau, then a straight line to zero over the last 60%."""
-    return min(1.0, progress / 0.01, (1.0 - progress) / 0.6 + 0.01)
+    """Factor on the rates: a short warm-up, a plateau, then a straight line to zero over the last 70%."""
+    return min(1.0, progress / 0.01, (1.0 - progress) / 0.7 + 0.01)
 
 
 def train(recipe: Recipe, out: Path, *, device: str) -> dict[str, float]:

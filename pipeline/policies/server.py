@@ -181,7 +181,7 @@ async def _bounded(reply: httpx.Response, limit: int) -> bytes:
     if reply.headers.get("content-encoding", "identity") != "identity":
         raise _Failed("a compressed reply, which was not asked for", retry=False)
     body = bytearray()
-    async for chunk in reply.aiter_raw():
+    async for chunk in reply.aiter_bytes():
         body += chunk
         if len(body) > limit:
             raise _Failed(f"a reply of more than {limit} bytes", retry=False)

@@ -1,6 +1,7 @@
 """A policy on vLLM inside this program: the same code on its CPU build and on CUDA."""
 
 import asyncio
+import gc
 import itertools
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ from pipeline.policies.tokens import folder_revision, prompt_ids
 from schemas.errors import BackendError, UserError
 from schemas.records import StopReason
 
-_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
 _STOPS: dict[str | None, StopReason] = {"stop": "stop", "length": "length"}
 
 
@@ -50,6 +51,9 @@ class VllmPolicy:
         engine, self._engine = self._engine, None
         if engine is not None:
             await asyncio.to_thread(engine.shutdown)
+            del engine
+            await asyncio.sleep(0)  # lets its cancelled reader end
+            gc.collect()  # it sits in reference cycles; collected at exit it would print a traceback
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions; `error` when the prompt leaves no room to answer."""
@@ -63,8 +67,9 @@ class VllmPolicy:
         limit = min(sampling.max_tokens, self._max_len - len(ids) if self._max_len else sampling.max_tokens)
         if not ids or limit < 1 or n < 1:
             return failed
+        draws = n if sampling.temperature > 0 else 1  # vLLM refuses to be greedy twice
         params = SamplingParams(
-            n=n,
+            n=draws,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=limit,
@@ -82,9 +87,10 @@ class VllmPolicy:
         except EngineDeadError as error:
             raise BackendError(f"{self.model}: the engine died: {error}") from error
         found = sorted(final.outputs, key=lambda out: out.index) if final is not None else []
-        if len(found) != n:
+        if len(found) != draws:
             return failed
-        return [Completion(o.text, _STOPS.get(o.finish_reason, "error"), len(o.token_ids)) for o in found]
+        done = [Completion(o.text, _STOPS.get(o.finish_reason, "error"), len(o.token_ids)) for o in found]
+        return done if draws == n else done * n
 
     def _start(self) -> Any:
         for name, value in _QUIET.items():
@@ -106,6 +112,9 @@ class VllmPolicy:
             # 128.
             settings |= {"block_size": 32, "enforce_eager": True, "kv_cache_memory_bytes": self._cache_bytes}
             settings["dtype"] = "float32" if self._dtype == "auto" else self._dtype
+            # A seeded request whose prompt is split over two steps kills the engine: vLLM rewinds its generator, and
+            # a CPU generator cannot be rewound.
+            settings["enable_chunked_prefill"] = False
         local = Path(self.model).is_dir()
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=local)

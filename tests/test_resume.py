@@ -1,0 +1,89 @@
+"""A run killed (SIGKILL) at random points and started again ends in the rows of a run that never was."""
+
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.store import RunStore, read_config
+from schemas.config import RunConfig
+
+DRIVER = """
+import asyncio, sys
+from pathlib import Path
+from pipeline.dataset import seal
+from pipeline.shard import run_shard
+from pipeline.store import RunStore, read_config
+store = RunStore.open(read_config(Path(sys.argv[1])))
+store.prepare()
+for shard in range(store.config.shards):
+    asyncio.run(run_shard(store, shard))
+seal(store)
+"""
+
+
+def new_run(folder: Path, n: int = 150) -> Path:
+    folder.mkdir()
+    problems = folder / "problems.jsonl"
+    problems.write_text("".join(json.dumps({"text": f"problem {i}", "answer": "right"}) + "\n" for i in range(n)))
+    config = RunConfig.model_validate(
+        {
+            "name": "r",
+            "root": str(folder),
+            "shards": 2,
+            "problems": {"source": "jsonl", "path": str(problems)},
+            "policy": {"kind": "simulated", "slip": 0.2, "n_steps": 5},
+            "prompt": {"max_tokens": 1000},
+            "filter": {"rollouts": 4},
+            "propose": {"kind": "omegaprm", "searches": 4, "rollouts": 4},
+            "monte_carlo": {"rollouts": 4},
+            "verify": {"verifiers": ["arithmetic"]},
+        }
+    )
+    return RunStore.open(config).path
+
+
+def start(run: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(run)], stderr=subprocess.DEVNULL)
+
+
+def rows(run: Path) -> list[object]:
+    return [pq.read_table(path).to_pylist() for path in sorted((run / "shards").glob("*.parquet"))]
+
+
+def journal_bytes(run: Path) -> int:
+    return sum(path.stat().st_size for path in (run / "journal").glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_and_resumed(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    plain, killed = new_run(tmp_path / "plain"), new_run(tmp_path / "killed")
+    assert start(plain).wait(120) == 0
+    kills = 0
+    for _ in range(4):
+        process, written = start(killed), journal_bytes(killed)
+        more = rng.randint(1, 60_000)
+        while process.poll() is None and journal_bytes(killed) < written + more:
+            time.sleep(0.002)
+        if process.poll() is None:
+            process.kill()
+            kills += 1
+        process.wait()
+    torn = next((killed / "journal").glob("*.jsonl"))
+    torn.write_bytes(torn.read_bytes()[: -rng.randint(1, 300)])  # as a power cut would leave it
+    finished = start(killed)
+    assert finished.wait(120) == 0, "the resumed run did not finish"
+    assert kills >= 2, "the run was too short to be killed"
+    assert _same(rows(killed)) == _same(rows(plain))
+    assert RunStore(killed, read_config(killed)).manifest().solutions > 100  # type: ignore[union-attr]
+
+
+def _same(shards: list[object]) -> str:
+    return hashlib.sha256(json.dumps(shards, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,104 @@
+"""The run store: what is done stays done, what is torn is owed again, and a changed run is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.store import RunStore
+from schemas.config import MonteCarloConfig, RunConfig
+from schemas.errors import UserError
+from schemas.records import Finished, Quarantined, Rollout
+
+
+def config(tmp_path: Path, **changes: object) -> RunConfig:
+    data = {"name": "r", "root": str(tmp_path), "shards": 2, "problems": {"limit": 12}, **changes}
+    return RunConfig.model_validate(data)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    found = RunStore.open(config(tmp_path))
+    assert found.prepare() == 12
+    return found
+
+
+def finish(store: RunStore, shard: int, n: int) -> list[str]:
+    done = store.owed(shard)[:n]
+    with store.writing(shard) as writer:
+        for problem in done:
+            rollout = Rollout(
+                problem_id=problem.id, purpose="propose", prefix="", text="x", outcome="unknown", stopped="stop"
+            )
+            writer.record(Finished(problem=problem), [rollout])
+    return [p.id for p in done]
+
+
+def test_problems_spread_over_shards_and_finished_ones_are_not_owed(store: RunStore) -> None:
+    owed = [len(store.owed(shard)) for shard in (0, 1)]
+    assert sum(owed) == 12
+    assert min(owed) > 0
+    done = finish(store, 0, 2)
+    assert not set(done) & {p.id for p in store.owed(0)}
+    assert len(store.owed(0)) == owed[0] - 2
+
+
+@pytest.mark.parametrize("cut", [1, 7, 200])
+def test_a_torn_line_is_owed_again_and_the_next_line_survives(store: RunStore, cut: int) -> None:
+    finish(store, 0, 2)
+    journal = store.path / "journal" / "00000.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-cut])
+    before = len(store.owed(0))
+    finish(store, 0, 1)
+    assert len(store.owed(0)) == before - 1
+
+
+def test_rollouts_are_packed_once_a_problem_even_when_it_was_done_twice(store: RunStore) -> None:
+    finish(store, 0, 1)
+    (store.path / "journal" / "00000.jsonl").write_bytes(b"")
+    finish(store, 0, 1)
+    assert store.pack_rollouts(0) == 1
+    assert store.pack_rollouts(0) == 0
+
+
+def test_another_configuration_is_refused_by_the_names_of_its_keys(tmp_path: Path, store: RunStore) -> None:
+    with pytest.raises(UserError, match=r"monte_carlo\.rollouts=None, not 4|seed=0, not 5"):
+        RunStore.open(config(tmp_path, seed=5, monte_carlo=MonteCarloConfig(rollouts=4)))
+
+
+def test_speed_and_fusion_may_change(tmp_path: Path, store: RunStore) -> None:
+    RunStore.open(config(tmp_path, fusion={"accept": 0.7}, policy={"in_flight": 3}))
+
+
+def test_two_writers_of_one_shard_are_refused(store: RunStore) -> None:
+    with store.writing(0), pytest.raises(UserError, match="another process"), store.writing(0):
+        pass
+
+
+def test_quarantine_replaces_what_it_knew_about_a_problem(store: RunStore) -> None:
+    store.quarantine([Quarantined(file="f", reason="one", problem_id="a")])
+    store.quarantine([Quarantined(file="f", reason="two", problem_id="a")])
+    assert [q.reason for q in store.quarantined()] == ["two"]
+
+
+def test_bad_rows_are_set_aside_with_file_row_field_and_reason(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    rows = ['{"text": "1+1?", "answer": 2}', '{"text": ""}', "not json", '{"text": "1+1?", "answer": 2}', "[1]"]
+    path.write_text("\n".join(rows))
+    store = RunStore.open(config(tmp_path, problems={"source": "jsonl", "path": str(path)}))
+    assert store.prepare() == 1
+    found = [(q.row, q.field, q.reason.split(":")[0]) for q in store.quarantined()]
+    assert found == [
+        (1, "text", "expected text, found str ''"),
+        (2, "", "not valid JSON"),
+        (3, "text", "same as row 0"),
+        (4, "", "expected an object, found list"),
+    ]
+    assert json.loads((store.path / "problems" / "done.json").read_text())["quarantined"] == 4
+
+
+def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
+    store = RunStore.open(config(tmp_path, problems={"source": "jsonl", "path": "$STEPMINT_DATA/none.jsonl"}))
+    with pytest.raises(UserError, match="no such file"):
+        store.prepare()
