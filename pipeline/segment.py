@@ -10,8 +10,8 @@ _ANSWER_LINE = re.compile(r"\s*(####|(the|so the)?\s*(final )?answer\s*(is|:))",
 def segment(text: str, separator: str = "\n") -> tuple[Step, ...]:
     """Steps with their character spans; blank pieces are no steps.
 
-    A line that only gives the answer (`#### 57`) belongs to the step before it: alone it would be a step that says
-    nothing new, and would inflate every count.
+    A line that only gives the answer (`#### 57`) belongs to the step before it: alone it would be a step
+    that says nothing new, and would inflate every count.
     """
     steps: list[Step] = []
     position = 0

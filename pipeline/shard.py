@@ -33,11 +33,13 @@ class Annotators:
     verifiers: list[Verifier] = field(default_factory=list)
 
 
-async def run_shard(store: RunStore, shard: int, *, advance: Callable[[], None] = lambda: None) -> dict[str, int]:
+async def run_shard(
+    store: RunStore, shard: int, *, advance: Callable[[], None] = lambda: None
+) -> dict[str, int]:
     """Do what the shard owes; returns counts of problems done and failed.
 
-    `advance` is called after every problem. A problem whose backend failed is quarantined with its reason and stays
-    owed; when the backend is gone for all of them, BackendError ends the shard.
+    `advance` is called after every problem. A problem whose backend failed is quarantined with its reason
+    and stays owed; when the backend is gone for all of them, BackendError ends the shard.
     """
     owed = store.owed(shard)
     if not owed:
@@ -69,7 +71,11 @@ async def _open(config: RunConfig, stack: AsyncExitStack) -> Annotators:
 
 
 async def _guarded(
-    problem: Problem, tools: Annotators, writer: ShardWriter, slots: asyncio.Semaphore, advance: Callable[[], None]
+    problem: Problem,
+    tools: Annotators,
+    writer: ShardWriter,
+    slots: asyncio.Semaphore,
+    advance: Callable[[], None],
 ) -> Quarantined | None:
     async with slots:
         try:
@@ -85,7 +91,8 @@ async def _guarded(
 
 
 async def label_problem(problem: Problem, tools: Annotators) -> tuple[Finished, list[Rollout]]:
-    """One problem from the difficulty filter to its last vote, as a journal line and the completions paid for."""
+    """One problem from the difficulty filter to its last vote, as a journal line and the completions paid
+    for."""
     roller = Roller(tools.policy, tools.config.prompt, problem, seed=tools.config.seed)
     skipped, root = await _too_easy_or_hard(roller, tools.config)
     candidates: list[Candidate] = []
@@ -137,13 +144,17 @@ async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> 
     if config.monte_carlo:
         jobs.append(monte_carlo.annotate(roller, solution, config.monte_carlo))
     if config.judge:
-        jobs += [judge.annotate(roller, solution, name, config.judge, tools.judge) for name in config.judge.prompts]
+        jobs += [
+            judge.annotate(roller, solution, name, config.judge, tools.judge) for name in config.judge.prompts
+        ]
     if tools.verifiers:
         jobs.append(formal.annotate(roller.problem, solution, tools.verifiers))
     votes: list[Vote] = list(candidate.votes)
     for found in await asyncio.gather(*jobs):
         # A search has already answered for the last step; its vote is not counted twice.
-        votes += [vote for vote in found if (vote.source, vote.step) not in {(v.source, v.step) for v in votes}]
+        votes += [
+            vote for vote in found if (vote.source, vote.step) not in {(v.source, v.step) for v in votes}
+        ]
     if not any(vote.source == monte_carlo.ANSWER for vote in votes):
         votes.append(monte_carlo.answer_vote(solution))
     return candidate.model_copy(update={"votes": tuple(sorted(votes, key=lambda v: (v.step, v.source)))})

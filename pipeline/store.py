@@ -1,7 +1,7 @@
 """The run store: the only writer of a run's folder.
 
-A run killed anywhere and started again ends in the same rows: a problem is done when its journal line is whole, rows are
-made from the journal alone, finished files appear by rename, and the manifest comes last.
+A run killed anywhere and started again ends in the same rows: a problem is done when its journal line is
+whole, rows are made from the journal alone, finished files appear by rename, and the manifest comes last.
 """
 
 import fcntl
@@ -43,14 +43,16 @@ _ROLLOUTS = pa.schema(
 
 
 class RunStore:
-    """A run's folder. Open it with `RunStore.open`, which refuses a configuration that would change its votes."""
+    """A run's folder. Open it with `RunStore.open`, which refuses a configuration that would change its
+    votes."""
 
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path, self.config = path, config
 
     @classmethod
     def open(cls, config: RunConfig) -> "RunStore":
-        """Create or reopen `root/name`. UserError names the keys in which the recorded configuration differs."""
+        """Create or reopen `root/name`. UserError names the keys in which the recorded configuration
+        differs."""
         path = Path(config.root) / config.name
         recorded = path / "run.toml"
         if recorded.exists():
@@ -69,7 +71,8 @@ class RunStore:
     # Problems
 
     def prepare(self) -> int:
-        """Read the problems once, spread them over the shards by their ids, quarantine the bad ones. Returns how many."""
+        """Read the problems once, spread them over the shards by their ids, quarantine the bad ones.
+        Returns how many."""
         done = self.path / "problems" / "done.json"
         if done.exists():
             return int(json.loads(done.read_text())["problems"])
@@ -83,9 +86,13 @@ class RunStore:
         total = sum(map(len, shards))
         if total == 0:
             first = f"; the first of {len(bad)} bad rows: {bad[0].reason}" if bad else ""
-            raise UserError(f"{self.config.problems.path or self.config.problems.source}: no usable problem{first}")
+            raise UserError(
+                f"{self.config.problems.path or self.config.problems.source}: no usable problem{first}"
+            )
         for index, problems in enumerate(shards):
-            _write_lines(self.path / "problems" / f"{index:05d}.jsonl", (p.model_dump_json() for p in problems))
+            _write_lines(
+                self.path / "problems" / f"{index:05d}.jsonl", (p.model_dump_json() for p in problems)
+            )
         _write_lines(self.path / "quarantine.jsonl", (q.model_dump_json() for q in bad))
         _write_bytes(done, json.dumps({"problems": total, "quarantined": len(bad)}).encode())
         return total
@@ -103,7 +110,8 @@ class RunStore:
     # Journal
 
     def journal(self, shard: int) -> Iterator[Finished]:
-        """Finished problems of a shard, each once, in the order of their ids; a torn last line is owed again."""
+        """Finished problems of a shard, each once, in the order of their ids; a torn last line is owed
+        again."""
         path = self.path / "journal" / f"{shard:05d}.jsonl"
         found: dict[str, Finished] = {}
         if path.exists():
@@ -126,7 +134,8 @@ class RunStore:
                 writer.close()
 
     def pack_rollouts(self, shard: int) -> int:
-        """Turn a finished shard's rollouts into Parquet, without those of a problem that had to be done again."""
+        """Turn a finished shard's rollouts into Parquet, without those of a problem that had to be done
+        again."""
         raw = self.path / "rollouts" / f"{shard:05d}.jsonl"
         if not raw.exists():
             return 0
@@ -138,7 +147,11 @@ class RunStore:
                 continue  # torn by a kill; its problem was owed and has a later block
             by_problem[block["problem"]] = [Rollout.model_validate(r) for r in block["rollouts"]]
         rows = [r.model_dump() for _, taken in sorted(by_problem.items()) for r in taken]
-        _write_parquet(self.path / "rollouts" / f"{shard:05d}.parquet", [pa.Table.from_pylist(rows, _ROLLOUTS)], _ROLLOUTS)
+        _write_parquet(
+            self.path / "rollouts" / f"{shard:05d}.parquet",
+            [pa.Table.from_pylist(rows, _ROLLOUTS)],
+            _ROLLOUTS,
+        )
         raw.unlink()
         return len(rows)
 
@@ -148,7 +161,9 @@ class RunStore:
         """Write one Parquet shard; equal rows give equal bytes within one pyarrow version."""
         path = self.path / "shards" / f"{shard:05d}.parquet"
         rows = _write_parquet(path, _tables(items), SCHEMA)
-        return ShardEntry(file=f"shards/{path.name}", rows=rows, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        return ShardEntry(
+            file=f"shards/{path.name}", rows=rows, sha256=hashlib.sha256(path.read_bytes()).hexdigest()
+        )
 
     def seal(self, manifest: Manifest) -> None:
         """Write the manifest: from now on this folder is a dataset."""
@@ -161,7 +176,9 @@ class RunStore:
 
     def write_summary(self, figures: dict[str, Any]) -> None:
         """Keep the figures of a finished run beside its manifest."""
-        _write_bytes(self.path / "summary.json", (json.dumps(figures, indent=2, ensure_ascii=False) + "\n").encode())
+        _write_bytes(
+            self.path / "summary.json", (json.dumps(figures, indent=2, ensure_ascii=False) + "\n").encode()
+        )
 
     def quarantined(self) -> list[Quarantined]:
         """Everything set aside: bad rows, and problems that failed and are still owed."""
@@ -186,7 +203,10 @@ class ShardWriter:
     def record(self, item: Finished, rollouts: list[Rollout]) -> None:
         """Rollouts first, the journal line last: a whole journal line vouches for everything before it."""
         block = {"problem": item.problem.id, "rollouts": [r.model_dump() for r in rollouts]}
-        for descriptor, line in ((self._rollouts, json.dumps(block)), (self._journal, item.model_dump_json())):
+        for descriptor, line in (
+            (self._rollouts, json.dumps(block)),
+            (self._journal, item.model_dump_json()),
+        ):
             os.write(descriptor, line.encode("utf-8", "surrogatepass") + b"\n")
             os.fsync(descriptor)
 
@@ -216,7 +236,9 @@ def _differences(before: RunConfig, after: RunConfig) -> str:
 def _flat(data: object, prefix: str = "") -> dict[str, object]:
     if not isinstance(data, dict):
         return {prefix: data}
-    return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}".strip(".")).items()}
+    return {
+        k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}".strip(".")).items()
+    }
 
 
 def _without_none(data: object) -> "dict[str, object]":
@@ -257,7 +279,9 @@ def _tables(items: Iterable[LabelledSolution]) -> Iterator[pa.Table]:
 def _write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> int:
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     rows = 0
-    with pq.ParquetWriter(temporary, schema, compression="zstd", compression_level=3, write_page_index=True) as writer:
+    with pq.ParquetWriter(
+        temporary, schema, compression="zstd", compression_level=3, write_page_index=True
+    ) as writer:
         for table in tables:
             writer.write_table(table)
             rows += table.num_rows

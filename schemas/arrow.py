@@ -1,6 +1,7 @@
 """The one Arrow schema of the dataset, and the lossless way from records to rows and back.
 
-Step fields are parallel lists of one length, which readers project a column at a time; votes stay a list of structs.
+Step fields are parallel lists of one length, which readers project a column at a time; votes stay a list of
+structs.
 """
 
 from collections.abc import Iterable
@@ -120,11 +121,10 @@ def to_row(item: LabelledSolution) -> dict[str, Any]:
 
 
 def from_row(row: dict[str, Any]) -> LabelledSolution:
-    """The labelled solution of a row. Raises pydantic's ValidationError where the parallel lists differ in length."""
-    labels = zip(
-        row["labels"], row["p"], row["p_low"], row["p_high"], row["label_kind"], row["decided_by"], row["reason"],
-        strict=True,
-    )  # fmt: skip
+    """The labelled solution of a row. Raises pydantic's ValidationError where the parallel lists differ in
+    length."""
+    columns = ("labels", "p", "p_low", "p_high", "label_kind", "decided_by", "reason")
+    labels = zip(*(row[column] for column in columns), strict=True)
     names = ("label", "p", "low", "high", "kind", "decided_by", "reason")
     return LabelledSolution.model_validate(
         {
@@ -132,7 +132,9 @@ def from_row(row: dict[str, Any]) -> LabelledSolution:
                 "id": row["problem_id"],
                 "text": row["problem"],
                 "answer": row["gold_answer"],
-                **{k: row[k] for k in ("answer_kind", "premises", "reference", "domain", "source", "licence")},
+                **{
+                    k: row[k] for k in ("answer_kind", "premises", "reference", "domain", "source", "licence")
+                },
             },
             "solution": {
                 "id": row["solution_id"],

@@ -1,4 +1,5 @@
-"""What a run is: one frozen model per section of the TOML run file. Validation touches no disk, network or GPU."""
+"""What a run is: one frozen model per section of the TOML run file. Validation touches no disk, network or
+GPU."""
 
 import tomllib
 from pathlib import Path
@@ -17,11 +18,13 @@ class ProblemsConfig(Record):
 
     source: Literal["embedded", "jsonl", "parquet", "huggingface"] = "embedded"
     path: str = ""
-    """File for `jsonl` (also .gz) and `parquet`, dataset name for `huggingface`; `$STEPMINT_DATA` is expanded."""
+    """File for `jsonl` (also .gz) and `parquet`, dataset name for `huggingface`; `$STEPMINT_DATA` is
+    expanded."""
     subset: str = ""
     split: str = "train"
     mapping: Literal["plain", "gsm8k", "math"] = "plain"
-    """How rows become problems: `plain` reads `fields`; `gsm8k` takes the answer after `####`; `math` the last box."""
+    """How rows become problems: `plain` reads `fields`; `gsm8k` takes the answer after `####`; `math` the
+    last box."""
     fields: dict[str, str] = {}
     """For `plain`: our field name -> the dataset's column, e.g. `{text = "question"}`."""
     limit: int | None = Field(None, ge=1)
@@ -35,7 +38,8 @@ class PolicyConfig(Record):
 
     kind: Literal["transformers", "vllm", "server", "simulated"] = "transformers"
     model: str = "embedded"
-    """A folder, a Hub name, the name a server serves, or `embedded` / `gemma-3-270m` for the models we prepare."""
+    """A folder, a Hub name, the name a server serves, or `embedded` / `gemma-3-270m` for the models we
+    prepare."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     max_model_len: int | None = Field(None, ge=16)
     in_flight: int = Field(256, ge=1)
@@ -188,7 +192,8 @@ class RunConfig(Record):
         return self
 
     def digest(self) -> str:
-        """Identity of the run: everything that can change a vote. Speed settings and later stages are left out."""
+        """Identity of the run: everything that can change a vote. Speed settings and later stages are left
+        out."""
         votes = self.model_dump(mode="json", exclude={"name", "root", "fusion", "train", "evaluate"})
         for policy in (votes["policy"], (votes["judge"] or {}).get("policy")):
             for speed in ("in_flight", "timeout_s", "api_key_env"):

@@ -31,7 +31,8 @@ def content_id(*parts: Any) -> str:
 def seed_of(*parts: Any) -> int:
     """A 48-bit sampling seed that depends only on what is asked, never on when or in which order.
 
-    Seeds of different requests lie far apart, so `seed + i` for the i-th completion never meets another request's.
+    Seeds of different requests lie far apart, so `seed + i` for the i-th completion never meets another
+    request's.
     """
     return int(content_id(*parts)[:12], 16)
 
@@ -53,7 +54,8 @@ class Problem(Record):
     """The gold answer; None where there is none, and then no rollout can be graded."""
     answer_kind: AnswerKind = "expression"
     premises: tuple[str, ...] = ()
-    """The problem in symbols, one premise each: first-order formulas for logic, definitions for arithmetic."""
+    """The problem in symbols, one premise each: first-order formulas for logic, definitions for
+    arithmetic."""
     reference: str | None = None
     """A reference solution, where the dataset has one. Never shown to the policy."""
     domain: str = "math"
@@ -77,7 +79,8 @@ class Step(Record):
 
 
 class PolicyIdentity(Record):
-    """Which model wrote a text, and how it was asked. Two solutions with equal identity came from the same draw."""
+    """Which model wrote a text, and how it was asked. Two solutions with equal identity came from the same
+    draw."""
 
     kind: str
     model: str
@@ -99,7 +102,8 @@ class Solution(Record):
     answer: str | None = None
     """The final answer as written; None when none was found."""
     outcome: Outcome = "unknown"
-    """`unknown` when the answer could not be graded: no gold answer, cut off, or unreadable. Never a wrong answer."""
+    """`unknown` when the answer could not be graded: no gold answer, cut off, or unreadable. Never a wrong
+    answer."""
     policy: PolicyIdentity
     stopped: StopReason = "stop"
     tokens: int = Field(0, ge=0)
@@ -123,7 +127,8 @@ class Vote(Record):
     source: str
     """Who speaks: `monte_carlo`, `omegaprm`, `judge:review`, `arithmetic`, `algebra`, `logic`."""
     asks: Asks
-    """`valid`: is the step right, given the steps before it? `solvable`: is the gold answer still in reach after it?"""
+    """`valid`: is the step right, given the steps before it? `solvable`: is the gold answer still in reach
+    after it?"""
     p: float | None = Field(None, ge=0, le=1)
     """Probability of yes. None abstains, with the reason in `why`."""
     correct: int = Field(0, ge=0)
@@ -173,8 +178,8 @@ class LabelledSolution(Record):
     kept: bool = True
     """Whether the consensus filter keeps this row; a dropped row stays in the dataset with its reason."""
     consensus: str = ""
-    """How Monte Carlo and judge compare: `agree_error`, `agree_clean`, `disagree_position`, `disagree_existence`,
-    `judge_unparsed`, `mc_incomplete`; empty where nobody judged."""
+    """How Monte Carlo and judge compare: `agree_error`, `agree_clean`, `disagree_position`,
+    `disagree_existence`, `judge_unparsed`, `mc_incomplete`; empty where nobody judged."""
     votes: tuple[Vote, ...] = ()
 
     @model_validator(mode="after")

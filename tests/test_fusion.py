@@ -16,14 +16,26 @@ RULES = FusionConfig()
 
 def mc(rates: list[float | None], k: int = 8) -> list[Vote]:
     return [
-        Vote(step=i, source="monte_carlo", asks="solvable", p=r, correct=round((r or 0) * k), n=k if r is not None else 0)
+        Vote(
+            step=i,
+            source="monte_carlo",
+            asks="solvable",
+            p=r,
+            correct=round((r or 0) * k),
+            n=k if r is not None else 0,
+        )
         for i, r in enumerate(rates)
     ]
 
 
 def solution(n_steps: int) -> Solution:
     steps = tuple(Step(text=f"s{i}", start=3 * i, end=3 * i + 2) for i in range(n_steps))
-    return Solution(problem_id="p", text="\n".join(s.text for s in steps), steps=steps, policy=PolicyIdentity(kind="k", model="m"))
+    return Solution(
+        problem_id="p",
+        text="\n".join(s.text for s in steps),
+        steps=steps,
+        policy=PolicyIdentity(kind="k", model="m"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,7 +51,9 @@ def solution(n_steps: int) -> Solution:
         ([1, None, 0.5], -1, 0, False, "mc_incomplete"),
     ],
 )
-def test_consensus(rates: list[float | None], judge: int | None, threshold: float, kept: bool, reason: str) -> None:
+def test_consensus(
+    rates: list[float | None], judge: int | None, threshold: float, kept: bool, reason: str
+) -> None:
     votes = [*mc(rates), *votes_of([judge], len(rates), "judge:x")]
     assert consensus(len(rates), votes, threshold) == (kept, reason)
 
@@ -74,7 +88,9 @@ def test_without_votes_the_posterior_is_the_prior() -> None:
 def test_the_worked_example_of_the_chain_model() -> None:
     """Judge says ok, ok, bad, bad; se .7, sp .9, and .7 bad after an error."""
     table = np.array([[0.1, 0, 0, 0.9], [0.7, 0, 0, 0.3], [0.7, 0, 0, 0.3]])
-    votes = [Vote(step=i, source="j", asks="valid", p=p, n=1, correct=int(p)) for i, p in enumerate([1, 1, 0, 0])]
+    votes = [
+        Vote(step=i, source="j", asks="valid", p=p, n=1, correct=int(p)) for i, p in enumerate([1, 1, 0, 0])
+    ]
     found = posterior(4, votes, 0.15, {"j": table})
     assert found == pytest.approx([0.0871, 0.2221, 0.5664, 0.0688, 0.0557], abs=1e-4)
     assert 1 - np.cumsum(found)[:-1] == pytest.approx([0.9129, 0.6908, 0.1244, 0.0557], abs=1e-4)
@@ -122,11 +138,15 @@ def test_the_fit_recovers_what_was_planted(trust: Trust) -> None:
     assert trust.tables["arithmetic"][0][0] < 0.01
 
 
-def test_fused_labels_beat_every_source_and_are_calibrated(trust: Trust, world: list[tuple[int, int, list[Vote]]]) -> None:
+def test_fused_labels_beat_every_source_and_are_calibrated(
+    trust: Trust, world: list[tuple[int, int, list[Vote]]]
+) -> None:
     exact = alone = judged = 0
     p, right = [], []
     for error, n_steps, votes in simulate(800, 2):
-        labels, named = fuse(solution(n_steps), votes, trust, RULES.model_copy(update={"accept": 0.5, "reject": 0.5}))
+        labels, named = fuse(
+            solution(n_steps), votes, trust, RULES.model_copy(update={"accept": 0.5, "reject": 0.5})
+        )
         exact += named == error
         alone += monte_carlo_first_error(n_steps, votes) == error
         judged += next((v.step for v in votes if v.source == "judge:a" and v.p == 0), -1) == error

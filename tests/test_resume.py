@@ -31,7 +31,9 @@ seal(store)
 def new_run(folder: Path, n: int = 150) -> Path:
     folder.mkdir()
     problems = folder / "problems.jsonl"
-    problems.write_text("".join(json.dumps({"text": f"problem {i}", "answer": "right"}) + "\n" for i in range(n)))
+    problems.write_text(
+        "".join(json.dumps({"text": f"problem {i}", "answer": "right"}) + "\n" for i in range(n))
+    )
     config = RunConfig.model_validate(
         {
             "name": "r",

@@ -28,7 +28,12 @@ def finish(store: RunStore, shard: int, n: int) -> list[str]:
     with store.writing(shard) as writer:
         for problem in done:
             rollout = Rollout(
-                problem_id=problem.id, purpose="propose", prefix="", text="x", outcome="unknown", stopped="stop"
+                problem_id=problem.id,
+                purpose="propose",
+                prefix="",
+                text="x",
+                outcome="unknown",
+                stopped="stop",
             )
             writer.record(Finished(problem=problem), [rollout])
     return [p.id for p in done]
@@ -84,7 +89,13 @@ def test_quarantine_replaces_what_it_knew_about_a_problem(store: RunStore) -> No
 
 def test_bad_rows_are_set_aside_with_file_row_field_and_reason(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
-    rows = ['{"text": "1+1?", "answer": 2}', '{"text": ""}', "not json", '{"text": "1+1?", "answer": 2}', "[1]"]
+    rows = [
+        '{"text": "1+1?", "answer": 2}',
+        '{"text": ""}',
+        "not json",
+        '{"text": "1+1?", "answer": 2}',
+        "[1]",
+    ]
     path.write_text("\n".join(rows))
     store = RunStore.open(config(tmp_path, problems={"source": "jsonl", "path": str(path)}))
     assert store.prepare() == 1

@@ -8,7 +8,8 @@ from schemas.records import Problem, Solution, Vote
 from verifiers.context import StepContext, Verifier
 
 _ONE_THREAD = ThreadPoolExecutor(1, thread_name_prefix="verifiers")
-"""Z3's context belongs to one thread; a check takes about a millisecond, so one thread keeps up with the engine."""
+"""Z3's context belongs to one thread; a check takes about a millisecond, so one thread keeps up with the
+engine."""
 
 
 def verifier_named(name: VerifierName) -> Verifier:

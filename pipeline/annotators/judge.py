@@ -1,7 +1,9 @@
-"""A model reads the whole solution and names the first wrong step (ProcessBench, arXiv 2412.06559, section 4).
+"""A model reads the whole solution and names the first wrong step (ProcessBench, arXiv 2412.06559, section
+4).
 
-Votes per step keep everything a reply said: a reply that names step k says yes to the steps before k, no to step k, and
-nothing about those after it. So the most common first error can be recovered from the counts alone.
+Votes per step keep everything a reply said: a reply that names step k says yes to the steps before k, no to
+step k, and nothing about those after it. So the most common first error can be recovered from the counts
+alone.
 """
 
 import re
@@ -22,7 +24,8 @@ _MARK = re.compile(r"\b(right|wrong)\b")
 async def annotate(
     roller: Roller, solution: Solution, prompt: str, config: JudgeConfig, judge: Policy
 ) -> list[Vote]:
-    """Votes of one judge prompt on every step. Replies that cannot be read count as failed, never as "wrong"."""
+    """Votes of one judge prompt on every step. Replies that cannot be read count as failed, never as
+    "wrong"."""
     template, n_steps = load_template(prompt), len(solution.steps)
 
     def readable(reply: str) -> Outcome:
@@ -36,14 +39,16 @@ async def annotate(
 
 def tagged(solution: Solution) -> str:
     """The solution with each step in its numbered paragraph, counted from 0 as in ProcessBench."""
-    return "\n".join(f"<paragraph_{i}>\n{text}\n</paragraph_{i}>" for i, text in enumerate(solution.step_texts()))
+    return "\n".join(
+        f"<paragraph_{i}>\n{text}\n</paragraph_{i}>" for i, text in enumerate(solution.step_texts())
+    )
 
 
 def read_verdict(reply: str, n_steps: int) -> int | None:
     r"""0-based index of the first wrong step, -1 for none; None when the reply names no step of the solution.
 
-    Three forms are read, the last of each counting: `\boxed{k}` (from 0, -1 for none), `First error: k` (from 1, or
-    `none`), and one `right`/`wrong` a step.
+    Three forms are read, the last of each counting: `\boxed{k}` (from 0, -1 for none), `First error: k`
+    (from 1, or `none`), and one `right`/`wrong` a step.
     """
     if "\\boxed" in reply:
         found = _boxed(reply)
@@ -88,7 +93,9 @@ def votes_of(
                 correct=yes,
                 n=yes + no,
                 n_failed=n_failed,
-                why="" if yes + no else ("every reply stopped before this step" if read else "no reply could be read"),
+                why=""
+                if yes + no
+                else ("every reply stopped before this step" if read else "no reply could be read"),
                 evidence=critique[:_EVIDENCE],
                 tokens=sum(reply.tokens for reply in replies) if step == 0 else 0,
             )
@@ -97,7 +104,8 @@ def votes_of(
 
 
 def first_error_of(votes: Sequence[Vote], n_steps: int) -> int | None:
-    """The most common first error among the replies of one judge; the earliest of equals, None without any reply."""
+    """The most common first error among the replies of one judge; the earliest of equals, None without any
+    reply."""
     if not votes:
         return None
     named = Counter({vote.step: vote.n - vote.correct for vote in votes})
@@ -105,5 +113,7 @@ def first_error_of(votes: Sequence[Vote], n_steps: int) -> int | None:
     best = max(named.values())
     if best == 0:
         return None
-    return min((step for step, count in named.items() if count == best), key=lambda step: n_steps if step < 0 else step)
-
+    return min(
+        (step for step, count in named.items() if count == best),
+        key=lambda step: n_steps if step < 0 else step,
+    )

@@ -1,4 +1,5 @@
-"""Monte Carlo step values by brute force: k rollouts after every step (Math-Shepherd, arXiv 2312.08935, section 3.3)."""
+"""Monte Carlo step values by brute force: k rollouts after every step (Math-Shepherd, arXiv 2312.08935,
+section 3.3)."""
 
 import asyncio
 

@@ -1,8 +1,8 @@
 """Arithmetic word problems in plain English, with the exact truth of anything a solution can say about them.
 
-A problem defines quantities one after another ("Tom has 5 more apples than Mia") and asks for one of them, for the
-sum of two, or for their difference. Its premises are the same definitions in symbols, so truth needs no stored key:
-evaluate the premises, then compare.
+A problem defines quantities one after another ("Tom has 5 more apples than Mia") and asks for one of them,
+for the sum of two, or for their difference. Its premises are the same definitions in symbols, so truth
+needs no stored key: evaluate the premises, then compare.
 """
 
 import random
@@ -10,12 +10,30 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-NAMES = "Mia Tom Ana Leo Ben Zoe Sam Eva Max Ivy Kai Lea Dan Amy Jon Ruth".split()
-COLOURS = "red blue green white black yellow pink brown grey".split()
-VESSELS = "box jar bag crate".split()
-UNITS = "apples pens books coins cards shells stamps eggs".split()
+NAMES = [
+    "Mia",
+    "Tom",
+    "Ana",
+    "Leo",
+    "Ben",
+    "Zoe",
+    "Sam",
+    "Eva",
+    "Max",
+    "Ivy",
+    "Kai",
+    "Lea",
+    "Dan",
+    "Amy",
+    "Jon",
+    "Ruth",
+]
+COLOURS = ["red", "blue", "green", "white", "black", "yellow", "pink", "brown", "grey"]
+VESSELS = ["box", "jar", "bag", "crate"]
+UNITS = ["apples", "pens", "books", "coins", "cards", "shells", "stamps", "eggs"]
 LARGEST = 150
-"""Quantities stay within two or three digits: the difficulty is meant to lie in the chain, not in long numbers."""
+"""Quantities stay within two or three digits: the difficulty is meant to lie in the chain, not in long
+numbers."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +95,11 @@ def generate(rng: random.Random, n_steps: int) -> ArithmeticCase:
 def _quantities(rng: random.Random, *, n_derived: int) -> list[Quantity]:
     named = rng.random() < 0.5
     vessel = rng.choice(VESSELS)
-    names = rng.sample(NAMES, len(NAMES)) if named else [f"the {c} {vessel}" for c in rng.sample(COLOURS, len(COLOURS))]
+    names = (
+        rng.sample(NAMES, len(NAMES))
+        if named
+        else [f"the {c} {vessel}" for c in rng.sample(COLOURS, len(COLOURS))]
+    )
     names = names[: n_derived + 2]
     made = [Quantity(names.pop(), rng.randint(3, 40)) for _ in range(1 if rng.random() < 0.7 else 2)]
     while names and len(made) < n_derived + 1:
@@ -89,6 +111,7 @@ def _derived(rng: random.Random, name: str, made: list[Quantity]) -> Quantity:
     while True:
         base = made[-1] if rng.random() < 0.6 else rng.choice(made)
         kind = rng.choice("+-*/s")
+        operands: tuple[int | str, ...]
         if kind == "s" and len(made) > 1:
             other = rng.choice([q for q in made if q is not base])
             value, operator, operands = base.value + other.value, "+", (base.name, other.name)
@@ -134,7 +157,11 @@ def _ask(rng: random.Random, quantities: list[Quantity], combine: bool) -> Arith
     text = " ".join([*(sentence(q, unit, verbs[0]) for q in quantities), question])
     answer = str(subject_value(steps[-1].subject, values)) if steps else ""
     premises = tuple(q.premise() for q in quantities)
-    return ArithmeticCase(text, premises, tuple(quantities), tuple(steps), unit, verbs, answer) if steps else None
+    return (
+        ArithmeticCase(text, premises, tuple(quantities), tuple(steps), unit, verbs, answer)
+        if steps
+        else None
+    )
 
 
 def _needed(by_name: dict[str, Quantity], targets: list[str]) -> set[str]:
@@ -178,7 +205,8 @@ def say(
 ) -> str:
     """The step in words: `Tom has 5 more apples than Mia so Tom has 14 + 5 = 19 apples.`
 
-    Quoting the problem first turns a look-up in two hops into two of one hop, which so small a model can learn.
+    Quoting the problem first turns a look-up in two hops into two of one hop, which so small a model can
+    learn.
     """
     sum_ = f"{operands[0]} {operator or step.operator} {operands[1]} = {result}"
     singular, plural = case.verbs
@@ -199,20 +227,23 @@ def capital(text: str) -> str:
 
 _WHO = r"[A-Za-z ]{1,40}?"
 _CLAUSE = re.compile(
-    rf"(?P<who>{_WHO}) (?:has|holds) (?:(?P<n>\d{{1,6}}) )?(?P<how>more|fewer|times as many|half as many|as many) [a-z]+ "
+    rf"(?P<who>{_WHO}) (?:has|holds) (?:(?P<n>\d{{1,6}}) )?"
+    r"(?P<how>more|fewer|times as many|half as many|as many) [a-z]+ "
     rf"(?:than|as) (?P<base>{_WHO})(?: and (?P<other>{_WHO}) together)?"
 )
 _STATEMENT = re.compile(
-    rf"(?P<who>{_WHO}) (?:has|have|holds|hold) (?:(?P<a>\d{{1,6}}) (?P<op>[-+*/]) (?P<b>\d{{1,6}}) = )?(?P<v>\d{{1,6}})"
+    rf"(?P<who>{_WHO}) (?:has|have|holds|hold) (?:(?P<a>\d{{1,6}}) (?P<op>[-+*/]) (?P<b>\d{{1,6}}) = )?"
+    rf"(?P<v>\d{{1,6}})"
     rf"(?P<more> more)? [a-z]+(?: than (?P<low>{_WHO}))?(?: together)?\."
 )
 
 
 def statement_truth(text: str, premises: tuple[str, ...]) -> bool | None:
-    """Whether one step states only what the premises imply; None when it states nothing this grammar can read.
+    """Whether one step states only what the premises imply; None when it states nothing this grammar can
+    read.
 
-    A step is a statement, or `clause so statement`, and then both must be true. A statement about somebody the
-    problem does not mention is false: nothing implies it.
+    A step is a statement, or `clause so statement`, and then both must be true. A statement about somebody
+    the problem does not mention is false: nothing implies it.
     """
     clause, quotes, stated = text.strip().rpartition(" so ")
     match = _STATEMENT.fullmatch(stated)

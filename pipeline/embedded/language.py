@@ -1,7 +1,9 @@
-"""The embedded language: a closed English vocabulary, one token a word, digits apart, and a lossless tokenizer.
+"""The embedded language: a closed English vocabulary, one token a word, digits apart, and a lossless
+tokenizer.
 
-Whole words keep a problem near a hundred tokens, and digits apart let a model of a million parameters learn to
-calculate. A token carries the space before it, so decoding is plain concatenation and a prefix is continued verbatim.
+Whole words keep a problem near a hundred tokens, and digits apart let a model of a million parameters learn
+to calculate. A token carries the space before it, so decoding is plain concatenation and a prefix is
+continued verbatim.
 """
 
 import random
@@ -46,7 +48,13 @@ def _words(pieces: "object") -> set[str]:
     """Every piece the generators can write, found by writing a lot; digits and names are added outright."""
     rng = random.Random("vocabulary")
     found = {f"{space}{digit}" for digit in "0123456789" for space in ("", " ")}
-    names = [*arithmetic.NAMES, *arithmetic.UNITS, *arithmetic.COLOURS, *arithmetic.VESSELS, *logic.ADJECTIVES]
+    names = [
+        *arithmetic.NAMES,
+        *arithmetic.UNITS,
+        *arithmetic.COLOURS,
+        *arithmetic.VESSELS,
+        *logic.ADJECTIVES,
+    ]
     found |= {f" {name}" for name in names} | set(arithmetic.NAMES)
     for _ in range(4000):
         prompt, reply = lesson(rng, n_steps=rng.randint(1, 8))[:2]

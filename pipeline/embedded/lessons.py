@@ -1,7 +1,7 @@
 """What the embedded model is taught: to solve, to review a solution step by step, and to mark its steps.
 
-Reviews and marks are asked about solutions with planted mistakes too. A lesson never rewards writing a mistake: the
-loss covers a solution only up to its first error.
+Reviews and marks are asked about solutions with planted mistakes too. A lesson never rewards writing a
+mistake: the loss covers a solution only up to its first error.
 """
 
 import random
@@ -45,7 +45,7 @@ def lesson(rng: random.Random, n_steps: int) -> tuple[str, str, list[tuple[int, 
 
 def drill(rng: random.Random, n: int = 12) -> str:
     """Bare equations, the fastest way to the arithmetic that the word problems need."""
-    lines = []
+    lines: list[str] = []
     while len(lines) < n:
         operator = rng.choice("++--*/")
         left, right = rng.randint(2, 150), rng.randint(2, 150 if rng.random() < 0.4 else 40)
@@ -102,7 +102,10 @@ def with_detours(posed: mistakes.Case) -> mistakes.Case:
     every = [Step(q.name, q.operator, q.operands) for q in posed.quantities if q.operator]
     asked = posed.steps[-1]
     if not final:  # the asked quantity comes last, whatever is defined after it
-        every = [*(step for step in every if step.subject != asked.subject and asked.subject not in step.operands), asked]
+        every = [
+            *(step for step in every if step.subject != asked.subject and asked.subject not in step.operands),
+            asked,
+        ]
         if not _ordered(posed, every):
             return posed
     return replace(posed, steps=(*every, *final))

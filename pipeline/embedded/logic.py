@@ -1,7 +1,9 @@
-"""Rule-chaining logic problems ("Everyone who is kind is calm"), with the exact truth of every inference about them.
+"""Rule-chaining logic problems ("Everyone who is kind is calm"), with the exact truth of every inference
+about them.
 
-Premises are written in the monadic first-order syntax that the logic verifier reads (`(x): {kind}x -> {calm}x`).
-Truth is decided here by forward chaining and not by that verifier, so that one can be measured against the other.
+Premises are written in the monadic first-order syntax that the logic verifier reads (`(x): {kind}x ->
+{calm}x`). Truth is decided here by forward chaining and not by that verifier, so that one can be measured
+against the other.
 """
 
 import random
@@ -10,10 +12,36 @@ from dataclasses import dataclass
 
 from pipeline.embedded.arithmetic import NAMES
 
-ADJECTIVES = (
-    "kind calm tall brave shy proud loud quiet quick slow neat warm wise bold glad fair keen strong young fond "
-    "gentle happy clever honest polite jolly lucky tidy"
-).split()
+ADJECTIVES = [
+    "kind",
+    "calm",
+    "tall",
+    "brave",
+    "shy",
+    "proud",
+    "loud",
+    "quiet",
+    "quick",
+    "slow",
+    "neat",
+    "warm",
+    "wise",
+    "bold",
+    "glad",
+    "fair",
+    "keen",
+    "strong",
+    "young",
+    "fond",
+    "gentle",
+    "happy",
+    "clever",
+    "honest",
+    "polite",
+    "jolly",
+    "lucky",
+    "tidy",
+]
 
 
 @dataclass(frozen=True)
@@ -36,7 +64,8 @@ class LogicCase:
 
 
 def generate(rng: random.Random, n_steps: int) -> LogicCase:
-    """A problem whose reference solution applies exactly `n_steps` rules, with distracting rules around them."""
+    """A problem whose reference solution applies exactly `n_steps` rules, with distracting rules around
+    them."""
     who = rng.choice(NAMES)
     words = rng.sample(ADJECTIVES, len(ADJECTIVES))
     facts = [words.pop() for _ in range(rng.randint(1, 2))]
@@ -95,12 +124,14 @@ def say(who: str, rule: Rule, head: str | None = None) -> str:
 _FACT = re.compile(r"\{(\w+)\}\{(\w+)\}")
 _RULE = re.compile(r"\(x\): \(?(.+?)\)? -> \{(\w+)\}x")
 _STATEMENT = re.compile(
-    r"Everyone who is (?P<body>[a-z]+(?: and [a-z]+)*) is (?P<rule>[a-z]+) so (?P<who>[A-Z][a-z]+) is (?P<head>[a-z]+)\."
+    r"Everyone who is (?P<body>[a-z]+(?: and [a-z]+)*) is (?P<rule>[a-z]+) "
+    r"so (?P<who>[A-Z][a-z]+) is (?P<head>[a-z]+)\."
 )
 
 
 def statement_truth(text: str, premises: tuple[str, ...]) -> bool | None:
-    """Whether the rule a step quotes follows from the problem, its person meets it, and the conclusion follows.
+    """Whether the rule a step quotes follows from the problem, its person meets it, and the conclusion
+    follows.
 
     None when the text is no inference of this grammar.
     """
@@ -117,7 +148,9 @@ def statement_truth(text: str, premises: tuple[str, ...]) -> bool | None:
 def parse(premises: tuple[str, ...], who: str) -> tuple[set[str], list[Rule]]:
     """What the premises say of one person, and their rules in order."""
     facts = {m[1] for p in premises if (m := _FACT.fullmatch(p)) and m[2] == who}
-    rules = [Rule(tuple(re.findall(r"\{(\w+)\}x", m[1])), m[2]) for p in premises if (m := _RULE.fullmatch(p))]
+    rules = [
+        Rule(tuple(re.findall(r"\{(\w+)\}x", m[1])), m[2]) for p in premises if (m := _RULE.fullmatch(p))
+    ]
     return facts, rules
 
 

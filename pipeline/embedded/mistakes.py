@@ -1,4 +1,5 @@
-"""Solutions as lists of step texts: the reference, or one with a natural mistake planted and carried forward."""
+"""Solutions as lists of step texts: the reference, or one with a natural mistake planted and carried
+forward."""
 
 import random
 from collections.abc import Sequence
@@ -49,7 +50,8 @@ def _logic(case: LogicCase, rules: Sequence[Rule]) -> list[str]:
 
 
 def _wrong_inference(case: LogicCase, at: int, rng: random.Random) -> tuple[str, str]:
-    """An invented rule, a rule whose condition was skipped, or a conclusion its rule does not give; never a true step."""
+    """An invented rule, a rule whose condition was skipped, or a conclusion its rule does not give; never a
+    true step."""
     rule = case.steps[at]
     used = [word for word in logic.ADJECTIVES if f"{{{word}}}" in " ".join(case.premises)]
     rules = logic.parse(case.premises, case.who)[1]

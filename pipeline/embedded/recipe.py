@@ -1,8 +1,9 @@
 """Train the embedded language model from nothing: `python -m pipeline.embedded.recipe --out DIR`.
 
-Short problems come first and bare equations with them; every batch holds texts of like length, so almost no token is
-padding. Everything is float32: on processors without fast bfloat16 it is quicker, and it costs nothing elsewhere.
-The run is seeded; another processor's rounding gives a slightly different model of the same ability.
+Short problems come first and bare equations with them; every batch holds texts of like length, so almost no
+token is padding. Everything is float32: on processors without fast bfloat16 it is quicker, and it costs
+nothing elsewhere. The run is seeded; another processor's rounding gives a slightly different model of the
+same ability.
 """
 
 import argparse
@@ -105,7 +106,9 @@ def batches(curriculum: Curriculum, recipe: Recipe) -> Iterator[tuple[float, lis
     rng = random.Random(recipe.seed)
     seen = 0
     while seen < recipe.tokens:
-        pool = sorted((curriculum.text(seen / recipe.tokens) for _ in range(2000)), key=lambda text: len(text.ids))
+        pool = sorted(
+            (curriculum.text(seen / recipe.tokens) for _ in range(2000)), key=lambda text: len(text.ids)
+        )
         groups: list[list[Text]] = [[]]
         for text in pool:
             if (len(groups[-1]) + 1) * len(text.ids) > recipe.batch_tokens:
@@ -156,7 +159,12 @@ def train(recipe: Recipe, out: Path, *, device: str) -> dict[str, float]:
             saved = int(10 * progress)
             _save(model, tokenizer, out)
         if step % 50 == 0:
-            log.info("%5.1f%% loss %.4f, %.0f tokens/s", 100 * progress, smooth, tokens / (time.monotonic() - start))
+            log.info(
+                "%5.1f%% loss %.4f, %.0f tokens/s",
+                100 * progress,
+                smooth,
+                tokens / (time.monotonic() - start),
+            )
     _save(model, tokenizer, out)
     return {"tokens": tokens, "seconds": round(time.monotonic() - start), "loss": round(smooth, 4)}
 
@@ -166,7 +174,9 @@ def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path
     tokenizer.save_pretrained(out)
 
 
-def _update(model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], ids: Tensor, targets: Tensor) -> float:
+def _update(
+    model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], ids: Tensor, targets: Tensor
+) -> float:
     # Right padding under a causal mask never reaches a real token, so no attention mask is passed.
     logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
     loss = functional.cross_entropy(logits.flatten(0, 1), targets[:, 1:].flatten())
@@ -182,7 +192,9 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Train the embedded language model from nothing.")
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
-    parser.add_argument("--tokens", type=int, default=Recipe.tokens, help="training tokens (default: %(default)s)")
+    parser.add_argument(
+        "--tokens", type=int, default=Recipe.tokens, help="training tokens (default: %(default)s)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

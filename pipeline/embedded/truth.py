@@ -52,7 +52,8 @@ def step_truth(problem: Problem, steps: Sequence[str]) -> list[bool | None]:
 
 
 def first_error(problem: Problem, steps: Sequence[str]) -> int | None:
-    """0-based index of the first untrue step, -1 when all are true; None when an unreadable step comes first."""
+    """0-based index of the first untrue step, -1 when all are true; None when an unreadable step comes
+    first."""
     for index, is_true in enumerate(step_truth(problem, steps)):
         if is_true is None:
             return None

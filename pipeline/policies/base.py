@@ -10,7 +10,8 @@ from schemas.records import PolicyIdentity, StopReason, content_id
 class Prompt:
     """What the model reads: an instruction, and the beginning of its own answer.
 
-    Backends continue `prefix` verbatim; a model that restarts instead would make every rollout estimate worthless.
+    Backends continue `prefix` verbatim; a model that restarts instead would make every rollout estimate
+    worthless.
     """
 
     text: str
@@ -31,8 +32,8 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Completion:
-    """One continuation. `stopped` is `stop` when the model ended it, `length` when it was cut off, `error` when the
-    call failed or its reply could not be used; only a `stop` may be graded."""
+    """One continuation. `stopped` is `stop` when the model ended it, `length` when it was cut off, `error`
+    when the call failed or its reply could not be used; only a `stop` may be graded."""
 
     text: str
     stopped: StopReason
@@ -47,8 +48,8 @@ class Policy(Protocol):
     revision: str
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
-        """Exactly `n` completions. A single failed call gives `error` completions; BackendError means the backend is
-        gone and nothing more can be asked of it."""
+        """Exactly `n` completions. A single failed call gives `error` completions; BackendError means the
+        backend is gone and nothing more can be asked of it."""
         ...
 
     async def __aenter__(self) -> Self: ...

@@ -1,7 +1,8 @@
 """OmegaPRM: divide-and-conquer tree search for the first error (arXiv 2406.06592, section 3).
 
-Every wrong rollout of every state competes for the next search by Q + U; binary search over its steps then finds the
-first prefix from which no rollout succeeds. Prefixes probed on the way become states whose rollouts compete in turn.
+Every wrong rollout of every state competes for the next search by Q + U; binary search over its steps then
+finds the first prefix from which no rollout succeeds. Prefixes probed on the way become states whose
+rollouts compete in turn.
 """
 
 import math
@@ -56,8 +57,8 @@ def exploration(visits: int, total: int, config: OmegaConfig) -> float:
 async def propose(roller: Roller, config: OmegaConfig, root: list[Rollout] | None = None) -> list[Candidate]:
     """Search one problem. `root` are rollouts already drawn from the bare problem (the difficulty filter's).
 
-    Candidates are the solutions that were searched, and one correct solution where the root found any; their votes
-    are the values measured along them.
+    Candidates are the solutions that were searched, and one correct solution where the root found any;
+    their votes are the values measured along them.
     """
     tree = Tree()
     await _state(tree, "", roller, config, root)
@@ -93,7 +94,8 @@ async def _state(
 
 
 def _pop_best(tree: Tree, config: OmegaConfig) -> tuple[State, Rollout]:
-    """Take out the entry with the largest Q + U. U changes for every entry at each search, so it is never stored."""
+    """Take out the entry with the largest Q + U. U changes for every entry at each search, so it is never
+    stored."""
 
     def score(entry: tuple[State, Rollout]) -> float:
         state, rollout = entry

@@ -51,7 +51,14 @@ def test_steps_after_every_named_error_abstain() -> None:
 
 @pytest.mark.parametrize(
     ("verdicts", "first"),
-    [([2, 2, -1], 2), ([2, 2, -1, -1], 2), ([3, 1], 1), ([-1], -1), ([None, None], None), ([2, 2, 3, None], 2)],
+    [
+        ([2, 2, -1], 2),
+        ([2, 2, -1, -1], 2),
+        ([3, 1], 1),
+        ([-1], -1),
+        ([None, None], None),
+        ([2, 2, 3, None], 2),
+    ],
 )
 def test_the_most_common_first_error_wins_and_the_earliest_of_equals(
     verdicts: list[int | None], first: int | None

@@ -50,7 +50,13 @@ def probes_of(bad_step: int, n_steps: int) -> list[int]:
     policy = SimulatedPolicy(n_steps=n_steps, bad_step=bad_step)
     used, text = roller(policy), policy.planted()
     wrong = Rollout(
-        problem_id=PROBLEM.id, purpose="x", prefix="", text=text, outcome="incorrect", stopped="stop", tokens=9
+        problem_id=PROBLEM.id,
+        purpose="x",
+        prefix="",
+        text=text,
+        outcome="incorrect",
+        stopped="stop",
+        tokens=9,
     )
     root = State("", [wrong])
     tree = Tree(states={"": root})
@@ -184,5 +190,6 @@ def test_location_is_as_exact_as_the_chain_allows(slip: float, error: int, rate:
 
 
 def test_recovery_defeats_the_method() -> None:
-    """The limit of any rollout signal: a policy that repairs errors hides them, and more rollouts hide them better."""
+    """The limit of any rollout signal: a policy that repairs errors hides them, and more rollouts hide them
+    better."""
     assert exact_location_rate(0.15, 3, recover=0.1) < 0.05

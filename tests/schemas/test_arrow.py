@@ -83,7 +83,9 @@ def test_rows_survive_arrow(items: list[LabelledSolution]) -> None:
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(item=rows())
-def test_rows_survive_parquet_with_the_schema_version(item: LabelledSolution, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_rows_survive_parquet_with_the_schema_version(
+    item: LabelledSolution, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("rows") / "x.parquet"
     pq.write_table(to_table([item]), path)
     assert from_table(pq.read_table(path)) == [item]
