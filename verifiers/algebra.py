@@ -46,8 +46,8 @@ _NO_DEFINITION = re.compile(
     re.IGNORECASE,
 )
 _DEFINITION = re.compile(
-    r"(?:^|[.;,:]\s+|\b(?:so|thus|therefore|hence|get|gives|have|find|then|that|obtain|and)\s+)\s*"
-    rf"(?P<name>[A-Za-z])\s*=\s*(?P<value>-?(?:{NUMBER})(?:/\d+)?)\s*(?=[.,;:]|and\b|$)"
+    r"(?:^|[.;,:]\s+|\b(?i:so|thus|therefore|hence|get|gives|have|find|then|that|obtain|and)\s+)\s*"
+    rf"(?P<name>[A-Za-z])\s*=\s*(?P<value>-?(?:{NUMBER})(?:/\d+)?)(?!\d)\s*(?=\.(?!\d)|[,;:](?!\d)|and\b|$)"
 )
 
 

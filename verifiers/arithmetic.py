@@ -162,7 +162,7 @@ def _refutation(claim: Claim, left: Fraction, right: Fraction) -> str:
 def runs_on(claim: Claim, left: Fraction) -> bool:
     """Whether the right side begins with the result and computes on: `3 + 4 = 7 + 5`."""
     lead = leads_with(claim.right)
-    return lead is not None and lead.value == left
+    return lead is not None and lead.value == left and not isinstance(claim.left, Number)
 
 
 def _equal_under(claim: Claim, reading: Reading) -> bool:

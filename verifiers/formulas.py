@@ -74,7 +74,7 @@ class Quantified:
 Formula = Atom | Not | Joined | Quantified
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<quantifier>\((?P<exists>E?)(?P<variable>[t-uw-z])\):?)(?=\s*[({¬~])"
+    r"\s*(?:(?P<quantifier>\((?P<exists>E?)(?P<variable>[t-uw-z])\):)(?=\s*[({¬~])"
     r"|(?P<atom>\{(?P<predicate>[^{}\s]{1,80})\}(?P<terms>(?:\{[^{}\s]{1,80}\}|[t-uw-z](?![A-Za-z]{2}))*))"
     r"|(?P<op>->|→|&|∧|∨|v(?=[\s({¬~])|¬|~|\(|\)))"
 )

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from verifiers.expressions import FUNCTIONS, NUMBER
 
@@ -11,23 +12,24 @@ _PIECE = re.compile(
 )
 
 _BEFORE_WORDS = """
-of and times plus minus by than over twice half double triple thrice percent per divided
+of times plus minus by than over twice half double triple thrice percent per divided
 multiplied squared to from with sum product difference quotient square cube root ratio average
-mean subtract add adding subtracting third quarter fourth fifth fifths thirds quarters fourths or
+mean subtract add adding subtracting third quarter fourth fifth fifths thirds quarters fourths
 between dozen hundred thousand million billion fraction negative log sin cos tan max min gcd lcm
 digit digits function every each
 """
 _BEFORE = frozenset(_BEFORE_WORDS.split())
 _AFTER_WORDS = """
 million thousand hundred billion trillion dozen percent k squared cubed factorial mod modulo
-remainder r with plus minus times divided multiplied over choose base of and or to less more fewer
+remainder r with plus minus times divided multiplied over choose base of and or to
 pair pairs half quarter quarters halves third thirds fourth fourths fifth fifths tenth tenths one
 cent cents percentage by
 """
 _AFTER = frozenset(_AFTER_WORDS.split())
 _OPERATORS = frozenset({"+", "-", "*", "/", "//", "^", "!", "%"})
 _COPULA = re.compile(
-    r"\b(?:is|are|was|were|equals|then|so|thus|therefore|that|hence|have|has|had|get|gets|got|means)\b"
+    r"\b(?:is|are|was|were|equals|then|so|thus|therefore|that|hence|have|has|had|hold|holds|get|gets|got|"
+    r"means)\b"
 )
 _LIST_MARK = re.compile(r"\s*\(?\w{1,2}[).]\s*")
 
@@ -172,6 +174,8 @@ def _after(tail: list[_Piece], end: _Piece) -> str:
         # 5AD^2 and "5 AD + 2" are products of a symbol that is spelt with several letters.
         symbol = first.start == end.end and not first.text.islower()
         symbol = symbol or (len(tail) > 1 and tail[1].kind == "math" and tail[1].text in _OPERATORS)
+        # "11 more eggs than Tom" is a value; "2 more than 5" is the beginning of another sum.
+        symbol = symbol or any(a.text == "than" and b.kind == "math" for a, b in pairwise(tail))
         return f"{words[0]!r} follows" if words[0] in _AFTER or symbol or "-" in words[0] else ""
     if first.text == "(":
         return "'mod' follows" if words and words[0] in _AFTER else ""
@@ -197,7 +201,7 @@ def left_operand(segment: str, *, first: bool) -> Operand | None:
     if start > opened and pieces[start - 1].text == "(":
         before = pieces[start - 2] if start > 1 else None
         loose = loose or ("a bracket stays open" if before and before.kind == "math" else "")
-    if head and run[0].text in _OPERATORS:
+    if head and run[0].text in _OPERATORS and not _is_negative(head[-1], run):
         # "5 apples - 3 = 2": the operand before the sign is out of reach, so the rest is made unreadable.
         return Operand(f"… {_joined(run)}")
     if not head and run[0].text == "-" and len(run) > 1 and run[1].start > run[0].end and first:
@@ -205,6 +209,12 @@ def left_operand(segment: str, *, first: bool) -> Operand | None:
     if not head and run[0].text == "*":
         run = run[1:]
     return Operand(_joined(run), loose) if run else None
+
+
+def _is_negative(before: _Piece, run: list[_Piece]) -> bool:
+    """The sign in "Ruth has -6 - 9 = -15": straight after a verb and close to its number."""
+    close = len(run) > 1 and run[0].text == "-" and run[1].start == run[0].end > before.end
+    return close and _COPULA.fullmatch(before.text) is not None
 
 
 def _balanced_suffix(pieces: list[_Piece], start: int) -> int:
@@ -244,6 +254,8 @@ def _before(text: str, head: list[_Piece], run: list[_Piece], *, first: bool) ->
         return f"{last.text!r} precedes"
     if last.text.lower() == "and" and not first:
         return ""  # "… = 7 and 5 + 6 = 11": a second relation of the same sentence
+    if last.text.lower() in {"and", "or"}:
+        return f"{last.text!r} precedes"
     copulas = list(_COPULA.finditer(text))
     words = text[copulas[-1].end() :] if copulas else text
     for word in re.findall(r"[a-z]+", words.lower()):

@@ -1,7 +1,7 @@
 """Verdicts on formal inferences and proofs, with what they cite and nothing else (FoVer, arXiv 2505.15960).
 
-A verdict is local: earlier conclusions are taken as true. Whether a step rests on a wrong one is told apart, as
-`poisoned`, and so is whether the conclusion would follow from everything known, as `in_context`.
+A verdict is local: earlier conclusions are taken as true. Whether a step rests on a wrong one is told apart,
+as `poisoned`, and so is whether the conclusion follows from all that is known, as `in_context`.
 """
 
 import re
@@ -30,7 +30,8 @@ class Inference:
     repeat: bool = False
     """The conclusion is in the context already, up to names of bound variables."""
     in_context: bool | None = None
-    """For an invalid inference: whether the context entails the conclusion, so that only a citation is missing."""
+    """Whether the context alone entails the conclusion; an invalid inference then merely lacks a citation.
+    None without a context, or where it could not be decided."""
     counter_model: str = ""
 
 
@@ -46,8 +47,7 @@ def check_inference(
     if found.answer == "unknown":
         return Inference("UNKNOWN", found.why)
     if found.answer == "sat":
-        wider = entails([*given, *known], goal).answer
-        in_context = None if wider == "unknown" else wider == "unsat"
+        in_context = _follows(known, goal)
         reason = (
             "a citation is missing" if in_context else "the premises can be true and the conclusion false"
         )
@@ -58,7 +58,12 @@ def check_inference(
         return Inference("TAUTOLOGY", "the conclusion needs no premises")
     unused = (i for i in range(len(given)) if entails(given[:i] + given[i + 1 :], goal).answer == "unsat")
     repeat = canonical(goal) in {canonical(formula) for formula in known}
-    return Inference("VALID", unused=tuple(unused), repeat=repeat)
+    return Inference("VALID", "", tuple(unused), repeat, _follows(known, goal))
+
+
+def _follows(known: list[Formula], goal: Formula) -> bool | None:
+    answer = entails(known, goal).answer if known else "unknown"
+    return None if answer == "unknown" else answer == "unsat"
 
 
 def _read(formula: str | Formula) -> Formula:
@@ -92,10 +97,10 @@ class Proof:
 
     steps: tuple[ProofStep, ...]
     first_error: int | None
-    """0-based index of the first invalid step or bad reference; -1 where every step is decided and none is wrong;
-    None where nothing wrong was found but some step was not decided."""
+    """0-based index of the first invalid step or bad reference; -1 where every step is decided and none is
+    wrong; None where nothing wrong was found but some step was not decided."""
     supports_label: bool | None
-    """Whether the last conclusion is what the label claims and rests on valid steps only; None if undecided."""
+    """Whether the last conclusion is what the label claims and rests on valid steps only."""
 
 
 _LINE = re.compile(r"->\s*(?:(?P<id>int\d+)\s*:\s*(?P<formula>.+)|(?P<goal>(?:¬|~)?\s*hypothesis))\s*;?\s*$")
@@ -113,12 +118,13 @@ class _State:
 
 
 def check_proof(facts: Mapping[str, str], proof_text: str, hypothesis: str, label: ProofLabel) -> Proof:
-    """Check every line `fact1 & int2 -> int3: formula`. Raises Unparsed where the problem itself cannot be read.
+    """Check every line `fact1 & int2 -> int3: formula`. Raises Unparsed where the facts cannot be read.
 
     Every line of the proof comes back as a step: nothing is dropped.
     """
     state = _State({name: parse_formula(text) for name, text in facts.items()}, parse_formula(hypothesis))
-    lines = [line.strip() for line in re.split(r"[;\n]", proof_text[:LONGEST_PROOF]) if "->" in line]
+    lines = [line.strip() for line in re.split(r"[;\n]", proof_text[:LONGEST_PROOF])]
+    lines = [line for line in lines if line and not line.startswith("$")]  # `$proof$:`, `$proof_label$: …`
     steps = tuple(_step(line, state) for line in lines)
     errors = [index for index, step in enumerate(steps) if step.inference.verdict in _ERRORS]
     undecided = not steps or any(step.inference.verdict in _ABSTENTIONS for step in steps)
