@@ -1,8 +1,10 @@
 """What each command does: from its arguments to a JSON-able result. `flows.display` prints it."""
 
 import argparse
+import importlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,13 +27,13 @@ def run(args: argparse.Namespace) -> Result:
     config = load_config(Path(args.config), tuple(args.set))
     if args.dry_run:
         return _plan(config)
-    return _flow(args, lambda: _flows("main").main(config))
+    return _flow(args, "main", lambda flows: flows.main(config))
 
 
 def synthesize(args: argparse.Namespace) -> Result:
     """Label and seal."""
     config = load_config(Path(args.config), tuple(args.set))
-    return _flow(args, lambda: _flows("synthesize").synthesize(config))
+    return _flow(args, "synthesize", lambda flows: flows.synthesize(config))
 
 
 def fuse(args: argparse.Namespace) -> Result:
@@ -57,7 +59,7 @@ def train(args: argparse.Namespace) -> Result:
     """Train on a sealed run."""
     path = Path(args.run)
     config = _config_of(path, args.set) if path.is_dir() else load_config(path, tuple(args.set))
-    return _flow(args, lambda: _flows("train").train(config, args.out))
+    return _flow(args, "train", lambda flows: flows.train(config, args.out))
 
 
 def evaluate(args: argparse.Namespace) -> Result:
@@ -149,9 +151,8 @@ def publish(args: argparse.Namespace) -> Result:
     """Upload a run or a checkpoint, or with --dry-run only write its card."""
     folder = Path(args.run)
     if not args.dry_run:
-        address = _flow(
-            args, lambda: _flows("publish").publish(str(folder), args.repo, private=not args.public)
-        )
+        private = not args.public
+        address = _flow(args, "publish", lambda flows: flows.publish(str(folder), args.repo, private=private))
         return {"address": address}
 
     import json
@@ -172,25 +173,25 @@ def doctor(args: argparse.Namespace) -> Result:  # noqa: ARG001 - every command 
     return examine()
 
 
-def _flows(name: str) -> Any:
-    """A flow's module. Prefect takes seconds to import, so only commands that run a flow ask for it."""
-    import importlib
+def _flow(args: argparse.Namespace, module: str, call: Callable[[Any], T]) -> T:
+    """Run a flow of a module with progress; a server that does not answer is the person's to start.
 
-    return importlib.import_module(f"flows.{name}")
+    The module loads here, while the server starts: Prefect and what the flows need take seconds to import.
+    """
+    from flows.server import starting
 
-
-def _flow(args: argparse.Namespace, call: Callable[[], T]) -> T:
-    """Run a flow with progress; a server that does not answer is the person's to start."""
-    with _listening(args):
-        try:
-            return call()
-        except RuntimeError as error:
-            if "reach API" not in str(error):
-                raise
-            url = os.environ.get("PREFECT_API_URL", "of the active profile")
-            raise UserError(
-                f"the Prefect server {url} does not answer: start it, or unset PREFECT_API_URL"
-            ) from None
+    with starting() as server, _listening(args):
+        flows = importlib.import_module(f"flows.{module}")
+        with server.ready() if server else nullcontext():
+            try:
+                return call(flows)
+            except RuntimeError as error:
+                if "reach API" not in str(error):
+                    raise
+                url = os.environ.get("PREFECT_API_URL", "of the active profile")
+                raise UserError(
+                    f"the Prefect server {url} does not answer: start it, or unset PREFECT_API_URL"
+                ) from None
 
 
 def _listening(args: argparse.Namespace) -> Any:

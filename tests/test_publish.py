@@ -151,7 +151,7 @@ def stepmint_publish(folder: Path, hub: Hub, *, token: str = "hf_x") -> subproce
     """In a process of its own: the Hub's client reads its endpoint when it is imported."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom pipeline.publish import publish_checkpoint, publish_run\n"
-        "from pipeline.store import RunStore, read_config\nfrom schemas.errors import BackendError, UserError\n"
+        "from pipeline.store import RunStore, read_config\nfrom schemas.errors import *\n"
         "path = Path(sys.argv[1])\n"
         "try:\n"
         "    if (path / 'prm.json').exists():\n"

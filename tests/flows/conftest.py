@@ -1,12 +1,12 @@
 """A run on the simulated policy, whose every success rate is known; one Prefect for all who need it."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flows.server import starting
 from flows.settings import set_defaults
 
 set_defaults()
@@ -14,18 +14,17 @@ set_defaults()
 
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Prefect server of our own, with its files in a folder of ours."""
-    home = tmp_path_factory.mktemp("prefect")
-    before = os.environ.get("PREFECT_HOME")
-    os.environ["PREFECT_HOME"] = str(home)
-    from prefect.testing.utilities import prefect_test_harness
+    """The command's own temporary server, with its files in a folder of ours."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-    if before is None:
-        del os.environ["PREFECT_HOME"]
-    else:
-        os.environ["PREFECT_HOME"] = before
+    home = tmp_path_factory.mktemp("prefect")
+    with (
+        temporary_settings({PREFECT_HOME: home}, restore_defaults={PREFECT_API_URL}),
+        starting() as server,
+    ):
+        assert server is not None
+        with server.ready():
+            yield
 
 
 def write_run_file(folder: Path, extra: str = "", *, problems: int = 12) -> Path:

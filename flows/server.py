@@ -1,0 +1,129 @@
+"""A temporary Prefect server for one command, where no server is configured.
+
+Prefect would start one itself, but in our process group: Ctrl-C would stop the server before the flow could
+report its end to it, and pages of connection errors would follow. Ours leads a session of its own, leaves
+when its parent is gone, and starts while the command is still importing what it needs.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flows.settings import set_defaults
+from schemas.errors import BackendError
+
+_PATIENCE_S = 600.0
+"""A new database is migrated first: 14 s on an idle machine, three minutes were seen on a crowded one."""
+
+
+@contextmanager
+def starting() -> Iterator["Server | None"]:
+    """Start a server if none is configured; call `ready` on it before the first flow."""
+    set_defaults()  # Prefect reads its environment while it is imported
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value():
+        yield None
+        return
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Server:
+    """A server process on a free port of the loopback interface."""
+
+    def __init__(self) -> None:
+        from prefect.settings import get_current_settings
+
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/api"
+        quiet = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        settings = get_current_settings().to_environment_variables(exclude_unset=True)
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
+        """Its last words explain a failed start."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "flows.server", str(port)],
+            env={**os.environ, **settings, **quiet},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._said,
+            start_new_session=True,
+        )
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Wait until it answers, then send every flow inside to it. BackendError when it does not start."""
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        self._wait()
+        with temporary_settings({PREFECT_API_URL: self.url}):
+            try:
+                yield
+            finally:
+                _drain()
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._said.close()
+
+    def _wait(self) -> None:
+        import httpx
+
+        deadline = time.monotonic() + _PATIENCE_S
+        with httpx.Client(trust_env=False) as client:
+            while time.monotonic() < deadline and self._process.poll() is None:
+                try:
+                    if client.get(f"{self.url}/health").status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.1)
+        self._said.seek(0)
+        last = self._said.read().decode(errors="replace").strip().splitlines()[-1:]
+        raise BackendError(f"Prefect's temporary server did not start: {' '.join(last) or 'no answer'}")
+
+
+def _drain() -> None:
+    """Send what Prefect has queued while there is a server to send it to."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.instance().drain()
+    EventsWorker.instance().drain()
+
+
+def _leave_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
+
+
+def serve(port: int) -> None:
+    """Be the server; returns when told to stop."""
+    import uvicorn
+
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    uvicorn.run(
+        "prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=port, log_level="error"
+    )
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
