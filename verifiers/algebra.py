@@ -77,7 +77,7 @@ class Algebra:
         if stated_value(claim):
             return _abstain(claim, "a definition", "undefined_symbol")
         if symbols and symbols <= values.keys():
-            return _substituted(claim, context, values)
+            return _substituted(claim, claims, context, values)
         if not symbols:
             return constant_claim(claim, pool=self._pool)
         positive = "positive" in f"{context.problem.text} {' '.join(context.steps)}"
@@ -121,7 +121,9 @@ def _fraction(text: str) -> Fraction:
     return Fraction(top) / int(bottom or 1)
 
 
-def _substituted(claim: Claim, context: StepContext, values: Mapping[str, Fraction]) -> Checked:
+def _substituted(
+    claim: Claim, claims: list[Claim], context: StepContext, values: Mapping[str, Fraction]
+) -> Checked:
     try:
         left, right = exact(claim.left, values), exact(claim.right, values)
     except Refused as refusal:
@@ -130,12 +132,19 @@ def _substituted(claim: Claim, context: StepContext, values: Mapping[str, Fracti
         f"{name} = {show(values[name])}" for name in sorted(names(claim.left) | names(claim.right))
     )
     judged = compare(claim, left, right)
-    if judged.verdict == "fails" and _restated(claim, context):
-        return _abstain(claim, "restates an equation from before")
+    if judged.verdict == "fails" and _other_scope(claim, claims, context):
+        return _abstain(claim, "its symbols may have other values here")
     if judged.verdict == "fails":
         text = f"{claim.text}: the sides are {show(left)} and {show(right)} with {used}"
         return Checked("fails", text)
     return Checked(judged.verdict, f"{judged.reason} with {used}", judged.code)
+
+
+def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
+    """Whether the step may be solving anew: more equations, a lone symbol, "set" or "try", a restatement."""
+    if len(claims) > 1 or _NO_DEFINITION.search(context.step):
+        return True
+    return any(isinstance(side, Name) for side in (claim.left, claim.right)) or _restated(claim, context)
 
 
 def _restated(claim: Claim, context: StepContext) -> bool:

@@ -10,7 +10,18 @@ from fractions import Fraction
 
 from verifiers.claims import Claim, Unread, find_claims, leads_with
 from verifiers.context import Finding, StepContext, Verdict
-from verifiers.expressions import Expression, Number, Reading, Refused, exact, names, parse, show, walk
+from verifiers.expressions import (
+    Binary,
+    Expression,
+    Number,
+    Reading,
+    Refused,
+    exact,
+    names,
+    parse,
+    show,
+    walk,
+)
 
 _LOOSE_READINGS = (
     Reading(percent=Fraction(1)),
@@ -220,12 +231,11 @@ def _rounding(claim: Claim, left: Fraction, right: Fraction) -> Checked | None:
             Checked("abstains", f"{claim.text}: rounded values on both sides", "rounding") if said else None
         )
     unit, off = Fraction(1, 10**literal.decimals), abs(value - other)
-    if said:
-        if off <= unit / 2:
-            return Checked("holds", f"{claim.text}: rounded from {show(other)}")
-        coarse = literal.decimals == 0 and off * 20 <= abs(other)
-        return Checked("abstains", f"{claim.text}: coarsely rounded", "rounding") if coarse else None
-    if _digits_beyond(other, literal.decimals) and off < unit:
+    if said and off <= unit / 2:
+        return Checked("holds", f"{claim.text}: rounded from {show(other)}")
+    if said and literal.decimals == 0 and off * 20 <= abs(other):
+        return Checked("abstains", f"{claim.text}: coarsely rounded", "rounding")
+    if not said and _digits_beyond(other, literal.decimals) and off < unit:
         return Checked("abstains", f"{claim.text}: rounded from {show(other)}", "rounding")
     if not claim.annotated and _within_rounded_inputs(claim, left, right, unit):
         return Checked("abstains", f"{claim.text}: an operand may be rounded", "rounding")
@@ -252,7 +262,10 @@ def _within_rounded_inputs(claim: Claim, left: Fraction, right: Fraction, unit: 
     """Whether decimals like 0.33, each off by up to one last digit, reach the value shown."""
     slack = unit
     for side, total in ((claim.left, left), (claim.right, right)):
+        powers = [n.right.value for n in walk(side) if isinstance(n, Binary) and isinstance(n.right, Number)
+                  and n.op == "^"]  # fmt: skip
+        times = min(Fraction(10), max([Fraction(1), *map(abs, powers)]))  # a power multiplies relative errors
         for node in walk(side):
             if isinstance(node, Number) and node.value and _LOOKS_ROUNDED.search(node.text) and side != node:
-                slack += abs(total) * Fraction(1, 10**node.decimals) / node.value
+                slack += times * abs(total) * Fraction(1, 10**node.decimals) / node.value
     return bool(unit < slack and abs(left - right) <= slack)

@@ -351,4 +351,5 @@ def show(value: Fraction) -> str:
             rest //= prime
     if rest == 1 and abs(value) < 10**8:
         return f"{float(value):.10g}"
-    return str(value)
+    text = str(value)
+    return text if len(text) < 20 else f"{float(value):.10g}"

@@ -78,12 +78,12 @@ def _plain(name: str | None, sign: str | None) -> str:
     if name is not None:
         return _COMMANDS.get(name, _UNREADABLE)
     match sign:
-        case "\\":
-            return "\n"
+        case "\\" | "[" | "]":
+            return "\n"  # a row or a displayed formula ends: what follows is another one
         case "%" | "$":
             return str(sign)
         case _:
-            return " " if sign in set(",;:! ()[]") else _UNREADABLE
+            return " " if sign in set(",;:! ()") else _UNREADABLE
 
 
 def _argument(text: str, at: int) -> tuple[str, int]:

@@ -130,6 +130,8 @@ def test_text_around_a_calculation(text, verdict):
         "The answer is 3 * 4 = 12!",
         "0.33 * 300 = 100",
         "10/3 = 3.3",
+        "38.6731^2 = 1495.62",
+        "We get 38.6731^2 ≈ 1495.62",
         "5 * 3 = 15 thousand",
         "f(3) = 9",
         r"$\binom{5}{2} = 10$",
