@@ -112,8 +112,8 @@ class VllmPolicy:
             # 128.
             settings |= {"block_size": 32, "enforce_eager": True, "kv_cache_memory_bytes": self._cache_bytes}
             settings["dtype"] = "float32" if self._dtype == "auto" else self._dtype
-            # A seeded request whose prompt is split over two steps kills the engine: vLLM rewinds its generator, and
-            # a CPU generator cannot be rewound.
+            # A seeded request whose prompt is split over two steps kills the engine: vLLM rewinds its
+            # generator, and a CPU generator cannot be rewound.
             settings["enable_chunked_prefill"] = False
         local = Path(self.model).is_dir()
         try:
