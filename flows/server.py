@@ -53,7 +53,7 @@ class Server:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         """Its last words explain a failed start."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flows.server", str(port)],
+            [sys.executable, "-m", "flows.server", str(port), str(os.getpid())],
             env={**os.environ, **settings, **quiet},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -115,15 +115,15 @@ def _leave_with(parent: int) -> None:
     os._exit(0)
 
 
-def serve(port: int) -> None:
-    """Be the server; returns when told to stop."""
+def serve(port: int, parent: int) -> None:
+    """Be the server of a process: leave when told to, or when the parent is gone."""
     import uvicorn
 
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     uvicorn.run(
         "prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=port, log_level="error"
     )
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), int(sys.argv[2]))

@@ -44,15 +44,17 @@ class VllmPolicy:
 
     async def __aenter__(self) -> Self:
         # The engine binds to the running event loop, so it starts here and not in a thread.
-        self._engine = self._start()
+        self._start()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         engine, self._engine = self._engine, None
         if engine is not None:
+            if (reader := getattr(engine, "output_handler", None)) is not None:
+                reader.cancel()  # else it may take the end of the engine for an accident
+                await asyncio.wait([reader])
             await asyncio.to_thread(engine.shutdown)
-            del engine
-            await asyncio.sleep(0)  # lets its cancelled reader end
+            del engine, reader
             gc.collect()  # it sits in reference cycles; collected at exit it would print a traceback
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
@@ -92,7 +94,7 @@ class VllmPolicy:
         done = [Completion(o.text, _STOPS.get(o.finish_reason, "error"), len(o.token_ids)) for o in found]
         return done if draws == n else done * n
 
-    def _start(self) -> Any:
+    def _start(self) -> None:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         import torch
@@ -108,8 +110,7 @@ class VllmPolicy:
             raise UserError(f"vLLM cannot be imported ({error}): run `make setup-vllm`") from None
         settings: dict[str, Any] = {"dtype": self._dtype}
         if on_cpu:
-            # Prefix caching works in whole blocks; 32 is the least the CPU build takes, and its default is
-            # 128.
+            # Prefix caching works in whole blocks: 128 tokens by default, and 32 is the least allowed here.
             settings |= {"block_size": 32, "enforce_eager": True, "kv_cache_memory_bytes": self._cache_bytes}
             settings["dtype"] = "float32" if self._dtype == "auto" else self._dtype
             # A seeded request whose prompt is split over two steps kills the engine: vLLM rewinds its
@@ -126,8 +127,8 @@ class VllmPolicy:
                 disable_log_stats=True,
                 **settings,
             )
-            engine = AsyncLLM.from_engine_args(arguments)
+            # No local name for it: errors that vLLM caught while importing keep this frame alive for good.
+            self._engine = AsyncLLM.from_engine_args(arguments)
         except (OSError, ValueError) as error:
             raise UserError(f"{self.model}: not a model that vLLM can load here: {error}") from None
-        self._max_len = engine.model_config.max_model_len
-        return engine
+        self._max_len = self._engine.model_config.max_model_len
