@@ -33,7 +33,7 @@ CHECKPOINT = Path(__file__).parent / "checkpoint"
 class Recipe:
     """What the training run is; the defaults made the checkpoint in the repository."""
 
-    tokens: int = 24_000_000
+    tokens: int = 9_000_000
     """Tokens seen, padding left out."""
     batch_tokens: int = 4096
     hidden: int = 128
