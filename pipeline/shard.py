@@ -152,9 +152,8 @@ async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> 
     votes: list[Vote] = list(candidate.votes)
     for found in await asyncio.gather(*jobs):
         # A search has already answered for the last step; its vote is not counted twice.
-        votes += [
-            vote for vote in found if (vote.source, vote.step) not in {(v.source, v.step) for v in votes}
-        ]
+        known = {(vote.source, vote.step) for vote in votes}
+        votes += [vote for vote in found if (vote.source, vote.step) not in known]
     if not any(vote.source == monte_carlo.ANSWER for vote in votes):
         votes.append(monte_carlo.answer_vote(solution))
     return candidate.model_copy(update={"votes": tuple(sorted(votes, key=lambda v: (v.step, v.source)))})

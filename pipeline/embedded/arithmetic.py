@@ -257,7 +257,7 @@ def statement_truth(text: str, premises: tuple[str, ...]) -> bool | None:
     if match["more"]:
         subject = f"{subject} than {match['low']}"
     value = int(match["v"])
-    if match["op"] and _apply(int(match["a"]), match["op"], int(match["b"])) != value:
+    if match["op"] and apply(int(match["a"]), match["op"], int(match["b"])) != value:
         return False
     return subject_value(subject, values) == value
 
@@ -295,7 +295,7 @@ def premise_values(premises: tuple[str, ...]) -> dict[str, int]:
             values[name] = int(right)
         else:
             left, operator, last = parts.groups()
-            values[name] = int(_apply(_operand(left, values), operator, _operand(last, values)) or 0)
+            values[name] = int(apply(_operand(left, values), operator, _operand(last, values)) or 0)
     return values
 
 
@@ -303,7 +303,8 @@ def _operand(text: str, values: dict[str, int]) -> int:
     return int(text) if text.isdigit() else values[text]
 
 
-def _apply(left: int, operator: str, right: int) -> Fraction | None:
+def apply(left: int, operator: str, right: int) -> Fraction | None:
+    """Exact result of one operation; None for a division by zero."""
     match operator:
         case "+":
             return Fraction(left + right)

@@ -27,7 +27,7 @@ def build_tokenizer() -> "PreTrainedTokenizerFast":
 
     split = pre_tokenizers.Split(Regex(PIECES.pattern), behavior="isolated")
     special = [PAD, BOS, EOS, UNKNOWN, STEP]
-    vocabulary = special + sorted(_words(lambda text: [piece for piece, _ in split.pre_tokenize_str(text)]))
+    vocabulary = special + sorted(_words())
     core = Tokenizer(models.WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token=UNKNOWN))
     core.pre_tokenizer = split
     core.decoder = decoders.Fuse()
@@ -44,7 +44,7 @@ def build_tokenizer() -> "PreTrainedTokenizerFast":
     )
 
 
-def _words(pieces: "object") -> set[str]:
+def _words() -> set[str]:
     """Every piece the generators can write, found by writing a lot; digits and names are added outright."""
     rng = random.Random("vocabulary")
     found = {f"{space}{digit}" for digit in "0123456789" for space in ("", " ")}
@@ -58,5 +58,5 @@ def _words(pieces: "object") -> set[str]:
     found |= {f" {name}" for name in names} | set(arithmetic.NAMES)
     for _ in range(4000):
         prompt, reply = lesson(rng, n_steps=rng.randint(1, 8))[:2]
-        found.update(pieces(prompt + reply))  # type: ignore[operator]
+        found.update(PIECES.findall(prompt + reply))
     return found

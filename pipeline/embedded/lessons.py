@@ -6,16 +6,13 @@ mistake: the loss covers a solution only up to its first error.
 
 import random
 from dataclasses import replace
-from pathlib import Path
 
 from pipeline.embedded import arithmetic, logic, mistakes
 from pipeline.embedded.arithmetic import ArithmeticCase, Step, capital
 from pipeline.embedded.logic import LogicCase, Rule
+from pipeline.rollouts import fill, load_template
 
-PROMPTS = Path(__file__).parent.parent / "prompts"
-SOLVE, REVIEW, MARKS = (
-    (PROMPTS / f"embedded_{name}.txt").read_text(encoding="utf-8") for name in ("solve", "review", "marks")
-)
+SOLVE, REVIEW, MARKS = (load_template(f"embedded_{name}") for name in ("solve", "review", "marks"))
 _CHECK_SHARE = 0.5
 """Share of lessons that ask for a review or for marks; the rest only solve."""
 
@@ -28,7 +25,7 @@ def case(rng: random.Random, n_steps: int) -> mistakes.Case:
 def lesson(rng: random.Random, n_steps: int) -> tuple[str, str, list[tuple[int, int]]]:
     """A prompt, the rest of the text, and the character spans of that rest the loss covers."""
     posed = case(rng, n_steps)
-    ask = SOLVE.format(problem=posed.text)
+    ask = fill(SOLVE, problem=posed.text)
     if rng.random() >= _CHECK_SHARE:
         reply = "\n".join([*mistakes.reference(posed), f"#### {posed.answer}"])
         return ask, reply, [(0, len(reply))]
@@ -36,11 +33,11 @@ def lesson(rng: random.Random, n_steps: int) -> tuple[str, str, list[tuple[int, 
     solution = "\n".join([*steps, f"#### {answer}"])
     sound = len(solution) if error is None else len("".join(f"{step}\n" for step in steps[:error]))
     if rng.random() < 0.6:
-        reply = "\nReview:\n" + review(posed, steps, error)
+        request, reply = REVIEW, review(posed, steps, error)
     else:
-        reply = "\nMarks:" + marks(len(steps), error)
-    asked = len(solution) + reply.index(":") + 1 + reply.startswith("\nReview")
-    return ask, solution + reply, [(0, sound), (asked, len(solution) + len(reply))]
+        request, reply = MARKS, marks(len(steps), error)
+    asked = solution + request.partition("{solution}")[2]
+    return ask, asked + reply, [(0, sound), (len(asked), len(asked + reply))]
 
 
 def drill(rng: random.Random, n: int = 12) -> str:

@@ -1,6 +1,7 @@
 """Solutions as lists of step texts: the reference, or one with a natural mistake planted and carried
 forward."""
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -108,15 +109,7 @@ def _wrong_step(
 def compute(operands: tuple[int, ...], operator: str) -> int:
     """Whole-number result of one operation; division rounds down, and by zero gives 0."""
     left, right = operands
-    match operator:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case _:
-            return left // right if right else 0
+    return math.floor(arithmetic.apply(left, operator, right) or 0)
 
 
 def _slip(value: int, rng: random.Random) -> int:
