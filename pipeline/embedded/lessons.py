@@ -16,7 +16,7 @@ SOLVE, REVIEW = (load_template(f"embedded_{name}") for name in ("solve", "review
 _MISTAKEN = 0.7
 """Share of the reviewed solutions that hold a mistake."""
 _VERDICT = 3.0
-"""Weight of a review's words: they are few, and hard to learn."""
+"""Weight of a verdict: one token a step, and hard to learn."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,35 @@ def solving(posed: mistakes.Case) -> Lesson:
     return Lesson(fill(SOLVE, problem=posed.text), reply, ((0, len(reply), 1.0),))
 
 
-def reviewing(posed: mistakes.Case, rng: random.Random) -> Lesson:
+def reviewing(posed: mistakes.Case, rng: random.Random, *, redone: bool) -> Lesson:
     """A solution, more often than not with a mistake, and its review."""
     steps, error, answer = mistakes.reference(posed), None, posed.answer
     if rng.random() < _MISTAKEN:
         steps, error, answer = mistakes.planted(posed, rng)
     solution = "\n".join([*steps, f"#### {answer}"])
     sound = len(solution) if error is None else len("".join(f"{step}\n" for step in steps[:error]))
-    asked = solution + REVIEW.partition("{solution}")[2]
-    reply = asked + review(mistakes.subjects(posed, steps), error)
-    spans = ((0, sound, 1.0), (len(asked), len(reply), _VERDICT))
-    return Lesson(fill(SOLVE, problem=posed.text), reply, spans)
+    reply = solution + REVIEW.partition("{solution}")[2]
+    spans = [(0, sound, 1.0)]
+    for said, verdict in review(posed, steps, error, redone=redone):
+        reply += f"\n{said}" if redone else f" {said}"
+        spans.append((spans[-1][1] if len(spans) > 1 else len(reply) - len(said) - 1, len(reply), 1.0))
+        reply += f" {verdict}"
+        spans.append((spans[-1][1], len(reply), _VERDICT))
+    return Lesson(fill(SOLVE, problem=posed.text), reply, tuple(spans))
 
 
-def review(subjects: list[str], error: int | None) -> str:
-    """The reply to a review prompt: what each step is about, and a verdict, up to the first error."""
-    marked = subjects if error is None else subjects[: error + 1]
-    verdicts = ["wrong" if index == error else "right" for index in range(len(marked))]
-    return ",".join(f" {subject} {verdict}" for subject, verdict in zip(marked, verdicts, strict=True)) + "."
+def review(
+    posed: mistakes.Case, steps: list[str], error: int | None, *, redone: bool
+) -> list[tuple[str, str]]:
+    """What a reviewer says of each step and its verdict (`right,`, `wrong.`), up to the first error.
+
+    A step is named by what it is about, or, `redone`, done again as it should have been: a verdict is then a
+    comparison of two conclusions.
+    """
+    n = len(steps) if error is None else error + 1
+    said = mistakes.reference(posed) if redone else mistakes.subjects(posed, steps)
+    ends = ["right,"] * (n - 1) + ["right." if error is None else "wrong."]
+    return list(zip(said[:n], ends, strict=True))
 
 
 def recalling(rng: random.Random) -> Lesson:

@@ -35,7 +35,9 @@ class Recipe:
     """What the training run is; the defaults made the checkpoint in the repository."""
 
     tokens: int = 24_000_000
-    """Tokens seen, padding left out."""
+    """Tokens of the first stage, padding left out: to solve."""
+    review_tokens: int = 6_000_000
+    """Tokens of the second stage: to review by redoing each step, which needs the solver first."""
     recall_tokens: int = 800_000
     """The first so many are spent on look-ups and equations alone."""
     batch_tokens: int = 2048
@@ -46,7 +48,11 @@ class Recipe:
     rate: float = 0.008
     """Muon's learning rate for the matrices; everything else uses AdamW at a tenth of it."""
     reviews: float = 0.35
-    """Share of solutions that are reviewed, once solving has been begun."""
+    """Share of solutions that are reviewed in the first stage, once solving has been begun."""
+    reviews_second: float = 0.75
+    """The same in the second stage."""
+    rate_second: float = 0.3
+    """Peak rates of the second stage, as a share of the first's."""
     seed: int = 20
 
 
@@ -115,8 +121,8 @@ def _look_back(model: LlamaForCausalLM, offsets: tuple[int, ...], sharpness: flo
 class Curriculum:
     """An endless stream of texts whose length and mixture depend on how much has been learnt."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> None:
-        self._rng, self._recipe = random.Random(recipe.seed), recipe
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, *, second: bool = False) -> None:
+        self._rng, self._recipe, self._second = random.Random(recipe.seed + second), recipe, second
         self._vocabulary: dict[str, int] = tokenizer.get_vocab()
         self._bos, self._eos = tokenizer.bos_token_id, tokenizer.eos_token_id
 
@@ -126,6 +132,10 @@ class Curriculum:
 
     def _lesson(self, seen: int) -> Lesson:
         rng, recipe = self._rng, self._recipe
+        if self._second:
+            posed = lessons.case(rng, rng.randint(1, 8))
+            is_reviewed = rng.random() < recipe.reviews_second
+            return lessons.reviewing(posed, rng, redone=True) if is_reviewed else lessons.solving(posed)
         kind, early = rng.random(), seen < recipe.recall_tokens
         if kind < (0.7 if early else 0.04):
             return lessons.recalling(rng)
@@ -134,7 +144,7 @@ class Curriculum:
         progress = (seen - recipe.recall_tokens) / recipe.tokens
         posed = lessons.case(rng, rng.randint(1, min(8, 2 + int(12 * progress))))
         is_reviewed = progress > 0.05 and rng.random() < recipe.reviews
-        return lessons.reviewing(posed, rng) if is_reviewed else lessons.solving(posed)
+        return lessons.reviewing(posed, rng, redone=False) if is_reviewed else lessons.solving(posed)
 
     def _encode(self, lesson: Lesson) -> Text:
         ids = [self._bos, *(self._vocabulary[piece] for piece in PIECES.findall(lesson.prompt))]
@@ -146,11 +156,11 @@ class Curriculum:
         return Text([*ids, self._eos], [*weights, float(lesson.ends)])
 
 
-def batches(curriculum: Curriculum, recipe: Recipe) -> Iterator[tuple[float, list[Text]]]:
-    """Progress and a batch of like-length texts, until the token budget is spent."""
+def batches(curriculum: Curriculum, recipe: Recipe, tokens: int) -> Iterator[tuple[float, list[Text]]]:
+    """Progress and a batch of like-length texts, until `tokens` are spent."""
     rng = random.Random(recipe.seed)
     seen = 0
-    while seen < recipe.tokens:
+    while seen < tokens:
         pool = sorted((curriculum.text(seen) for _ in range(600)), key=lambda text: len(text.ids))
         groups: list[list[Text]] = [[]]
         for text in pool:
@@ -159,10 +169,10 @@ def batches(curriculum: Curriculum, recipe: Recipe) -> Iterator[tuple[float, lis
             groups[-1].append(text)
         rng.shuffle(groups)
         for group in groups:
-            if seen >= recipe.tokens:
+            if seen >= tokens:
                 return
             seen += sum(len(text.ids) for text in group)
-            yield min(1.0, seen / recipe.tokens), group
+            yield min(1.0, seen / tokens), group
 
 
 def tensors(group: list[Text], pad: int) -> tuple[Tensor, Tensor]:
@@ -178,37 +188,49 @@ def learning_rate(progress: float) -> float:
     return min(1.0, progress / 0.01, (1.0 - progress) / 0.7 + 0.01)
 
 
-def train(recipe: Recipe, out: Path, *, device: str) -> dict[str, float]:
-    """Train and save; returns the figures of the run."""
+def train(recipe: Recipe, out: Path, *, device: str, start: Path | None = None) -> dict[str, float]:
+    """Train and save; returns the figures of the run. `start` holds a model that has done the first
+    stage."""
     tokenizer = build_tokenizer()
-    model = build_model(recipe, tokenizer).to(device)
+    began, figures = time.monotonic(), {}
+    if start is None:
+        model = build_model(recipe, tokenizer).to(device)
+        figures["solving"] = _stage(model, tokenizer, recipe, out, second=False)
+    else:
+        model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32).to(device)
+    figures["reviewing"] = _stage(model, tokenizer, recipe, out, second=True)
+    return {**figures, "seconds": round(time.monotonic() - began)}
+
+
+def _stage(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, out: Path, *, second: bool
+) -> float:
+    """Train through one stage, saving at every tenth of it; returns the smoothed loss at its end."""
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     inside = set(map(id, matrices))
     others = [p for p in model.parameters() if id(p) not in inside]
+    rate = recipe.rate * (recipe.rate_second if second else 1.0)
     optimizers = [
-        torch.optim.Muon(matrices, lr=recipe.rate, weight_decay=0.01, momentum=0.95),
-        torch.optim.AdamW(others, lr=recipe.rate / 10, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, momentum=0.95),
+        torch.optim.AdamW(others, lr=rate / 10, betas=(0.9, 0.98), weight_decay=0.0),
     ]
-    peaks = [recipe.rate, recipe.rate / 10]
     start, tokens, smooth, saved = time.monotonic(), 0, math.nan, 0
-    for step, (progress, group) in enumerate(batches(Curriculum(tokenizer, recipe), recipe)):
-        for optimizer, peak in zip(optimizers, peaks, strict=True):
+    budget = recipe.review_tokens if second else recipe.tokens
+    stream = batches(Curriculum(tokenizer, recipe, second=second), recipe, budget)
+    for step, (progress, group) in enumerate(stream):
+        for optimizer, peak in zip(optimizers, (rate, rate / 10), strict=True):
             optimizer.param_groups[0]["lr"] = peak * learning_rate(progress)
-        loss = _update(model, optimizers, *(t.to(device) for t in tensors(group, tokenizer.pad_token_id)))
+        ids, weights = (t.to(model.device) for t in tensors(group, tokenizer.pad_token_id))
+        loss = _update(model, optimizers, ids, weights)
         tokens += sum(len(text.ids) for text in group)
         smooth = loss if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss
         if int(10 * progress) > saved:  # a run cut short still leaves a model
             saved = int(10 * progress)
             _save(model, tokenizer, out)
         if step % 50 == 0:
-            log.info(
-                "%5.1f%% loss %.4f, %.0f tokens/s",
-                100 * progress,
-                smooth,
-                tokens / (time.monotonic() - start),
-            )
-    _save(model, tokenizer, out)
-    return {"tokens": tokens, "seconds": round(time.monotonic() - start), "loss": round(smooth, 4)}
+            speed = tokens / (time.monotonic() - start)
+            log.info("%5.1f%% loss %.4f, %.0f tokens/s", 100 * progress, smooth, speed)
+    return round(smooth, 4)
 
 
 def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
@@ -243,12 +265,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the embedded language model from nothing.")
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
     parser.add_argument(
-        "--tokens", type=int, default=Recipe.tokens, help="training tokens (default: %(default)s)"
+        "--tokens", type=int, default=Recipe.tokens, help="tokens of the first stage (default: %(default)s)"
     )
+    parser.add_argument("--start", type=Path, help="a model that has done the first stage (to solve)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    figures = train(Recipe(tokens=args.tokens), args.out, device=args.device)
+    figures = train(Recipe(tokens=args.tokens), args.out, device=args.device, start=args.start)
     print(json.dumps(figures))
 
 
