@@ -5,7 +5,7 @@ belong to the algebra verifier.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from verifiers.claims import Claim, Unread, find_claims, leads_with
@@ -99,7 +99,12 @@ def check_claim(claim: Claim | Unread) -> Checked | None:
             if refusal.kind == "irrational"
             else Checked("abstains", f"{claim.text}: {refusal}", refusal.kind)
         )
-    return compare(claim, left, right)
+    judged = compare(claim, left, right)
+    if judged.verdict == "fails" and claim.other_left is not None:
+        other = check_claim(replace(claim, left=claim.other_left, other_left=None))
+        if other is None or other.verdict != "fails":
+            return Checked("abstains", f"{claim.text}: a comma may part thousands", "context")
+    return judged
 
 
 def compare(claim: Claim, left: Fraction, right: Fraction) -> Checked:

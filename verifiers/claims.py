@@ -45,6 +45,8 @@ class Claim:
     """Whether the sentence says that values are rounded."""
     left_unit: str = ""
     right_unit: str = ""
+    other_left: Expression | None = None
+    """A second reading of the left side; the claim fails only if it fails under both."""
 
 
 @dataclass(frozen=True)
@@ -144,13 +146,16 @@ def _in_clause(clause: str, loose: str, *, rounded: bool) -> list[Claim | Unread
         whole = f"{left.text} {sign} {right.text}"
         try:
             sides = parse(left.text), parse(right.text)
+            other = parse(left.other) if left.other else None
         except Refused as refusal:
             found.append(Unread(whole[:LONGEST], f"cannot be read: {refusal}"))
             continue
         why = loose or left.loose or right.loose or _loose_shape(left.text, right.text, sides)
         why = why or ("an equation inside an inequality" if ordered and len(signs) > 1 else "")
         found.append(
-            Claim(sides[0], sign, sides[1], whole, right.text, False, why, rounded, left.unit, right.unit)
+            Claim(
+                sides[0], sign, sides[1], whole, right.text, False, why, rounded, left.unit, right.unit, other
+            )
         )
     return found
 

@@ -41,6 +41,8 @@ class Operand:
     text: str
     loose: str = ""
     unit: str = ""
+    other: str = ""
+    """What it may be instead: `14400 / 80` in "14, 400 / 80 = 180", where the comma may part thousands."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,14 @@ def left_operand(segment: str, *, first: bool) -> Operand | None:
         return Operand(_joined(run), "a dash that may be a bullet")
     if not head and run[0].text == "*":
         run = run[1:]
-    return Operand(_joined(run), loose) if run else None
+    return Operand(_joined(run), loose, other=_spaced_thousands(head, run)) if run else None
+
+
+def _spaced_thousands(head: list[_Piece], run: list[_Piece]) -> str:
+    """The run with the digits before a comma joined to it: "Mia has 140, 140 + 5 = 145" has none of it."""
+    if len(head) < 2 or head[-1].text != "," or not run[0].text.isdigit() or len(run[0].text) != 3:
+        return ""
+    return head[-2].text + _joined(run) if re.fullmatch(r"\d{1,3}(?:,\d{3})*", head[-2].text) else ""
 
 
 def _is_negative(before: _Piece, run: list[_Piece]) -> bool:
@@ -247,8 +256,6 @@ def _before(text: str, head: list[_Piece], run: list[_Piece], *, first: bool) ->
         return ""
     last = head[-1]
     if last.kind != "word":
-        if last.text == "," and len(head) > 1 and head[-2].text.isdigit() and len(run[0].text) == 3:
-            return "a number broken by a space"
         if last.text in {",", ";", "("} and last.end < run[0].start or last.text in {"(", "[", '"', "“"}:
             return ""
         return f"{last.text!r} precedes"

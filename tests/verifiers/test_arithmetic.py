@@ -90,6 +90,9 @@ def test_every_row_of_the_table(text, verdict, reason):
         ("Ruth has -6 - 9 = -15 eggs.", "holds"),
         ("Ruth has 9 fewer eggs than Ana so Ruth has 6 - 9 = -4 eggs.", "fails"),
         ("5 > 3 + 1", "holds"),
+        ("Since Tom gets 5 more apples than Mia and Mia has 14, 14 + 5 = 19 so Tom has 19 apples.", "holds"),
+        ("Since Zoe gets 21 fewer stamps than Ivy and Ivy has 120, 120 - 21 = 99 so Zoe has 99.", "holds"),
+        ("Since Zoe gets 21 fewer stamps than Ivy and Ivy has 120, 120 - 21 = 79 so Zoe has 79.", "fails"),
         ("3 + 4 = 7\n= 7", "holds"),
     ],
 )
