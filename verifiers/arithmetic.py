@@ -16,12 +16,14 @@ from verifiers.expressions import (
     Number,
     Reading,
     Refused,
+    Unary,
     exact,
     names,
     parse,
     show,
     walk,
 )
+from verifiers.units import FACTORS, factor, singular
 
 _LOOSE_READINGS = (
     Reading(percent=Fraction(1)),
@@ -29,27 +31,6 @@ _LOOSE_READINGS = (
     Reading(percent=Fraction(1), mixed=False),
 )
 _NO_VALUES: dict[str, Fraction] = {}
-
-_LENGTHS = {"mm": "1/1000", "cm": "1/100", "m": "1", "km": "1000", "meter": "1", "metre": "1"}
-_MORE_LENGTHS = {"millimeter": "1/1000", "centimeter": "1/100", "kilometer": "1000", "kilometre": "1000"}
-_FEET = {"inch": "1/12", "inches": "1/12", "foot": "1", "feet": "1", "ft": "1", "yard": "3", "mile": "5280"}
-_GRAMS = {"mg": "1/1000", "g": "1", "kg": "1000", "gram": "1", "kilogram": "1000", "milligram": "1/1000"}
-_SECONDS = {"second": "1", "minute": "60", "min": "60", "hour": "3600", "day": "86400", "week": "604800"}
-_CENTS = {"cent": "1", "dollar": "100", "nickel": "5", "dime": "10"}
-_LITRES = {
-    "ml": "1/1000",
-    "l": "1",
-    "liter": "1",
-    "litre": "1",
-    "milliliter": "1/1000",
-    "millilitre": "1/1000",
-}
-_UNITS = {
-    unit: (kind, Fraction(size))
-    for kind, table in enumerate((_LENGTHS | _MORE_LENGTHS, _FEET, _GRAMS, _SECONDS, _CENTS, _LITRES))
-    for unit, size in table.items()
-}
-
 
 @dataclass(frozen=True)
 class Checked:
@@ -111,11 +92,29 @@ def compare(claim: Claim, left: Fraction, right: Fraction) -> Checked:
     """Judge a relation whose two sides have exact values."""
     if claim.relation in {"≠", "<", ">", "≤", "≥"}:
         return _order(claim, left, right)
-    if claim.left_unit and claim.right_unit != claim.left_unit:
+    computed = isinstance(claim.left, Binary) and not _is_fraction(claim)
+    if claim.left_unit and claim.right_unit != claim.left_unit and not computed:
         return _units(claim, left, right)
     if left == right:
+        if not claim.right_unit and len({*map(singular, claim.units), singular(claim.left_unit)}) > 1:
+            return _odd_sum(claim)
         return Checked("holds", f"{claim.text}")
     return _unequal(claim, left, right)
+
+
+def _is_fraction(claim: Claim) -> bool:
+    """`1/2 a cup`: one quantity, not a calculation."""
+    tree = claim.left
+    if not isinstance(tree, Binary) or tree.op not in {"/", "#"} or claim.units:
+        return False
+    return isinstance(tree.left, Number) and " / " not in claim.text
+
+
+def _odd_sum(claim: Claim) -> Checked:
+    """`3 apples + 2 pears = 5`: five of what?"""
+    if isinstance(claim.left, Binary) and claim.left.op in {"+", "-"} and claim.left_unit:
+        return Checked("abstains", f"{claim.text}: a sum of different units", "unit")
+    return Checked("holds", f"{claim.text}")
 
 
 def _order(claim: Claim, left: Fraction, right: Fraction) -> Checked:
@@ -132,21 +131,28 @@ def _loose(claim: Claim) -> Checked:
 
 
 def _units(claim: Claim, left: Fraction, right: Fraction) -> Checked:
-    units = _UNITS.get(_singular(claim.left_unit)), _UNITS.get(_singular(claim.right_unit))
-    if units[0] is None or units[1] is None or units[0][0] != units[1][0]:
+    ratio = factor(claim.left_unit, claim.right_unit)
+    if ratio is None:
         if left == right and not claim.right_unit:
             return Checked("holds", claim.text)
         return Checked("abstains", f"{claim.text}: units differ", "unit")
-    if left * units[0][1] == right * units[1][1]:
+    if left * ratio == right:
         return Checked("holds", f"{claim.text} {claim.right_unit}")
     if claim.loose or claim.rounded:
         return _loose(claim)
-    text = f"{show(left)} {claim.left_unit} is {show(left * units[0][1] / units[1][1])} {claim.right_unit}"
+    text = f"{show(left)} {claim.left_unit} is {show(left * ratio)} {claim.right_unit}"
     return Checked("fails", f"{text}, not {show(right)}")
 
 
-def _singular(unit: str) -> str:
-    return unit[:-1] if unit.endswith("s") and unit not in {"s"} and unit not in _UNITS else unit
+def _converts(claim: Claim, left: Fraction, right: Fraction) -> str:
+    """Why units may explain a difference: a sum of mixed units, or a result in another unit."""
+    known = [unit for unit in (*claim.units, claim.left_unit, claim.right_unit) if factor(unit, unit)]
+    if len({singular(unit) for unit in known}) > 1:
+        if isinstance(claim.left, Binary) and claim.left.op in {"+", "-"}:
+            return "a sum of different units"
+        if right and left / right in FACTORS:
+            return "the result may be in another unit"
+    return ""
 
 
 def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
@@ -159,7 +165,9 @@ def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
         return Checked("abstains", f"{claim.text}: a sum run on after its result", "run_on")
     if not claim.annotated:
         if any(_equal_under(claim, reading) for reading in _LOOSE_READINGS):
-            return Checked("abstains", f"{claim.text}: true if read loosely", "unit")
+            return _loosely(claim, left, right)
+        if units := _converts(claim, left, right):
+            return Checked("abstains", f"{claim.text}: {units}", "unit")
         if right and left / right in {Fraction(100), Fraction(1, 100)}:
             return Checked("abstains", f"{claim.text}: percent or cents may be meant", "unit")
         if _sloppy(claim, right):
@@ -181,12 +189,21 @@ def runs_on(claim: Claim, left: Fraction) -> bool:
     return lead is not None and lead.value == left and not isinstance(claim.left, Number)
 
 
+def _loosely(claim: Claim, left: Fraction, right: Fraction) -> Checked:
+    percent = isinstance(claim.right, Unary) and claim.right.op == "%" and "%" not in claim.text.split(" = ")[0]
+    if percent and isinstance(claim.left, Binary) and left == right * 100:
+        return Checked("holds", claim.text)  # `3/4 * 100 = 75%`
+    return Checked("abstains", f"{claim.text}: true if read loosely", "unit")
+
+
 def _equal_under(claim: Claim, reading: Reading) -> bool:
     try:
-        sides = [exact(side, _NO_VALUES, reading) for side in (claim.left, claim.right)]
+        left, right = (exact(side, _NO_VALUES, reading) for side in (claim.left, claim.right))
     except Refused:
         return False
-    return sides[0] == sides[1]
+    shown = _literal(claim.right)
+    slack = Fraction(1, 10**shown.decimals) if "%" in claim.text and shown and shown.decimals else Fraction(0)
+    return left == right or abs(left - right) < slack
 
 
 def _sloppy(claim: Claim, right: Fraction) -> bool:

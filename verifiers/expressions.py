@@ -76,7 +76,7 @@ class Call:
 
 Expression = Number | Name | Unary | Binary | Call
 
-NUMBER = r"\d{1,3}(?:,\d{3})+(?![\d,]*\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
+NUMBER = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,]*[0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 _TOKEN = re.compile(
     rf"\s*(?:(?P<number>{NUMBER})|(?P<word>[A-Za-z]+(?:_[A-Za-z0-9]+)?)|(?P<op>//|[-+*/^()!%,#]))"
 )
@@ -88,7 +88,14 @@ def parse(text: str) -> Expression:
     """The tree of an expression. Raises Refused on anything else, and on text over the limits."""
     if len(text) > LONGEST:
         raise Refused("parse", f"longer than {LONGEST} characters")
-    parser = _Parser(_tokens(text))
+    return parse_tokens(_tokens(text))
+
+
+def parse_tokens(tokens: list[str]) -> Expression:
+    """The same for a text that is in tokens already."""
+    if len(tokens) > LONGEST or sum(map(len, tokens)) > LONGEST:
+        raise Refused("parse", f"longer than {LONGEST} characters")
+    parser = _Parser(tokens)
     tree = parser.expression(0)
     if parser.peek():
         raise Refused("parse", f"unexpected {parser.peek()!r}")
@@ -149,7 +156,7 @@ class _Parser:
             raise Refused("parse", "ends too early")
         if token == "-":
             return Unary("-", self.expression(_NEGATION))
-        if token == "+":
+        if token == "+" and self._tokens[self._at - 2 : self._at - 1] != ["^"]:
             return self.expression(_NEGATION)
         if token == "(":
             inner = self.expression(0)

@@ -1,165 +1,243 @@
-"""Where an expression begins and ends in running text, and whether its neighbours may change its meaning."""
+"""Where an expression begins and ends in running text, and whether its neighbours may change its meaning.
 
-import re
-from dataclasses import dataclass
-from itertools import pairwise
+Words between numbers and signs are read over ("15 feet * 12 inches/foot = 180 inches") unless they compute.
+"""
 
-from verifiers.expressions import FUNCTIONS, NUMBER
+from dataclasses import dataclass, replace
+from typing import Any
+
+from verifiers.expressions import FUNCTIONS
+from verifiers.tokens import Tokens
+from verifiers.words import ABBREVIATIONS, AFTER, BEFORE, COPULAS, COUNTS, GLUED_UNITS, ORDINALS, SOFT
 
 _UNIT_LETTERS = frozenset("mghslL")
-_PIECE = re.compile(
-    rf"(?P<number>{NUMBER})|(?P<word>[A-Za-z](?:[A-Za-z'’]|_(?=\w)|(?<=_)\d)*)|(?P<op>//|[-+*/^()!%#])|(?P<other>\S)"
-)
+_BINARY = frozenset({"+", "-", "*", "/", "//", "^"})
+_OPERATORS = _BINARY | {"!", "%"}
+_SPOKEN = {"plus": "+", "minus": "-", "times": "*", "x": "*", "X": "*"}
+_LONGEST_PHRASE = 7
+_CLOSERS = frozenset({")", "]", '"', "'", "”", "’"})
+_OPENERS = frozenset({"(", "[", '"', "“"})
 
-_BEFORE_WORDS = """
-of times plus minus by than over twice half double triple thrice percent per divided
-multiplied squared to from with sum product difference quotient square cube root ratio average
-mean subtract add adding subtracting third quarter fourth fifth fifths thirds quarters fourths
-between dozen hundred thousand million billion fraction negative log sin cos tan max min gcd lcm
-digit digits function every each
-"""
-_BEFORE = frozenset(_BEFORE_WORDS.split())
-_AFTER_WORDS = """
-million thousand hundred billion trillion dozen percent k squared cubed factorial mod modulo
-remainder r with plus minus times divided multiplied over choose base of and or to
-pair pairs half quarter quarters halves third thirds fourth fourths fifth fifths tenth tenths one
-cent cents percentage by
-"""
-_AFTER = frozenset(_AFTER_WORDS.split())
-_OPERATORS = frozenset({"+", "-", "*", "/", "//", "^", "!", "%"})
-_COPULA = re.compile(
-    r"\b(?:is|are|was|were|equals|then|so|thus|therefore|that|hence|have|has|had|hold|holds|get|gets|got|"
-    r"means)\b"
-)
-_LIST_MARK = re.compile(r"\s*\(?\w{1,2}[).]\s*")
+MATHS, WORD, OTHER = "m", "w", "o"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Operand:
-    """Text on one side of a relation sign that looks like an expression, with what surrounds it."""
+    """One side of a relation: its signs as the parser knows them, and what surrounds them."""
 
+    signs: list[str]
+    start: int
+    end: int
+    """Where it stands in the plain text, its unit left out."""
     text: str
     loose: str = ""
     unit: str = ""
-    other: str = ""
+    words: bool = False
+    """Whether words beside or between its signs were read over."""
+    units: tuple[str, ...] = ()
+    """The first words of what was read over between its signs."""
+    other: tuple[str, ...] = ()
     """What it may be instead: `14400 / 80` in "14, 400 / 80 = 180", where the comma may part thousands."""
 
 
-@dataclass(frozen=True)
-class _Piece:
-    kind: str
-    text: str
-    start: int
-    end: int
+class Clause:
+    """A clause's tokens, each as maths, word or neither, with spoken signs written out."""
+
+    def __init__(self, tokens: Tokens, low: int, high: int, *, shares: bool) -> None:
+        self.tokens, self.low, self.high = tokens, low, high
+        self.signs = tokens.texts[low:high]
+        self.classes = [""] * (high - low)
+        self._shares = shares
+        for at in range(high - low):
+            if not self.classes[at]:
+                self.classes[at] = self._class(at)
+
+    def __len__(self) -> int:
+        return len(self.signs)
+
+    def _class(self, at: int) -> str:
+        kind, text = self.tokens.kinds[self.low + at], self.signs[at]
+        if kind == "number":
+            return MATHS
+        if kind == "word":
+            return self._word(at, text)
+        if kind == "operator":
+            if text == "/" and self._is_plain_word(at + 1):
+                return WORD  # a rate: miles / hour
+            if text == "(":
+                return self._bracket(at)
+            if text == "-" and self._hyphenates(at):
+                return WORD
+            if text == "^" and at and self.classes[at - 1] == WORD:
+                self.classes[at + 1 : at + 2] = [WORD] * len(self.classes[at + 1 : at + 2])
+                return WORD  # cm^3
+            return MATHS
+        if text == "." and at and self.classes[at - 1] == WORD and self.signs[at - 1].lower() in ABBREVIATIONS:
+            return WORD
+        return OTHER
+
+    def _is_plain_word(self, at: int) -> bool:
+        if at >= len(self) or self.tokens.kinds[self.low + at] != "word":
+            return False
+        return len(self.signs[at].partition("_")[0]) > 1 and self.signs[at] not in FUNCTIONS | {"pi"}
+
+    def _hyphenates(self, at: int) -> bool:
+        """The hyphen of "a 5-pound bag"."""
+        glued = self.tokens.glued(self.low + at) and at + 1 < len(self) and self.tokens.glued(self.low + at + 1)
+        quantity = at > 0 and (self.tokens.kinds[self.low + at - 1] == "number" or self.signs[at - 1] == "%")
+        return quantity and glued and self._is_plain_word(at + 1)
+
+    def _bracket(self, at: int) -> str:
+        """A remark like "(in dollars)" is words; `.1(minutes)` is a product that cannot be read."""
+        end = at + 1
+        while self._is_plain_word(end):
+            end += 1
+        if end == at + 1 or end >= len(self) or self.signs[end] != ")" or not at:
+            return MATHS
+        found = OTHER if self.tokens.glued(self.low + at) else WORD
+        self.classes[at : end + 1] = [found] * (end + 1 - at)
+        return found
+
+    def _number_next(self, at: int) -> bool:
+        after = self.low + at + 1
+        return after < self.high and self.tokens.kinds[after] == "number"
+
+    def _word(self, at: int, text: str) -> str:
+        previous = at > 0 and self.classes[at - 1] == MATHS
+        spoken = _SPOKEN.get(text)
+        if spoken and at and self._multiplies(at, text, after_value=previous):
+            self.signs[at] = spoken
+            return MATHS
+        if text == "of" and self._shares and previous and self._number_next(at) and self._is_share(at):
+            self.signs[at] = "*"
+            return MATHS
+        if text in {"divided", "multiplied"} and at and self.signs[at + 1 : at + 2] == ["by"]:
+            if previous and self._number_next(at + 1):
+                self.signs[at] = "/" if text == "divided" else "*"
+                self.classes[at + 1] = WORD
+                return MATHS
+            return WORD
+        if len(text) == 1 or text[1] == "_":
+            return self._letter(at, text, previous=previous)
+        if text in FUNCTIONS or text == "pi":
+            return MATHS
+        symbols = previous and self.tokens.glued(self.low + at) and text not in GLUED_UNITS
+        return OTHER if symbols or text.partition("_")[0] in FUNCTIONS else WORD
+
+    def _multiplies(self, at: int, text: str, *, after_value: bool) -> bool:
+        spaced = self.tokens.spaces[self.low + at] != ""
+        if not after_value:
+            unit = self.classes[at - 1] == WORD and spaced and MATHS in self.classes[max(0, at - 4) : at]
+            return unit and self._number_next(at)
+        before = self.signs[at - 1]
+        if not (before[-1].isdigit() or before in {")", "%"}):
+            return False
+        opens = spaced and at + 1 < len(self) and self.signs[at + 1] == "("
+        return self._number_next(at) or (opens and text in {"x", "X"} and self.tokens.spaces[self.low + at + 1] != "")
+
+    def _is_share(self, at: int) -> bool:
+        """`12% of 50` and `3/4 of 20`, but not `5 of 20`."""
+        if self.signs[at - 1] == "%":
+            return True
+        texts = self.signs[max(0, at - 3) : at]
+        return len(texts) == 3 and texts[1] == "/" and texts[0].isdigit() and texts[2].isdigit()
+
+    def _letter(self, at: int, text: str, *, previous: bool) -> str:
+        """A single letter is a symbol unless it is a unit, the article or the pronoun in running text."""
+        kinds, after = self.tokens.kinds, self.low + at + 1
+        last = after >= self.high
+        digit = previous and self.signs[at - 1][-1].isdigit()
+        if text in _UNIT_LETTERS and digit and self.tokens.spaces[self.low + at] == " ":
+            if last or kinds[after] == "word":
+                return WORD
+        if text not in {"a", "A", "I"}:
+            return MATHS
+        touches = (at == 0 and last) or (not last and kinds[after] == "operator") or (previous and last)
+        return MATHS if touches else WORD
+
+    def spoken(self, low: int, high: int) -> list[str]:
+        """The words of a range, in lower case."""
+        return [self.signs[at].lower() for at in range(low, high)]
+
+    def reads_over(self, low: int, high: int) -> bool:
+        """Whether a phrase between signs is a unit or a label, and computes nothing."""
+        if high - low > _LONGEST_PHRASE:
+            return False
+        words = self.spoken(low, high)
+        if high < len(self) and ("and" in words or "or" in words):
+            return False  # "-7 * 2 = -14 and -7 + 2 = -5"
+        labels = words[-1] in ORDINALS and self._number_next(high - 1) if words else False
+        return not labels and COUNTS.isdisjoint(words)
+
+    def joined(self, chosen: list[int]) -> str:
+        """Signs as text, with their spacing kept where it carries meaning."""
+        spaces = self.tokens.spaces
+        return "".join(
+            (" " if index and spaces[self.low + at] else "") + self.signs[at] for index, at in enumerate(chosen)
+        )
+
+    def operand(self, chosen: list[int], loose: str, **more: Any) -> Operand:
+        """The operand of the chosen signs."""
+        first, last = chosen[0], chosen[-1]
+        signs = [self.signs[at] for at in chosen]
+        units: tuple[str, ...] = ()
+        if last - first >= len(chosen):
+            chosen_set = {*chosen}
+            over = [at for at in range(first, last) if at not in chosen_set]
+            units = tuple(self.signs[at].lower() for at in over if at - 1 in chosen_set)
+            soft = SOFT.intersection(self.signs[at] for at in over)
+            loose = loose or (f"{min(soft)!r} between" if soft else "")
+        start, end = self.tokens.start(self.low + first), self.tokens.ends[self.low + last]
+        return Operand(signs, start, end, self.joined(chosen), loose, units=units, **more)
 
 
-def _pieces(segment: str, *, shares: bool = True) -> list[_Piece]:
-    """Tokens, each `math`, `word` or `other`; `x` between numbers and `of` after a share are products."""
-    raw = [(m.lastgroup or "", m[0], m.start(), m.end()) for m in _PIECE.finditer(segment)]
-    pieces: list[_Piece] = []
-    for index, (group, text, start, end) in enumerate(raw):
-        kind, after = "math", raw[index + 1] if index + 1 < len(raw) else None
-        if group == "word":
-            if text == "of" and not shares:
-                kind = "word"
-            else:
-                kind, text = _word_kind(
-                    text, pieces, after, segment[start - 1 : start] + segment[end : end + 1]
-                )
-        elif group == "other":
-            kind = "other"
-        pieces.append(_Piece(kind, text, start, end))
-    return pieces
-
-
-def _word_kind(
-    word: str, before: list[_Piece], after: tuple[str, str, int, int] | None, around: str
-) -> tuple[str, str]:
-    previous = before[-1] if before and before[-1].kind == "math" else None
-    number_next = after is not None and after[0] == "number"
-    if word in {"x", "X"} and previous and (previous.text[-1].isdigit() or previous.text in {")", "%"}):
-        spaced = around.strip() == ""
-        if number_next or (spaced and after is not None and after[1] == "("):
-            return "math", "*"
-    if word == "of" and previous and number_next and _is_share(before):
-        return "math", "*"
-    if word in FUNCTIONS or word == "pi":
-        return "math", word
-    if (
-        word in _UNIT_LETTERS
-        and previous
-        and previous.text[-1].isdigit()
-        and around[:1] == " "
-        and _ends(after)
-    ):
-        return "word", word
-    letter = word.partition("_")[0]
-    # A single letter is a symbol unless it is the article or the pronoun in running text.
-    if len(letter) == 1 and (letter not in {"a", "A", "I"} or _touches_maths(before, after)):
-        return "math", word
-    return "word", word
-
-
-def _ends(after: tuple[str, str, int, int] | None) -> bool:
-    return after is None or after[0] == "word"
-
-
-def _touches_maths(before: list[_Piece], after: tuple[str, str, int, int] | None) -> bool:
-    return (
-        (not before and after is None)
-        or (after is not None and after[0] == "op")
-        or bool(before and before[-1].kind == "math" and after is None)
-    )
-
-
-def _is_share(before: list[_Piece]) -> bool:
-    texts = [piece.text for piece in before[-3:]]
-    return texts[-1] == "%" or (
-        len(texts) == 3 and texts[1] == "/" and texts[0].isdigit() and texts[2].isdigit()
-    )
-
-
-def _joined(pieces: list[_Piece]) -> str:
-    """The pieces as text, with their spacing kept where it carries meaning."""
-    out = ""
-    for index, piece in enumerate(pieces):
-        gap = index > 0 and piece.start > pieces[index - 1].end
-        out += (" " if gap else "") + piece.text
-    return out
-
-
-def right_operand(segment: str) -> Operand | None:
+def right_operand(tokens: Tokens, low: int, high: int) -> Operand | None:
     """What stands after a relation sign; None where that is no expression."""
     # "= 1/3 of 150" may claim the share or the product, so `of` ends the run on this side.
-    pieces = _pieces(segment, shares=False)
-    run = 0
-    while run < len(pieces) and pieces[run].kind == "math":
-        run += 1
-    run = _balanced_prefix(pieces[:run])
-    if run == 0:
+    clause = Clause(tokens, low, high, shares=False)
+    chosen, at = _forward(clause)
+    chosen = chosen[: _balanced_prefix([clause.signs[i] for i in chosen])]
+    if not chosen:
         return None
-    tail, trimmed = pieces[run:], ""
-    while run and (
-        pieces[run - 1].text in {"+", "-", "*", "/", "//", "^"} or pieces[run - 1].text in FUNCTIONS
-    ):
-        run -= 1
+    at, trimmed = chosen[-1] + 1, ""
+    while chosen and (clause.signs[chosen[-1]] in _BINARY or clause.signs[chosen[-1]] in FUNCTIONS):
+        chosen.pop()
         trimmed = "the text goes on after an operator"
-    if run == 0:
+    if not chosen:
         return None
-    text, unit = _joined(pieces[:run]), ""
-    loose = trimmed or _after(tail, pieces[run - 1])
-    if pieces[run - 1].text == "!" and not tail:
+    words = chosen[-1] - chosen[0] >= len(chosen)
+    loose = trimmed or _after(clause, at)
+    if clause.signs[chosen[-1]] == "!" and at == len(clause):
         loose = loose or "a factorial or an exclamation"
-    if tail and tail[0].kind == "word":
-        unit = tail[0].text.lower()
-    return Operand(text, loose, unit)
+    unit = clause.signs[at].lower() if at < len(clause) and clause.classes[at] == WORD else ""
+    return clause.operand(chosen, loose, unit=unit, words=words)
 
 
-def _balanced_prefix(pieces: list[_Piece]) -> int:
+def _forward(clause: Clause) -> tuple[list[int], int]:
+    """The signs from the clause's beginning on, over phrases that an operator follows."""
+    chosen: list[int] = []
+    at, classes, signs = 0, clause.classes, clause.signs
+    while True:
+        while at < len(clause) and classes[at] == MATHS:
+            chosen.append(at)
+            at += 1
+        end = at
+        while at < len(clause) and classes[at] == WORD:
+            at += 1
+        if not chosen or end == at or at + 1 >= len(clause) or classes[at] != MATHS:
+            return chosen, end
+        joins = signs[at] in _BINARY and classes[at + 1] == MATHS and signs[chosen[-1]] not in _BINARY
+        if not joins or not clause.reads_over(end, at):
+            return chosen, end
+
+
+def _balanced_prefix(signs: list[str]) -> int:
     """Length of the longest prefix whose brackets close."""
+    if "(" not in signs and ")" not in signs:
+        return len(signs)
     depth, last = 0, 0
-    for index, piece in enumerate(pieces):
-        depth += (piece.text == "(") - (piece.text == ")")
+    for index, sign in enumerate(signs):
+        depth += (sign == "(") - (sign == ")")
         if depth < 0:
             return last
         if depth == 0:
@@ -167,106 +245,136 @@ def _balanced_prefix(pieces: list[_Piece]) -> int:
     return last
 
 
-def _after(tail: list[_Piece], end: _Piece) -> str:
-    if not tail:
+def _after(clause: Clause, at: int) -> str:
+    """Why what follows an expression may belong to it."""
+    if at >= len(clause):
         return ""
-    words = [piece.text.lower() for piece in tail[:3] if piece.kind == "word"]
-    first = tail[0]
-    if first.kind == "word":
+    first, classes, size = clause.signs[at], clause.classes, len(clause)
+    glued = clause.tokens.glued(clause.low + at)
+    words = [clause.signs[i].lower() for i in range(at, min(at + 3, size)) if classes[i] == WORD]
+    if classes[at] == WORD:
         # 5AD^2 and "5 AD + 2" are products of a symbol that is spelt with several letters.
-        symbol = first.start == end.end and not first.text.islower()
-        symbol = symbol or (len(tail) > 1 and tail[1].kind == "math" and tail[1].text in _OPERATORS)
+        symbol = glued and first.isalpha() and not first.islower()
+        symbol = symbol or (at + 1 < size and clause.signs[at + 1] in _OPERATORS and not first.islower())
         # "11 more eggs than Tom" is a value; "2 more than 5" is the beginning of another sum.
-        symbol = symbol or any(a.text == "than" and b.kind == "math" for a, b in pairwise(tail))
-        return f"{words[0]!r} follows" if words[0] in _AFTER or symbol or "-" in words[0] else ""
-    if first.text == "(":
-        return "'mod' follows" if words and words[0] in _AFTER else ""
-    if first.text in {")", "]", "}", '"', "'", "”", "’"}:
-        return "" if first.text != "}" else "a brace follows"
-    return (
-        f"{first.text!r} follows" if first.start == end.end or first.text not in {",", ";", "—", "–"} else ""
-    )
+        symbol = symbol or any(
+            clause.signs[i] == "than" and classes[i + 1] == MATHS for i in range(at, size - 1)
+        )
+        return f"{words[0]!r} follows" if words[0] in AFTER or symbol else ""
+    if first == "(":
+        return "'mod' follows" if words and words[0] in AFTER else ""
+    if first in _CLOSERS:
+        return ""
+    return f"{first!r} follows" if glued or first not in {",", ";", "—", "–"} else ""
 
 
-def left_operand(segment: str, *, first: bool) -> Operand | None:
+def left_operand(tokens: Tokens, low: int, high: int, *, first: bool) -> Operand | None:
     """What stands before a relation sign; `first` where no other sign stands before it in the clause."""
-    pieces = _pieces(segment)
-    start = len(pieces)
-    while start and pieces[start - 1].kind == "math":
-        start -= 1
-    opened = start
-    start = _balanced_suffix(pieces, start)
-    if start == len(pieces):
-        return _with_unit(pieces, segment, first=first)
-    head, run = pieces[:start], pieces[start:]
-    loose = _before(segment[: run[0].start], head, run, first=first) if head else ""
-    if start > opened and pieces[start - 1].text == "(":
-        before = pieces[start - 2] if start > 1 else None
-        loose = loose or ("a bracket stays open" if before and before.kind == "math" else "")
-    if head and run[0].text in _OPERATORS and not _is_negative(head[-1], run):
-        # "5 apples - 3 = 2": the operand before the sign is out of reach, so the rest is made unreadable.
-        return Operand(f"… {_joined(run)}")
-    if not head and run[0].text == "-" and len(run) > 1 and run[1].start > run[0].end and first:
-        return Operand(_joined(run), "a dash that may be a bullet")
-    if not head and run[0].text == "*":
-        run = run[1:]
-    return Operand(_joined(run), loose, other=_spaced_thousands(head, run)) if run else None
+    clause = Clause(tokens, low, high, shares=True)
+    end = len(clause)
+    while end and clause.classes[end - 1] == WORD:
+        end -= 1
+    if not end or clause.classes[end - 1] != MATHS or not clause.reads_over(end, len(clause)):
+        return None
+    chosen, opened = _backward(clause, end)
+    if not chosen:
+        return None
+    if clause.signs[chosen[0]] == "*" and chosen[0] == 0:
+        chosen = chosen[1:]
+        if not chosen:
+            return None
+    head, loose, signs = chosen[0], "", clause.signs
+    if head and signs[head] in _OPERATORS and not _is_negative(clause, chosen):
+        # "the profit - 3 = 2": the operand before the sign is out of reach, so the rest is made unreadable.
+        whole = clause.operand(chosen, "")
+        return replace(whole, signs=["…"], text=f"… {whole.text}")
+    loose = _before(clause, chosen, first=first) if head else ""
+    if opened and not (head > 1 and clause.classes[head - 2] != MATHS):
+        loose = loose or ("a bracket stays open" if head > 1 else "")
+    if not head and signs[0] == "-" and len(chosen) > 1 and first and not tokens.glued(low + chosen[1]):
+        return clause.operand(chosen, "a dash that may be a bullet")
+    unit = signs[end].lower() if end < len(clause) else ""
+    if unit and head and not _computes(clause, chosen):
+        loose = loose or "words around a quantity"
+    if unit == "of":
+        loose = loose or "'of' follows"
+    words = chosen[-1] - chosen[0] >= len(chosen) or len(clause) - end > 1
+    return clause.operand(chosen, loose, unit=unit, words=words, other=_spaced_thousands(clause, chosen))
 
 
-def _spaced_thousands(head: list[_Piece], run: list[_Piece]) -> str:
-    """The run with the digits before a comma joined to it: "Mia has 140, 140 + 5 = 145" has none of it."""
-    if len(head) < 2 or head[-1].text != "," or not run[0].text.isdigit() or len(run[0].text) != 3:
-        return ""
-    return head[-2].text + _joined(run) if re.fullmatch(r"\d{1,3}(?:,\d{3})*", head[-2].text) else ""
+def _computes(clause: Clause, chosen: list[int]) -> bool:
+    return any(clause.signs[at] in _BINARY for at in chosen)
 
 
-def _is_negative(before: _Piece, run: list[_Piece]) -> bool:
-    """The sign in "Ruth has -6 - 9 = -15": straight after a verb and close to its number."""
-    close = len(run) > 1 and run[0].text == "-" and run[1].start == run[0].end > before.end
-    return close and _COPULA.fullmatch(before.text) is not None
+def _backward(clause: Clause, end: int) -> tuple[list[int], bool]:
+    """The signs up to `end`, over phrases beside an operator; and whether a bracket before them stays open."""
+    chosen: list[int] = []
+    at, classes, signs = end, clause.classes, clause.signs
+    while True:
+        while at and classes[at - 1] == MATHS:
+            at -= 1
+            chosen.append(at)
+        start = at
+        while at and classes[at - 1] == WORD:
+            at -= 1
+        if start == at or not at or classes[at - 1] != MATHS:
+            break
+        after, before = signs[chosen[-1]], signs[at - 1]
+        joins = (after in _BINARY or after == ")") != (before in _BINARY or before == "(")
+        if not joins or not clause.reads_over(at, start):
+            break
+    chosen.reverse()
+    size = len(chosen)
+    chosen = _balanced_suffix(chosen, signs)
+    return chosen, bool(chosen and len(chosen) < size and signs[chosen[0] - 1] == "(")
 
 
-def _balanced_suffix(pieces: list[_Piece], start: int) -> int:
-    depth = 0
-    for index in range(len(pieces) - 1, start - 1, -1):
-        depth += (pieces[index].text == ")") - (pieces[index].text == "(")
+def _balanced_suffix(chosen: list[int], signs: list[str]) -> list[int]:
+    depth, start = 0, 0
+    for index in range(len(chosen) - 1, -1, -1):
+        depth += (signs[chosen[index]] == ")") - (signs[chosen[index]] == "(")
         if depth < 0:
-            return index + 1
-    while depth > 0 and start < len(pieces):
-        depth -= pieces[start].text == ")"
+            return chosen[index + 1 :]
+    while depth > 0 and start < len(chosen):
+        depth -= signs[chosen[start]] == ")"
         start += 1
-    return start
+    return chosen[start:]
 
 
-def _with_unit(pieces: list[_Piece], segment: str, *, first: bool) -> Operand | None:
-    """`5 m`, `60 minutes`: an expression followed by one word, standing alone or in the middle of a chain."""
-    if not pieces or pieces[-1].kind != "word" or len(pieces) < 2:
-        return None
-    inner = left_operand(segment[: pieces[-1].start], first=first)
-    if inner is None or inner.unit:
-        return None
-    whole = len(_pieces(inner.text)) == len(pieces) - 1
-    loose = inner.loose or ("" if whole else "words around a quantity")
-    return Operand(inner.text, loose, pieces[-1].text.lower())
+def _spaced_thousands(clause: Clause, chosen: list[int]) -> tuple[str, ...]:
+    """The signs with the digits before a comma joined to them: "Mia has 140, 140 + 5 = 145" has none of it."""
+    head, first = chosen[0], clause.signs[chosen[0]]
+    if head < 2 or clause.signs[head - 1] != "," or len(first) != 3 or not first.isdigit():
+        return ()
+    before = clause.signs[head - 2].replace(",", "")
+    return (before + first, *(clause.signs[at] for at in chosen[1:])) if before.isdigit() else ()
 
 
-def _before(text: str, head: list[_Piece], run: list[_Piece], *, first: bool) -> str:
+def _is_negative(clause: Clause, chosen: list[int]) -> bool:
+    """The sign in "Ruth has -6 - 9 = -15": straight after a verb and close to its number."""
+    head, tokens = chosen[0], clause.tokens
+    if len(chosen) < 2 or clause.signs[head] != "-" or not tokens.glued(clause.low + chosen[1]):
+        return False
+    return not tokens.glued(clause.low + head) and clause.signs[head - 1].lower() in COPULAS
+
+
+def _before(clause: Clause, chosen: list[int], *, first: bool) -> str:
     """Why the words before an expression may belong to it."""
-    if _LIST_MARK.fullmatch(text):
-        return ""
-    last = head[-1]
-    if last.kind != "word":
-        if last.text in {",", ";", "("} and last.end < run[0].start or last.text in {"(", "[", '"', "“"}:
-            return ""
-        return f"{last.text!r} precedes"
-    if last.text.lower() == "and" and not first:
+    head, signs = chosen[0], clause.signs
+    last = signs[head - 1]
+    if head <= 3 and last == ")" and len(signs[head - 2]) <= 2 and signs[0] in {"(", signs[head - 2]}:
+        return ""  # a list mark: "a) 3 + 4 = 7"
+    if clause.classes[head - 1] != WORD:
+        spaced = not clause.tokens.glued(clause.low + head)
+        return "" if (last in {",", ";"} and spaced) or last in _OPENERS else f"{last!r} precedes"
+    if last.lower() == "and" and not first:
         return ""  # "… = 7 and 5 + 6 = 11": a second relation of the same sentence
-    if last.text.lower() in {"and", "or"}:
-        return f"{last.text!r} precedes"
-    copulas = list(_COPULA.finditer(text))
-    words = text[copulas[-1].end() :] if copulas else text
-    for word in re.findall(r"[a-z]+", words.lower()):
-        if word in _BEFORE:
+    if last.lower() in {"and", "or"}:
+        return f"{last!r} precedes"
+    for at in range(head - 1, -1, -1):
+        word = signs[at].lower()
+        if word in COPULAS:
+            break
+        if word in BEFORE:
             return f"{word!r} precedes"
-    operators = [piece for piece in run if piece.text in {"+", "-", "*", "/", "//", "^"}]
-    return "" if operators else "a lone number after words"
+    return "" if _computes(clause, chosen) else "a lone number after words"
