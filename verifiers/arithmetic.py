@@ -5,8 +5,8 @@ belong to the algebra verifier.
 """
 
 import re
-from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 from verifiers.claims import Claim, Unread, find_claims, leads_with
 from verifiers.context import Finding, StepContext, Verdict
@@ -32,8 +32,7 @@ _LOOSE_READINGS = (
 )
 _NO_VALUES: dict[str, Fraction] = {}
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """A claim's verdict; `reason` is for people, `code` is the kind of abstention."""
 
     verdict: Verdict
@@ -48,11 +47,14 @@ class Arithmetic:
 
     def check(self, context: StepContext) -> Finding:
         """Check every numeric relation of the last step."""
-        return combine([checked for claim in find_claims(context.step) if (checked := check_claim(claim))])
+        checked = [check_claim(claim) for claim in find_claims(context.step)]
+        return combine([one for one in checked if one])
 
 
 def combine(checked: list[Checked], nothing: str = "no calculation to check") -> Finding:
     """A step's verdict from its claims': one wrong claim decides, one undecided claim forbids `holds`."""
+    if len(checked) == 1:
+        return Finding(checked[0].verdict, checked[0].reason, checked[0].reason[:1000])
     evidence = "; ".join(dict.fromkeys(c.reason for c in checked))[:1000]
     for verdict in ("fails", "abstains", "holds"):
         for claim in checked:
@@ -70,19 +72,15 @@ def check_claim(claim: Claim | Unread) -> Checked | None:
             if re.search(r"\d.*\d", claim.text)
             else None
         )
-    if names(claim.left) | names(claim.right):
-        return None
     try:
         left, right = exact(claim.left, _NO_VALUES), exact(claim.right, _NO_VALUES)
     except Refused as refusal:
-        return (
-            None
-            if refusal.kind == "irrational"
-            else Checked("abstains", f"{claim.text}: {refusal}", refusal.kind)
-        )
+        if refusal.kind == "irrational" or names(claim.left) or names(claim.right):
+            return None
+        return Checked("abstains", f"{claim.text}: {refusal}", refusal.kind)
     judged = compare(claim, left, right)
     if judged.verdict == "fails" and claim.other_left is not None:
-        other = check_claim(replace(claim, left=claim.other_left, other_left=None))
+        other = check_claim(claim._replace(left=claim.other_left, other_left=None))
         if other is None or other.verdict != "fails":
             return Checked("abstains", f"{claim.text}: a comma may part thousands", "context")
     return judged

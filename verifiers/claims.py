@@ -6,9 +6,9 @@ around an expression that may belong to it ("half of 10 = 5") make the claim loo
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from verifiers.expressions import (
     LONGEST,
@@ -25,15 +25,14 @@ from verifiers.expressions import (
 from verifiers.latex import Plain, plain, to_plain
 from verifiers.operands import Operand, left_operand, right_operand
 from verifiers.tokens import Tokens, sentences, tokenize
-from verifiers.words import HEDGES, REFUTES, ROUNDED
+from verifiers.words import CONTRACTIONS, HEDGES, REFUTES, ROUNDED
 
 Relation = Literal["=", "≈", "≠", "<", ">", "≤", "≥"]
 LONGEST_STEP = 8_000
 _MOST_CLAIMS = 60
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """One relation between two expressions."""
 
     left: Expression
@@ -132,7 +131,7 @@ def _relation(sign: str) -> Relation:
 
 def _in_text(source: Plain) -> list[Claim | Unread]:
     tokens = tokenize(source.text)
-    lowered = [text.lower() for text in tokens.texts]
+    lowered = list(map(str.lower, tokens.texts))
     doubt = ""
     if not REFUTES.isdisjoint(lowered) and (refutes := _REFUTES.search(source.text)):
         doubt = f"the step says {refutes[0]!r}"
@@ -153,8 +152,9 @@ def _hedged(said: list[str], mark: list[str]) -> str:
     """Why a sentence may not claim what it states."""
     if not HEDGES.isdisjoint(said):
         return f"the sentence says {next(word for word in said if word in HEDGES)!r}"
-    negated = next((word for word in said if word.endswith(("n't", "n’t"))), "")
-    return f"the sentence says {negated!r}" if negated else "a question" if mark == ["?"] else ""
+    if not CONTRACTIONS.isdisjoint(said):
+        return "the sentence says 'not'"
+    return "a question" if mark == ["?"] else ""
 
 
 def _signs(tokens: Tokens, low: int, high: int) -> Iterator[tuple[int, Relation]]:
@@ -163,14 +163,17 @@ def _signs(tokens: Tokens, low: int, high: int) -> Iterator[tuple[int, Relation]
     for at in range(low + 1, high - 1):
         if kinds[at] == "relation":
             yield at, _relation(texts[at])
-        elif texts[at] in _SPOKEN and kinds[at + 1] == "number" and _is_computed(tokens, low, at):
+        elif texts[at] in _SPOKEN and _states_result(tokens, low, at, high):
             yield at, "="
 
 
-def _is_computed(tokens: Tokens, low: int, end: int) -> bool:
-    if end - low < 3 or tokens.kinds[end - 1] != "number":
+def _states_result(tokens: Tokens, low: int, at: int, high: int) -> bool:
+    """Whether "is" stands between a sum and a lone number."""
+    texts, kinds = tokens.texts, tokens.kinds
+    if at - low < 3 or kinds[at - 1] != "number" or kinds[at + 1] != "number":
         return False
-    return tokens.kinds[end - 2] == "operator" or tokens.texts[end - 2] in {"plus", "minus", "times", "x", "by"}
+    lone = at + 2 >= high or kinds[at + 2] in {"word", "other"}
+    return lone and (kinds[at - 2] == "operator" or texts[at - 2] in {"plus", "minus", "times", "x", "by"})
 
 
 def _in_clause(
@@ -199,8 +202,8 @@ def _in_clause(
             continue
         why = loose or left.loose or right.loose or _loose_shape(left, right, sides) or mixed
         words = left.words or right.words
-        claim = Claim(sides[0], sign, sides[1], whole, right.text, False, why, rounded, left.unit, right.unit)
-        found.append(replace(claim, other_left=other, words=words, units=left.units, span=span))
+        about = (whole, right.text, False, why, rounded, left.unit, right.unit, other, words, left.units, span)
+        found.append(Claim(sides[0], sign, sides[1], *about))
     return found
 
 
@@ -211,7 +214,8 @@ def _loose_shape(left: Operand, right: Operand, sides: tuple[Expression, Express
         return "the left side's beginning stands on the right"
     if "(" in left.signs + right.signs and (_REMARK.search(left.text) or _REMARK.search(right.text)):
         return "a bracket after a number may be a remark"
-    return "a division before a product without a sign" if any(map(is_ambiguous, sides)) else ""
+    divides = "/" in left.signs or "/" in right.signs
+    return "a division before a product without a sign" if divides and any(map(is_ambiguous, sides)) else ""
 
 
 def stated_value(claim: Claim) -> tuple[str, Expression] | None:

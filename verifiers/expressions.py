@@ -5,10 +5,12 @@ refuses the rest. Sizes are bounded before anything is computed, so `9^9^9^9` co
 """
 
 import math
+import operator
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 LONGEST = 400
@@ -95,6 +97,8 @@ def parse_tokens(tokens: list[str]) -> Expression:
     """The same for a text that is in tokens already."""
     if len(tokens) > LONGEST or sum(map(len, tokens)) > LONGEST:
         raise Refused("parse", f"longer than {LONGEST} characters")
+    if len(tokens) == 1 and tokens[0][0].isdigit():
+        return number(tokens[0])
     parser = _Parser(tokens)
     tree = parser.expression(0)
     if parser.peek():
@@ -163,10 +167,7 @@ class _Parser:
             self._expect(")")
             return inner
         if token[0].isdigit() or token[0] == ".":
-            digits = token.replace(",", "")
-            if re.match(r"0\d", digits):
-                raise Refused("parse", f"{token} is no plain number")
-            return Number(Fraction(int(digits) if digits.isdigit() else digits), digits)
+            return number(token)
         if token[0].isalpha():
             return self._word(token)
         raise Refused("parse", f"unexpected {token!r}")
@@ -189,6 +190,14 @@ class _Parser:
     def _expect(self, token: str) -> None:
         if self._take() != token:
             raise Refused("parse", f"{token!r} expected")
+
+
+@lru_cache(maxsize=4096)
+def number(token: str) -> Number:
+    digits = token.replace(",", "")
+    if digits[0] == "0" and digits[1:2].isdigit():
+        raise Refused("parse", f"{token} is no plain number")
+    return Number(Fraction(int(digits) if digits.isdigit() else digits), digits)
 
 
 def _starts_factor(token: str) -> bool:
@@ -240,9 +249,9 @@ STRICT = Reading()
 
 def exact(tree: Expression, values: Mapping[str, Fraction], reading: Reading = STRICT) -> Fraction:
     """The rational value. Raises Refused where there is none, or where it would be too large to compute."""
+    if isinstance(tree, Number):
+        return tree.value
     match tree:
-        case Number(value):
-            return value
         case Name(name):
             if name == "pi":
                 raise Refused("irrational", "pi is irrational")
@@ -259,7 +268,12 @@ def exact(tree: Expression, values: Mapping[str, Fraction], reading: Reading = S
             return _call(function, [exact(arg, values, reading) for arg in args])
 
 
+_WHOLE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+
 def _binary(op: str, left: Fraction, right: Fraction, reading: Reading) -> Fraction:
+    if left.denominator == right.denominator == 1 and op in _WHOLE:
+        return _bounded(Fraction(_WHOLE[op](left.numerator, right.numerator)))
     match op:
         case "+":
             return _bounded(left + right)
@@ -340,7 +354,7 @@ def _call(function: str, args: list[Fraction]) -> Fraction:
 
 
 def _bounded(value: Fraction) -> Fraction:
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MOST_BITS:
+    if value.numerator.bit_length() > MOST_BITS or value.denominator.bit_length() > MOST_BITS:
         raise Refused("too_large", f"a number of more than {MOST_BITS} bits")
     return value
 

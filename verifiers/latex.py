@@ -77,7 +77,9 @@ def _signs(text: str) -> str:
         text = re.sub(r"(?<=[\d)])\*\*(?=[\d(])|(?<=[\d)]) \*\* (?=[\d(])", _power, text).replace("**", "  ")
     if "–" in text:
         text = re.sub(r"(?<=\s)–(?=\s\$?\d)|(?<=\d)–(?=\d)", "-", text)
-    return text.translate(_SAME_LENGTH)
+    if not text.isascii() or "`" in text or "#" in text or "\0" in text:
+        return text.translate(_SAME_LENGTH)
+    return text.replace("$", " ")
 
 
 def _power(match: re.Match[str]) -> str:

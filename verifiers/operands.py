@@ -3,8 +3,7 @@
 Words between numbers and signs are read over ("15 feet * 12 inches/foot = 180 inches") unless they compute.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from verifiers.expressions import FUNCTIONS
 from verifiers.tokens import Tokens
@@ -14,6 +13,7 @@ _UNIT_LETTERS = frozenset("mghslL")
 _BINARY = frozenset({"+", "-", "*", "/", "//", "^"})
 _OPERATORS = _BINARY | {"!", "%"}
 _SPOKEN = {"plus": "+", "minus": "-", "times": "*", "x": "*", "X": "*"}
+_SPECIAL = FUNCTIONS | {"times", "plus", "minus", "divided", "multiplied"}
 _LONGEST_PHRASE = 7
 _CLOSERS = frozenset({")", "]", '"', "'", "”", "’"})
 _OPENERS = frozenset({"(", "[", '"', "“"})
@@ -21,8 +21,7 @@ _OPENERS = frozenset({"(", "[", '"', "“"})
 MATHS, WORD, OTHER = "m", "w", "o"
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(NamedTuple):
     """One side of a relation: its signs as the parser knows them, and what surrounds them."""
 
     signs: list[str]
@@ -44,16 +43,17 @@ class Clause:
     """A clause's tokens, each as maths, word or neither, with spoken signs written out."""
 
     def __init__(self, tokens: Tokens, low: int, high: int, *, shares: bool) -> None:
-        self.tokens, self.low, self.high = tokens, low, high
+        self.tokens, self.low, self.high, self.size = tokens, low, high, high - low
         self.signs = tokens.texts[low:high]
         self.classes = [""] * (high - low)
         self._shares = shares
-        for at in range(high - low):
+        for at, kind in enumerate(tokens.kinds[low:high]):
+            if kind == "word" and len(text := self.signs[at]) > 2 and text not in _SPECIAL and "_" not in text:
+                # Most of a step is such words: straight after a number they may be a symbol, else they are words.
+                if tokens.spaces[low + at] and not self.classes[at]:
+                    self.classes[at] = WORD
             if not self.classes[at]:
                 self.classes[at] = self._class(at)
-
-    def __len__(self) -> int:
-        return len(self.signs)
 
     def _class(self, at: int) -> str:
         kind, text = self.tokens.kinds[self.low + at], self.signs[at]
@@ -77,13 +77,13 @@ class Clause:
         return OTHER
 
     def _is_plain_word(self, at: int) -> bool:
-        if at >= len(self) or self.tokens.kinds[self.low + at] != "word":
+        if at >= self.size or self.tokens.kinds[self.low + at] != "word":
             return False
         return len(self.signs[at].partition("_")[0]) > 1 and self.signs[at] not in FUNCTIONS | {"pi"}
 
     def _hyphenates(self, at: int) -> bool:
         """The hyphen of "a 5-pound bag"."""
-        glued = self.tokens.glued(self.low + at) and at + 1 < len(self) and self.tokens.glued(self.low + at + 1)
+        glued = self.tokens.glued(self.low + at) and at + 1 < self.size and self.tokens.glued(self.low + at + 1)
         quantity = at > 0 and (self.tokens.kinds[self.low + at - 1] == "number" or self.signs[at - 1] == "%")
         return quantity and glued and self._is_plain_word(at + 1)
 
@@ -92,7 +92,7 @@ class Clause:
         end = at + 1
         while self._is_plain_word(end):
             end += 1
-        if end == at + 1 or end >= len(self) or self.signs[end] != ")" or not at:
+        if end == at + 1 or end >= self.size or self.signs[end] != ")" or not at:
             return MATHS
         found = OTHER if self.tokens.glued(self.low + at) else WORD
         self.classes[at : end + 1] = [found] * (end + 1 - at)
@@ -132,7 +132,7 @@ class Clause:
         before = self.signs[at - 1]
         if not (before[-1].isdigit() or before in {")", "%"}):
             return False
-        opens = spaced and at + 1 < len(self) and self.signs[at + 1] == "("
+        opens = spaced and at + 1 < self.size and self.signs[at + 1] == "("
         return self._number_next(at) or (opens and text in {"x", "X"} and self.tokens.spaces[self.low + at + 1] != "")
 
     def _is_share(self, at: int) -> bool:
@@ -164,7 +164,7 @@ class Clause:
         if high - low > _LONGEST_PHRASE:
             return False
         words = self.spoken(low, high)
-        if high < len(self) and ("and" in words or "or" in words):
+        if high < self.size and ("and" in words or "or" in words):
             return False  # "-7 * 2 = -14 and -7 + 2 = -5"
         labels = words[-1] in ORDINALS and self._number_next(high - 1) if words else False
         return not labels and COUNTS.isdisjoint(words)
@@ -194,7 +194,10 @@ class Clause:
 def right_operand(tokens: Tokens, low: int, high: int) -> Operand | None:
     """What stands after a relation sign; None where that is no expression."""
     # "= 1/3 of 150" may claim the share or the product, so `of` ends the run on this side.
-    clause = Clause(tokens, low, high, shares=False)
+    end = high
+    while end > low and tokens.kinds[end - 1] == "word":
+        end -= 1
+    clause = Clause(tokens, low, min(high, end + 3), shares=False)
     chosen, at = _forward(clause)
     chosen = chosen[: _balanced_prefix([clause.signs[i] for i in chosen])]
     if not chosen:
@@ -207,9 +210,9 @@ def right_operand(tokens: Tokens, low: int, high: int) -> Operand | None:
         return None
     words = chosen[-1] - chosen[0] >= len(chosen)
     loose = trimmed or _after(clause, at)
-    if clause.signs[chosen[-1]] == "!" and at == len(clause):
+    if clause.signs[chosen[-1]] == "!" and at == clause.size:
         loose = loose or "a factorial or an exclamation"
-    unit = clause.signs[at].lower() if at < len(clause) and clause.classes[at] == WORD else ""
+    unit = clause.signs[at].lower() if at < clause.size and clause.classes[at] == WORD else ""
     return clause.operand(chosen, loose, unit=unit, words=words)
 
 
@@ -218,13 +221,13 @@ def _forward(clause: Clause) -> tuple[list[int], int]:
     chosen: list[int] = []
     at, classes, signs = 0, clause.classes, clause.signs
     while True:
-        while at < len(clause) and classes[at] == MATHS:
+        while at < clause.size and classes[at] == MATHS:
             chosen.append(at)
             at += 1
         end = at
-        while at < len(clause) and classes[at] == WORD:
+        while at < clause.size and classes[at] == WORD:
             at += 1
-        if not chosen or end == at or at + 1 >= len(clause) or classes[at] != MATHS:
+        if not chosen or end == at or at + 1 >= clause.size or classes[at] != MATHS:
             return chosen, end
         joins = signs[at] in _BINARY and classes[at + 1] == MATHS and signs[chosen[-1]] not in _BINARY
         if not joins or not clause.reads_over(end, at):
@@ -247,9 +250,9 @@ def _balanced_prefix(signs: list[str]) -> int:
 
 def _after(clause: Clause, at: int) -> str:
     """Why what follows an expression may belong to it."""
-    if at >= len(clause):
+    if at >= clause.size:
         return ""
-    first, classes, size = clause.signs[at], clause.classes, len(clause)
+    first, classes, size = clause.signs[at], clause.classes, clause.size
     glued = clause.tokens.glued(clause.low + at)
     words = [clause.signs[i].lower() for i in range(at, min(at + 3, size)) if classes[i] == WORD]
     if classes[at] == WORD:
@@ -270,11 +273,14 @@ def _after(clause: Clause, at: int) -> str:
 
 def left_operand(tokens: Tokens, low: int, high: int, *, first: bool) -> Operand | None:
     """What stands before a relation sign; `first` where no other sign stands before it in the clause."""
-    clause = Clause(tokens, low, high, shares=True)
-    end = len(clause)
+    start = low
+    while start < high and tokens.kinds[start] == "word" and len(tokens.texts[start]) > 2:
+        start += 1
+    clause = Clause(tokens, max(low, start - 1), high, shares=True)
+    end = clause.size
     while end and clause.classes[end - 1] == WORD:
         end -= 1
-    if not end or clause.classes[end - 1] != MATHS or not clause.reads_over(end, len(clause)):
+    if not end or clause.classes[end - 1] != MATHS or not clause.reads_over(end, clause.size):
         return None
     chosen, opened = _backward(clause, end)
     if not chosen:
@@ -287,18 +293,18 @@ def left_operand(tokens: Tokens, low: int, high: int, *, first: bool) -> Operand
     if head and signs[head] in _OPERATORS and not _is_negative(clause, chosen):
         # "the profit - 3 = 2": the operand before the sign is out of reach, so the rest is made unreadable.
         whole = clause.operand(chosen, "")
-        return replace(whole, signs=["…"], text=f"… {whole.text}")
-    loose = _before(clause, chosen, first=first) if head else ""
+        return whole._replace(signs=["…"], text=f"… {whole.text}")
+    loose = _before(clause, chosen, low, first=first) if head else ""
     if opened and not (head > 1 and clause.classes[head - 2] != MATHS):
         loose = loose or ("a bracket stays open" if head > 1 else "")
-    if not head and signs[0] == "-" and len(chosen) > 1 and first and not tokens.glued(low + chosen[1]):
+    if not head and signs[0] == "-" and len(chosen) > 1 and first and not tokens.glued(clause.low + chosen[1]):
         return clause.operand(chosen, "a dash that may be a bullet")
-    unit = signs[end].lower() if end < len(clause) else ""
+    unit = signs[end].lower() if end < clause.size else ""
     if unit and head and not _computes(clause, chosen):
         loose = loose or "words around a quantity"
     if unit == "of":
         loose = loose or "'of' follows"
-    words = chosen[-1] - chosen[0] >= len(chosen) or len(clause) - end > 1
+    words = chosen[-1] - chosen[0] >= len(chosen) or clause.size - end > 1
     return clause.operand(chosen, loose, unit=unit, words=words, other=_spaced_thousands(clause, chosen))
 
 
@@ -358,8 +364,8 @@ def _is_negative(clause: Clause, chosen: list[int]) -> bool:
     return not tokens.glued(clause.low + head) and clause.signs[head - 1].lower() in COPULAS
 
 
-def _before(clause: Clause, chosen: list[int], *, first: bool) -> str:
-    """Why the words before an expression may belong to it."""
+def _before(clause: Clause, chosen: list[int], low: int, *, first: bool) -> str:
+    """Why the words before an expression, from token `low` on, may belong to it."""
     head, signs = chosen[0], clause.signs
     last = signs[head - 1]
     if head <= 3 and last == ")" and len(signs[head - 2]) <= 2 and signs[0] in {"(", signs[head - 2]}:
@@ -371,8 +377,8 @@ def _before(clause: Clause, chosen: list[int], *, first: bool) -> str:
         return ""  # "… = 7 and 5 + 6 = 11": a second relation of the same sentence
     if last.lower() in {"and", "or"}:
         return f"{last!r} precedes"
-    for at in range(head - 1, -1, -1):
-        word = signs[at].lower()
+    for at in range(clause.low + head - 1, low - 1, -1):
+        word = clause.tokens.texts[at].lower()
         if word in COPULAS:
             break
         if word in BEFORE:

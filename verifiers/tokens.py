@@ -1,9 +1,11 @@
 """A step's words, numbers and signs in one pass, with the sentences and clauses they form."""
 
 import re
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import add
 from typing import Literal
 
 from verifiers.expressions import NUMBER
@@ -11,10 +13,9 @@ from verifiers.words import ABBREVIATIONS
 
 Kind = Literal["number", "word", "operator", "relation", "other"]
 
+_L = "[A-Za-zÀ-ɏ]"
 _TOKEN = re.compile(
-    rf"(\s*)({NUMBER}"
-    r"|[A-Za-zÀ-ɏ]{2,}(?:[-'’][A-Za-zÀ-ɏ]{2,})+(?:['’]s?)?"
-    r"|[A-Za-zÀ-ɏ](?:[A-Za-zÀ-ɏ'’]|_(?=\w)|(?<=_)[0-9])*"
+    rf"(\s*)({_L}+(?:['’]{_L}*|_[A-Za-z0-9]+|(?<={_L}{_L})-(?={_L}{_L}){_L}+)*|{NUMBER}"
     r"|<=|>=|!=|~=|==|=>|->|//|\S)"
 )
 _KINDS: dict[str, Kind] = (
@@ -22,6 +23,9 @@ _KINDS: dict[str, Kind] = (
     | dict.fromkeys("+-*/^()!%#", "operator")
     | dict.fromkeys("≠≈=<>≤≥", "relation")
 )
+_FIRST: dict[str, Kind] = _KINDS | dict.fromkeys(string.ascii_letters, "word") | dict.fromkeys(",:;?'\"$", "other")
+for _character in "!~=-/":
+    _FIRST.pop(_character, None)  # these may begin a longer sign
 _WHOLE_KINDS: dict[str, Kind] = {"!=": "relation", "~=": "relation", "=>": "other", "->": "other"}
 _ARROWS = frozenset({"=>", "->", "⇒", "→"})
 _MAY_END = frozenset({".", "?", "!", ";", ":", ",", *_ARROWS})
@@ -51,8 +55,8 @@ def tokenize(text: str) -> Tokens:
     if not found:
         return Tokens([], [], [], [])
     spaces, texts = map(list, zip(*found, strict=True))
-    ends = list(accumulate(len(space) + len(word) for space, word in found))
-    return Tokens(texts, [_kind(word) for word in texts], spaces, ends)
+    ends = list(accumulate(map(add, map(len, spaces), map(len, texts))))
+    return Tokens(texts, [_FIRST.get(word[0]) or _kind(word) for word in texts], spaces, ends)
 
 
 def _kind(text: str) -> Kind:
@@ -67,20 +71,23 @@ def sentences(tokens: Tokens) -> Iterator[list[tuple[int, int]]]:
     texts, spaces = tokens.texts, tokens.spaces
     clauses: list[tuple[int, int]] = []
     start, last = 0, len(texts) - 1
-    for index, text in enumerate(texts):
-        if "\n" in spaces[index] and index > start and text not in {"=", "≈"}:
+    marks = [index for index, text in enumerate(texts) if text in _MAY_END]
+    lines = [index for index, space in enumerate(spaces) if space != " " and "\n" in space]
+    for index in sorted({*marks, *lines}) if lines else marks:
+        text = texts[index]
+        if lines and "\n" in spaces[index] and index > start and text not in {"=", "≈"}:
             clauses.append((start, index))
             yield clauses
             clauses, start = [], index
-        if text in _MAY_END:
-            spaced = index == last or spaces[index + 1] != ""
-            end = _ends(tokens, index, spaced=spaced)
-            if end:
-                clauses.append((start, index))
-                start = index + 1
-            if end == "sentence":
-                yield clauses
-                clauses = []
+        if text not in _MAY_END:
+            continue
+        end = _ends(tokens, index, spaced=index == last or spaces[index + 1] != "")
+        if end:
+            clauses.append((start, index))
+            start = index + 1
+        if end == "sentence":
+            yield clauses
+            clauses = []
     yield [*clauses, (start, len(texts))]
 
 

@@ -2,6 +2,7 @@
 
 BEFORE = frozenset(
     """
+after before
 of times plus minus by than over twice half double triple thrice percent per divided
 multiplied squared to from with sum product difference quotient square cube root ratio average
 mean subtract add adding subtracting third quarter fourth fifth fifths thirds quarters fourths
@@ -62,6 +63,12 @@ checked checking hypothesis hypothetical hypothetically hypothesize
 """.split()
 )
 """A sentence with one of them may state what is not claimed, or in other units than it shows."""
+
+CONTRACTIONS = frozenset(
+    verb + ending
+    for verb in "is are was were do does did has have had ca wo would could should must need ai".split()
+    for ending in ("n't", "n’t")
+)
 
 REFUTES = frozenset(
     """
