@@ -291,12 +291,12 @@ def left_operand(tokens: Tokens, low: int, high: int, *, first: bool) -> Operand
             return None
     head, loose, signs = chosen[0], "", clause.signs
     if head and signs[head] in _OPERATORS and not _is_negative(clause, chosen):
-        # "the profit - 3 = 2": the operand before the sign is out of reach, so the rest is made unreadable.
-        whole = clause.operand(chosen, "")
-        return whole._replace(signs=["…"], text=f"… {whole.text}")
+        return None  # "the profit - 3 = 2": a quantity that words name is a symbol to us
     loose = _before(clause, chosen, low, first=first) if head else ""
     if opened and not (head > 1 and clause.classes[head - 2] != MATHS):
         loose = loose or ("a bracket stays open" if head > 1 else "")
+    if all(signs[at] in _OPERATORS for at in chosen):
+        return None
     if not head and signs[0] == "-" and len(chosen) > 1 and first and not tokens.glued(clause.low + chosen[1]):
         return clause.operand(chosen, "a dash that may be a bullet")
     unit = signs[end].lower() if end < clause.size else ""

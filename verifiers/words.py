@@ -55,7 +55,7 @@ team phase trip season quarter chapter page number no case type option plan
 
 HEDGES = frozenset(
     """
-not no wrong false impossible suppose whether if try would mod modulo base remainder clock binary cannot
+not no wrong false impossible suppose whether if try mod modulo base remainder clock binary cannot
 instead unless error verify thousand thousands million millions billion billions
 incorrect incorrectly mistake mistakes mistaken mistakenly contradict contradicts contradicting contradiction
 contradictory assume assumes assumed assuming assumption assumptions guess guesses guessed guessing check checks
