@@ -1,0 +1,99 @@
+"""Where a step's numbers come from: the problem, an earlier step, the step's own results, or common knowledge.
+
+A number from nowhere is worth a look and proves nothing: models compute in their heads.
+"""
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+from verifiers.claims import Claim, find_claims
+from verifiers.context import StepContext
+from verifiers.expressions import Refused, exact, number
+from verifiers.latex import plain
+from verifiers.tokens import Tokens, tokenize
+from verifiers.words import ORDINALS
+
+_CONSTANTS = frozenset(
+    map(Fraction, (0, 1, 2, 3, 4, 7, 10, 12, 24, 30, 31, 52, 60, 90, 100, 180, 360, 365, 366, 1000, 3600))
+) | {Fraction("0.5"), Fraction("3.14")}
+"""Counts of units, parts of a circle, and numbers that a method brings along: halves, per cent."""
+
+_SAID = {
+    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+    "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17,
+    "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60,
+    "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100, "thousand": 1000, "million": 10**6,
+    "once": 1, "twice": 2, "double": 2, "thrice": 3, "triple": 3, "pair": 2, "couple": 2, "dozen": 12, "score": 20,
+    "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fourth": 4, "fifth": 5, "fifths": 5, "sixth": 6,
+    "seventh": 7, "eighth": 8, "eighths": 8, "ninth": 9, "tenth": 10, "tenths": 10, "decade": 10, "century": 100,
+    "fortnight": 14, "nickel": 5, "nickels": 5, "dime": 10, "dimes": 10, "weekdays": 5, "weekend": 2,
+    "quadruple": 4, "leap": 366,
+}  # fmt: skip
+_MARK = frozenset({".", ")", ":"})
+
+
+class Orphan(NamedTuple):
+    """A number that comes from nowhere, and where it stands in the step."""
+
+    text: str
+    span: tuple[int, int]
+
+
+def orphans(context: StepContext) -> list[Orphan]:
+    """The last step's numbers that nothing before explains."""
+    known = _known(context)
+    source = plain(context.step)
+    tokens = tokenize(source.text)
+    results = list(_results(context.step))
+    known |= {value for _, value in results}
+    return [
+        Orphan(tokens.texts[at], source.source(tokens.start(at), tokens.ends[at]))
+        for at, value in _numbers(tokens)
+        if value not in known
+        and not any(low <= source.source(tokens.start(at), tokens.ends[at])[0] < high for (low, high), _ in results)
+    ]
+
+
+def _known(context: StepContext) -> set[Fraction]:
+    known = set(_CONSTANTS)
+    for text in (context.problem.text, *context.steps[:-1]):
+        tokens = tokenize(plain(text).text)
+        known.update(value for _, value in _numbers(tokens, marks=True))
+        words = [word for token in tokens.texts for word in token.lower().split("-") if word in _SAID]
+        known.update(Fraction(_SAID[word]) for word in words)
+        known.update(Fraction(_SAID[a] + _SAID[b]) for a, b in zip(words, words[1:], strict=False))
+        known.update(Fraction(_SAID[a] * _SAID[b]) for a, b in zip(words, words[1:], strict=False))
+    for value in list(known):
+        # Per cent and its complement, a share's complement, cents and dollars.
+        known |= {value / 100, 1 - value / 100, 1 + value / 100, 100 - value, 100 + value, value * 100, 1 - value}
+    return known
+
+
+def _numbers(tokens: Tokens, *, marks: bool = False) -> Iterator[tuple[int, Fraction]]:
+    """The numbers of a text by token; a list's marks and "Step 3" only where they are asked for."""
+    for at, kind in enumerate(tokens.kinds):
+        if kind != "number":
+            continue
+        first = at == 0 or "\n" in tokens.spaces[at]
+        before = tokens.texts[at - 1].lower() if at else ""
+        after = tokens.texts[at + 1] if at + 1 < len(tokens.texts) else ""
+        if not marks and ((first and after in _MARK) or before in ORDINALS or before == "#"):
+            continue
+        try:
+            yield at, number(tokens.texts[at]).value
+        except Refused:
+            continue
+
+
+def _results(step: str) -> Iterator[tuple[tuple[int, int], Fraction]]:
+    """What the step computes itself: the range from a relation sign to its result, and the value."""
+    for claim in find_claims(step):
+        if isinstance(claim, Claim):
+            try:
+                value = exact(claim.right, {})
+            except Refused:
+                continue
+            size = len(claim.right_text)
+            yield (max(claim.span[0], claim.span[1] - size), claim.span[1]), value
