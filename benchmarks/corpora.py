@@ -1,4 +1,4 @@
-"""The steps of `STEPMINT_DATA` that the verifier benchmarks read; nothing of it is copied into the repository."""
+"""The steps of `STEPMINT_DATA` that the verifier benchmarks read; none of it is in the repository."""
 
 import gzip
 import json

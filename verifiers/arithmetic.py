@@ -32,6 +32,7 @@ _LOOSE_READINGS = (
 )
 _NO_VALUES: dict[str, Fraction] = {}
 
+
 class Checked(NamedTuple):
     """A claim's verdict; `reason` is for people, `code` is the kind of abstention."""
 
@@ -188,7 +189,9 @@ def runs_on(claim: Claim, left: Fraction) -> bool:
 
 
 def _loosely(claim: Claim, left: Fraction, right: Fraction) -> Checked:
-    percent = isinstance(claim.right, Unary) and claim.right.op == "%" and "%" not in claim.text.split(" = ")[0]
+    percent = (
+        isinstance(claim.right, Unary) and claim.right.op == "%" and "%" not in claim.text.split(" = ")[0]
+    )
     if percent and isinstance(claim.left, Binary) and left == right * 100:
         return Checked("holds", claim.text)  # `3/4 * 100 = 75%`
     return Checked("abstains", f"{claim.text}: true if read loosely", "unit")

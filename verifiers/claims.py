@@ -202,7 +202,19 @@ def _in_clause(
             continue
         why = loose or left.loose or right.loose or _loose_shape(left, right, sides) or mixed
         words = left.words or right.words
-        about = (whole, right.text, False, why, rounded, left.unit, right.unit, other, words, left.units, span)
+        about = (
+            whole,
+            right.text,
+            False,
+            why,
+            rounded,
+            left.unit,
+            right.unit,
+            other,
+            words,
+            left.units,
+            span,
+        )
         found.append(Claim(sides[0], sign, sides[1], *about))
     return found
 

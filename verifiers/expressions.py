@@ -194,6 +194,7 @@ class _Parser:
 
 @lru_cache(maxsize=4096)
 def number(token: str) -> Number:
+    """The literal that a token of digits is. Raises Refused on leading zeros: 007 is no plain number."""
     digits = token.replace(",", "")
     if digits[0] == "0" and digits[1:2].isdigit():
         raise Refused("parse", f"{token} is no plain number")

@@ -29,7 +29,7 @@ _SAME_LENGTH = str.maketrans("×·⋅∙÷−`$\x00#", "****/-  # ")
 _DEEPEST = 20
 
 _Piece = tuple[str, int, int]
-"""Plain text and the range of the source it stands for; of equal length, it stands for it letter by letter."""
+"""Plain text and the range of the source it stands for, letter by letter where their lengths are equal."""
 
 
 @dataclass(frozen=True)

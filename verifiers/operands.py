@@ -14,6 +14,7 @@ _BINARY = frozenset({"+", "-", "*", "/", "//", "^"})
 _OPERATORS = _BINARY | {"!", "%"}
 _SPOKEN = {"plus": "+", "minus": "-", "times": "*", "x": "*", "X": "*"}
 _SPECIAL = FUNCTIONS | {"times", "plus", "minus", "divided", "multiplied"}
+_LEADS = frozenset({"gives", "give", "find", "obtain", "yields", "implies"})
 _LONGEST_PHRASE = 7
 _CLOSERS = frozenset({")", "]", '"', "'", "”", "’"})
 _OPENERS = frozenset({"(", "[", '"', "“"})
@@ -48,11 +49,13 @@ class Clause:
         self.classes = [""] * (high - low)
         self._shares = shares
         for at, kind in enumerate(tokens.kinds[low:high]):
-            if kind == "word" and len(text := self.signs[at]) > 2 and text not in _SPECIAL and "_" not in text:
-                # Most of a step is such words: straight after a number they may be a symbol, else they are words.
-                if tokens.spaces[low + at] and not self.classes[at]:
-                    self.classes[at] = WORD
-            if not self.classes[at]:
+            if self.classes[at]:
+                continue
+            if kind == "word" and len(text := self.signs[at]) > 2 and tokens.spaces[low + at]:
+                # Most of a step is such words; straight after a number they may be a symbol.
+                plain = text not in _SPECIAL and "_" not in text
+                self.classes[at] = WORD if plain else self._class(at)
+            else:
                 self.classes[at] = self._class(at)
 
     def _class(self, at: int) -> str:
@@ -72,7 +75,12 @@ class Clause:
                 self.classes[at + 1 : at + 2] = [WORD] * len(self.classes[at + 1 : at + 2])
                 return WORD  # cm^3
             return MATHS
-        if text == "." and at and self.classes[at - 1] == WORD and self.signs[at - 1].lower() in ABBREVIATIONS:
+        if (
+            text == "."
+            and at
+            and self.classes[at - 1] == WORD
+            and self.signs[at - 1].lower() in ABBREVIATIONS
+        ):
             return WORD
         return OTHER
 
@@ -83,9 +91,12 @@ class Clause:
 
     def _hyphenates(self, at: int) -> bool:
         """The hyphen of "a 5-pound bag"."""
-        glued = self.tokens.glued(self.low + at) and at + 1 < self.size and self.tokens.glued(self.low + at + 1)
+        glued = (
+            self.tokens.glued(self.low + at) and at + 1 < self.size and self.tokens.glued(self.low + at + 1)
+        )
         quantity = at > 0 and (self.tokens.kinds[self.low + at - 1] == "number" or self.signs[at - 1] == "%")
-        return quantity and glued and self._is_plain_word(at + 1)
+        named = self._is_plain_word(at + 1) and len(self.signs[at + 1]) > 2
+        return quantity and glued and named and self.signs[at + 2 : at + 3] != ["^"]
 
     def _bracket(self, at: int) -> str:
         """A remark like "(in dollars)" is words; `.1(minutes)` is a product that cannot be read."""
@@ -133,7 +144,9 @@ class Clause:
         if not (before[-1].isdigit() or before in {")", "%"}):
             return False
         opens = spaced and at + 1 < self.size and self.signs[at + 1] == "("
-        return self._number_next(at) or (opens and text in {"x", "X"} and self.tokens.spaces[self.low + at + 1] != "")
+        return self._number_next(at) or (
+            opens and text in {"x", "X"} and self.tokens.spaces[self.low + at + 1] != ""
+        )
 
     def _is_share(self, at: int) -> bool:
         """`12% of 50` and `3/4 of 20`, but not `5 of 20`."""
@@ -147,9 +160,9 @@ class Clause:
         kinds, after = self.tokens.kinds, self.low + at + 1
         last = after >= self.high
         digit = previous and self.signs[at - 1][-1].isdigit()
-        if text in _UNIT_LETTERS and digit and self.tokens.spaces[self.low + at] == " ":
-            if last or kinds[after] == "word":
-                return WORD
+        spaced = self.tokens.spaces[self.low + at] == " "
+        if text in _UNIT_LETTERS and digit and spaced and (last or kinds[after] == "word"):
+            return WORD
         if text not in {"a", "A", "I"}:
             return MATHS
         touches = (at == 0 and last) or (not last and kinds[after] == "operator") or (previous and last)
@@ -173,7 +186,8 @@ class Clause:
         """Signs as text, with their spacing kept where it carries meaning."""
         spaces = self.tokens.spaces
         return "".join(
-            (" " if index and spaces[self.low + at] else "") + self.signs[at] for index, at in enumerate(chosen)
+            (" " if index and spaces[self.low + at] else "") + self.signs[at]
+            for index, at in enumerate(chosen)
         )
 
     def operand(self, chosen: list[int], loose: str, **more: Any) -> Operand:
@@ -297,7 +311,13 @@ def left_operand(tokens: Tokens, low: int, high: int, *, first: bool) -> Operand
         loose = loose or ("a bracket stays open" if head > 1 else "")
     if all(signs[at] in _OPERATORS for at in chosen):
         return None
-    if not head and signs[0] == "-" and len(chosen) > 1 and first and not tokens.glued(clause.low + chosen[1]):
+    if (
+        not head
+        and signs[0] == "-"
+        and len(chosen) > 1
+        and first
+        and not tokens.glued(clause.low + chosen[1])
+    ):
         return clause.operand(chosen, "a dash that may be a bullet")
     unit = signs[end].lower() if end < clause.size else ""
     if unit and head and not _computes(clause, chosen):
@@ -313,7 +333,7 @@ def _computes(clause: Clause, chosen: list[int]) -> bool:
 
 
 def _backward(clause: Clause, end: int) -> tuple[list[int], bool]:
-    """The signs up to `end`, over phrases beside an operator; and whether a bracket before them stays open."""
+    """The signs up to `end`, over phrases beside an operator; and whether a bracket before stays open."""
     chosen: list[int] = []
     at, classes, signs = end, clause.classes, clause.signs
     while True:
@@ -348,7 +368,7 @@ def _balanced_suffix(chosen: list[int], signs: list[str]) -> list[int]:
 
 
 def _spaced_thousands(clause: Clause, chosen: list[int]) -> tuple[str, ...]:
-    """The signs with the digits before a comma joined to them: "Mia has 140, 140 + 5 = 145" has none of it."""
+    """The signs with the digits before a comma joined to them: `14400 / 80` in "14, 400 / 80 = 180"."""
     head, first = chosen[0], clause.signs[chosen[0]]
     if head < 2 or clause.signs[head - 1] != "," or len(first) != 3 or not first.isdigit():
         return ()
@@ -383,4 +403,7 @@ def _before(clause: Clause, chosen: list[int], low: int, *, first: bool) -> str:
             break
         if word in BEFORE:
             return f"{word!r} precedes"
-    return "" if _computes(clause, chosen) else "a lone number after words"
+    symbol = (
+        len(chosen) == 1 and signs[head].isalpha() and (last.lower() in COPULAS or last.lower() in _LEADS)
+    )
+    return "" if symbol or _computes(clause, chosen) else "a lone number after words"

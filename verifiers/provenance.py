@@ -1,11 +1,12 @@
-"""Where a step's numbers come from: the problem, an earlier step, the step's own results, or common knowledge.
+"""Where a step's numbers come from: the problem, an earlier step, its own results, or common knowledge.
 
 A number from nowhere is worth a look and proves nothing: models compute in their heads.
 """
 
-import re
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from verifiers.claims import Claim, find_claims
@@ -21,15 +22,12 @@ _CONSTANTS = frozenset(
 """Counts of units, parts of a circle, and numbers that a method brings along: halves, per cent."""
 
 _SAID = {
-    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-    "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17,
-    "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60,
-    "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100, "thousand": 1000, "million": 10**6,
-    "once": 1, "twice": 2, "double": 2, "thrice": 3, "triple": 3, "pair": 2, "couple": 2, "dozen": 12, "score": 20,
-    "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fourth": 4, "fifth": 5, "fifths": 5, "sixth": 6,
-    "seventh": 7, "eighth": 8, "eighths": 8, "ninth": 9, "tenth": 10, "tenths": 10, "decade": 10, "century": 100,
-    "fortnight": 14, "nickel": 5, "nickels": 5, "dime": 10, "dimes": 10, "weekdays": 5, "weekend": 2,
-    "quadruple": 4, "leap": 366,
+    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
+    "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100, "thousand": 1000,
+    "million": 1000000, "once": 1, "twice": 2, "double": 2, "thrice": 3, "triple": 3, "pair": 2,
+    "couple": 2, "dozen": 12, "score": 20, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4,
+    "fourth": 4, "fifth": 5, "fifths": 5, "sixth": 6, "seventh": 7, "eighth": 8, "eighths": 8, "ninth": 9, "tenth": 10, "tenths": 10, "decade": 10, "century": 100, "fortnight": 14, "nickel": 5, "nickels": 5, "dime": 10, "dimes": 10, "weekdays": 5, "weekend": 2, "quadruple": 4, "leap": 366,
 }  # fmt: skip
 _MARK = frozenset({".", ")", ":"})
 
@@ -43,32 +41,40 @@ class Orphan(NamedTuple):
 
 def orphans(context: StepContext) -> list[Orphan]:
     """The last step's numbers that nothing before explains."""
-    known = _known(context)
+    known = _CONSTANTS.union(*map(_stated, (context.problem.text, *context.steps[:-1])))
     source = plain(context.step)
     tokens = tokenize(source.text)
+    found = [(at, value) for at, value in _numbers(tokens) if not _explained(value, known)]
+    if not found:
+        return []
     results = list(_results(context.step))
     known |= {value for _, value in results}
-    return [
-        Orphan(tokens.texts[at], source.source(tokens.start(at), tokens.ends[at]))
-        for at, value in _numbers(tokens)
-        if value not in known
-        and not any(low <= source.source(tokens.start(at), tokens.ends[at])[0] < high for (low, high), _ in results)
-    ]
+    nowhere = []
+    for at, value in found:
+        span = source.source(tokens.start(at), tokens.ends[at])
+        computed = any(low <= span[0] < high for (low, high), _ in results)
+        if value not in known and not computed:
+            nowhere.append(Orphan(tokens.texts[at], span))
+    return nowhere
 
 
-def _known(context: StepContext) -> set[Fraction]:
-    known = set(_CONSTANTS)
-    for text in (context.problem.text, *context.steps[:-1]):
-        tokens = tokenize(plain(text).text)
-        known.update(value for _, value in _numbers(tokens, marks=True))
-        words = [word for token in tokens.texts for word in token.lower().split("-") if word in _SAID]
-        known.update(Fraction(_SAID[word]) for word in words)
-        known.update(Fraction(_SAID[a] + _SAID[b]) for a, b in zip(words, words[1:], strict=False))
-        known.update(Fraction(_SAID[a] * _SAID[b]) for a, b in zip(words, words[1:], strict=False))
-    for value in list(known):
-        # Per cent and its complement, a share's complement, cents and dollars.
-        known |= {value / 100, 1 - value / 100, 1 + value / 100, 100 - value, 100 + value, value * 100, 1 - value}
-    return known
+def _explained(value: Fraction, known: frozenset[Fraction]) -> bool:
+    """Whether a number is known, or per cent, a complement or cents of one that is."""
+    if value in known:
+        return True
+    hundred = value * 100
+    derived = (hundred, 100 - hundred, hundred - 100, 100 - value, value - 100, value / 100, 1 - value)
+    return not known.isdisjoint(derived)
+
+
+@lru_cache(maxsize=1024)
+def _stated(text: str) -> frozenset[Fraction]:
+    """The numbers of a text, in digits and in words."""
+    tokens = tokenize(plain(text).text)
+    words = [word for token in tokens.texts for word in token.lower().split("-") if word in _SAID]
+    pairs = list(pairwise(_SAID[word] for word in words))
+    said = [*(_SAID[word] for word in words), *(a + b for a, b in pairs), *(a * b for a, b in pairs)]
+    return frozenset([*(value for _, value in _numbers(tokens, marks=True)), *map(Fraction, said)])
 
 
 def _numbers(tokens: Tokens, *, marks: bool = False) -> Iterator[tuple[int, Fraction]]:

@@ -1,7 +1,7 @@
 """Whether an equation in one symbol has the solutions of the one before: "2x + 1 = 7, so x = 3".
 
 Solutions are compared through exact polynomials of our own, so that nothing here can take long. A difference
-refutes only where the text solves, without cases, trials or a symbol that may have been given another meaning.
+refutes only where the text solves, without cases, trials or a symbol that may have got another meaning.
 """
 
 import re
@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from verifiers.arithmetic import Checked
-from verifiers.claims import Claim, find_claims
+from verifiers.claims import Claim, find_claims, stated_value
 from verifiers.context import StepContext
 from verifiers.expressions import Binary, Expression, Name, Number, Refused, Unary, exact, names, show
 
@@ -31,7 +31,7 @@ Coefficients = list[Fraction]
 
 
 class Equation(NamedTuple):
-    """An equation in one symbol as a polynomial that is zero, lowest degree first."""
+    """An equation in one symbol as a polynomial that is zero, lowest degree first; empty where it is none."""
 
     claim: Claim
     symbol: str
@@ -39,7 +39,7 @@ class Equation(NamedTuple):
 
 
 def polynomial(tree: Expression, symbol: str) -> Coefficients | None:
-    """The coefficients in one symbol, lowest degree first; None where it is no polynomial of degree 4 at most."""
+    """The coefficients in one symbol, lowest degree first; None where there is none of degree 4 at most."""
     match tree:
         case Number(value):
             return [value]
@@ -49,7 +49,7 @@ def polynomial(tree: Expression, symbol: str) -> Coefficients | None:
             return _times(polynomial(operand, symbol), [Fraction(-1)])
         case Binary(op, left, right):
             return _combined(op, polynomial(left, symbol), polynomial(right, symbol))
-    if names(tree) or tree == Name("pi"):
+    if names(tree):
         return None
     try:
         return [exact(tree, {})]
@@ -102,19 +102,25 @@ def _trimmed(values: Coefficients) -> Coefficients:
 
 
 def equations(text: str) -> Iterator[Equation]:
-    """The equations of a text in exactly one symbol each."""
+    """The equations of a text in one symbol each; without a polynomial where it cannot be relied on."""
     for claim in find_claims(text):
-        if isinstance(claim, Claim) and claim.relation == "=" and not claim.loose and not claim.rounded:
-            symbols = names(claim.left) | names(claim.right)
-            if len(symbols) == 1:
-                (symbol,) = symbols
-                if re.search(rf"{symbol}\s*\(", claim.text):
-                    continue  # f(7) may be a function's value
-                sides = polynomial(claim.left, symbol), polynomial(claim.right, symbol)
-                if sides[0] is not None and sides[1] is not None:
-                    zero = _plus(sides[0], [-value for value in sides[1]])
-                    if len(zero) > 1:
-                        yield Equation(claim, symbol, zero)
+        if not isinstance(claim, Claim):
+            continue
+        symbols = names(claim.left) | names(claim.right)
+        if len(symbols) == 1:
+            (symbol,) = symbols
+            yield Equation(claim, symbol, _zero(claim, symbol))
+
+
+def _zero(claim: Claim, symbol: str) -> Coefficients:
+    """The polynomial that an equation says is zero; empty for anything else."""
+    if claim.relation != "=" or claim.loose or claim.rounded or re.search(rf"{symbol}\s*\(", claim.text):
+        return []  # f(7) may be a function's value
+    sides = polynomial(claim.left, symbol), polynomial(claim.right, symbol)
+    if sides[0] is None or sides[1] is None:
+        return []
+    zero = _plus(sides[0], [-value for value in sides[1]])
+    return zero if len(zero) > 1 else []
 
 
 def check_solving(context: StepContext) -> dict[tuple[int, int], Checked]:
@@ -131,7 +137,7 @@ def check_solving(context: StepContext) -> dict[tuple[int, int], Checked]:
     found: dict[tuple[int, int], Checked] = {}
     for equation in here:
         earlier = before.get(equation.symbol)
-        if earlier is not None:
+        if earlier is not None and earlier.polynomial and equation.polynomial:
             judged = _follows(equation, earlier, solves=solves and len({e.symbol for e in here}) == 1)
             if judged:
                 found[equation.claim.span] = judged
@@ -153,7 +159,8 @@ def _follows(equation: Equation, earlier: Equation, *, solves: bool) -> Checked 
         return Checked("holds", f"{text}follows from {earlier.claim.text}")
     if left == 0:
         return Checked("abstains", f"{text}one solution of {earlier.claim.text}", "context")
-    if not solves or len(old) > 3 or equation.claim.words or earlier.claim.words:
+    restated = stated_value(equation.claim) and stated_value(earlier.claim)
+    if not solves or restated or len(old) > 3 or equation.claim.words or earlier.claim.words:
         return None
     value = f"{equation.symbol} = {show(root)}"
     return Checked("fails", f"{text}{value} does not solve {earlier.claim.text}")

@@ -23,7 +23,9 @@ _KINDS: dict[str, Kind] = (
     | dict.fromkeys("+-*/^()!%#", "operator")
     | dict.fromkeys("≠≈=<>≤≥", "relation")
 )
-_FIRST: dict[str, Kind] = _KINDS | dict.fromkeys(string.ascii_letters, "word") | dict.fromkeys(",:;?'\"$", "other")
+_LETTERS: dict[str, Kind] = dict.fromkeys(string.ascii_letters, "word")
+_OTHERS: dict[str, Kind] = dict.fromkeys(",:;?'\"$", "other")
+_FIRST = _KINDS | _LETTERS | _OTHERS
 for _character in "!~=-/":
     _FIRST.pop(_character, None)  # these may begin a longer sign
 _WHOLE_KINDS: dict[str, Kind] = {"!=": "relation", "~=": "relation", "=>": "other", "->": "other"}

@@ -19,11 +19,7 @@ _LITRES = {
     "millilitre": "1/1000",
 }
 _TABLES = (_LENGTHS | _MORE_LENGTHS, _FEET, _GRAMS, _SECONDS, _CENTS, _LITRES, _OUNCES, _CUPS)
-_UNITS = {
-    unit: (kind, Fraction(size))
-    for kind, table in enumerate(_TABLES)
-    for unit, size in table.items()
-}
+_UNITS = {unit: (kind, Fraction(size)) for kind, table in enumerate(_TABLES) for unit, size in table.items()}
 
 
 def factor(unit: str, other: str) -> Fraction | None:

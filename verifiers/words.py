@@ -1,13 +1,12 @@
-"""What words around numbers mean to a reader of calculations. Data; `verifiers.operands` says how it is used."""
+"""What words around numbers mean to a reader of calculations; `operands` and `claims` use them."""
 
 BEFORE = frozenset(
     """
-after before
-of times plus minus by than over twice half double triple thrice percent per divided
-multiplied squared to from with sum product difference quotient square cube root ratio average
-mean subtract add adding subtracting third quarter fourth fifth fifths thirds quarters fourths
-between dozen hundred thousand million billion fraction negative log sin cos tan max min gcd lcm
-digit digits function every each
+after before of times plus minus by than over twice half double triple thrice percent per divided
+multiplied squared to from with sum product difference quotient square cube root ratio average mean
+subtract add adding subtracting third quarter fourth fifth fifths thirds quarters fourths between
+dozen hundred thousand million billion fraction negative log sin cos tan max min gcd lcm digit
+digits function every each
 """.split()
 )
 """Words before an expression that may belong to it: "half of 10 = 5"."""
@@ -15,9 +14,9 @@ digit digits function every each
 AFTER = frozenset(
     """
 million thousand hundred billion trillion dozen percent k squared cubed factorial mod modulo
-remainder r with plus minus times divided multiplied over choose base of and or to
-pair pairs half quarter quarters halves third thirds fourth fourths fifth fifths tenth tenths one
-cent cents percentage by
+remainder r with plus minus times divided multiplied over choose base of and or to pair pairs half
+quarter quarters halves third thirds fourth fourths fifth fifths tenth tenths one cent cents
+percentage by
 """.split()
 )
 """Words after an expression that may belong to it: "= 3 dozen"."""
@@ -30,25 +29,26 @@ is are was were equals then so thus therefore that hence have has had hold holds
 
 COUNTS = COPULAS | frozenset(
     """
-two three four five six seven eight nine ten eleven twelve twice half double triple thrice third thirds
-quarter quarters fourth fourths fifth fifths tenth tenths percentage squared cubed remainder mod modulo choose
-plus minus divided multiplied over average equal because since if but while when which
+two three four five six seven eight nine ten eleven twelve twice half double triple thrice third
+thirds quarter quarters fourth fourths fifth fifths tenth tenths percentage squared cubed remainder
+mod modulo choose plus minus divided multiplied over average equal because since if but while when
+which
 """.split()
 )
 """Words that compute, or begin another thought: a quantity's unit holds none of them."""
 
 SOFT = frozenset(
     """
-dozen dozens hundred hundreds thousand thousands million millions billion billions pair pairs percent times
-halves more than less fewer
+dozen dozens hundred hundreds thousand thousands million millions billion billions pair pairs
+percent times halves more than less fewer
 """.split()
 )
 """Words that may compute: an expression read over them can hold but not fail."""
 
 ORDINALS = frozenset(
     """
-week day year month hour stage level step round game class grade group box bag bus car store room question part
-team phase trip season quarter chapter page number no case type option plan
+week day year month hour stage level step round game class grade group box bag bus car store room
+question part team phase trip season quarter chapter page number no case type option plan
 """.split()
 )
 """Words that make a name of the number after them: "Week 1 + Week 2"."""
@@ -56,10 +56,10 @@ team phase trip season quarter chapter page number no case type option plan
 HEDGES = frozenset(
     """
 not no wrong false impossible suppose whether if try mod modulo base remainder clock binary cannot
-instead unless error verify thousand thousands million millions billion billions
-incorrect incorrectly mistake mistakes mistaken mistakenly contradict contradicts contradicting contradiction
-contradictory assume assumes assumed assuming assumption assumptions guess guesses guessed guessing check checks
-checked checking hypothesis hypothetical hypothetically hypothesize
+instead unless error verify thousand thousands million millions billion billions incorrect
+incorrectly mistake mistakes mistaken mistakenly contradict contradicts contradicting contradiction
+contradictory assume assumes assumed assuming assumption assumptions guess guesses guessed guessing
+check checks checked checking hypothesis hypothetical hypothetically hypothesize
 """.split()
 )
 """A sentence with one of them may state what is not claimed, or in other units than it shows."""
@@ -72,26 +72,32 @@ CONTRACTIONS = frozenset(
 
 REFUTES = frozenset(
     """
-≠ false contradict contradicts contradicting contradiction contradictory extraneous satisfy satisfies satisfied
-satisfying satisfactory original incorrect incorrectly wrong impossible invalid not
+≠ false contradict contradicts contradicting contradiction contradictory extraneous satisfy
+satisfies satisfied satisfying satisfactory original incorrect incorrectly wrong impossible invalid
+not
 """.split()
 )
 """A step with one of them may show a relation in order to reject it; `claims` looks closer."""
 
 ROUNDED = frozenset(
     """
-about roughly nearly almost nearest around approx approximate approximates approximated approximately
-approximation round rounds rounded rounding estimate estimates estimated estimating estimation ≈
+about roughly nearly almost nearest around approx approximate approximates approximated
+approximately approximation round rounds rounded rounding estimate estimates estimated estimating
+estimation ≈
 """.split()
 )
 
 GLUED_UNITS = frozenset(
-    "km m g kg cm mm mg ml mL l L lb lbs oz ft in hr hrs h min mins s sec mph kmh am pm c k th st nd rd x".split()
+    """
+km m g kg cm mm mg ml mL l L lb lbs oz ft in hr hrs h min mins s sec mph kmh am pm c k th st nd rd x
+""".split()
 )
 """Letters that stand straight after a number as a unit; others may be symbols: 2lw."""
 
 ABBREVIATIONS = frozenset(
-    "lb lbs oz ft in min mins hr hrs sec secs sq yd yds mi mo yr yrs gal qt pt cm mm km kg approx vs no mr mrs "
-    "ms dr st".split()
+    """
+lb lbs oz ft in min mins hr hrs sec secs sq yd yds mi mo yr yrs gal qt pt cm mm km kg approx vs no
+mr mrs ms dr st
+""".split()
 )
 """A full stop after one of them ends no sentence while the line goes on in lower case or with a sign."""
