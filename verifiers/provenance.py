@@ -22,13 +22,42 @@ _CONSTANTS = frozenset(
 """Counts of units, parts of a circle, and numbers that a method brings along: halves, per cent."""
 
 _SAID = {
-    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
-    "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100, "thousand": 1000,
-    "million": 1000000, "once": 1, "twice": 2, "double": 2, "thrice": 3, "triple": 3, "pair": 2,
-    "couple": 2, "dozen": 12, "score": 20, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4,
-    "fourth": 4, "fifth": 5, "fifths": 5, "sixth": 6, "seventh": 7, "eighth": 8, "eighths": 8, "ninth": 9, "tenth": 10, "tenths": 10, "decade": 10, "century": 100, "fortnight": 14, "nickel": 5, "nickels": 5, "dime": 10, "dimes": 10, "weekdays": 5, "weekend": 2, "quadruple": 4, "leap": 366,
-}  # fmt: skip
+    word: value
+    for value, words in {
+        1: "one once",
+        2: "two twice double pair couple weekend",
+        3: "three thrice triple third thirds",
+        4: "four quarter quarters fourth quadruple",
+        5: "five fifth fifths nickel nickels weekdays",
+        6: "six sixth",
+        7: "seven seventh",
+        8: "eight eighth eighths",
+        9: "nine ninth",
+        10: "ten tenth tenths decade dime dimes",
+        11: "eleven",
+        12: "twelve dozen",
+        13: "thirteen",
+        14: "fourteen fortnight",
+        15: "fifteen",
+        16: "sixteen",
+        17: "seventeen",
+        18: "eighteen",
+        19: "nineteen",
+        20: "twenty score",
+        30: "thirty",
+        40: "forty",
+        50: "fifty",
+        60: "sixty",
+        70: "seventy",
+        80: "eighty",
+        90: "ninety",
+        100: "hundred century",
+        366: "leap",
+        1000: "thousand",
+        1000000: "million",
+    }.items()
+    for word in words.split()
+}
 _MARK = frozenset({".", ")", ":"})
 
 

@@ -18,16 +18,16 @@ _TOKEN = re.compile(
     rf"(\s*)({_L}+(?:['’]{_L}*|_[A-Za-z0-9]+|(?<={_L}{_L})-(?={_L}{_L}){_L}+)*|{NUMBER}"
     r"|<=|>=|!=|~=|==|=>|->|//|\S)"
 )
-_KINDS: dict[str, Kind] = (
-    dict.fromkeys("0123456789", "number")
-    | dict.fromkeys("+-*/^()!%#", "operator")
-    | dict.fromkeys("≠≈=<>≤≥", "relation")
-)
-_LETTERS: dict[str, Kind] = dict.fromkeys(string.ascii_letters, "word")
-_OTHERS: dict[str, Kind] = dict.fromkeys(",:;?'\"$", "other")
-_FIRST = _KINDS | _LETTERS | _OTHERS
-for _character in "!~=-/":
-    _FIRST.pop(_character, None)  # these may begin a longer sign
+_SIGNS: dict[Kind, str] = {
+    "number": "0123456789",
+    "operator": "+-*/^()!%#",
+    "relation": "≠≈=<>≤≥",
+    "word": string.ascii_letters,
+    "other": ",:;?'\"$",
+}
+_KINDS: dict[str, Kind] = {character: kind for kind, characters in _SIGNS.items() for character in characters}
+_FIRST = {character: kind for character, kind in _KINDS.items() if character not in "!~=-/"}
+"""Kinds that the first character settles; the rest may begin a longer sign."""
 _WHOLE_KINDS: dict[str, Kind] = {"!=": "relation", "~=": "relation", "=>": "other", "->": "other"}
 _ARROWS = frozenset({"=>", "->", "⇒", "→"})
 _MAY_END = frozenset({".", "?", "!", ";", ":", ",", *_ARROWS})
