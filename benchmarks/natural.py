@@ -1,13 +1,10 @@
-"""Benchmarks of the verifiers that read natural steps: how often they are right, silent, wrong, and how fast."""
+"""Benchmarks of the verifiers that read natural steps: how often they are right, silent or wrong."""
 
 import hashlib
 import random
 import re
-import resource
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,14 +14,13 @@ from schemas.records import Problem
 from verifiers.arithmetic import Arithmetic, check_claim
 from verifiers.claims import Claim, find_claims
 from verifiers.context import StepContext
-from verifiers.expressions import show
 from verifiers.provenance import orphans
 from verifiers.review import review
 
 Figures = dict[str, Any]
 REVIEWED = Path(__file__).parent / "reviewed.txt"
-"""Steps that are refuted although a person or the corpus passes them, each looked at: a digest of the step, and
-`misprint` where the calculation it shows is false indeed."""
+"""Steps that are refuted although people or the corpus pass them, each looked at: a digest of the step, and
+`misprint` where the calculation it shows is false indeed, `wrong` where we are."""
 
 _NAIVE = re.compile(r"([\d.]+(?:\s*[-+*/x×÷]\s*\$?[\d.]+)+)\s*=\s*\$?([\d.]+)")
 
@@ -38,7 +34,9 @@ def naive(text: str) -> list[bool]:
             value = Fraction(tokens[0])
             for op, operand in zip(tokens[1::2], tokens[2::2], strict=True):
                 number = Fraction(operand)
-                value = {"+": value + number, "-": value - number, "*": value * number}.get(op) or value / number
+                value = {"+": value + number, "-": value - number, "*": value * number}.get(
+                    op
+                ) or value / number
             found.append(value == Fraction(right.rstrip(".")))
         except (ValueError, ZeroDivisionError):
             continue
@@ -78,7 +76,7 @@ def gsm8k_gold() -> Figures:
 
 
 def humans() -> Figures:
-    """Share of error claims that are wrong, over steps that people judged; misprints they passed are no errors."""
+    """Share of error claims that are wrong, over steps that people judged; a slip they passed is none."""
     known, counts, claimed, crude, left = reviewed(), Counter[str](), 0, [0, 0], []
     for judgement in _distinct(judged()):
         found = review(_context(judgement))
@@ -91,19 +89,26 @@ def humans() -> Figures:
             claimed += 1
             if judgement.right:
                 by = next(remark for remark in found.remarks if remark.verdict == "fails")
-                left.append((judgement.source, digest(text), known.get(digest(text), "not looked at"), by.reason))
+                left.append(
+                    (judgement.source, digest(text), known.get(digest(text), "not looked at"), by.reason)
+                )
     wrong = [item for item in left if item[2] != "misprint"]
     return {
         "value": len(wrong) / claimed,
         "unit": "share of error claims",
         "baseline": crude[1] / sum(crude),
         "n": claimed,
-        "details": {"on_passed_steps": len(left), "wrong": wrong, "counts": dict(sorted(counts.items())), "left": left},
+        "details": {
+            "on_passed_steps": len(left),
+            "wrong": wrong,
+            "counts": dict(sorted(counts.items())),
+            "left": left,
+        },
     }
 
 
 def coverage() -> Figures:
-    """Share of GSM8K's annotated calculations with a verdict once annotations are removed; and of models' steps."""
+    """Share of GSM8K's annotated calculations with a verdict in the plain text; and of models' steps."""
     found, crude, total = 0, 0, 0
     for _, lines in gold():
         for line in lines:
@@ -193,7 +198,7 @@ def _at(text: str, start: int) -> list[Any]:
 
 
 def provenance() -> Figures:
-    """Share of gold GSM8K steps whose every number is traced; and recall of numbers swapped for foreign ones."""
+    """Share of gold GSM8K steps whose every number is traced; and recall of foreign numbers put in."""
     traced, steps, hit, total, rng = 0, 0, 0, 0, random.Random(0)
     for problem, lines in gold():
         texts = [ANNOTATION.sub("", line) for line in lines]

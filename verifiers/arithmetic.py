@@ -6,6 +6,7 @@ belong to the algebra verifier.
 
 import re
 from fractions import Fraction
+from itertools import permutations
 from typing import NamedTuple
 
 from verifiers.claims import Claim, Unread, find_claims, leads_with
@@ -23,7 +24,8 @@ from verifiers.expressions import (
     show,
     walk,
 )
-from verifiers.units import FACTORS, factor, singular
+from verifiers.units import factor, singular
+from verifiers.words import SCALES
 
 _LOOSE_READINGS = (
     Reading(percent=Fraction(1)),
@@ -145,13 +147,17 @@ def _units(claim: Claim, left: Fraction, right: Fraction) -> Checked:
 
 def _converts(claim: Claim, left: Fraction, right: Fraction) -> str:
     """Why units may explain a difference: a sum of mixed units, or a result in another unit."""
-    known = [unit for unit in (*claim.units, claim.left_unit, claim.right_unit) if factor(unit, unit)]
-    if len({singular(unit) for unit in known}) > 1:
-        if isinstance(claim.left, Binary) and claim.left.op in {"+", "-"}:
-            return "a sum of different units"
-        if right and left / right in FACTORS:
-            return "the result may be in another unit"
-    return ""
+    units = {singular(unit) for unit in (*claim.units, claim.left_unit, claim.right_unit) if unit}
+    ratios = {ratio for a, b in permutations(units, 2) if (ratio := factor(a, b))}
+    if ratios and isinstance(claim.left, Binary) and claim.left.op in {"+", "-"}:
+        return "a sum of different units"
+    if (
+        not claim.units
+        and claim.right_unit
+        and singular(claim.right_unit) != singular(claim.left_unit or "-")
+    ):
+        return "units may be equated" if claim.left_unit else ""  # 42 * 5/6 daps = 42 baps
+    return "the result may be in another unit" if right and left / right in ratios else ""
 
 
 def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
@@ -167,6 +173,9 @@ def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
             return _loosely(claim, left, right)
         if units := _converts(claim, left, right):
             return Checked("abstains", f"{claim.text}: {units}", "unit")
+        scale = SCALES.get(claim.right_unit, 1)
+        if right and scale > 1 and left / right in {Fraction(scale), Fraction(1, scale)}:
+            return Checked("abstains", f"{claim.text}: {claim.right_unit!r} may scale it", "unit")
         if right and left / right in {Fraction(100), Fraction(1, 100)}:
             return Checked("abstains", f"{claim.text}: percent or cents may be meant", "unit")
         if _sloppy(claim, right):
@@ -212,7 +221,7 @@ def _sloppy(claim: Claim, right: Fraction) -> bool:
     said = claim.text.split(f" {claim.relation} ")[0]
     if left_to_right(said) == right:
         return True
-    grouped = re.sub(r"/\s*(\d+/\d+)(?![\d/])", r"/(\1)", said)
+    grouped = re.sub(r"/\s*(\d+\s*/\s*\d+)(?!\s*[\d/])", r"/(\1)", said)
     try:
         return grouped != said and exact(parse(grouped), _NO_VALUES) == right
     except Refused:
@@ -278,7 +287,7 @@ def _digits_beyond(value: Fraction, decimals: int) -> bool:
     return bool((value * 10**decimals).denominator != 1)
 
 
-_LOOKS_ROUNDED = re.compile(r"\.(?:\d*(?:33|66|67)|\d{3,}|\d\d)$")
+_LOOKS_ROUNDED = re.compile(r"\.(?:\d*(?:33|66|67)|\d{3,}|\d[1-46-9])$")
 
 
 def _within_rounded_inputs(claim: Claim, left: Fraction, right: Fraction, unit: Fraction) -> bool:

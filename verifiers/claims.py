@@ -25,7 +25,7 @@ from verifiers.expressions import (
 from verifiers.latex import Plain, plain, to_plain
 from verifiers.operands import Operand, left_operand, right_operand
 from verifiers.tokens import Tokens, sentences, tokenize
-from verifiers.words import CONTRACTIONS, HEDGES, REFUTES, ROUNDED
+from verifiers.words import CONTRACTIONS, HEDGES, NEAR_HEDGES, REFUTES, ROUNDED
 
 Relation = Literal["=", "≈", "≠", "<", ">", "≤", "≥"]
 LONGEST_STEP = 8_000
@@ -144,7 +144,8 @@ def _in_text(source: Plain) -> list[Claim | Unread]:
         loose = doubt or _hedged(said, lowered[clauses[-1][1] : clauses[-1][1] + 1])
         rounded = not ROUNDED.isdisjoint(said)
         for clause, signs in related:
-            found += _in_clause(source, tokens, clause, signs, loose, rounded=rounded)
+            near = loose or _denied(lowered[clause[0] : signs[0][0]])
+            found += _in_clause(source, tokens, clause, signs, near, rounded=rounded)
     return found
 
 
@@ -152,9 +153,20 @@ def _hedged(said: list[str], mark: list[str]) -> str:
     """Why a sentence may not claim what it states."""
     if not HEDGES.isdisjoint(said):
         return f"the sentence says {next(word for word in said if word in HEDGES)!r}"
-    if not CONTRACTIONS.isdisjoint(said):
-        return "the sentence says 'not'"
+    if "base" in said and any(word == "base" and _is_radix(after) for word, after in pairwise(said)):
+        return "the sentence says 'base'"
     return "a question" if mark == ["?"] else ""
+
+
+def _is_radix(word: str) -> bool:
+    return word.isdigit() or word in {"-", "two", "three", "eight", "ten", "sixteen", "b"}
+
+
+def _denied(before: list[str]) -> str:
+    """Why the words before a clause's first sign may not claim what follows."""
+    if NEAR_HEDGES.isdisjoint(before) and CONTRACTIONS.isdisjoint(before):
+        return ""
+    return f"the clause says {next(word for word in before if word in NEAR_HEDGES or word in CONTRACTIONS)!r}"
 
 
 def _signs(tokens: Tokens, low: int, high: int) -> Iterator[tuple[int, Relation]]:
@@ -172,6 +184,8 @@ def _states_result(tokens: Tokens, low: int, at: int, high: int) -> bool:
     texts, kinds = tokens.texts, tokens.kinds
     if at - low < 3 or kinds[at - 1] != "number" or kinds[at + 1] != "number":
         return False
+    if texts[at - 2] == "/" and tokens.glued(at - 1):
+        return False  # "the inverse of 1/5 is 9"
     lone = at + 2 >= high or kinds[at + 2] in {"word", "other"}
     return lone and (kinds[at - 2] == "operator" or texts[at - 2] in {"plus", "minus", "times", "x", "by"})
 

@@ -7,13 +7,28 @@ from typing import Any, NamedTuple
 
 from verifiers.expressions import FUNCTIONS
 from verifiers.tokens import Tokens
-from verifiers.words import ABBREVIATIONS, AFTER, BEFORE, COPULAS, COUNTS, GLUED_UNITS, ORDINALS, SOFT
+from verifiers.units import singular
+from verifiers.words import (
+    ABBREVIATIONS,
+    AFTER,
+    AFTER_IF_NUMBER,
+    BEFORE,
+    COPULAS,
+    COUNTS,
+    GLUE,
+    GLUED_UNITS,
+    OPERATIVE,
+    OPERATIVE_OF,
+    ORDINALS,
+    SOFT,
+)
 
 _UNIT_LETTERS = frozenset("mghslL")
 _BINARY = frozenset({"+", "-", "*", "/", "//", "^"})
 _OPERATORS = _BINARY | {"!", "%"}
 _SPOKEN = {"plus": "+", "minus": "-", "times": "*", "x": "*", "X": "*"}
 _SPECIAL = FUNCTIONS | {"times", "plus", "minus", "divided", "multiplied"}
+_REACHES = frozenset({"to", "from", "by", "with"})
 _LEADS = frozenset({"gives", "give", "find", "obtain", "yields", "implies"})
 _LONGEST_PHRASE = 7
 _CLOSERS = frozenset({")", "]", '"', "'", "”", "’"})
@@ -277,7 +292,10 @@ def _after(clause: Clause, at: int) -> str:
         symbol = symbol or any(
             clause.signs[i] == "than" and classes[i + 1] == MATHS for i in range(at, size - 1)
         )
-        return f"{words[0]!r} follows" if words[0] in AFTER or symbol else ""
+        bound = words[0] in AFTER_IF_NUMBER and at + 1 < size and classes[at + 1] == MATHS
+        share = words[0] == "of" and (clause.signs[at - 1] == "%" or "/" in clause.signs[:at])
+        share = share and MATHS in classes[at:]
+        return f"{words[0]!r} follows" if words[0] in AFTER or symbol or bound or share else ""
     if first == "(":
         return "'mod' follows" if words and words[0] in AFTER else ""
     if first in _CLOSERS:
@@ -392,18 +410,39 @@ def _before(clause: Clause, chosen: list[int], low: int, *, first: bool) -> str:
         return ""  # a list mark: "a) 3 + 4 = 7"
     if clause.classes[head - 1] != WORD:
         spaced = not clause.tokens.glued(clause.low + head)
-        return "" if (last in {",", ";"} and spaced) or last in _OPENERS else f"{last!r} precedes"
-    if last.lower() == "and" and not first:
-        return ""  # "… = 7 and 5 + 6 = 11": a second relation of the same sentence
+        titled = last == ":" and head > 1 and clause.classes[head - 2] == WORD
+        return "" if (last in {",", ";"} and spaced) or last in _OPENERS or titled else f"{last!r} precedes"
+    before = clause.tokens.texts[low : clause.low + head]
+    if _computes(clause, chosen):
+        return _bound(before, first=first)
     if last.lower() in {"and", "or"}:
-        return f"{last!r} precedes"
-    for at in range(clause.low + head - 1, low - 1, -1):
-        word = clause.tokens.texts[at].lower()
-        if word in COPULAS:
+        return "" if last.lower() == "and" and not first else f"{last!r} precedes"
+    for word in reversed(before):
+        if word.lower() in COPULAS:
             break
-        if word in BEFORE:
-            return f"{word!r} precedes"
+        if word.lower() in BEFORE:
+            return f"{word.lower()!r} precedes"
     symbol = (
         len(chosen) == 1 and signs[head].isalpha() and (last.lower() in COPULAS or last.lower() in _LEADS)
     )
-    return "" if symbol or _computes(clause, chosen) else "a lone number after words"
+    return "" if symbol else "a lone number after words"
+
+
+def _bound(before: list[str], *, first: bool) -> str:
+    """Why a calculation may be part of a longer one: "half of the 10 + 2", "add 5 to 3 + 4"."""
+    glue: list[str] = []
+    if singular(before[-1].lower()) in ORDINALS:
+        return f"{before[-1]!r} precedes"  # "on day 1 * 2"
+    for word in reversed(before):
+        lowered = word.lower()
+        if lowered in GLUE:
+            glue.append(lowered)
+        elif word[0].isdigit():
+            bound = bool(glue) and (glue != ["and"] or first)
+            return f"{glue[-1]!r} precedes" if bound else ""
+        else:
+            # "add 20 decorations to the 29 + 24": the verb may stand anywhere before.
+            reach = before if not _REACHES.isdisjoint(glue) else [word]
+            bound_by = (OPERATIVE_OF if "of" in glue else OPERATIVE).intersection(map(str.lower, reach))
+            return f"{min(bound_by)!r} precedes" if bound_by else ""
+    return ""

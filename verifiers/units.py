@@ -33,13 +33,3 @@ def factor(unit: str, other: str) -> Fraction | None:
 def singular(unit: str) -> str:
     """The unit without its plural's ending."""
     return unit[:-1] if unit.endswith("s") and unit != "s" and unit not in _UNITS else unit
-
-
-FACTORS = frozenset(
-    ratio
-    for kind in range(len(_TABLES))
-    for _, size in (known for known in _UNITS.values() if known[0] == kind)
-    for _, other in (known for known in _UNITS.values() if known[0] == kind)
-    if (ratio := size / other) != 1
-)
-"""Every ratio of two units of a kind."""

@@ -11,15 +11,56 @@ digits function every each
 )
 """Words before an expression that may belong to it: "half of 10 = 5"."""
 
-AFTER = frozenset(
+OPERATIVE = frozenset(
     """
-million thousand hundred billion trillion dozen percent k squared cubed factorial mod modulo
-remainder r with plus minus times divided multiplied over choose base of and or to pair pairs half
-quarter quarters halves third thirds fourth fourths fifth fifths tenth tenths one cent cents
-percentage by
+if suppose whether unless times plus minus twice half double triple thrice percent divided
+multiplied multiply multiplying divide dividing squared sum product difference quotient root cube
+ratio subtract subtracts subtracted subtracting add adds added adding fraction negative log sin cos
+tan gcd lcm dozen hundred thousand million billion digit digits power less fewer more
 """.split()
 )
-"""Words after an expression that may belong to it: "= 3 dozen"."""
+"""Words that compute with a calculation they lead to ("half of the 10 + 2"), or only suppose it."""
+OPERATIVE_OF = OPERATIVE | frozenset(
+    """
+third thirds quarter quarters fourth fourths fifth fifths sixth eighth tenth tenths average mean
+square multiple multiples out maximum minimum max min function
+""".split()
+)
+"""The same where an "of" stands between."""
+GLUE = frozenset(
+    """
+the a an of to from by with his her their its my our these those this that and or than between over
+into
+""".split()
+)
+"""Words that bind a calculation to what stands before them."""
+
+AFTER = frozenset(
+    """
+trillion k squared cubed factorial mod modulo remainder r with plus minus divided multiplied over
+choose base percentage by
+""".split()
+)
+"""Words after an expression that may belong to it: "= 3 squared"."""
+AFTER_IF_NUMBER = frozenset("of to and or times per than".split())
+"""The same before a number only: "= 2 of 5"."""
+SCALES = {
+    word: scale
+    for scale, words in {
+        2: "pair pairs half halves",
+        3: "third thirds",
+        4: "quarter quarters fourth fourths",
+        5: "fifth fifths",
+        10: "tenth tenths",
+        12: "dozen dozens",
+        100: "hundred hundreds percent cent cents",
+        1000: "thousand thousands",
+        10**6: "million millions",
+        10**9: "billion billions",
+    }.items()
+    for word in words.split()
+}
+"""Words after a result that may scale it: "12 * 2 = 2 dozen"."""
 
 COPULAS = frozenset(
     """
@@ -55,15 +96,17 @@ question part team phase trip season quarter chapter page number no case type op
 
 HEDGES = frozenset(
     """
-not no wrong false impossible suppose whether if try mod modulo base remainder clock binary cannot
-instead unless error verify thousand thousands million millions billion billions incorrect
-incorrectly mistake mistakes mistaken mistakenly contradict contradicts contradicting contradiction
-contradictory assume assumes assumed assuming assumption assumptions guess guesses guessed guessing
-check checks checked checking hypothesis hypothetical hypothetically hypothesize
+wrong false impossible try mod modulo remainder clock binary cannot instead unless error verify
+thousand thousands million millions billion billions incorrect incorrectly mistake mistaken
+mistakenly contradict contradicts contradicting contradiction contradictory assume assumes assumed
+assuming assumption assumptions guess guesses guessed guessing check checks checked checking
+hypothesis hypothetical hypothetically hypothesize
 """.split()
 )
 """A sentence with one of them may state what is not claimed, or in other units than it shows."""
 
+NEAR_HEDGES = frozenset({"not", "no"})
+"""The same for what follows in the clause."""
 CONTRACTIONS = frozenset(
     verb + ending
     for verb in "is are was were do does did has have had ca wo would could should must need ai".split()
