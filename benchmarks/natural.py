@@ -1,15 +1,23 @@
 """Benchmarks of the verifiers that read natural steps: how often they are right, silent or wrong."""
 
 import hashlib
+import os
 import random
 import re
+import resource
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from benchmarks.corpora import ANNOTATION, Judged, gold, judged, written
+from benchmarks.hostile import texts
+from pipeline.segment import segment
+from pipeline.solutions import Written
+from pipeline.verify import verify
 from schemas.records import Problem
 from verifiers.arithmetic import Arithmetic, check_claim
 from verifiers.claims import Claim, find_claims
@@ -221,6 +229,103 @@ def provenance() -> Figures:
         "baseline": 1.0,
         "n": steps,
         "details": {"foreign_numbers_found": round(hit / total, 4), "foreign_numbers": total},
+    }
+
+
+def speed() -> Figures:
+    """Steps/s of the arithmetic verifier on one core, beside the answer grader and math-verify alone."""
+    from math_verify import parse
+    from math_verify import verify as equal
+
+    from verifiers.answer import grade
+
+    lines = [ANNOTATION.sub("", line) for _, lines in gold() for line in lines][:8000]
+    embedded = list(_embedded(500))
+    pairs = [(rf"\frac{{{2 * i + 1}}}{{2}}", str(i + 0.5)) for i in range(100)]
+    rate = _rate(Arithmetic().check, [StepContext(_PROBLEM, (line,)) for line in lines])
+    graded = _rate(lambda p: grade(p[0], p[1], "expression"), pairs)
+
+    def library(pair: tuple[str, ...]) -> None:
+        sides = [parse(f"${side}$", parsing_timeout=None) for side in pair]
+        equal(sides[0], sides[1], timeout_seconds=None)
+
+    baseline = _rate(library, pairs)
+    return {
+        "value": rate,
+        "unit": "steps/s",
+        "baseline": baseline,
+        "n": len(lines),
+        "details": {
+            "corpus": "GSM8K lines without annotations",
+            "embedded_steps_per_s": round(_rate(Arithmetic().check, embedded), 1),
+            "answer_pairs_per_s": round(graded, 1),
+            "math_verify_pairs_per_s": round(baseline, 1),
+            "workers": _scaling(),
+        },
+    }
+
+
+def _scaling() -> dict[str, float]:
+    """Steps/s of whole reviews by the number of processes, start-up included."""
+    solutions = [
+        Written(str(i), problem, tuple(lines)) for i, (problem, lines) in enumerate(islice(gold(), 1500))
+    ]
+    rates = {}
+    for workers in sorted({1, os.cpu_count() or 1}):
+        start = time.perf_counter()
+        steps = sum(1 for _ in verify(solutions, workers=workers))
+        rates[str(workers)] = round(steps / (time.perf_counter() - start), 1)
+    return rates
+
+
+def _embedded(n: int) -> Iterator[StepContext]:
+    from pipeline.embedded.truth import problems
+
+    for problem in problems(n, seed=0):
+        steps = tuple(step.text for step in segment(problem.reference or ""))
+        yield from (StepContext(problem, steps[: i + 1]) for i in range(len(steps)))
+
+
+def _rate(call: Callable[[Any], Any], items: list[Any]) -> float:
+    """The best of three passes: other work on the machine only ever slows one down."""
+    best = 0.0
+    for _ in range(3):
+        start = time.process_time()
+        for item in items:
+            call(item)
+        best = max(best, len(items) / (time.process_time() - start))
+    return best
+
+
+def hostile() -> Figures:
+    """Hostile texts read without a crash; the slowest in ms and the growth of memory in MB beside."""
+    from verifiers.answer import extract_answer, grade
+
+    slowest, crashes, n = 0.0, [], 27_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for index, text in enumerate(texts(n)):
+        start = time.perf_counter()
+        try:
+            Arithmetic().check(StepContext(_PROBLEM, (text,)))
+            orphans(StepContext(_PROBLEM, (text,)))
+            grade("12", extract_answer(text) or text, "number")
+            if index % 50 == 0:
+                review(StepContext(_PROBLEM, (text,)))
+        except Exception as error:  # noqa: BLE001 - a crash of any kind is what is counted
+            crashes.append(f"{index}: {error!r}"[:200])
+        if index % 50:  # the others may wait for a worker within its limit of seconds
+            slowest = max(slowest, time.perf_counter() - start)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {
+        "value": 1 - len(crashes) / n,
+        "unit": "share of texts",
+        "baseline": 1.0,
+        "n": n,
+        "details": {
+            "crashes": crashes[:10],
+            "slowest_ms": round(slowest * 1000, 1),
+            "memory_grown_mb": round(grown / 1024, 1),
+        },
     }
 
 

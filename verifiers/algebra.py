@@ -157,6 +157,8 @@ def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> boo
     """Whether the step may be solving anew: more equations, a lone symbol, "set" or "try", a restatement."""
     if len(claims) > 1 or _NO_DEFINITION.search(context.step):
         return True
+    if not isinstance(claim.right, Number) or not claim.right.value:
+        return True  # symbols on both sides, or "= 0", state an equation rather than a value
     return any(isinstance(side, Name) for side in (claim.left, claim.right)) or _restated(claim, context)
 
 

@@ -175,15 +175,18 @@ class _Form:
     parts: "tuple[_Form | Expression, ...]"
 
 
+_DEEPEST = 8
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
-def _form(text: str) -> _Form | None:
+def _form(text: str, depth: int = 0) -> _Form | None:
+    if depth > _DEEPEST:
+        return None
     text = text.strip().strip("$").replace("\\left", "").replace("\\right", "")
     text = re.sub(r"\\\{", "{", re.sub(r"\\\}", "}", text)).strip().removesuffix(".")
     text = re.sub(r"^[A-Za-z]\s*=(?!=)", "", text).strip()
     if _MATRIX.fullmatch(text) or "\\cup" in text or "\\pm" in text:
-        return _compound(text)
+        return _compound(text, depth + 1)
     if text.replace(" ", "") in _INFINITE:
         return _Form("", (Name(_INFINITE[text.replace(" ", "")]),))
     inner, brackets = text, ""
@@ -195,7 +198,7 @@ def _form(text: str) -> _Form | None:
             return _Form("", (parse(to_plain(text)),))
         except Refused:
             return None
-    forms = [_form(part) for part in parts]
+    forms = [_form(part, depth + 1) for part in parts]
     if any(form is None for form in forms):
         return None
     return _Form(brackets, tuple(form for form in forms if form is not None))
@@ -209,20 +212,22 @@ _INFINITE = {
 }
 
 
-def _compound(text: str) -> _Form | None:
+def _compound(text: str, depth: int) -> _Form | None:
     """A matrix by rows, a union of intervals, or the two values of a plus-minus."""
     matrix = _MATRIX.fullmatch(text)
     if matrix:
         rows = [
-            [_form(cell) for cell in row.split("&")] for row in re.split(r"\\\\", matrix[2]) if row.strip()
+            [_form(cell, depth) for cell in row.split("&")]
+            for row in re.split(r"\\\\", matrix[2])
+            if row.strip()
         ]
         cells = [cell for row in rows for cell in row]
         shape = f"matrix {len(rows)} {[len(row) for row in rows]}"
     elif text.count("\\pm") == 1:
-        cells = [_form(text.replace("\\pm", sign)) for sign in "+-"]
+        cells = [_form(text.replace("\\pm", sign), depth) for sign in "+-"]
         shape = ""
     else:
-        cells, shape = [_form(part) for part in text.split("\\cup")], "∪"
+        cells, shape = [_form(part, depth) for part in text.split("\\cup")], "∪"
     found = tuple(cell for cell in cells if cell is not None)
     return _Form(shape, found) if len(found) == len(cells) else None
 

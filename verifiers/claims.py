@@ -7,6 +7,7 @@ around an expression that may belong to it ("half of 10 = 5") make the claim loo
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -82,10 +83,14 @@ _MAY_RELATE = re.compile(r"[=<>≠≈≤≥]|[0-9)] (?:is|equals) ")
 _ORDERS = frozenset({"<", ">", "≤", "≥"})
 
 
-def find_claims(step: str) -> list[Claim | Unread]:
-    """Every relation in the step: annotations first, then what the text says without them."""
+@lru_cache(maxsize=256)
+def find_claims(step: str) -> tuple[Claim | Unread, ...]:
+    """Every relation in the step: annotations first, then what the text says without them.
+
+    Several verifiers read the same step one after the other, so the last ones are kept.
+    """
     if len(step) > LONGEST_STEP:
-        return [Unread(step[:40], "the step is too long", (0, len(step)))]
+        return (Unread(step[:40], "the step is too long", (0, len(step))),)
     found: list[Claim | Unread] = []
     text = step
     if "<<" in step:
@@ -96,8 +101,8 @@ def find_claims(step: str) -> list[Claim | Unread]:
     if _MAY_RELATE.search(source.text):
         found += _in_text(source)
     if len(found) > _MOST_CLAIMS:
-        return [Unread(step[:40], "more relations than one step states", (0, len(step)))]
-    return found
+        return (Unread(step[:40], "more relations than one step states", (0, len(step))),)
+    return tuple(found)
 
 
 def _blank(match: re.Match[str]) -> str:

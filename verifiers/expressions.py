@@ -196,6 +196,8 @@ class _Parser:
 def number(token: str) -> Number:
     """The literal that a token of digits is. Raises Refused on leading zeros: 007 is no plain number."""
     digits = token.replace(",", "")
+    if len(digits) > LONGEST:
+        raise Refused("too_large", f"a number of more than {LONGEST} digits")
     if digits[0] == "0" and digits[1:2].isdigit():
         raise Refused("parse", f"{token} is no plain number")
     return Number(Fraction(int(digits) if digits.isdigit() else digits), digits)

@@ -180,7 +180,12 @@ class Clause:
             return WORD
         if text not in {"a", "A", "I"}:
             return MATHS
-        touches = (at == 0 and last) or (not last and kinds[after] == "operator") or (previous and last)
+        # Straight before a relation sign even `a` is a symbol.
+        touches = (
+            (last and (self._shares or at == 0))
+            or (not last and kinds[after] == "operator")
+            or (previous and last)
+        )
         return MATHS if touches else WORD
 
     def spoken(self, low: int, high: int) -> list[str]:
@@ -417,15 +422,14 @@ def _before(clause: Clause, chosen: list[int], low: int, *, first: bool) -> str:
         return _bound(before, first=first)
     if last.lower() in {"and", "or"}:
         return "" if last.lower() == "and" and not first else f"{last!r} precedes"
+    if any(signs[at].isalpha() for at in chosen) and last.lower() in COPULAS | _LEADS:
+        return ""  # "which gives 2x = 6"
     for word in reversed(before):
         if word.lower() in COPULAS:
             break
         if word.lower() in BEFORE:
             return f"{word.lower()!r} precedes"
-    symbol = (
-        len(chosen) == 1 and signs[head].isalpha() and (last.lower() in COPULAS or last.lower() in _LEADS)
-    )
-    return "" if symbol else "a lone number after words"
+    return "a lone number after words"
 
 
 def _bound(before: list[str], *, first: bool) -> str:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from verifiers.claims import Claim, find_claims
+from verifiers.claims import LONGEST_STEP, Claim, find_claims
 from verifiers.context import StepContext
 from verifiers.expressions import Refused, exact, number
 from verifiers.latex import plain
@@ -58,6 +58,7 @@ _SAID = {
     }.items()
     for word in words.split()
 }
+_LONGEST_TEXT = 50_000
 _MARK = frozenset({".", ")", ":"})
 
 
@@ -71,6 +72,8 @@ class Orphan(NamedTuple):
 def orphans(context: StepContext) -> list[Orphan]:
     """The last step's numbers that nothing before explains."""
     known = _CONSTANTS.union(*map(_stated, (context.problem.text, *context.steps[:-1])))
+    if len(context.step) > LONGEST_STEP:
+        return []
     source = plain(context.step)
     tokens = tokenize(source.text)
     found = [(at, value) for at, value in _numbers(tokens) if not _explained(value, known)]
@@ -99,7 +102,7 @@ def _explained(value: Fraction, known: frozenset[Fraction]) -> bool:
 @lru_cache(maxsize=1024)
 def _stated(text: str) -> frozenset[Fraction]:
     """The numbers of a text, in digits and in words."""
-    tokens = tokenize(plain(text).text)
+    tokens = tokenize(plain(text[:_LONGEST_TEXT]).text)
     words = [word for token in tokens.texts for word in token.lower().split("-") if word in _SAID]
     pairs = list(pairwise(_SAID[word] for word in words))
     said = [*(_SAID[word] for word in words), *(a + b for a, b in pairs), *(a * b for a, b in pairs)]
