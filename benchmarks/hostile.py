@@ -27,6 +27,7 @@ _SEED_STEPS = (
     "So 15 feet * 12 inches/foot = 180 inches, and 2x + 1 = 7 gives x = 3.",
     r"\[ \frac{3}{4} \cdot 20 = 15 \]",
     "Since Mia has 120, 120 - 21 = 99 <<120-21=99>> so Tom has 99.",
+    "From 1:00 PM to 5:00 PM is 4 hours, 7:30 + 45 minutes = 8:15; from March 3 to March 10 is 7 days.",
     "60% of 50 = 30 and $1,234.50 / 2 = $617.25",
 )
 

@@ -10,6 +10,7 @@ from itertools import permutations
 from typing import NamedTuple
 
 from verifiers.claims import Claim, Unread, find_claims, leads_with
+from verifiers.clock import timed_claims
 from verifiers.context import Finding, StepContext, Verdict
 from verifiers.expressions import (
     Binary,
@@ -50,8 +51,20 @@ class Arithmetic:
 
     def check(self, context: StepContext) -> Finding:
         """Check every numeric relation of the last step."""
-        checked = [check_claim(claim) for claim in find_claims(context.step)]
-        return combine([one for one in checked if one])
+        return combine([checked for _, checked in checked_claims(context.step)])
+
+
+def checked_claims(step: str) -> list[tuple[tuple[int, int], Checked]]:
+    """The verdict on each numeric claim of a step, by its span; a clock time is not read as numbers too."""
+    timed = list(timed_claims(step)) if ":" in step or " days" in step else []
+    found = [(claim.span, Checked(claim.verdict, claim.reason)) for claim in timed]
+    for claim in find_claims(step):
+        if timed and any(t.span[0] < claim.span[1] and claim.span[0] < t.span[1] for t in timed):
+            continue
+        checked = check_claim(claim)
+        if checked:
+            found.append((claim.span, checked))
+    return found
 
 
 def combine(checked: list[Checked], nothing: str = "no calculation to check") -> Finding:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+from verifiers.clause import Operand
 from verifiers.expressions import (
     LONGEST,
     Binary,
@@ -24,7 +25,7 @@ from verifiers.expressions import (
     parse_tokens,
 )
 from verifiers.latex import Plain, plain, to_plain
-from verifiers.operands import Operand, left_operand, right_operand
+from verifiers.operands import left_operand, right_operand
 from verifiers.tokens import Tokens, sentences, tokenize
 from verifiers.words import CONTRACTIONS, HEDGES, NEAR_HEDGES, REFUTES, ROUNDED
 

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from verifiers.algebra import Algebra
-from verifiers.arithmetic import check_claim
-from verifiers.claims import find_claims
+from verifiers.arithmetic import checked_claims
 from verifiers.context import StepContext, Verdict
 from verifiers.limits import Pool
 from verifiers.provenance import orphans
@@ -34,11 +33,9 @@ class Review:
 def review(context: StepContext, *, pool: Pool | None = None) -> Review:
     """Check the last step. One refuted claim decides; `holds` needs a proved claim and no open one."""
     found: list[Remark] = []
-    for claim in find_claims(context.step):
-        checked = check_claim(claim)
-        if checked:
-            said = context.step[slice(*claim.span)]
-            found.append(Remark(claim.span, said, checked.verdict, checked.reason, "arithmetic"))
+    for span, checked in checked_claims(context.step):
+        said = context.step[slice(*span)]
+        found.append(Remark(span, said, checked.verdict, checked.reason, "arithmetic"))
     for claim, checked in Algebra(pool).claims(context):
         said = context.step[slice(*claim.span)]
         found.append(Remark(claim.span, said, checked.verdict, checked.reason, "algebra"))

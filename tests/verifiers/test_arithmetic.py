@@ -104,6 +104,8 @@ def test_every_row_of_the_table(text, verdict, reason):
         ("He walks 240 minutes / 60 minutes = 4 hours.", "holds"),
         ("She has 14 plus 5 equals 19 apples.", "holds"),
         ("She has 14 plus 5 equals 20 apples.", "fails"),
+        ("The film lasts 14 + 5 = 19 minutes, so 7:30 + 45 minutes = 8:15.", "holds"),
+        ("From 1:00 PM to 5:00 PM is 5 hours.", "fails"),
         ("Now 14 * 2 is 28.", "holds"),
         ("Now 14 * 2 is 29.", "fails"),
         ("For a total of 6+8 = 48 children.", "fails"),
