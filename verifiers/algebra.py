@@ -31,7 +31,7 @@ from verifiers.expressions import (
 from verifiers.latex import to_plain
 from verifiers.limits import Pool, run_limited
 from verifiers.numeric import Convention, approximate
-from verifiers.solving import check_solving
+from verifiers.solving import check_solving, equations
 
 POINTS = 5
 FEWEST_POINTS = 3
@@ -145,7 +145,7 @@ def _substituted(
         f"{name} = {show(values[name])}" for name in sorted(names(claim.left) | names(claim.right))
     )
     judged = compare(claim, left, right)
-    if judged.verdict == "fails" and _other_scope(claim, claims, context):
+    if judged.verdict == "fails" and (_other_scope(claim, claims, context) or _revalued(context, values)):
         return _abstain(claim, "its symbols may have other values here")
     if judged.verdict == "fails":
         text = f"{claim.text}: the sides are {show(left)} and {show(right)} with {used}"
@@ -160,6 +160,16 @@ def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> boo
     if not isinstance(claim.right, Number) or not claim.right.value:
         return True  # symbols on both sides, or "= 0", state an equation rather than a value
     return any(isinstance(side, Name) for side in (claim.left, claim.right)) or _restated(claim, context)
+
+
+def _revalued(context: StepContext, values: Mapping[str, Fraction]) -> bool:
+    """Whether the steps just before hold equations that a symbol's value does not solve."""
+    before = [equation for step in context.steps[-4:-1] for equation in equations(step)]
+    return any(
+        not e.polynomial or sum(c * values[e.symbol] ** power for power, c in enumerate(e.polynomial)) != 0
+        for e in before
+        if e.symbol in values
+    )
 
 
 def _restated(claim: Claim, context: StepContext) -> bool:

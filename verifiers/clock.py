@@ -1,4 +1,4 @@
-"""Clock times and dates where they are exact: "from 1:00 PM to 5:00 PM is 4 hours", "7:30 + 45 minutes = 8:15".
+"""Clock times and dates where they are exact: "from 1:00 to 5:00 is 4 hours", "7:30 + 45 minutes = 8:15".
 
 A claim fails only under every reading: another half of the day, another day, both ends of a range counted.
 """
@@ -23,7 +23,7 @@ _MINUS = re.compile(rf"{_TIME}\s*[-–−]\s*{_TIME}\s*=\s*{_LENGTH}", re.I)
 _PLUS = re.compile(rf"{_TIME}\s*([-+–−]|plus|minus)\s*{_LENGTH}\s*(?:=|is|equals)\s*{_TIME}", re.I)
 _DATE = rf"({'|'.join(_MONTHS)})\s+(\d{{1,2}})(?:st|nd|rd|th)?(?:,?\s+(\d{{4}}))?"
 _DATES = re.compile(
-    rf"\b(?:from|between)\s+{_DATE}\s+(?:to|until|and)\s+{_DATE}{_STATES}(\d{1, 5})\s+days\b", re.I
+    rf"\b(?:from|between)\s+{_DATE}\s+(?:to|until|and)\s+{_DATE}{_STATES}(\d{{1,5}})\s+days\b", re.I
 )
 
 

@@ -20,7 +20,7 @@ from verifiers.words import (
 
 _OPERATORS = BINARY | {"!", "%"}
 _REACHES = frozenset({"to", "from", "by", "with"})
-_LEADS = frozenset({"gives", "give", "find", "obtain", "yields", "implies"})
+_LEADS = frozenset("so thus therefore hence then get gives give find obtain yields implies".split())
 _CLOSERS = frozenset({")", "]", '"', "'", "”", "’"})
 _OPENERS = frozenset({"(", "[", '"', "“"})
 
@@ -222,8 +222,8 @@ def _before(clause: Clause, chosen: list[int], low: int, *, first: bool) -> str:
         return _bound(before, first=first)
     if last.lower() in {"and", "or"}:
         return "" if last.lower() == "and" and not first else f"{last!r} precedes"
-    if any(signs[at].isalpha() for at in chosen) and last.lower() in COPULAS | _LEADS:
-        return ""  # "which gives 2x = 6"
+    if last.lower() in _LEADS or (any(signs[at].isalpha() for at in chosen) and last.lower() in COPULAS):
+        return ""  # "which gives 2x = 6", "so 3 = 16 - 8y"
     for word in reversed(before):
         if word.lower() in COPULAS:
             break
