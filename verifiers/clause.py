@@ -44,6 +44,9 @@ class Clause:
         for at, kind in enumerate(tokens.kinds[low:high]):
             if self.classes[at]:
                 continue
+            if kind == "number":
+                self.classes[at] = MATHS
+                continue
             if kind == "word" and len(text := self.signs[at]) > 2 and tokens.spaces[low + at]:
                 # Most of a step is such words; straight after a number they may be a symbol.
                 plain = text not in _SPECIAL and "_" not in text
@@ -53,8 +56,6 @@ class Clause:
 
     def _class(self, at: int) -> str:
         kind, text = self.tokens.kinds[self.low + at], self.signs[at]
-        if kind == "number":
-            return MATHS
         if kind == "word":
             return self._word(at, text)
         if kind == "operator":
@@ -172,32 +173,29 @@ class Clause:
 
     def reads_over(self, low: int, high: int) -> bool:
         """Whether a phrase between signs is a unit or a label, and computes nothing."""
-        if high - low > _LONGEST_PHRASE:
-            return False
+        if not 0 < high - low <= _LONGEST_PHRASE:
+            return high == low
         words = self.spoken(low, high)
         if high < self.size and ("and" in words or "or" in words):
             return False  # "-7 * 2 = -14 and -7 + 2 = -5"
-        labels = words[-1] in ORDINALS and self._number_next(high - 1) if words else False
+        labels = words[-1] in ORDINALS and self._number_next(high - 1)
         return not labels and COUNTS.isdisjoint(words)
 
-    def joined(self, chosen: list[int]) -> str:
-        """Signs as text, with their spacing kept where it carries meaning."""
-        spaces = self.tokens.spaces
-        return "".join(
-            (" " if index and spaces[self.low + at] else "") + self.signs[at]
-            for index, at in enumerate(chosen)
-        )
-
     def operand(self, chosen: list[int], loose: str, **more: Any) -> Operand:
-        """The operand of the chosen signs."""
+        """The operand of the chosen signs; its text keeps the spacing, where that carries meaning."""
         first, last = chosen[0], chosen[-1]
-        signs = [self.signs[at] for at in chosen]
-        units: tuple[str, ...] = ()
-        if last - first >= len(chosen):
-            chosen_set = {*chosen}
-            over = [at for at in range(first, last) if at not in chosen_set]
-            units = tuple(self.signs[at].lower() for at in over if at - 1 in chosen_set)
-            soft = SOFT.intersection(self.signs[at] for at in over)
-            loose = loose or (f"{min(soft)!r} between" if soft else "")
         start, end = self.tokens.start(self.low + first), self.tokens.ends[self.low + last]
-        return Operand(signs, start, end, self.joined(chosen), loose, units=units, **more)
+        if last - first < len(chosen):
+            signs = self.signs[first : last + 1]
+            gaps = self.tokens.spaces[self.low + first : self.low + last + 1]
+            text = "".join([f" {sign}" if gap else sign for sign, gap in zip(signs, gaps, strict=True)])
+            return Operand(signs, start, end, text.lstrip(), loose, **more)
+        over = sorted({*range(first, last)} - {*chosen})
+        signs = [self.signs[at] for at in chosen]
+        text = "".join(
+            f" {self.signs[at]}" if self.tokens.spaces[self.low + at] else self.signs[at] for at in chosen
+        )
+        units = tuple(self.signs[at].lower() for at in over if at - 1 not in over)
+        soft = SOFT.intersection(self.signs[at] for at in over)
+        loose = loose or (f"{min(soft)!r} between" if soft else "")
+        return Operand(signs, start, end, text.lstrip(), loose, units=units, **more)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, cast
 
 LONGEST = 400
 DEEPEST = 60
@@ -97,13 +97,30 @@ def parse_tokens(tokens: list[str]) -> Expression:
     """The same for a text that is in tokens already."""
     if len(tokens) > LONGEST or sum(map(len, tokens)) > LONGEST:
         raise Refused("parse", f"longer than {LONGEST} characters")
-    if len(tokens) == 1 and tokens[0][0].isdigit():
-        return number(tokens[0])
+    if len(tokens) % 2 and _FLAT.issuperset(tokens[1::2]) and all(t[0].isdigit() for t in tokens[::2]):
+        return _row(tokens)
     parser = _Parser(tokens)
     tree = parser.expression(0)
     if parser.peek():
         raise Refused("parse", f"unexpected {parser.peek()!r}")
     return tree
+
+
+_FLAT = frozenset("+-*/")
+
+
+def _row(tokens: list[str]) -> Expression:
+    """A number, or a row such as `3 + 4 * 5`: most of what steps hold, without the parser's machinery."""
+    total: Expression | None = None
+    sign, tree = "", cast(Expression, number(tokens[0]))
+    for at in range(1, len(tokens), 2):
+        op, operand = tokens[at], number(tokens[at + 1])
+        if op in "*/":
+            tree = Binary(op, tree, operand)
+        else:
+            total = tree if total is None else Binary(sign, total, tree)
+            sign, tree = op, operand
+    return tree if total is None else Binary(sign, total, tree)
 
 
 def _tokens(text: str) -> list[str]:

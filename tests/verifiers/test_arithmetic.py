@@ -20,6 +20,7 @@ from schemas.records import Problem
 from verifiers.arithmetic import Arithmetic, check_claim, left_to_right
 from verifiers.claims import find_claims
 from verifiers.context import Finding, StepContext
+from verifiers.expressions import parse
 
 DATA = Path(os.environ.get("STEPMINT_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 PROBLEM = Problem(text="A problem.")
@@ -343,3 +344,10 @@ def test_spans_lie_in_the_step(text):
     for claim in find_claims(text):
         start, end = claim.span
         assert 0 <= start < end <= len(text)
+
+
+@given(st.lists(st.tuples(st.sampled_from("+-*/"), st.integers(1, 99)), max_size=7), st.integers(1, 99))
+def test_a_row_of_operations_is_the_tree_of_the_same_in_brackets(rest, first):
+    row = str(first) + "".join(f" {op} {number}" for op, number in rest)
+    # A leading bracket takes the parser's long way.
+    assert parse(row) == parse(f"({first})" + "".join(f" {op} {number}" for op, number in rest))
