@@ -191,6 +191,8 @@ def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
             return Checked("abstains", f"{claim.text}: {claim.right_unit!r} may scale it", "unit")
         if right and left / right in {Fraction(100), Fraction(1, 100)}:
             return Checked("abstains", f"{claim.text}: percent or cents may be meant", "unit")
+        if _with_remainder(claim, right):
+            return Checked("abstains", f"{claim.text}: a division with its remainder", "context")
         if _sloppy(claim, right):
             return Checked("abstains", f"{claim.text}: true from left to right, without precedence", "run_on")
     return Checked("fails", _refutation(claim, left, right))
@@ -207,7 +209,11 @@ def _refutation(claim: Claim, left: Fraction, right: Fraction) -> str:
 def runs_on(claim: Claim, left: Fraction) -> bool:
     """Whether the right side begins with the result and computes on: `3 + 4 = 7 + 5`."""
     lead = leads_with(claim.right)
-    return lead is not None and lead.value == left and not isinstance(claim.left, Number)
+    return (
+        lead is not None
+        and lead.value == left
+        and (claim.left_unit != "" or not isinstance(claim.left, Number))
+    )
 
 
 def _loosely(claim: Claim, left: Fraction, right: Fraction) -> Checked:
@@ -229,14 +235,26 @@ def _equal_under(claim: Claim, reading: Reading) -> bool:
     return left == right or abs(left - right) < slack
 
 
+def _with_remainder(claim: Claim, right: Fraction) -> bool:
+    """`500 / 13 = 13 * 38 + 6`"""
+    division = isinstance(claim.left, Binary) and claim.left.op == "/" and isinstance(claim.right, Binary)
+    return division and exact(claim.left.left, _NO_VALUES) == right  # type: ignore[union-attr]
+
+
 def _sloppy(claim: Claim, right: Fraction) -> bool:
     """Whether a common sloppy reading gives the value: no precedence, or `60 / 3/4` for 60 ÷ ¾."""
     said = claim.text.split(f" {claim.relation} ")[0]
     if left_to_right(said) == right:
         return True
+    if _equals(re.sub(r"/\s*([^/]+)$", r"/(\1)", said), right):
+        return True  # 9!/6!*3! for 9!/(6! * 3!)
     grouped = re.sub(r"/\s*(\d+\s*/\s*\d+)(?!\s*[\d/])", r"/(\1)", said)
+    return grouped != said and _equals(grouped, right)
+
+
+def _equals(text: str, value: Fraction) -> bool:
     try:
-        return grouped != said and exact(parse(grouped), _NO_VALUES) == right
+        return exact(parse(text), _NO_VALUES) == value
     except Refused:
         return False
 
@@ -278,6 +296,8 @@ def _rounding(claim: Claim, left: Fraction, right: Fraction) -> Checked | None:
     unit, off = Fraction(1, 10**literal.decimals), abs(value - other)
     if said and off <= unit / 2:
         return Checked("holds", f"{claim.text}: rounded from {show(other)}")
+    if said and abs(value) < abs(other) and off < unit:
+        return Checked("abstains", f"{claim.text}: cut off, not rounded", "rounding")
     if said and literal.decimals == 0 and off * 20 <= abs(other):
         return Checked("abstains", f"{claim.text}: coarsely rounded", "rounding")
     if not said and _digits_beyond(other, literal.decimals) and off < unit:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from verifiers.clause import Operand
+from verifiers.clause import BINARY, Operand
 from verifiers.expressions import (
     LONGEST,
     Binary,
@@ -242,6 +242,11 @@ def _in_clause(
 def _loose_shape(left: Operand, right: Operand, sides: tuple[Expression, Expression]) -> str:
     if all(isinstance(side, Number) for side in sides) and not left.unit:
         return "a number beside another"
+    if isinstance(sides[0], Number) and right.words and len(right.signs) > 1:
+        return "a quantity told apart in words"  # 77 bottles = 15 full bottles + 2 empty bottles
+    computed = any(sign in BINARY for sign in right.signs[1:])
+    if computed and left.signs[1:2] == ["*"] and len(left.signs) == 3:
+        return "an asterisk may be an operation of the problem's own"
     if 1 < len(right.signs) < len(left.signs) and left.signs[: len(right.signs)] == right.signs:
         return "the left side's beginning stands on the right"
     if "(" in left.signs + right.signs and (_REMARK.search(left.text) or _REMARK.search(right.text)):

@@ -12,10 +12,10 @@ _UNREADABLE = "§"
 """Marks a command that is not known; no expression contains it, so whatever touches it abstains."""
 
 _COMMANDS = {
-    "cdot": " * ", "times": " * ", "ast": " * ", "div": " / ", "pi": " pi ", "approx": " ≈ ", "simeq": " ≈ ",
+    "cdot": " * ", "times": " * ", "div": " / ", "pi": " pi ", "approx": " ≈ ", "simeq": " ≈ ",
     "le": " ≤ ", "leq": " ≤ ", "ge": " ≥ ", "geq": " ≥ ", "lt": " < ", "gt": " > ", "ne": " ≠ ", "neq": " ≠ ",
     "left": "", "right": "", "big": "", "Big": "", "bigl": "", "bigr": "", "displaystyle": "",
-    "quad": "  ", "qquad": "  ", "Rightarrow": " ⇒ ", "implies": " ⇒ ", "rightarrow": " ⇒ ", "to": " ⇒ ",
+    "quad": " ; ", "qquad": " ; ", "Rightarrow": " ⇒ ", "implies": " ⇒ ", "rightarrow": " ⇒ ", "to": " ⇒ ",
     "Longrightarrow": " ⇒ ", "therefore": " ⇒ ", "iff": " ⇒ ", "Leftrightarrow": " ⇒ ",
     "sin": " sin", "cos": " cos", "tan": " tan", "ln": " ln", "log": " log",
 }  # fmt: skip
@@ -25,7 +25,7 @@ _TEXT = frozenset(
 _COMMAND = re.compile(r"\\(?P<name>[A-Za-z]+)\*?|\\(?P<sign>.)|\{,\}|[²³π]", re.DOTALL)
 _CHARACTERS = {"{,}": ",", "²": "^2", "³": "^3", "π": " pi "}
 _NEEDS_COMMANDS = re.compile(r"[\\{²³π]")
-_SAME_LENGTH = str.maketrans("×·⋅∙÷−`$\x00#", "****/-  # ")
+_SAME_LENGTH = str.maketrans("×·⋅∙÷−`\x00#", "****/- # ")
 _DEEPEST = 20
 
 _Piece = tuple[str, int, int]
@@ -70,6 +70,7 @@ def plain(text: str) -> Plain:
 
 def _signs(text: str) -> str:
     """Signs for signs: no length changes."""
+    text = text.replace("$", " ")
     if ". " in text:
         text = re.sub(r"(?<![\w.)\]}])\.(\s+)(?=\d)", r"\1.", text)
     if "*" in text:
@@ -79,7 +80,7 @@ def _signs(text: str) -> str:
         text = re.sub(r"(?<=\s)–(?=\s\$?\d)|(?<=\d)–(?=\d)", "-", text)
     if not text.isascii() or "`" in text or "#" in text or "\0" in text:
         return text.translate(_SAME_LENGTH)
-    return text.replace("$", " ")
+    return text
 
 
 def _power(match: re.Match[str]) -> str:

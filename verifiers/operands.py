@@ -145,8 +145,8 @@ def left_operand(tokens: Tokens, low: int, high: int, *, first: bool) -> Operand
     unit = signs[end].lower() if end < clause.size else ""
     if unit and head and not _computes(clause, chosen):
         loose = loose or "words around a quantity"
-    if unit == "of":
-        loose = loose or "'of' follows"
+    if unit in {"of", "each", "apiece"}:
+        loose = loose or f"{unit!r} follows"
     words = chosen[-1] - chosen[0] >= len(chosen) or clause.size - end > 1
     return clause.operand(chosen, loose, unit=unit, words=words, other=_spaced_thousands(clause, chosen))
 

@@ -159,8 +159,8 @@ def _follows(equation: Equation, earlier: Equation, *, solves: bool) -> Checked 
         return Checked("holds", f"{text}follows from {earlier.claim.text}")
     if left == 0:
         return Checked("abstains", f"{text}one solution of {earlier.claim.text}", "context")
-    restated = stated_value(equation.claim) and stated_value(earlier.claim)
-    if not solves or restated or len(old) > 3 or equation.claim.words or earlier.claim.words:
+    solved = stated_value(earlier.claim)  # what follows is about another equation
+    if not solves or solved or len(old) > 3 or equation.claim.words or earlier.claim.words:
         return None
     value = f"{equation.symbol} = {show(root)}"
     return Checked("fails", f"{text}{value} does not solve {earlier.claim.text}")

@@ -45,6 +45,7 @@ def test_a_chain_of_equations(steps, expected):
         ["So x = 3.", "So x = 4."],
         ["For m = 3 we get 4n = 12.", "For m = 4 we get 4n = 28, so n = 7."],
         ["2x + 1 = y.", "So x = 4."],
+        ["Solving 3x = 6, we find x = 2.", "Solving 2x - 4 = 8, we get x = 6."],
         ["2x ≈ 7.", "So x = 4."],
     ],
 )
