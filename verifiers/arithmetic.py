@@ -236,9 +236,17 @@ def _equal_under(claim: Claim, reading: Reading) -> bool:
 
 
 def _with_remainder(claim: Claim, right: Fraction) -> bool:
-    """`500 / 13 = 13 * 38 + 6`"""
-    division = isinstance(claim.left, Binary) and claim.left.op == "/" and isinstance(claim.right, Binary)
-    return division and exact(claim.left.left, _NO_VALUES) == right  # type: ignore[union-attr]
+    """`500 / 13 = 13 * 38 + 6`: the dividend, not the quotient."""
+    if not (isinstance(claim.left, Binary) and claim.left.op == "/" and isinstance(claim.right, Binary)):
+        return False
+    return _value(claim.left.left) == right
+
+
+def _value(tree: Expression) -> Fraction | None:
+    try:
+        return exact(tree, _NO_VALUES)
+    except Refused:
+        return None
 
 
 def _sloppy(claim: Claim, right: Fraction) -> bool:
@@ -254,7 +262,7 @@ def _sloppy(claim: Claim, right: Fraction) -> bool:
 
 def _equals(text: str, value: Fraction) -> bool:
     try:
-        return exact(parse(text), _NO_VALUES) == value
+        return _value(parse(text)) == value
     except Refused:
         return False
 

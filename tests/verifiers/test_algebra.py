@@ -34,6 +34,7 @@ def check(*steps, problem=PROBLEM):
         ([r"$\sqrt{2} \approx 1.424$"], "fails", "not 1.424"),
         ([r"$\sqrt{2} \cdot \sqrt{2} = 3$"], "fails", "is 2, not 3"),
         (["log(100) = 2"], "holds", ""),
+        ([r"$\frac{\sqrt{2}}{2} = \sqrt{3} + 1$"], "fails", ""),
         (["sin(30) = 1/2"], "holds", ""),
         (["sin(30) = 1/3"], "fails", ""),
         (["3 + 4 = 8"], "abstains", "no algebra"),
