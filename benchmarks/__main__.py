@@ -1,10 +1,16 @@
-"""`make bench`: one JSON object a line: bench, value, unit, baseline, ratio, n, details."""
+"""`make bench`, or `python -m benchmarks NAME ...`: one JSON object a line.
+
+Its fields: bench, value, unit, baseline, ratio, n, details.
+"""
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
+
+from benchmarks import natural
 
 Figures = dict[str, Any]
 
@@ -55,49 +61,29 @@ def policy_transformers() -> Figures:
     return {"value": value, "unit": "tokens/s", "baseline": baseline, "n": len(prompts) * n}
 
 
-def verifiers_speed() -> Figures:
-    """Steps/s of the arithmetic verifier on reference solutions, beside math-verify with a pair a step."""
-    from math_verify import parse, verify
-
-    from pipeline.embedded.truth import problems
-    from pipeline.segment import segment
-    from verifiers.arithmetic import Arithmetic
-    from verifiers.context import StepContext
-
-    verifier, contexts = Arithmetic(), []
-    for problem in problems(300, seed=0):
-        steps = tuple(step.text for step in segment(problem.reference or ""))
-        contexts += [StepContext(problem, steps[: i + 1]) for i in range(len(steps))]
-    start = time.perf_counter()
-    for context in contexts:
-        verifier.check(context)
-    seconds = time.perf_counter() - start
-    pairs = 100
-    start = time.perf_counter()
-    for i in range(pairs):
-        verify(
-            parse(f"${i} + 7$", parsing_timeout=None),
-            parse(f"${i + 7}$", parsing_timeout=None),
-            timeout_seconds=None,
-        )
-    baseline = pairs / (time.perf_counter() - start)
-    return {"value": len(contexts) / seconds, "unit": "steps/s", "baseline": baseline, "n": len(contexts)}
-
-
 BENCHES: dict[str, Callable[[], Figures]] = {
     "policy.transformers": policy_transformers,
-    "verifiers.arithmetic": verifiers_speed,
+    "verifiers.gsm8k_gold": natural.gsm8k_gold,
+    "verifiers.humans": natural.humans,
+    "verifiers.coverage": natural.coverage,
+    "verifiers.planted": natural.planted,
+    "verifiers.provenance": natural.provenance,
+    "verifiers.speed": natural.speed,
+    "verifiers.hostile": natural.hostile,
 }
 
 
-def main() -> None:
-    """Run them all."""
+def main(chosen: list[str]) -> None:
+    """Run those named on the command line, or all."""
     for name, bench in BENCHES.items():
+        if chosen and name not in chosen:
+            continue
         figures = bench()
         figures["ratio"] = round(figures["value"] / figures["baseline"], 3)
-        figures |= {key: round(figures[key], 1) for key in ("value", "baseline")}
-        print(json.dumps({"bench": name, **figures, "details": (bench.__doc__ or "").strip()}), flush=True)
+        figures |= {key: round(figures[key], 5) for key in ("value", "baseline")}
+        figures["details"] = {"what": (bench.__doc__ or "").strip(), **figures.get("details", {})}
+        print(json.dumps({"bench": name, **figures}, ensure_ascii=False), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -26,6 +26,7 @@ examples:
   stepmint show runs/mine --first-errors                labelled solutions, step by step
   stepmint fuse runs/mine --set fusion.accept=0.9       new labels from the same votes
   stepmint export runs/mine --format trl --out mine.jsonl
+  stepmint verify solutions.jsonl                       check the calculations of any solutions
 
 An interrupted command goes on where it stopped: run it again.
 """
@@ -82,7 +83,10 @@ def _dispatch(args: argparse.Namespace) -> int:
 
     command = getattr(commands, args.command)
     result: dict[str, Any] = command(args)
-    if args.json:
+    if args.json and "lines" in result:
+        for line in result["lines"]:
+            print(json.dumps(line, ensure_ascii=False))
+    elif args.json:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         getattr(display, args.command)(result)
@@ -211,7 +215,27 @@ def _add_looking(commands: Any) -> None:
     )
     status.add_argument("run", help="folder of a run")
 
+    _add_verify(commands)
     _command(commands, "doctor", "say what this machine and environment can do", "stepmint doctor")
+
+
+def _add_verify(commands: Any) -> None:
+    verify = _command(
+        commands,
+        "verify",
+        "check the calculations and equations of solutions, step by step, without a model",
+        "stepmint verify solutions.jsonl --only fails",
+    )
+    verify.add_argument(
+        "file",
+        help="JSONL file (also .gz) of ProcessBench, GSM8K or PRM800K, or with `problem` and `steps`; "
+        "--json prints one object a step",
+    )
+    verify.add_argument(
+        "--only", choices=("holds", "fails", "abstains"), help="print only steps with this verdict"
+    )
+    verify.add_argument("-n", type=int, default=0, help="at most so many solutions (default: all)")
+    verify.add_argument("--workers", type=int, default=1, help="processes to share the work (default 1)")
 
 
 def _add_giving(commands: Any) -> None:

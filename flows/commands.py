@@ -101,6 +101,29 @@ def show(args: argparse.Namespace) -> Result:
     return {"rows": found}
 
 
+def verify(args: argparse.Namespace) -> Result:
+    """Review the steps of a file while they are printed; the counts are of all, printed or not."""
+    from pipeline.solutions import read_solutions
+    from pipeline.verify import verify as reviewed
+
+    if args.n < 0 or args.workers < 1:
+        raise UserError("expected -n of at least 0 and --workers of at least 1")
+    path = Path(args.file)
+    solutions = islice(read_solutions(path), args.n or None)
+    counts = {"holds": 0, "fails": 0, "abstains": 0}
+    lines = _counted(reviewed(solutions, workers=args.workers), counts, args.only)
+    if args.json:
+        lines = ({name: value for name, value in line.items() if name != "text"} for line in lines)
+    return {"file": str(path), "lines": lines, "counts": counts}
+
+
+def _counted(lines: Iterator[Result], counts: dict[str, int], only: str | None) -> Iterator[Result]:
+    for line in lines:
+        counts[line["verdict"]] += 1
+        if only in (None, line["verdict"]):
+            yield line
+
+
 def status(args: argparse.Namespace) -> Result:
     """Per shard: problems, done, owed, and how many of those failed."""
     store = _open(Path(args.run))

@@ -4,6 +4,7 @@ Problems and steps are written by models: their texts are shown as they are, nev
 the control characters that could steer a terminal.
 """
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.text import Text
 
 Result = dict[str, Any]
 _SIGNS = {1: ("right", "green"), 0: ("WRONG", "bold red"), None: ("-", "dim")}
+_VERDICTS = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "abstains": ("-", "yellow")}
 _QUALITY = ("labelled", "precision", "recall", "f1", "exact")
 
 
@@ -62,6 +64,32 @@ def show(result: Result) -> None:
         _solution(row)
     if not result["rows"]:
         _say("no such rows")
+
+
+def verify(result: Result) -> None:
+    """Steps with their claims underlined and the reasons below them, then what was counted and how fast."""
+    start, before = time.perf_counter(), ""
+    for line in result["lines"]:
+        if line["id"] != before:
+            _print(Text(f"\n{clean(line['id'])}", style="bold"))
+            before = line["id"]
+        _reviewed(line)
+    counts, seconds = result["counts"], time.perf_counter() - start
+    total = sum(counts.values())
+    shares = ", ".join(f"{n:,} {verdict}" for verdict, n in counts.items())
+    _say(f"\n{result['file']}: {total:,} steps: {shares}; {total / seconds:,.0f} steps/s")
+
+
+def _reviewed(line: Result) -> None:
+    sign, style = _VERDICTS[line["verdict"]]
+    text = Text(clean(line["text"]))
+    for finding in line["findings"]:
+        text.stylize(f"underline {_VERDICTS[finding['verdict']][1]}", *finding["span"])
+    _print(Text.assemble((f"{line['step']:>3} ", "dim"), (f"{sign:<8} ", style), text))
+    for finding in line["findings"]:
+        if finding["verdict"] != "holds":
+            reason = f"{finding['by']}: {clean(finding['reason'])}"
+            _print(Text(f"             {reason}", style=_VERDICTS[finding["verdict"]][1]))
 
 
 def status(result: Result) -> None:

@@ -1,4 +1,4 @@
-"""Checks relations with symbols or irrational values: identities, and equations in symbols stated before.
+"""Checks relations with symbols or irrational values: identities, equations solved, symbols stated before.
 
 Refutation comes first, at seeded rational points with exact or 50-digit values; proof comes second, by SymPy
 in a worker that can be killed. SymPy only ever sees expressions built from our own trees.
@@ -31,6 +31,7 @@ from verifiers.expressions import (
 from verifiers.latex import to_plain
 from verifiers.limits import Pool, run_limited
 from verifiers.numeric import Convention, approximate
+from verifiers.solving import check_solving, equations
 
 POINTS = 5
 FEWEST_POINTS = 3
@@ -61,12 +62,20 @@ class Algebra:
 
     def check(self, context: StepContext) -> Finding:
         """Check every relation of the last step that arithmetic alone cannot."""
+        return combine([checked for _, checked in self.claims(context)], "no algebra to check")
+
+    def claims(self, context: StepContext) -> list[tuple[Claim, Checked]]:
+        """The verdict on each of them."""
         claims = [
             claim for claim in find_claims(context.step) if isinstance(claim, Claim) and _is_ours(claim)
         ]
-        values = definitions(context.steps[:-1])
-        checked = [self._claim(claim, claims, context, values) for claim in claims]
-        return combine(checked, "no algebra to check")
+        if not claims:
+            return []
+        values, solving = definitions(context.steps[:-1]), check_solving(context)
+        return [
+            (claim, _decided(solving.get(claim.span)) or self._claim(claim, claims, context, values))
+            for claim in claims
+        ]
 
     def _claim(
         self, claim: Claim, claims: list[Claim], context: StepContext, values: Mapping[str, Fraction]
@@ -87,6 +96,10 @@ class Algebra:
         if judged.verdict == "fails" and not _states_identity(claim, claims, context):
             return _abstain(claim, "may be an equation to solve", "undefined_symbol")
         return Checked(judged.verdict, f"{claim.text}: {judged.reason}", judged.code)
+
+
+def _decided(checked: Checked | None) -> Checked | None:
+    return checked if checked and checked.verdict != "abstains" else None
 
 
 def _is_ours(claim: Claim) -> bool:
@@ -132,7 +145,7 @@ def _substituted(
         f"{name} = {show(values[name])}" for name in sorted(names(claim.left) | names(claim.right))
     )
     judged = compare(claim, left, right)
-    if judged.verdict == "fails" and _other_scope(claim, claims, context):
+    if judged.verdict == "fails" and (_other_scope(claim, claims, context) or _revalued(context, values)):
         return _abstain(claim, "its symbols may have other values here")
     if judged.verdict == "fails":
         text = f"{claim.text}: the sides are {show(left)} and {show(right)} with {used}"
@@ -144,7 +157,19 @@ def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> boo
     """Whether the step may be solving anew: more equations, a lone symbol, "set" or "try", a restatement."""
     if len(claims) > 1 or _NO_DEFINITION.search(context.step):
         return True
+    if not isinstance(claim.right, Number) or not claim.right.value:
+        return True  # symbols on both sides, or "= 0", state an equation rather than a value
     return any(isinstance(side, Name) for side in (claim.left, claim.right)) or _restated(claim, context)
+
+
+def _revalued(context: StepContext, values: Mapping[str, Fraction]) -> bool:
+    """Whether the steps just before hold equations that a symbol's value does not solve."""
+    before = [equation for step in context.steps[-4:-1] for equation in equations(step)]
+    return any(
+        not e.polynomial or sum(c * values[e.symbol] ** power for power, c in enumerate(e.polynomial)) != 0
+        for e in before
+        if e.symbol in values
+    )
 
 
 def _restated(claim: Claim, context: StepContext) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from schemas.records import AnswerKind
-from verifiers.expressions import NUMBER, Expression, Number, Refused, exact, names, parse
+from verifiers.expressions import NUMBER, Expression, Name, Number, Refused, exact, names, parse
 from verifiers.latex import to_plain
 from verifiers.limits import Pool, run_limited
 
@@ -69,8 +69,13 @@ def grade(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None 
             numbers = _quantity(gold), _quantity(answer)
             if numbers[0] is not None and numbers[1] is not None:
                 return _same_quantity(numbers[0], numbers[1])
+            if _NOTHING.fullmatch(_words(answer)) and numbers[0] is not None:
+                return False
             # A number that our own parser cannot read is no number: no library is needed to see that.
             return _same_expression(gold, answer, pool, library=kind == "expression")
+
+
+_NOTHING = re.compile(r"(?:there (?:is|are) )?(?:no (?:real )?solutions?|does not exist|dne|undefined)")
 
 
 def _words(text: str) -> str:
@@ -106,6 +111,11 @@ _QUANTITY = re.compile(
     rf"(?:[A-Za-z]\s*=\s*)?(?P<number>[-−]?\s?(?:{NUMBER})(?:\s*/\s*\d+)?)\s*(?P<percent>%)?\s*"
     r"(?P<unit>[A-Za-z][A-Za-z .]*)?\.?"
 )
+_UNWRAPPED = re.compile(r"\\(?:text|mathrm|textbf|mbox)\{([^{}]*)\}")
+_DEGREES = re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\s*°")
+_SPACES = re.compile(r"\\[,;:! ]|~")
+_SURE_DEGREES = 10
+"""From here on an angle without a unit is meant in degrees, where the other side says so."""
 _TRIM = str.maketrans("", "", "$€£*`")
 
 
@@ -118,7 +128,8 @@ class _Quantity:
 
 
 def _quantity(text: str) -> _Quantity | None:
-    plain = text.translate(_TRIM).replace("\\%", "%").replace("\\", "").strip()
+    plain = _DEGREES.sub(" degrees ", _UNWRAPPED.sub(r"\1", text))
+    plain = _SPACES.sub(" ", plain).translate(_TRIM).replace("\\%", "%").replace("\\", "").strip()
     match = _QUANTITY.fullmatch(plain)
     if match is None:
         return None
@@ -140,7 +151,9 @@ def _same_quantity(gold: _Quantity, answer: _Quantity) -> bool | None:
         alike = gold.value in {answer.value, answer.value * 100, answer.value / 100}
         return None if alike else False
     if gold.value == answer.value:
-        return True if len(units) < 2 else None
+        # 90 degrees against 90: below a full turn and a half of radians nobody can tell.
+        unsure = units == {"degree"} and gold.unit != answer.unit and abs(gold.value) < _SURE_DEGREES
+        return True if len(units) < 2 and not unsure else None
     return None if len(units) > 1 or _rounded(gold, answer) or _rounded(answer, gold) else False
 
 
@@ -162,13 +175,20 @@ class _Form:
     parts: "tuple[_Form | Expression, ...]"
 
 
+_DEEPEST = 8
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
-def _form(text: str) -> _Form | None:
+def _form(text: str, depth: int = 0) -> _Form | None:
+    if depth > _DEEPEST:
+        return None
     text = text.strip().strip("$").replace("\\left", "").replace("\\right", "")
     text = re.sub(r"\\\{", "{", re.sub(r"\\\}", "}", text)).strip().removesuffix(".")
     text = re.sub(r"^[A-Za-z]\s*=(?!=)", "", text).strip()
+    if _MATRIX.fullmatch(text) or "\\cup" in text or "\\pm" in text:
+        return _compound(text, depth + 1)
+    if text.replace(" ", "") in _INFINITE:
+        return _Form("", (Name(_INFINITE[text.replace(" ", "")]),))
     inner, brackets = text, ""
     if len(text) > 1 and text[0] in _BRACKETS and text[-1] in ")]}" and _closes_at_end(text):
         inner, brackets = text[1:-1], text[0] + text[-1]
@@ -178,10 +198,38 @@ def _form(text: str) -> _Form | None:
             return _Form("", (parse(to_plain(text)),))
         except Refused:
             return None
-    forms = [_form(part) for part in parts]
+    forms = [_form(part, depth + 1) for part in parts]
     if any(form is None for form in forms):
         return None
     return _Form(brackets, tuple(form for form in forms if form is not None))
+
+
+_MATRIX = re.compile(r"\\begin\{([pbv]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
+_INFINITE = {
+    sign + word: f"{'-' if '-' in sign else ''}infinity"
+    for sign in ("", "+", "-")
+    for word in ("\\infty", "∞")
+}
+
+
+def _compound(text: str, depth: int) -> _Form | None:
+    """A matrix by rows, a union of intervals, or the two values of a plus-minus."""
+    matrix = _MATRIX.fullmatch(text)
+    if matrix:
+        rows = [
+            [_form(cell, depth) for cell in row.split("&")]
+            for row in re.split(r"\\\\", matrix[2])
+            if row.strip()
+        ]
+        cells = [cell for row in rows for cell in row]
+        shape = f"matrix {len(rows)} {[len(row) for row in rows]}"
+    elif text.count("\\pm") == 1:
+        cells = [_form(text.replace("\\pm", sign), depth) for sign in "+-"]
+        shape = ""
+    else:
+        cells, shape = [_form(part, depth) for part in text.split("\\cup")], "∪"
+    found = tuple(cell for cell in cells if cell is not None)
+    return _Form(shape, found) if len(found) == len(cells) else None
 
 
 def _closes_at_end(text: str) -> bool:
@@ -217,7 +265,7 @@ def _same_form(
     gold: _Form, answer: _Form, same: Callable[[Expression, Expression], bool | None]
 ) -> bool | None:
     if gold.brackets != answer.brackets:
-        return None
+        return False if _unlike_intervals(gold, answer) else None
     if len(gold.parts) != len(answer.parts):
         return False
     verdicts = [
@@ -227,9 +275,21 @@ def _same_form(
     ]  # fmt: skip
     if all(verdicts):
         return True
-    if gold.brackets in {"{}", ""} and len(gold.parts) > 1:
+    if gold.brackets in {"{}", "", "∪"} and len(gold.parts) > 1:
         return _same_set(gold, answer, same)
     return False if any(verdict is False for verdict in verdicts) else None
+
+
+def _unlike_intervals(gold: _Form, answer: _Form) -> bool:
+    """Whether both are intervals, told by an infinite end, that include their ends differently."""
+    return all(
+        len(form.parts) == 2
+        and any(
+            isinstance(p, _Form) and isinstance(p.parts[0], Name) and "infinity" in p.parts[0].name
+            for p in form.parts
+        )
+        for form in (gold, answer)
+    )
 
 
 def _same_set(
@@ -252,6 +312,10 @@ def _same_set(
 def _same_scalar(gold: Expression, answer: Expression, pool: Pool | None) -> bool | None:
     if gold == answer:
         return True
+    if any(isinstance(side, Name) and "infinity" in side.name for side in (gold, answer)):
+        # Infinity is no number; against an expression with symbols nobody can tell.
+        symbols = names(gold) | names(answer)
+        return False if all("infinity" in name for name in symbols) else None
     try:
         values = exact(gold, {}), exact(answer, {})
     except Refused as refusal:

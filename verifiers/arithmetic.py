@@ -5,10 +5,12 @@ belong to the algebra verifier.
 """
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
+from itertools import permutations
+from typing import NamedTuple
 
 from verifiers.claims import Claim, Unread, find_claims, leads_with
+from verifiers.clock import timed_claims
 from verifiers.context import Finding, StepContext, Verdict
 from verifiers.expressions import (
     Binary,
@@ -16,12 +18,15 @@ from verifiers.expressions import (
     Number,
     Reading,
     Refused,
+    Unary,
     exact,
     names,
     parse,
     show,
     walk,
 )
+from verifiers.units import factor, singular
+from verifiers.words import SCALES
 
 _LOOSE_READINGS = (
     Reading(percent=Fraction(1)),
@@ -30,29 +35,8 @@ _LOOSE_READINGS = (
 )
 _NO_VALUES: dict[str, Fraction] = {}
 
-_LENGTHS = {"mm": "1/1000", "cm": "1/100", "m": "1", "km": "1000", "meter": "1", "metre": "1"}
-_MORE_LENGTHS = {"millimeter": "1/1000", "centimeter": "1/100", "kilometer": "1000", "kilometre": "1000"}
-_FEET = {"inch": "1/12", "inches": "1/12", "foot": "1", "feet": "1", "ft": "1", "yard": "3", "mile": "5280"}
-_GRAMS = {"mg": "1/1000", "g": "1", "kg": "1000", "gram": "1", "kilogram": "1000", "milligram": "1/1000"}
-_SECONDS = {"second": "1", "minute": "60", "min": "60", "hour": "3600", "day": "86400", "week": "604800"}
-_CENTS = {"cent": "1", "dollar": "100", "nickel": "5", "dime": "10"}
-_LITRES = {
-    "ml": "1/1000",
-    "l": "1",
-    "liter": "1",
-    "litre": "1",
-    "milliliter": "1/1000",
-    "millilitre": "1/1000",
-}
-_UNITS = {
-    unit: (kind, Fraction(size))
-    for kind, table in enumerate((_LENGTHS | _MORE_LENGTHS, _FEET, _GRAMS, _SECONDS, _CENTS, _LITRES))
-    for unit, size in table.items()
-}
 
-
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """A claim's verdict; `reason` is for people, `code` is the kind of abstention."""
 
     verdict: Verdict
@@ -67,11 +51,26 @@ class Arithmetic:
 
     def check(self, context: StepContext) -> Finding:
         """Check every numeric relation of the last step."""
-        return combine([checked for claim in find_claims(context.step) if (checked := check_claim(claim))])
+        return combine([checked for _, checked in checked_claims(context.step)])
+
+
+def checked_claims(step: str) -> list[tuple[tuple[int, int], Checked]]:
+    """The verdict on each numeric claim of a step, by its span; a clock time is not read as numbers too."""
+    timed = list(timed_claims(step)) if ":" in step or " days" in step else []
+    found = [(claim.span, Checked(claim.verdict, claim.reason)) for claim in timed]
+    for claim in find_claims(step):
+        if timed and any(t.span[0] < claim.span[1] and claim.span[0] < t.span[1] for t in timed):
+            continue
+        checked = check_claim(claim)
+        if checked:
+            found.append((claim.span, checked))
+    return found
 
 
 def combine(checked: list[Checked], nothing: str = "no calculation to check") -> Finding:
     """A step's verdict from its claims': one wrong claim decides, one undecided claim forbids `holds`."""
+    if len(checked) == 1:
+        return Finding(checked[0].verdict, checked[0].reason, checked[0].reason[:1000])
     evidence = "; ".join(dict.fromkeys(c.reason for c in checked))[:1000]
     for verdict in ("fails", "abstains", "holds"):
         for claim in checked:
@@ -89,28 +88,47 @@ def check_claim(claim: Claim | Unread) -> Checked | None:
             if re.search(r"\d.*\d", claim.text)
             else None
         )
-    if names(claim.left) | names(claim.right):
-        return None
     try:
         left, right = exact(claim.left, _NO_VALUES), exact(claim.right, _NO_VALUES)
     except Refused as refusal:
-        return (
-            None
-            if refusal.kind == "irrational"
-            else Checked("abstains", f"{claim.text}: {refusal}", refusal.kind)
-        )
-    return compare(claim, left, right)
+        if refusal.kind == "irrational" or names(claim.left) or names(claim.right):
+            return None
+        return Checked("abstains", f"{claim.text}: {refusal}", refusal.kind)
+    judged = compare(claim, left, right)
+    if judged.verdict == "fails" and claim.other_left is not None:
+        other = check_claim(claim._replace(left=claim.other_left, other_left=None))
+        if other is None or other.verdict != "fails":
+            return Checked("abstains", f"{claim.text}: a comma may part thousands", "context")
+    return judged
 
 
 def compare(claim: Claim, left: Fraction, right: Fraction) -> Checked:
     """Judge a relation whose two sides have exact values."""
     if claim.relation in {"≠", "<", ">", "≤", "≥"}:
         return _order(claim, left, right)
-    if claim.left_unit and claim.right_unit != claim.left_unit:
+    computed = isinstance(claim.left, Binary) and not _is_fraction(claim)
+    if claim.left_unit and claim.right_unit != claim.left_unit and not computed:
         return _units(claim, left, right)
     if left == right:
+        if not claim.right_unit and len({*map(singular, claim.units), singular(claim.left_unit)}) > 1:
+            return _odd_sum(claim)
         return Checked("holds", f"{claim.text}")
     return _unequal(claim, left, right)
+
+
+def _is_fraction(claim: Claim) -> bool:
+    """`1/2 a cup`: one quantity, not a calculation."""
+    tree = claim.left
+    if not isinstance(tree, Binary) or tree.op not in {"/", "#"} or claim.units:
+        return False
+    return isinstance(tree.left, Number) and " / " not in claim.text
+
+
+def _odd_sum(claim: Claim) -> Checked:
+    """`3 apples + 2 pears = 5`: five of what?"""
+    if isinstance(claim.left, Binary) and claim.left.op in {"+", "-"} and claim.left_unit:
+        return Checked("abstains", f"{claim.text}: a sum of different units", "unit")
+    return Checked("holds", f"{claim.text}")
 
 
 def _order(claim: Claim, left: Fraction, right: Fraction) -> Checked:
@@ -127,21 +145,32 @@ def _loose(claim: Claim) -> Checked:
 
 
 def _units(claim: Claim, left: Fraction, right: Fraction) -> Checked:
-    units = _UNITS.get(_singular(claim.left_unit)), _UNITS.get(_singular(claim.right_unit))
-    if units[0] is None or units[1] is None or units[0][0] != units[1][0]:
+    ratio = factor(claim.left_unit, claim.right_unit)
+    if ratio is None:
         if left == right and not claim.right_unit:
             return Checked("holds", claim.text)
         return Checked("abstains", f"{claim.text}: units differ", "unit")
-    if left * units[0][1] == right * units[1][1]:
+    if left * ratio == right:
         return Checked("holds", f"{claim.text} {claim.right_unit}")
     if claim.loose or claim.rounded:
         return _loose(claim)
-    text = f"{show(left)} {claim.left_unit} is {show(left * units[0][1] / units[1][1])} {claim.right_unit}"
+    text = f"{show(left)} {claim.left_unit} is {show(left * ratio)} {claim.right_unit}"
     return Checked("fails", f"{text}, not {show(right)}")
 
 
-def _singular(unit: str) -> str:
-    return unit[:-1] if unit.endswith("s") and unit not in {"s"} and unit not in _UNITS else unit
+def _converts(claim: Claim, left: Fraction, right: Fraction) -> str:
+    """Why units may explain a difference: a sum of mixed units, or a result in another unit."""
+    units = {singular(unit) for unit in (*claim.units, claim.left_unit, claim.right_unit) if unit}
+    ratios = {ratio for a, b in permutations(units, 2) if (ratio := factor(a, b))}
+    if ratios and isinstance(claim.left, Binary) and claim.left.op in {"+", "-"}:
+        return "a sum of different units"
+    if (
+        not claim.units
+        and claim.right_unit
+        and singular(claim.right_unit) != singular(claim.left_unit or "-")
+    ):
+        return "units may be equated" if claim.left_unit else ""  # 42 * 5/6 daps = 42 baps
+    return "the result may be in another unit" if right and left / right in ratios else ""
 
 
 def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
@@ -154,9 +183,16 @@ def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
         return Checked("abstains", f"{claim.text}: a sum run on after its result", "run_on")
     if not claim.annotated:
         if any(_equal_under(claim, reading) for reading in _LOOSE_READINGS):
-            return Checked("abstains", f"{claim.text}: true if read loosely", "unit")
+            return _loosely(claim, left, right)
+        if units := _converts(claim, left, right):
+            return Checked("abstains", f"{claim.text}: {units}", "unit")
+        scale = SCALES.get(claim.right_unit, 1)
+        if right and scale > 1 and left / right in {Fraction(scale), Fraction(1, scale)}:
+            return Checked("abstains", f"{claim.text}: {claim.right_unit!r} may scale it", "unit")
         if right and left / right in {Fraction(100), Fraction(1, 100)}:
             return Checked("abstains", f"{claim.text}: percent or cents may be meant", "unit")
+        if _with_remainder(claim, right):
+            return Checked("abstains", f"{claim.text}: a division with its remainder", "context")
         if _sloppy(claim, right):
             return Checked("abstains", f"{claim.text}: true from left to right, without precedence", "run_on")
     return Checked("fails", _refutation(claim, left, right))
@@ -173,15 +209,44 @@ def _refutation(claim: Claim, left: Fraction, right: Fraction) -> str:
 def runs_on(claim: Claim, left: Fraction) -> bool:
     """Whether the right side begins with the result and computes on: `3 + 4 = 7 + 5`."""
     lead = leads_with(claim.right)
-    return lead is not None and lead.value == left and not isinstance(claim.left, Number)
+    return (
+        lead is not None
+        and lead.value == left
+        and (claim.left_unit != "" or not isinstance(claim.left, Number))
+    )
+
+
+def _loosely(claim: Claim, left: Fraction, right: Fraction) -> Checked:
+    percent = (
+        isinstance(claim.right, Unary) and claim.right.op == "%" and "%" not in claim.text.split(" = ")[0]
+    )
+    if percent and isinstance(claim.left, Binary) and left == right * 100:
+        return Checked("holds", claim.text)  # `3/4 * 100 = 75%`
+    return Checked("abstains", f"{claim.text}: true if read loosely", "unit")
 
 
 def _equal_under(claim: Claim, reading: Reading) -> bool:
     try:
-        sides = [exact(side, _NO_VALUES, reading) for side in (claim.left, claim.right)]
+        left, right = (exact(side, _NO_VALUES, reading) for side in (claim.left, claim.right))
     except Refused:
         return False
-    return sides[0] == sides[1]
+    shown = _literal(claim.right)
+    slack = Fraction(1, 10**shown.decimals) if "%" in claim.text and shown and shown.decimals else Fraction(0)
+    return left == right or abs(left - right) < slack
+
+
+def _with_remainder(claim: Claim, right: Fraction) -> bool:
+    """`500 / 13 = 13 * 38 + 6`: the dividend, not the quotient."""
+    if not (isinstance(claim.left, Binary) and claim.left.op == "/" and isinstance(claim.right, Binary)):
+        return False
+    return _value(claim.left.left) == right
+
+
+def _value(tree: Expression) -> Fraction | None:
+    try:
+        return exact(tree, _NO_VALUES)
+    except Refused:
+        return None
 
 
 def _sloppy(claim: Claim, right: Fraction) -> bool:
@@ -189,9 +254,15 @@ def _sloppy(claim: Claim, right: Fraction) -> bool:
     said = claim.text.split(f" {claim.relation} ")[0]
     if left_to_right(said) == right:
         return True
-    grouped = re.sub(r"/\s*(\d+/\d+)(?![\d/])", r"/(\1)", said)
+    if _equals(re.sub(r"/\s*([^/]+)$", r"/(\1)", said), right):
+        return True  # 9!/6!*3! for 9!/(6! * 3!)
+    grouped = re.sub(r"/\s*(\d+\s*/\s*\d+)(?!\s*[\d/])", r"/(\1)", said)
+    return grouped != said and _equals(grouped, right)
+
+
+def _equals(text: str, value: Fraction) -> bool:
     try:
-        return grouped != said and exact(parse(grouped), _NO_VALUES) == right
+        return _value(parse(text)) == value
     except Refused:
         return False
 
@@ -233,6 +304,8 @@ def _rounding(claim: Claim, left: Fraction, right: Fraction) -> Checked | None:
     unit, off = Fraction(1, 10**literal.decimals), abs(value - other)
     if said and off <= unit / 2:
         return Checked("holds", f"{claim.text}: rounded from {show(other)}")
+    if said and abs(value) < abs(other) and off < unit:
+        return Checked("abstains", f"{claim.text}: cut off, not rounded", "rounding")
     if said and literal.decimals == 0 and off * 20 <= abs(other):
         return Checked("abstains", f"{claim.text}: coarsely rounded", "rounding")
     if not said and _digits_beyond(other, literal.decimals) and off < unit:
@@ -255,7 +328,7 @@ def _digits_beyond(value: Fraction, decimals: int) -> bool:
     return bool((value * 10**decimals).denominator != 1)
 
 
-_LOOKS_ROUNDED = re.compile(r"\.(?:\d*(?:33|66|67)|\d{3,}|\d\d)$")
+_LOOKS_ROUNDED = re.compile(r"\.(?:\d*(?:33|66|67)|\d{3,}|\d[1-46-9])$")
 
 
 def _within_rounded_inputs(claim: Claim, left: Fraction, right: Fraction, unit: Fraction) -> bool:

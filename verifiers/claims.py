@@ -5,10 +5,13 @@ around an expression that may belong to it ("half of 10 = 5") make the claim loo
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from verifiers.clause import BINARY, Operand
 from verifiers.expressions import (
     LONGEST,
     Binary,
@@ -19,17 +22,19 @@ from verifiers.expressions import (
     is_ambiguous,
     names,
     parse,
+    parse_tokens,
 )
-from verifiers.latex import to_plain
+from verifiers.latex import Plain, plain, to_plain
 from verifiers.operands import left_operand, right_operand
+from verifiers.tokens import Tokens, sentences, tokenize
+from verifiers.words import CONTRACTIONS, HEDGES, NEAR_HEDGES, REFUTES, ROUNDED
 
 Relation = Literal["=", "≈", "≠", "<", ">", "≤", "≥"]
 LONGEST_STEP = 8_000
 _MOST_CLAIMS = 60
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """One relation between two expressions."""
 
     left: Expression
@@ -45,6 +50,14 @@ class Claim:
     """Whether the sentence says that values are rounded."""
     left_unit: str = ""
     right_unit: str = ""
+    other_left: Expression | None = None
+    """A second reading of the left side; the claim fails only if it fails under both."""
+    words: bool = False
+    """Whether words beside or between its signs were read over."""
+    units: tuple[str, ...] = ()
+    """Units of the terms on the left, where they were read over."""
+    span: tuple[int, int] = (0, 0)
+    """Where it stands in the step."""
 
 
 @dataclass(frozen=True)
@@ -53,64 +66,68 @@ class Unread:
 
     text: str
     reason: str
+    span: tuple[int, int] = (0, 0)
 
 
 _ANNOTATION = re.compile(r"<<([^<>=]{1,200}(?:=[^<>=]{1,200})+)>>")
-_CLAUSE = re.compile(
-    r"[.?;](?=\s|$)|(?<![\d)])!(?=\s|$)|\n(?!\s*[=≈])|⇒|→|=>|->|(?<!\s):(?=\s)|,(?=\s)(?!(?<=\d,)\s\d{3}\b)"
-)
-_SENTENCE = re.compile(r"(?<=[.?])\s+|(?<=[^\d)]!)\s+|\n(?!\s*[=≈])")
 _RELATION = re.compile(r"<=|>=|!=|≠|≤|≥|≈|~=|==|=|<|>")
 _CANONICAL: dict[str, Relation] = {"<=": "≤", ">=": "≥", "!=": "≠", "~=": "≈", "==": "="}
-_HEDGE = re.compile(
-    r"\b(?:not|no|wrong|incorrect\w*|false|mistake\w*|contradict\w*|impossible|suppose|assum\w*|whether|if|try|guess\w*|"
-    r"check\w*|would|mod|modulo|base|remainder|clock|binary|hypothe\w*|cannot|instead|unless|error|verify|"
-    r"thousands?|millions?|billions?)\b|n't\b|n’t\b|§mod",
-    re.IGNORECASE,
-)
 _REFUTES = re.compile(
     r"≠|\b(?:false|contradict\w*|extraneous|satisf\w*|original equation|"
     r"incorrect\w*|wrong|impossible|invalid|"
     r"not (?:true|valid|a solution|equal|hold|possible|work))\b",
     re.IGNORECASE,
 )
-_ROUNDED = re.compile(
-    r"\b(?:about|approx\w*|round\w*|roughly|nearly|almost|nearest|estimat\w*|around)\b|≈", re.IGNORECASE
-)
+_REMARK = re.compile(r"\d\s+\(")
+_SPOKEN = frozenset({"is", "equals"})
+_MAY_RELATE = re.compile(r"[=<>≠≈≤≥]|[0-9)] (?:is|equals) ")
+_ORDERS = frozenset({"<", ">", "≤", "≥"})
 
 
-def find_claims(step: str) -> list[Claim | Unread]:
-    """Every relation in the step: annotations first, then what the text says without them."""
+@lru_cache(maxsize=256)
+def find_claims(step: str) -> tuple[Claim | Unread, ...]:
+    """Every relation in the step: annotations first, then what the text says without them.
+
+    Several verifiers read the same step one after the other, so the last ones are kept.
+    """
     if len(step) > LONGEST_STEP:
-        return [Unread(step[:40], "the step is too long")]
+        return (Unread(step[:40], "the step is too long", (0, len(step))),)
     found: list[Claim | Unread] = []
-    for match in _ANNOTATION.finditer(step):
-        found += _annotated(match[1])
-    plain = to_plain(_ANNOTATION.sub("", step))
-    refutes = _REFUTES.search(plain)
-    start = 0
-    for end in [*(m.end() for m in _SENTENCE.finditer(plain)), len(plain)]:
-        found += _in_sentence(plain[start:end], f"the step says {refutes[0]!r}" if refutes else "")
-        start = end
-    return found if len(found) <= _MOST_CLAIMS else [Unread(step[:40], "more relations than one step states")]
+    text = step
+    if "<<" in step:
+        for match in _ANNOTATION.finditer(step):
+            found += _links(match[1], match.start(1), annotated=True)
+        text = _ANNOTATION.sub(_blank, step)
+    source = plain(text)
+    if _MAY_RELATE.search(source.text):
+        found += _in_text(source)
+    if len(found) > _MOST_CLAIMS:
+        return (Unread(step[:40], "more relations than one step states", (0, len(step))),)
+    return tuple(found)
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match[0])
 
 
 def parse_relation(text: str) -> list[Claim | Unread]:
     """The links of a chain that is nothing but a relation, read strictly: no words, nothing around it."""
-    return [c for c in _annotated(to_plain(text), annotated=False)]
+    return _links(to_plain(text), 0, annotated=False)
 
 
-def _annotated(text: str, *, annotated: bool = True) -> list[Claim | Unread]:
-    signs = [_CANONICAL.get(sign, sign) for sign in _RELATION.findall(text)]
-    sides = _RELATION.split(text)
+def _links(text: str, offset: int, *, annotated: bool) -> list[Claim | Unread]:
+    signs = list(_RELATION.finditer(text))
+    bounds = [0, *(bound for sign in signs for bound in sign.span()), len(text)]
+    sides = [(bounds[i], bounds[i + 1]) for i in range(0, len(bounds), 2)]
     found: list[Claim | Unread] = []
-    for (left, right), sign in zip(pairwise(sides), signs, strict=True):
-        whole = f"{left.strip()} {sign} {right.strip()}"
+    for ((start, middle), (after, end)), sign in zip(pairwise(sides), signs, strict=True):
+        left, right, relation = text[start:middle].strip(), text[after:end].strip(), _relation(sign[0])
+        whole, span = f"{left} {relation} {right}", (offset + start, offset + end)
         try:
-            claim = Claim(parse(left), _relation(sign), parse(right), whole, right.strip(), annotated)
+            claim = Claim(parse(left), relation, parse(right), whole, right, annotated, span=span)
             found.append(claim)
         except Refused as refusal:
-            found.append(Unread(whole[:LONGEST], f"cannot be read: {refusal}"))
+            found.append(Unread(whole[:LONGEST], f"cannot be read: {refusal}", span))
     return found
 
 
@@ -118,49 +135,124 @@ def _relation(sign: str) -> Relation:
     return _CANONICAL.get(sign) or sign  # type: ignore[return-value]  # _RELATION admits nothing else
 
 
-def _in_sentence(sentence: str, loose: str) -> list[Claim | Unread]:
-    if not _RELATION.search(sentence):
-        return []
-    hedge = _HEDGE.search(sentence)
-    loose = loose or (f"the sentence says {hedge[0]!r}" if hedge else "")
-    loose = loose or ("a question" if sentence.rstrip().endswith("?") else "")
-    rounded = _ROUNDED.search(sentence) is not None
+def _in_text(source: Plain) -> list[Claim | Unread]:
+    tokens = tokenize(source.text)
+    lowered = list(map(str.lower, tokens.texts))
+    doubt = ""
+    if not REFUTES.isdisjoint(lowered) and (refutes := _REFUTES.search(source.text)):
+        doubt = f"the step says {refutes[0]!r}"
     found: list[Claim | Unread] = []
-    for clause in _CLAUSE.split(sentence):
-        found += _in_clause(clause, loose, rounded=rounded)
+    for clauses in sentences(tokens):
+        related = [(clause, signs) for clause in clauses if (signs := list(_signs(tokens, *clause)))]
+        if not related:
+            continue
+        said = lowered[clauses[0][0] : clauses[-1][1]]
+        loose = doubt or _hedged(said, lowered[clauses[-1][1] : clauses[-1][1] + 1])
+        rounded = not ROUNDED.isdisjoint(said)
+        for clause, signs in related:
+            near = loose or _denied(lowered[clause[0] : signs[0][0]])
+            found += _in_clause(source, tokens, clause, signs, near, rounded=rounded)
     return found
 
 
-def _in_clause(clause: str, loose: str, *, rounded: bool) -> list[Claim | Unread]:
-    signs = [_relation(sign) for sign in _RELATION.findall(clause)]
-    parts = _RELATION.split(clause)
+def _hedged(said: list[str], mark: list[str]) -> str:
+    """Why a sentence may not claim what it states."""
+    if not HEDGES.isdisjoint(said):
+        return f"the sentence says {next(word for word in said if word in HEDGES)!r}"
+    if "base" in said and any(word == "base" and _is_radix(after) for word, after in pairwise(said)):
+        return "the sentence says 'base'"
+    return "a question" if mark == ["?"] else ""
+
+
+def _is_radix(word: str) -> bool:
+    return word.isdigit() or word in {"-", "two", "three", "eight", "ten", "sixteen", "b"}
+
+
+def _denied(before: list[str]) -> str:
+    """Why the words before a clause's first sign may not claim what follows."""
+    if NEAR_HEDGES.isdisjoint(before) and CONTRACTIONS.isdisjoint(before):
+        return ""
+    return f"the clause says {next(word for word in before if word in NEAR_HEDGES or word in CONTRACTIONS)!r}"
+
+
+def _signs(tokens: Tokens, low: int, high: int) -> Iterator[tuple[int, Relation]]:
+    """The relation signs of a clause; "is" between a sum and a number is one."""
+    texts, kinds = tokens.texts, tokens.kinds
+    for at in range(low + 1, high - 1):
+        if kinds[at] == "relation":
+            yield at, _relation(texts[at])
+        elif texts[at] in _SPOKEN and _states_result(tokens, low, at, high):
+            yield at, "="
+
+
+def _states_result(tokens: Tokens, low: int, at: int, high: int) -> bool:
+    """Whether "is" stands between a sum and a lone number."""
+    texts, kinds = tokens.texts, tokens.kinds
+    if at - low < 3 or kinds[at - 1] != "number" or kinds[at + 1] != "number":
+        return False
+    if texts[at - 2] == "/" and tokens.glued(at - 1):
+        return False  # "the inverse of 1/5 is 9"
+    lone = at + 2 >= high or kinds[at + 2] in {"word", "other"}
+    return lone and (kinds[at - 2] == "operator" or texts[at - 2] in {"plus", "minus", "times", "x", "by"})
+
+
+def _in_clause(
+    source: Plain,
+    tokens: Tokens,
+    clause: tuple[int, int],
+    signs: list[tuple[int, Relation]],
+    loose: str,
+    *,
+    rounded: bool,
+) -> list[Claim | Unread]:
     found: list[Claim | Unread] = []
-    ordered = bool({"<", ">", "≤", "≥"} & set(signs))
-    for index, sign in enumerate(signs):
-        left = left_operand(parts[index], first=index == 0)
-        right = right_operand(parts[index + 1])
+    bounds = [clause[0] - 1, *(at for at, _ in signs), clause[1]]
+    mixed = "an equation inside an inequality" if len(signs) > 1 and _ORDERS & {s for _, s in signs} else ""
+    for index, (at, sign) in enumerate(signs):
+        left = left_operand(tokens, bounds[index] + 1, at, first=index == 0)
+        right = right_operand(tokens, at + 1, bounds[index + 2])
         if left is None or right is None:
             continue
-        whole = f"{left.text} {sign} {right.text}"
+        whole, span = f"{left.text} {sign} {right.text}", source.source(left.start, right.end)
         try:
-            sides = parse(left.text), parse(right.text)
+            sides = parse_tokens(left.signs), parse_tokens(right.signs)
+            other = parse_tokens(list(left.other)) if left.other else None
         except Refused as refusal:
-            found.append(Unread(whole[:LONGEST], f"cannot be read: {refusal}"))
+            found.append(Unread(whole[:LONGEST], f"cannot be read: {refusal}", span))
             continue
-        why = loose or left.loose or right.loose or _loose_shape(left.text, right.text, sides)
-        why = why or ("an equation inside an inequality" if ordered and len(signs) > 1 else "")
-        found.append(
-            Claim(sides[0], sign, sides[1], whole, right.text, False, why, rounded, left.unit, right.unit)
+        why = loose or left.loose or right.loose or _loose_shape(left, right, sides) or mixed
+        words = left.words or right.words
+        about = (
+            whole,
+            right.text,
+            False,
+            why,
+            rounded,
+            left.unit,
+            right.unit,
+            other,
+            words,
+            left.units,
+            span,
         )
+        found.append(Claim(sides[0], sign, sides[1], *about))
     return found
 
 
-def _loose_shape(left: str, right: str, sides: tuple[Expression, Expression]) -> str:
-    if re.search(r"\d\s+\(", left) or re.search(r"\d\s+\(", right):
+def _loose_shape(left: Operand, right: Operand, sides: tuple[Expression, Expression]) -> str:
+    if all(isinstance(side, Number) for side in sides) and not left.unit:
+        return "a number beside another"
+    if isinstance(sides[0], Number) and right.words and len(right.signs) > 1:
+        return "a quantity told apart in words"  # 77 bottles = 15 full bottles + 2 empty bottles
+    computed = any(sign in BINARY for sign in right.signs[1:])
+    if computed and left.signs[1:2] == ["*"] and len(left.signs) == 3:
+        return "an asterisk may be an operation of the problem's own"
+    if 1 < len(right.signs) < len(left.signs) and left.signs[: len(right.signs)] == right.signs:
+        return "the left side's beginning stands on the right"
+    if "(" in left.signs + right.signs and (_REMARK.search(left.text) or _REMARK.search(right.text)):
         return "a bracket after a number may be a remark"
-    if is_ambiguous(sides[0]) or is_ambiguous(sides[1]):
-        return "a division before a product without a sign"
-    return ""
+    divides = "/" in left.signs or "/" in right.signs
+    return "a division before a product without a sign" if divides and any(map(is_ambiguous, sides)) else ""
 
 
 def stated_value(claim: Claim) -> tuple[str, Expression] | None:

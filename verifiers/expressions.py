@@ -5,11 +5,13 @@ refuses the rest. Sizes are bounded before anything is computed, so `9^9^9^9` co
 """
 
 import math
+import operator
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, cast
 
 LONGEST = 400
 DEEPEST = 60
@@ -76,7 +78,7 @@ class Call:
 
 Expression = Number | Name | Unary | Binary | Call
 
-NUMBER = r"\d{1,3}(?:,\d{3})+(?![\d,]*\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
+NUMBER = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,]*[0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 _TOKEN = re.compile(
     rf"\s*(?:(?P<number>{NUMBER})|(?P<word>[A-Za-z]+(?:_[A-Za-z0-9]+)?)|(?P<op>//|[-+*/^()!%,#]))"
 )
@@ -88,11 +90,37 @@ def parse(text: str) -> Expression:
     """The tree of an expression. Raises Refused on anything else, and on text over the limits."""
     if len(text) > LONGEST:
         raise Refused("parse", f"longer than {LONGEST} characters")
-    parser = _Parser(_tokens(text))
+    return parse_tokens(_tokens(text))
+
+
+def parse_tokens(tokens: list[str]) -> Expression:
+    """The same for a text that is in tokens already."""
+    if len(tokens) > LONGEST or sum(map(len, tokens)) > LONGEST:
+        raise Refused("parse", f"longer than {LONGEST} characters")
+    if len(tokens) % 2 and _FLAT.issuperset(tokens[1::2]) and all(t[0].isdigit() for t in tokens[::2]):
+        return _row(tokens)
+    parser = _Parser(tokens)
     tree = parser.expression(0)
     if parser.peek():
         raise Refused("parse", f"unexpected {parser.peek()!r}")
     return tree
+
+
+_FLAT = frozenset("+-*/")
+
+
+def _row(tokens: list[str]) -> Expression:
+    """A number, or a row such as `3 + 4 * 5`: most of what steps hold, without the parser's machinery."""
+    total: Expression | None = None
+    sign, tree = "", cast(Expression, number(tokens[0]))
+    for at in range(1, len(tokens), 2):
+        op, operand = tokens[at], number(tokens[at + 1])
+        if op in "*/":
+            tree = Binary(op, tree, operand)
+        else:
+            total = tree if total is None else Binary(sign, total, tree)
+            sign, tree = op, operand
+    return tree if total is None else Binary(sign, total, tree)
 
 
 def _tokens(text: str) -> list[str]:
@@ -149,17 +177,14 @@ class _Parser:
             raise Refused("parse", "ends too early")
         if token == "-":
             return Unary("-", self.expression(_NEGATION))
-        if token == "+":
+        if token == "+" and self._tokens[self._at - 2 : self._at - 1] != ["^"]:
             return self.expression(_NEGATION)
         if token == "(":
             inner = self.expression(0)
             self._expect(")")
             return inner
         if token[0].isdigit() or token[0] == ".":
-            digits = token.replace(",", "")
-            if re.match(r"0\d", digits):
-                raise Refused("parse", f"{token} is no plain number")
-            return Number(Fraction(int(digits) if digits.isdigit() else digits), digits)
+            return number(token)
         if token[0].isalpha():
             return self._word(token)
         raise Refused("parse", f"unexpected {token!r}")
@@ -182,6 +207,17 @@ class _Parser:
     def _expect(self, token: str) -> None:
         if self._take() != token:
             raise Refused("parse", f"{token!r} expected")
+
+
+@lru_cache(maxsize=4096)
+def number(token: str) -> Number:
+    """The literal that a token of digits is. Raises Refused on leading zeros: 007 is no plain number."""
+    digits = token.replace(",", "")
+    if len(digits) > LONGEST:
+        raise Refused("too_large", f"a number of more than {LONGEST} digits")
+    if digits[0] == "0" and digits[1:2].isdigit():
+        raise Refused("parse", f"{token} is no plain number")
+    return Number(Fraction(int(digits) if digits.isdigit() else digits), digits)
 
 
 def _starts_factor(token: str) -> bool:
@@ -233,9 +269,9 @@ STRICT = Reading()
 
 def exact(tree: Expression, values: Mapping[str, Fraction], reading: Reading = STRICT) -> Fraction:
     """The rational value. Raises Refused where there is none, or where it would be too large to compute."""
+    if isinstance(tree, Number):
+        return tree.value
     match tree:
-        case Number(value):
-            return value
         case Name(name):
             if name == "pi":
                 raise Refused("irrational", "pi is irrational")
@@ -252,7 +288,12 @@ def exact(tree: Expression, values: Mapping[str, Fraction], reading: Reading = S
             return _call(function, [exact(arg, values, reading) for arg in args])
 
 
+_WHOLE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+
 def _binary(op: str, left: Fraction, right: Fraction, reading: Reading) -> Fraction:
+    if left.denominator == right.denominator == 1 and op in _WHOLE:
+        return _bounded(Fraction(_WHOLE[op](left.numerator, right.numerator)))
     match op:
         case "+":
             return _bounded(left + right)
@@ -333,7 +374,7 @@ def _call(function: str, args: list[Fraction]) -> Fraction:
 
 
 def _bounded(value: Fraction) -> Fraction:
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MOST_BITS:
+    if value.numerator.bit_length() > MOST_BITS or value.denominator.bit_length() > MOST_BITS:
         raise Refused("too_large", f"a number of more than {MOST_BITS} bits")
     return value
 

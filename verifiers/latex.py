@@ -1,83 +1,132 @@
-r"""Light LaTeX to plain text: `\frac{1}{2}` becomes `((1)/(2))`. What it does not know stays foreign."""
+r"""Light LaTeX to plain text: `\frac{1}{2}` becomes `((1)/(2))`. What it does not know stays foreign.
+
+Every plain character knows where it came from, so that a claim can be shown in the step as it was written.
+"""
 
 import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
 
 _UNREADABLE = "§"
 """Marks a command that is not known; no expression contains it, so whatever touches it abstains."""
 
 _COMMANDS = {
-    "cdot": " * ", "times": " * ", "ast": " * ", "div": " / ", "pi": " pi ", "approx": " ≈ ", "simeq": " ≈ ",
+    "cdot": " * ", "times": " * ", "div": " / ", "pi": " pi ", "approx": " ≈ ", "simeq": " ≈ ",
     "le": " ≤ ", "leq": " ≤ ", "ge": " ≥ ", "geq": " ≥ ", "lt": " < ", "gt": " > ", "ne": " ≠ ", "neq": " ≠ ",
     "left": "", "right": "", "big": "", "Big": "", "bigl": "", "bigr": "", "displaystyle": "",
-    "quad": "  ", "qquad": "  ", "Rightarrow": " ⇒ ", "implies": " ⇒ ", "rightarrow": " ⇒ ", "to": " ⇒ ",
+    "quad": " ; ", "qquad": " ; ", "Rightarrow": " ⇒ ", "implies": " ⇒ ", "rightarrow": " ⇒ ", "to": " ⇒ ",
     "Longrightarrow": " ⇒ ", "therefore": " ⇒ ", "iff": " ⇒ ", "Leftrightarrow": " ⇒ ",
     "sin": " sin", "cos": " cos", "tan": " tan", "ln": " ln", "log": " log",
 }  # fmt: skip
 _TEXT = frozenset(
     {"text", "textbf", "textit", "textrm", "mathrm", "mathbf", "mbox", "boxed", "fbox", "operatorname"}
 )
-_COMMAND = re.compile(r"\\(?P<name>[A-Za-z]+)\*?|\\(?P<sign>.)", re.DOTALL)
+_COMMAND = re.compile(r"\\(?P<name>[A-Za-z]+)\*?|\\(?P<sign>.)|\{,\}|[²³π]", re.DOTALL)
+_CHARACTERS = {"{,}": ",", "²": "^2", "³": "^3", "π": " pi "}
+_NEEDS_COMMANDS = re.compile(r"[\\{²³π]")
+_SAME_LENGTH = str.maketrans("×·⋅∙÷−`\x00#", "****/- # ")
 _DEEPEST = 20
+
+_Piece = tuple[str, int, int]
+"""Plain text and the range of the source it stands for, letter by letter where their lengths are equal."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Plain text with the way back to its source."""
+
+    text: str
+    _pieces: tuple[_Piece, ...] = ()
+
+    def source(self, start: int, end: int) -> tuple[int, int]:
+        """The range of the source that a range of the text, not empty, stands for."""
+        if not self._pieces:
+            return start, end
+        ends = list(accumulate(len(piece[0]) for piece in self._pieces))
+
+        def origin(at: int) -> tuple[int, int]:
+            index = min(bisect_right(ends, at), len(ends) - 1)
+            plain, first, last = self._pieces[index]
+            inside = at - (ends[index] - len(plain))
+            return (first + inside, first + inside + 1) if len(plain) == last - first else (first, last)
+
+        return origin(start)[0], origin(end - 1)[1]
 
 
 def to_plain(text: str) -> str:
     """The text with its LaTeX written as plain expressions; delimiters become spaces."""
-    if "\\" in text or "{" in text:
-        text = _commands(text.replace("{,}", ","), 0)
-        text = re.sub(r"\^\s*\{([^{}]*)\}", r"^(\1)", text)
-    return _signs(text)
+    return plain(text).text
+
+
+def plain(text: str) -> Plain:
+    """The same, with the way back."""
+    pieces: list[_Piece] = []
+    if _NEEDS_COMMANDS.search(text):
+        pieces = [piece for piece in _commands(text, 0, len(text), 0) if piece[0]]
+        text = re.sub(r"\^(\s*)\{([^{}]*)\}", r"^\1(\2)", "".join(piece[0] for piece in pieces))
+    return Plain(_signs(text), tuple(pieces))
 
 
 def _signs(text: str) -> str:
-    text = re.sub(r"(?<![\w.)\]}])\.\s+(?=\d)", ".", text)
-    # Between operands ** is a power; elsewhere it is bold type.
-    text = re.sub(r"(?<=[\d)])\*\*(?=[\d(])|(?<=[\d)]) \*\* (?=[\d(])", "^", text)
-    text = re.sub(r"(?<=\d)#|#", " ", text.replace("**", "  ").replace("`", " ").replace("$", " "))
-    for old, new in (
-        ("×", "*"),
-        ("·", "*"),
-        ("⋅", "*"),
-        ("∙", "*"),
-        ("÷", "/"),
-        ("−", "-"),
-        ("²", "^2"),
-        ("³", "^3"),
-        ("π", " pi "),
-    ):
-        text = text.replace(old, new)
-    return text.replace("\x00", "#")
+    """Signs for signs: no length changes."""
+    text = text.replace("$", " ")
+    if ". " in text:
+        text = re.sub(r"(?<![\w.)\]}])\.(\s+)(?=\d)", r"\1.", text)
+    if "*" in text:
+        # Between operands ** is a power; elsewhere it is bold type.
+        text = re.sub(r"(?<=[\d)])\*\*(?=[\d(])|(?<=[\d)]) \*\* (?=[\d(])", _power, text).replace("**", "  ")
+    if "–" in text:
+        text = re.sub(r"(?<=\s)–(?=\s\$?\d)|(?<=\d)–(?=\d)", "-", text)
+    if not text.isascii() or "`" in text or "#" in text or "\0" in text:
+        return text.translate(_SAME_LENGTH)
+    return text
 
 
-def _commands(text: str, depth: int) -> str:
+def _power(match: re.Match[str]) -> str:
+    return "^".ljust(len(match[0]))
+
+
+def _commands(text: str, at: int, end: int, depth: int) -> list[_Piece]:
     if depth > _DEEPEST:
-        return _UNREADABLE
-    out, at = [], 0
-    while match := _COMMAND.search(text, at):
-        out.append(text[at : match.start()])
-        at = match.end()
+        return [(_UNREADABLE, at, end)]
+    out: list[_Piece] = []
+    while match := _COMMAND.search(text, at, end):
+        out.append((text[at : match.start()].replace("&", " "), at, match.start()))
+        start, at = match.span()
         name = match["name"]
         if name in {"frac", "dfrac", "tfrac", "cfrac"}:
-            piece, at = _fraction(text, at, depth)
-            # A whole number straight before a fraction of whole numbers: 2½, or rarely a product.
-            mixed = re.search(r"(?<![\w.^)])\d+ ?$", "".join(out[-3:])) and re.fullmatch(
-                r"\(\(\d+\)/\(\d+\)\)", piece
-            )
-            out.append("\x00" + piece if mixed else piece)
+            pieces, at = _fraction(text, match, end, depth)
+            if _is_mixed(out, pieces):
+                out.append(("\x00", start, at))
+            out += pieces
         elif name == "sqrt":
-            piece, at = _root(text, at, depth)
-            out.append(piece)
+            pieces, at = _root(text, match, end, depth)
+            out += pieces
         elif name in _TEXT:
-            argument, at = _argument(text, at)
-            out.append(f" {_commands(argument, depth + 1)} ")
+            (first, last), at = _argument(text, at, end)
+            out += [(" ", start, first), *_commands(text, first, last, depth + 1), (" ", last, at)]
         else:
-            out.append(_plain(name, match["sign"]))
-    return "".join([*out, text[at:].replace("&", " ")])
+            out.append((_plain(match), start, at))
+    return [*out, (text[at:end].replace("&", " "), at, end)]
 
 
-def _plain(name: str | None, sign: str | None) -> str:
+def _is_mixed(before: list[_Piece], fraction: list[_Piece]) -> bool:
+    """A whole number straight before a fraction of whole numbers: 2½, or rarely a product."""
+    last = "".join(piece[0] for piece in before[-3:])
+    written = "".join(piece[0] for piece in fraction)
+    return bool(
+        re.search(r"(?<![\w.^)])\d+ ?$", last[-40:]) and re.fullmatch(r"\(\(\d+\)/\(\d+\)\)", written)
+    )
+
+
+def _plain(match: re.Match[str]) -> str:
+    name, sign = match["name"], match["sign"]
     if name is not None:
         return _COMMANDS.get(name, _UNREADABLE)
     match sign:
+        case None:
+            return _CHARACTERS[match[0]]
         case "\\" | "[" | "]":
             return "\n"  # a row or a displayed formula ends: what follows is another one
         case "%" | "$":
@@ -86,31 +135,41 @@ def _plain(name: str | None, sign: str | None) -> str:
             return " " if sign in set(",;:! ()") else _UNREADABLE
 
 
-def _argument(text: str, at: int) -> tuple[str, int]:
-    """A braced group, or one character as in `\\frac12`; and where it ends."""
-    while at < len(text) and text[at] == " ":
+def _argument(text: str, at: int, end: int) -> tuple[tuple[int, int], int]:
+    """The range inside a braced group, or of one character as in `\\frac12`; and where it ends.
+
+    The range is empty where there is none.
+    """
+    while at < end and text[at] == " ":
         at += 1
-    if at >= len(text):
-        return _UNREADABLE, at
+    if at >= end or (text[at] != "{" and not text[at].isalnum()):
+        return (at, at), at
     if text[at] != "{":
-        return (text[at], at + 1) if text[at].isalnum() else (_UNREADABLE, at)
+        return (at, at + 1), at + 1
     depth = 0
-    for end in range(at, len(text)):
-        depth += (text[end] == "{") - (text[end] == "}")
+    for close in range(at, end):
+        depth += (text[close] == "{") - (text[close] == "}")
         if depth == 0:
-            return text[at + 1 : end], end + 1
-    return _UNREADABLE, at + 1
+            return (at + 1, close), close + 1
+    return (at, at), at + 1
 
 
-def _fraction(text: str, at: int, depth: int) -> tuple[str, int]:
-    top, at = _argument(text, at)
-    bottom, at = _argument(text, at)
-    return f"(({_commands(top, depth + 1)})/({_commands(bottom, depth + 1)}))", at
+def _inside(text: str, inner: tuple[int, int], depth: int) -> list[_Piece]:
+    return _commands(text, *inner, depth + 1) if inner[0] < inner[1] else [(_UNREADABLE, *inner)]
 
 
-def _root(text: str, at: int, depth: int) -> tuple[str, int]:
-    degree = re.compile(r"\s*\[([^\[\]{}]{1,20})\]").match(text, at)
+def _fraction(text: str, command: re.Match[str], end: int, depth: int) -> tuple[list[_Piece], int]:
+    start, at = command.span()
+    top, at = _argument(text, at, end)
+    bottom, at = _argument(text, at, end)
+    pieces = [("((", start, top[0]), *_inside(text, top, depth), (")/(", top[1], bottom[0])]
+    return [*pieces, *_inside(text, bottom, depth), ("))", bottom[1], at)], at
+
+
+def _root(text: str, command: re.Match[str], end: int, depth: int) -> tuple[list[_Piece], int]:
+    start, at = command.span()
+    degree = re.compile(r"\s*\[([^\[\]{}]{1,20})\]").match(text, at, end)
     at = degree.end() if degree else at
-    inside, at = _argument(text, at)
-    inside = _commands(inside, depth + 1)
-    return (f" root({degree[1]},{inside})" if degree else f" sqrt({inside})"), at
+    inner, at = _argument(text, at, end)
+    head = f" root({degree[1]}," if degree else " sqrt("
+    return [(head, start, inner[0]), *_inside(text, inner, depth), (")", inner[1], at)], at

@@ -1,163 +1,80 @@
-"""Where an expression begins and ends in running text, and whether its neighbours may change its meaning."""
+"""Where an expression begins and ends in running text, and whether its neighbours may change its meaning.
 
-import re
-from dataclasses import dataclass
-from itertools import pairwise
+Words between numbers and signs are read over ("15 feet * 12 inches/foot = 180 inches") unless they compute.
+"""
 
-from verifiers.expressions import FUNCTIONS, NUMBER
-
-_UNIT_LETTERS = frozenset("mghslL")
-_PIECE = re.compile(
-    rf"(?P<number>{NUMBER})|(?P<word>[A-Za-z](?:[A-Za-z'’]|_(?=\w)|(?<=_)\d)*)|(?P<op>//|[-+*/^()!%#])|(?P<other>\S)"
+from verifiers.clause import BINARY, MATHS, WORD, Clause, Operand
+from verifiers.expressions import FUNCTIONS
+from verifiers.tokens import Tokens
+from verifiers.units import singular
+from verifiers.words import (
+    AFTER,
+    AFTER_IF_NUMBER,
+    BEFORE,
+    COPULAS,
+    GLUE,
+    OPERATIVE,
+    OPERATIVE_OF,
+    ORDINALS,
 )
 
-_BEFORE_WORDS = """
-of times plus minus by than over twice half double triple thrice percent per divided
-multiplied squared to from with sum product difference quotient square cube root ratio average
-mean subtract add adding subtracting third quarter fourth fifth fifths thirds quarters fourths
-between dozen hundred thousand million billion fraction negative log sin cos tan max min gcd lcm
-digit digits function every each
-"""
-_BEFORE = frozenset(_BEFORE_WORDS.split())
-_AFTER_WORDS = """
-million thousand hundred billion trillion dozen percent k squared cubed factorial mod modulo
-remainder r with plus minus times divided multiplied over choose base of and or to
-pair pairs half quarter quarters halves third thirds fourth fourths fifth fifths tenth tenths one
-cent cents percentage by
-"""
-_AFTER = frozenset(_AFTER_WORDS.split())
-_OPERATORS = frozenset({"+", "-", "*", "/", "//", "^", "!", "%"})
-_COPULA = re.compile(
-    r"\b(?:is|are|was|were|equals|then|so|thus|therefore|that|hence|have|has|had|hold|holds|get|gets|got|"
-    r"means)\b"
-)
-_LIST_MARK = re.compile(r"\s*\(?\w{1,2}[).]\s*")
+_OPERATORS = BINARY | {"!", "%"}
+_REACHES = frozenset({"to", "from", "by", "with"})
+_LEADS = frozenset("so thus therefore hence then get gives give find obtain yields implies".split())
+_CLOSERS = frozenset({")", "]", '"', "'", "”", "’"})
+_OPENERS = frozenset({"(", "[", '"', "“"})
 
 
-@dataclass(frozen=True)
-class Operand:
-    """Text on one side of a relation sign that looks like an expression, with what surrounds it."""
-
-    text: str
-    loose: str = ""
-    unit: str = ""
-
-
-@dataclass(frozen=True)
-class _Piece:
-    kind: str
-    text: str
-    start: int
-    end: int
-
-
-def _pieces(segment: str, *, shares: bool = True) -> list[_Piece]:
-    """Tokens, each `math`, `word` or `other`; `x` between numbers and `of` after a share are products."""
-    raw = [(m.lastgroup or "", m[0], m.start(), m.end()) for m in _PIECE.finditer(segment)]
-    pieces: list[_Piece] = []
-    for index, (group, text, start, end) in enumerate(raw):
-        kind, after = "math", raw[index + 1] if index + 1 < len(raw) else None
-        if group == "word":
-            if text == "of" and not shares:
-                kind = "word"
-            else:
-                kind, text = _word_kind(
-                    text, pieces, after, segment[start - 1 : start] + segment[end : end + 1]
-                )
-        elif group == "other":
-            kind = "other"
-        pieces.append(_Piece(kind, text, start, end))
-    return pieces
-
-
-def _word_kind(
-    word: str, before: list[_Piece], after: tuple[str, str, int, int] | None, around: str
-) -> tuple[str, str]:
-    previous = before[-1] if before and before[-1].kind == "math" else None
-    number_next = after is not None and after[0] == "number"
-    if word in {"x", "X"} and previous and (previous.text[-1].isdigit() or previous.text in {")", "%"}):
-        spaced = around.strip() == ""
-        if number_next or (spaced and after is not None and after[1] == "("):
-            return "math", "*"
-    if word == "of" and previous and number_next and _is_share(before):
-        return "math", "*"
-    if word in FUNCTIONS or word == "pi":
-        return "math", word
-    if (
-        word in _UNIT_LETTERS
-        and previous
-        and previous.text[-1].isdigit()
-        and around[:1] == " "
-        and _ends(after)
-    ):
-        return "word", word
-    letter = word.partition("_")[0]
-    # A single letter is a symbol unless it is the article or the pronoun in running text.
-    if len(letter) == 1 and (letter not in {"a", "A", "I"} or _touches_maths(before, after)):
-        return "math", word
-    return "word", word
-
-
-def _ends(after: tuple[str, str, int, int] | None) -> bool:
-    return after is None or after[0] == "word"
-
-
-def _touches_maths(before: list[_Piece], after: tuple[str, str, int, int] | None) -> bool:
-    return (
-        (not before and after is None)
-        or (after is not None and after[0] == "op")
-        or bool(before and before[-1].kind == "math" and after is None)
-    )
-
-
-def _is_share(before: list[_Piece]) -> bool:
-    texts = [piece.text for piece in before[-3:]]
-    return texts[-1] == "%" or (
-        len(texts) == 3 and texts[1] == "/" and texts[0].isdigit() and texts[2].isdigit()
-    )
-
-
-def _joined(pieces: list[_Piece]) -> str:
-    """The pieces as text, with their spacing kept where it carries meaning."""
-    out = ""
-    for index, piece in enumerate(pieces):
-        gap = index > 0 and piece.start > pieces[index - 1].end
-        out += (" " if gap else "") + piece.text
-    return out
-
-
-def right_operand(segment: str) -> Operand | None:
+def right_operand(tokens: Tokens, low: int, high: int) -> Operand | None:
     """What stands after a relation sign; None where that is no expression."""
     # "= 1/3 of 150" may claim the share or the product, so `of` ends the run on this side.
-    pieces = _pieces(segment, shares=False)
-    run = 0
-    while run < len(pieces) and pieces[run].kind == "math":
-        run += 1
-    run = _balanced_prefix(pieces[:run])
-    if run == 0:
+    end = high
+    while end > low and tokens.kinds[end - 1] == "word":
+        end -= 1
+    clause = Clause(tokens, low, min(high, end + 3), shares=False)
+    chosen, at = _forward(clause)
+    chosen = chosen[: _balanced_prefix([clause.signs[i] for i in chosen])]
+    if not chosen:
         return None
-    tail, trimmed = pieces[run:], ""
-    while run and (
-        pieces[run - 1].text in {"+", "-", "*", "/", "//", "^"} or pieces[run - 1].text in FUNCTIONS
-    ):
-        run -= 1
+    at, trimmed = chosen[-1] + 1, ""
+    while chosen and (clause.signs[chosen[-1]] in BINARY or clause.signs[chosen[-1]] in FUNCTIONS):
+        chosen.pop()
         trimmed = "the text goes on after an operator"
-    if run == 0:
+    if not chosen:
         return None
-    text, unit = _joined(pieces[:run]), ""
-    loose = trimmed or _after(tail, pieces[run - 1])
-    if pieces[run - 1].text == "!" and not tail:
+    words = chosen[-1] - chosen[0] >= len(chosen)
+    loose = trimmed or _after(clause, at)
+    if clause.signs[chosen[-1]] == "!" and at == clause.size:
         loose = loose or "a factorial or an exclamation"
-    if tail and tail[0].kind == "word":
-        unit = tail[0].text.lower()
-    return Operand(text, loose, unit)
+    unit = clause.signs[at].lower() if at < clause.size and clause.classes[at] == WORD else ""
+    return clause.operand(chosen, loose, unit=unit, words=words)
 
 
-def _balanced_prefix(pieces: list[_Piece]) -> int:
+def _forward(clause: Clause) -> tuple[list[int], int]:
+    """The signs from the clause's beginning on, over phrases that an operator follows."""
+    chosen: list[int] = []
+    at, classes, signs = 0, clause.classes, clause.signs
+    while True:
+        while at < clause.size and classes[at] == MATHS:
+            chosen.append(at)
+            at += 1
+        end = at
+        while at < clause.size and classes[at] == WORD:
+            at += 1
+        if not chosen or end == at or at + 1 >= clause.size or classes[at] != MATHS:
+            return chosen, end
+        joins = signs[at] in BINARY and classes[at + 1] == MATHS and signs[chosen[-1]] not in BINARY
+        if not joins or not clause.reads_over(end, at):
+            return chosen, end
+
+
+def _balanced_prefix(signs: list[str]) -> int:
     """Length of the longest prefix whose brackets close."""
+    if "(" not in signs and ")" not in signs:
+        return len(signs)
     depth, last = 0, 0
-    for index, piece in enumerate(pieces):
-        depth += (piece.text == "(") - (piece.text == ")")
+    for index, sign in enumerate(signs):
+        depth += (sign == "(") - (sign == ")")
         if depth < 0:
             return last
         if depth == 0:
@@ -165,101 +82,171 @@ def _balanced_prefix(pieces: list[_Piece]) -> int:
     return last
 
 
-def _after(tail: list[_Piece], end: _Piece) -> str:
-    if not tail:
+def _after(clause: Clause, at: int) -> str:
+    """Why what follows an expression may belong to it."""
+    if at >= clause.size:
         return ""
-    words = [piece.text.lower() for piece in tail[:3] if piece.kind == "word"]
-    first = tail[0]
-    if first.kind == "word":
+    first, classes, size = clause.signs[at], clause.classes, clause.size
+    glued = clause.tokens.glued(clause.low + at)
+    words = [clause.signs[i].lower() for i in range(at, min(at + 3, size)) if classes[i] == WORD]
+    if classes[at] == WORD:
         # 5AD^2 and "5 AD + 2" are products of a symbol that is spelt with several letters.
-        symbol = first.start == end.end and not first.text.islower()
-        symbol = symbol or (len(tail) > 1 and tail[1].kind == "math" and tail[1].text in _OPERATORS)
+        symbol = glued and first.isalpha() and not first.islower()
+        symbol = symbol or (at + 1 < size and clause.signs[at + 1] in _OPERATORS and not first.islower())
         # "11 more eggs than Tom" is a value; "2 more than 5" is the beginning of another sum.
-        symbol = symbol or any(a.text == "than" and b.kind == "math" for a, b in pairwise(tail))
-        return f"{words[0]!r} follows" if words[0] in _AFTER or symbol or "-" in words[0] else ""
-    if first.text == "(":
-        return "'mod' follows" if words and words[0] in _AFTER else ""
-    if first.text in {")", "]", "}", '"', "'", "”", "’"}:
-        return "" if first.text != "}" else "a brace follows"
-    return (
-        f"{first.text!r} follows" if first.start == end.end or first.text not in {",", ";", "—", "–"} else ""
-    )
-
-
-def left_operand(segment: str, *, first: bool) -> Operand | None:
-    """What stands before a relation sign; `first` where no other sign stands before it in the clause."""
-    pieces = _pieces(segment)
-    start = len(pieces)
-    while start and pieces[start - 1].kind == "math":
-        start -= 1
-    opened = start
-    start = _balanced_suffix(pieces, start)
-    if start == len(pieces):
-        return _with_unit(pieces, segment, first=first)
-    head, run = pieces[:start], pieces[start:]
-    loose = _before(segment[: run[0].start], head, run, first=first) if head else ""
-    if start > opened and pieces[start - 1].text == "(":
-        before = pieces[start - 2] if start > 1 else None
-        loose = loose or ("a bracket stays open" if before and before.kind == "math" else "")
-    if head and run[0].text in _OPERATORS and not _is_negative(head[-1], run):
-        # "5 apples - 3 = 2": the operand before the sign is out of reach, so the rest is made unreadable.
-        return Operand(f"… {_joined(run)}")
-    if not head and run[0].text == "-" and len(run) > 1 and run[1].start > run[0].end and first:
-        return Operand(_joined(run), "a dash that may be a bullet")
-    if not head and run[0].text == "*":
-        run = run[1:]
-    return Operand(_joined(run), loose) if run else None
-
-
-def _is_negative(before: _Piece, run: list[_Piece]) -> bool:
-    """The sign in "Ruth has -6 - 9 = -15": straight after a verb and close to its number."""
-    close = len(run) > 1 and run[0].text == "-" and run[1].start == run[0].end > before.end
-    return close and _COPULA.fullmatch(before.text) is not None
-
-
-def _balanced_suffix(pieces: list[_Piece], start: int) -> int:
-    depth = 0
-    for index in range(len(pieces) - 1, start - 1, -1):
-        depth += (pieces[index].text == ")") - (pieces[index].text == "(")
-        if depth < 0:
-            return index + 1
-    while depth > 0 and start < len(pieces):
-        depth -= pieces[start].text == ")"
-        start += 1
-    return start
-
-
-def _with_unit(pieces: list[_Piece], segment: str, *, first: bool) -> Operand | None:
-    """`5 m`, `60 minutes`: an expression followed by one word, standing alone or in the middle of a chain."""
-    if not pieces or pieces[-1].kind != "word" or len(pieces) < 2:
-        return None
-    inner = left_operand(segment[: pieces[-1].start], first=first)
-    if inner is None or inner.unit:
-        return None
-    whole = len(_pieces(inner.text)) == len(pieces) - 1
-    loose = inner.loose or ("" if whole else "words around a quantity")
-    return Operand(inner.text, loose, pieces[-1].text.lower())
-
-
-def _before(text: str, head: list[_Piece], run: list[_Piece], *, first: bool) -> str:
-    """Why the words before an expression may belong to it."""
-    if _LIST_MARK.fullmatch(text):
+        symbol = symbol or any(
+            clause.signs[i] == "than" and classes[i + 1] == MATHS for i in range(at, size - 1)
+        )
+        bound = words[0] in AFTER_IF_NUMBER and at + 1 < size and classes[at + 1] == MATHS
+        share = words[0] == "of" and (clause.signs[at - 1] == "%" or "/" in clause.signs[:at])
+        share = share and MATHS in classes[at:]
+        return f"{words[0]!r} follows" if words[0] in AFTER or symbol or bound or share else ""
+    if first == "(":
+        return "'mod' follows" if words and words[0] in AFTER else ""
+    if first in _CLOSERS:
         return ""
-    last = head[-1]
-    if last.kind != "word":
-        if last.text == "," and len(head) > 1 and head[-2].text.isdigit() and len(run[0].text) == 3:
-            return "a number broken by a space"
-        if last.text in {",", ";", "("} and last.end < run[0].start or last.text in {"(", "[", '"', "“"}:
-            return ""
-        return f"{last.text!r} precedes"
-    if last.text.lower() == "and" and not first:
-        return ""  # "… = 7 and 5 + 6 = 11": a second relation of the same sentence
-    if last.text.lower() in {"and", "or"}:
-        return f"{last.text!r} precedes"
-    copulas = list(_COPULA.finditer(text))
-    words = text[copulas[-1].end() :] if copulas else text
-    for word in re.findall(r"[a-z]+", words.lower()):
-        if word in _BEFORE:
-            return f"{word!r} precedes"
-    operators = [piece for piece in run if piece.text in {"+", "-", "*", "/", "//", "^"}]
-    return "" if operators else "a lone number after words"
+    return f"{first!r} follows" if glued or first not in {",", ";", "—", "–"} else ""
+
+
+def left_operand(tokens: Tokens, low: int, high: int, *, first: bool) -> Operand | None:
+    """What stands before a relation sign; `first` where no other sign stands before it in the clause."""
+    start = low
+    while start < high and tokens.kinds[start] == "word" and len(tokens.texts[start]) > 2:
+        start += 1
+    clause = Clause(tokens, max(low, start - 1), high, shares=True)
+    end = clause.size
+    while end and clause.classes[end - 1] == WORD:
+        end -= 1
+    if not end or clause.classes[end - 1] != MATHS or not clause.reads_over(end, clause.size):
+        return None
+    chosen, opened = _backward(clause, end)
+    if not chosen:
+        return None
+    if clause.signs[chosen[0]] == "*" and chosen[0] == 0:
+        chosen = chosen[1:]
+        if not chosen:
+            return None
+    head, loose, signs = chosen[0], "", clause.signs
+    if head and signs[head] in _OPERATORS and not _is_negative(clause, chosen):
+        return None  # "the profit - 3 = 2": a quantity that words name is a symbol to us
+    loose = _before(clause, chosen, low, first=first) if head else ""
+    if opened and not (head > 1 and clause.classes[head - 2] != MATHS):
+        loose = loose or ("a bracket stays open" if head > 1 else "")
+    if all(signs[at] in _OPERATORS for at in chosen):
+        return None
+    if (
+        not head
+        and signs[0] == "-"
+        and len(chosen) > 1
+        and first
+        and not tokens.glued(clause.low + chosen[1])
+    ):
+        return clause.operand(chosen, "a dash that may be a bullet")
+    unit = signs[end].lower() if end < clause.size else ""
+    if unit and head and not _computes(clause, chosen):
+        loose = loose or "words around a quantity"
+    if unit in {"of", "each", "apiece"}:
+        loose = loose or f"{unit!r} follows"
+    words = chosen[-1] - chosen[0] >= len(chosen) or clause.size - end > 1
+    return clause.operand(chosen, loose, unit=unit, words=words, other=_spaced_thousands(clause, chosen))
+
+
+def _computes(clause: Clause, chosen: list[int]) -> bool:
+    return any(clause.signs[at] in BINARY for at in chosen)
+
+
+def _backward(clause: Clause, end: int) -> tuple[list[int], bool]:
+    """The signs up to `end`, over phrases beside an operator; and whether a bracket before stays open."""
+    chosen: list[int] = []
+    at, classes, signs = end, clause.classes, clause.signs
+    while True:
+        while at and classes[at - 1] == MATHS:
+            at -= 1
+            chosen.append(at)
+        start = at
+        while at and classes[at - 1] == WORD:
+            at -= 1
+        if start == at or not at or classes[at - 1] != MATHS:
+            break
+        after, before = signs[chosen[-1]], signs[at - 1]
+        joins = (after in BINARY or after == ")") != (before in BINARY or before == "(")
+        if not joins or not clause.reads_over(at, start):
+            break
+    chosen.reverse()
+    size = len(chosen)
+    chosen = _balanced_suffix(chosen, signs)
+    return chosen, bool(chosen and len(chosen) < size and signs[chosen[0] - 1] == "(")
+
+
+def _balanced_suffix(chosen: list[int], signs: list[str]) -> list[int]:
+    depth, start = 0, 0
+    for index in range(len(chosen) - 1, -1, -1):
+        depth += (signs[chosen[index]] == ")") - (signs[chosen[index]] == "(")
+        if depth < 0:
+            return chosen[index + 1 :]
+    while depth > 0 and start < len(chosen):
+        depth -= signs[chosen[start]] == ")"
+        start += 1
+    return chosen[start:]
+
+
+def _spaced_thousands(clause: Clause, chosen: list[int]) -> tuple[str, ...]:
+    """The signs with the digits before a comma joined to them: `14400 / 80` in "14, 400 / 80 = 180"."""
+    head, first = chosen[0], clause.signs[chosen[0]]
+    if head < 2 or clause.signs[head - 1] != "," or len(first) != 3 or not first.isdigit():
+        return ()
+    before = clause.signs[head - 2].replace(",", "")
+    return (before + first, *(clause.signs[at] for at in chosen[1:])) if before.isdigit() else ()
+
+
+def _is_negative(clause: Clause, chosen: list[int]) -> bool:
+    """The sign in "Ruth has -6 - 9 = -15": straight after a verb and close to its number."""
+    head, tokens = chosen[0], clause.tokens
+    if len(chosen) < 2 or clause.signs[head] != "-" or not tokens.glued(clause.low + chosen[1]):
+        return False
+    return not tokens.glued(clause.low + head) and clause.signs[head - 1].lower() in COPULAS
+
+
+def _before(clause: Clause, chosen: list[int], low: int, *, first: bool) -> str:
+    """Why the words before an expression, from token `low` on, may belong to it."""
+    head, signs = chosen[0], clause.signs
+    last = signs[head - 1]
+    if head <= 3 and last == ")" and len(signs[head - 2]) <= 2 and signs[0] in {"(", signs[head - 2]}:
+        return ""  # a list mark: "a) 3 + 4 = 7"
+    if clause.classes[head - 1] != WORD:
+        spaced = not clause.tokens.glued(clause.low + head)
+        titled = last == ":" and head > 1 and clause.classes[head - 2] == WORD
+        return "" if (last in {",", ";"} and spaced) or last in _OPENERS or titled else f"{last!r} precedes"
+    before = clause.tokens.texts[low : clause.low + head]
+    if _computes(clause, chosen):
+        return _bound(before, first=first)
+    if last.lower() in {"and", "or"}:
+        return "" if last.lower() == "and" and not first else f"{last!r} precedes"
+    if last.lower() in _LEADS or (any(signs[at].isalpha() for at in chosen) and last.lower() in COPULAS):
+        return ""  # "which gives 2x = 6", "so 3 = 16 - 8y"
+    for word in reversed(before):
+        if word.lower() in COPULAS:
+            break
+        if word.lower() in BEFORE:
+            return f"{word.lower()!r} precedes"
+    return "a lone number after words"
+
+
+def _bound(before: list[str], *, first: bool) -> str:
+    """Why a calculation may be part of a longer one: "half of the 10 + 2", "add 5 to 3 + 4"."""
+    glue: list[str] = []
+    if singular(before[-1].lower()) in ORDINALS:
+        return f"{before[-1]!r} precedes"  # "on day 1 * 2"
+    for word in reversed(before):
+        lowered = word.lower()
+        if lowered in GLUE:
+            glue.append(lowered)
+        elif word[0].isdigit():
+            bound = bool(glue) and (glue != ["and"] or first)
+            return f"{glue[-1]!r} precedes" if bound else ""
+        else:
+            # "add 20 decorations to the 29 + 24": the verb may stand anywhere before.
+            reach = before if not _REACHES.isdisjoint(glue) else [word]
+            bound_by = (OPERATIVE_OF if "of" in glue else OPERATIVE).intersection(map(str.lower, reach))
+            return f"{min(bound_by)!r} precedes" if bound_by else ""
+    return ""

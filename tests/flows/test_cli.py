@@ -63,6 +63,10 @@ def test_version(capsys: Capture) -> None:
         (["export", "{sealed}", "--format", "csv", "--out", "x"], "invalid choice"),
         (["export", "{sealed}", "--format", "trl", "--out", "/missing/x"], "does not exist"),
         (["evaluate", "missing"], "no recorded figures"),
+        (["verify", "missing"], "no such file"),
+        (["verify", "{file}"], "not JSON"),
+        (["verify", "{file}", "--workers", "0"], "--workers of at least 1"),
+        (["verify", "{file}", "--only", "maybe"], "invalid choice"),
         (["train", "missing"], "no such run file"),
     ],
 )
@@ -164,3 +168,39 @@ def test_doctor_asks_nobody(capsys: Capture) -> None:
     assert found["core"]["stepmint"]
     assert found["cores"] >= 1
     assert answer(capsys, "doctor")[0] == 0
+
+
+ROW = {
+    "id": "tom",
+    "problem": "Tom has 14 apples and gets 5 more.",
+    "steps": ["14 + 5 = 19", "19 * 2 = 39", "So 77 it is. \x1b[31m"],
+}
+
+
+def test_verify_prints_one_object_a_step(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(ROW), encoding="utf-8")
+    code, out, err = answer(capsys, "verify", path, "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert [(line["id"], line["step"], line["verdict"]) for line in lines] == [
+        ("tom", 0, "holds"),
+        ("tom", 1, "fails"),
+        ("tom", 2, "abstains"),
+    ]
+    assert all(set(line) == {"id", "step", "verdict", "findings"} for line in lines)
+    names = {"span", "claim", "verdict", "reason", "by"}
+    assert all(set(finding) == names for line in lines for finding in line["findings"])
+    assert [finding["by"] for finding in lines[2]["findings"]] == ["provenance"]
+    assert answer(capsys, "verify", path, "--json", "--only", "fails")[1].count("\n") == 1
+
+
+def test_verify_shows_reasons_and_a_rate(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(ROW), encoding="utf-8")
+    code, out, _ = answer(capsys, "verify", path)
+    assert code == 0
+    assert "arithmetic: 19 * 2 is 38, not 39" in out
+    assert "77 stands neither in the problem nor in an earlier step" in out
+    assert re.search(r"3 steps: 1 holds, 1 fails, 1 abstains; [\d,]+ steps/s", out)
+    assert "\x1b[31m" not in out

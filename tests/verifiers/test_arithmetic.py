@@ -20,6 +20,7 @@ from schemas.records import Problem
 from verifiers.arithmetic import Arithmetic, check_claim, left_to_right
 from verifiers.claims import find_claims
 from verifiers.context import Finding, StepContext
+from verifiers.expressions import parse
 
 DATA = Path(os.environ.get("STEPMINT_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 PROBLEM = Problem(text="A problem.")
@@ -90,7 +91,28 @@ def test_every_row_of_the_table(text, verdict, reason):
         ("Ruth has -6 - 9 = -15 eggs.", "holds"),
         ("Ruth has 9 fewer eggs than Ana so Ruth has 6 - 9 = -4 eggs.", "fails"),
         ("5 > 3 + 1", "holds"),
+        ("Since Tom gets 5 more apples than Mia and Mia has 14, 14 + 5 = 19 so Tom has 19 apples.", "holds"),
+        ("Since Zoe gets 21 fewer stamps than Ivy and Ivy has 120, 120 - 21 = 99 so Zoe has 99.", "holds"),
+        ("Since Zoe gets 21 fewer stamps than Ivy and Ivy has 120, 120 - 21 = 79 so Zoe has 79.", "fails"),
         ("3 + 4 = 7\n= 7", "holds"),
+        ("Then convert it: 15 feet * 12 inches/foot = 180 inches", "holds"),
+        ("Then convert it: 15 feet * 12 inches/foot = 170 inches", "fails"),
+        ("There are 75 people - 25 children = 50 parents.", "holds"),
+        ("There are 75 people - 25 children = 60 parents.", "fails"),
+        ("It costs 7 rides x 1 ticket/ride = 7 tickets.", "holds"),
+        ("It takes 3 lbs. coffee * 40 cups of coffee per lb. = 120 cups.", "holds"),
+        ("First 3 students – 1 = 2 students.", "holds"),
+        ("He walks 240 minutes / 60 minutes = 4 hours.", "holds"),
+        ("She has 14 plus 5 equals 19 apples.", "holds"),
+        ("She has 14 plus 5 equals 20 apples.", "fails"),
+        ("The film lasts 14 + 5 = 19 minutes, so 7:30 + 45 minutes = 8:15.", "holds"),
+        ("From 1:00 PM to 5:00 PM is 5 hours.", "fails"),
+        ("Now 14 * 2 is 28.", "holds"),
+        ("Now 14 * 2 is 29.", "fails"),
+        ("For a total of 6+8 = 48 children.", "fails"),
+        ("If it takes 40 minutes, the rest takes 180 - 40 = 148 minutes.", "fails"),
+        ("3/4 * 100 = 75%", "holds"),
+        ("She gets $30 / ($3/week) = 10 weeks.", "holds"),
     ],
 )
 def test_text_around_a_calculation(text, verdict):
@@ -119,6 +141,30 @@ def test_text_around_a_calculation(text, verdict):
         "the ratio 3:4 = 6:8",
         "$7,980 : $420 = 19",
         "14, 400 / 80 = 180",
+        "A 250-page book in 250/10 = 25 hours.",
+        "Week 1 + Week 2 = 35 + 35 = 70 hours",
+        "Lazlo = 4 pounds - 6 ounces = 58 ounces",
+        "10 pages per day on day 1 * 2 = 20 pages",
+        "He will add 20 to the 29 + 24 = 73 already up.",
+        "42 * 20/21 daps = 42 baps",
+        "The inverse of 1/5 is 9.",
+        r"We have $3\ast 10 = 2(3)+5(10)$.",
+        "We have $4 * 3 = 2(4)+3(3) = 17$.",
+        "Her ratio started at exactly .$500 = 1/2$.",
+        "We can estimate that 314.159 / 1 ≈ 314.15.",
+        r"$\frac{4}{8}=\frac{1}{2}\qquad \frac{4}{12} =\frac{1}{3}$",
+        r"\[500 \div 13=13 \cdot 38+6.\]",
+        "It is a 30-60-90 triangle and AB=6.",
+        "40 bricks at ($1 - $0.20) each = 40*$0.80 = $32",
+        "77 empty bottles = 15 full bottles + 2 empty bottles",
+        "20/4 = 5 characters per second = 5*60 characters per minute",
+        "9!/6!*3! = 84",
+        "So 2lw + 2lh + 2wh = 1704.",
+        "-7 * 2 = -14 and -7 + 2 = -5",
+        "6 dozen * 12 eggs/dozen = 72 eggs, 6 dozen * 12 = 73",
+        "We know that (9 + 1) is next after 9 * 2 is 20 * 1.",
+        "12 * 2 = 2 dozen",
+        "Two thirds of 500cm³ is (2/5)*500cm³ = 200cm³",
         "3/4*100 = 75%",
         "0.75 = 75",
         "60 / 3/4 = 80",
@@ -262,13 +308,13 @@ def test_gsm8k_every_annotation_holds_and_none_does_plus_one():
 
 
 def test_gsm8k_text_without_annotations_is_almost_never_called_wrong():
-    """Nineteen of 26,600 lines fail, each a misprint in the corpus ("2*8 = 24"); the bound catches drift."""
+    """26 of 26,649 lines fail, each a misprint in the corpus ("2*8 = 24"); the bound catches drift."""
     seen = Counter()
     for row in rows("gsm8k/train.jsonl.gz"):
         for line in row["answer"].split("\n")[:-1]:
             seen[check(ANNOTATION.sub("", line)).verdict] += 1
-    assert seen["fails"] <= 22
-    assert seen["holds"] > 0.7 * seen.total()
+    assert seen["fails"] <= 26
+    assert seen["holds"] > 0.8 * seen.total()
 
 
 @pytest.mark.parametrize(
@@ -287,3 +333,32 @@ def test_processbench_steps_before_the_first_error(name, most):
         end = len(row["steps"]) if row["label"] == -1 else row["label"]
         failed += [finding for step in row["steps"][:end] if (finding := check(step)).verdict == "fails"]
     assert len(failed) <= most, failed
+
+
+@pytest.mark.parametrize(
+    ("step", "claims"),
+    [
+        ("Tom has 14 + 5 = 19 apples.", ["14 + 5 = 19"]),
+        ("So 15 feet * 12 inches/foot = 180 inches.", ["15 feet * 12 inches/foot = 180"]),
+        ("He pays 3*4=<<3*4=12>>12 dollars.", ["3*4=12", "3*4=<<3*4=12>>12"]),
+        (r"Thus \(\frac{1}{2} \cdot 10 = 5\) and 2² = 4.", [r"\frac{1}{2} \cdot 10 = 5", "2² = 4"]),
+        ("2+2=4=2*2", ["2+2=4", "4=2*2"]),
+    ],
+)
+def test_spans_are_the_claims_as_they_were_written(step, claims):
+    assert [step[slice(*claim.span)] for claim in find_claims(step)] == claims
+
+
+@given(st.text(alphabet="0123456789+-*/^()=., $x²\\{}frac<>≈\napples", max_size=80))
+@settings(max_examples=300, deadline=None)
+def test_spans_lie_in_the_step(text):
+    for claim in find_claims(text):
+        start, end = claim.span
+        assert 0 <= start < end <= len(text)
+
+
+@given(st.lists(st.tuples(st.sampled_from("+-*/"), st.integers(1, 99)), max_size=7), st.integers(1, 99))
+def test_a_row_of_operations_is_the_tree_of_the_same_in_brackets(rest, first):
+    row = str(first) + "".join(f" {op} {number}" for op, number in rest)
+    # A leading bracket takes the parser's long way.
+    assert parse(row) == parse(f"({first})" + "".join(f" {op} {number}" for op, number in rest))

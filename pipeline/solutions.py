@@ -1,0 +1,90 @@
+"""Reads solutions to verify: rows of ProcessBench, GSM8K and PRM800K, and plain `problem`/`steps` rows."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.segment import segment
+from schemas.errors import UserError
+
+_PROBLEM = ("problem", "question", "instruction", "text")
+_SOLUTION = ("solution", "answer", "response", "completion")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A solution in steps. The problem is blank where the row has none."""
+
+    id: str
+    problem: str
+    steps: tuple[str, ...]
+    first: int = 0
+    """The first step that is the row's own: PRM800K's rows of one step repeat those before it."""
+
+
+def read_solutions(path: Path) -> Iterator[Written]:
+    """The solutions of a JSONL file (also .gz), one by one. UserError naming file, line and what is wrong."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    number = 0
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _read(path, number, line)
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text after line {number}: {error}") from None
+    if not number:
+        raise UserError(f"{path}: holds no row")
+
+
+def _read(path: Path, number: int, line: str) -> Written:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}:{number}: not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{path}:{number}: a row is an object, not {type(row).__name__}")
+    problem, (steps, first) = _problem(row), _steps(row)
+    if not steps:
+        raise UserError(
+            f"{path}:{number}: no steps: expected `steps` (a list of texts), a text in one of "
+            f"{', '.join(_SOLUTION)}, or PRM800K's fields; found {', '.join(map(str, row)) or 'nothing'}"
+        )
+    return Written(str(row.get("id", number)), problem or " ", tuple(steps), first)
+
+
+def _problem(row: dict[str, Any]) -> str:
+    question = row.get("question")
+    if isinstance(question, dict):  # PRM800K
+        return str(question.get("problem", ""))
+    return next((row[name] for name in _PROBLEM if isinstance(row.get(name), str)), "")
+
+
+def _steps(row: dict[str, Any]) -> tuple[list[str], int]:
+    label = row.get("label")
+    if isinstance(label, dict) and isinstance(label.get("steps"), list):
+        return [text for step in label["steps"] if (text := _chosen(step))], 0
+    if isinstance(row.get("next_response"), str):
+        before = row.get("responses")
+        said = [step for step in before if isinstance(step, str)] if isinstance(before, list) else []
+        return [*said, row["next_response"]], len(said)
+    steps = row.get("steps")
+    if isinstance(steps, list) and all(isinstance(step, str) for step in steps):
+        return steps, 0
+    text = next((row[name] for name in _SOLUTION if isinstance(row.get(name), str)), "")
+    return [step.text for step in segment(text)], 0
+
+
+def _chosen(step: Any) -> str:
+    """The completion that a PRM800K solution went on with: the chosen one, the person's own, or the first."""
+    if not isinstance(step, dict):
+        return ""
+    completions, chosen = step.get("completions") or [], step.get("chosen_completion")
+    if chosen is None and isinstance(step.get("human_completion"), dict):
+        return str(step["human_completion"].get("text", ""))
+    index = chosen if isinstance(chosen, int) and 0 <= chosen < len(completions) else 0
+    return str(completions[index].get("text", "")) if completions else ""

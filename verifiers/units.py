@@ -1,0 +1,35 @@
+"""Units that are exact multiples of each other."""
+
+from fractions import Fraction
+
+_LENGTHS = {"mm": "1/1000", "cm": "1/100", "m": "1", "km": "1000", "meter": "1", "metre": "1"}
+_MORE_LENGTHS = {"millimeter": "1/1000", "centimeter": "1/100", "kilometer": "1000", "kilometre": "1000"}
+_FEET = {"inch": "1/12", "inches": "1/12", "foot": "1", "feet": "1", "ft": "1", "yard": "3", "mile": "5280"}
+_GRAMS = {"mg": "1/1000", "g": "1", "kg": "1000", "gram": "1", "kilogram": "1000", "milligram": "1/1000"}
+_SECONDS = {"second": "1", "minute": "60", "min": "60", "hour": "3600", "day": "86400", "week": "604800"}
+_CENTS = {"cent": "1", "dollar": "100", "nickel": "5", "dime": "10"}
+_OUNCES = {"ounce": "1", "oz": "1", "pound": "16", "lb": "16", "ton": "32000"}
+_CUPS = {"cup": "1", "pint": "2", "quart": "4", "gallon": "16"}
+_LITRES = {
+    "ml": "1/1000",
+    "l": "1",
+    "liter": "1",
+    "litre": "1",
+    "milliliter": "1/1000",
+    "millilitre": "1/1000",
+}
+_TABLES = (_LENGTHS | _MORE_LENGTHS, _FEET, _GRAMS, _SECONDS, _CENTS, _LITRES, _OUNCES, _CUPS)
+_UNITS = {unit: (kind, Fraction(size)) for kind, table in enumerate(_TABLES) for unit, size in table.items()}
+
+
+def factor(unit: str, other: str) -> Fraction | None:
+    """How many of the other unit make one of the first; None where that is not known."""
+    sizes = _UNITS.get(singular(unit)), _UNITS.get(singular(other))
+    if sizes[0] is None or sizes[1] is None or sizes[0][0] != sizes[1][0]:
+        return None
+    return sizes[0][1] / sizes[1][1]
+
+
+def singular(unit: str) -> str:
+    """The unit without its plural's ending."""
+    return unit[:-1] if unit.endswith("s") and unit != "s" and unit not in _UNITS else unit
