@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.logic import agreement, speed
+
 Figures = dict[str, Any]
 
 
@@ -87,6 +89,8 @@ def verifiers_speed() -> Figures:
 BENCHES: dict[str, Callable[[], Figures]] = {
     "policy.transformers": policy_transformers,
     "verifiers.arithmetic": verifiers_speed,
+    "verifiers.logic": agreement,
+    "verifiers.speed.logic": speed,
 }
 
 
@@ -96,7 +100,12 @@ def main() -> None:
         figures = bench()
         figures["ratio"] = round(figures["value"] / figures["baseline"], 3)
         figures |= {key: round(figures[key], 1) for key in ("value", "baseline")}
-        print(json.dumps({"bench": name, **figures, "details": (bench.__doc__ or "").strip()}), flush=True)
+        print(
+            json.dumps(
+                {"bench": name, **figures, "details": figures.get("details", (bench.__doc__ or "").strip())}
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Whether formulas can be true together: `sat`, `unsat`, or `unknown`, which is never a verdict.
 
 Formulas that have an equivalent without variables (all monadic ones, and relations without an existential
-under a universal) are decided completely: by a search of our own, or by Z3 where that gives up. Other formulas
-may have infinite models only: a small model is looked for, then they go to Z3 in a worker that can be killed,
-because Z3's own limits do not always bind.
+under a universal) are decided completely: by a search of our own, or by Z3 where that gives up. Other
+formulas may have infinite models only: a small model is looked for, then they go to Z3 in a worker that can
+be killed, because Z3's own limits do not always bind.
 """
 
 import threading
@@ -13,12 +13,22 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from verifiers.formulas import Atom, Constant, Formula, Joined, Not, Quantified, constants
-from verifiers.grounding import NotGround, Open, OpenClause, TooLarge, instances, opened, over, shifted, someone
+from verifiers.grounding import (
+    NotGround,
+    Open,
+    OpenClause,
+    TooLarge,
+    instances,
+    opened,
+    over,
+    shifted,
+    someone,
+)
 from verifiers.limits import run_limited
 from verifiers.satisfiability import Clause, GaveUp, Model, satisfy
 
 _SEARCH_LIMIT = 20_000_000
-"""Z3's own unit of work, about ten seconds; unlike a time limit it gives the same answer on a busy machine."""
+"""Z3's own unit of work, about ten seconds; unlike a time limit it does not depend on the machine's load."""
 _RELATIONS_S = 2.0
 _STRANGERS = 2
 """A small model holds at most so many individuals besides those that are named."""
@@ -133,7 +143,9 @@ class Theory:
             context = _THREAD.context = z3.Context()
         solver = z3.SolverFor("QF_FD", ctx=context)
         solver.set("rlimit", _SEARCH_LIMIT)
-        symbols = {n: z3.Bool(f"p{n}", ctx=context) for n in {abs(lit) for clause in clauses for lit in clause}}
+        symbols = {
+            n: z3.Bool(f"p{n}", ctx=context) for n in {abs(lit) for clause in clauses for lit in clause}
+        }
         for clause in clauses:
             solver.add(z3.Or([symbols[lit] if lit > 0 else z3.Not(symbols[-lit]) for lit in clause]))
         answer = str(solver.check())

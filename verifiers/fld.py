@@ -35,7 +35,9 @@ def read_among(text: str, known: Iterable[Formula], key: str) -> Formula:
     if not found:
         raise Unparsed("the sentence is none of the templates")
     opposites = _opposites([[*found, *known]])
-    settled = _settled({"": [_renamed(f, opposites) for f in found], **{f"#{i}": [f] for i, f in enumerate(known)}})
+    settled = _settled(
+        {"": [_renamed(f, opposites) for f in found], **{f"#{i}": [f] for i, f in enumerate(known)}}
+    )
     if len(settled[""]) > _MOST_READINGS:
         raise Unparsed("the sentence has too many readings")
     return _open(settled[""], key)

@@ -2,8 +2,8 @@
 
 The corpora's generator fills templates with random words, so the grammar is closed and the vocabulary open:
 "a pip not retaliating hyperope is caused by a WLAN that is Bahraini" says {bahraini}{wlan} ->
-¬{retaliat_hyperope}{pip}. The templates are those of the generator's first release (hitachi-nlp/FLD-generator,
-December 2022). Two of their habits matter:
+¬{retaliat_hyperope}{pip}. The templates are those of the generator's first release
+(hitachi-nlp/FLD-generator, December 2022). Two of their habits matter:
 
 - One wording of a conjunction ("the pip is red and also glows") is also used where either half, or both, is
   meant to be negated: the template drops the negation. Such a wording keeps every reading open, as a choice.
@@ -14,6 +14,23 @@ December 2022). Two of their habits matter:
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from verifiers.fld_words import (
+    AND,
+    BUT,
+    CAUSED,
+    CAUSES,
+    FOR_ALL,
+    FOR_SOME,
+    GRAMMAR,
+    IF,
+    KIND,
+    NEGATIONS,
+    OCCUR,
+    PREVENTED,
+    PREVENTS,
+    THUS,
+    stem,
+)
 from verifiers.formulas import (
     CONTRADICTION,
     Atom,
@@ -31,49 +48,12 @@ from verifiers.formulas import (
 
 LONGEST_SENTENCE = 600
 _MOST_READINGS = 400
-_NEGATIONS = ["it is not the fact that", "it is not true that", "it is wrong that", "it is incorrect that",
-              "it is false that"]  # fmt: skip
-_IF = ["if", "when", "as", "because", "since"]
-_THUS = ["thus", "therefore", "so that"]
-_CAUSES = ["causes", "brings about", "leads to", "results in", "triggers", "invokes", "gives rise to", "promotes",
-           "accelerates"]  # fmt: skip
-_CAUSED = ["is caused by", "is brought about by", "is triggered by", "is invoked by", "originates from",
-           "is accelerated by"]  # fmt: skip
-_PREVENTS = ["prevents", "stops", "hinders", "avoids", "interferes", "disturbs", "suppresses"]
-_PREVENTED = ["is prevented by", "is stopped by", "is hindered by", "is avoided by", "is interfered by",
-              "is disturbed by", "is suppressed by"]  # fmt: skip
-_OCCUR = ["occurs", "happens", "takes its rise", "occur", "happen", "take its rise"]
-_KIND = ["a kind of", "an example of"]
-_FOR_ALL = ["for everything", "for everyone"]
-_FOR_SOME = [f"{intro} {who}{rest}" for who in ("something", "someone")
-             for intro, rest in (("for", ""), ("there is", " such that"), ("there exists", " such that"))]  # fmt: skip
-_AND = ["and also", "and"]
-_BUT = [*_AND, "but"]
-_GRAMMAR = frozenset(
-    "a an the is are it its not and also but or either both that if when as because since thus therefore so by to "
-    "from will does do something someone everything everyone for there with , being be all people thing things "
-    "occurs happens occur happen".split()
-)
 _X = Variable("x")
 _EVERYONE = Variable("X")
 """The subject of `everything glows`, until its quantifier is known."""
 
 Found = Iterator[tuple[Formula, int]]
 Part = Callable[[int], Found]
-
-
-def stem(word: str) -> str:
-    """What the inflections of a word have in common; no more than that."""
-    word = word.lower()
-    if word.endswith("ing") and re.search("[aeiouy]", word[:-3]) and len(word) > 5:
-        word = word[:-3]
-    elif word.endswith("s") and not word.endswith("ss"):
-        word = word[:-1]
-    word = word.removesuffix("e")
-    if len(word) > 2 and word[-1] == word[-2] and word[-1] not in "aeiou":
-        word = word[:-1]
-    word = word[:-1] + "i" if word.endswith("y") else word
-    return word[:-1] if word.endswith("ck") else word
 
 
 def readings(sentence: str) -> list[Formula]:
@@ -111,7 +91,7 @@ class _Parser:
                 yield at + len(expected)
 
     def _is_word(self, at: int) -> bool:
-        return bool(self._at(at)) and self._at(at) not in _GRAMMAR
+        return bool(self._at(at)) and self._at(at) not in GRAMMAR
 
     def _pair(self, one: Part, at: int, joints: Iterable[str]) -> Found:
         """One, or two under a conjunction."""
@@ -165,20 +145,18 @@ class _Parser:
                 yield from self._being(at + 1)
                 yield from self._two_in_one(at + 1)
         elif self._at(at) in {"will", "does", "do"}:
-            yield from (
-                _negated(self.verb(at + 2)) if self._at(at + 1) == "not" else self.verb(at + 1)
-            )
+            yield from (_negated(self.verb(at + 2)) if self._at(at + 1) == "not" else self.verb(at + 1))
         else:
             yield from self.verb(at, "s")
 
     def _being(self, at: int) -> Found:
         yield from self.adjective(at)
-        for start in (at, *self._after(at, _KIND)):
+        for start in (at, *self._after(at, KIND)):
             yield from self.noun(start)
 
     def _two_in_one(self, at: int) -> Found:
         """`is a kind of non-red a glow`, `is a glow that hums`."""
-        for start in (at, *self._after(at, _KIND)):
+        for start in (at, *self._after(at, KIND)):
             for modifier, end in self.adjective(start):
                 for noun, last in self.noun(end):
                     yield Joined("&", (modifier, noun)), last
@@ -191,7 +169,7 @@ class _Parser:
         yield from self.predicate(at)
         yield from self._either(self.predicate, at)
         for first, end in self.predicate(at):
-            for start in self._after(end, _AND):
+            for start in self._after(end, AND):
                 for second, last in self.predicate(start):
                     if isinstance(first, Atom) and isinstance(second, Atom):
                         yield Joined("&", (self._perhaps_not(first), self._perhaps_not(second))), last
@@ -216,10 +194,8 @@ class _Parser:
         elif word in {"a", "an", "the"} and self._is_word(at + 1):
             yield Constant(self._at(at + 1).lower()), at + 2
 
-    def _unit(
-        self, at: int, it: Term | None, predicates: Part
-    ) -> Iterator[tuple[Formula, int, Term | None]]:
-        for start in self._after(at, _NEGATIONS):
+    def _unit(self, at: int, it: Term | None, predicates: Part) -> Iterator[tuple[Formula, int, Term | None]]:
+        for start in self._after(at, NEGATIONS):
             yield from ((Not(f), end, who) for f, end, who in self._unit(start, it, self.predicate))
         for who, start in self._subject(at, it):
             yield from ((_of(who, formula), end, who) for formula, end in predicates(start))
@@ -234,14 +210,14 @@ class _Parser:
                 if who is None or self._at(start) in {"it"}:
                     yield from ((f, last) for f, last, _ in self._unit(start, who, self.predicate))
 
-            for start in self._after(end, _BUT):
+            for start in self._after(end, BUT):
                 yield from ((Joined("&", (first, second)), last, who) for second, last in again(start))
             yield from ((f, last, who) for f, last in self._or_both(again, [(first, end)]))
 
     def statement(self, at: int, it: Term | None) -> Iterator[tuple[Formula, int, Term | None]]:
         """A clause, or `it is false that,` and a compound clause or one about `it`."""
         yield from self.clause(at, it)
-        for end in self._after(at, _NEGATIONS):
+        for end in self._after(at, NEGATIONS):
             for start in self._after(end, [","]):
                 for formula, last, who in self.clause(start, it):
                     if isinstance(formula, Joined) or self._at(start) == "it":
@@ -260,11 +236,11 @@ class _Parser:
 
     def happening(self, at: int) -> Found:
         for formula, end in self.event(at):
-            yield from ((formula, last) for last in self._after(end, _OCCUR))
+            yield from ((formula, last) for last in self._after(end, OCCUR))
             for start in self._after(end, ["does not"]):
-                yield from ((Not(formula), last) for last in self._after(start, _OCCUR))
-        for both in (self._pair(self.event, at, _AND), self._either(self.event, at)):
-            yield from ((f, last) for f, end in both for last in self._after(end, _OCCUR))
+                yield from ((Not(formula), last) for last in self._after(start, OCCUR))
+        for both in (self._pair(self.event, at, AND), self._either(self.event, at)):
+            yield from ((f, last) for f, end in both for last in self._after(end, OCCUR))
         if self._at(at) == "either":
             yield from self._either(self.happening, at)
 
@@ -276,7 +252,7 @@ class _Parser:
     # Noun phrases: `a red pip that glows`
 
     def modifiers(self, at: int) -> Found:
-        yield from self._pair(self.adjective, at, _BUT)
+        yield from self._pair(self.adjective, at, BUT)
 
     def _postmodifier(self, at: int) -> Found:
         if self._at(at) == "that":
@@ -289,7 +265,7 @@ class _Parser:
             yield from self.participle(at)
 
     def postmodifiers(self, at: int) -> Found:
-        yield from self._pair(self._postmodifier, at, _BUT)
+        yield from self._pair(self._postmodifier, at, BUT)
         yield from self._either(self._postmodifier, at)
 
     def phrase(self, at: int) -> Iterator[tuple[Formula, int, Term]]:
@@ -321,8 +297,11 @@ class _Parser:
         yield from self._with_conjunction(at, it)
         for first, end in self._either_phrase(at):
             for words, turned, negated in (
-                (_CAUSES, False, False), (_CAUSED, True, False), (_PREVENTS, False, True), (_PREVENTED, True, True)
-            ):  # fmt: skip
+                (CAUSES, False, False),
+                (CAUSED, True, False),
+                (PREVENTS, False, True),
+                (PREVENTED, True, True),
+            ):
                 for start in self._after(end, words):
                     for second, last in self._either_phrase(start):
                         cause, effect = (second, first) if turned else (first, second)
@@ -330,19 +309,19 @@ class _Parser:
         yield from self._of_one(at, it)
 
     def _with_conjunction(self, at: int, it: Term | None) -> Found:
-        for start in self._after(at, _IF):
+        for start in self._after(at, IF):
             for condition, end, who in self.statement(start, it):
                 for then, last, _ in self.statement(end + (self._at(end) == ","), who or it):
                     yield _implies(condition, then), last
         for first, end, who in self.statement(at, it):
             middle = end + (self._at(end) == ",")
-            for start in self._after(middle, _THUS):
+            for start in self._after(middle, THUS):
                 yield from ((_implies(first, f), last) for f, last, _ in self.statement(start, who))
-            for start in self._after(middle, _IF):
+            for start in self._after(middle, IF):
                 yield from ((_implies(f, first), last) for f, last, _ in self.statement(start, who))
 
     def _of_one(self, at: int, it: Term | None) -> Found:
-        """`a red pip glows`, `a glow hums`, `a pip glows to hum`, `... by humming`, `... forces pip to hum`."""
+        """`a red pip glows`, `a glow hums`, `a pip glows to hum`, `... forces pip to hum`."""
         for condition, end, who in self.phrase(at):
             if self._at(at) != "the":
                 yield from ((_implies(condition, _of(who, f)), last) for f, last in self.predicates(end))
@@ -366,12 +345,18 @@ class _Parser:
         for start in self._after(at, ["forces", "makes"]):
             if self._is_word(start):
                 who = Constant(self._at(start).lower())
-                for both in (self._pair(self._to_do, start + 1, ["and"]), self._either(self._to_do, start + 1)):
+                for both in (
+                    self._pair(self._to_do, start + 1, ["and"]),
+                    self._either(self._to_do, start + 1),
+                ):
                     yield from ((_implies(condition, _of(who, f)), last) for f, last in both)
         for start in self._after(at, ["keeps", "prevents", "stops"]):
             if self._is_word(start) and self._at(start + 1) == "from":
                 who = Constant(self._at(start).lower())
-                for both in (self._pair(self._doing, start + 2, ["and"]), self._either(self._doing, start + 2)):
+                for both in (
+                    self._pair(self._doing, start + 2, ["and"]),
+                    self._either(self._doing, start + 2),
+                ):
                     yield from ((_implies(condition, Not(_of(who, f))), last) for f, last in both)
 
     def _to_do(self, at: int) -> Found:
@@ -391,14 +376,14 @@ class _Parser:
         yield from ((CONTRADICTION, end) for end in self._after(at, ["this is contradiction"]))
         for start in self._after(at, ["let's assume that"]):
             yield from self.sentence(start)
-        for phrases, exists in ((_FOR_ALL, False), (_FOR_SOME, True)):
+        for phrases, exists in ((FOR_ALL, False), (FOR_SOME, True)):
             for end in self._after(at, phrases):
                 start = end + (self._at(end) == ",")
                 yield from ((Quantified(exists, "x", f), last) for f, last, _ in self.statement(start, _X))
                 yield from ((Quantified(exists, "x", f), last) for f, last in self.conditional(start, _X))
         yield from ((_closed(f, exists=False), last) for f, last in self.conditional(at, None))
         yield from ((_closed(f, exists=True), last) for f, last, _ in self.statement(at, None))
-        for end in self._after(at, _NEGATIONS):
+        for end in self._after(at, NEGATIONS):
             for start in self._after(end, [","]):
                 yield from _negated(self.sentence(start))
 

@@ -2,9 +2,9 @@
 
 Negations are moved to the atoms. If then no existential stands under a universal, an existential needs one
 witness and a universal holds of the constants and the witnesses: nobody else need exist (Bernays and
-Schönfinkel; the domain is never empty). Quantifiers are first moved inwards where that is not so, which always
-succeeds for monadic formulas: their bodies end up speaking of their own variable only. What is left are
-relations whose models may be infinite.
+Schönfinkel; the domain is never empty). Quantifiers are first moved inwards where that is not so, which
+always succeeds for monadic formulas: their bodies end up speaking of their own variable only. What is left
+are relations whose models may be infinite.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -230,8 +230,8 @@ def _matrix(formula: Formula, witnesses: list[str], count: list[int]) -> Formula
 def _clauses(formula: Formula, names: list[str]) -> list[OpenClause]:
     """Conjunctive normal form of a normal formula without quantifiers.
 
-    A conjunction under a disjunction that is too large to be multiplied out is named by a new predicate of its
-    variables (Plaisted and Greenbaum), so the size stays linear.
+    A conjunction under a disjunction that is too large to be multiplied out is named by a new predicate of
+    its variables (Plaisted and Greenbaum), so the size stays linear.
     """
     match formula:
         case Atom():

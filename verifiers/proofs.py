@@ -1,4 +1,4 @@
-"""Verdicts on proofs written line by line, with what each line cites and nothing else (FoVer, arXiv 2505.15960).
+"""Verdicts on proofs written line by line, from what each line cites alone (FoVer, arXiv 2505.15960).
 
 A verdict is local: earlier conclusions are taken as true. Whether a step rests on a wrong one is told apart,
 as `poisoned`, and so is whether the conclusion follows from all that is known, as `in_context`.
@@ -93,8 +93,8 @@ def check_proof(
 ) -> Proof:
     """Check every line `fact1 & int2 -> int3: formula`. Raises Unparsed where the facts cannot be read.
 
-    `void -> assump1: formula` assumes, and `[assump1] & int4 -> ...` discharges. Every line of the proof comes
-    back as a step: nothing is dropped.
+    `void -> assump1: formula` assumes, and `[assump1] & int4 -> ...` discharges. Every line of the proof
+    comes back as a step: nothing is dropped.
     """
     given = {name: parse_formula(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
     goal = parse_formula(hypothesis) if isinstance(hypothesis, str) else hypothesis
