@@ -33,7 +33,7 @@ def agreement() -> dict[str, Any]:
     """Rows of ProntoQA and ProofWriter whose gold label is found by rules applied forwards, in per cent.
 
     The baseline is classical entailment, which also turns rules round. `details` counts the rest: the table
-    of FoVer, the steps of FLD's gold proofs and the labels they support, and the formulas of FOLIO that are read.
+    of FoVer, the steps of FLD's gold proofs and the labels they support, and the FOLIO formulas read.
     """
     table = [json.loads(line) for line in TABLE.read_text(encoding="utf-8").splitlines()]
     kept = sum(check_inference(r["premises"], r["conclusion"]).verdict == r["verdict"] for r in table)
@@ -122,7 +122,7 @@ def _folio() -> dict[str, int]:
 
 
 def speed() -> dict[str, Any]:
-    """Steps/s of inference checks with core and unused premises, beside one fresh Z3 solver a step, yes or no."""
+    """Steps/s of inference checks with core and unused premises, beside a fresh Z3 solver a step."""
     steps = [step for row in fld_rows() for step in _inferences(*row)]
     solve.cache_clear()  # reading the gold proofs has decided these steps once
     opened.cache_clear()

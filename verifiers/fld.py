@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from verifiers.fld_english import chosen, readings
+from verifiers.fld_english import readings
 from verifiers.formulas import Atom, Constant, Formula, Joined, Not, Quantified, Unparsed, atoms, canonical
+from verifiers.predication import chosen
 
 _PREFIXES = ("in", "im", "il", "ir", "un", "dis", "non")
 _MOST_READINGS = 4
@@ -35,9 +36,11 @@ def read_among(text: str, known: Iterable[Formula], key: str) -> Formula:
     if not found:
         raise Unparsed("the sentence is none of the templates")
     opposites = _opposites([[*found, *known]])
-    settled = _settled(
-        {"": [_renamed(f, opposites) for f in found], **{f"#{i}": [f] for i, f in enumerate(known)}}
-    )
+    used = {symbol for formula in known for symbol in _symbols(formula)}
+    found = [formula for formula in (_renamed(f, opposites) for f in found) if _symbols(formula) <= used]
+    if not found:  # perhaps an antonym (`outboard`, `thankless`) of what the problem says
+        raise Unparsed("the sentence uses words that the problem does not")
+    settled = _settled({"": found, **{f"#{i}": [f] for i, f in enumerate(known)}})
     if len(settled[""]) > _MOST_READINGS:
         raise Unparsed("the sentence has too many readings")
     return _open(settled[""], key)

@@ -40,19 +40,12 @@ from verifiers.formulas import (
     Not,
     Quantified,
     Term,
-    Variable,
     canonical,
-    free_variables,
-    substitute,
 )
+from verifiers.predication import EVERYONE, Found, X, chosen, closed, implies, negated, of, plain
 
 LONGEST_SENTENCE = 600
 _MOST_READINGS = 400
-_X = Variable("x")
-_EVERYONE = Variable("X")
-"""The subject of `everything glows`, until its quantifier is known."""
-
-Found = Iterator[tuple[Formula, int]]
 Part = Callable[[int], Found]
 
 
@@ -64,8 +57,8 @@ def readings(sentence: str) -> list[Formula]:
     found: dict[Formula, Formula] = {}
     for formula, end in parser.sentence(0):
         if end == len(parser.words):
-            plain = _plain(formula)
-            found.setdefault(canonical(plain), plain)
+            simple = plain(formula)
+            found.setdefault(canonical(simple), simple)
         if len(found) > _MOST_READINGS:
             return []
     return list(found.values())
@@ -74,7 +67,7 @@ def readings(sentence: str) -> list[Formula]:
 class _Parser:
     """Every way to read the words from a position on: a formula and where it ends.
 
-    Predicates come without their subject and are given one by `_of`.
+    Predicates come without their subject and are given one by `of`.
     """
 
     def __init__(self, words: list[str]) -> None:
@@ -140,12 +133,12 @@ class _Parser:
         """`is red`, `glows`, `will not glow`, `is a kind of a glow`."""
         if self._at(at) in {"is", "are"}:
             if self._at(at + 1) == "not":
-                yield from _negated(self._being(at + 2))
+                yield from negated(self._being(at + 2))
             else:
                 yield from self._being(at + 1)
                 yield from self._two_in_one(at + 1)
         elif self._at(at) in {"will", "does", "do"}:
-            yield from (_negated(self.verb(at + 2)) if self._at(at + 1) == "not" else self.verb(at + 1))
+            yield from (negated(self.verb(at + 2)) if self._at(at + 1) == "not" else self.verb(at + 1))
         else:
             yield from self.verb(at, "s")
 
@@ -188,9 +181,9 @@ class _Parser:
         if word == "it" and it is not None:
             yield it, at + 1
         elif word in {"something", "someone"}:
-            yield _X, at + 1
+            yield X, at + 1
         elif word in {"everything", "everyone"}:
-            yield _EVERYONE, at + 1
+            yield EVERYONE, at + 1
         elif word in {"a", "an", "the"} and self._is_word(at + 1):
             yield Constant(self._at(at + 1).lower()), at + 2
 
@@ -198,7 +191,7 @@ class _Parser:
         for start in self._after(at, NEGATIONS):
             yield from ((Not(f), end, who) for f, end, who in self._unit(start, it, self.predicate))
         for who, start in self._subject(at, it):
-            yield from ((_of(who, formula), end, who) for formula, end in predicates(start))
+            yield from ((of(who, formula), end, who) for formula, end in predicates(start))
         yield from ((formula, end, None) for formula, end in self.happening(at))
 
     def clause(self, at: int, it: Term | None) -> Iterator[tuple[Formula, int, Term | None]]:
@@ -258,8 +251,8 @@ class _Parser:
         if self._at(at) == "that":
             yield from self.predicate(at + 1)
         elif self._at(at) == "not":
-            yield from _negated(self.adjective(at + 1))
-            yield from _negated(self.participle(at + 1))
+            yield from negated(self.adjective(at + 1))
+            yield from negated(self.participle(at + 1))
         else:
             yield from self.adjective(at)
             yield from self.participle(at)
@@ -271,18 +264,18 @@ class _Parser:
     def phrase(self, at: int) -> Iterator[tuple[Formula, int, Term]]:
         """A noun phrase as what it says of its noun."""
         if self._at(at) in {"something", "someone"}:
-            yield from ((_of(_X, formula), end, _X) for formula, end in self.postmodifiers(at + 1))
+            yield from ((of(X, formula), end, X) for formula, end in self.postmodifiers(at + 1))
         if self._at(at) not in {"a", "an", "the", "all"}:
             return
         for before, start in [(None, at + 1), *self.modifiers(at + 1)]:
             if self._at(start) in {"thing", "things", "people"}:
-                who: Term = _X
+                who: Term = X
             elif self._is_word(start) and self._at(at) != "all":
                 who = Constant(self._at(start).lower())
             else:
                 continue
             for after, end in [(None, start + 1), *self.postmodifiers(start + 1)]:
-                said = tuple(_of(who, part) for part in (before, after) if part is not None)
+                said = tuple(of(who, part) for part in (before, after) if part is not None)
                 if said:
                     yield (said[0] if len(said) == 1 else Joined("&", said)), end, who
 
@@ -296,7 +289,7 @@ class _Parser:
     def conditional(self, at: int, it: Term | None) -> Found:
         yield from self._with_conjunction(at, it)
         for first, end in self._either_phrase(at):
-            for words, turned, negated in (
+            for words, turned, against in (
                 (CAUSES, False, False),
                 (CAUSED, True, False),
                 (PREVENTS, False, True),
@@ -305,41 +298,41 @@ class _Parser:
                 for start in self._after(end, words):
                     for second, last in self._either_phrase(start):
                         cause, effect = (second, first) if turned else (first, second)
-                        yield _implies(cause, Not(effect) if negated else effect), last
+                        yield implies(cause, Not(effect) if against else effect), last
         yield from self._of_one(at, it)
 
     def _with_conjunction(self, at: int, it: Term | None) -> Found:
         for start in self._after(at, IF):
             for condition, end, who in self.statement(start, it):
                 for then, last, _ in self.statement(end + (self._at(end) == ","), who or it):
-                    yield _implies(condition, then), last
+                    yield implies(condition, then), last
         for first, end, who in self.statement(at, it):
             middle = end + (self._at(end) == ",")
             for start in self._after(middle, THUS):
-                yield from ((_implies(first, f), last) for f, last, _ in self.statement(start, who))
+                yield from ((implies(first, f), last) for f, last, _ in self.statement(start, who))
             for start in self._after(middle, IF):
-                yield from ((_implies(f, first), last) for f, last, _ in self.statement(start, who))
+                yield from ((implies(f, first), last) for f, last, _ in self.statement(start, who))
 
     def _of_one(self, at: int, it: Term | None) -> Found:
         """`a red pip glows`, `a glow hums`, `a pip glows to hum`, `... forces pip to hum`."""
         for condition, end, who in self.phrase(at):
             if self._at(at) != "the":
-                yield from ((_implies(condition, _of(who, f)), last) for f, last in self.predicates(end))
+                yield from ((implies(condition, of(who, f)), last) for f, last in self.predicates(end))
             yield from self._forced(condition, end)
         if self._at(at) in {"a", "an"}:
             for kind, end in self.noun(at):
                 for more, start in [(None, end), *self.postmodifiers(end)]:
-                    parts = tuple(_of(_X, part) for part in (kind, more) if part is not None)
+                    parts = tuple(of(X, part) for part in (kind, more) if part is not None)
                     condition = parts[0] if more is None else Joined("&", parts)
-                    yield from ((_implies(condition, _of(_X, f)), last) for f, last in self.predicates(start))
+                    yield from ((implies(condition, of(X, f)), last) for f, last in self.predicates(start))
         for who, start in self._subject(at, it):
             if not isinstance(who, Constant):
                 continue
             for formula, end in self.predicate(start):
-                first = _of(who, formula)
-                yield from ((_implies(first, _of(who, f)), last) for f, last in self._to_do(end))
+                first = of(who, formula)
+                yield from ((implies(first, of(who, f)), last) for f, last in self._to_do(end))
                 for middle in self._after(end, ["by"]):
-                    yield from ((_implies(_of(who, f), first), last) for f, last in self._doing(middle))
+                    yield from ((implies(of(who, f), first), last) for f, last in self._doing(middle))
 
     def _forced(self, condition: Formula, at: int) -> Found:
         for start in self._after(at, ["forces", "makes"]):
@@ -349,7 +342,7 @@ class _Parser:
                     self._pair(self._to_do, start + 1, ["and"]),
                     self._either(self._to_do, start + 1),
                 ):
-                    yield from ((_implies(condition, _of(who, f)), last) for f, last in both)
+                    yield from ((implies(condition, of(who, f)), last) for f, last in both)
         for start in self._after(at, ["keeps", "prevents", "stops"]):
             if self._is_word(start) and self._at(start + 1) == "from":
                 who = Constant(self._at(start).lower())
@@ -357,17 +350,17 @@ class _Parser:
                     self._pair(self._doing, start + 2, ["and"]),
                     self._either(self._doing, start + 2),
                 ):
-                    yield from ((_implies(condition, Not(_of(who, f))), last) for f, last in both)
+                    yield from ((implies(condition, Not(of(who, f))), last) for f, last in both)
 
     def _to_do(self, at: int) -> Found:
         if self._at(at) == "not":
-            yield from _negated(self._to_do(at + 1))
+            yield from negated(self._to_do(at + 1))
         elif self._at(at) == "to":
             yield from self._being(at + 2) if self._at(at + 1) == "be" else self.verb(at + 1)
 
     def _doing(self, at: int) -> Found:
         if self._at(at) == "not":
-            yield from _negated(self._doing(at + 1))
+            yield from negated(self._doing(at + 1))
         else:
             yield from self._being(at + 1) if self._at(at) == "being" else self.participle(at)
 
@@ -379,63 +372,10 @@ class _Parser:
         for phrases, exists in ((FOR_ALL, False), (FOR_SOME, True)):
             for end in self._after(at, phrases):
                 start = end + (self._at(end) == ",")
-                yield from ((Quantified(exists, "x", f), last) for f, last, _ in self.statement(start, _X))
-                yield from ((Quantified(exists, "x", f), last) for f, last in self.conditional(start, _X))
-        yield from ((_closed(f, exists=False), last) for f, last in self.conditional(at, None))
-        yield from ((_closed(f, exists=True), last) for f, last, _ in self.statement(at, None))
+                yield from ((Quantified(exists, "x", f), last) for f, last, _ in self.statement(start, X))
+                yield from ((Quantified(exists, "x", f), last) for f, last in self.conditional(start, X))
+        yield from ((closed(f, exists=False), last) for f, last in self.conditional(at, None))
+        yield from ((closed(f, exists=True), last) for f, last, _ in self.statement(at, None))
         for end in self._after(at, NEGATIONS):
             for start in self._after(end, [","]):
-                yield from _negated(self.sentence(start))
-
-
-def chosen(choice: Atom, one: Formula, other: Formula) -> Formula:
-    """One formula where the choice is true, the other where it is false."""
-    return Joined("v", (Joined("&", (choice, one)), Joined("&", (Not(choice), other))))
-
-
-def _negated(found: Found) -> Found:
-    return ((Not(formula), end) for formula, end in found)
-
-
-def _implies(condition: Formula, then: Formula) -> Formula:
-    return Joined("->", (condition, then))
-
-
-def _of(who: Term, predicate: Formula) -> Formula:
-    """What a predicate says of somebody."""
-    match predicate:
-        case Atom(name, ()):
-            return predicate if name.startswith("?") else Atom(name, (who,))
-        case Not(body):
-            return Not(_of(who, body))
-        case Joined(connective, parts):
-            return Joined(connective, tuple(_of(who, part) for part in parts))
-        case _:
-            return predicate
-
-
-def _closed(formula: Formula, *, exists: bool) -> Formula:
-    """`Something glows` claims existence, `if something glows it hums` speaks of everybody."""
-    free = free_variables(formula)
-    if _EVERYONE.name in free:
-        return Quantified(False, "x", substitute(formula, _EVERYONE.name, _X))
-    if "x" not in free:
-        return formula
-    if exists and isinstance(formula, Not):  # `it is false that something glows`
-        return Not(Quantified(True, "x", formula.body))
-    return Quantified(exists, "x", formula)
-
-
-def _plain(formula: Formula) -> Formula:
-    """Without double negations, which the templates produce for the same meaning."""
-    match formula:
-        case Not(Not(body)):
-            return _plain(body)
-        case Not(body):
-            return Not(_plain(body))
-        case Joined(connective, parts):
-            return Joined(connective, tuple(map(_plain, parts)))
-        case Quantified(exists, variable, body):
-            return Quantified(exists, variable, _plain(body))
-        case _:
-            return formula
+                yield from negated(self.sentence(start))

@@ -60,7 +60,7 @@ GRAMMAR = frozenset(
 def stem(word: str) -> str:
     """What the inflections of a word have in common; no more than that."""
     word = word.lower()
-    if word.endswith("ing") and re.search("[aeiouy]", word[:-3]) and len(word) > 5:
+    if word.endswith("ing") and re.search("[aeiouy]", word[:-3]) and len(word) > 4:
         word = word[:-3]
     elif word.endswith("s") and not word.endswith("ss"):
         word = word[:-1]

@@ -76,6 +76,12 @@ def test_fld_sentences_are_read_together():
     assert read_together({"sent1": "friskiness the abdicator quite"}) == {}
 
 
+@pytest.mark.parametrize("step", ["the pip is outboard", "the blini is red", "hello", "the " * 500])
+def test_steps_about_words_the_problem_does_not_use_are_not_read(step):
+    with pytest.raises(Unparsed):
+        read_among(step, [parse_formula("{red}{pip}"), parse_formula("{inboard}{blin}")], "step")
+
+
 def test_a_wording_with_a_dropped_negation_stays_open():
     found = read_together({"sent1": "the pip is red and is warm"})
     half = read_among("the pip is red", found.values(), "step")
