@@ -15,7 +15,7 @@ from verifiers.fld import read_among, read_together
 from verifiers.folio import read_folio
 from verifiers.formulas import Formula, Not, Unparsed
 from verifiers.grounding import opened
-from verifiers.inferences import check_inference
+from verifiers.inferences import Inference, check_inference
 from verifiers.proofs import check_proof
 from verifiers.rulebases import by_rules_alone, read_rule_sentence, read_rulebase
 
@@ -103,9 +103,19 @@ def _fld() -> dict[str, Any]:
                 row["answer"],
                 read=lambda s, known=known: read_among(s, known, "step"),
             )
-            steps.update(step.inference.verdict for step in proof.steps)
+            steps.update(_step_verdict(step.inference) for step in proof.steps)
             labels[f"{row['answer']}, supported {proof.supports_label}"] += 1
     return {"fld_gold_proof_steps": dict(steps), "fld_labels": dict(labels)}
+
+
+def _step_verdict(found: Inference) -> str:
+    """The verdict; for UNKNOWN, whether the wording or the solver is to blame."""
+    valid, of = found.readings
+    if found.verdict != "UNKNOWN":
+        return found.verdict
+    if of == 1:
+        return f"UNKNOWN, {found.reason}"
+    return f"UNKNOWN, ambiguous wording, {'some' if valid else 'no'} reading valid"
 
 
 def _folio() -> dict[str, int]:
