@@ -1,6 +1,6 @@
-"""`make bench`, or `python -m benchmarks NAME ...`: one JSON object a line.
+"""`make bench`, or `python -m benchmarks NAME ...`: one JSON object a line, also added to runs/bench.jsonl.
 
-Its fields: bench, value, unit, baseline, ratio, n, details.
+Its fields: bench, value, unit, baseline, ratio, n, details. A name also stands for the benches below it.
 """
 
 import asyncio
@@ -8,11 +8,13 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from benchmarks import natural
+from benchmarks import logic, natural
 
 Figures = dict[str, Any]
+RECORD = Path("runs/bench.jsonl")
 
 
 def policy_transformers() -> Figures:
@@ -68,21 +70,36 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "verifiers.coverage": natural.coverage,
     "verifiers.planted": natural.planted,
     "verifiers.provenance": natural.provenance,
+    "verifiers.logic": logic.agreement,
     "verifiers.speed": natural.speed,
+    "verifiers.speed.logic": logic.speed,
     "verifiers.hostile": natural.hostile,
 }
 
 
+def figures_of(bench: Callable[[], Figures]) -> Figures:
+    """What a bench found, rounded; a null value where its data are absent."""
+    what = {"what": (bench.__doc__ or "").strip()}
+    try:
+        found = bench()
+    except FileNotFoundError as missing:
+        return {"value": None, "details": {**what, "needs": f"STEPMINT_DATA: {missing}"}}
+    ratio = round(found["value"] / found["baseline"], 3) if found["baseline"] else None
+    rounded = {key: float(f"{found[key]:.5g}") for key in ("value", "baseline")}
+    return {**found, **rounded, "ratio": ratio, "details": {**what, **found.get("details", {})}}
+
+
 def main(chosen: list[str]) -> None:
     """Run those named on the command line, or all."""
-    for name, bench in BENCHES.items():
-        if chosen and name not in chosen:
-            continue
-        figures = bench()
-        figures["ratio"] = round(figures["value"] / figures["baseline"], 3)
-        figures |= {key: round(figures[key], 5) for key in ("value", "baseline")}
-        figures["details"] = {"what": (bench.__doc__ or "").strip(), **figures.get("details", {})}
-        print(json.dumps({"bench": name, **figures}, ensure_ascii=False), flush=True)
+    names = [n for n in BENCHES if not chosen or any(n == c or n.startswith(f"{c}.") for c in chosen)]
+    if not names:
+        raise SystemExit(f"no bench is called {' '.join(chosen)}; there are: {' '.join(BENCHES)}")
+    RECORD.parent.mkdir(exist_ok=True)
+    for name in names:
+        line = json.dumps({"bench": name, **figures_of(BENCHES[name])}, ensure_ascii=False)
+        print(line, flush=True)
+        with RECORD.open("a", encoding="utf-8") as record:
+            record.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -1,68 +1,164 @@
-"""Whether formulas can be true together, by Z3: `sat`, `unsat`, or `unknown`, which is never a verdict.
+"""Whether formulas can be true together: `sat`, `unsat`, or `unknown`, which is never a verdict.
 
-Monadic formulas are decided completely. Their quantifiers are first moved inwards until each body speaks of
-its own variable only; then an existential needs one witness, a universal holds of the constants and the
-witnesses, and what is left is propositional. The domain is never empty. Formulas with relations may have
-infinite models only: they go to a worker that can be killed, because Z3's own limits do not always bind.
+Formulas that have an equivalent without variables (all monadic ones, and relations without an existential
+under a universal) are decided completely: by a search of our own, or by Z3 where that gives up. Other
+formulas may have infinite models only: a small model is looked for, then they go to Z3 in a worker that can
+be killed, because Z3's own limits do not always bind.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from typing import Any, Literal
 
-from verifiers.formulas import (
-    Atom,
-    Constant,
-    Formula,
-    Joined,
-    Not,
-    Quantified,
-    constants,
-    free_variables,
-    is_monadic,
-    substitute,
+from verifiers.formulas import Atom, Constant, Formula, Joined, Not, Quantified, constants
+from verifiers.grounding import (
+    NotGround,
+    Open,
+    OpenClause,
+    TooLarge,
+    instances,
+    opened,
+    over,
+    shifted,
+    someone,
 )
 from verifiers.limits import run_limited
+from verifiers.satisfiability import Clause, GaveUp, Model, satisfy
 
-_MOST_CLAUSES = 256
-_MOST_GROUND = 20_000
-_SEARCH_LIMIT = 2_000_000
-"""Z3's own unit of work, about a second; unlike a time limit it gives the same answer on a busy machine."""
+_SEARCH_LIMIT = 20_000_000
+"""Z3's own unit of work, about ten seconds; unlike a time limit it does not depend on the machine's load."""
 _RELATIONS_S = 2.0
-
-
+_STRANGERS = 2
+"""A small model holds at most so many individuals besides those that are named."""
 _THREAD = threading.local()
-
-
-class TooLarge(Exception):
-    """Grounding would exceed the limits."""
 
 
 @dataclass(frozen=True)
 class Satisfiable:
-    """Whether a set of formulas has a model; for `sat`, what the model makes true and false."""
+    """Whether a set of formulas has a model, with the evidence."""
 
     answer: Literal["sat", "unsat", "unknown"]
     true: tuple[str, ...] = ()
+    """For `sat`, what the model makes true."""
     false: tuple[str, ...] = ()
+    core: tuple[int, ...] | None = None
+    """For `unsat`, formulas that contradict each other already, by 0-based index; None where not known."""
     why: str = ""
+
+
+class Theory:
+    """Formulas that are asked about often: each is taken apart once."""
+
+    def __init__(self, formulas: Sequence[Formula]) -> None:
+        self.formulas = tuple(formulas)
+        self._opened: list[Open] | None = None
+        self._too_large = ""
+        try:
+            self._opened = [opened(formula) for formula in self.formulas]
+        except NotGround:
+            pass  # asked with a small model and in a worker
+        except TooLarge as error:
+            self._too_large = str(error)
+        self._numbers: dict[Atom, int] = {}
+        self._ground: dict[tuple[str, ...], tuple[list[Clause], list[int]]] = {}
+
+    def ask(self, *extra: Formula) -> Satisfiable:
+        """Whether the theory and these formulas can be true together; they count on from the theory's."""
+        if self._too_large:
+            return Satisfiable("unknown", why=self._too_large)
+        try:
+            if self._opened is None:
+                raise NotGround
+            return self._decide([*self._opened, *map(opened, extra)])
+        except TooLarge as error:
+            return Satisfiable("unknown", why=str(error))
+        except NotGround:
+            every = (*self.formulas, *extra)
+            return _small_model(every) or _relations(every)
+
+    def entails(self, conclusion: Formula, *given: Formula) -> Satisfiable:
+        """`unsat` where the theory and what is given entail the conclusion; `sat` has a counter-model."""
+        return self.ask(*given, Not(conclusion))
+
+    def _decide(self, every: list[Open]) -> Satisfiable:
+        names = sorted({name for found in every for name in found.constants})
+        people = [*names, *(someone(n + 1) for n in range(sum(found.witnesses for found in every)))]
+        domain = tuple(people or [someone(1)])
+        n_known = len(self.formulas)
+        if domain not in self._ground:
+            self._ground[domain] = self._numbered(every[:n_known], 0, domain, (0, 0))
+        clauses, owners = self._ground[domain]
+        before = tuple(sum(getattr(f, kind) for f in every[:n_known]) for kind in ("witnesses", "parts"))
+        more = self._numbered(every[n_known:], n_known, domain, (before[0], before[1]))
+        return self._search(clauses + more[0], owners + more[1])
+
+    def _numbered(
+        self, every: list[Open], first: int, domain: tuple[str, ...], before: tuple[int, int]
+    ) -> tuple[list[Clause], list[int]]:
+        """Clauses of numbers, and the index of the formula each one belongs to."""
+        witnesses, parts = before
+        clauses: list[Clause] = []
+        owners: list[int] = []
+        for index, found in enumerate(every, first):
+            for clause in instances(shifted(found, witnesses, parts), domain):
+                clauses.append(self._number(clause))
+                owners.append(index)
+            witnesses, parts = witnesses + found.witnesses, parts + found.parts
+        return clauses, owners
+
+    def _number(self, clause: OpenClause) -> Clause:
+        numbers = self._numbers
+        return tuple(
+            numbers.setdefault(atom, len(numbers) + 1) * (1 if sign else -1) for sign, atom in clause
+        )
+
+    def _search(self, clauses: list[Clause], owners: list[int]) -> Satisfiable:
+        try:
+            found = satisfy(clauses)
+        except GaveUp:
+            return self._by_z3(clauses)
+        if isinstance(found, Model):
+            return self._model(clauses, found.true)
+        return Satisfiable("unsat", core=tuple(sorted({owners[index] for index in found.clauses})))
+
+    def _model(self, clauses: list[Clause], true: frozenset[int]) -> Satisfiable:
+        present = {abs(literal) for clause in clauses for literal in clause}
+        said = {number: _said(atom) for atom, number in self._numbers.items()
+                if number in present and not atom.predicate.startswith("part ")}  # fmt: skip
+        return Satisfiable(
+            "sat",
+            tuple(sorted(text for number, text in said.items() if number in true)),
+            tuple(sorted(text for number, text in said.items() if number not in true)),
+        )
+
+    def _by_z3(self, clauses: list[Clause]) -> Satisfiable:
+        """Z3's SAT solver, for the few clause sets that our own search does not finish."""
+        import z3
+
+        # Z3's default context must not be shared between threads; a new one for every call costs time.
+        context = getattr(_THREAD, "context", None)
+        if context is None:
+            context = _THREAD.context = z3.Context()
+        solver = z3.SolverFor("QF_FD", ctx=context)
+        solver.set("rlimit", _SEARCH_LIMIT)
+        symbols = {
+            n: z3.Bool(f"p{n}", ctx=context) for n in {abs(lit) for clause in clauses for lit in clause}
+        }
+        for clause in clauses:
+            solver.add(z3.Or([symbols[lit] if lit > 0 else z3.Not(symbols[-lit]) for lit in clause]))
+        answer = str(solver.check())
+        if answer != "sat":
+            return Satisfiable("unsat" if answer == "unsat" else "unknown", why=solver.reason_unknown())
+        model = solver.model()
+        return self._model(clauses, frozenset(n for n, s in symbols.items() if z3.is_true(model.eval(s))))
 
 
 @lru_cache(8192)
 def solve(formulas: tuple[Formula, ...]) -> Satisfiable:
     """Decide whether all formulas can be true together."""
-    try:
-        if all(map(is_monadic, formulas)):
-            return _propositional(_ground(formulas))
-    except TooLarge as error:
-        return Satisfiable("unknown", why=str(error))
-    result = run_limited(solve_relations, (formulas,), timeout_s=_RELATIONS_S, preload="z3")
-    if result.failure:
-        return Satisfiable("unknown", why=result.failure)
-    return Satisfiable(result.value, why="relations")
+    return Theory(formulas).ask()
 
 
 def entails(premises: Iterable[Formula], conclusion: Formula) -> Satisfiable:
@@ -70,147 +166,53 @@ def entails(premises: Iterable[Formula], conclusion: Formula) -> Satisfiable:
     return solve((*premises, Not(conclusion)))
 
 
-@lru_cache(8192)
-def _normal(formula: Formula, *, positive: bool) -> Formula:
-    """Negations at the atoms only, no implications, and every quantifier around its own variable only."""
-    match formula:
-        case Atom():
-            return formula if positive else Not(formula)
-        case Not(body):
-            return _normal(body, positive=not positive)
-        case Joined("->", (left, right)):
-            parts = (_normal(left, positive=not positive), _normal(right, positive=positive))
-            return Joined("v" if positive else "&", parts)
-        case Joined(connective, parts):
-            kept = (connective == "&") == positive
-            return Joined("&" if kept else "v", tuple(_normal(part, positive=positive) for part in parts))
-        case Quantified(exists, variable, body):
-            return _pushed(exists == positive, variable, _normal(body, positive=positive))
-
-
-def _pushed(exists: bool, variable: str, body: Formula) -> Formula:
-    """A quantifier over a normal body, with everything that does not mention its variable outside it."""
-    if variable not in free_variables(body):
-        return body
-    own: Literal["&", "v"] = "v" if exists else "&"
-    clauses = []
-    for clause in _clauses(body, variable, outer=own):
-        inside = tuple(leaf for leaf in clause if variable in free_variables(leaf))
-        outside = tuple(leaf for leaf in clause if variable not in free_variables(leaf))
-        other: Literal["&", "v"] = "&" if exists else "v"
-        quantified = (Quantified(exists, variable, _join(other, inside)),) if inside else ()
-        clauses.append(_join(other, outside + quantified))
-    return _join(own, tuple(clauses))
-
-
-def _clauses(formula: Formula, variable: str, *, outer: str) -> list[tuple[Formula, ...]]:
-    """The disjunctive (`outer` is `v`) or conjunctive normal form over leaves."""
-    if not isinstance(formula, Joined) or variable not in free_variables(formula):
-        return [(formula,)]
-    forms = [_clauses(part, variable, outer=outer) for part in formula.parts]
-    if formula.connective == outer:
-        return [clause for form in forms for clause in form]
-    size = 1
-    for form in forms:
-        size *= len(form)
-    if size > _MOST_CLAUSES:
-        raise TooLarge("a quantified formula is too large to take apart")
-    return [tuple(leaf for clause in choice for leaf in clause) for choice in product(*forms)]
-
-
-def _join(connective: Literal["&", "v"], parts: tuple[Formula, ...]) -> Formula:
-    return parts[0] if len(parts) == 1 else Joined(connective, parts)
-
-
-def _ground(formulas: tuple[Formula, ...]) -> list[Formula]:
-    """Equivalent formulas without quantifiers: witnesses first, then every universal of every individual."""
-    witnesses: list[str] = []
-    named = frozenset().union(*map(constants, formulas))
-    skolemised = [_witnessed(_normal(formula, positive=True), witnesses) for formula in formulas]
-    domain = sorted(named) + witnesses or ["#0"]
-    budget = [_MOST_GROUND]
-    return [_instantiated(formula, domain, budget) for formula in skolemised]
-
-
-def _witnessed(formula: Formula, witnesses: list[str]) -> Formula:
-    match formula:
-        case Quantified(True, variable, body):
-            witnesses.append(f"#{len(witnesses) + 1}")
-            return substitute(body, variable, Constant(witnesses[-1]))
-        case Joined(connective, parts):
-            return Joined(connective, tuple(_witnessed(part, witnesses) for part in parts))
-        case _:
-            return formula  # a universal's body holds its own variable only, so no witness depends on it
-
-
-def _instantiated(formula: Formula, domain: list[str], budget: list[int]) -> Formula:
-    match formula:
-        case Quantified(_, variable, body):
-            budget[0] -= len(domain)
-            if budget[0] < 0:
-                raise TooLarge("too many individuals")
-            return _join("&", tuple(substitute(body, variable, Constant(name)) for name in domain))
-        case Joined(connective, parts):
-            return Joined(connective, tuple(_instantiated(part, domain, budget) for part in parts))
-        case _:
-            return formula
-
-
-def _propositional(formulas: list[Formula]) -> Satisfiable:
-    import z3
-
-    # Z3's default context must not be shared between threads; a new one for every call costs a millisecond.
-    context = getattr(_THREAD, "context", None)
-    if context is None:
-        context = _THREAD.context = z3.Context()
-    solver = z3.SolverFor("QF_FD", ctx=context)
-    solver.set("rlimit", _SEARCH_LIMIT)
-    symbols: dict[Atom, Any] = {}
-    for formula in formulas:
-        solver.add(_encoded(formula, symbols, context))
-    answer = str(solver.check())
-    if answer != "sat":
-        return Satisfiable("unsat" if answer == "unsat" else "unknown", why=solver.reason_unknown())
-    model = solver.model()
-    values = {atom: z3.is_true(model.eval(symbol)) for atom, symbol in symbols.items()}
-    return Satisfiable(
-        "sat",
-        tuple(sorted(_said(atom) for atom, value in values.items() if value)),
-        tuple(sorted(_said(atom) for atom, value in values.items() if not value)),
-    )
+def smallest_core(formulas: Sequence[Formula], core: Iterable[int]) -> tuple[int, ...]:
+    """Formulas of a core none of which can be left out."""
+    kept = list(core)
+    for index in list(kept):
+        rest = tuple(formulas[i] for i in kept if i != index)
+        if solve(rest).answer == "unsat":
+            kept.remove(index)
+    return tuple(kept)
 
 
 def _said(atom: Atom) -> str:
     return " ".join([atom.predicate, *(term.name for term in atom.terms)])
 
 
-def _encoded(formula: Formula, symbols: dict[Atom, Any], context: Any) -> Any:
-    import z3
-
-    match formula:
-        case Atom():
-            if formula not in symbols:
-                symbols[formula] = z3.Bool(f"p{len(symbols)}", ctx=context)
-            return symbols[formula]
-        case Not(body):
-            return z3.Not(_encoded(body, symbols, context))
-        case Joined("&", parts):
-            return z3.And([_encoded(part, symbols, context) for part in parts])
-        case Joined(_, parts):
-            return z3.Or([_encoded(part, symbols, context) for part in parts])
-        case Quantified():
-            raise AssertionError("grounding leaves no quantifier")
+def _small_model(formulas: tuple[Formula, ...]) -> Satisfiable | None:
+    """A model with few individuals, where there is one."""
+    names = sorted(frozenset().union(*map(constants, formulas)))
+    for strangers in range(0 if names else 1, _STRANGERS + 1):
+        domain = [*names, *(someone(n + 1) for n in range(strangers))]
+        try:
+            found = Theory([over(formula, domain) for formula in formulas]).ask()
+        except TooLarge:
+            return None
+        if found.answer == "sat":
+            return found
+    return None
 
 
-def solve_relations(formulas: tuple[Formula, ...]) -> str:
-    """Z3 on formulas with relations. Meant for a worker: it may take for ever."""
+def _relations(formulas: tuple[Formula, ...]) -> Satisfiable:
+    result = run_limited(solve_relations, (formulas,), timeout_s=_RELATIONS_S, preload="z3")
+    if result.failure:
+        return Satisfiable("unknown", why=result.failure)
+    answer, core = result.value
+    return Satisfiable(answer, core=core, why="relations")
+
+
+def solve_relations(formulas: tuple[Formula, ...]) -> tuple[str, tuple[int, ...] | None]:
+    """Z3 on formulas with relations, and its core. Meant for a worker: it may take for ever."""
     import z3
 
     sort = z3.DeclareSort("Individual")
     solver = z3.Solver()
-    for formula in formulas:
-        solver.add(_quantified(formula, {}, sort))
-    return str(solver.check())
+    for index, formula in enumerate(formulas):
+        solver.assert_and_track(_quantified(formula, {}, sort), f"formula {index}")
+    answer = str(solver.check())
+    core = (int(str(tracked).split()[1].strip("|")) for tracked in solver.unsat_core())
+    return answer, tuple(sorted(core)) if answer == "unsat" else None
 
 
 def _quantified(formula: Formula, bound: dict[str, Any], sort: Any) -> Any:

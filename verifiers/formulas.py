@@ -1,9 +1,12 @@
 """First-order formulas as trees: the syntax of the FLD corpora and of FoVer (arXiv 2505.15960).
 
 `{A}` is a proposition, `{A}{a}` a predicate of a constant, `{A}x` of a variable, `{R}x{b}` a relation; `&`,
-`v`, `¬`, `->`, `(x):` for all, `(Ex):` exists. The corpora's own parser reads mixed connectives from the
-left; here they are refused without parentheses, because nobody can tell how they were meant. A quantifier
-reaches to the end of its group.
+`v`, `¬`, `->`, `(x):` for all, `(Ex):` exists, `#F#` the contradiction. The corpora's own parser reads mixed
+connectives from the left; here they are refused without parentheses, because nobody can tell how they were
+meant. A quantifier reaches to the end of its group.
+
+A proposition whose name begins with `?` stands for a choice between readings of an ambiguous wording: see
+`choices`.
 """
 
 import re
@@ -73,10 +76,12 @@ class Quantified:
 
 Formula = Atom | Not | Joined | Quantified
 
+CONTRADICTION = Joined("v", ())
+
 _TOKEN = re.compile(
     r"\s*(?:(?P<quantifier>\((?P<exists>E?)(?P<variable>[t-uw-z])\):)(?=\s*[({¬~])"
     r"|(?P<atom>\{(?P<predicate>[^{}\s]{1,80})\}(?P<terms>(?:\{[^{}\s]{1,80}\}|[t-uw-z](?![A-Za-z]{2}))*))"
-    r"|(?P<op>->|→|&|∧|∨|v(?=[\s({¬~])|¬|~|\(|\)))"
+    r"|(?P<op>->|→|&|∧|∨|v(?=[\s({¬~])|¬|~|\(|\)|#F#|⊥))"
 )
 _TERM = re.compile(r"\{([^{}\s]+)\}|([t-uw-z])")
 _CONNECTIVES: Mapping[str, Connective] = {"&": "&", "∧": "&", "v": "v", "∨": "v", "->": "->", "→": "->"}
@@ -135,6 +140,8 @@ class _Parser:
             return Atom(token["predicate"], tuple(terms))
         if token["quantifier"]:
             return Quantified(bool(token["exists"]), token["variable"], self.group(depth + 1))
+        if token["op"] in {"#F#", "⊥"}:
+            return CONTRADICTION
         if token["op"] in {"¬", "~"}:
             if depth > DEEPEST:
                 raise Unparsed(f"nested deeper than {DEEPEST}")
@@ -184,6 +191,11 @@ def is_monadic(formula: Formula) -> bool:
     return all(len(atom.terms) < 2 for atom in atoms(formula))
 
 
+def choices(formula: Formula) -> frozenset[Atom]:
+    """The choices between readings that its wording leaves open."""
+    return frozenset(atom for atom in atoms(formula) if atom.predicate.startswith("?"))
+
+
 def substitute(formula: Formula, variable: str, term: Term) -> Formula:
     """The formula with a free variable replaced."""
     match formula:
@@ -221,6 +233,8 @@ def show_formula(formula: Formula) -> str:
             return f"{{{predicate}}}{''.join(shown)}"
         case Not(body):
             return f"¬{_bracketed(body)}"
+        case Joined(_, ()):
+            return "#F#"
         case Joined(connective, parts):
             return f" {connective} ".join(map(_bracketed, parts))
         case Quantified(exists, variable, body):
@@ -229,4 +243,4 @@ def show_formula(formula: Formula) -> str:
 
 def _bracketed(formula: Formula) -> str:
     text = show_formula(formula)
-    return text if isinstance(formula, Atom | Not) else f"({text})"
+    return text if isinstance(formula, Atom | Not) or formula == CONTRADICTION else f"({text})"

@@ -12,7 +12,8 @@ import re
 from verifiers.context import Finding, StepContext
 from verifiers.entailment import Satisfiable, entails, solve
 from verifiers.formulas import Atom, Constant, Formula, Quantified, Unparsed, parse_formula
-from verifiers.proofs import Inference, Proof, ProofStep, check_inference, check_proof
+from verifiers.inferences import Inference, check_inference
+from verifiers.proofs import Proof, ProofStep, check_proof
 
 __all__ = ["Inference", "Logic", "Proof", "ProofStep", "check_inference", "check_proof"]
 

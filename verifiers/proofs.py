@@ -1,79 +1,24 @@
-"""Verdicts on formal inferences and proofs, with what they cite and nothing else (FoVer, arXiv 2505.15960).
+"""Verdicts on proofs written line by line, from what each line cites alone (FoVer, arXiv 2505.15960).
 
 A verdict is local: earlier conclusions are taken as true. Whether a step rests on a wrong one is told apart,
 as `poisoned`, and so is whether the conclusion follows from all that is known, as `in_context`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
-from verifiers.entailment import Satisfiable, entails, solve
-from verifiers.formulas import Formula, Not, Unparsed, canonical, parse_formula
+from verifiers.formulas import Formula, Joined, Not, Unparsed, canonical, parse_formula
+from verifiers.inferences import Inference, check_inference
 
-InferenceVerdict = Literal["VALID", "INVALID", "VACUOUS", "TAUTOLOGY", "UNKNOWN", "BAD_REFERENCE", "UNPARSED"]
 ProofLabel = Literal["PROVED", "DISPROVED", "UNKNOWN"]
+Reader = Callable[[str], Formula]
 LONGEST_PROOF = 20_000
 _ERRORS = frozenset({"INVALID", "BAD_REFERENCE"})
 _ABSTENTIONS = frozenset({"UNKNOWN", "UNPARSED"})
-
-
-@dataclass(frozen=True)
-class Inference:
-    """Whether a conclusion follows from its premises."""
-
-    verdict: InferenceVerdict
-    reason: str = ""
-    unused: tuple[int, ...] = ()
-    """Premises the conclusion does not need, by 0-based index; each one alone can be left out."""
-    repeat: bool = False
-    """The conclusion is in the context already, up to names of bound variables."""
-    in_context: bool | None = None
-    """Whether the context alone entails the conclusion; an invalid inference then merely lacks a citation.
-    None without a context, or where it could not be decided."""
-    counter_model: str = ""
-
-
-def check_inference(
-    premises: Sequence[str | Formula], conclusion: str | Formula, *, context: Sequence[str | Formula] = ()
-) -> Inference:
-    """Decide one inference. `context` is all that is known besides: it never makes an inference valid."""
-    try:
-        given, known, goal = [_read(p) for p in premises], [_read(p) for p in context], _read(conclusion)
-    except Unparsed as error:
-        return Inference("UNPARSED", str(error))
-    found = entails(given, goal)
-    if found.answer == "unknown":
-        return Inference("UNKNOWN", found.why)
-    if found.answer == "sat":
-        in_context = _follows(known, goal)
-        reason = (
-            "a citation is missing" if in_context else "the premises can be true and the conclusion false"
-        )
-        return Inference("INVALID", reason, in_context=in_context, counter_model=_model(found))
-    if solve(tuple(given)).answer == "unsat":
-        return Inference("VACUOUS", "the premises contradict each other")
-    if solve((Not(goal),)).answer == "unsat":
-        return Inference("TAUTOLOGY", "the conclusion needs no premises")
-    unused = (i for i in range(len(given)) if entails(given[:i] + given[i + 1 :], goal).answer == "unsat")
-    repeat = canonical(goal) in {canonical(formula) for formula in known}
-    return Inference("VALID", "", tuple(unused), repeat, _follows(known, goal))
-
-
-def _follows(known: list[Formula], goal: Formula) -> bool | None:
-    answer = entails(known, goal).answer if known else "unknown"
-    return None if answer == "unknown" else answer == "unsat"
-
-
-def _read(formula: str | Formula) -> Formula:
-    return parse_formula(formula) if isinstance(formula, str) else formula
-
-
-def _model(found: Satisfiable) -> str:
-    """What a counter-model makes true and false, in words."""
-    parts = [("true: ", found.true), ("false: ", found.false)]
-    return "; ".join(label + ", ".join(names[:20]) for label, names in parts if names)
+_ASSUMED = Inference("VALID", "an assumption, which a later step must discharge")
 
 
 @dataclass(frozen=True)
@@ -89,6 +34,8 @@ class ProofStep:
     sound: bool = False
     """It is valid and rests on nothing that is not."""
     formula: Formula | None = None
+    assumes: frozenset[str] = frozenset()
+    """Assumptions it rests on that no step has discharged."""
 
 
 @dataclass(frozen=True)
@@ -100,58 +47,96 @@ class Proof:
     """0-based index of the first invalid step or bad reference; -1 where every step is decided and none is
     wrong; None where nothing wrong was found but some step was not decided."""
     supports_label: bool | None
-    """Whether the last conclusion is what the label claims and rests on valid steps only."""
+    """Whether the last conclusion is what the label claims and rests on valid steps and facts only."""
 
 
-_LINE = re.compile(r"->\s*(?:(?P<id>int\d+)\s*:\s*(?P<formula>.+)|(?P<goal>(?:¬|~)?\s*hypothesis))\s*;?\s*$")
+_LINE = re.compile(
+    r"->\s*(?:(?P<id>(?:int|assump)\d+)\s*:\s*(?P<formula>.+)|(?P<goal>(?:¬|~)?\s*hypothesis))\s*;?\s*$"
+)
 _REFERENCE = re.compile(r"[A-Za-z_]+\d*")
+_DISCHARGED = re.compile(r"\[(assump\d+)\]")
 
 
-@dataclass
-class _State:
+@dataclass(frozen=True)
+class ProofState:
+    """What a proof has stated so far."""
+
     facts: Mapping[str, Formula]
-    hypothesis: Formula
-    defined: dict[str, ProofStep | None] = field(default_factory=dict)
-    """Conclusions by id; None for a line whose formula could not be read."""
-    lost_line: bool = False
-    """A line whose id could not be read: any unknown id may be that one."""
+    hypothesis: Formula | None
+    """None where the problem states none: no line can conclude it."""
+    steps: tuple[ProofStep, ...] = ()
+    read: Reader = parse_formula
+    """How a line's conclusion becomes a formula; raises Unparsed."""
+
+    @cached_property
+    def defined(self) -> dict[str, ProofStep]:
+        """The first line of every id."""
+        return {step.id: step for step in reversed(self.steps) if step.id}
+
+    @cached_property
+    def lost_line(self) -> bool:
+        """Whether there is a line whose id could not be read: any unknown id may be that one."""
+        return any(not step.id for step in self.steps)
+
+    def after(self, line: str) -> "ProofState":
+        """The state with one more line, checked."""
+        return replace(self, steps=(*self.steps, _step(line, self)))
 
 
-def check_proof(facts: Mapping[str, str], proof_text: str, hypothesis: str, label: ProofLabel) -> Proof:
+def check_proof(
+    facts: Mapping[str, str | Formula],
+    proof_text: str,
+    hypothesis: str | Formula,
+    label: ProofLabel,
+    *,
+    read: Reader = parse_formula,
+) -> Proof:
     """Check every line `fact1 & int2 -> int3: formula`. Raises Unparsed where the facts cannot be read.
 
-    Every line of the proof comes back as a step: nothing is dropped.
+    `void -> assump1: formula` assumes, and `[assump1] & int4 -> ...` discharges. Every line of the proof
+    comes back as a step: nothing is dropped.
     """
-    state = _State({name: parse_formula(text) for name, text in facts.items()}, parse_formula(hypothesis))
-    lines = [line.strip() for line in re.split(r"[;\n]", proof_text[:LONGEST_PROOF])]
-    lines = [line for line in lines if line and not line.startswith("$")]  # `$proof$:`, `$proof_label$: …`
-    steps = tuple(_step(line, state) for line in lines)
-    errors = [index for index, step in enumerate(steps) if step.inference.verdict in _ERRORS]
-    undecided = not steps or any(step.inference.verdict in _ABSTENTIONS for step in steps)
+    given = {name: parse_formula(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
+    goal = parse_formula(hypothesis) if isinstance(hypothesis, str) else hypothesis
+    state = ProofState(given, goal, read=read)
+    for line in proof_lines(proof_text):
+        state = state.after(line)
+    errors = [index for index, step in enumerate(state.steps) if step.inference.verdict in _ERRORS]
+    undecided = not state.steps or any(step.inference.verdict in _ABSTENTIONS for step in state.steps)
     first_error = errors[0] if errors else None if undecided else -1
-    return Proof(steps, first_error, _supports(steps, state.hypothesis, label))
+    return Proof(state.steps, first_error, _supports(state, goal, label))
 
 
-def _step(line: str, state: _State) -> ProofStep:
+def proof_lines(text: str) -> list[str]:
+    """The lines of a proof; `$proof$:` and `$proof_label$: ...` are none."""
+    lines = (line.strip() for line in re.split(r"[;\n]", text[:LONGEST_PROOF]))
+    return [line for line in lines if line and not line.startswith("$")]
+
+
+def is_proof_line(text: str) -> bool:
+    """Whether a text is written as a line of a proof."""
+    return len(text) <= LONGEST_PROOF and _LINE.search(text.strip()) is not None
+
+
+def _step(line: str, state: ProofState) -> ProofStep:
     match = _LINE.search(line)
     if match is None:
-        state.lost_line = True
         return ProofStep(line, "", (), Inference("UNPARSED", "no step of the form `premises -> id: formula`"))
     name = match["id"] or match["goal"].replace(" ", "").replace("~", "¬")
     refs = tuple(part.strip() for part in _split(line[: match.start()]))
+    step = ProofStep(line, name, refs, Inference("UNPARSED"))
     try:
-        goal = _conclusion(match, state)
+        step = replace(step, formula=_conclusion(match, state))
     except Unparsed as error:
-        state.defined.setdefault(name, None)
-        return ProofStep(line, name, refs, Inference("UNPARSED", str(error)))
-    step = _judged(ProofStep(line, name, refs, Inference("UNPARSED"), formula=goal), state)
-    state.defined.setdefault(name, step)
-    return step
+        return replace(step, inference=Inference("UNPARSED", str(error)))
+    return _judged(step, state)
 
 
-def _conclusion(match: re.Match[str], state: _State) -> Formula:
+def _conclusion(match: re.Match[str], state: ProofState) -> Formula:
     if match["formula"]:
-        return parse_formula(match["formula"])
+        return state.read(match["formula"].strip().removesuffix(";"))
+    if state.hypothesis is None:
+        raise Unparsed("the problem states no hypothesis")
     return state.hypothesis if match["goal"] == "hypothesis" else Not(state.hypothesis)
 
 
@@ -166,44 +151,65 @@ def _split(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-def _judged(step: ProofStep, state: _State) -> ProofStep:
+def _judged(step: ProofStep, state: ProofState) -> ProofStep:
     if step.formula is None:
         return step
     if step.id in state.defined or step.id in state.facts:
         return replace(
             step, inference=Inference("BAD_REFERENCE", f"{step.id} is defined twice"), poisoned=True
         )
-    premises: list[Formula] = []
-    parents: list[ProofStep] = []
-    for ref in step.refs:
-        found = _premise(ref, state)
+    if step.id.startswith("assump"):
+        if step.refs != ("void",):
+            return replace(step, inference=Inference("BAD_REFERENCE", "an assumption cites `void` alone"))
+        return replace(step, inference=_ASSUMED, sound=True, assumes=frozenset({step.id}))
+    cited = [_premise(ref, state) for ref in step.refs if ref != "void"]
+    for found in cited:
         if isinstance(found, Inference):
             return replace(step, inference=found, poisoned=found.verdict == "BAD_REFERENCE")
-        if isinstance(found, ProofStep):
-            parents.append(found)
-        formula = found.formula if isinstance(found, ProofStep) else found
-        if formula is not None:
-            premises.append(formula)
-    known = [
-        *state.facts.values(),
-        *(s.formula for s in state.defined.values() if s and s.sound and s.formula),
-    ]
-    inference = check_inference(premises, step.formula, context=known)
-    poisoned = any(parent.poisoned or parent.inference.verdict in _ERRORS for parent in parents)
-    sound = inference.verdict == "VALID" and all(parent.sound for parent in parents)
-    return replace(step, inference=inference, poisoned=poisoned, sound=sound)
+    discharged = [match[1] for ref in step.refs if (match := _DISCHARGED.fullmatch(ref))]
+    parents = [found for found in cited if isinstance(found, ProofStep)]
+    premises = [found for found in cited if not isinstance(found, ProofStep | Inference)]
+    premises += _from_parents(parents, discharged, state)
+    assumes = frozenset().union(*(parent.assumes for parent in parents if parent.id not in discharged))
+    sound_steps = (s.formula for s in state.steps if s.sound and s.formula and not s.assumes)
+    inference = check_inference(premises, step.formula, context=[*state.facts.values(), *sound_steps])
+    return replace(
+        step,
+        inference=inference,
+        poisoned=any(parent.poisoned or parent.inference.verdict in _ERRORS for parent in parents),
+        sound=inference.verdict == "VALID" and all(parent.sound for parent in parents),
+        assumes=assumes - frozenset(discharged),
+    )
 
 
-def _premise(ref: str, state: _State) -> Formula | ProofStep | Inference:
+def _from_parents(parents: list[ProofStep], discharged: list[str], state: ProofState) -> list[Formula]:
+    """What cited steps contribute: one that rests on a discharged assumption only follows from it."""
+    found: list[Formula] = []
+    for parent in parents:
+        formula = parent.formula
+        if formula is None or parent.id in discharged:
+            continue
+        for name in discharged:
+            assumed = state.defined[name].formula
+            if name in parent.assumes and assumed is not None:
+                formula = Joined("->", (assumed, formula))
+        found.append(formula)
+    return found
+
+
+def _premise(ref: str, state: ProofState) -> Formula | ProofStep | Inference:
     """What a citation stands for; a verdict where it stands for nothing."""
-    if ref in state.facts:
-        return state.facts[ref]
-    if ref in state.defined:
-        return state.defined[ref] or Inference("UNPARSED", f"{ref} could not be read")
-    if _REFERENCE.fullmatch(ref):
+    discharged = _DISCHARGED.fullmatch(ref)
+    name = discharged[1] if discharged else ref
+    if name in state.facts:
+        return state.facts[name]
+    if name in state.defined:
+        step = state.defined[name]
+        return step if step.formula is not None else Inference("UNPARSED", f"{name} could not be read")
+    if discharged or _REFERENCE.fullmatch(name):
         if state.lost_line:
-            return Inference("UNPARSED", f"{ref} may be a line that could not be read")
-        return Inference("BAD_REFERENCE", f"{ref} is not defined before this step")
+            return Inference("UNPARSED", f"{name} may be a line that could not be read")
+        return Inference("BAD_REFERENCE", f"{name} is not defined before this step")
     try:
         formula = parse_formula(ref)
     except Unparsed as error:
@@ -213,17 +219,16 @@ def _premise(ref: str, state: _State) -> Formula | ProofStep | Inference:
     return Inference("BAD_REFERENCE", "a premise that is no fact")
 
 
-def _supports(steps: tuple[ProofStep, ...], hypothesis: Formula, label: ProofLabel) -> bool | None:
-    if label == "UNKNOWN" or not steps:
+def _supports(state: ProofState, hypothesis: Formula, label: ProofLabel) -> bool | None:
+    if label == "UNKNOWN" or not state.steps:
         return None
-    last = steps[-1]
+    last = state.steps[-1]
     if last.formula is None:
         return None
     goal = hypothesis if label == "PROVED" else Not(hypothesis)
-    if canonical(last.formula) not in {canonical(goal), canonical(_without_double(goal))}:
+    if canonical(last.formula) not in {canonical(goal), canonical(_without_double(goal))} or last.assumes:
         return False
-    ancestors = _ancestors(last, {step.id: step for step in reversed(steps)})
-    verdicts = {step.inference.verdict for step in ancestors}
+    verdicts = {step.inference.verdict for step in _ancestors(last, state.defined)}
     if verdicts <= {"VALID"}:
         return True
     return None if verdicts & _ABSTENTIONS and not verdicts - _ABSTENTIONS - {"VALID"} else False
@@ -240,7 +245,7 @@ def _ancestors(step: ProofStep, by_id: Mapping[str, ProofStep]) -> list[ProofSte
     found, waiting = {step.text: step}, [step]
     while waiting:
         for ref in waiting.pop().refs:
-            parent = by_id.get(ref)
+            parent = by_id.get(ref.strip("[]"))
             if parent is not None and parent.text not in found:
                 found[parent.text] = parent
                 waiting.append(parent)

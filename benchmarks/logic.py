@@ -1,0 +1,170 @@
+"""Benches of the logic verifier: agreement with gold labels, and steps/s beside plain Z3."""
+
+import gzip
+import json
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from verifiers.entailment import Theory, solve, solve_relations
+from verifiers.fld import read_among, read_together
+from verifiers.folio import read_folio
+from verifiers.formulas import Formula, Not, Unparsed
+from verifiers.grounding import opened
+from verifiers.inferences import Inference, check_inference
+from verifiers.proofs import check_proof
+from verifiers.rulebases import by_rules_alone, read_rule_sentence, read_rulebase
+
+TABLE = Path(__file__).with_name("inferences.jsonl")
+DATA = Path(os.environ.get("STEPMINT_DATA", "../shared/data"))
+RULEBASES = {
+    "prontoqa": "prontoqa/dev_part.jsonl",
+    "proofwriter_dev": "proofwriter/dev_with_gpt4_programs_part.jsonl",
+    "proofwriter_train": "proofwriter/train.jsonl.gz",
+}
+_LETTERS = {(True, False): "A", (False, True): "B", (False, False): "C"}
+
+
+def agreement() -> dict[str, Any]:
+    """Rows of ProntoQA and ProofWriter whose gold label is found by rules applied forwards, in per cent.
+
+    The baseline is classical entailment, which also turns rules round. `details` counts the rest: the table
+    of FoVer, the steps of FLD's gold proofs and the labels they support, and the FOLIO formulas read.
+    """
+    table = [json.loads(line) for line in TABLE.read_text(encoding="utf-8").splitlines()]
+    kept = sum(check_inference(r["premises"], r["conclusion"]).verdict == r["verdict"] for r in table)
+    details: dict[str, Any] = {"table": f"{kept} of {len(table)}"}
+    n = forwards = classical = 0
+    for name, path in RULEBASES.items():
+        found = Counter(_rulebase_row(row) for row in _rows(path))
+        details[name] = {
+            f"gold {g}, forwards {f}, classical {c}": k for (g, f, c), k in sorted(found.items())
+        }
+        n += found.total()
+        forwards += sum(count for (gold, by_rules, _), count in found.items() if by_rules == gold)
+        classical += sum(count for (gold, _, all_), count in found.items() if all_ == gold)
+    details |= _fld() | {"folio": _folio()}
+    return {"value": 100 * forwards / n, "unit": "% of rows", "baseline": 100 * classical / n, "n": n,
+            "details": details}  # fmt: skip
+
+
+def _rows(path: str) -> Iterator[dict[str, Any]]:
+    with (gzip.open if path.endswith(".gz") else open)(DATA / path, "rt", encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _rulebase_row(row: dict[str, Any]) -> tuple[str, str, str]:
+    """The gold label, the one by rules applied forwards, and the classical one."""
+    try:
+        theory = read_rulebase(row["context"])
+        goal = read_rule_sentence(row["question"].rpartition("? ")[2])
+    except Unparsed:
+        return row["answer"], "unparsed", "unparsed"
+    literals = [by_rules_alone(formula) for formula in theory]
+    denied = goal.body if isinstance(goal, Not) else Not(goal)
+    by_rules = _label(literals, by_rules_alone(goal), by_rules_alone(denied))
+    return row["answer"], by_rules, _label(list(theory), goal, denied)
+
+
+def _label(theory: list[Formula], goal: Formula, denied: Formula) -> str:
+    asked = Theory(theory)
+    answers = (asked.entails(goal).answer, asked.entails(denied).answer)
+    if "unknown" in answers:
+        return "undecided"
+    return _LETTERS.get((answers[0] == "unsat", answers[1] == "unsat"), "contradictory theory")
+
+
+def fld_rows() -> Iterator[tuple[dict[str, Any], dict[str, Formula], Formula]]:
+    """FLD problems with their facts and hypothesis as formulas."""
+    for row in _rows("fld/fld_test_part.jsonl.gz"):
+        parts = re.split(r"(sent\d+): ", row["context"])[1:]
+        texts = {key: text.strip() for key, text in zip(parts[::2], parts[1::2], strict=True)}
+        formulas = read_together({**texts, "hypothesis": row["hypothesis"]}, goals=["hypothesis"])
+        if (hypothesis := formulas.pop("hypothesis", None)) is not None:
+            yield row, formulas, hypothesis
+
+
+def _fld() -> dict[str, Any]:
+    steps: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
+    for row, facts, hypothesis in fld_rows():
+        for text in row["proofs"][:1]:
+            if row["answer"] == "DISPROVED":
+                text = text.replace("-> hypothesis", "-> ¬hypothesis")
+            known = [*facts.values(), hypothesis]
+            proof = check_proof(
+                facts,
+                text,
+                hypothesis,
+                row["answer"],
+                read=lambda s, known=known: read_among(s, known, "step"),
+            )
+            steps.update(_step_verdict(step.inference) for step in proof.steps)
+            labels[f"{row['answer']}, supported {proof.supports_label}"] += 1
+    return {"fld_gold_proof_steps": dict(steps), "fld_labels": dict(labels)}
+
+
+def _step_verdict(found: Inference) -> str:
+    """The verdict; for UNKNOWN, whether the wording or the solver is to blame."""
+    valid, of = found.readings
+    if found.verdict != "UNKNOWN":
+        return found.verdict
+    if of == 1:
+        return f"UNKNOWN, {found.reason}"
+    return f"UNKNOWN, ambiguous wording, {'some' if valid else 'no'} reading valid"
+
+
+def _folio() -> dict[str, int]:
+    """How many premises' formulas can be read: the rows hold no formula of the conclusion to decide."""
+    found: Counter[str] = Counter()
+    for row in _rows("folio/train.jsonl.gz"):
+        for text in row["premises-FOL"]:
+            try:
+                read_folio(text)
+                found["read"] += 1
+            except Unparsed:
+                found["refused"] += 1
+    return dict(found)
+
+
+def speed() -> dict[str, Any]:
+    """Steps/s of inference checks with core and unused premises, beside a fresh Z3 solver a step."""
+    steps = [step for row in fld_rows() for step in _inferences(*row)]
+    solve.cache_clear()  # reading the gold proofs has decided these steps once
+    opened.cache_clear()
+    start = time.perf_counter()
+    for facts, goal in steps:
+        check_inference(facts, goal)
+    value = len(steps) / (time.perf_counter() - start)
+    import z3
+
+    z3.main_ctx()
+    sample = steps[:200]
+    start = time.perf_counter()
+    for facts, goal in sample:
+        solve_relations((*facts, Not(goal)))
+    return {"value": value, "unit": "steps/s", "baseline": len(sample) / (time.perf_counter() - start),
+            "n": len(steps)}  # fmt: skip
+
+
+def _inferences(row: dict[str, Any], facts: dict[str, Formula], hypothesis: Formula) -> Iterator[Any]:
+    """The steps of gold proofs whose wording leaves no choice, as premises and conclusion."""
+    state = dict(facts)
+    for text in row["proofs"][:1]:
+        proof = check_proof(
+            facts,
+            text,
+            hypothesis,
+            "PROVED",
+            read=lambda s: read_among(s, [*facts.values(), hypothesis], "step"),
+        )
+        for step in proof.steps:
+            cited = [state[ref] for ref in step.refs if ref in state]
+            if step.formula is not None:
+                state[step.id] = step.formula
+                if step.inference.verdict == "VALID" and len(cited) == len(step.refs):
+                    yield cited, step.formula
