@@ -56,7 +56,7 @@ def _prior(source: str) -> Floats:
 def fit(solutions: Iterable[tuple[int, Sequence[Vote]]], *, rounds: int = 50) -> Trust:
     """Fit hazard and tables to (number of steps, votes) of many solutions. Deterministic in their order."""
     items = list(solutions)
-    names = sorted({vote.source for _, votes in items for vote in votes})
+    names = sorted({vote.source for _, votes in items for vote in votes if vote.p is not None})
     tables = {name: _normal(_prior(name)) for name in names}
     hazard = 0.15
     for _ in range(rounds):
@@ -206,13 +206,21 @@ def consensus(n_steps: int, votes: Sequence[Vote], threshold: float = 0.0) -> tu
     (arXiv 2501.07301, section 3.1). Several judge prompts are pooled. Solutions nobody judged are kept
     unfiltered.
     """
+    named, anyone = judged_first_error(n_steps, votes)
+    return compare(monte_carlo_first_error(n_steps, votes, threshold), named) if anyone else (True, "")
+
+
+def judged_first_error(n_steps: int, votes: Sequence[Vote]) -> tuple[int | None, bool]:
+    """The first error that all judges' replies together name (None: none can be read), and whether anyone
+    judged."""
     judged = [vote for vote in votes if vote.source.startswith(judges.PREFIX)]
-    if not judged:
-        return True, ""
-    measured = monte_carlo_first_error(n_steps, votes, threshold)
+    return judges.first_error_of(_pooled(judged), n_steps), bool(judged)
+
+
+def compare(measured: int | None, named: int | None) -> tuple[bool, str]:
+    """Whether two first errors (-1 for none, None for unknown) are the same, and how they agree or differ."""
     if measured is None:
         return False, "mc_incomplete"
-    named = judges.first_error_of(_pooled(judged), n_steps)
     if named is None:
         return False, "judge_unparsed"
     if measured == named:
