@@ -84,7 +84,7 @@ def status(result: Result) -> None:
         where = f"{item['file']} row {item['row']}" if item["row"] is not None else item["file"]
         _say(f"set aside: {where}: {item['reason']}")
     if len(aside) > 5:
-        _say(f"... and {len(aside) - 5} more in {result['run']}/quarantine.jsonl")
+        _say(f"... and {len(aside) - 5} more: stepmint status --json")
 
 
 def export(result: Result) -> None:

@@ -43,6 +43,7 @@ async def run_shard(
     """
     owed = store.owed(shard)
     if not owed:
+        store.set_aside(shard, [])
         store.pack_rollouts(shard)
         return {"done": 0, "failed": 0}
     failures: list[Quarantined] = []
@@ -52,7 +53,7 @@ async def run_shard(
             slots = asyncio.Semaphore(_UNDER_WAY)
             jobs = [_guarded(problem, tools, writer, slots, advance) for problem in owed]
             failures = [failure for failure in await asyncio.gather(*jobs) if failure]
-    store.quarantine(failures)
+    store.set_aside(shard, failures)
     if len(failures) == len(owed):
         raise BackendError(f"every problem of shard {shard} failed; the first: {failures[0].reason}")
     if not failures:

@@ -181,16 +181,18 @@ class RunStore:
         )
 
     def quarantined(self) -> list[Quarantined]:
-        """Everything set aside: bad rows, and problems that failed and are still owed."""
-        path = self.path / "quarantine.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        """Everything set aside: bad rows, then problems that failed and are still owed."""
+        files = [self.path / "quarantine.jsonl", *sorted((self.path / "problems").glob("*.failed.jsonl"))]
+        lines = [line for file in files if file.exists() for line in file.read_text("utf-8").splitlines()]
         return [Quarantined.model_validate_json(line) for line in lines]
 
-    def quarantine(self, items: Iterable[Quarantined]) -> None:
-        """Set aside problems that failed; an earlier entry about the same problem is replaced."""
-        new = {item.problem_id: item for item in items}
-        old = [q for q in self.quarantined() if not (q.field == "" and q.problem_id in new)]
-        _write_lines(self.path / "quarantine.jsonl", (q.model_dump_json() for q in [*old, *new.values()]))
+    def set_aside(self, shard: int, failures: Iterable[Quarantined]) -> None:
+        """Replace what a shard has set aside: everything it owed has just been tried.
+
+        A file a shard, because shards may be written by several machines at once.
+        """
+        path = self.path / "problems" / f"{shard:05d}.failed.jsonl"
+        _write_lines(path, (failure.model_dump_json() for failure in failures))
 
 
 class ShardWriter:

@@ -81,10 +81,11 @@ def test_two_writers_of_one_shard_are_refused(store: RunStore) -> None:
         pass
 
 
-def test_quarantine_replaces_what_it_knew_about_a_problem(store: RunStore) -> None:
-    store.quarantine([Quarantined(file="f", reason="one", problem_id="a")])
-    store.quarantine([Quarantined(file="f", reason="two", problem_id="a")])
-    assert [q.reason for q in store.quarantined()] == ["two"]
+def test_what_a_shard_has_tried_again_replaces_what_it_set_aside(store: RunStore) -> None:
+    store.set_aside(0, [Quarantined(file="f", reason=reason, problem_id=reason) for reason in ("a", "b")])
+    store.set_aside(1, [Quarantined(file="f", reason="c", problem_id="c")])
+    store.set_aside(0, [Quarantined(file="f", reason="b again", problem_id="b")])
+    assert [q.reason for q in store.quarantined()] == ["b again", "c"]
 
 
 def test_bad_rows_are_set_aside_with_file_row_field_and_reason(tmp_path: Path) -> None:

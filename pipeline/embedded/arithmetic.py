@@ -1,8 +1,8 @@
 """Arithmetic word problems in plain English, with the exact truth of anything a solution can say about them.
 
-A problem defines quantities one after another ("Tom has 5 more apples than Mia") and asks for one of them,
-for the sum of two, or for their difference. Its premises are the same definitions in symbols, so truth
-needs no stored key: evaluate the premises, then compare.
+A problem gives quantities one after another ("Tom gets 5 more apples than Mia") and asks for the last one,
+or for its sum with, or difference from, an earlier one. Its premises are the same definitions in symbols, so
+truth needs no stored key: evaluate the premises, then compare.
 """
 
 import random
@@ -10,27 +10,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-NAMES = [
-    "Mia",
-    "Tom",
-    "Ana",
-    "Leo",
-    "Ben",
-    "Zoe",
-    "Sam",
-    "Eva",
-    "Max",
-    "Ivy",
-    "Kai",
-    "Lea",
-    "Dan",
-    "Amy",
-    "Jon",
-    "Ruth",
-]
-COLOURS = ["red", "blue", "green", "white", "black", "yellow", "pink", "brown", "grey"]
-VESSELS = ["box", "jar", "bag", "crate"]
-UNITS = ["apples", "pens", "books", "coins", "cards", "shells", "stamps", "eggs"]
+NAMES = "Mia Tom Ana Leo Ben Zoe Sam Eva Max Ivy Kai Lea Dan Amy Jon Ruth".split()
+UNITS = "apples pens books coins cards shells stamps eggs".split()
 LARGEST = 150
 """Quantities stay within two or three digits: the difficulty is meant to lie in the chain, not in long
 numbers."""
@@ -74,7 +55,6 @@ class ArithmeticCase:
     quantities: tuple[Quantity, ...]
     steps: tuple[Step, ...]
     unit: str
-    verbs: tuple[str, str]
     answer: str
 
     def values(self) -> dict[str, int]:
@@ -83,28 +63,45 @@ class ArithmeticCase:
 
 
 def generate(rng: random.Random, n_steps: int) -> ArithmeticCase:
-    """A problem whose reference solution has exactly `n_steps` steps (at least 1)."""
+    """A problem whose reference solution has exactly `n_steps` steps (at least 1).
+
+    The reference computes the quantities in the order in which they are defined, up to the one asked for.
+    """
     while True:
-        combine = n_steps > 1 and rng.random() < 0.5
-        quantities = _quantities(rng, n_derived=n_steps + rng.randint(0, 1 + n_steps // 4))
-        case = _ask(rng, quantities, combine)
-        if case is not None and len(case.steps) == n_steps:
-            return case
+        combine = n_steps > 1 and rng.random() < 0.4
+        quantities = _quantities(rng, n_derived=n_steps - combine)
+        target = quantities[-1]
+        final = _combination(rng, target, quantities[:-1]) if combine else None
+        if not combine or final:
+            break
+    unit = rng.choice(UNITS)
+    steps = [Step(q.name, q.operator, q.operands) for q in quantities if q.operator]
+    steps += [final] if final else []
+    quantities += _distractors(rng, quantities)
+    values = {q.name: q.value for q in quantities}
+    question = _question(steps[-1].subject, unit)
+    return ArithmeticCase(
+        text=" ".join([*(sentence(q, unit) for q in quantities), question]),
+        premises=tuple(q.premise() for q in quantities),
+        quantities=tuple(quantities),
+        steps=tuple(steps),
+        unit=unit,
+        answer=str(subject_value(steps[-1].subject, values)),
+    )
 
 
 def _quantities(rng: random.Random, *, n_derived: int) -> list[Quantity]:
-    named = rng.random() < 0.5
-    vessel = rng.choice(VESSELS)
-    names = (
-        rng.sample(NAMES, len(NAMES))
-        if named
-        else [f"the {c} {vessel}" for c in rng.sample(COLOURS, len(COLOURS))]
-    )
-    names = names[: n_derived + 2]
-    made = [Quantity(names.pop(), rng.randint(3, 40)) for _ in range(1 if rng.random() < 0.7 else 2)]
-    while names and len(made) < n_derived + 1:
+    names = rng.sample(NAMES, len(NAMES))
+    made = [Quantity(names.pop(), rng.randint(3, 40)) for _ in range(1 if rng.random() < 0.6 else 2)]
+    while sum(bool(q.operator) for q in made) < n_derived:
         made.append(_derived(rng, names.pop(), made))
     return made
+
+
+def _distractors(rng: random.Random, made: list[Quantity]) -> list[Quantity]:
+    """Quantities defined after the one asked for, which nothing needs."""
+    spare = [name for name in NAMES if name not in {q.name for q in made}]
+    return [_derived(rng, name, made) for name in rng.sample(spare, rng.choice((0, 0, 1, 2)))]
 
 
 def _derived(rng: random.Random, name: str, made: list[Quantity]) -> Quantity:
@@ -130,63 +127,40 @@ def _derived(rng: random.Random, name: str, made: list[Quantity]) -> Quantity:
             return Quantity(name, value, operator, operands)
 
 
-def _ask(rng: random.Random, quantities: list[Quantity], combine: bool) -> ArithmeticCase | None:
-    by_name = {q.name: q for q in quantities}
-    target = rng.choice(quantities[1:])
-    final: Step | None = None
-    needed = _needed(by_name, [target.name])
-    unit = rng.choice(UNITS)
-    verbs = ("holds", "hold") if target.name.startswith("the ") else ("has", "have")
-    if combine:
-        other = rng.choice([q for q in quantities if q is not target])
-        needed = _needed(by_name, [target.name, other.name])
-        if rng.random() < 0.6 or other.value == target.value:
-            if target.value + other.value > LARGEST:
-                return None
-            final = Step(f"{target.name} and {other.name}", "+", (target.name, other.name))
-            question = f"How many {unit} do {target.name} and {other.name} {verbs[1]} together?"
-        else:
-            high, low = (target, other) if target.value > other.value else (other, target)
-            final = Step(f"{high.name} than {low.name}", "-", (high.name, low.name))
-            question = f"How many more {unit} does {high.name} {verbs[1]} than {low.name}?"
-    else:
-        question = f"How many {unit} does {target.name} {verbs[1]}?"
-    steps = [Step(q.name, q.operator, q.operands) for q in quantities if q.operator and q.name in needed]
-    steps += [final] if final else []
-    values = {q.name: q.value for q in quantities}
-    text = " ".join([*(sentence(q, unit, verbs[0]) for q in quantities), question])
-    answer = str(subject_value(steps[-1].subject, values)) if steps else ""
-    premises = tuple(q.premise() for q in quantities)
-    return (
-        ArithmeticCase(text, premises, tuple(quantities), tuple(steps), unit, verbs, answer)
-        if steps
-        else None
-    )
+def _combination(rng: random.Random, target: Quantity, earlier: list[Quantity]) -> Step | None:
+    """The sum of two quantities or their difference; None where it would be too large or nothing."""
+    other = rng.choice(earlier)
+    if rng.random() < 0.6:
+        if target.value + other.value > LARGEST:
+            return None
+        return Step(f"{target.name} and {other.name}", "+", (target.name, other.name))
+    if target.value == other.value:
+        return None
+    high, low = (target, other) if target.value > other.value else (other, target)
+    return Step(f"{high.name} than {low.name}", "-", (high.name, low.name))
 
 
-def _needed(by_name: dict[str, Quantity], targets: list[str]) -> set[str]:
-    found: set[str] = set()
-    while targets:
-        name = targets.pop()
-        if name not in found:
-            found.add(name)
-            targets += [operand for operand in by_name[name].operands if isinstance(operand, str)]
-    return found
+def _question(subject: str, unit: str) -> str:
+    if " and " in subject:
+        return f"How many {unit} do {subject} have together?"
+    if " than " in subject:
+        high, low = subject.split(" than ", 1)
+        return f"How many more {unit} does {high} have than {low}?"
+    return f"How many {unit} does {subject} have?"
 
 
-def sentence(q: Quantity, unit: str, verb: str) -> str:
-    """The definition in words: `Tom has 5 more apples than Mia.`"""
-    head = f"{capital(q.name)} {verb}"
+def sentence(q: Quantity, unit: str) -> str:
+    """The definition in words: `Mia has 14 apples.` or `Tom gets 5 more apples than Mia.`"""
     if not q.operator:
-        return f"{head} {q.value} {unit}."
+        return f"{q.name} has {q.value} {unit}."
     left, right = q.operands
     if q.operator == "*":
-        return f"{head} {left} times as many {unit} as {right}."
+        return f"{q.name} gets {left} times as many {unit} as {right}."
     if q.operator == "/":
-        return f"{head} half as many {unit} as {left}."
+        return f"{q.name} gets half as many {unit} as {left}."
     if isinstance(right, str):
-        return f"{head} as many {unit} as {left} and {right} together."
-    return f"{head} {right} {'more' if q.operator == '+' else 'fewer'} {unit} than {left}."
+        return f"{q.name} gets as many {unit} as {left} and {right} together."
+    return f"{q.name} gets {right} {'more' if q.operator == '+' else 'fewer'} {unit} than {left}."
 
 
 def subject_value(subject: str, values: dict[str, int]) -> int | None:
@@ -200,71 +174,99 @@ def subject_value(subject: str, values: dict[str, int]) -> int | None:
     return values.get(subject)
 
 
-def say(
-    case: ArithmeticCase, step: Step, operands: tuple[int, ...], result: int, operator: str | None = None
-) -> str:
-    """The step in words: `Tom has 5 more apples than Mia so Tom has 14 + 5 = 19 apples.`
+@dataclass(frozen=True)
+class Claims:
+    """What a step says, part by part, each of which can be wrong on its own."""
 
-    Quoting the problem first turns a look-up in two hops into two of one hop, which so small a model can
-    learn.
+    quoted: Quantity | None
+    """The definition it quotes; None for a sum or difference that the question asks for."""
+    known: tuple[tuple[str, int], ...]
+    """The values it recalls."""
+    left: int
+    operator: str
+    right: int
+    result: int
+    stated: int
+    """The value it concludes with."""
+
+
+def say(step: Step, claims: Claims, unit: str) -> str:
+    """A step in words: `Since Tom gets 5 more apples than Mia and Mia has 14, 14 + 5 = 19 so Tom has 19
+    apples.`
+
+    It quotes what it uses before it calculates: every token is then one look-up or one digit, which a small
+    model can learn.
     """
-    sum_ = f"{operands[0]} {operator or step.operator} {operands[1]} = {result}"
-    singular, plural = case.verbs
-    if " and " in step.subject:
-        return f"{capital(step.subject)} {plural} {sum_} {case.unit} together."
-    if " than " in step.subject:
-        high, low = step.subject.split(" than ", 1)
-        return f"{capital(high)} {singular} {sum_} more {case.unit} than {low}."
-    quoted = next(q for q in case.quantities if q.name == step.subject)
-    clause = sentence(quoted, case.unit, singular).removesuffix(".")
-    return f"{clause} so {step.subject} {singular} {sum_} {case.unit}."
+    parts = [sentence(claims.quoted, unit).removesuffix(".")] if claims.quoted else []
+    parts += [f"{name} has {value}" for name, value in claims.known]
+    sum_ = f"{claims.left} {claims.operator} {claims.right} = {claims.result}"
+    return f"Since {' and '.join(parts)}, {sum_} so {_conclusion(step.subject, claims.stated, unit)}."
 
 
-def capital(text: str) -> str:
-    """First letter in upper case, the rest untouched."""
-    return text[:1].upper() + text[1:]
+def _conclusion(subject: str, value: int, unit: str) -> str:
+    if " and " in subject:
+        return f"{subject} have {value} {unit} together"
+    if " than " in subject:
+        high, low = subject.split(" than ", 1)
+        return f"{high} has {value} more {unit} than {low}"
+    return f"{subject} has {value} {unit}"
 
 
-_WHO = r"[A-Za-z ]{1,40}?"
 _CLAUSE = re.compile(
-    rf"(?P<who>{_WHO}) (?:has|holds) (?:(?P<n>\d{{1,6}}) )?"
-    r"(?P<how>more|fewer|times as many|half as many|as many) [a-z]+ "
-    rf"(?:than|as) (?P<base>{_WHO})(?: and (?P<other>{_WHO}) together)?"
+    r"(?P<who>[A-Z][a-z]+) gets (?:(?P<n>\d{1,6}) )?(?P<how>more|fewer|times as many|half as many|as many) "
+    r"[a-z]+ (?:than|as) (?P<base>[A-Z][a-z]+)(?: and (?P<other>[A-Z][a-z]+) together)?"
 )
-_STATEMENT = re.compile(
-    rf"(?P<who>{_WHO}) (?:has|have|holds|hold) (?:(?P<a>\d{{1,6}}) (?P<op>[-+*/]) (?P<b>\d{{1,6}}) = )?"
-    rf"(?P<v>\d{{1,6}})"
-    rf"(?P<more> more)? [a-z]+(?: than (?P<low>{_WHO}))?(?: together)?\."
+_KNOWN = re.compile(r"(?P<who>[A-Z][a-z]+) has (?P<v>\d{1,6})(?: [a-z]+)?")
+_SUM = re.compile(r"(?P<a>\d{1,6}) (?P<op>[-+*/]) (?P<b>\d{1,6}) = (?P<v>\d{1,6})")
+_CONCLUSION = re.compile(
+    r"(?P<who>[A-Z][a-z]+(?: and [A-Z][a-z]+)?) (?:has|have) (?P<v>\d{1,6})"
+    r"(?P<more> more)? [a-z]+(?: than (?P<low>[A-Z][a-z]+))?(?: together)?"
 )
+_STEP = re.compile(r"Since (?P<given>[^,]+), (?P<sum>[^,]+) so (?P<conclusion>[^,]+)\.")
 
 
 def statement_truth(text: str, premises: tuple[str, ...]) -> bool | None:
-    """Whether one step states only what the premises imply; None when it states nothing this grammar can
-    read.
+    """Whether every part of a step is implied by the premises; None when it is no step of this grammar.
 
-    A step is a statement, or `clause so statement`, and then both must be true. A statement about somebody
-    the problem does not mention is false: nothing implies it.
+    A step quotes a definition, recalls values, calculates and concludes; it is true when all of these are.
+    What it says about somebody the problem does not mention is false: nothing implies it.
     """
-    clause, quotes, stated = text.strip().rpartition(" so ")
-    match = _STATEMENT.fullmatch(stated)
-    quoted = _CLAUSE.fullmatch(clause) if quotes else None
-    if match is None or (quotes and quoted is None):
+    match = _STEP.fullmatch(text.strip())
+    if match is None:
         return None
     values = premise_values(premises)
-    if quoted and not _clause_truth(quoted, values):
-        return False
-    subject = _lower_article(match["who"])
-    if match["more"]:
-        subject = f"{subject} than {match['low']}"
-    value = int(match["v"])
-    if match["op"] and apply(int(match["a"]), match["op"], int(match["b"])) != value:
-        return False
-    return subject_value(subject, values) == value
+    parts = [_sum_truth(match["sum"]), _conclusion_truth(match["conclusion"], values)]
+    # A clause may hold an ` and ` of its own: `as many as A and B together`.
+    given, _, rest = match["given"].partition(" together and ")
+    givens = [f"{given} together", *rest.split(" and ")] if rest else given.split(" and ")
+    parts += [_given_truth(part, values) for part in givens]
+    return None if None in parts else all(parts)
+
+
+def _given_truth(text: str, values: dict[str, int]) -> bool | None:
+    if known := _KNOWN.fullmatch(text):
+        return values.get(known["who"]) == int(known["v"])
+    if found := _CLAUSE.fullmatch(text):
+        return _clause_truth(found, values)
+    return None
+
+
+def _sum_truth(text: str) -> bool | None:
+    found = _SUM.fullmatch(text)
+    return apply(int(found["a"]), found["op"], int(found["b"])) == int(found["v"]) if found else None
+
+
+def _conclusion_truth(text: str, values: dict[str, int]) -> bool | None:
+    found = _CONCLUSION.fullmatch(text)
+    if found is None or bool(found["more"]) != bool(found["low"]):
+        return None
+    subject = f"{found['who']} than {found['low']}" if found["more"] else found["who"]
+    return subject_value(subject, values) == int(found["v"])
 
 
 def _clause_truth(found: re.Match[str], values: dict[str, int]) -> bool:
-    """Whether a comparison is true of the values: `Tom has 5 more apples than Mia`."""
-    who, base = (values.get(_lower_article(found[name])) for name in ("who", "base"))
+    """Whether a comparison is true of the values: `Tom gets 5 more apples than Mia`."""
+    who, base = values.get(found["who"]), values.get(found["base"])
     if who is None or base is None:
         return False
     n = int(found["n"] or 1)
@@ -279,10 +281,6 @@ def _clause_truth(found: re.Match[str], values: dict[str, int]) -> bool:
             return 2 * who == base
         case _:
             return found["other"] in values and who == base + values[found["other"]]
-
-
-def _lower_article(who: str) -> str:
-    return "the " + who[4:] if who.startswith("The ") else who
 
 
 def premise_values(premises: tuple[str, ...]) -> dict[str, int]:

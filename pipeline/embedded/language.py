@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pipeline.embedded import arithmetic, logic
-from pipeline.embedded.lessons import lesson
+from pipeline.embedded.lessons import case, reviewing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -48,15 +48,9 @@ def _words() -> set[str]:
     """Every piece the generators can write, found by writing a lot; digits and names are added outright."""
     rng = random.Random("vocabulary")
     found = {f"{space}{digit}" for digit in "0123456789" for space in ("", " ")}
-    names = [
-        *arithmetic.NAMES,
-        *arithmetic.UNITS,
-        *arithmetic.COLOURS,
-        *arithmetic.VESSELS,
-        *logic.ADJECTIVES,
-    ]
-    found |= {f" {name}" for name in names} | set(arithmetic.NAMES)
+    names = [*arithmetic.NAMES, *arithmetic.UNITS, *logic.ADJECTIVES]
+    found |= {f" {name}" for name in names}
     for _ in range(4000):
-        prompt, reply = lesson(rng, n_steps=rng.randint(1, 8))[:2]
-        found.update(PIECES.findall(prompt + reply))
+        lesson = reviewing(case(rng, rng.randint(1, 8)), rng)
+        found.update(PIECES.findall(lesson.prompt + lesson.reply))
     return found

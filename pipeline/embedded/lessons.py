@@ -1,49 +1,102 @@
-"""What the embedded model is taught: to solve, to review a solution step by step, and to mark its steps.
+"""What the embedded model is taught: to recall, to calculate, to solve, and to review a solution.
 
-Reviews and marks are asked about solutions with planted mistakes too. A lesson never rewards writing a
-mistake: the loss covers a solution only up to its first error.
+Reviews are asked about solutions with planted mistakes too. A lesson never rewards writing a mistake: the
+loss covers a solution only up to its first error.
 """
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass
 
 from pipeline.embedded import arithmetic, logic, mistakes
-from pipeline.embedded.arithmetic import ArithmeticCase, Step, capital
-from pipeline.embedded.logic import LogicCase, Rule
+from pipeline.embedded.arithmetic import Quantity
+from pipeline.embedded.logic import Rule
 from pipeline.rollouts import fill, load_template
 
-SOLVE, REVIEW, MARKS = (load_template(f"embedded_{name}") for name in ("solve", "review", "marks"))
-_CHECK_SHARE = 0.5
-"""Share of lessons that ask for a review or for marks; the rest only solve."""
+SOLVE, REVIEW = (load_template(f"embedded_{name}") for name in ("solve", "review"))
+_MISTAKEN = 0.7
+"""Share of the reviewed solutions that hold a mistake."""
+_VERDICT = 3.0
+"""Weight of a review's words: they are few, and hard to learn."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A text in two parts, and what of it is learnt."""
+
+    prompt: str
+    reply: str
+    spans: tuple[tuple[int, int, float], ...]
+    """Character spans of the reply that the loss covers, each with its weight."""
+    ends: bool = True
+    """Whether the model learns to stop after it."""
 
 
 def case(rng: random.Random, n_steps: int) -> mistakes.Case:
-    """An arithmetic or a logic problem, two to one: calculation is the harder skill to learn."""
-    return arithmetic.generate(rng, n_steps) if rng.random() < 2 / 3 else logic.generate(rng, n_steps)
+    """An arithmetic or a logic problem, as likely one as the other."""
+    return arithmetic.generate(rng, n_steps) if rng.random() < 1 / 2 else logic.generate(rng, n_steps)
 
 
-def lesson(rng: random.Random, n_steps: int) -> tuple[str, str, list[tuple[int, int]]]:
-    """A prompt, the rest of the text, and the character spans of that rest the loss covers."""
-    posed = case(rng, n_steps)
-    ask = fill(SOLVE, problem=posed.text)
-    if rng.random() >= _CHECK_SHARE:
-        reply = "\n".join([*mistakes.reference(posed), f"#### {posed.answer}"])
-        return ask, reply, [(0, len(reply))]
-    steps, error, answer = _checked(posed, rng)
+def solving(posed: mistakes.Case) -> Lesson:
+    """The reference solution."""
+    reply = "\n".join([*mistakes.reference(posed), f"#### {posed.answer}"])
+    return Lesson(fill(SOLVE, problem=posed.text), reply, ((0, len(reply), 1.0),))
+
+
+def reviewing(posed: mistakes.Case, rng: random.Random) -> Lesson:
+    """A solution, more often than not with a mistake, and its review."""
+    steps, error, answer = mistakes.reference(posed), None, posed.answer
+    if rng.random() < _MISTAKEN:
+        steps, error, answer = mistakes.planted(posed, rng)
     solution = "\n".join([*steps, f"#### {answer}"])
     sound = len(solution) if error is None else len("".join(f"{step}\n" for step in steps[:error]))
-    if rng.random() < 0.6:
-        request, reply = REVIEW, review(posed, steps, error)
+    asked = solution + REVIEW.partition("{solution}")[2]
+    reply = asked + review(mistakes.subjects(posed, steps), error)
+    spans = ((0, sound, 1.0), (len(asked), len(reply), _VERDICT))
+    return Lesson(fill(SOLVE, problem=posed.text), reply, spans)
+
+
+def review(subjects: list[str], error: int | None) -> str:
+    """The reply to a review prompt: what each step is about, and a verdict, up to the first error."""
+    marked = subjects if error is None else subjects[: error + 1]
+    verdicts = ["wrong" if index == error else "right" for index in range(len(marked))]
+    return ",".join(f" {subject} {verdict}" for subject, verdict in zip(marked, verdicts, strict=True)) + "."
+
+
+def recalling(rng: random.Random) -> Lesson:
+    """Statements, and some of them again: each can be known from its first word on.
+
+    Solving is mostly looking things up by a name. Dense and short lessons teach that in a twentieth of the
+    tokens that solutions alone would need.
+    """
+    n, kind = rng.randint(2, 8), rng.random()
+    if kind < 0.6:
+        keys = rng.sample(arithmetic.NAMES, n)
+        told = [_told(rng, key, given=kind < 0.4) for key in keys]
     else:
-        request, reply = MARKS, marks(len(steps), error)
-    asked = solution + request.partition("{solution}")[2]
-    return ask, asked + reply, [(0, sound), (len(asked), len(asked + reply))]
+        words = iter(rng.sample(logic.ADJECTIVES, 3 * n))
+        bodies = [(next(words), next(words))[: 1 + (rng.random() < 0.3)] for _ in range(n)]
+        keys = [f"Everyone who is {body[0]}" for body in bodies]
+        told = [logic.sentence(Rule(body, next(words))) for body in bodies]
+    reply, spans = "", []
+    for at in rng.choices(range(n), k=2 * n):
+        start = len(reply) + 1 + len(keys[at])
+        reply += f" {told[at]}"
+        spans.append((start, len(reply), 1.0))
+    return Lesson(f"Problem: {' '.join(told)}", reply, tuple(spans), ends=False)
 
 
-def drill(rng: random.Random, n: int = 12) -> str:
-    """Bare equations, the fastest way to the arithmetic that the word problems need."""
-    lines: list[str] = []
-    while len(lines) < n:
+def _told(rng: random.Random, name: str, *, given: bool) -> str:
+    unit = rng.choice(arithmetic.UNITS)
+    if given:
+        return arithmetic.sentence(Quantity(name, rng.randint(2, arithmetic.LARGEST)), unit)
+    operands = (rng.choice(arithmetic.NAMES), rng.randint(2, 30))
+    return arithmetic.sentence(Quantity(name, 0, rng.choice("+-"), operands), unit)
+
+
+def calculating(rng: random.Random, n: int = 12) -> Lesson:
+    """Bare equations, of which only the results can be known."""
+    reply, spans = "", []
+    for _ in range(n):
         operator = rng.choice("++--*/")
         left, right = rng.randint(2, 150), rng.randint(2, 150 if rng.random() < 0.4 else 40)
         match operator:
@@ -54,77 +107,8 @@ def drill(rng: random.Random, n: int = 12) -> str:
                 left, right = 2 * rng.randint(1, 75), 2
             case "-":
                 left, right = max(left, right), min(left, right)
-        result = mistakes.compute((left, right), operator)
-        lines.append(f"{left} {operator} {right} = {result}")
-    return "\n".join(lines)
-
-
-def review(posed: mistakes.Case, steps: list[str], error: int | None) -> str:
-    """The reply to a review prompt: each step done again, a verdict, and the first error (counted from 1)."""
-    last = len(steps) if error is None else error + 1
-    lines = []
-    for index, step in enumerate(steps[:last]):
-        verdict = "wrong" if index == error else "right"
-        lines.append(f"{index + 1}: {_redo(posed, step, index == error)} {verdict}")
-    return "\n".join([*lines, f"First error: {'none' if error is None else error + 1}"])
-
-
-def marks(n_steps: int, error: int | None) -> str:
-    """The reply to a marks prompt: one word a step, up to the first error."""
-    return " right" * n_steps if error is None else " right" * error + " wrong"
-
-
-def _redo(posed: mistakes.Case, step: str, is_wrong: bool) -> str:
-    if isinstance(posed, ArithmeticCase):
-        return capital(mistakes.correction(posed, step).rpartition(" so ")[2].removesuffix("."))
-    if is_wrong:
-        return "No rule says so."
-    return logic.sentence(logic.cited_rule(step))
-
-
-def _checked(posed: mistakes.Case, rng: random.Random) -> tuple[list[str], int | None, str]:
-    """A solution to check: sometimes with true detours, more often than not with a mistake."""
-    if rng.random() < 0.25:
-        posed = with_detours(posed)
-    if rng.random() < 0.6:
-        return mistakes.planted(posed, rng)
-    return mistakes.reference(posed), None, posed.answer
-
-
-def with_detours(posed: mistakes.Case) -> mistakes.Case:
-    """The case with every further true step its problem allows, as a wandering solver would write it."""
-    if isinstance(posed, LogicCase):
-        return replace(posed, steps=tuple(_all_rules(posed)))
-    final = [step for step in posed.steps if " and " in step.subject or " than " in step.subject]
-    every = [Step(q.name, q.operator, q.operands) for q in posed.quantities if q.operator]
-    asked = posed.steps[-1]
-    if not final:  # the asked quantity comes last, whatever is defined after it
-        every = [
-            *(step for step in every if step.subject != asked.subject and asked.subject not in step.operands),
-            asked,
-        ]
-        if not _ordered(posed, every):
-            return posed
-    return replace(posed, steps=(*every, *final))
-
-
-def _ordered(posed: ArithmeticCase, steps: list[Step]) -> bool:
-    known = {q.name for q in posed.quantities if not q.operator}
-    for step in steps:
-        if any(isinstance(o, str) and o not in known for o in step.operands):
-            return False
-        known.add(step.subject)
-    return True
-
-
-def _all_rules(posed: LogicCase) -> list[Rule]:
-    facts, rules = logic.parse(posed.premises, posed.who)
-    known, chain = set(facts), []
-    extra = [r for r in rules if r not in posed.steps]
-    for step in posed.steps:
-        for rule in [r for r in extra if set(r.body) <= known and r not in chain]:
-            chain.append(rule)
-            known.add(rule.head)
-        chain.append(step)
-        known.add(step.head)
-    return chain
+        reply += f" {left} {operator} {right} ="
+        start = len(reply)
+        reply += f" {mistakes.compute(left, operator, right)},"
+        spans.append((start, len(reply), 1.0))
+    return Lesson("", reply, tuple(spans), ends=False)

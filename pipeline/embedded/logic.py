@@ -12,36 +12,10 @@ from dataclasses import dataclass
 
 from pipeline.embedded.arithmetic import NAMES
 
-ADJECTIVES = [
-    "kind",
-    "calm",
-    "tall",
-    "brave",
-    "shy",
-    "proud",
-    "loud",
-    "quiet",
-    "quick",
-    "slow",
-    "neat",
-    "warm",
-    "wise",
-    "bold",
-    "glad",
-    "fair",
-    "keen",
-    "strong",
-    "young",
-    "fond",
-    "gentle",
-    "happy",
-    "clever",
-    "honest",
-    "polite",
-    "jolly",
-    "lucky",
-    "tidy",
-]
+ADJECTIVES = (
+    "kind calm tall brave shy proud loud quiet quick slow neat warm wise bold "
+    "glad fair keen strong young fond gentle happy clever honest polite jolly lucky tidy"
+).split()
 
 
 @dataclass(frozen=True)
@@ -74,7 +48,6 @@ def generate(rng: random.Random, n_steps: int) -> LogicCase:
         body = [known[-1]]
         if len(known) > 1 and rng.random() < 0.3:
             body.append(rng.choice(known[:-1]))
-        rng.shuffle(body)
         chain.append(Rule(tuple(body), words.pop()))
         known.append(chain[-1].head)
     answer = known[-1]

@@ -3,19 +3,22 @@ forward."""
 
 import math
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.embedded import arithmetic, logic
-from pipeline.embedded.arithmetic import ArithmeticCase, Step
-from pipeline.embedded.logic import LogicCase, Rule
+from pipeline.embedded.arithmetic import ArithmeticCase, Claims, Quantity, Step
+from pipeline.embedded.logic import LogicCase
 
 Case = ArithmeticCase | LogicCase
+_HIGHEST = 1000
+"""Results stay below: the model has not been taught longer numbers."""
 
 
 def reference(case: Case) -> list[str]:
     """The reference solution's steps, without the answer line."""
-    return _arithmetic(case, None, None)[0] if isinstance(case, ArithmeticCase) else _logic(case, case.steps)
+    if isinstance(case, LogicCase):
+        return [logic.say(case.who, rule) for rule in case.steps]
+    return _arithmetic(case, None, random.Random())[0]
 
 
 def planted(case: Case, rng: random.Random) -> tuple[list[str], int, str]:
@@ -26,28 +29,18 @@ def planted(case: Case, rng: random.Random) -> tuple[list[str], int, str]:
         return steps, at, answer
     wrong, head = _wrong_inference(case, at, rng)
     rest = case.steps[at + 1 :] if rng.random() < 0.5 else ()
-    steps = [*_logic(case, case.steps[:at]), wrong, *_logic(case, rest)]
+    steps = [logic.say(case.who, rule) for rule in case.steps[:at]]
+    steps += [wrong, *(logic.say(case.who, rule) for rule in rest)]
     return steps, at, (rest[-1].head if rest else head)
 
 
-def correction(case: ArithmeticCase, text: str) -> str:
-    """The true statement about whatever a step speaks of, in the reference solution's words."""
-    values = case.values()
-    for step in [*case.steps, *(Step(q.name, q.operator, q.operands) for q in case.quantities if q.operator)]:
-        operands = tuple(values[o] if isinstance(o, str) else o for o in step.operands)
-        true = arithmetic.say(case, step, operands, compute(operands, step.operator))
-        if _said_of(true) == _said_of(text):
-            return true
-    raise ValueError(f"speaks of nothing in the problem: {text!r}")
-
-
-def _said_of(text: str) -> str:
-    """Whom a step speaks of: its words before the calculation, without the clause it quotes."""
-    return text.split(" = ")[0].rsplit(" ", 3)[0].rpartition(" so ")[2]
-
-
-def _logic(case: LogicCase, rules: Sequence[Rule]) -> list[str]:
-    return [logic.say(case.who, rule) for rule in rules]
+def subjects(case: Case, steps: list[str]) -> list[str]:
+    """What each step is about, in a word: the person it computes, `together`, `more`, or the adjective it
+    infers."""
+    if isinstance(case, LogicCase):
+        return [step.removesuffix(".").rsplit(" ", 1)[1] for step in steps]
+    kinds = {True: "together", False: "more"}
+    return [kinds[" and " in step.subject] if " " in step.subject else step.subject for step in case.steps]
 
 
 def _wrong_inference(case: LogicCase, at: int, rng: random.Random) -> tuple[str, str]:
@@ -69,52 +62,93 @@ def _wrong_inference(case: LogicCase, at: int, rng: random.Random) -> tuple[str,
             return text, head or quoted.head
 
 
-def _arithmetic(case: ArithmeticCase, at: int | None, rng: random.Random | None) -> tuple[list[str], str]:
+def _arithmetic(case: ArithmeticCase, at: int | None, rng: random.Random) -> tuple[list[str], str]:
+    """Step texts and the answer they lead to; step `at` is wrong, and what it concludes is believed."""
     believed = {q.name: q.value for q in case.quantities if not q.operator}
-    steps, result = [], 0
+    steps, stated = [], 0
     for index, step in enumerate(case.steps):
-        if rng is not None and index == at:
-            text, result = _wrong_step(case, step, believed, rng)
-        else:
-            operands = tuple(believed[o] if isinstance(o, str) else o for o in step.operands)
-            result = compute(operands, step.operator)
-            text = arithmetic.say(case, step, operands, result)
-        believed[step.subject] = result
-        steps.append(text)
-    return steps, str(result)
+        claims = _wrong(case, step, believed, rng) if index == at else _claims(case, step, believed)
+        stated = believed[step.subject] = claims.stated
+        steps.append(arithmetic.say(step, claims, case.unit))
+    return steps, str(stated)
 
 
-def _wrong_step(
-    case: ArithmeticCase, step: Step, believed: dict[str, int], rng: random.Random
-) -> tuple[str, int]:
+def _claims(case: ArithmeticCase, step: Step, believed: dict[str, int]) -> Claims:
+    """What a careful solver says at this step."""
+    quoted = next((q for q in case.quantities if q.name == step.subject), None)
+    return _calculated(quoted, step.operator, step.operands, believed)
+
+
+def _calculated(
+    quoted: Quantity | None, operator: str, operands: tuple[int | str, ...], believed: dict[str, int]
+) -> Claims:
+    known = tuple((name, believed[name]) for name in operands if isinstance(name, str))
+    left, right = (believed[o] if isinstance(o, str) else o for o in operands)
+    result = compute(left, operator, right)
+    return Claims(quoted, known, left, operator, right, result, result)
+
+
+def _wrong(case: ArithmeticCase, step: Step, believed: dict[str, int], rng: random.Random) -> Claims:
+    """Claims with one natural mistake, which leads to a false conclusion."""
+    right = _claims(case, step, believed)
     truth = arithmetic.subject_value(step.subject, case.values())
-    operands = [believed[o] if isinstance(o, str) else o for o in step.operands]
     while True:
-        operator, used = step.operator, list(operands)
-        result = compute(tuple(used), operator)
         kind = rng.random()
-        if kind < 0.5:  # wrong arithmetic: a slip of one or ten, or one digit read wrongly
-            result = _slip(result, rng)
-        elif kind < 0.7:
+        if kind < 0.3:  # wrong arithmetic
+            slipped = _slip(right.result, rng)
+            wrong = replace(right, result=slipped, stated=slipped)
+        elif kind < 0.4:  # wrong operation
             operator = rng.choice("+-*/")
-            result = compute(tuple(used), operator)
-        else:  # wrong quantity
-            numbers = [*believed.values(), *(o for s in case.steps for o in s.operands if isinstance(o, int))]
-            used[rng.randrange(2)] = rng.choice(numbers)
-            result = compute(tuple(used), operator)
-        if 0 < result < 1000 and result != truth:
-            return arithmetic.say(case, step, tuple(used), result, operator), result
+            result = compute(right.left, operator, right.right)
+            wrong = replace(right, operator=operator, result=result, stated=result)
+        elif kind < 0.6:
+            wrong = _misquoted(right, step, believed, rng)
+        elif kind < 0.9:
+            wrong = _misremembered(right, believed, rng)
+        else:  # a slip of the pen
+            wrong = replace(right, stated=_slip(right.result, rng))
+        if 0 < min(wrong.result, wrong.stated) <= max(wrong.result, wrong.stated) < _HIGHEST and (
+            wrong.stated != truth
+        ):
+            return wrong
 
 
-def compute(operands: tuple[int, ...], operator: str) -> int:
+def _misquoted(right: Claims, step: Step, believed: dict[str, int], rng: random.Random) -> Claims:
+    """Another person, another number or another relation than the problem's, calculated with."""
+    if right.quoted is None:
+        return right
+    operator, operands = right.quoted.operator, list(right.quoted.operands)
+    at = rng.randrange(2)
+    if operator in "+-" and isinstance(operands[1], int) and rng.random() < 0.3:
+        operator = "-" if operator == "+" else "+"
+    elif isinstance(operands[at], str):
+        operands[at] = rng.choice([name for name in believed if " " not in name])
+    elif operator != "/":
+        operands[at] = rng.randint(2, 30 if operator in "+-" else 5)
+    quoted = Quantity(step.subject, 0, operator, tuple(operands))
+    return _calculated(quoted, operator, quoted.operands, believed)
+
+
+def _misremembered(right: Claims, believed: dict[str, int], rng: random.Random) -> Claims:
+    """Another value than the one found before, in the recollection and in the sum or in the sum alone."""
+    name, old = rng.choice(right.known)
+    new = rng.choice([*believed.values(), _slip(old, rng)])
+    left, second = (new if value == old else value for value in (right.left, right.right))
+    known = tuple((n, new if n == name else v) for n, v in right.known)
+    result = compute(left, right.operator, second)
+    wrong = replace(right, left=left, right=second, result=result, stated=result)
+    return wrong if rng.random() < 0.3 else replace(wrong, known=known)
+
+
+def compute(left: int, operator: str, right: int) -> int:
     """Whole-number result of one operation; division rounds down, and by zero gives 0."""
-    left, right = operands
     return math.floor(arithmetic.apply(left, operator, right) or 0)
 
 
 def _slip(value: int, rng: random.Random) -> int:
+    """A slip of one, two or ten, or one digit read wrongly."""
     if rng.random() < 0.6:
-        return value + rng.choice((-10, -2, -1, 1, 2, 10))
+        return abs(value + rng.choice((-10, -2, -1, 1, 2, 10)))
     digits = list(str(value))
     digits[rng.randrange(len(digits))] = rng.choice("0123456789")
     return int("".join(digits))

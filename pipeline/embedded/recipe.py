@@ -1,9 +1,9 @@
 """Train the embedded language model from nothing: `python -m pipeline.embedded.recipe --out DIR`.
 
-Short problems come first and bare equations with them; every batch holds texts of like length, so almost no
-token is padding. Everything is float32: on processors without fast bfloat16 it is quicker, and it costs
-nothing elsewhere. The run is seeded; another processor's rounding gives a slightly different model of the
-same ability.
+Look-ups and bare equations come first, then problems of growing length; every batch holds texts of like
+length, so almost no token is padding. Everything is float32: on processors without fast bfloat16 it is
+quicker, and it costs nothing elsewhere. The run is seeded; another processor's rounding gives a slightly
+different model of the same ability.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import json
 import logging
 import math
 import random
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,8 +21,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from pipeline.embedded import lessons
 from pipeline.embedded.language import PIECES, build_tokenizer
-from pipeline.embedded.lessons import drill, lesson
+from pipeline.embedded.lessons import Lesson
+from pipeline.prm import quiet
 
 log = logging.getLogger(__name__)
 CHECKPOINT = Path(__file__).parent / "checkpoint"
@@ -33,28 +34,39 @@ CHECKPOINT = Path(__file__).parent / "checkpoint"
 class Recipe:
     """What the training run is; the defaults made the checkpoint in the repository."""
 
-    tokens: int = 9_000_000
+    tokens: int = 24_000_000
     """Tokens seen, padding left out."""
-    batch_tokens: int = 4096
+    recall_tokens: int = 800_000
+    """The first so many are spent on look-ups and equations alone."""
+    batch_tokens: int = 2048
     hidden: int = 128
     layers: int = 5
     heads: int = 4
     feed_forward: int = 384
-    rate: float = 0.01
-    """Muon's learning rate for the matrices; embeddings and gains use AdamW at a tenth of it."""
+    rate: float = 0.008
+    """Muon's learning rate for the matrices; everything else uses AdamW at a tenth of it."""
+    reviews: float = 0.35
+    """Share of solutions that are reviewed, once solving has been begun."""
     seed: int = 20
 
 
 @dataclass(frozen=True)
 class Text:
-    """Token ids, and for each whether the loss covers it."""
+    """Token ids, and the weight of each in the loss."""
 
     ids: list[int]
-    learn: list[bool]
+    weights: list[float]
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A freshly initialised model of the recipe's shape."""
+    """A freshly initialised model of the recipe's shape.
+
+    Words enter at unit scale and every layer adds nothing at first: at the usual scales a word is lost in
+    the noise of the layers, and matching one word with another ("Tom has" with an earlier "Tom has") is not
+    learnt in ten million tokens. Three heads of the first layer begin by looking one, two and three tokens
+    back, the first half of such a match (induction heads, arXiv 2209.11895); with both, it takes half a
+    million.
+    """
     torch.manual_seed(recipe.seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -63,42 +75,75 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
         max_position_embeddings=1024,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
+        attention_bias=True,
         initializer_range=0.04,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    return LlamaForCausalLM(config).float()
+    model = LlamaForCausalLM(config).float()
+    with torch.no_grad():
+        model.model.embed_tokens.weight.normal_()
+        model.lm_head.weight.mul_(0.5)
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        _look_back(model, (1, 2, 3))
+    return model
+
+
+def _look_back(model: LlamaForCausalLM, offsets: tuple[int, ...], sharpness: float = 20.0) -> None:
+    """Let the first heads of the first layer attend that many tokens back, whatever the tokens are.
+
+    Rotary positions turn constant keys and queries into a function of the distance alone: with the query
+    turned back by `offset`, the score is sharpness * sum(cos((distance - offset) * frequency)).
+    """
+    attention = model.model.layers[0].self_attn
+    size: int = attention.head_dim
+    frequency = model.model.rotary_emb.inv_freq
+    scale = (sharpness * size**0.5) ** 0.5
+    for head, offset in enumerate(offsets):
+        rows = slice(head * size, (head + 1) * size)
+        for projection in (attention.q_proj, attention.k_proj):
+            projection.weight[rows] = 0.0
+        angle = offset * frequency
+        attention.q_proj.bias[rows] = scale * torch.cat([angle.cos(), -angle.sin()])
+        attention.k_proj.bias[rows] = scale * torch.cat([torch.ones_like(angle), torch.zeros_like(angle)])
 
 
 class Curriculum:
     """An endless stream of texts whose length and mixture depend on how much has been learnt."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
-        self._rng = random.Random(seed)
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> None:
+        self._rng, self._recipe = random.Random(recipe.seed), recipe
         self._vocabulary: dict[str, int] = tokenizer.get_vocab()
         self._bos, self._eos = tokenizer.bos_token_id, tokenizer.eos_token_id
 
-    def text(self, progress: float) -> Text:
-        """One text at `progress` (0 to 1) through the run."""
-        if self._rng.random() < max(0.03, 0.4 - 2.0 * progress):
-            return self._encode("", drill(self._rng), None)
-        hardest = min(8, 2 + int(12 * progress))
-        prompt, reply, spans = lesson(self._rng, self._rng.randint(1, hardest))
-        return self._encode(prompt, reply, spans)
+    def text(self, seen: int) -> Text:
+        """One text when `seen` tokens have gone by."""
+        return self._encode(self._lesson(seen))
 
-    def _encode(self, prompt: str, reply: str, spans: list[tuple[int, int]] | None) -> Text:
-        ids, learn = [self._bos], [False]
-        ids += (known := [self._vocabulary[piece] for piece in PIECES.findall(prompt)])
-        learn += [False] * len(known)
-        for piece in PIECES.finditer(reply):
+    def _lesson(self, seen: int) -> Lesson:
+        rng, recipe = self._rng, self._recipe
+        kind, early = rng.random(), seen < recipe.recall_tokens
+        if kind < (0.7 if early else 0.04):
+            return lessons.recalling(rng)
+        if early or kind < 0.08:
+            return lessons.calculating(rng)
+        progress = (seen - recipe.recall_tokens) / recipe.tokens
+        posed = lessons.case(rng, rng.randint(1, min(8, 2 + int(12 * progress))))
+        is_reviewed = progress > 0.05 and rng.random() < recipe.reviews
+        return lessons.reviewing(posed, rng) if is_reviewed else lessons.solving(posed)
+
+    def _encode(self, lesson: Lesson) -> Text:
+        ids = [self._bos, *(self._vocabulary[piece] for piece in PIECES.findall(lesson.prompt))]
+        weights = [0.0] * len(ids)
+        for piece in PIECES.finditer(lesson.reply):
             ids.append(self._vocabulary[piece.group()])
-            if spans is None:  # a drill: only the results can be known
-                learn.append(bool(re.search(r"= ?\d*$", reply[: piece.start()])) or piece.group() == "\n")
-            else:
-                learn.append(any(a <= piece.start() and piece.end() <= b for a, b in spans))
-        return Text([*ids, self._eos], [*learn, spans is not None])
+            inside = (w for a, b, w in lesson.spans if a <= piece.start() and piece.end() <= b)
+            weights.append(next(inside, 0.0))
+        return Text([*ids, self._eos], [*weights, float(lesson.ends)])
 
 
 def batches(curriculum: Curriculum, recipe: Recipe) -> Iterator[tuple[float, list[Text]]]:
@@ -106,9 +151,7 @@ def batches(curriculum: Curriculum, recipe: Recipe) -> Iterator[tuple[float, lis
     rng = random.Random(recipe.seed)
     seen = 0
     while seen < recipe.tokens:
-        pool = sorted(
-            (curriculum.text(seen / recipe.tokens) for _ in range(2000)), key=lambda text: len(text.ids)
-        )
+        pool = sorted((curriculum.text(seen) for _ in range(600)), key=lambda text: len(text.ids))
         groups: list[list[Text]] = [[]]
         for text in pool:
             if (len(groups[-1]) + 1) * len(text.ids) > recipe.batch_tokens:
@@ -116,20 +159,18 @@ def batches(curriculum: Curriculum, recipe: Recipe) -> Iterator[tuple[float, lis
             groups[-1].append(text)
         rng.shuffle(groups)
         for group in groups:
+            if seen >= recipe.tokens:
+                return
             seen += sum(len(text.ids) for text in group)
             yield min(1.0, seen / recipe.tokens), group
 
 
 def tensors(group: list[Text], pad: int) -> tuple[Tensor, Tensor]:
-    """Padded ids and targets (-100 where nothing is learnt), both (batch, length)."""
+    """Padded ids, and the weight of each as a target; both (batch, length)."""
     width = max(len(text.ids) for text in group)
-    ids = torch.full((len(group), width), pad)
-    targets = torch.full((len(group), width), -100)
-    for row, text in enumerate(group):
-        known = torch.tensor(text.ids)
-        ids[row, : len(text.ids)] = known
-        targets[row, : len(text.ids)] = torch.where(torch.tensor(text.learn), known, -100)
-    return ids, targets
+    ids = torch.tensor([text.ids + [pad] * (width - len(text.ids)) for text in group])
+    weights = torch.tensor([text.weights + [0.0] * (width - len(text.ids)) for text in group])
+    return ids, weights
 
 
 def learning_rate(progress: float) -> float:
@@ -141,15 +182,16 @@ def train(recipe: Recipe, out: Path, *, device: str) -> dict[str, float]:
     """Train and save; returns the figures of the run."""
     tokenizer = build_tokenizer()
     model = build_model(recipe, tokenizer).to(device)
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
+    inside = set(map(id, matrices))
+    others = [p for p in model.parameters() if id(p) not in inside]
     optimizers = [
         torch.optim.Muon(matrices, lr=recipe.rate, weight_decay=0.01, momentum=0.95),
         torch.optim.AdamW(others, lr=recipe.rate / 10, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     peaks = [recipe.rate, recipe.rate / 10]
     start, tokens, smooth, saved = time.monotonic(), 0, math.nan, 0
-    for step, (progress, group) in enumerate(batches(Curriculum(tokenizer, recipe.seed), recipe)):
+    for step, (progress, group) in enumerate(batches(Curriculum(tokenizer, recipe), recipe)):
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * learning_rate(progress)
         loss = _update(model, optimizers, *(t.to(device) for t in tensors(group, tokenizer.pad_token_id)))
@@ -170,16 +212,24 @@ def train(recipe: Recipe, out: Path, *, device: str) -> dict[str, float]:
 
 
 def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    """Write beside `out`, then rename file by file: a reader of `out` never maps half a file."""
+    part = out.with_name(f"{out.name}.part")
+    with quiet():
+        model.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    out.mkdir(parents=True, exist_ok=True)
+    for file in part.iterdir():
+        file.replace(out / file.name)
+    part.rmdir()
 
 
 def _update(
-    model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], ids: Tensor, targets: Tensor
+    model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], ids: Tensor, weights: Tensor
 ) -> float:
     # Right padding under a causal mask never reaches a real token, so no attention mask is passed.
     logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-    loss = functional.cross_entropy(logits.flatten(0, 1), targets[:, 1:].flatten())
+    losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    loss = losses @ weights[:, 1:].flatten() / weights.sum()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:

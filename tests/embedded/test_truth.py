@@ -4,8 +4,9 @@ import random
 
 import pytest
 
+from pipeline.annotators.judge import read_verdict
 from pipeline.embedded import arithmetic, logic, mistakes
-from pipeline.embedded.lessons import case, lesson, review
+from pipeline.embedded.lessons import case, review, reviewing
 from pipeline.embedded.truth import first_error, problems, step_truth
 from pipeline.segment import segment
 
@@ -34,28 +35,29 @@ def test_planted_mistakes_are_the_first_untrue_step() -> None:
 @pytest.mark.parametrize(
     ("step", "truth"),
     [
-        ("Tom has 14 + 5 = 19 apples.", True),
-        ("Tom has 19 apples.", True),
-        ("Tom has 5 + 14 = 19 apples.", True),
-        ("Tom has 14 + 5 = 18 apples.", False),  # wrong arithmetic
-        ("Tom has 14 - 5 = 9 apples.", False),  # wrong operation
-        ("Tom has 14 + 6 = 20 apples.", False),  # wrong quantity
-        ("Zoe has 14 + 5 = 19 apples.", False),  # nobody the problem knows
-        ("Mia and Tom have 14 + 19 = 33 apples together.", True),
-        ("Tom has 19 - 14 = 5 more apples than Mia.", True),
-        ("Mia has 19 - 14 = 5 more apples than Tom.", False),
-        ("Tom has 14 / 0 = 19 apples.", False),
-        ("Tom has 5 more apples than Mia so Tom has 14 + 5 = 19 apples.", True),
-        ("Tom has 5 fewer apples than Mia so Tom has 14 + 5 = 19 apples.", False),  # a wrong clause
-        ("Tom has 5 more apples than Zoe so Tom has 14 + 5 = 19 apples.", False),
-        ("Tom has 5 more apples than Mia so Tom has 14 + 5 = 18 apples.", False),
-        ("Mia has half as many apples as Tom so Mia has 14 apples.", False),
-        ("It is late so Tom has 14 + 5 = 19 apples.", None),
+        ("Since Tom gets 5 more apples than Mia and Mia has 14, 14 + 5 = 19 so Tom has 19 apples.", True),
+        ("Since Mia has 14, 14 + 5 = 19 so Tom has 19 apples.", True),
+        ("Since Mia has 14 and Tom has 19, 14 + 19 = 33 so Mia and Tom have 33 apples together.", True),
+        ("Since Tom has 19 and Mia has 14, 19 - 14 = 5 so Tom has 5 more apples than Mia.", True),
+        ("Since Ivy gets as many apples as Tom and Mia together and Tom has 19, 19 + 14 = 33 so Ivy has 33 "
+         "apples.", True),
+        ("Since Tom gets 5 more apples than Mia and Mia has 14, 14 + 5 = 18 so Tom has 18 apples.", False),
+        ("Since Tom gets 5 more apples than Mia and Mia has 14, 14 - 5 = 9 so Tom has 9 apples.", False),
+        ("Since Tom gets 5 more apples than Mia and Mia has 15, 15 + 5 = 20 so Tom has 20 apples.", False),
+        ("Since Tom gets 5 more apples than Mia and Mia has 15, 14 + 5 = 19 so Tom has 19 apples.", False),
+        ("Since Tom gets 5 fewer apples than Mia and Mia has 14, 14 + 5 = 19 so Tom has 19 apples.", False),
+        ("Since Tom gets 5 more apples than Zoe and Zoe has 14, 14 + 5 = 19 so Tom has 19 apples.", False),
+        ("Since Tom gets 5 more apples than Mia and Mia has 14, 14 + 5 = 19 so Tom has 18 apples.", False),
+        ("Since Tom gets 5 more apples than Mia and Mia has 14, 14 + 5 = 19 so Zoe has 19 apples.", False),
+        ("Since Tom has 19 and Mia has 14, 19 - 14 = 5 so Mia has 5 more apples than Tom.", False),
+        ("Since Mia has 14, 14 / 0 = 19 so Tom has 19 apples.", False),
+        ("Since it is late, 14 + 5 = 19 so Tom has 19 apples.", None),
+        ("Since Mia has 14 so Tom has 19 apples.", None),
         ("Let us think.", None),
     ],
-)
+)  # fmt: skip
 def test_arithmetic_statements(step: str, truth: bool | None) -> None:
-    assert arithmetic.statement_truth(step, ("Mia = 14", "Tom = Mia + 5")) is truth
+    assert arithmetic.statement_truth(step, ("Mia = 14", "Tom = Mia + 5", "Ivy = Tom + Mia")) is truth
 
 
 @pytest.mark.parametrize(
@@ -94,17 +96,25 @@ def test_lessons_never_teach_a_mistake() -> None:
     rng = random.Random(5)
     seen = 0
     for _ in range(400):
-        posed = case(rng, 4)
-        steps, error, _ = mistakes.planted(posed, rng)
-        reply = review(posed, steps, error)
-        assert reply.endswith(f"First error: {error + 1}")
-        prompt, text, spans = lesson(rng, 4)
-        learnt = "".join(text[a:b] for a, b in spans)
-        if "First error" in text and not text.endswith("none"):
+        lesson = reviewing(case(rng, 4), rng)
+        text = lesson.reply
+        learnt = "".join(text[a:b] for a, b, _ in lesson.spans)
+        solution, _, reply = text.partition("\nReview:")
+        if reply.endswith("wrong."):
             seen += 1
-            bad = int(text.rsplit(" ", 1)[1])
-            wrong_step = text.split("\n")[bad - 1]
-            assert wrong_step not in learnt.split("First error")[0].split("\n")[: bad - 1]
+            error = reply.count(",")
+            assert reply.count("right") == error
+            assert solution.split("\n")[error] not in learnt
         assert "Problem:" not in learnt
-        assert prompt.startswith("Problem: ")
-    assert seen > 20
+        assert lesson.prompt.startswith("Problem: ")
+    assert seen > 80
+
+
+def test_reviews_are_read_as_judges_replies() -> None:
+    rng = random.Random(6)
+    for _ in range(100):
+        posed = case(rng, rng.randint(2, 8))
+        steps, error, _ = mistakes.planted(posed, rng)
+        subjects = mistakes.subjects(posed, steps)
+        assert read_verdict(review(subjects, error), len(steps)) == error
+        assert read_verdict(review(subjects, None), len(steps)) == -1
