@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from pipeline.annotators import judge as judges
 from pipeline.annotators.monte_carlo import ANSWER
 from pipeline.annotators.monte_carlo import SOURCE as MONTE_CARLO
+from pipeline.annotators.prover import SOURCE as PROVER
+from pipeline.annotators.scan import SOURCE as SCAN
 from pipeline.proposers.omegaprm import SOURCE as OMEGAPRM
 from schemas.config import FusionConfig
 from schemas.manifest import Trust
@@ -36,7 +38,8 @@ _HARD = np.array([[0.02, 0.0001, 0.0001, 40.0], [5.0, 0.0001, 0.0001, 5.0], [5.0
 """Pseudo-counts of a verifier: it hardly ever refutes a right step, and says little by letting one pass."""
 _CAP = 6.0
 """Most that one vote may move the log-odds: no source is an oracle."""
-_SAMPLERS = (MONTE_CARLO, OMEGAPRM)
+_SAMPLERS = (MONTE_CARLO, OMEGAPRM, SCAN)
+"""Sources that roll out the policy itself; the rates of another, the prover, are never pooled with theirs."""
 
 
 def bin_of(p: float) -> int:
@@ -49,14 +52,14 @@ def bin_of(p: float) -> int:
 
 
 def _prior(source: str) -> Floats:
-    samples = source in _SAMPLERS or source.startswith(judges.PREFIX)
+    samples = source in (*_SAMPLERS, PROVER) or source.startswith(judges.PREFIX)
     return _SOFT if samples else _HARD
 
 
 def fit(solutions: Iterable[tuple[int, Sequence[Vote]]], *, rounds: int = 50) -> Trust:
     """Fit hazard and tables to (number of steps, votes) of many solutions. Deterministic in their order."""
     items = list(solutions)
-    names = sorted({vote.source for _, votes in items for vote in votes if vote.p is not None})
+    names = sorted({vote.source for _, votes in items for vote in votes})
     tables = {name: _normal(_prior(name)) for name in names}
     hazard = 0.15
     for _ in range(rounds):
