@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.methods.counts import Count
-from pipeline.methods.stored import PROVER, Run
+from pipeline.methods.stored import Run
 from schemas.derive import AdvantageSettings
 
 
@@ -27,11 +27,6 @@ class Advantage:
     """Standard error; the two sides are drawn apart, so their variances add."""
 
 
-def best_of(q: float, k: int) -> float:
-    """1 - (1 - q)^k: chance that one of k draws is right. On a ratio of counts this is biased for k > 1."""
-    return 1 - (1 - q) ** k
-
-
 def estimate(count: Count, k: int) -> float | None:
     """Unbiased best-of-k success from counts: 1 - C(n - c, k) / C(n, k).
 
@@ -43,8 +38,12 @@ def estimate(count: Count, k: int) -> float | None:
 
 
 def variance(count: Count, k: int) -> float:
-    """Of the estimate, by the delta method: (k (1 - p)^(k - 1))^2 p (1 - p) / n."""
-    p = count.correct / count.n
+    """Of the estimate, by the delta method: (k (1 - p)^(k - 1))^2 p (1 - p) / n.
+
+    With no success, or nothing but successes, p is taken half a draw off the edge: eight of eight are no
+    certainty.
+    """
+    p = min(max(count.correct, 0.5), count.n - 0.5) / count.n
     return float((k * (1 - p) ** (k - 1)) ** 2 * p * (1 - p) / count.n)
 
 
@@ -59,7 +58,8 @@ def advantages(counts: Sequence[Count], k: int = 1) -> list[Advantage]:
     for index, count in enumerate(counts):
         power = 1 if index == last else k
         q = estimate(count, power)
-        states.append(None if q is None else (q, variance(count, power)))
+        # The solution's own grade is no estimate.
+        states.append(None if q is None else (q, 0.0 if index == last else variance(count, k)))
     found = []
     for before, after in zip(states, states[1:], strict=False):
         known = before is not None and after is not None
@@ -97,9 +97,9 @@ def first_pit(counts: Sequence[Count], high: float = 0.5) -> int | None:
     return None
 
 
-def effective(q: float, advantage: float, alpha: float) -> float:
-    """Effective reward Q + alpha A: the state's score in a search, the outcome in reinforcement learning."""
-    return q + alpha * advantage
+def effective(q: float | None, advantage: float | None, alpha: float) -> float | None:
+    """Effective reward Q + alpha A. Q is the policy's own: its state's success rate, or the outcome."""
+    return None if q is None or advantage is None else q + alpha * advantage
 
 
 COLUMNS = {
@@ -117,6 +117,7 @@ COLUMNS = {
     "q_after": "float64",
     "advantage": "float64",
     "se": "float64",
+    "effective": "float64",
     "hard": "int8",
     "first_pit": "bool",
 }
@@ -125,10 +126,11 @@ COLUMNS = {
 def rows(run: Run, settings: AdvantageSettings) -> Iterator[dict[str, Any]]:
     """One row a step. The prover is the run's `[prover]`; without one the policy is its own."""
     prover = run.config.prover
-    by, name = (PROVER, prover.policy.model) if prover else ("policy", run.config.policy.model)
+    by, name = ("prover", prover.policy.model) if prover else ("policy", run.config.policy.model)
     for stored in run:
         for candidate in stored.finished.candidates:
             counts = stored.along(candidate.solution, by)
+            own = stored.along(candidate.solution)
             pit = first_pit(counts, settings.high)
             for step, found in enumerate(advantages(counts, settings.best_of)):
                 before, after = counts[step], counts[step + 1]
@@ -148,6 +150,7 @@ def rows(run: Run, settings: AdvantageSettings) -> Iterator[dict[str, Any]]:
                     "q_after": found.q_after,
                     "advantage": found.value,
                     "se": found.se,
+                    "effective": effective(own[step + 1].value, found.value, settings.alpha),
                     "hard": hard(found, settings.z),
                     "first_pit": step == pit,
                 }

@@ -65,14 +65,16 @@ def _joined(node: Node, child: Node) -> Node:
 
 def items(tree: Tree) -> Iterator[Item]:
     """Every step with a graded leaf below it, and every pair of steps under the later one's label."""
-    for index, node in tree.below():
+    for _, node in tree.below():
         if not node.leaves.n:
             continue
         yield Item(tree.prefix(node.parent), node.step, 1, node.leaves, node.kind)
         before = tree.nodes[node.parent]
         if before.parent >= 0 and node.kind == "measured":
             pair = _joined(before, node)
-            yield Item(tree.prefix(before.parent), pair.step, 2, pair_label(before.leaves, node.leaves), node.kind)
+            yield Item(
+                tree.prefix(before.parent), pair.step, 2, pair_label(before.leaves, node.leaves), node.kind
+            )
 
 
 def pair_label(first: Count, second: Count) -> Count:  # noqa: ARG001 - that the first does not matter is the point
@@ -82,12 +84,6 @@ def pair_label(first: Count, second: Count) -> Count:  # noqa: ARG001 - that the
     bad one after it.
     """
     return second
-
-
-def full_tree(branching: int, depth: int) -> tuple[int, int, int]:
-    """Calls, nodes without the root, and leaves of the full tree the paper samples: exponential in depth."""
-    levels = [branching**level for level in range(depth + 1)]
-    return sum(levels[:-1]), sum(levels[1:]), levels[-1]
 
 
 COLUMNS = {
@@ -106,7 +102,9 @@ def rows(run: Run, settings: CompressionSettings) -> Iterator[dict[str, Any]]:
     """Measured items of every tree, then those that compression adds."""
     for stored in run:
         rng = random.Random(seed_of("compression", settings.seed, stored.finished.problem.id))
-        added = [item for item in items(compress(stored.tree, settings.share, rng)) if item.kind != "measured"]
+        added = [
+            item for item in items(compress(stored.tree, settings.share, rng)) if item.kind != "measured"
+        ]
         for item in [*items(stored.tree), *added]:
             yield {
                 "problem_id": stored.finished.problem.id,

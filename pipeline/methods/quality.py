@@ -17,7 +17,7 @@ from schemas.derive import QualitySettings
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node stands. None at a node means that nothing below it was graded, or no correct end exists."""
+    """Where a node stands in its tree."""
 
     distance: int
     """d = m + 1, m being the fewest further steps to a correct end."""
@@ -26,7 +26,8 @@ class Place:
 
 
 def places(tree: Tree) -> list[Place | None]:
-    """Distance and soundness of every node; all None for a tree without a correct end."""
+    """Distance and soundness of every node; None where nothing below was graded, and for a whole tree
+    without a correct end."""
     own: list[int | None] = [None] * len(tree.nodes)
     for index, node in tree.bottom_up():
         below = [d + 1 for child in node.children if (d := own[child]) is not None]
@@ -84,12 +85,12 @@ def rows(run: Run, settings: QualitySettings) -> Iterator[dict[str, Any]]:  # no
     for stored in run:
         tree = stored.tree
         found = places(tree)
-        for (index, node), value, place in zip(tree.below(), values(tree, found)[1:], found[1:], strict=True):
+        for (_, node), value, place in zip(tree.below(), values(tree, found)[1:], found[1:], strict=True):
             if value is None or place is None:
                 continue
             yield {
                 "problem_id": stored.finished.problem.id,
-                "prefix": tree.prefix(index),
+                "prefix": tree.prefix(node.parent),
                 "text": node.step,
                 "depth": node.depth,
                 "value": value,

@@ -1,10 +1,11 @@
-"""A sealed run as the methods read it: problem by problem, with its candidates, its votes and its rollouts."""
+"""A sealed run as the methods read it: problem by problem, with candidates, votes and rollouts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
+from pipeline.annotators.prover import SOURCE as PROVER
 from pipeline.methods.counts import Count, count, grade_of
 from pipeline.methods.tree import OTHERS, Tree, build
 from pipeline.segment import prefix_of
@@ -12,9 +13,6 @@ from pipeline.store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import UserError
 from schemas.records import Finished, Rollout, Solution
-
-PROVER = "prover"
-"""Purpose of the rollouts that another policy, the prover, drew."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,8 @@ class Run:
 
         path = self._store.path / "rollouts" / f"{shard:05d}.parquet"
         if not path.is_file():
+            if not any(finished.n_rollouts for finished in self._store.journal(shard)):
+                return  # a shard that no problem fell into, or none with a rollout
             raise UserError(f"{path}: the run's rollouts are missing; derived values need them")
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pipeline.methods.counts import Count, grade_of
 from pipeline.segment import segment
-from schemas.records import Rollout, Step
+from schemas.records import Rollout
 
 OTHERS = frozenset({"judge", "prover", "probe"})
 """Purposes whose texts are not the policy's own solutions: another model wrote or continued them."""
@@ -66,15 +66,6 @@ class Tree:
         """The text up to and including this node's step."""
         return "".join(self.nodes[at].piece for at in self.path(index))
 
-    def steps(self, index: int) -> tuple[Step, ...]:
-        """The steps up to this node with their spans in `prefix(index)`."""
-        found, at = [], 0
-        for node in (self.nodes[i] for i in self.path(index)):
-            start = at + node.piece.index(node.step)
-            found.append(Step(text=node.step, start=start, end=start + len(node.step)))
-            at += len(node.piece)
-        return tuple(found)
-
     def bottom_up(self) -> Iterator[tuple[int, Node]]:
         """Every node after its children."""
         for index in range(len(self.nodes) - 1, -1, -1):
@@ -98,8 +89,9 @@ class _Growing:
 def build(rollouts: Iterable[Rollout], separator: str = "\n") -> Tree:
     """The tree of one problem's rollouts, those of other models left out.
 
-    A completion that was cut off loses its unfinished last step; neither it nor a failed call counts on
-    either side.
+    A continuation that begins with the answer line makes it a step of its own, so that the state it was
+    drawn from keeps it below. A completion that was cut off loses its unfinished last step; neither it nor a
+    failed call counts on either side.
     """
     root = _Growing()
     for rollout in rollouts:
