@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.methods import quality_correlation, signals_auroc
+
 Figures = dict[str, Any]
 
 
@@ -86,6 +88,8 @@ def verifiers_speed() -> Figures:
 
 BENCHES: dict[str, Callable[[], Figures]] = {
     "policy.transformers": policy_transformers,
+    "quality.correlation": quality_correlation,
+    "signals.auroc": signals_auroc,
     "verifiers.arithmetic": verifiers_speed,
 }
 
@@ -95,8 +99,9 @@ def main() -> None:
     for name, bench in BENCHES.items():
         figures = bench()
         figures["ratio"] = round(figures["value"] / figures["baseline"], 3)
-        figures |= {key: round(figures[key], 1) for key in ("value", "baseline")}
-        print(json.dumps({"bench": name, **figures, "details": (bench.__doc__ or "").strip()}), flush=True)
+        figures |= {key: float(f"{figures[key]:.4g}") for key in ("value", "baseline")}
+        figures.setdefault("details", (bench.__doc__ or "").strip())
+        print(json.dumps({"bench": name, **figures}), flush=True)
 
 
 if __name__ == "__main__":
