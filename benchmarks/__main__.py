@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import logic, natural
+from benchmarks import logic, methods, natural
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -65,6 +65,8 @@ def policy_transformers() -> Figures:
 
 BENCHES: dict[str, Callable[[], Figures]] = {
     "policy.transformers": policy_transformers,
+    "quality.correlation": methods.quality_correlation,
+    "signals.auroc": methods.signals_auroc,
     "verifiers.gsm8k_gold": natural.gsm8k_gold,
     "verifiers.humans": natural.humans,
     "verifiers.coverage": natural.coverage,

@@ -27,6 +27,7 @@ examples:
   stepmint fuse runs/mine --set fusion.accept=0.9       new labels from the same votes
   stepmint export runs/mine --format trl --out mine.jsonl
   stepmint verify solutions.jsonl                       check the calculations of any solutions
+  stepmint derive runs/mine quality                     another method's values from the same rollouts
 
 An interrupted command goes on where it stopped: run it again.
 """
@@ -176,6 +177,15 @@ def _add_making(commands: Any) -> None:
         "--out", default="", help="folder of the checkpoint (default: checkpoints/NAME beside runs)"
     )
 
+    selftrain = _command(
+        commands,
+        "selftrain",
+        "let a policy learn from its own right solutions, round by round, with a value model beside it",
+        "stepmint selftrain mine.toml --set self_train.rounds=3",
+    )
+    selftrain.add_argument("config", help="run file (TOML)")
+    _add_set(selftrain)
+
     evaluate = _command(
         commands,
         "evaluate",
@@ -250,6 +260,24 @@ def _add_giving(commands: Any) -> None:
     export.add_argument("--format", required=True, choices=formats, help="one of %(choices)s")
     export.add_argument("--out", required=True, help="JSONL file to write")
     export.add_argument("--kept", action="store_true", help="only rows that the consensus filter keeps")
+
+    derive = _command(
+        commands,
+        "derive",
+        "derive another method's values from what a sealed run has stored",
+        "stepmint derive runs/mine advantage --set best_of=4",
+    )
+    derive.add_argument("run", help="folder of a sealed run")
+    methods = ("advantage", "progress", "scan", "compression", "quality", "similarity", "fork", "signals")
+    derive.add_argument("method", choices=methods, metavar="METHOD", help="one of %(choices)s")
+    derive.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting of the method, e.g. gamma=0.9; may be given several times",
+    )
+    derive.add_argument("--out", default="", help="Parquet file (default: RUN/derived/METHOD.parquet)")
 
     publish = _command(
         commands,

@@ -62,6 +62,12 @@ def train(args: argparse.Namespace) -> Result:
     return _flow(args, "train", lambda flows: flows.train(config, args.out))
 
 
+def selftrain(args: argparse.Namespace) -> Result:
+    """Rounds of labelling and fine-tuning."""
+    config = load_config(Path(args.config), tuple(args.set))
+    return _flow(args, "selftrain", lambda flows: flows.selftrain(config))
+
+
 def evaluate(args: argparse.Namespace) -> Result:
     """Measure on files and runs, each apart; or repeat what was recorded."""
     checkpoint = Path(args.checkpoint)
@@ -168,6 +174,21 @@ def export(args: argparse.Namespace) -> Result:
         counts = write(rows, args.format, file)
     os.replace(part, out)
     return {"out": str(out), "format": args.format, **counts}
+
+
+def derive(args: argparse.Namespace) -> Result:
+    """Values of one method, beside the run or where `--out` says."""
+    from schemas.derive import parse_settings
+
+    settings = parse_settings(args.method, tuple(args.set))
+
+    from pipeline.methods.derive import derive as write
+    from pipeline.methods.stored import Run
+
+    store = _open(Path(args.run))
+    out = Path(args.out) if args.out else store.path / "derived" / f"{args.method}.parquet"
+    with _listening(args), progress.stage(f"deriving {args.method}"):
+        return write(Run(store), settings, out)
 
 
 def publish(args: argparse.Namespace) -> Result:

@@ -50,6 +50,25 @@ def train(result: Result) -> None:
     _say(f"checkpoint  {result['checkpoint']}")
 
 
+def selftrain(result: Result) -> None:
+    """A line a round, and where its models are."""
+    table = _table("round", "problems solved", "of", "learnt from", "policy loss", "value loss")
+    for item in result["rounds"]:
+        policy, value = item["policy"], item["value"]
+        figures_of = (
+            item["round"],
+            policy["correct"],
+            policy["n"],
+            policy["solutions"],
+            policy["loss"],
+            value["loss"],
+        )
+        table.add_row(*map(str, figures_of))
+    _print(table)
+    _say(f"policy       {result['policy']}")
+    _say(f"value model  {result['value_model']}")
+
+
 def evaluate(result: Result) -> None:
     """One table for each thing measured on."""
     if result.get("training"):
@@ -123,6 +142,13 @@ def export(result: Result) -> None:
         else ""
     )
     _say(f"{result['written']} rows written to {result['out']}{left}")
+
+
+def derive(result: Result) -> None:
+    """Where it went, and with which settings."""
+    settings = ", ".join(f"{key}={value}" for key, value in result["settings"].items())
+    _say(f"{result['rows']} rows of {result['method']} written to {result['out']}")
+    _say(f"settings: {settings or 'none'}")
 
 
 def publish(result: Result) -> None:

@@ -38,8 +38,8 @@ def train_model(config: RunConfig, out: str) -> dict[str, Any]:
         "template": template,
         "train": settings.model_dump(mode="json"),
     }
-    if _read(folder / TRAINED) == wanted and (folder / "prm.json").is_file():
-        return {**_read(folder / "metrics.json"), "kept": True}
+    if read_json(folder / TRAINED) == wanted and (folder / "prm.json").is_file():
+        return {**read_json(folder / "metrics.json"), "kept": True}
 
     from pipeline.prm import write_json
     from pipeline.train import train_prm
@@ -57,7 +57,7 @@ def evaluate_model(config: RunConfig, checkpoint: str) -> dict[str, Any]:
     """Measure a checkpoint on held-out problems; figures of the same settings are kept with it."""
     folder = Path(checkpoint)
     votes = config.model_dump(mode="json", include={"seed", "problems", "policy", "prompt", "evaluate"})
-    before = _read(folder / EVALUATED)
+    before = read_json(folder / EVALUATED)
     if before.get("settings") == votes:
         kept: dict[str, Any] = before["figures"]
         return kept
@@ -77,7 +77,7 @@ def train(config: RunConfig, out: str = "") -> dict[str, Any]:
     return {"checkpoint": folder, **train_model(config, folder)}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """A JSON file's object; empty when it is missing or torn, for then the work is done again."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from pipeline.annotators import judge as judges
 from pipeline.annotators.monte_carlo import ANSWER
 from pipeline.annotators.monte_carlo import SOURCE as MONTE_CARLO
+from pipeline.annotators.prover import SOURCE as PROVER
+from pipeline.annotators.scan import SOURCE as SCAN
 from pipeline.proposers.omegaprm import SOURCE as OMEGAPRM
 from schemas.config import FusionConfig
 from schemas.manifest import Trust
@@ -36,7 +38,8 @@ _HARD = np.array([[0.02, 0.0001, 0.0001, 40.0], [5.0, 0.0001, 0.0001, 5.0], [5.0
 """Pseudo-counts of a verifier: it hardly ever refutes a right step, and says little by letting one pass."""
 _CAP = 6.0
 """Most that one vote may move the log-odds: no source is an oracle."""
-_SAMPLERS = (MONTE_CARLO, OMEGAPRM)
+_SAMPLERS = (MONTE_CARLO, OMEGAPRM, SCAN)
+"""Sources that roll out the policy itself; the rates of another, the prover, are never pooled with theirs."""
 
 
 def bin_of(p: float) -> int:
@@ -49,7 +52,7 @@ def bin_of(p: float) -> int:
 
 
 def _prior(source: str) -> Floats:
-    samples = source in _SAMPLERS or source.startswith(judges.PREFIX)
+    samples = source in (*_SAMPLERS, PROVER) or source.startswith(judges.PREFIX)
     return _SOFT if samples else _HARD
 
 
@@ -206,13 +209,21 @@ def consensus(n_steps: int, votes: Sequence[Vote], threshold: float = 0.0) -> tu
     (arXiv 2501.07301, section 3.1). Several judge prompts are pooled. Solutions nobody judged are kept
     unfiltered.
     """
+    named, anyone = judged_first_error(n_steps, votes)
+    return compare(monte_carlo_first_error(n_steps, votes, threshold), named) if anyone else (True, "")
+
+
+def judged_first_error(n_steps: int, votes: Sequence[Vote]) -> tuple[int | None, bool]:
+    """The first error that all judges' replies together name (None: none can be read), and whether anyone
+    judged."""
     judged = [vote for vote in votes if vote.source.startswith(judges.PREFIX)]
-    if not judged:
-        return True, ""
-    measured = monte_carlo_first_error(n_steps, votes, threshold)
+    return judges.first_error_of(_pooled(judged), n_steps), bool(judged)
+
+
+def compare(measured: int | None, named: int | None) -> tuple[bool, str]:
+    """Whether two first errors (-1 for none, None for unknown) are the same, and how they agree or differ."""
     if measured is None:
         return False, "mc_incomplete"
-    named = judges.first_error_of(_pooled(judged), n_steps)
     if named is None:
         return False, "judge_unparsed"
     if measured == named:

@@ -46,7 +46,16 @@ class Roller:
         self.template = load_template(prompt.template)
         self.taken: list[Rollout] = []
         """Every completion drawn, in the order of asking."""
+        self._others: dict[Policy, Roller] = {}
         self._known: dict[tuple[str, str, int], asyncio.Future[list[Rollout]]] = {}
+
+    def of(self, policy: Policy) -> "Roller":
+        """The same problem asked of another policy; what it draws is kept, and shared, here."""
+        if policy not in self._others:
+            other = Roller(policy, self.prompt, self.problem, seed=self._seed)
+            other.taken = self.taken
+            self._others[policy] = other
+        return self._others[policy]
 
     async def roll(self, prefix: str, n: int, purpose: str) -> list[Rollout]:
         """`n` graded completions of a prefix. Equal requests share one answer, also while it is under way."""

@@ -30,6 +30,13 @@ def segment(text: str, separator: str = "\n") -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def without_answer(step: str) -> str:
+    """A step without the lines from which on it only gives the answer, and without space at its end."""
+    first, *others = step.split("\n")
+    kept = next((i for i, line in enumerate(others) if _ANSWER_LINE.match(line.lstrip())), len(others))
+    return "\n".join([first, *others[:kept]]).rstrip()
+
+
 def prefix_of(text: str, steps: tuple[Step, ...], n_steps: int) -> str:
     """The text up to where step `n_steps` (0-based) begins, verbatim: what the policy is asked to continue.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from pipeline.annotators import formal, judge, monte_carlo
+from pipeline.annotators import formal, judge, monte_carlo, prover, scan
 from pipeline.policies import open_policy
 from pipeline.policies.base import Policy
 from pipeline.proposers import omegaprm, sample
@@ -30,6 +30,7 @@ class Annotators:
     config: RunConfig
     policy: Policy
     judge: Policy
+    prover: Policy
     verifiers: list[Verifier] = field(default_factory=list)
 
 
@@ -65,10 +66,13 @@ async def run_shard(
 
 async def _open(config: RunConfig, stack: AsyncExitStack) -> Annotators:
     policy = await stack.enter_async_context(open_policy(config.policy))
-    other = config.judge.policy if config.judge else None
-    judge_policy = await stack.enter_async_context(open_policy(other)) if other else policy
+    others = [part.policy if part else None for part in (config.judge, config.prover)]
+    judge_policy, prover_policy = [
+        await stack.enter_async_context(open_policy(other)) if other else policy for other in others
+    ]
     names = config.verify.verifiers if config.verify else ()
-    return Annotators(config, policy, judge_policy, [formal.verifier_named(name) for name in names])
+    verifiers = [formal.verifier_named(name) for name in names]
+    return Annotators(config, policy, judge_policy, prover_policy, verifiers)
 
 
 async def _guarded(
@@ -144,6 +148,10 @@ async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> 
     jobs = []
     if config.monte_carlo:
         jobs.append(monte_carlo.annotate(roller, solution, config.monte_carlo))
+    if config.scan:
+        jobs.append(scan.annotate(roller, solution, config.scan))
+    if config.prover:
+        jobs.append(prover.annotate(roller.of(tools.prover), solution, config.prover))
     if config.judge:
         jobs += [
             judge.annotate(roller, solution, name, config.judge, tools.judge) for name in config.judge.prompts

@@ -230,7 +230,7 @@ def read_config(path: Path) -> RunConfig:
 
 def _differences(before: RunConfig, after: RunConfig) -> str:
     old, new = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
-    ignored = ("fusion", "train", "evaluate", "name", "root")
+    ignored = ("fusion", "train", "evaluate", "self_train", "name", "root")
     changed = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and not k.startswith(ignored)]
     return ", ".join(f"{k}={old.get(k)!r}, not {new.get(k)!r}" for k in changed)
 

@@ -265,7 +265,7 @@ def _fit(config: TrainConfig, tokenizer: Any, training: list[Example]) -> tuple[
     with tempfile.TemporaryDirectory(prefix="stepmint-train-") as scratch:
         trainer = Trainer(
             model=model,
-            args=_arguments(config, scratch),
+            args=training_arguments(config, scratch),
             train_dataset=data,
             data_collator=lambda batch: collate(batch, tokenizer.pad_token_id),
             compute_loss_func=lambda outputs, labels, num_items_in_batch=None: soft_loss(
@@ -275,19 +275,20 @@ def _fit(config: TrainConfig, tokenizer: Any, training: list[Example]) -> tuple[
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)
         if sys.stderr.isatty():
-            trainer.add_callback(_Bar())
+            trainer.add_callback(Bar())
         result = trainer.train()
     return trainer.model, result.global_step, round(result.training_loss, 5)
 
 
-class _Bar(ProgressCallback):  # type: ignore[misc, unused-ignore]
+class Bar(ProgressCallback):  # type: ignore[misc, unused-ignore]
     """A progress bar without the log lines that the library writes into it."""
 
     def on_log(self, *_: Any, **__: Any) -> None:
         """Say nothing: the figures go to `metrics.json`."""
 
 
-def _arguments(config: TrainConfig, scratch: str) -> TrainingArguments:
+def training_arguments(config: TrainConfig, scratch: str) -> TrainingArguments:
+    """The Trainer's settings for ours; `scratch` is for what it insists on writing."""
     return TrainingArguments(
         output_dir=scratch,
         num_train_epochs=config.epochs,

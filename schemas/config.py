@@ -109,6 +109,23 @@ class MonteCarloConfig(Record):
     rollouts: int = Field(8, ge=1)
 
 
+class ScanConfig(Record):
+    """Roll out from step to step until none succeeds, in wrong solutions of problems that are mostly solved
+    (SCAN, arXiv 2509.16548)."""
+
+    rollouts: int = Field(8, ge=1)
+    confidence: float = Field(0.75, ge=0, le=1)
+    """Least success rate on the bare problem."""
+
+
+class ProverConfig(Record):
+    """Let another policy finish the solution from every prefix (PAV, arXiv 2410.08146)."""
+
+    policy: PolicyConfig
+    """The prover; it need not be stronger than the policy, but must differ from it."""
+    rollouts: int = Field(20, ge=1)
+
+
 class JudgeConfig(Record):
     """Ask a model for the first error of a whole solution."""
 
@@ -157,6 +174,21 @@ class TrainConfig(Record):
     seed: int = 0
 
 
+class SelfTrainConfig(Record):
+    """Rounds of ReST-MCTS* (arXiv 2406.03816): the policy learns from its right solutions, the value model
+    from the quality values of its trees."""
+
+    rounds: int = Field(2, ge=1)
+    per_problem: int = Field(4, ge=1)
+    """Most right solutions of a problem the policy learns from; a value model chooses them where there is
+    one."""
+    epochs: float = Field(2.0, gt=0)
+    learning_rate: float = Field(1e-5, gt=0)
+    batch_size: int = Field(16, ge=1)
+    max_length: int = Field(1024, ge=16)
+    """Of the policy's training; the value model's is set by `[train]`."""
+
+
 class EvaluateConfig(Record):
     """Held-out measurements of a PRM."""
 
@@ -179,11 +211,14 @@ class RunConfig(Record):
     filter: FilterConfig | None = None
     propose: Annotated[SampleConfig | OmegaConfig, Field(discriminator="kind")] = SampleConfig()
     monte_carlo: MonteCarloConfig | None = None
+    scan: ScanConfig | None = None
+    prover: ProverConfig | None = None
     judge: JudgeConfig | None = None
     verify: VerifyConfig | None = None
     fusion: FusionConfig = FusionConfig()
     train: TrainConfig | None = None
     evaluate: EvaluateConfig | None = None
+    self_train: SelfTrainConfig | None = None
 
     @model_validator(mode="after")
     def _evaluation_has_a_prm(self) -> "RunConfig":
@@ -194,8 +229,10 @@ class RunConfig(Record):
     def digest(self) -> str:
         """Identity of the run: everything that can change a vote. Speed settings and later stages are left
         out."""
-        votes = self.model_dump(mode="json", exclude={"name", "root", "fusion", "train", "evaluate"})
-        for policy in (votes["policy"], (votes["judge"] or {}).get("policy")):
+        later = {"name", "root", "fusion", "train", "evaluate", "self_train"}
+        votes = self.model_dump(mode="json", exclude=later)
+        others = ((votes[name] or {}).get("policy") for name in ("judge", "prover"))
+        for policy in (votes["policy"], *others):
             for speed in ("in_flight", "timeout_s", "api_key_env"):
                 (policy or {}).pop(speed, None)
         return content_id(votes)
@@ -217,7 +254,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     for override in overrides:
-        _override(data, override)
+        set_key(data, override)
     return parse_config(data, str(path))
 
 
@@ -230,7 +267,8 @@ def parse_config(data: dict[str, Any], origin: str) -> RunConfig:
         raise UserError(f"{origin}: {'; '.join(lines)}") from None
 
 
-def _override(data: dict[str, Any], override: str) -> None:
+def set_key(data: dict[str, Any], override: str) -> None:
+    """Put `section.key=value` into nested dictionaries. UserError when that is not what it says."""
     key, found, value = override.partition("=")
     if not found:
         raise UserError(f"--set {override}: expected section.key=value")

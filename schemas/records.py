@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 AnswerKind = Literal["number", "expression", "choice", "text"]
 Outcome = Literal["correct", "incorrect", "unknown"]
 Asks = Literal["valid", "solvable"]
-LabelKind = Literal["local", "cumulative", "first_error"]
+LabelKind = Literal["local", "cumulative", "first_error", "quality"]
 StopReason = Literal["stop", "length", "error"]
 
 
@@ -125,7 +125,8 @@ class Vote(Record):
 
     step: int = Field(ge=0)
     source: str
-    """Who speaks: `monte_carlo`, `omegaprm`, `judge:review`, `arithmetic`, `algebra`, `logic`."""
+    """Who speaks: `monte_carlo`, `omegaprm`, `scan`, `prover`, `judge:review`, `arithmetic`, `algebra`,
+    `logic`."""
     asks: Asks
     """`valid`: is the step right, given the steps before it? `solvable`: is the gold answer still in reach
     after it?"""
@@ -216,7 +217,7 @@ class Rollout(Record):
 
     problem_id: str
     purpose: str
-    """`propose`, `monte_carlo`, `omegaprm`, `judge`, `filter`."""
+    """`propose`, `filter`, `omegaprm`, `monte_carlo`, `scan`, `prover`, `judge`."""
     prefix: str
     text: str
     outcome: Outcome

@@ -77,7 +77,7 @@ def run(share: float) -> tuple[list[Finished], HostileServer]:
     async def label_all() -> list[Finished]:
         transport = httpx.MockTransport(server)
         async with ServerPolicy("http://test/v1", "m", transport=transport, retries=0) as policy:
-            tools = Annotators(config(), policy, policy)
+            tools = Annotators(config(), policy, policy, policy)
             done = await asyncio.gather(*(label_problem(problem, tools) for problem in problems))
             return [item for item, _ in done]
 

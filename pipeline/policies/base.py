@@ -1,8 +1,10 @@
 """The policy protocol: ask for n continuations of a prompt, and learn why each of them stopped."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
+from schemas.errors import UserError
 from schemas.records import PolicyIdentity, StopReason, content_id
 
 
@@ -55,6 +57,30 @@ class Policy(Protocol):
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *exc: object) -> None: ...
+
+
+TokenLogprobs = tuple[float, ...]
+"""log P of every token of a text given what stands before it: natural logarithms, at temperature 1."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A policy that can also say how likely it finds a text that it did not draw."""
+
+    async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
+        """One result a text, read right after the prompt and its prefix; an empty text has no tokens.
+
+        None where prompt and text do not fit the model, or where the text's first token would begin inside
+        the prompt. BackendError means that the backend is gone.
+        """
+        ...
+
+
+def scorer(policy: Policy) -> Scorer:
+    """The policy as one that can score. UserError when its backend cannot."""
+    if not isinstance(policy, Scorer):
+        raise UserError(f'a {policy.kind} policy gives no log-probabilities: use "transformers" or "vllm"')
+    return policy
 
 
 def identity(policy: Policy, prompt_template: str, sampling: Sampling) -> PolicyIdentity:

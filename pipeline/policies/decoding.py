@@ -269,7 +269,7 @@ class Decoder:
     """The model and its running batch. Used by one thread only."""
 
     def __init__(self, model: Any, tokenizer: Any, slots: int) -> None:
-        self._model, self._tokenizer = model, tokenizer
+        self.model, self._tokenizer = model, tokenizer
         self._device: torch.device = model.device
         self.rows, self._cache = _Rows(slots, self._device), _SharedCache(slots)
         name = f"stepmint-{id(self)}"  # attentions are found by name, and this one belongs to this cache
@@ -308,7 +308,7 @@ class Decoder:
         for i, prompt in enumerate(group):
             ids[i, : len(prompt)] = torch.tensor(prompt)
         filled = DynamicCache()
-        self._model.base_model(input_ids=ids.to(self._device), past_key_values=filled, use_cache=True)
+        self.model.base_model(input_ids=ids.to(self._device), past_key_values=filled, use_cache=True)
         return filled
 
     def step(self) -> None:
@@ -317,7 +317,7 @@ class Decoder:
         view = self._cache.view = rows.view()
         for layer in self._cache.layers:
             layer.rows.widen(view.width)
-        out = self._model(
+        out = self.model(
             input_ids=rows.last[:n, None],
             position_ids=(rows.known + rows.made)[:n, None],
             attention_mask=self._mask(view),
@@ -376,7 +376,7 @@ class Decoder:
     def _closing(self, character: str) -> Tensor:
         """For every token of the vocabulary, whether its text holds the character."""
         if character not in self._closers:
-            size = self._model.get_output_embeddings().weight.shape[0]
+            size = self.model.get_output_embeddings().weight.shape[0]
             words = self._tokenizer.batch_decode([[i] for i in range(len(self._tokenizer))])
             holds = [character in word or "\ufffd" in word for word in words[:size]]
             holds += [False] * (size - len(holds))

@@ -5,13 +5,14 @@ probability `recover`. The text carries the state, so a prefix determines what c
 """
 
 import hashlib
+import math
 import random
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Self
 
-from pipeline.policies.base import Completion, Policy, Prompt, Sampling
+from pipeline.policies.base import Completion, Policy, Prompt, Sampling, TokenLogprobs
 from schemas.records import content_id
 
 _STEP = re.compile(r"^step (\d+): (good|bad)$", re.MULTILINE)
@@ -49,6 +50,19 @@ class SimulatedPolicy:
         self.calls += 1
         self.completions += n
         return [self._complete(prompt, sampling, index) for index in range(n)]
+
+    async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
+        """One token a text: the log of how likely the answer it names is from here. None for other texts.
+
+        It sees through a forced answer: `#### right` after a prefix has the prefix's success rate.
+        """
+        right = self.value(read_states(prompt.prefix))
+        chances = {RIGHT: right, WRONG: 1 - right}
+        found: list[TokenLogprobs | None] = []
+        for text in texts:
+            p = chances.get(text.removeprefix("####").strip())
+            found.append(() if not text else None if p is None else (math.log(max(p, 1e-300)),))
+        return found
 
     def value(self, states: Sequence[bool]) -> float:
         """Probability of the right answer after steps that were good (True) or bad.

@@ -27,6 +27,16 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, *, chat: bool) -> list[int]:
     return ids
 
 
+def text_start(tokenizer: Any, prompt: Prompt, text: str, *, chat: bool) -> tuple[list[int], int] | None:
+    """Ids of the prompt continued by the text, and where the text's own begin; None when tokens merge there.
+
+    By ids, not by lengths of strings: the prompt's ids must be the first of the whole's.
+    """
+    before = prompt_ids(tokenizer, prompt, chat=chat)
+    whole = prompt_ids(tokenizer, Prompt(prompt.text, prompt.prefix + text), chat=chat)
+    return (whole, len(before)) if whole[: len(before)] == before else None
+
+
 def chat_text(tokenizer: Any, prompt: Prompt) -> str:
     """The prompt in the model's chat template, left open after the prefix."""
     messages = [{"role": "user", "content": prompt.text}]

@@ -6,15 +6,17 @@ import logging
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-from pipeline.policies.base import Completion, Prompt, Sampling
+from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs
 from pipeline.policies.decoding import Decoder, Job
-from pipeline.policies.tokens import folder_revision, prompt_ids
+from pipeline.policies.scoring import Score, score
+from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
 from schemas.errors import BackendError, UserError
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ class TransformersPolicy:
         self.model, self.revision = model, folder_revision(model)
         self._device, self._dtype, self._threads = device, dtype, threads
         self._max_batch, self._max_len, self._chat = max_batch, max_model_len, chat
-        self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Job | Score | None] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
         self._tokenizer: Any = None
         self._broken: BaseException | None = None
@@ -62,19 +64,38 @@ class TransformersPolicy:
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions; `error` when the prompt leaves no room to answer."""
-        if self._worker is None or self._broken is not None:
-            raise BackendError(f"{self.model}: the decoder is not running: {self._broken or 'not entered'}")
+        self._check()
         ids = prompt_ids(self._tokenizer, prompt, chat=self._chat)
         limit = min(sampling.max_tokens, (self._max_len or 1 << 30) - len(ids))
         if not ids or limit < 1 or n < 1:
             return [Completion("", "error") for _ in range(n)]
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Completion]] = loop.create_future()
+        found: list[Completion] = await self._ask(
+            lambda settle: Job(ids, sampling, limit, [None] * n, settle)
+        )
+        return found
 
-        def settle(done: list[Completion] | None, error: BaseException | None) -> None:
+    async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
+        """Log-probabilities of every text's tokens, see `Scorer`."""
+        self._check()
+        found = [text_start(self._tokenizer, prompt, text, chat=self._chat) for text in texts]
+        most = self._max_len or 1 << 30
+        entries = [entry if entry and entry[1] and len(entry[0]) <= most else None for entry in found]
+        scored: list[TokenLogprobs | None] = await self._ask(lambda settle: Score(entries, settle))
+        return scored
+
+    def _check(self) -> None:
+        if self._worker is None or self._broken is not None:
+            raise BackendError(f"{self.model}: the decoder is not running: {self._broken or 'not entered'}")
+
+    async def _ask(self, job_of: Callable[[Callable[[Any, BaseException | None], None]], Job | Score]) -> Any:
+        """Hand a job to the decode thread and wait for what it settles."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def settle(done: Any, error: BaseException | None) -> None:
             loop.call_soon_threadsafe(_settle, future, done, error)
 
-        job = Job(ids, sampling, limit, [None] * n, settle)
+        job = job_of(settle)
         self._waiting.put(job)
         try:
             return await future
@@ -104,28 +125,39 @@ class TransformersPolicy:
     def _serve(self, decoder: Decoder) -> None:
         """The decode thread: admit, step, deliver, until told to close."""
         pending: deque[tuple[Job, int]] = deque()
+        scores: list[Score] = []
         try:
             with torch.inference_mode():
-                while self._take(pending, idle=not pending and not decoder.rows.count):
+                while self._take(pending, scores, idle=not pending and not decoder.rows.count):
+                    score(decoder.model, scores)
+                    scores.clear()
                     self._turn(decoder, pending)
             error: BaseException = BackendError(f"{self.model}: closed while completions were owed")
         except BaseException as fault:  # the thread must not die with callers waiting: they raise it instead
             log.exception("the decode thread of %s failed", self.model)
             self._broken = error = fault
         while not self._waiting.empty():
-            if (job := self._waiting.get()) is not None:
-                pending.append((job, 0))
+            match self._waiting.get():
+                case Job() as late:
+                    pending.append((late, 0))
+                case Score() as texts:
+                    scores.append(texts)
+        for owed in scores:
+            owed.settle(None, error)
         for job in {owner for owner, _ in (*pending, *decoder.rows.owners)}:
             job.settle(None, error)
 
-    def _take(self, pending: deque[tuple[Job, int]], *, idle: bool) -> bool:
-        """Move new calls to `pending`; False when the policy closes."""
+    def _take(self, pending: deque[tuple[Job, int]], scores: list[Score], *, idle: bool) -> bool:
+        """Move new calls to `pending` and `scores`; False when the policy closes."""
         while idle or not self._waiting.empty():
             job = self._waiting.get()
             if job is None:
                 return False
-            pending.extend((job, index) for index in range(len(job.results)))
             idle = False
+            if isinstance(job, Score):
+                scores.append(job)
+            else:
+                pending.extend((job, index) for index in range(len(job.results)))
         return True
 
     def _turn(self, decoder: Decoder, pending: deque[tuple[Job, int]]) -> None:
@@ -152,9 +184,7 @@ def convert_gguf(source: Path, target: Path) -> None:
     AutoTokenizer.from_pretrained(source.parent, **options).save_pretrained(target)
 
 
-def _settle(
-    future: "asyncio.Future[list[Completion]]", done: list[Completion] | None, error: BaseException | None
-) -> None:
+def _settle(future: "asyncio.Future[Any]", done: Any, error: BaseException | None) -> None:
     if future.done():  # cancelled meanwhile
         return
     if done is not None:

@@ -4,11 +4,12 @@ import asyncio
 import gc
 import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.policies.base import Completion, Prompt, Sampling
-from pipeline.policies.tokens import folder_revision, prompt_ids
+from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs
+from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
 from schemas.errors import BackendError, UserError
 from schemas.records import StopReason
 
@@ -60,7 +61,6 @@ class VllmPolicy:
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions; `error` when the prompt leaves no room to answer."""
         from vllm.sampling_params import RequestOutputKind, SamplingParams
-        from vllm.v1.engine.exceptions import EngineDeadError
 
         if self._engine is None:
             raise BackendError(f"{self.model}: the engine is not running")
@@ -79,6 +79,42 @@ class VllmPolicy:
             seed=sampling.seed,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
+        final = await self._ask(ids, params)
+        found = sorted(final.outputs, key=lambda out: out.index) if final is not None else []
+        if len(found) != draws:
+            return failed
+        done = [Completion(o.text, _STOPS.get(o.finish_reason, "error"), len(o.token_ids)) for o in found]
+        return done if draws == n else done * n
+
+    async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
+        """Log-probabilities of every text's tokens, see `Scorer`."""
+        if self._engine is None:
+            raise BackendError(f"{self.model}: the engine is not running")
+        return list(await asyncio.gather(*(self._score(prompt, text) for text in texts)))
+
+    async def _score(self, prompt: Prompt, text: str) -> TokenLogprobs | None:
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+        entry = text_start(self._tokenizer, prompt, text, chat=self._chat)
+        # The engine must draw one token, which needs room too.
+        if not entry or not entry[1] or (self._max_len and len(entry[0]) >= self._max_len):
+            return None
+        ids, start = entry
+        if len(ids) == start:
+            return ()
+        params = SamplingParams(
+            max_tokens=1, temperature=0, prompt_logprobs=0, output_kind=RequestOutputKind.FINAL_ONLY
+        )
+        final = await self._ask(ids, params)
+        found = final.prompt_logprobs if final is not None else None
+        if not found or len(found) != len(ids):
+            return None
+        return tuple(float(found[at][ids[at]].logprob) for at in range(start, len(ids)))
+
+    async def _ask(self, ids: list[int], params: Any) -> Any:
+        """The engine's last word on a request; None when it gave none."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         final: Any = None
         try:
             # Leaving this loop, by cancellation too, makes the engine abort the request.
@@ -88,11 +124,7 @@ class VllmPolicy:
                 final = reply
         except EngineDeadError as error:
             raise BackendError(f"{self.model}: the engine died: {error}") from error
-        found = sorted(final.outputs, key=lambda out: out.index) if final is not None else []
-        if len(found) != draws:
-            return failed
-        done = [Completion(o.text, _STOPS.get(o.finish_reason, "error"), len(o.token_ids)) for o in found]
-        return done if draws == n else done * n
+        return final
 
     def _start(self) -> None:
         for name, value in _QUIET.items():

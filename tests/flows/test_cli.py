@@ -62,6 +62,11 @@ def test_version(capsys: Capture) -> None:
         (["fuse", "{sealed}", "--set", "fusion.accept=2"], "fusion.accept"),
         (["export", "{sealed}", "--format", "csv", "--out", "x"], "invalid choice"),
         (["export", "{sealed}", "--format", "trl", "--out", "/missing/x"], "does not exist"),
+        (["derive", "missing", "fork"], "not a run"),
+        (["derive", "{sealed}", "magic"], "invalid choice"),
+        (["derive", "{sealed}", "fork", "--set", "gama=0.9"], "derive fork: gama"),
+        (["derive", "{sealed}", "fork", "--set", "gamma=2"], "derive fork: gamma"),
+        (["derive", "{sealed}", "progress", "--set", "least=lots"], "derive progress: least"),
         (["evaluate", "missing"], "no recorded figures"),
         (["verify", "missing"], "no such file"),
         (["verify", "{file}"], "not JSON"),
@@ -153,6 +158,56 @@ def test_export_offers_every_format(name: str, sealed: Path, tmp_path: Path, cap
     code, printed, _ = answer(capsys, "export", sealed, "--format", name, "--out", out, "--json")
     assert code == 0
     assert len(out.read_text().splitlines()) == json.loads(printed)["written"] > 0
+
+
+METHODS = next(a for a in parser()._actions if a.dest == "command").choices["derive"]._actions[-3].choices
+
+
+def test_the_command_offers_every_method() -> None:
+    from typing import get_args
+
+    from schemas.derive import DeriveSettings
+
+    union = get_args(get_args(DeriveSettings)[0])
+    assert sorted(METHODS) == sorted(one.model_fields["method"].default for one in union)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_derive(method: str, sealed: Path, tmp_path: Path, capsys: Capture) -> None:
+    import pyarrow.parquet as pq
+
+    out = tmp_path / "values.parquet"
+    code, printed, _ = answer(capsys, "derive", sealed, method, "--out", out, "--json")
+    found = json.loads(printed)
+    table = pq.read_table(out)
+    assert code == 0
+    assert found["rows"] == table.num_rows > 0
+    assert table.schema.metadata[b"stepmint_method"] == method.encode()
+    assert table.schema.metadata[b"stepmint_dataset_digest"].decode() == found["dataset_digest"]
+    before = out.read_bytes()
+    assert f"rows of {method} written to" in answer(capsys, "derive", sealed, method, "--out", out)[1]
+    assert out.read_bytes() == before
+
+
+def test_derive_writes_beside_the_run(sealed: Path, tmp_path: Path, capsys: Capture) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(sealed, copy)
+    assert answer(capsys, "derive", copy, "fork", "--set", "least_std=0.5")[0] == 0
+    assert [path.name for path in (copy / "derived").iterdir()] == ["fork.parquet"]
+
+
+def test_derive_needs_a_sealed_run(sealed: Path, tmp_path: Path, capsys: Capture) -> None:
+    copy = tmp_path / "open"
+    shutil.copytree(sealed, copy)
+    (copy / "manifest.json").unlink()
+    code, _, err = answer(capsys, "derive", copy, "fork")
+    assert code == 2
+    assert "not sealed yet" in err
+    code, _, err = answer(capsys, "derive", sealed, "signals", "--set", "policy.kind=server")
+    assert code == 2
+    assert "no log-probabilities" in err
+    assert not (copy / "derived").exists()
+    assert not (sealed / "derived").exists()
 
 
 def test_publish_dry_run_prints_the_card(sealed: Path, capsys: Capture) -> None:

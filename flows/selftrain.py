@@ -1,0 +1,120 @@
+"""Self-training as a flow: label with the policy, let it learn from what it got right, and go round.
+
+Each round is a run of its own, NAME-round0, NAME-round1, ...; an interrupted flow goes on where it stopped.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from flows import progress
+from flows.engine import NO_CACHE, HereTaskRunner, flow, task
+from flows.synthesize import synthesize
+from flows.train import checkpoint_of, read_json
+from pipeline.methods.stored import Run
+from pipeline.rollouts import load_template
+from pipeline.store import RunStore
+from schemas.config import RunConfig, SelfTrainConfig, TrainConfig
+from schemas.errors import UserError
+
+DONE = "selftrain.json"
+"""What a checkpoint was trained on and the figures of it; written last."""
+
+
+@task(cache_policy=NO_CACHE)
+def tune_policy(config: RunConfig, settings: SelfTrainConfig, value_model: str) -> dict[str, Any]:
+    """Fine-tune the round's policy on its right solutions; returns the figures, with the new folder."""
+    run, out = Run(RunStore.open(config)), checkpoint_of(config) / "policy"
+    wanted = _wanted(run, settings.model_dump(mode="json", exclude={"rounds"}), value_model)
+    if (kept := _kept(out, wanted)) is not None:
+        return kept
+
+    from pipeline.finetune import fine_tune
+    from pipeline.methods.selftrain import lessons, pass_rate
+    from pipeline.prm import PRM, write_json
+
+    training = TrainConfig(
+        model=config.policy.model,
+        epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        max_length=settings.max_length,
+        seed=config.seed,
+    )
+    rate = pass_rate(run)
+    with progress.stage("fine-tuning the policy"):
+        judge = PRM.load(Path(value_model)) if value_model else None
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figures = fine_tune(lessons(run, settings.per_problem, judge), training, out, chat=config.policy.chat)
+    found = {"folder": str(out), "correct": rate.correct, "n": rate.n, "n_failed": rate.n_failed, **figures}
+    write_json(out / DONE, {"wanted": wanted, "figures": found})
+    return found
+
+
+@task(cache_policy=NO_CACHE)
+def train_value(config: RunConfig, training: TrainConfig) -> dict[str, Any]:
+    """Train the value model on the round's quality values; returns the figures, with its folder."""
+    run, out = Run(RunStore.open(config)), checkpoint_of(config) / "value"
+    settings = training.model_copy(update={"targets": "soft", "rows": "all"})
+    wanted = _wanted(run, settings.model_dump(mode="json"), "")
+    if (kept := _kept(out, wanted)) is not None:
+        return kept
+
+    from pipeline.methods.selftrain import value_rows
+    from pipeline.prm import write_json
+    from pipeline.train import train_prm
+
+    with progress.stage("training the value model"):
+        metrics = train_prm(
+            value_rows(run),
+            settings,
+            out,
+            template=load_template(config.prompt.template),
+            dataset_digest=run.manifest.digest(),
+        )
+    figures = {"folder": str(out), **{key: metrics[key] for key in ("solutions", "updates", "loss")}}
+    write_json(out / DONE, {"wanted": wanted, "figures": figures})
+    return figures
+
+
+@flow(name="selftrain", flow_run_name="{config.name}", task_runner=HereTaskRunner())
+def selftrain(config: RunConfig) -> dict[str, Any]:
+    """Every round that `[self_train]` asks for. Returns the figures of each, and the last two checkpoints."""
+    settings = config.self_train or SelfTrainConfig()
+    if config.policy.kind not in ("transformers", "vllm"):
+        raise UserError(
+            f"self-training needs a policy whose weights it can change, not {config.policy.kind!r}: "
+            'use kind = "transformers" or "vllm"'
+        )
+    rounds: list[dict[str, Any]] = []
+    model, value_model = config.policy.model, ""
+    for number in range(settings.rounds):
+        here = round_config(config, number, model)
+        sealed = synthesize(here)
+        policy = tune_policy(here, settings, value_model)
+        value = train_value(here, config.train or TrainConfig())
+        model, value_model = policy["folder"], value["folder"]
+        rounds.append({"round": number, "run": sealed["run"], "policy": policy, "value": value})
+    return {"rounds": rounds, "policy": model, "value_model": value_model}
+
+
+def round_config(config: RunConfig, number: int, model: str) -> RunConfig:
+    """The run of one round: only the policy changes, and every round draws anew."""
+    return config.model_copy(
+        update={
+            "name": f"{config.name}-round{number}",
+            "policy": config.policy.model_copy(update={"model": model}),
+            "train": None,
+            "evaluate": None,
+            "self_train": None,
+        }
+    )
+
+
+def _wanted(run: Run, settings: dict[str, Any], value_model: str) -> dict[str, Any]:
+    return {"dataset_digest": run.manifest.digest(), "settings": settings, "value_model": value_model}
+
+
+def _kept(out: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    before = read_json(out / DONE)
+    figures: dict[str, Any] | None = before.get("figures")
+    return figures if before.get("wanted") == wanted else None

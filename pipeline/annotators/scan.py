@@ -1,0 +1,30 @@
+"""Roll out from step to step until no rollout succeeds (SCAN, arXiv 2509.16548, section 4).
+
+Rollouts go only where they say most: to wrong solutions of problems that the policy mostly solves. There none
+of eight succeeding is strong evidence; on a hard problem it happens to sound steps too.
+"""
+
+from pipeline.annotators.monte_carlo import vote_of
+from pipeline.rollouts import Roller, counts
+from pipeline.segment import prefix_of
+from schemas.config import ScanConfig
+from schemas.records import Solution, Vote
+
+SOURCE = "scan"
+ROOT = frozenset({"propose", "filter", "omegaprm"})
+"""Purposes of rollouts of the bare problem; their success rate is the policy's self-confidence."""
+
+
+async def annotate(roller: Roller, solution: Solution, config: ScanConfig) -> list[Vote]:
+    """A vote for every step up to the first without a success. None for right solutions, whose steps SCAN
+    takes to be right, and none where the policy is not confident. The last step is graded, not rolled out."""
+    correct, n, _ = counts([r for r in roller.taken if not r.prefix and r.purpose in ROOT])
+    if solution.outcome != "incorrect" or n == 0 or correct / n < config.confidence:
+        return []
+    votes: list[Vote] = []
+    for step in range(len(solution.steps) - 1):
+        prefix = prefix_of(solution.text, solution.steps, step + 1)
+        votes.append(vote_of(step, await roller.roll(prefix, config.rollouts, SOURCE), SOURCE))
+        if votes[-1].p == 0:
+            break
+    return votes

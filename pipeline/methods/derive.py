@@ -1,0 +1,100 @@
+"""Write what a method derives from a sealed run: one Parquet file, which says how it came about."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.methods import (
+    advantage,
+    compression,
+    fork,
+    probing,
+    progress,
+    quality,
+    scan,
+    similarity,
+)
+from pipeline.methods.stored import Run
+from schemas.derive import (
+    AdvantageSettings,
+    CompressionSettings,
+    DeriveSettings,
+    ForkSettings,
+    ProgressSettings,
+    QualitySettings,
+    ScanSettings,
+    SignalSettings,
+    SimilaritySettings,
+)
+
+_ROWS_PER_WRITE = 1024
+Row = dict[str, Any]
+
+
+def derive(run: Run, settings: DeriveSettings, out: Path) -> dict[str, Any]:
+    """Derive and write; the file appears whole or not at all. Returns counts.
+
+    Its metadata hold the method, its settings and the digest of the dataset; the values of two provers,
+    policies or settings are never in one file.
+    """
+    columns, rows = _table(run, settings)
+    metadata = {
+        "stepmint_method": settings.method,
+        "stepmint_settings": settings.model_dump_json(),
+        "stepmint_dataset_digest": run.manifest.digest(),
+        "stepmint_config_digest": run.manifest.config_digest,
+    }
+    names = {"problem_id": "string", **columns}
+    schema = pa.schema([pa.field(n, pa.type_for_alias(t)) for n, t in names.items()], metadata)
+    part = out.with_name(f"{out.name}.tmp-{os.getpid()}")
+    try:
+        n_rows = _write(part, rows, schema)
+        os.replace(part, out)
+    finally:
+        part.unlink(missing_ok=True)
+    return {
+        "out": str(out),
+        "method": settings.method,
+        "rows": n_rows,
+        "settings": json.loads(settings.model_dump_json(exclude={"method"})),
+        "dataset_digest": run.manifest.digest(),
+    }
+
+
+def _table(run: Run, settings: DeriveSettings) -> tuple[dict[str, str], Iterator[Row]]:
+    """A method's columns beside `problem_id`, and its rows."""
+    match settings:
+        case AdvantageSettings():
+            return advantage.COLUMNS, advantage.rows(run, settings)
+        case ProgressSettings():
+            return progress.COLUMNS, progress.rows(run, settings)
+        case ScanSettings():
+            return scan.COLUMNS, scan.rows(run, settings)
+        case CompressionSettings():
+            return compression.COLUMNS, compression.rows(run, settings)
+        case QualitySettings():
+            return quality.COLUMNS, quality.rows(run, settings)
+        case SimilaritySettings():
+            return similarity.COLUMNS, similarity.rows(run, settings)
+        case ForkSettings():
+            return fork.COLUMNS, fork.rows(run, settings)
+        case SignalSettings():
+            return probing.COLUMNS, probing.rows(run, settings)
+
+
+def _write(path: Path, rows: Iterable[Row], schema: pa.Schema) -> int:
+    written, waiting = 0, iter(rows)
+    some = list(islice(waiting, _ROWS_PER_WRITE))  # what cannot begin leaves no folder behind
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=3) as writer:
+        while some:
+            writer.write_table(pa.Table.from_pylist(some, schema))
+            written += len(some)
+            some = list(islice(waiting, _ROWS_PER_WRITE))
+    return written

@@ -1,0 +1,89 @@
+"""A sealed run as the methods read it: problem by problem, with candidates, votes and rollouts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+from pipeline.annotators.prover import SOURCE as PROVER
+from pipeline.methods.counts import Count, count, grade_of
+from pipeline.methods.tree import OTHERS, Tree, build
+from pipeline.segment import prefix_of
+from pipeline.store import RunStore
+from schemas.config import RunConfig
+from schemas.errors import UserError
+from schemas.records import Finished, Rollout, Solution
+
+
+@dataclass(frozen=True)
+class Stored:
+    """All that a run found out about one problem."""
+
+    finished: Finished
+    rollouts: tuple[Rollout, ...]
+    separator: str = "\n"
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The prefix tree of the policy's rollouts."""
+        return build(self.rollouts, self.separator)
+
+    @cached_property
+    def _drawn(self) -> dict[tuple[str, bool], Count]:
+        found: dict[tuple[str, bool], list[Rollout]] = {}
+        for rollout in self.rollouts:
+            if rollout.purpose == PROVER or rollout.purpose not in OTHERS:
+                found.setdefault((rollout.prefix, rollout.purpose == PROVER), []).append(rollout)
+        return {key: count(drawn) for key, drawn in found.items()}
+
+    def along(self, solution: Solution, by: str = "policy") -> list[Count]:
+        """Counts before the first step and after each one: len(steps) + 1 of them.
+
+        `by` is `policy` or `prover`. Only rollouts asked for from exactly that prefix count; the last count
+        is the grade of the solution itself.
+        """
+        prefixes = ["", *(prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps)))]
+        drawn = [self._drawn.get((prefix, by == PROVER), Count()) for prefix in prefixes]
+        return [*drawn, grade_of(solution.outcome)]
+
+
+class Run:
+    """A sealed run to be read as often as a method needs; every pass holds one problem at a time."""
+
+    def __init__(self, store: RunStore) -> None:
+        manifest = store.manifest()
+        if manifest is None:
+            raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
+        self._store, self.manifest = store, manifest
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration."""
+        return self._store.config
+
+    def __iter__(self) -> Iterator[Stored]:
+        separator = self.config.prompt.separator
+        for shard in range(self.config.shards):
+            drawn = groupby(self._rollouts(shard), key=lambda rollout: rollout.problem_id)
+            problem, group = next(drawn, ("", iter(())))
+            for finished in self._store.journal(shard):
+                taken: tuple[Rollout, ...] = ()
+                while problem and problem < finished.problem.id:  # of a problem that is no longer there
+                    problem, group = next(drawn, ("", iter(())))
+                if problem == finished.problem.id:
+                    taken = tuple(group)
+                    problem, group = next(drawn, ("", iter(())))
+                yield Stored(finished, taken, separator)
+
+    def _rollouts(self, shard: int) -> Iterator[Rollout]:
+        """A shard's rollouts, in the order of their problems' ids."""
+        import pyarrow.parquet as pq
+
+        path = self._store.path / "rollouts" / f"{shard:05d}.parquet"
+        if not path.is_file():
+            if not any(finished.n_rollouts for finished in self._store.journal(shard)):
+                return  # a shard that no problem fell into, or none with a rollout
+            raise UserError(f"{path}: the run's rollouts are missing; derived values need them")
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from map(Rollout.model_validate, batch.to_pylist())

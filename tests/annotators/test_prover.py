@@ -1,0 +1,32 @@
+"""The prover's votes: another policy's success, at every state, under a name of its own."""
+
+import asyncio
+
+from pipeline.annotators import prover
+from pipeline.fusion import monte_carlo_first_error
+from pipeline.policies.simulated import SimulatedPolicy, solution_text
+from pipeline.proposers.sample import to_solution
+from pipeline.rollouts import Roller
+from schemas.config import PolicyConfig, PromptConfig, ProverConfig
+from schemas.records import Problem, Rollout
+
+PROBLEM = Problem(text="a problem", answer="right", answer_kind="text")
+
+
+def test_the_prover_is_asked_and_not_the_policy() -> None:
+    policy, other = SimulatedPolicy(n_steps=4, slip=1.0), SimulatedPolicy(n_steps=4, slip=0.0)
+    roller = Roller(policy, PromptConfig(max_tokens=1000), PROBLEM, seed=0)
+    text = solution_text([True, True, False, False])
+    drawn = Rollout(
+        problem_id=PROBLEM.id, purpose="x", prefix="", text=text, outcome="incorrect", stopped="stop"
+    )
+    solution = to_solution(roller, drawn)
+    config = ProverConfig(policy=PolicyConfig(kind="simulated"), rollouts=5)
+    votes = asyncio.run(prover.annotate(roller.of(other), solution, config))
+    assert [(vote.p, vote.n) for vote in votes] == [(1.0, 5), (1.0, 5), (0.0, 5)]
+    assert policy.completions == 0
+    assert other.completions == 20  # the bare problem too
+    assert {(r.purpose, r.outcome) for r in roller.taken if r.prefix == ""} == {("prover", "correct")}
+    assert roller.of(other) is roller.of(other)
+    # Its rates say nothing about what the policy itself can still reach.
+    assert monte_carlo_first_error(4, votes) is None
