@@ -71,7 +71,12 @@ class Run:
 
 
 def run_python(
-    code: str, *, stdin: str = "", files: Mapping[str, str] | None = None, limits: Limits | None = None
+    code: str,
+    *,
+    stdin: str = "",
+    files: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
+    hash_seed: int = 0,
 ) -> Run:
     """Run a program of the standard library alone. Never raises on any text.
 
@@ -155,7 +160,7 @@ def _probes() -> dict[str, str]:
     return found
 
 
-def _execute(code: str, stdin: str, files: Mapping[str, str], limits: Limits) -> Run:
+def _execute(code: str, stdin: str, files: Mapping[str, str], limits: Limits, hash_seed: int = 0) -> Run:
     if len(code) + len(stdin) + sum(map(len, files.values())) > limits.files_bytes or len(code) > _MOST_CODE:
         return Run("error", why="the program or its input is too large")
     if not all(re.fullmatch(r"\w[\w.-]{0,99}", name) for name in files):
@@ -173,7 +178,7 @@ def _execute(code: str, stdin: str, files: Mapping[str, str], limits: Limits) ->
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
-                env={"PYTHONPATH": _ROOT, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
+                env={"PYTHONPATH": _ROOT, "PYTHONHASHSEED": str(hash_seed), "LC_ALL": "C.UTF-8"},
                 cwd="/",
                 start_new_session=True,
             )
