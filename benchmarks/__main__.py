@@ -84,9 +84,17 @@ def verifiers_speed() -> Figures:
     return {"value": len(contexts) / seconds, "unit": "steps/s", "baseline": baseline, "n": len(contexts)}
 
 
+def verifiers_hostile() -> Figures:
+    """Attack programs that the sandbox stopped; the baseline is all of them."""
+    from benchmarks.hostile import sandbox
+
+    return sandbox()
+
+
 BENCHES: dict[str, Callable[[], Figures]] = {
     "policy.transformers": policy_transformers,
     "verifiers.arithmetic": verifiers_speed,
+    "verifiers.hostile": verifiers_hostile,
 }
 
 

@@ -5,6 +5,7 @@ Each prints ESCAPED where it succeeds. `{secret}` is a file of the host, `{outsi
 something other than what stands beside it.
 """
 
+import platform
 from dataclasses import dataclass
 
 _CTYPES = "import ctypes; call = ctypes.CDLL(None, use_errno=True).syscall\n"
@@ -13,19 +14,21 @@ _CTYPES = "import ctypes; call = ctypes.CDLL(None, use_errno=True).syscall\n"
 def _silent(act: str, before: str = "") -> str:
     """Try an act, and say so if nothing stopped it."""
     body = "\n".join(f"    {line}" for line in act.strip().splitlines())
-    return f"import os, sys, socket, signal\n{before}try:\n{body}\n    print('ESCAPED')\nexcept Exception as e:\n    print(type(e))"
+    after = "    print('ESCAPED')\nexcept Exception as e:\n    print(type(e))"
+    return f"import os, sys, socket, signal\n{before}try:\n{body}\n{after}"
 
 
 def _syscall(number: int, *arguments: str) -> str:
     return _silent(f"if call({number}, {', '.join(arguments) or '0'}) == -1: raise OSError", _CTYPES)
 
 
-def _fd(target: str) -> str:
-    """Look for a descriptor that leads out."""
-    return _silent(
-        f"hits = []\nfor fd in range(64):\n    try: hits.append({target})\n    except OSError: pass\nif not hits: raise OSError"
-    )
-
+_STRAY = """
+hits = []
+for fd in range(3, 64):
+    try: hits.append(os.fstat(fd))
+    except OSError: pass
+if not hits: raise OSError
+"""
 
 ATTACKS: dict[str, str] = {
     "read a secret": _silent("open({secret!r}).read()"),
@@ -39,10 +42,10 @@ ATTACKS: dict[str, str] = {
     "list processes": _silent("os.listdir('/proc')"),
     "read /sys": _silent("os.listdir('/sys/class')"),
     "list devices": _silent("os.listdir('/dev')"),
-    "list home": _silent("if set(os.listdir('/root')) - {{'.pyenv'}}: pass\nos.listdir('/home')"),
+    "list home": _silent("os.listdir('/home')"),
     "read installed packages": _silent("import pydantic"),
     "read the environment": _silent("if os.environ['STEPMINT_ATTACK_SECRET']: pass"),
-    "open descriptors": _fd("(os.fstat(fd), 1 / (fd > 2))[0] if fd > 2 else os.fstat(99)"),
+    "open descriptors": _silent(_STRAY),
     "write outside": _silent("open({outside!r} + '/x', 'w').write('x')"),
     "write /tmp": _silent("open('/tmp/x', 'w').write('x')"),
     "write the root": _silent("open('/x', 'w').write('x')"),
@@ -62,8 +65,6 @@ ATTACKS: dict[str, str] = {
     "use netlink": _silent("socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)"),
     "fork": _silent("if os.fork() == 0: os._exit(0)"),
     "fork bomb": _silent("while True: os.fork()"),
-    "fork by the raw call": _silent("if call(57) == -1 and call(58) == -1: raise OSError", _CTYPES),
-    "clone3": _silent("if call(435, ctypes.create_string_buffer(88), 88) == -1: raise OSError", _CTYPES),
     "spawn a shell": _silent("import subprocess\nsubprocess.run(['/bin/sh', '-c', 'true'])"),
     "replace itself": _silent("os.execv(sys.executable, ['python', '-c', 'print(1)'])"),
     "os.system": _silent("if os.system('true') != 0: raise OSError"),
@@ -75,24 +76,29 @@ ATTACKS: dict[str, str] = {
     "kill everybody": _silent("os.kill(-1, 9)"),
     "become root": _silent("os.setuid(0)"),
     "raise a limit": _silent("import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))"),
-    "trace a process": _syscall(101, "16", "{victim}", "0", "0"),
-    "read another's memory by call": _syscall(310, "{victim}", "0", "0", "0", "0", "0"),
-    "mount": _syscall(165, "b'none'", "b'/scratch'", "b'proc'", "0", "0"),
-    "unmount": _syscall(166, "b'/scratch'", "2"),
-    "new namespace": _syscall(272, "0x10000000"),
-    "join a namespace": _syscall(308, "0", "0"),
-    "open by handle": _syscall(304, "-100", "ctypes.create_string_buffer(64)", "0"),
-    "io_uring": _syscall(425, "8", "ctypes.create_string_buffer(120)"),
-    "bpf": _syscall(321, "0", "ctypes.create_string_buffer(72)", "72"),
-    "a key ring": _syscall(250, "0", "-3", "1"),
-    "perf": _syscall(298, "ctypes.create_string_buffer(112)", "0", "-1", "-1", "0"),
-    "memory in a nameless file": _syscall(319, "b'x'", "0"),
-    "shared memory": _syscall(29, "0", "4096", "0o1600"),
-    "a 32-bit call number": _syscall(0x40000000 + 41, "2", "1", "0"),
-    "drop the filter": _syscall(157, "22", "0", "0", "0", "0"),
-    "outlive the parent": _syscall(157, "1", "0", "0", "0", "0"),
 }
 """Name -> program that prints ESCAPED where it succeeds."""
+if platform.machine() == "x86_64":  # calls by number
+    ATTACKS |= {
+        "trace a process": _syscall(101, "16", "{victim}", "0", "0"),
+        "read another's memory by call": _syscall(310, "{victim}", "0", "0", "0", "0", "0"),
+        "mount": _syscall(165, "b'none'", "b'/scratch'", "b'proc'", "0", "0"),
+        "unmount": _syscall(166, "b'/scratch'", "2"),
+        "new namespace": _syscall(272, "0x10000000"),
+        "join a namespace": _syscall(308, "0", "0"),
+        "open by handle": _syscall(304, "-100", "ctypes.create_string_buffer(64)", "0"),
+        "io_uring": _syscall(425, "8", "ctypes.create_string_buffer(120)"),
+        "bpf": _syscall(321, "0", "ctypes.create_string_buffer(72)", "72"),
+        "a key ring": _syscall(250, "0", "-3", "1"),
+        "perf": _syscall(298, "ctypes.create_string_buffer(112)", "0", "-1", "-1", "0"),
+        "memory in a nameless file": _syscall(319, "b'x'", "0"),
+        "shared memory": _syscall(29, "0", "4096", "0o1600"),
+        "a 32-bit call number": _syscall(0x40000000 + 41, "2", "1", "0"),
+        "drop the filter": _syscall(157, "22", "0", "0", "0", "0"),
+        "outlive the parent": _syscall(157, "1", "0", "0", "0", "0"),
+        "fork by the raw call": _silent("if call(57) == -1 and call(58) == -1: raise OSError", _CTYPES),
+        "clone3": _silent("if call(435, ctypes.create_string_buffer(88), 88) == -1: raise OSError", _CTYPES),
+    }
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,8 @@ EXCESSES: dict[str, Excess] = {
     ),
     "sleep": _excess("import time; time.sleep(60)", "timeout"),
     "ignore the signals": _excess(
-        "import signal\nfor n in range(1, 65):\n try: signal.signal(n, signal.SIG_IGN)\n except (OSError, ValueError): pass\n"
+        "import signal\nfor n in range(1, 65):\n try: signal.signal(n, signal.SIG_IGN)\n"
+        " except (OSError, ValueError): pass\n"
         "while True: pass",
         "timeout",
     ),

@@ -70,7 +70,7 @@ class UnitTest(Record):
 
 
 class Problem(Record):
-    """A problem to be solved. Its id is the hash of its text and answer, and of its table where it has one."""
+    """A problem to be solved. Its id is the hash of its text, answer and, where it has one, table."""
 
     id: str = ""
     text: str = Field(min_length=1)

@@ -19,7 +19,8 @@ _OUTPUT = re.compile(
     r"\s*(?:\[Code Output\]|<output>|Output:)?\s*```(?:output|text)?[ \t]*\n(.*?)\n?```", re.S
 )
 _PROSE = re.compile(
-    r"\b(?:prints|outputs|returns|gives|(?:output|result)(?: is|:))[ :]*\$?(-?\d[\d,]*(?:\.\d+)?)(?![\d/%^*]|\.\d)",
+    r"\b(?:prints|outputs|returns|gives|(?:output|result)(?: is|:))[ :]*"
+    r"\$?(-?\d[\d,]*(?:\.\d+)?)(?![\d/%^*]|\.\d)",
     re.I,
 )
 _UNSTABLE = re.compile(

@@ -1,9 +1,9 @@
 """The inside of the sandbox, run by `verifiers.sandbox` as `python -m verifiers.jail DESCRIPTOR`.
 
-The process moves into new user, mount, PID, network, IPC, UTS and cgroup namespaces and forks. The child is the
-only process of its PID namespace; it sees a read-only standard library and one scratch folder, drops every
-privilege, filters its system calls, and only then runs the code. Any step that fails ends it before that.
-Nothing here is imported into the host's process.
+The process moves into new user, mount, PID, network, IPC, UTS and cgroup namespaces and forks. The child is
+the only process of its PID namespace; it sees a read-only standard library and one scratch folder, drops
+every privilege, filters its system calls, and only then runs the code. Any step that fails ends it before
+that. Nothing here is imported into the host's process.
 """
 
 import builtins

@@ -52,11 +52,14 @@ def canonical(value: Any) -> str:
 
 def _show(tree: ast.Module, names: dict[str, Any], file: str) -> str:
     """Run a block; what it prints, or else the value of the expression it ends in."""
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    last = tree.body[-1] if tree.body else None
+    final = ast.Expression(last.value) if isinstance(last, ast.Expr) else None
+    if final is not None:
+        tree.body.pop()
     shown = io.TextIOWrapper(io.BytesIO(), "utf-8", "surrogateescape", write_through=True)
     with contextlib.redirect_stdout(shown):
         exec(compile(tree, file, "exec"), names)
-        value = eval(compile(ast.Expression(last.value), file, "eval"), names) if last else None
+        value = eval(compile(final, file, "eval"), names) if final is not None else None
         if value is not None and not shown.tell():
             print(repr(value))
     shown.seek(0)
@@ -80,7 +83,9 @@ def main() -> None:
     for number, tree in enumerate(trees):
         shown = _show(tree, names, f"block{number}.py")
     if job["call"]:
-        shown = canonical(eval(job["call"], names))
+        with contextlib.redirect_stdout(io.StringIO()):
+            value = eval(job["call"], names)
+        shown = canonical(value)
     sys.stdout.write(shown + END)
 
 

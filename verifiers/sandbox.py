@@ -1,9 +1,9 @@
 """Runs Python that a model wrote where it can reach nothing: no network, no files but scratch, no processes.
 
 Closed by default: attack probes run before the first program, and where one succeeds, or the kernel lacks a
-feature, nothing is run at all and every answer is `unavailable`. What the child does is in `verifiers.jail`,
-which system calls it may make in `verifiers.seccomp`. Limits hold for root too: the program runs as one process
-of an unprivileged user.
+feature, nothing is run at all and every answer is `unavailable`. What the child does is in
+`verifiers.jail`, which system calls it may make in `verifiers.seccomp`. Limits hold for root too: the
+program runs as one process of an unprivileged user.
 """
 
 import functools
@@ -83,9 +83,9 @@ def run_python(
     `files` (plain names to texts) lie in the working folder, which is gone afterwards.
     """
     closed = unavailable()
-    return (
-        Run("unavailable", why=closed) if closed else _execute(code, stdin, files or {}, limits or Limits())
-    )
+    if closed:
+        return Run("unavailable", why=closed)
+    return _execute(code, stdin, files or {}, limits or Limits(), hash_seed)
 
 
 @functools.cache

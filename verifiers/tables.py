@@ -22,8 +22,8 @@ _OPERATIONS: dict[str, Operation] = {
 }  # fmt: skip
 _RELATIONS: dict[str, Relation] = {
     "greater than": ">", "more than": ">", "above": ">", "over": ">", "less than": "<", "below": "<",
-    "under": "<", "at least": "≥", "at most": "≤", ">=": "≥", "<=": "≤", "≥": "≥", "≤": "≤", ">": ">", "<": "<",
-    "=": "=", "==": "=", "is": "=", "equal to": "=",
+    "under": "<", "at least": "≥", "at most": "≤", ">=": "≥", "<=": "≤", "≥": "≥", "≤": "≤",
+    ">": ">", "<": "<", "=": "=", "==": "=", "is": "=", "equal to": "=",
 }  # fmt: skip
 _FILLERS = set("the of in for at a an with where and whose rows row entries value so , ( ) [ ]".split())
 _ROWS = {"rows", "row", "entries"}

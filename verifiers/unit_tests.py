@@ -1,8 +1,8 @@
 """Unit tests as graded evidence about code: an outcome for each test, and partial rewards.
 
-Expected values never enter the sandbox with the code, so printing or leaving early cannot pass a test. Time-outs,
-missing packages and a closed sandbox decide nothing. The reward follows VeRPO (arXiv 2601.03525): weights by
-rarity of success, corrected by the density of success rates.
+Expected values never enter the sandbox with the code, so printing or leaving early cannot pass a test.
+Time-outs, missing packages and a closed sandbox decide nothing. The reward follows VeRPO (arXiv
+2601.03525): weights by rarity of success, corrected by the density of success rates.
 """
 
 import functools
@@ -95,7 +95,7 @@ def judge_tests(code: str, tests: Sequence[UnitTest]) -> Finding:
 
 
 def pass_rates(group: Sequence[Sequence[Sequence[bool]]]) -> list[float]:
-    """rho_j over all turns of all solutions: `group[i][t][j]` is whether turn t of solution i passes test j."""
+    """rho_j over all turns of all solutions: `group[i][t][j]`: turn t of solution i passes test j."""
     turns = [turn for solution in group for turn in solution]
     return [sum(column) / len(turns) for column in zip(*turns, strict=True)]
 
