@@ -145,17 +145,17 @@ print(got, 37 * 43)
 
 def _probes() -> dict[str, str]:
     """Probe -> what went wrong, empty where all is well."""
-    small = Limits(wall_s=2.0, cpu_s=2, memory_bytes=64 * 2**20, output_bytes=1024)
+    small = Limits(wall_s=START_S, cpu_s=20, memory_bytes=64 * 2**20, output_bytes=1024)
     first = _execute(_INTRUDER, "", {}, small)
     if first.status != "ok":
         return {"the sandbox does not stand": f"{first.status} {first.why or first.stderr[-200:]}"}
     found = {"a program in the sandbox": "" if first.stdout == "[] 1591\n" else first.stdout.strip()}
-    for name, code, expected in (
-        ("endless loop", "while True: pass", "timeout"),
-        ("4 GiB of memory", "bytearray(2**32)", "memory"),
-        ("endless output", "while True: print('x' * 99)", "output_limit"),
+    for name, code, wall_s, expected in (
+        ("endless loop", "while True: pass", 0.5, "timeout"),
+        ("4 GiB of memory", "bytearray(2**32)", START_S, "memory"),
+        ("endless output", "while True: print('x' * 99)", START_S, "output_limit"),
     ):
-        status = _execute(code, "", {}, Limits(0.5, 1, 64 * 2**20, 4096)).status
+        status = _execute(code, "", {}, Limits(wall_s, 20, 64 * 2**20, 4096)).status
         found[name] = "" if status == expected else f"ended as {status}, not {expected}"
     return found
 
