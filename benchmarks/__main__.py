@@ -104,7 +104,7 @@ def main() -> None:
         figures = bench()
         figures["ratio"] = round(figures["value"] / figures["baseline"], 3)
         figures |= {key: round(figures[key], 1) for key in ("value", "baseline")}
-        print(json.dumps({"bench": name, **figures, "details": (bench.__doc__ or "").strip()}), flush=True)
+        print(json.dumps({"bench": name, "details": (bench.__doc__ or "").strip(), **figures}), flush=True)
 
 
 if __name__ == "__main__":

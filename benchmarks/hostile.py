@@ -17,8 +17,9 @@ LIMITS = Limits(wall_s=1.0, cpu_s=2, memory_bytes=128 * 2**20)
 
 def sandbox() -> dict[str, Any]:
     """Attack programs that the sandbox stopped, of all; the rest is named."""
+    n = len(ATTACKS) + len(EXCESSES)
     if unavailable():
-        return {"value": 0, "unit": "attacks stopped", "baseline": len(ATTACKS) + len(EXCESSES), "n": 0}
+        return {"value": 0, "unit": "attacks stopped", "baseline": n, "n": 0, "details": unavailable()}
     through: list[str] = []
     longest = peak = 0.0
     victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -46,11 +47,14 @@ def sandbox() -> dict[str, Any]:
         del os.environ["STEPMINT_ATTACK_SECRET"]
         victim.kill()
         victim.wait()
-    n = len(ATTACKS) + len(EXCESSES)
+    start = time.perf_counter()
+    for _ in range(20):
+        run_python("print(1)")
     found = {
         "through": through,
         "longest_s": round(longest, 2),
-        "peak_mib": round(peak),
         "wall_limit_s": LIMITS.wall_s,
+        "peak_mib": round(peak),
+        "runs_per_s": round(20 / (time.perf_counter() - start), 1),
     }
-    return {"value": n - len(through), "unit": "attacks stopped", "baseline": n, "n": n, "found": found}
+    return {"value": n - len(through), "unit": "attacks stopped", "baseline": n, "n": n, "details": found}
