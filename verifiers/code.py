@@ -19,13 +19,16 @@ _OUTPUT = re.compile(
     r"\s*(?:\[Code Output\]|<output>|Output:)?\s*```(?:output|text)?[ \t]*\n(.*?)\n?```", re.S
 )
 _PROSE = re.compile(
-    r"\b(?:prints|outputs|returns|gives|(?:output|result)(?: is|:))[ :]*"
+    r"\b(?:(?:code|program|script) (?:prints|outputs|returns|gives)|output(?: is|:))[ :]*"
     r"\$?(-?\d[\d,]*(?:\.\d+)?)(?![\d/%^*]|\.\d)",
     re.I,
 )
 _UNSTABLE = re.compile(
-    r"\b(?:random|time|datetime|date|uuid|secrets|platform|input|id|hash|object|version|os|sys|open)\b"
+    r"\b(?:random|time|datetime|date|uuid|secrets|platform|input|id|hash|object|version|os|sys|open|dir|help|vars"
+    r"|globals|locals|getsizeof|except)\b"
 )
+"""What may show another output in another run, place or version of Python."""
+_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}")
 _ASSERTS = re.compile(r"^[ \t]*assert\b", re.M)
 _MOST_TEXT = 20_000
 
@@ -92,7 +95,8 @@ def _judge(claim: _Claim | None, blocks: tuple[str, ...], table: Table | None) -
     if same_text(claim.output, shown.text):
         idle = _idle(claim, shown, blocks, table)
         return Finding("abstains", idle) if idle else Finding("holds", f"the code gives {said}", found)
-    if _UNSTABLE.search(code) or execute(blocks, table=table, hash_seed=1).text != shown.text:
+    unstable = _UNSTABLE.search(code) or _ADDRESS.search(claim.output + shown.text)
+    if unstable or execute(blocks, table=table, hash_seed=1).text != shown.text:
         return Finding("abstains", "the output may differ from run to run")
     return Finding("fails", f"the code gives {found}, not {said}", found)
 

@@ -30,6 +30,14 @@ _ROWS = {"rows", "row", "entries"}
 _COPULA = re.compile(r"\s(?:is|was|are|were|equals)\s|\s?(?:=(?!=)|:)\s?")
 _VALUE = re.compile(r"(?:about |approximately )?\$?[-+]?\d[\d,]*(?:\.\d+)?%?")
 _SCALED = re.compile(r"thousand|million|billion|hundred|percent|%|000|\(", re.I)
+_SUMMARY = re.compile(r"\s*(?:(?:sub|grand)[ -]?)?(?:total|sum|average|mean|overall|all)s?\s*", re.I)
+_NARROWS = re.compile(
+    r"\b(?:only|filter\w*|keep\w*|among|those|these|exclu\w*|remain\w*|restrict\w*|subset|select\w*|except"
+    r"|group\w*|top|first|last|other|rest|without|between|before|after)\b",
+    re.I,
+)
+"""Words by which a text narrows the rows down for the sentences that follow."""
+_MOST_KEYS = 500
 _MOST_SENTENCE = 300
 _MOST_CELLS = 20_000
 
@@ -52,7 +60,10 @@ class Tables:
             return Finding("abstains", "the problem has no table")
         if len(table.columns) * len(table.rows) > _MOST_CELLS or len(context.step) > 20_000:
             return Finding("abstains", "the table or the step is too large")
-        findings = [f for sentence in sentences(context.step) if (f := check_sentence(sentence, table))]
+        before = "\n".join((context.problem.text, *context.steps))
+        findings = [
+            f for sentence in sentences(context.step) if (f := check_sentence(sentence, table, before))
+        ]
         for verdict in ("fails", "holds", "abstains"):
             for finding in findings:
                 if finding.verdict == verdict:
@@ -66,8 +77,11 @@ def sentences(text: str) -> list[str]:
     return [part.strip() for part in re.split(r"\.(?!\d)|[;\n]", text) if part.strip()]
 
 
-def check_sentence(sentence: str, table: Table) -> Finding | None:
-    """The verdict on one sentence; None where it is not about the table, or not only."""
+def check_sentence(sentence: str, table: Table, around: str = "") -> Finding | None:
+    """The verdict on one sentence; None where it is not about the table, or not only.
+
+    `around` is the text it stands in, which may say that it speaks of some rows only.
+    """
     copulas = list(_COPULA.finditer(sentence)) if len(sentence) <= _MOST_SENTENCE else []
     if not copulas:
         return None
@@ -81,13 +95,36 @@ def check_sentence(sentence: str, table: Table) -> Finding | None:
         return Finding("abstains", f"{sentence}: {unclear}")
     verdict = _compare(value, found, query, table)
     shown = found if isinstance(found, str) else f"{float(found):g}"
+    if verdict == "fails" and _may_mean_fewer_rows(value, query, table, around.replace(sentence, "")):
+        return Finding("abstains", f"{sentence}: {shown} in the table, but some rows alone may be meant")
     if verdict == "fails":
         return Finding("fails", f"{body.strip()} is {shown}, not {value}")
     return Finding(verdict, sentence if verdict == "holds" else f"{sentence}: {shown} in the table")
 
 
+def _may_mean_fewer_rows(value: str, query: Query, table: Table, around: str) -> bool:
+    """Whether the text narrows the rows down, or a condition on a cell it names makes the claim true."""
+    if query.operation == "look_up":
+        return False
+    said = set(re.findall(r"\w+", around))
+    keys = {(name, row[j].strip()) for row in table.rows for j, name in enumerate(table.columns)}
+    keys = {(name, key) for name, key in keys if said.issuperset(re.findall(r"\w+", key))}
+    if _NARROWS.search(around) or len(keys) > _MOST_KEYS:
+        return True
+    for name, key in keys:
+        narrower = Query(query.operation, query.column, (*query.filters, Filter(name, "=", key)))
+        try:
+            if _compare(value, answer(table, narrower), narrower, table) == "holds":
+                return True
+        except Unclear:
+            continue
+    return False
+
+
 def read_query(body: str, table: Table) -> Query | None:
     """What a noun phrase asks of the table; None where a word of it is not understood."""
+    if re.match(r"\s*A\s", body) and any("A" in row for row in table.rows):
+        return None  # a name or an article
     tokens = list(_tokens(body, table))
     if any(token.kind == "unknown" for token in tokens):
         return None
@@ -97,6 +134,8 @@ def read_query(body: str, table: Table) -> Query | None:
         return None
     columns, filters = read
     operation = operations[0] if operations else "look_up"
+    if operation != "look_up" and any(_SUMMARY.fullmatch(c) for row in table.rows for c in row):
+        return None  # a line that sums up the others would be counted with them
     equal = [f.column for f in filters if f.relation == "="]
     if len(set(equal)) != len(equal):
         return None  # "A and B" names two rows, not one that is both

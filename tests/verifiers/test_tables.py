@@ -71,6 +71,9 @@ def verdict(step: str, table: Table | None = CITIES) -> str:
         ("The average pop of A is 11%", "abstains"),
         ("The pop of A in 2010 is 12 - 3 = 9", "abstains"),
         ("The average is 5", "abstains"),
+        ("We look at city A. The total pop is 22", "abstains"),
+        ("Keep what exceeds 8. The average pop is 10.33", "abstains"),
+        ("A total pop is 38", "abstains"),
         ("x" * 10_000, "abstains"),
         ("= : is = was", "abstains"),
         ("", "abstains"),
@@ -98,6 +101,12 @@ def test_sentences(step, expected):
 )
 def test_untidy_tables(step, expected):
     assert verdict(step, ODD) == expected
+
+
+def test_a_line_that_sums_up_forbids_aggregation():
+    summed = Table(columns=CITIES.columns, rows=(*CITIES.rows, ("", "Total", "", "38")))
+    assert verdict("The total pop is 76", summed) == "abstains"
+    assert verdict("The pop of A in 2010 is 12", summed) == "holds"
 
 
 def test_no_table_no_verdict():
