@@ -1,12 +1,20 @@
 """Outcomes of unit tests in the sandbox, and the partial rewards' known answers."""
 
+import ast
+import itertools
+import json
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import UnitTest
 from verifiers.sandbox import unavailable
-from verifiers.unit_tests import dense_reward, pass_fraction, pass_rates, run_test, weights
+from verifiers.unit_tests import dense_reward, judge_tests, pass_fraction, pass_rates, run_test, weights
+
+MBPP = Path(os.environ.get("STEPMINT_DATA", "../shared/data"), "mbpp", "mbpp_prompt_validation_train.jsonl")
 
 
 @pytest.mark.skipif(bool(unavailable()), reason=f"no sandbox here: {unavailable()}")
@@ -70,3 +78,21 @@ def test_rewards_are_bounded_and_monotone(tests, alpha):
     assert 0 <= reward <= 1
     for i in range(len(passes)):
         assert dense_reward(weighed, [*passes[:i], True, *passes[i + 1 :]]) >= reward - 1e-12
+
+
+@pytest.mark.skipif(bool(unavailable()), reason=f"no sandbox here: {unavailable()}")
+@pytest.mark.skipif(not MBPP.is_file(), reason=f"{MBPP} is not there")
+def test_gold_programs_pass_their_tests_and_only_theirs():
+    with MBPP.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in itertools.islice(lines, 6)]
+    suites = [[as_test(text) for text in row["test_list"]] for row in rows]
+    for row, suite in zip(rows, suites, strict=True):
+        assert judge_tests(row["code"].replace("\r", ""), suite).verdict == "holds"
+        changed = [test.model_copy(update={"expected": f"[{test.expected}]"}) for test in suite]
+        assert judge_tests(row["code"].replace("\r", ""), changed).verdict == "fails"
+
+
+def as_test(text: str) -> UnitTest:
+    """MBPP writes `assert call == literal`."""
+    comparison = ast.parse(text).body[0].test
+    return UnitTest(call=ast.unparse(comparison.left), expected=ast.unparse(comparison.comparators[0]))
