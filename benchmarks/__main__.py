@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import logic, methods, natural
+from benchmarks import logic, methods, natural, sandboxed
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -76,6 +76,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "verifiers.speed": natural.speed,
     "verifiers.speed.logic": logic.speed,
     "verifiers.hostile": natural.hostile,
+    "verifiers.hostile.sandbox": sandboxed.sandbox,
 }
 
 

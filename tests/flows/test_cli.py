@@ -222,6 +222,7 @@ def test_doctor_asks_nobody(capsys: Capture) -> None:
     assert code == 0
     assert found["core"]["stepmint"]
     assert found["cores"] >= 1
+    assert found["sandbox"]["available"] == (found["sandbox"]["missing"] == "nothing")
     assert answer(capsys, "doctor")[0] == 0
 
 

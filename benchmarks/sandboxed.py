@@ -1,0 +1,60 @@
+"""`verifiers.hostile`, the sandbox's half: attack programs, and what they achieved."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.attacks import ATTACKS, EXCESSES
+from verifiers.sandbox import Limits, run_python, unavailable
+
+LIMITS = Limits(wall_s=1.0, cpu_s=2, memory_bytes=128 * 2**20)
+
+
+def sandbox() -> dict[str, Any]:
+    """Attack programs that the sandbox stopped, of all; the rest is named."""
+    n = len(ATTACKS) + len(EXCESSES)
+    if unavailable():
+        return {"value": 0, "unit": "attacks stopped", "baseline": n, "n": 0, "details": unavailable()}
+    through: list[str] = []
+    longest = peak = 0.0
+    victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    os.environ["STEPMINT_ATTACK_SECRET"] = "ESCAPED"
+    try:
+        with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
+            secret, outside = Path(folder, "secret"), Path(folder, "outside")
+            secret.write_text("ESCAPED secret")
+            outside.mkdir()
+            names = {"secret": str(secret), "outside": str(outside), "victim": victim.pid}
+            names["port"] = server.getsockname()[1]
+            for name, code in [*ATTACKS.items(), *((name, e.code) for name, e in EXCESSES.items())]:
+                start = time.perf_counter()
+                run = run_python(code.format(**names) if name in ATTACKS else code, limits=LIMITS)
+                longest, peak = max(longest, time.perf_counter() - start), max(peak, run.peak_kib / 1024)
+                bad = run.status not in EXCESSES[name].ends if name in EXCESSES else "ESCAPED" in run.stdout
+                if (
+                    bad
+                    or any(outside.iterdir())
+                    or victim.poll() is not None
+                    or len(run.stdout) > LIMITS.output_bytes
+                ):
+                    through.append(name)
+    finally:
+        del os.environ["STEPMINT_ATTACK_SECRET"]
+        victim.kill()
+        victim.wait()
+    start = time.perf_counter()
+    for _ in range(20):
+        run_python("print(1)")
+    found = {
+        "through": through,
+        "longest_s": round(longest, 2),
+        "wall_limit_s": LIMITS.wall_s,
+        "peak_mib": round(peak),
+        "runs_per_s": round(20 / (time.perf_counter() - start), 1),
+    }
+    return {"value": n - len(through), "unit": "attacks stopped", "baseline": n, "n": n, "details": found}
