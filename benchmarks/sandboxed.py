@@ -1,4 +1,4 @@
-"""`verifiers.hostile`, the sandbox's half: attack programs, and what they achieved."""
+"""`verifiers.hostile.sandbox`: attack programs, and what they achieved."""
 
 import os
 import socket
@@ -19,7 +19,8 @@ def sandbox() -> dict[str, Any]:
     """Attack programs that the sandbox stopped, of all; the rest is named."""
     n = len(ATTACKS) + len(EXCESSES)
     if unavailable():
-        return {"value": 0, "unit": "attacks stopped", "baseline": n, "n": 0, "details": unavailable()}
+        return {"value": 0, "unit": "attacks stopped", "baseline": n, "n": 0,
+                "details": {"unavailable": unavailable()}}  # fmt: skip
     through: list[str] = []
     longest = peak = 0.0
     victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])

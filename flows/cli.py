@@ -168,6 +168,10 @@ def _add_making(commands: Any) -> None:
     fuse.add_argument("run", help="folder of a run")
     _add_set(fuse)
 
+    _add_training(commands)
+
+
+def _add_training(commands: Any) -> None:
     train = _command(
         commands, "train", "train a PRM on a sealed run", "stepmint train runs/mine --set train.epochs=2"
     )

@@ -2,6 +2,7 @@
 manifest."""
 
 import importlib.metadata
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,6 +14,9 @@ from schemas.errors import UserError
 from schemas.manifest import Manifest, SourceCount, Trust
 from schemas.records import Finished, LabelledSolution
 
+log = logging.getLogger(__name__)
+_TELLING = 100
+"""A source with so many votes and no "no" among them is worth a warning."""
 _FIT_ON = 4000
 """Solutions the trust is fitted to: those of the problems with the smallest ids, which is a fair sample of
 any run."""
@@ -44,6 +48,12 @@ def seal(store: RunStore) -> Manifest:
         for shard in range(store.config.shards)
     )
     manifest = tally.manifest(store, trust).model_copy(update={"shards": shards})
+    for source in tally.never_denying():
+        log.warning(
+            "%s never said no in %d votes: it tells nothing apart here",
+            source,
+            tally.votes[source] - tally.abstained[source],
+        )
     store.seal(manifest)
     return manifest
 
@@ -67,6 +77,7 @@ class Tally:
         self.dropped: Counter[str] = Counter()
         self.votes: Counter[str] = Counter()
         self.abstained: Counter[str] = Counter()
+        self.denied: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
 
     def count(
@@ -93,6 +104,12 @@ class Tally:
         for vote in row.votes:
             self.votes[vote.source] += 1
             self.abstained[vote.source] += vote.p is None
+            self.denied[vote.source] += vote.p is not None and vote.p < 0.5
+
+    def never_denying(self) -> list[str]:
+        """Sources with many votes of which none says no."""
+        given = {name: n - self.abstained[name] for name, n in self.votes.items()}
+        return sorted(name for name, n in given.items() if n >= _TELLING and not self.denied[name])
 
     def manifest(self, store: RunStore, trust: Trust) -> Manifest:
         """The manifest of what was counted, without its shards."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from pipeline.policies.base import Policy
 from pipeline.rollouts import Roller, load_template
+from pipeline.segment import segment
 from schemas.config import JudgeConfig
 from schemas.records import Outcome, Rollout, Solution, Vote
 
@@ -27,13 +28,17 @@ async def annotate(
     """Votes of one judge prompt on every step. Replies that cannot be read count as failed, never as
     "wrong"."""
     template, n_steps = load_template(prompt), len(solution.steps)
+    redoes = template.rstrip().endswith("Review:")
+
+    def read(reply: str) -> int | None:
+        return read_redone(reply, solution.step_texts()) if redoes else read_verdict(reply, n_steps)
 
     def readable(reply: str) -> Outcome:
-        return "unknown" if read_verdict(reply, n_steps) is None else "correct"
+        return "unknown" if read(reply) is None else "correct"
 
     shown = tagged(solution) if "<paragraph" in template else solution.text
     replies = await roller.ask(judge, template, shown, config, readable)
-    verdicts = [read_verdict(r.text, n_steps) if r.outcome == "correct" else None for r in replies]
+    verdicts = [read(r.text) if r.outcome == "correct" else None for r in replies]
     return votes_of(verdicts, n_steps, PREFIX + prompt, replies)
 
 
@@ -58,6 +63,25 @@ def read_verdict(reply: str, n_steps: int) -> int | None:
     else:
         found = _marked(reply, n_steps)
     return found if found is not None and -1 <= found < n_steps else None
+
+
+def read_redone(reply: str, steps: Sequence[str]) -> int | None:
+    """The same from a reply that does the solution again: the first step that it words or answers otherwise.
+
+    For models too small to compare two steps but able to do one (the embedded one), asked by a template that
+    ends in `Review:`. Steps after the reply's answer are not held against the solution, another answer is.
+    None when the reply reaches no answer.
+    """
+    redone = [step.text.partition("\n####")[::2] for step in segment(reply)]
+    if not redone or not (answer := redone[-1][1].strip()):
+        return None
+    for index, step in enumerate(steps):
+        said, _, answered = step.partition("\n####")
+        if index < len(redone) and said.split() != redone[index][0].split():
+            return index
+        if answered.strip() not in ("", answer):
+            return index
+    return -1
 
 
 def _boxed(reply: str) -> int | None:

@@ -17,6 +17,8 @@ _MISTAKEN = 0.7
 """Share of the reviewed solutions that hold a mistake."""
 _VERDICT = 3.0
 """Weight of a verdict: one token a step, and hard to learn."""
+_CUT_SHORT = 0.3
+"""Share of the mistaken solutions, in the second stage, that stop early and answer what they have."""
 
 
 @dataclass(frozen=True)
@@ -43,34 +45,32 @@ def solving(posed: mistakes.Case) -> Lesson:
 
 
 def reviewing(posed: mistakes.Case, rng: random.Random, *, redone: bool) -> Lesson:
-    """A solution, more often than not with a mistake, and its review."""
+    """A solution, more often than not with a mistake, and its review.
+
+    `redone`, a review is the right solution again, whatever was shown: where the two part, the first error
+    is. Else it is a verdict a step, which a model of this size does not learn, though it loses nothing by
+    trying.
+    """
     steps, error, answer = mistakes.reference(posed), None, posed.answer
     if rng.random() < _MISTAKEN:
-        steps, error, answer = mistakes.planted(posed, rng)
+        broken = mistakes.cut_short if redone and rng.random() < _CUT_SHORT else mistakes.planted
+        steps, error, answer = broken(posed, rng)
     solution = "\n".join([*steps, f"#### {answer}"])
     sound = len(solution) if error is None else len("".join(f"{step}\n" for step in steps[:error]))
-    reply = solution + REVIEW.partition("{solution}")[2]
-    spans = [(0, sound, 1.0)]
-    for said, verdict in review(posed, steps, error, redone=redone):
-        reply += f"\n{said}" if redone else f" {said}"
-        spans.append((spans[-1][1] if len(spans) > 1 else len(reply) - len(said) - 1, len(reply), 1.0))
-        reply += f" {verdict}"
-        spans.append((spans[-1][1], len(reply), _VERDICT))
-    return Lesson(fill(SOLVE, problem=posed.text), reply, tuple(spans))
+    asked = solution + REVIEW.partition("{solution}")[2]
+    if redone:
+        said, weight = "\n" + solving(posed).reply, 1.0
+    else:
+        said, weight = review(mistakes.subjects(posed, steps), error), _VERDICT
+    reply = asked + said
+    return Lesson(fill(SOLVE, problem=posed.text), reply, ((0, sound, 1.0), (len(asked), len(reply), weight)))
 
 
-def review(
-    posed: mistakes.Case, steps: list[str], error: int | None, *, redone: bool
-) -> list[tuple[str, str]]:
-    """What a reviewer says of each step and its verdict (`right,`, `wrong.`), up to the first error.
-
-    A step is named by what it is about, or, `redone`, done again as it should have been: a verdict is then a
-    comparison of two conclusions.
-    """
-    n = len(steps) if error is None else error + 1
-    said = mistakes.reference(posed) if redone else mistakes.subjects(posed, steps)
-    ends = ["right,"] * (n - 1) + ["right." if error is None else "wrong."]
-    return list(zip(said[:n], ends, strict=True))
+def review(subjects: list[str], error: int | None) -> str:
+    """What each step is about, and a verdict, up to the first error."""
+    marked = subjects if error is None else subjects[: error + 1]
+    verdicts = ["wrong" if index == error else "right" for index in range(len(marked))]
+    return ",".join(f" {subject} {verdict}" for subject, verdict in zip(marked, verdicts, strict=True)) + "."
 
 
 def recalling(rng: random.Random) -> Lesson:

@@ -34,6 +34,20 @@ def planted(case: Case, rng: random.Random) -> tuple[list[str], int, str]:
     return steps, at, (rest[-1].head if rest else head)
 
 
+def cut_short(case: Case, rng: random.Random) -> tuple[list[str], int, str]:
+    """The reference up to some step, whose result is given for the answer; like `planted` otherwise.
+
+    A problem of one step cannot be cut short: a mistake is planted in it.
+    """
+    if len(case.steps) == 1:
+        return planted(case, rng)
+    last = rng.randrange(len(case.steps) - 1)
+    steps = reference(case)[: last + 1]
+    if isinstance(case, LogicCase):
+        return steps, last, case.steps[last].head
+    return steps, last, str(arithmetic.subject_value(case.steps[last].subject, case.values()))
+
+
 def subjects(case: Case, steps: list[str]) -> list[str]:
     """What each step is about, in a word: the person it computes, `together`, `more`, or the adjective it
     infers."""

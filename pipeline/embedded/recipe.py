@@ -36,7 +36,7 @@ class Recipe:
 
     tokens: int = 24_000_000
     """Tokens of the first stage, padding left out: to solve."""
-    review_tokens: int = 6_000_000
+    review_tokens: int = 4_000_000
     """Tokens of the second stage: to review by redoing each step, which needs the solver first."""
     recall_tokens: int = 800_000
     """The first so many are spent on look-ups and equations alone."""

@@ -39,7 +39,7 @@ def test_every_lesson_is_within_the_vocabulary_and_has_something_to_learn() -> N
 
 
 def test_batches_end_with_the_budget_and_hold_texts_of_like_length() -> None:
-    groups = list(batches(Curriculum(TOKENIZER, RECIPE), RECIPE))
+    groups = list(batches(Curriculum(TOKENIZER, RECIPE), RECIPE, RECIPE.tokens))
     seen = sum(len(text.ids) for _, group in groups for text in group)
     width = sum(max(len(text.ids) for text in group) * len(group) for _, group in groups)
     assert RECIPE.tokens <= seen < RECIPE.tokens + 2 * RECIPE.batch_tokens

@@ -1,12 +1,13 @@
 """The embedded problems: their truth is exact, and their words and premises say the same."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 
-from pipeline.annotators.judge import read_verdict
+from pipeline.annotators.judge import read_redone, read_verdict
 from pipeline.embedded import arithmetic, logic, mistakes
-from pipeline.embedded.lessons import case, review, reviewing
+from pipeline.embedded.lessons import case, review, reviewing, solving
 from pipeline.embedded.truth import first_error, problems, step_truth
 from pipeline.segment import segment
 
@@ -97,28 +98,38 @@ def test_lessons_never_teach_a_mistake(redone: bool) -> None:
     rng = random.Random(5)
     seen = 0
     for _ in range(400):
-        lesson = reviewing(case(rng, 4), rng, redone=redone)
-        text = lesson.reply
-        learnt = "".join(text[a:b] for a, b, _ in lesson.spans)
-        solution, _, reply = text.partition("\nReview:")
-        if reply.endswith("wrong."):
-            seen += 1
-            error = reply.count(" right,")
-            assert reply.count("right") == error
-            assert solution.split("\n")[error] not in learnt
+        posed = case(rng, 4)
+        lesson = reviewing(posed, rng, redone=redone)
+        learnt = "".join(lesson.reply[a:b] for a, b, _ in lesson.spans)
+        solution = lesson.reply.partition("\nReview:")[0]
+        wrong = [step for step in solution.split("\n")[:-1] if step not in mistakes.reference(posed)]
+        seen += bool(wrong)
+        assert not any(step in learnt for step in wrong)
         assert "Problem:" not in learnt
         assert lesson.prompt.startswith("Problem: ")
     assert seen > 80
 
 
-@pytest.mark.parametrize("redone", [True, False])
-def test_reviews_are_read_as_judges_replies(redone: bool) -> None:
+def test_marked_reviews_are_read_as_judges_replies() -> None:
     rng = random.Random(6)
     for _ in range(100):
         posed = case(rng, rng.randint(2, 8))
         steps, error, _ = mistakes.planted(posed, rng)
-        for found in (error, None):
-            reply = " ".join(
-                f"{said} {verdict}" for said, verdict in review(posed, steps, found, redone=redone)
-            )
-            assert read_verdict(reply, len(steps)) == (-1 if found is None else error)
+        subjects = mistakes.subjects(posed, steps)
+        assert read_verdict(review(subjects, error), len(steps)) == error
+        assert read_verdict(review(subjects, None), len(steps)) == -1
+
+
+@pytest.mark.parametrize("broken", [mistakes.planted, mistakes.cut_short])
+def test_the_right_solution_done_again_names_the_first_error(
+    broken: Callable[..., tuple[list[str], int, str]],
+) -> None:
+    rng = random.Random(7)
+    for _ in range(100):
+        posed = case(rng, rng.randint(2, 8))
+        redone = solving(posed).reply
+        steps, error, answer = broken(posed, rng)
+        written = [s.text for s in segment("\n".join([*steps, f"#### {answer}"]))]
+        assert read_redone(redone, written) == error
+        assert read_redone(redone, [s.text for s in segment(redone)]) == -1
+        assert read_redone(redone.partition("\n####")[0], written) is None
