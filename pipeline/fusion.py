@@ -2,13 +2,15 @@
 
 A chain model. Every solution hides the index K of its first error, or none. Before K a source sees right
 steps, at K a wrong one, and after K whatever its habit is there; each source has one table of how it then
-votes. The tables and the hazard (the chance that the next step is the first error) are fitted by
-expectation maximisation over the run itself, from pseudo-counts that fix which state means what. The
-posterior of K is exact and linear in the number of steps.
+votes. The tables and the hazards (the chance that the next step is the first error, and that the last one
+is) are fitted by expectation maximisation over the run itself, from pseudo-counts that fix which state
+means what. The posterior of K is exact and linear in the number of steps.
 
-Votes enter by bins and not as numbers, so nothing need be assumed about how rollouts scatter. Dropping the
-votes after an error instead of giving them a state of their own would favour early errors: each factor left
-out is at most one.
+Votes enter by bins and not as numbers, so nothing need be assumed about how rollouts scatter. Rollouts are
+binned by how their success rate moves: of a hard problem it is low from the first step on, and taken alone
+that looks like an early error (fitted so, the run's own errors were sought there). Dropping the votes after
+an error instead of giving them a state of their own would favour early errors: each factor left out is at
+most one.
 """
 
 import math
@@ -30,16 +32,51 @@ from schemas.records import Solution, StepLabel, Vote
 Floats = NDArray[np.float64]
 
 BINS = 4
-"""A vote's p falls in [0, 0], (0, .5], (.5, 1) or [1, 1]: none, some, most or all of its samples said yes."""
+"""A vote's p falls in [0, 0], (0, .5], (.5, 1) or [1, 1]: none, some, most or all of its samples said yes.
+A success rate has been lost, is none as before, has fallen by half, or is kept (`_movement`)."""
 BEFORE, AT, AFTER = 0, 1, 2
-_SOFT = np.array([[1.0, 2.0, 4.0, 8.0], [8.0, 4.0, 2.0, 1.0], [3.0, 3.0, 2.0, 2.0]])
-"""Pseudo-counts of a source that samples: right steps succeed more often than wrong ones, and that is all."""
+_JUDGE = np.array([[1.0, 2.0, 4.0, 8.0], [8.0, 4.0, 2.0, 1.0], [3.0, 3.0, 2.0, 2.0]])
+"""Pseudo-counts of a judge: right steps are called right more often than wrong ones, and that is all."""
+_ROLLED = np.array([[0.5, 1.0, 2.0, 16.0], [8.0, 4.0, 4.0, 2.0], [0.5, 8.0, 1.0, 2.0]])
+"""Pseudo-counts of rollouts: a wrong step loses what success there was, and little comes back."""
+_LOST = 0.25
+"""A success rate from here down to nothing is lost; a lower one may be nothing by chance."""
 _HARD = np.array([[0.02, 0.0001, 0.0001, 40.0], [5.0, 0.0001, 0.0001, 5.0], [5.0, 0.0001, 0.0001, 5.0]])
 """Pseudo-counts of a verifier: it hardly ever refutes a right step, and says little by letting one pass."""
+_GRADED = np.array([[1.0, 0.0001, 0.0001, 2000.0], [8.0, 0.0001, 0.0001, 2.0], [8.0, 0.0001, 0.0001, 2.0]])
+"""Pseudo-counts of the graded answer: a wrong one means an error somewhere, which no run may unlearn."""
+_PASSED = np.array([1.0, 1.0])
+"""Pseudo-counts of first errors, of which six times as many steps are right: inner steps, the last one."""
 _CAP = 6.0
 """Most that one vote may move the log-odds: no source is an oracle."""
 _SAMPLERS = (MONTE_CARLO, OMEGAPRM, SCAN)
 """Sources that roll out the policy itself; the rates of another, the prover, are never pooled with theirs."""
+
+
+def binned(votes: Sequence[Vote]) -> list[tuple[Vote, int]]:
+    """The votes that say something, each with its bin."""
+    previous: dict[str, float] = {}
+    found = []
+    for vote in sorted(votes, key=lambda vote: vote.step):
+        if vote.p is None:
+            continue
+        if _is_rate(vote.source):
+            found.append((vote, _movement(previous.get(vote.source), vote.p)))
+            previous[vote.source] = vote.p
+        else:
+            found.append((vote, bin_of(vote.p)))
+    return found
+
+
+def _is_rate(source: str) -> bool:
+    return source in (*_SAMPLERS, PROVER)
+
+
+def _movement(previous: float | None, p: float) -> int:
+    """Bin of a success rate that follows another on the same solution."""
+    if p <= 0:
+        return 0 if previous is not None and previous >= _LOST else 1
+    return 2 if previous is not None and p < previous / 2 else 3
 
 
 def bin_of(p: float) -> int:
@@ -52,8 +89,11 @@ def bin_of(p: float) -> int:
 
 
 def _prior(source: str) -> Floats:
-    samples = source in (*_SAMPLERS, PROVER) or source.startswith(judges.PREFIX)
-    return _SOFT if samples else _HARD
+    if _is_rate(source):
+        return _ROLLED
+    if source == ANSWER:
+        return _GRADED
+    return _JUDGE if source.startswith(judges.PREFIX) else _HARD
 
 
 def fit(solutions: Iterable[tuple[int, Sequence[Vote]]], *, rounds: int = 50) -> Trust:
@@ -61,47 +101,54 @@ def fit(solutions: Iterable[tuple[int, Sequence[Vote]]], *, rounds: int = 50) ->
     items = list(solutions)
     names = sorted({vote.source for _, votes in items for vote in votes})
     tables = {name: _normal(_prior(name)) for name in names}
-    hazard = 0.15
+    hazard, last = 0.15, 0.15
     for _ in range(rounds):
         counts = {name: _prior(name).copy() for name in names}
-        at_total, before_total = 1.0, 6.0
+        at_total, before_total = _PASSED.copy(), 6 * _PASSED
         for n_steps, votes in items:
-            state = _states(posterior(n_steps, votes, hazard, tables))
-            at_total += float(state[AT].sum())
-            before_total += float(state[BEFORE].sum())
-            for vote in votes:
-                if vote.p is not None:
-                    counts[vote.source][:, bin_of(vote.p)] += state[:, vote.step]
-        new = at_total / (at_total + before_total)
+            state = _states(posterior(n_steps, votes, hazard, tables, last))
+            for row, total in ((AT, at_total), (BEFORE, before_total)):
+                total += state[row, :-1].sum(), state[row, -1]
+            for vote, at in binned(votes):
+                counts[vote.source][:, at] += state[:, vote.step]
+        new, new_last = (float(x) for x in at_total / (at_total + before_total))
         tables = {name: _normal(count) for name, count in counts.items()}
-        moved, hazard = abs(new - hazard), new
+        moved, hazard, last = max(abs(new - hazard), abs(new_last - last)), new, new_last
         if moved < 1e-6:
             break
     rounded = {name: [[round(float(x), 5) for x in row] for row in table] for name, table in tables.items()}
-    return Trust(hazard=round(hazard, 5), tables=rounded, n_solutions=len(items))
+    return Trust(hazard=round(hazard, 5), last_hazard=round(last, 5), tables=rounded, n_solutions=len(items))
 
 
 def _normal(counts: Floats) -> Floats:
     return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
-def posterior(n_steps: int, votes: Sequence[Vote], hazard: float, tables: dict[str, Floats]) -> Floats:
+def posterior(
+    n_steps: int,
+    votes: Sequence[Vote],
+    hazard: float,
+    tables: dict[str, Floats],
+    last_hazard: float | None = None,
+) -> Floats:
     """P(K = 0), ..., P(K = n_steps - 1), P(no error): shape (n_steps + 1,), sums to 1.
 
-    Without votes this is the prior h(1-h)^k.
+    Without votes this is the prior h(1-h)^k, with the last step's own hazard where it is given.
     """
     seen = np.zeros((3, n_steps))  # log-likelihood of each step's votes in each state
-    for vote in votes:
+    for vote, at in binned(votes):
         table = tables.get(vote.source)
-        if vote.p is not None and table is not None:
-            logs = np.log(np.maximum(np.asarray(table)[:, bin_of(vote.p)], 1e-9))
+        if table is not None:
+            logs = np.log(np.maximum(np.asarray(table)[:, at], 1e-9))
             seen[:, vote.step] += np.maximum(logs, logs.max() - _CAP)
     before = np.concatenate([[0.0], np.cumsum(seen[BEFORE])])
     after = np.concatenate([np.cumsum(seen[AFTER][::-1])[::-1], [0.0]])
-    hazard = min(max(hazard, 1e-6), 1 - 1e-6)
-    steps = np.arange(n_steps)
-    scores = steps * math.log1p(-hazard) + math.log(hazard) + before[:-1] + seen[AT] + after[1:]
-    scores = np.append(scores, n_steps * math.log1p(-hazard) + before[-1])
+    hazards = np.full(n_steps, hazard)
+    hazards[-1] = hazard if last_hazard is None else last_hazard
+    hazards = np.clip(hazards, 1e-6, 1 - 1e-6)
+    survived = np.concatenate([[0.0], np.cumsum(np.log1p(-hazards))])
+    scores = survived[:-1] + np.log(hazards) + before[:-1] + seen[AT] + after[1:]
+    scores = np.append(scores, survived[-1] + before[-1])
     weights = np.exp(scores - scores.max())
     return np.asarray(weights / weights.sum())
 
@@ -123,7 +170,7 @@ def fuse(
     """
     n_steps = len(solution.steps)
     tables = {name: np.array(table) for name, table in trust.tables.items()}
-    right = 1 - np.cumsum(posterior(n_steps, votes, trust.hazard, tables))[:-1]
+    right = 1 - np.cumsum(posterior(n_steps, votes, trust.hazard, tables, trust.last_hazard))[:-1]
     labels: list[StepLabel] = []
     first_error: int | None = -1
     for step, p in enumerate(np.clip(right, 0.0, 1.0)):

@@ -13,6 +13,8 @@ class Trust(Record):
 
     hazard: float = Field(ge=0, le=1)
     """Chance that a step, all before it being right, is the first error."""
+    last_hazard: float | None = Field(default=None, ge=0, le=1)
+    """The same for the last step, which also gives the answer; null in runs sealed before it was kept."""
     tables: SourceTable
     n_solutions: int = 0
     """Solutions the fit looked at."""
