@@ -54,17 +54,23 @@ _SAMPLERS = (MONTE_CARLO, OMEGAPRM, SCAN)
 
 
 def binned(votes: Sequence[Vote]) -> list[tuple[Vote, int]]:
-    """The votes that say something, each with its bin."""
-    previous: dict[str, float] = {}
+    """The votes that say something, each with its bin.
+
+    No success at a step whose forerunner was not measured says nothing here: where it was lost is unknown,
+    and the missing vote may be a failure, which must not turn a label.
+    """
+    previous: dict[tuple[str, int], float] = {}
     found = []
     for vote in sorted(votes, key=lambda vote: vote.step):
         if vote.p is None:
             continue
-        if _is_rate(vote.source):
-            found.append((vote, _movement(previous.get(vote.source), vote.p)))
-            previous[vote.source] = vote.p
-        else:
+        if not _is_rate(vote.source):
             found.append((vote, bin_of(vote.p)))
+            continue
+        before = previous.get((vote.source, vote.step - 1))
+        previous[vote.source, vote.step] = vote.p
+        if vote.p > 0 or vote.step == 0 or before is not None:
+            found.append((vote, _movement(before, vote.p)))
     return found
 
 
