@@ -4,7 +4,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from verifiers.fld_english import readings
-from verifiers.formulas import Atom, Constant, Formula, Joined, Not, Quantified, Unparsed, atoms, canonical
+from verifiers.formulas import (
+    Atom,
+    Constant,
+    Formula,
+    Joined,
+    Not,
+    Quantified,
+    Unparsed,
+    atoms,
+    canonical,
+    rebuilt,
+)
 from verifiers.predication import chosen
 
 _PREFIXES = ("in", "im", "il", "ir", "un", "dis", "non")
@@ -116,9 +127,5 @@ def _keyed(formula: Formula, key: str) -> Formula:
     match formula:
         case Atom(name, terms):
             return Atom(f"?{key}.{name[1:]}", terms) if name.startswith("?") else formula
-        case Not(body):
-            return Not(_keyed(body, key))
-        case Joined(connective, parts):
-            return Joined(connective, tuple(_keyed(part, key) for part in parts))
-        case Quantified(exists, variable, body):
-            return Quantified(exists, variable, _keyed(body, key))
+        case _:
+            return rebuilt(formula, lambda part: _keyed(part, key))

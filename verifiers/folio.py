@@ -5,11 +5,9 @@ without brackets are refused, and so is everything else that is not well formed:
 """
 
 import re
-from typing import Literal
 
 from verifiers.formulas import (
     DEEPEST,
-    LONGEST,
     Atom,
     Constant,
     Formula,
@@ -19,9 +17,9 @@ from verifiers.formulas import (
     Unparsed,
     Variable,
     free_variables,
+    tokens_of,
 )
 
-FolioLabel = Literal["True", "False", "Unknown"]
 _MOST_EXCLUSIVE = 6
 """Each `⊕` or `↔` doubles a formula."""
 _TOKEN = re.compile(r"\s*(?:(?P<quantifier>[∀∃])\s*(?P<variable>[a-z]\w*)|(?P<name>\w+)|(?P<op>[()¬∧∨⊕→↔,]))")
@@ -29,18 +27,9 @@ _TOKEN = re.compile(r"\s*(?:(?P<quantifier>[∀∃])\s*(?P<variable>[a-z]\w*)|(?
 
 def read_folio(text: str) -> Formula:
     """The tree of a formula. Raises Unparsed."""
-    if len(text) > LONGEST:
-        raise Unparsed(f"longer than {LONGEST} characters")
     if text.count("⊕") + text.count("↔") > _MOST_EXCLUSIVE:
         raise Unparsed("too many exclusive connectives")
-    tokens, at, text = [], 0, text.strip()
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise Unparsed(f"unexpected {text[at : at + 10]!r}")
-        tokens.append(match)
-        at = match.end()
-    parser = _Parser(tokens)
+    parser = _Parser(tokens_of(text, _TOKEN))
     formula = parser.group(0, ())
     if not parser.at_end():
         raise Unparsed("something follows the formula")

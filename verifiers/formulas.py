@@ -10,7 +10,7 @@ A proposition whose name begins with `?` stands for a choice between readings of
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -90,22 +90,27 @@ _CONNECTIVES: Mapping[str, Connective] = {"&": "&", "∧": "&", "v": "v", "∨":
 @lru_cache(4096)
 def parse_formula(text: str) -> Formula:
     """The tree of a formula. Raises Unparsed."""
-    if len(text) > LONGEST:
-        raise Unparsed(f"longer than {LONGEST} characters")
-    tokens, at, text = [], 0, text.strip()
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise Unparsed(f"unexpected {text[at : at + 10]!r}")
-        tokens.append(match)
-        at = match.end()
-    parser = _Parser(tokens)
+    parser = _Parser(tokens_of(text, _TOKEN))
     formula = parser.group(0)
     if parser.peek() is not None:
         raise Unparsed("a bracket is closed that was not opened")
     if free := free_variables(formula):
         raise Unparsed(f"{min(free)} is bound by no quantifier")
     return formula
+
+
+def tokens_of(text: str, pattern: re.Pattern[str]) -> list[re.Match[str]]:
+    """The text as matches of `pattern` in a row. Raises Unparsed where none fits, or the text is too long."""
+    if len(text) > LONGEST:
+        raise Unparsed(f"longer than {LONGEST} characters")
+    tokens, at, text = [], 0, text.strip()
+    while at < len(text):
+        match = pattern.match(text, at)
+        if match is None:
+            raise Unparsed(f"unexpected {text[at : at + 10]!r}")
+        tokens.append(match)
+        at = match.end()
+    return tokens
 
 
 class _Parser:
@@ -186,14 +191,22 @@ def free_variables(formula: Formula) -> frozenset[str]:
             return free_variables(body) - {variable}
 
 
-def is_monadic(formula: Formula) -> bool:
-    """Whether no predicate takes more than one term."""
-    return all(len(atom.terms) < 2 for atom in atoms(formula))
-
-
 def choices(formula: Formula) -> frozenset[Atom]:
     """The choices between readings that its wording leaves open."""
     return frozenset(atom for atom in atoms(formula) if atom.predicate.startswith("?"))
+
+
+def rebuilt(formula: Formula, change: Callable[[Formula], Formula]) -> Formula:
+    """The formula with `change` made to each of its parts; an atom has none."""
+    match formula:
+        case Not(body):
+            return Not(change(body))
+        case Joined(connective, parts):
+            return Joined(connective, tuple(map(change, parts)))
+        case Quantified(exists, variable, body):
+            return Quantified(exists, variable, change(body))
+        case _:
+            return formula
 
 
 def substitute(formula: Formula, variable: str, term: Term) -> Formula:
@@ -201,14 +214,10 @@ def substitute(formula: Formula, variable: str, term: Term) -> Formula:
     match formula:
         case Atom(predicate, terms):
             return Atom(predicate, tuple(term if t == Variable(variable) else t for t in terms))
-        case Not(body):
-            return Not(substitute(body, variable, term))
-        case Joined(connective, parts):
-            return Joined(connective, tuple(substitute(part, variable, term) for part in parts))
-        case Quantified(exists, bound, body):
-            return (
-                formula if bound == variable else Quantified(exists, bound, substitute(body, variable, term))
-            )
+        case Quantified(_, bound, _) if bound == variable:
+            return formula
+        case _:
+            return rebuilt(formula, lambda part: substitute(part, variable, term))
 
 
 def canonical(formula: Formula, depth: int = 0) -> Formula:

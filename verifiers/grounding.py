@@ -23,6 +23,7 @@ from verifiers.formulas import (
     Variable,
     constants,
     free_variables,
+    rebuilt,
     substitute,
 )
 
@@ -169,12 +170,10 @@ def _is_groundable(normal: Formula, *, under_universal: bool = False) -> bool:
 def _inwards(normal: Formula) -> Formula:
     """Every quantifier around as little as possible."""
     match normal:
-        case Joined(connective, parts):
-            return Joined(connective, tuple(map(_inwards, parts)))
         case Quantified(exists, variable, body):
             return _pushed(exists, variable, _inwards(body))
         case _:
-            return normal
+            return rebuilt(normal, _inwards)
 
 
 def _pushed(exists: bool, variable: str, body: Formula) -> Formula:

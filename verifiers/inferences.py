@@ -10,13 +10,12 @@ from verifiers.formulas import (
     CONTRADICTION,
     Atom,
     Formula,
-    Joined,
     Not,
-    Quantified,
     Unparsed,
     canonical,
     choices,
     parse_formula,
+    rebuilt,
 )
 
 InferenceVerdict = Literal["VALID", "INVALID", "VACUOUS", "TAUTOLOGY", "UNKNOWN", "BAD_REFERENCE", "UNPARSED"]
@@ -79,12 +78,8 @@ def _chosen(formula: Formula, reading: dict[Atom, bool]) -> Formula:
         case Atom():
             value = reading.get(formula)
             return formula if value is None else Not(CONTRADICTION) if value else CONTRADICTION
-        case Not(body):
-            return Not(_chosen(body, reading))
-        case Joined(connective, parts):
-            return Joined(connective, tuple(_chosen(part, reading) for part in parts))
-        case Quantified(exists, variable, body):
-            return Quantified(exists, variable, _chosen(body, reading))
+        case _:
+            return rebuilt(formula, lambda part: _chosen(part, reading))
 
 
 def _agreed(found: list[Inference]) -> Inference:

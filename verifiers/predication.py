@@ -11,6 +11,7 @@ from verifiers.formulas import (
     Term,
     Variable,
     free_variables,
+    rebuilt,
     substitute,
 )
 
@@ -66,11 +67,5 @@ def plain(formula: Formula) -> Formula:
     match formula:
         case Not(Not(body)):
             return plain(body)
-        case Not(body):
-            return Not(plain(body))
-        case Joined(connective, parts):
-            return Joined(connective, tuple(map(plain, parts)))
-        case Quantified(exists, variable, body):
-            return Quantified(exists, variable, plain(body))
         case _:
-            return formula
+            return rebuilt(formula, plain)

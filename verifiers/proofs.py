@@ -113,11 +113,6 @@ def proof_lines(text: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("$")]
 
 
-def is_proof_line(text: str) -> bool:
-    """Whether a text is written as a line of a proof."""
-    return len(text) <= LONGEST_PROOF and _LINE.search(text.strip()) is not None
-
-
 def _step(line: str, state: ProofState) -> ProofStep:
     match = _LINE.search(line)
     if match is None:

@@ -18,12 +18,12 @@ from verifiers.formulas import (
     Unparsed,
     Variable,
     atoms,
+    rebuilt,
 )
 
 LONGEST_SENTENCE = 400
 _X = Variable("x")
 _ANYBODY = frozenset({"something", "someone", "it", "they"})
-_DENIED = {"does not", "do not"}
 _NAME = r"(?:(?i:the) (?P<noun>[a-z]+(?: [a-z]+)?)|(?P<name>[A-Z][a-z]+))"
 _SUBJECT = rf"(?:(?P<anybody>(?i:something|someone|it|they))|{_NAME})"
 _IS = re.compile(rf"{_SUBJECT} (?:is|are) (?P<said>.+)")
@@ -75,12 +75,10 @@ def by_rules_alone(formula: Formula) -> Formula:
     match formula:
         case Not(Atom(name, terms)):
             return Atom(f"not {name}", terms)
-        case Joined(connective, parts):
-            return Joined(connective, tuple(map(by_rules_alone, parts)))
-        case Quantified(exists, variable, body):
-            return Quantified(exists, variable, by_rules_alone(body))
-        case _:
+        case Not():
             return formula
+        case _:
+            return rebuilt(formula, by_rules_alone)
 
 
 def _is_plural(kinds: str) -> bool:
