@@ -30,6 +30,8 @@ from schemas.manifest import Trust
 from schemas.records import Solution, StepLabel, Vote
 
 Floats = NDArray[np.float64]
+Binned = Sequence[tuple[Vote, int]]
+"""Votes that say something, each with its bin."""
 
 BINS = 4
 """A vote's p falls in [0, 0], (0, .5], (.5, 1) or [1, 1]: none, some, most or all of its samples said yes.
@@ -45,22 +47,20 @@ _HARD = np.array([[0.02, 0.0001, 0.0001, 40.0], [5.0, 0.0001, 0.0001, 5.0], [5.0
 """Pseudo-counts of a verifier: it hardly ever refutes a right step, and says little by letting one pass."""
 _GRADED = np.array([[1.0, 0.0001, 0.0001, 2000.0], [8.0, 0.0001, 0.0001, 2.0], [8.0, 0.0001, 0.0001, 2.0]])
 """Pseudo-counts of the graded answer: a wrong one means an error somewhere, which no run may unlearn."""
-_PASSED = np.array([1.0, 1.0])
-"""Pseudo-counts of first errors, of which six times as many steps are right: inner steps, the last one."""
 _CAP = 6.0
 """Most that one vote may move the log-odds: no source is an oracle."""
 _SAMPLERS = (MONTE_CARLO, OMEGAPRM, SCAN)
 """Sources that roll out the policy itself; the rates of another, the prover, are never pooled with theirs."""
 
 
-def binned(votes: Sequence[Vote]) -> list[tuple[Vote, int]]:
+def binned(votes: Sequence[Vote]) -> Binned:
     """The votes that say something, each with its bin.
 
     No success at a step whose forerunner was not measured says nothing here: where it was lost is unknown,
     and the missing vote may be a failure, which must not turn a label.
     """
     previous: dict[tuple[str, int], float] = {}
-    found = []
+    found: list[tuple[Vote, int]] = []
     for vote in sorted(votes, key=lambda vote: vote.step):
         if vote.p is None:
             continue
@@ -104,18 +104,19 @@ def _prior(source: str) -> Floats:
 
 def fit(solutions: Iterable[tuple[int, Sequence[Vote]]], *, rounds: int = 50) -> Trust:
     """Fit hazard and tables to (number of steps, votes) of many solutions. Deterministic in their order."""
-    items = list(solutions)
-    names = sorted({vote.source for _, votes in items for vote in votes})
+    given = list(solutions)
+    names = sorted({vote.source for _, votes in given for vote in votes})
+    items = [(n_steps, binned(votes)) for n_steps, votes in given]
     tables = {name: _normal(_prior(name)) for name in names}
     hazard, last = 0.15, 0.15
     for _ in range(rounds):
         counts = {name: _prior(name).copy() for name in names}
-        at_total, before_total = _PASSED.copy(), 6 * _PASSED
+        at_total, before_total = np.ones(2), np.full(2, 6.0)  # inner steps, the last one
         for n_steps, votes in items:
-            state = _states(posterior(n_steps, votes, hazard, tables, last))
+            state = _states(_posterior(n_steps, votes, hazard, tables, last))
             for row, total in ((AT, at_total), (BEFORE, before_total)):
                 total += state[row, :-1].sum(), state[row, -1]
-            for vote, at in binned(votes):
+            for vote, at in votes:
                 counts[vote.source][:, at] += state[:, vote.step]
         new, new_last = (float(x) for x in at_total / (at_total + before_total))
         tables = {name: _normal(count) for name, count in counts.items()}
@@ -141,8 +142,14 @@ def posterior(
 
     Without votes this is the prior h(1-h)^k, with the last step's own hazard where it is given.
     """
+    return _posterior(n_steps, binned(votes), hazard, tables, last_hazard)
+
+
+def _posterior(
+    n_steps: int, votes: Binned, hazard: float, tables: dict[str, Floats], last_hazard: float | None
+) -> Floats:
     seen = np.zeros((3, n_steps))  # log-likelihood of each step's votes in each state
-    for vote, at in binned(votes):
+    for vote, at in votes:
         table = tables.get(vote.source)
         if table is not None:
             logs = np.log(np.maximum(np.asarray(table)[:, at], 1e-9))
