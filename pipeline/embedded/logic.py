@@ -127,14 +127,6 @@ def parse(premises: tuple[str, ...], who: str) -> tuple[set[str], list[Rule]]:
     return facts, rules
 
 
-def cited_rule(text: str) -> Rule:
-    """The rule a well-formed step appeals to. Raises ValueError for any other text."""
-    match = _STATEMENT.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"not an inference: {text!r}")
-    return Rule(tuple(match["body"].split(" and ")), match["rule"])
-
-
 def closure(known: set[str], rules: list[Rule]) -> set[str]:
     """Everything that follows from `known` by forward chaining."""
     found = set(known)

@@ -3,8 +3,8 @@
 import random
 from collections.abc import Sequence
 
-from pipeline.embedded import arithmetic, logic, mistakes
-from pipeline.embedded.lessons import case
+from pipeline.embedded import arithmetic, logic
+from pipeline.embedded.lessons import case, solving
 from schemas.records import Problem, Source, content_id
 
 
@@ -28,7 +28,7 @@ def _problem(seed: int, split: str, row: int, steps: tuple[int, int]) -> Problem
         answer=posed.answer,
         answer_kind="choice" if is_logic else "number",
         premises=posed.premises,
-        reference="\n".join([*mistakes.reference(posed), f"#### {posed.answer}"]),
+        reference=solving(posed).reply,
         domain="logic" if is_logic else "arithmetic",
         source=Source(dataset="embedded", split=split, row=row),
         licence="Apache-2.0",
