@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import logic, methods, natural, sandboxed
+from benchmarks import logic, methods, natural, sandboxed, workers
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -75,6 +75,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "verifiers.logic": logic.agreement,
     "verifiers.speed": natural.speed,
     "verifiers.speed.logic": logic.speed,
+    "verifiers.speed.workers": workers.workers,
     "verifiers.hostile": natural.hostile,
     "verifiers.hostile.sandbox": sandboxed.sandbox,
 }

@@ -9,9 +9,9 @@ from verifiers.claims import find_claims
 from verifiers.sums import true_sum
 
 _PIECES = (
-    "5 3 8 15 2 1/2 .5 1,200 50% (3+2) (1/2) $5 $.50 10 100 = = + - * / x × – plus times minus of by is equals and "
-    "apples eggs days/week per day so each pi log x in half twice dozen Tom has a I 5-pound twenty-five "
-    ". , ; : ! ? ( ) % 's $ ^ # 2nd x2 2x 3x5 week"
+    "5 3 8 15 2 1/2 .5 1,200 50% (3+2) (1/2) $5 $.50 10 100 = = + - * / x × – plus times minus of by is "
+    "equals and apples eggs days/week per day so each pi log x in half twice dozen Tom has a "
+    "I 5-pound twenty-five . , ; : ! ? ( ) % 's $ ^ # 2nd x2 2x 3x5 week"
 ).split()
 
 
