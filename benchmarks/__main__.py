@@ -73,6 +73,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "verifiers.planted": natural.planted,
     "verifiers.provenance": natural.provenance,
     "verifiers.logic": logic.agreement,
+    "verifiers.constraints": logic.constraints,
     "verifiers.speed": natural.speed,
     "verifiers.speed.logic": logic.speed,
     "verifiers.speed.workers": workers.workers,

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import random
 import re
 import time
 from collections import Counter
@@ -11,6 +12,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from pipeline.embedded import arithmetic, mistakes
+from schemas.records import Problem
+from verifiers.arithmetic import Arithmetic
+from verifiers.constraints import Constraints
+from verifiers.context import StepContext
 from verifiers.entailment import Theory, solve, solve_relations
 from verifiers.fld import read_among, read_together
 from verifiers.folio import read_folio
@@ -221,3 +227,25 @@ def _inferences(row: dict[str, Any], facts: dict[str, Formula], hypothesis: Form
                 state[step.id] = step.formula
                 if step.inference.verdict == "VALID" and len(cited) == len(step.refs):
                     yield cited, step.formula
+
+
+def constraints() -> dict[str, Any]:
+    """Untrue steps of the embedded default that its problems' constraints refute (Z3), in per cent.
+
+    The baseline is arithmetic alone. `details` counts verdicts by the generator's own truth of each step.
+    """
+    rng, verdicts, refuted, n, crude = random.Random(0), Counter[str](), 0, 0, 0
+    for _ in range(300):
+        posed = arithmetic.generate(rng, rng.randint(3, 8))
+        problem = Problem(text=posed.text, answer=posed.answer, premises=posed.premises)
+        for steps in (mistakes.reference(posed), mistakes.planted(posed, rng)[0]):
+            for step in steps:
+                truth = arithmetic.statement_truth(step, posed.premises)
+                context = StepContext(problem, (step,))
+                verdict = Constraints().check(context).verdict
+                verdicts[f"{'true' if truth else 'untrue'}, {verdict}"] += 1
+                n += not truth
+                refuted += not truth and verdict == "fails"
+                crude += not truth and Arithmetic().check(context).verdict == "fails"
+    return {"value": 100 * refuted / n, "unit": "% of untrue steps", "baseline": 100 * crude / n, "n": n,
+            "details": dict(sorted(verdicts.items()))}  # fmt: skip

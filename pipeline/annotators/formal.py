@@ -26,6 +26,10 @@ def verifier_named(name: VerifierName) -> Verifier:
             from verifiers.algebra import Algebra
 
             return Algebra()
+        case "constraints":
+            from verifiers.constraints import Constraints
+
+            return Constraints()
         case "logic":
             from verifiers.logic import Logic
 
