@@ -20,6 +20,7 @@ from verifiers.context import StepContext
 from verifiers.entailment import Theory, solve, solve_relations
 from verifiers.fld import read_among, read_together
 from verifiers.folio import read_folio
+from verifiers.folio_english import read_conclusion
 from verifiers.formulas import CONTRADICTION, Atom, Formula, Not, Unparsed, choices, rebuilt
 from verifiers.grounding import opened
 from verifiers.inferences import Inference, check_inference
@@ -36,6 +37,7 @@ RULEBASES = {
 _MOST_DOUBTS = 10
 Reading = dict[str, bool]
 """How each doubt about a wording is decided."""
+_FOLIO = {"A": "True", "B": "False", "C": "Unknown"} | {n: n for n in ("undecided", "contradictory theory")}
 _LETTERS = {(True, False): "A", (False, True): "B", (False, False): "C"}
 
 
@@ -57,7 +59,7 @@ def agreement() -> dict[str, Any]:
         n += found.total()
         forwards += sum(count for (gold, by_rules, _), count in found.items() if by_rules == gold)
         classical += sum(count for (gold, _, all_), count in found.items() if all_ == gold)
-    details |= _fld() | {"folio": _folio()}
+    details |= _fld() | _folio()
     return {"value": 100 * forwards / n, "unit": "% of rows", "baseline": 100 * classical / n, "n": n,
             "details": details}  # fmt: skip
 
@@ -173,17 +175,28 @@ def _step_verdict(found: Inference) -> str:
     return f"UNKNOWN, ambiguous wording, {'some' if valid else 'no'} reading valid"
 
 
-def _folio() -> dict[str, int]:
-    """How many premises' formulas can be read: the rows hold no formula of the conclusion to decide."""
-    found: Counter[str] = Counter()
+def _folio() -> dict[str, Any]:
+    """How many premises' formulas can be read; and how the gold labels compare with Z3's where the conclusion
+    can be read too, of which the rows hold no formula."""
+    found, labels, differ = Counter[str](), Counter[str](), []
     for row in _rows("folio/train.jsonl.gz"):
+        premises: list[Formula] = []
         for text in row["premises-FOL"]:
             try:
-                read_folio(text)
-                found["read"] += 1
+                premises.append(read_folio(text))
             except Unparsed:
                 found["refused"] += 1
-    return dict(found)
+        found["read"] += len(premises)
+        try:
+            goal = read_conclusion(row["conclusion"], premises)
+        except Unparsed:
+            continue
+        if len(premises) == len(row["premises-FOL"]):
+            label = _FOLIO[_label(premises, goal, goal.body if isinstance(goal, Not) else Not(goal))]
+            labels[f"gold {row['label']}, Z3 {label}"] += 1
+            if label != row["label"]:
+                differ.append(row["example_id"])
+    return {"folio": dict(found), "folio_labels": dict(sorted(labels.items())), "folio_labels_differ": differ}
 
 
 def speed() -> dict[str, Any]:

@@ -47,7 +47,7 @@ def _verified_all(solutions: list[Written]) -> Results:
 
 
 def _verified(solution: Written) -> Results:
-    problem, found = Problem(text=solution.problem), []
+    problem, found = Problem(text=solution.problem, premises=solution.premises), []
     for index in range(solution.first, len(solution.steps)):
         reviewed = review(StepContext(problem, solution.steps[: index + 1]))
         findings = [
