@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import logic, methods, natural, sandboxed, workers
+from benchmarks import logic, methods, natural, sandboxed, tabular, workers
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -77,6 +77,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "verifiers.speed": natural.speed,
     "verifiers.speed.logic": logic.speed,
     "verifiers.speed.workers": workers.workers,
+    "verifiers.tables": tabular.tables,
     "verifiers.hostile": natural.hostile,
     "verifiers.hostile.sandbox": sandboxed.sandbox,
 }
