@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import logic, methods, natural, sandboxed
+from benchmarks import logic, methods, natural, sandboxed, tabular, workers
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -73,8 +73,11 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "verifiers.planted": natural.planted,
     "verifiers.provenance": natural.provenance,
     "verifiers.logic": logic.agreement,
+    "verifiers.constraints": logic.constraints,
     "verifiers.speed": natural.speed,
     "verifiers.speed.logic": logic.speed,
+    "verifiers.speed.workers": workers.workers,
+    "verifiers.tables": tabular.tables,
     "verifiers.hostile": natural.hostile,
     "verifiers.hostile.sandbox": sandboxed.sandbox,
 }

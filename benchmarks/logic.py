@@ -3,20 +3,28 @@
 import gzip
 import json
 import os
+import random
 import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from pipeline.embedded import arithmetic, mistakes
+from schemas.records import Problem
+from verifiers.arithmetic import Arithmetic
+from verifiers.constraints import Constraints
+from verifiers.context import StepContext
 from verifiers.entailment import Theory, solve, solve_relations
 from verifiers.fld import read_among, read_together
 from verifiers.folio import read_folio
-from verifiers.formulas import Formula, Not, Unparsed
+from verifiers.folio_english import read_conclusion
+from verifiers.formulas import CONTRADICTION, Atom, Formula, Not, Unparsed, choices, rebuilt
 from verifiers.grounding import opened
 from verifiers.inferences import Inference, check_inference
-from verifiers.proofs import check_proof
+from verifiers.proofs import Proof, check_proof
 from verifiers.rulebases import by_rules_alone, read_rule_sentence, read_rulebase
 
 TABLE = Path(__file__).with_name("inferences.jsonl")
@@ -26,6 +34,10 @@ RULEBASES = {
     "proofwriter_dev": "proofwriter/dev_with_gpt4_programs_part.jsonl",
     "proofwriter_train": "proofwriter/train.jsonl.gz",
 }
+_MOST_DOUBTS = 10
+Reading = dict[str, bool]
+"""How each doubt about a wording is decided."""
+_FOLIO = {"A": "True", "B": "False", "C": "Unknown"} | {n: n for n in ("undecided", "contradictory theory")}
 _LETTERS = {(True, False): "A", (False, True): "B", (False, False): "C"}
 
 
@@ -47,7 +59,7 @@ def agreement() -> dict[str, Any]:
         n += found.total()
         forwards += sum(count for (gold, by_rules, _), count in found.items() if by_rules == gold)
         classical += sum(count for (gold, _, all_), count in found.items() if all_ == gold)
-    details |= _fld() | {"folio": _folio()}
+    details |= _fld() | _folio()
     return {"value": 100 * forwards / n, "unit": "% of rows", "baseline": 100 * classical / n, "n": n,
             "details": details}  # fmt: skip
 
@@ -89,23 +101,68 @@ def fld_rows() -> Iterator[tuple[dict[str, Any], dict[str, Formula], Formula]]:
 
 
 def _fld() -> dict[str, Any]:
-    steps: Counter[str] = Counter()
-    labels: Counter[str] = Counter()
+    """Verdicts on gold proofs' steps: with doubts about the wording left open, and with each decided one way
+    in all sentences of its problem; then verdicts on the opposite of what the steps conclude."""
+    steps, best, labels = Counter[str](), Counter[str](), Counter[str]()
     for row, facts, hypothesis in fld_rows():
-        for text in row["proofs"][:1]:
-            if row["answer"] == "DISPROVED":
-                text = text.replace("-> hypothesis", "-> ¬hypothesis")
-            known = [*facts.values(), hypothesis]
-            proof = check_proof(
-                facts,
-                text,
-                hypothesis,
-                row["answer"],
-                read=lambda s, known=known: read_among(s, known, "step"),
-            )
+        for proof in _gold_proofs(row, facts, hypothesis):
             steps.update(_step_verdict(step.inference) for step in proof.steps)
+            proof = _read_one_way(row, facts, hypothesis) if proof.first_error is None else proof
+            best.update(step.inference.verdict for step in proof.steps)
             labels[f"{row['answer']}, supported {proof.supports_label}"] += 1
-    return {"fld_gold_proof_steps": dict(steps), "fld_labels": dict(labels)}
+    share = round(100 * best["VALID"] / best.total(), 2)
+    denied = (check_inference(cited, Not(goal)) for row in fld_rows() for cited, goal in _inferences(*row))
+    return {
+        "fld_gold_steps": dict(steps),
+        "fld_read_one_way": {**best, "% valid": share},
+        "fld_conclusions_denied": dict(Counter(inference.verdict for inference in denied)),
+        "fld_labels": dict(labels),
+    }
+
+
+def _gold_proofs(
+    row: dict[str, Any], facts: dict[str, Formula], hypothesis: Formula, reading: Reading | None = None
+) -> Iterator[Proof]:
+    """The row's proof, checked; under a reading, with its doubts decided."""
+    known = [*facts.values(), hypothesis]
+
+    def bound(formula: Formula) -> Formula:
+        return formula if reading is None else _bound(formula, reading)
+
+    for text in row["proofs"][:1]:
+        if row["answer"] == "DISPROVED":
+            text = text.replace("-> hypothesis", "-> ¬hypothesis")
+        read = {name: bound(fact) for name, fact in facts.items()}
+        yield check_proof(
+            read, text, bound(hypothesis), row["answer"], read=lambda s: bound(_among(s, known))
+        )
+
+
+def _among(text: str, known: list[Formula]) -> Formula:
+    return read_among(text, known, "step")
+
+
+def _read_one_way(row: dict[str, Any], facts: dict[str, Formula], hypothesis: Formula) -> Proof:
+    """The proof under that reading of the row which makes the most of its steps valid."""
+    (open_,) = _gold_proofs(row, facts, hypothesis)
+    formulas = [*facts.values(), hypothesis, *(step.formula for step in open_.steps if step.formula)]
+    cited = {ref for step in open_.steps for ref in step.refs}
+    formulas = [f for f in formulas if f not in facts.values() or any(facts.get(ref) == f for ref in cited)]
+    doubts = sorted({_doubt(choice) for formula in formulas for choice in choices(formula)})
+    found = [open_]
+    for values in product((False, True), repeat=min(len(doubts), _MOST_DOUBTS)):
+        found += _gold_proofs(row, facts, hypothesis, dict(zip(doubts, values, strict=False)))
+    return max(found, key=lambda proof: sum(step.inference.verdict == "VALID" for step in proof.steps))
+
+
+def _doubt(choice: Atom) -> str:
+    return choice.predicate.lstrip("?+-")
+
+
+def _bound(formula: Formula, reading: Reading) -> Formula:
+    if isinstance(formula, Atom) and formula.predicate.startswith("?"):
+        return Not(CONTRADICTION) if reading.get(_doubt(formula)) else CONTRADICTION
+    return rebuilt(formula, lambda part: _bound(part, reading))
 
 
 def _step_verdict(found: Inference) -> str:
@@ -118,22 +175,37 @@ def _step_verdict(found: Inference) -> str:
     return f"UNKNOWN, ambiguous wording, {'some' if valid else 'no'} reading valid"
 
 
-def _folio() -> dict[str, int]:
-    """How many premises' formulas can be read: the rows hold no formula of the conclusion to decide."""
-    found: Counter[str] = Counter()
+def _folio() -> dict[str, Any]:
+    """How many premises' formulas can be read; and how the gold labels compare with Z3's where the conclusion
+    can be read too, of which the rows hold no formula."""
+    found, labels, differ = Counter[str](), Counter[str](), []
     for row in _rows("folio/train.jsonl.gz"):
+        premises: list[Formula] = []
         for text in row["premises-FOL"]:
             try:
-                read_folio(text)
-                found["read"] += 1
+                premises.append(read_folio(text))
             except Unparsed:
                 found["refused"] += 1
-    return dict(found)
+        found["read"] += len(premises)
+        try:
+            goal = read_conclusion(row["conclusion"], premises)
+        except Unparsed:
+            continue
+        if len(premises) == len(row["premises-FOL"]):
+            label = _FOLIO[_label(premises, goal, goal.body if isinstance(goal, Not) else Not(goal))]
+            labels[f"gold {row['label']}, Z3 {label}"] += 1
+            if label != row["label"]:
+                differ.append(row["example_id"])
+    return {"folio": dict(found), "folio_labels": dict(sorted(labels.items())), "folio_labels_differ": differ}
 
 
 def speed() -> dict[str, Any]:
-    """Steps/s of inference checks with core and unused premises, beside a fresh Z3 solver a step."""
-    steps = [step for row in fld_rows() for step in _inferences(*row)]
+    """Steps/s of inference checks with core and unused premises, beside a fresh Z3 solver a step.
+
+    The steps are those of FLD's gold proofs whose wording leaves no choice.
+    """
+    every = [step for row in fld_rows() for step in _inferences(*row)]
+    steps = [(facts, goal) for facts, goal in every if not any(map(choices, [*facts, goal]))]
     solve.cache_clear()  # reading the gold proofs has decided these steps once
     opened.cache_clear()
     start = time.perf_counter()
@@ -152,7 +224,7 @@ def speed() -> dict[str, Any]:
 
 
 def _inferences(row: dict[str, Any], facts: dict[str, Formula], hypothesis: Formula) -> Iterator[Any]:
-    """The steps of gold proofs whose wording leaves no choice, as premises and conclusion."""
+    """The valid steps of gold proofs, as premises and conclusion."""
     state = dict(facts)
     for text in row["proofs"][:1]:
         proof = check_proof(
@@ -168,3 +240,25 @@ def _inferences(row: dict[str, Any], facts: dict[str, Formula], hypothesis: Form
                 state[step.id] = step.formula
                 if step.inference.verdict == "VALID" and len(cited) == len(step.refs):
                     yield cited, step.formula
+
+
+def constraints() -> dict[str, Any]:
+    """Untrue steps of the embedded default that its problems' constraints refute (Z3), in per cent.
+
+    The baseline is arithmetic alone. `details` counts verdicts by the generator's own truth of each step.
+    """
+    rng, verdicts, refuted, n, crude = random.Random(0), Counter[str](), 0, 0, 0
+    for _ in range(300):
+        posed = arithmetic.generate(rng, rng.randint(3, 8))
+        problem = Problem(text=posed.text, answer=posed.answer, premises=posed.premises)
+        for steps in (mistakes.reference(posed), mistakes.planted(posed, rng)[0]):
+            for step in steps:
+                truth = arithmetic.statement_truth(step, posed.premises)
+                context = StepContext(problem, (step,))
+                verdict = Constraints().check(context).verdict
+                verdicts[f"{'true' if truth else 'untrue'}, {verdict}"] += 1
+                n += not truth
+                refuted += not truth and verdict == "fails"
+                crude += not truth and Arithmetic().check(context).verdict == "fails"
+    return {"value": 100 * refuted / n, "unit": "% of untrue steps", "baseline": 100 * crude / n, "n": n,
+            "details": dict(sorted(verdicts.items()))}  # fmt: skip

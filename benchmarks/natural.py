@@ -1,7 +1,6 @@
 """Benchmarks of the verifiers that read natural steps: how often they are right, silent or wrong."""
 
 import hashlib
-import os
 import random
 import re
 import resource
@@ -9,15 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from benchmarks.corpora import ANNOTATION, Judged, gold, judged, written
 from benchmarks.hostile import texts
 from pipeline.segment import segment
-from pipeline.solutions import Written
-from pipeline.verify import verify
 from schemas.records import Problem
 from verifiers.arithmetic import Arithmetic, check_claim
 from verifiers.claims import Claim, find_claims
@@ -260,22 +256,8 @@ def speed() -> Figures:
             "embedded_steps_per_s": round(_rate(Arithmetic().check, embedded), 1),
             "answer_pairs_per_s": round(graded, 1),
             "math_verify_pairs_per_s": round(baseline, 1),
-            "workers": _scaling(),
         },
     }
-
-
-def _scaling() -> dict[str, float]:
-    """Steps/s of whole reviews by the number of processes, start-up included."""
-    solutions = [
-        Written(str(i), problem, tuple(lines)) for i, (problem, lines) in enumerate(islice(gold(), 1500))
-    ]
-    rates = {}
-    for workers in sorted({1, os.cpu_count() or 1}):
-        start = time.perf_counter()
-        steps = sum(1 for _ in verify(solutions, workers=workers))
-        rates[str(workers)] = round(steps / (time.perf_counter() - start), 1)
-    return rates
 
 
 def _embedded(n: int) -> Iterator[StepContext]:

@@ -1,4 +1,4 @@
-"""Reads solutions to verify: rows of ProcessBench, GSM8K and PRM800K, and plain `problem`/`steps` rows."""
+"""Reads solutions to verify: ProcessBench, GSM8K, PRM800K, FLD, FOLIO, and plain `problem`/`steps` rows."""
 
 import gzip
 import json
@@ -23,6 +23,8 @@ class Written:
     steps: tuple[str, ...]
     first: int = 0
     """The first step that is the row's own: PRM800K's rows of one step repeat those before it."""
+    premises: tuple[str, ...] = ()
+    """The problem in symbols, where the row has it (FOLIO's formulas, a generator's definitions)."""
 
 
 def read_solutions(path: Path) -> Iterator[Written]:
@@ -49,23 +51,35 @@ def _read(path: Path, number: int, line: str) -> Written:
     if not isinstance(row, dict):
         raise UserError(f"{path}:{number}: a row is an object, not {type(row).__name__}")
     problem, (steps, first) = _problem(row), _steps(row)
-    if not steps:
+    if not steps and row.get("proofs") != []:  # FLD has no proof of some unknowns
         raise UserError(
             f"{path}:{number}: no steps: expected `steps` (a list of texts), a text in one of "
             f"{', '.join(_SOLUTION)}, or PRM800K's fields; found {', '.join(map(str, row)) or 'nothing'}"
         )
-    return Written(str(row.get("id", number)), problem or " ", tuple(steps), first)
+    return Written(str(row.get("id", number)), problem or " ", tuple(steps), first, _premises(row))
 
 
 def _problem(row: dict[str, Any]) -> str:
     question = row.get("question")
+    if isinstance(row.get("context"), str) and isinstance(row.get("hypothesis"), str):  # FLD
+        return f"{row['context']} hypothesis: {row['hypothesis']}"
     if isinstance(question, dict):  # PRM800K
         return str(question.get("problem", ""))
     return next((row[name] for name in _PROBLEM if isinstance(row.get(name), str)), "")
 
 
+def _premises(row: dict[str, Any]) -> tuple[str, ...]:
+    found = row.get("premises-FOL", row.get("premises"))
+    return tuple(found) if isinstance(found, list) and all(isinstance(text, str) for text in found) else ()
+
+
 def _steps(row: dict[str, Any]) -> tuple[list[str], int]:
     label = row.get("label")
+    if isinstance(proofs := row.get("proofs"), list) and "hypothesis" in row and "steps" not in row:  # FLD
+        text = "".join(text for text in proofs[:1] if isinstance(text, str))
+        # Its gold proofs of the opposite end in `hypothesis` too.
+        goal = "-> ¬hypothesis" if row.get("answer") == "DISPROVED" else "-> hypothesis"
+        return [line.strip() for line in text.replace("-> hypothesis", goal).split(";") if line.strip()], 0
     if isinstance(label, dict) and isinstance(label.get("steps"), list):
         return [text for step in label["steps"] if (text := _chosen(step))], 0
     if isinstance(row.get("next_response"), str):

@@ -1,8 +1,9 @@
 """Reviews solutions step by step: the work behind `stepmint verify`."""
 
 import multiprocessing
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -11,8 +12,11 @@ from schemas.records import Problem
 from verifiers.context import StepContext
 from verifiers.review import review
 
-_BATCH = 512
-"""Solutions handed to the workers at a time: enough to keep them busy, few enough for any file to fit."""
+_CHUNK, _AHEAD = 16, 8
+"""Solutions a worker gets at a time, and such chunks under way per worker: no worker waits for another, and
+files of any size fit."""
+
+Results = list[dict[str, Any]]
 
 
 def verify(solutions: Iterable[Written], *, workers: int = 1) -> Iterator[dict[str, Any]]:
@@ -24,16 +28,26 @@ def verify(solutions: Iterable[Written], *, workers: int = 1) -> Iterator[dict[s
         for solution in solutions:
             yield from _verified(solution)
         return
-    solutions = iter(solutions)
+    solutions, under_way = iter(solutions), deque[Future[Results]]()
     # Fresh interpreters, as everywhere: a fork of a process with threads may hang.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        while batch := list(islice(solutions, _BATCH)):
-            for found in pool.map(_verified, batch, chunksize=8):
-                yield from found
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    try:
+        while chunk := list(islice(solutions, _CHUNK)):
+            under_way.append(pool.submit(_verified_all, chunk))
+            if len(under_way) >= workers * _AHEAD:
+                yield from under_way.popleft().result()
+        while under_way:
+            yield from under_way.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _verified(solution: Written) -> list[dict[str, Any]]:
-    problem, found = Problem(text=solution.problem), []
+def _verified_all(solutions: list[Written]) -> Results:
+    return [result for solution in solutions for result in _verified(solution)]
+
+
+def _verified(solution: Written) -> Results:
+    problem, found = Problem(text=solution.problem, premises=solution.premises), []
     for index in range(solution.first, len(solution.steps)):
         reviewed = review(StepContext(problem, solution.steps[: index + 1]))
         findings = [

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from schemas.errors import UserError
 from schemas.records import Record, content_id
 
-VerifierName = Literal["arithmetic", "algebra", "logic", "code", "tables"]
+VerifierName = Literal["arithmetic", "algebra", "constraints", "logic", "code", "tables"]
 
 
 class ProblemsConfig(Record):

@@ -163,7 +163,7 @@ class Vote(Record):
     step: int = Field(ge=0)
     source: str
     """Who speaks: `monte_carlo`, `omegaprm`, `scan`, `prover`, `judge:review`, `arithmetic`, `algebra`,
-    `logic`, `code`, `tables`."""
+    `constraints`, `logic`, `code`, `tables`."""
     asks: Asks
     """`valid`: is the step right, given the steps before it? `solvable`: is the gold answer still in reach
     after it?"""

@@ -25,6 +25,7 @@ from verifiers.expressions import (
     show,
     walk,
 )
+from verifiers.sums import true_sum
 from verifiers.units import factor, singular
 from verifiers.words import SCALES
 
@@ -57,6 +58,9 @@ class Arithmetic:
 def checked_claims(step: str) -> list[tuple[tuple[int, int], Checked]]:
     """The verdict on each numeric claim of a step, by its span; a clock time is not read as numbers too."""
     timed = list(timed_claims(step)) if ":" in step or " days" in step else []
+    if not timed and (seen := true_sum(step)):
+        span, text = seen
+        return [(span, Checked("holds", text))]
     found = [(claim.span, Checked(claim.verdict, claim.reason)) for claim in timed]
     for claim in find_claims(step):
         if timed and any(t.span[0] < claim.span[1] and claim.span[0] < t.span[1] for t in timed):

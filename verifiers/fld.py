@@ -16,19 +16,22 @@ from verifiers.formulas import (
     canonical,
     rebuilt,
 )
-from verifiers.predication import chosen
+from verifiers.predication import chosen, perhaps_denied
 
-_PREFIXES = ("in", "im", "il", "ir", "un", "dis", "non")
+_PREFIXES = {"in": "", "im": "", "il": "", "ir": "", "un": "", "dis": "", "non": "", "out": "in"}
+"""Prefixes that deny, and what stands in their place otherwise: `outboard`, `inboard`."""
 _MOST_READINGS = 4
 _ROUNDS = 4
 _Symbol = tuple[str, int]
+_Signs = frozenset[tuple[str, bool]]
+"""Two predicates, each said or denied."""
 
 
 def read_together(texts: Mapping[str, str], *, goals: Iterable[str] = ()) -> dict[str, Formula]:
     """Formulas by the same keys; a text that is none of the templates is left out.
 
-    A wording that stays open becomes a choice named after its key. `goals` are hypotheses: only they may deny
-    a whole conditional ("it is false that, if ...").
+    A wording that stays open becomes a choice. `goals` are hypotheses: only they may deny a whole conditional
+    ("it is false that, if ...").
     """
     candidates = {key: readings(text) for key, text in texts.items()}
     for key in candidates.keys() - set(goals):
@@ -37,7 +40,9 @@ def read_together(texts: Mapping[str, str], *, goals: Iterable[str] = ()) -> dic
     for key, found in candidates.items():
         candidates[key] = list({canonical(r): r for r in (_renamed(f, opposites) for f in found)}.values())
     settled = _settled(candidates)
-    return {key: _open(found, key) for key, found in settled.items() if 0 < len(found) <= _MOST_READINGS}
+    formulas = {key: _open(found, key) for key, found in settled.items() if 0 < len(found) <= _MOST_READINGS}
+    meant = _signs(formulas.values())
+    return {key: _as_meant(formula, meant) for key, formula in formulas.items()}
 
 
 def read_among(text: str, known: Iterable[Formula], key: str) -> Formula:
@@ -54,7 +59,7 @@ def read_among(text: str, known: Iterable[Formula], key: str) -> Formula:
     settled = _settled({"": found, **{f"#{i}": [f] for i, f in enumerate(known)}})
     if len(settled[""]) > _MOST_READINGS:
         raise Unparsed("the sentence has too many readings")
-    return _open(settled[""], key)
+    return _as_meant(_open(settled[""], key), _signs(known))
 
 
 def _denies_conditional(formula: Formula) -> bool:
@@ -87,14 +92,58 @@ def _settled(candidates: Mapping[str, list[Formula]]) -> dict[str, list[Formula]
     return left
 
 
+def _signs(formulas: Iterable[Formula]) -> dict[frozenset[str], set[_Signs]]:
+    """How plain conjunctions say or deny their halves; where there are none, what disjunctions deny."""
+    joined: dict[str, dict[frozenset[str], set[_Signs]]] = {"&": {}, "v": {}}
+    waiting = list(formulas)
+    while waiting:
+        match waiting.pop():
+            case Joined(connective, parts):
+                literals = [literal for part in parts if (literal := _literal(part))]
+                if len(parts) == len(literals) == 2 and connective != "->":
+                    signs = frozenset((name, said == (connective == "&")) for name, said in literals)
+                    joined[connective].setdefault(frozenset(name for name, _ in signs), set()).add(signs)
+                waiting += parts
+            case Not(body) | Quantified(_, _, body):
+                waiting.append(body)
+    return joined["v"] | joined["&"]
+
+
+def _literal(formula: Formula) -> tuple[str, bool] | None:
+    atom = formula.body if isinstance(formula, Not) else formula
+    if not isinstance(atom, Atom) or atom.predicate.startswith("?"):
+        return None
+    return atom.predicate, atom is formula
+
+
+def _as_meant(formula: Formula, meant: Mapping[frozenset[str], set[_Signs]]) -> Formula:
+    """The formula with each doubt about a dropped negation named after its words, so that it is one doubt in
+    all sentences, and marked (`?+`, `?-`) where `meant` tells how it is to be decided."""
+    match formula:
+        case Joined("&", (one, other)) if (first := perhaps_denied(one)) and (
+            second := perhaps_denied(other)
+        ):
+            pair = frozenset({first.predicate, second.predicate})
+            found, name = meant.get(pair, set()), "&".join(sorted(pair))
+            said = dict(next(iter(found))) if len(found) == 1 else {}
+            mark = {True: "-", False: "+", None: ""}
+            doubts = (
+                chosen(Atom(f"?{mark[said.get(a.predicate)]}{name}.{a.predicate}"), Not(a), a)
+                for a in (first, second)
+            )
+            return Joined("&", tuple(doubts))
+        case _:
+            return rebuilt(formula, lambda part: _as_meant(part, meant))
+
+
 def _opposites(candidates: Iterable[list[Formula]]) -> dict[_Symbol, str]:
     """Words such as `unwearable` where `wearable` occurs too: the templates negate by prefix."""
     used = {symbol for found in candidates for formula in found for symbol in _symbols(formula)}
     return {
-        (name, arity): name.removeprefix(prefix)
+        (name, arity): positive + name.removeprefix(prefix)
         for name, arity in used
-        for prefix in _PREFIXES
-        if arity >= 0 and name.startswith(prefix) and (name.removeprefix(prefix), arity) in used
+        for prefix, positive in _PREFIXES.items()
+        if arity >= 0 and name.startswith(prefix) and (positive + name.removeprefix(prefix), arity) in used
     }
 
 

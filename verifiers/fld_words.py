@@ -52,7 +52,7 @@ AND = ["and also", "and"]
 BUT = [*AND, "but"]
 GRAMMAR = frozenset(
     "a an the is are it its not and also but or either both that if when as because since thus therefore so "
-    "by to from will does do something someone everything everyone for there with , being be all people "
+    "by to from will does do something someone everything everyone for with , being be all people "
     "thing things occurs happens occur happen".split()
 )
 

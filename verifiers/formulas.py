@@ -6,7 +6,7 @@ connectives from the left; here they are refused without parentheses, because no
 meant. A quantifier reaches to the end of its group.
 
 A proposition whose name begins with `?` stands for a choice between readings of an ambiguous wording: see
-`choices`.
+`choices`. `?+` and `?-` begin a choice that the rest of the text suggests to be true or false.
 """
 
 import re

@@ -49,7 +49,8 @@ def check_inference(
     """Decide one inference. `context` is all that is known besides: it never makes an inference valid.
 
     Where the wording leaves a choice (`{?...}`), the verdict is given only if every reading with consistent
-    premises has the same; otherwise it is UNKNOWN.
+    premises has the same; otherwise it is UNKNOWN. Choices that the text suggests (`{?+...}`) are taken to be
+    so, except to call an inference invalid.
     """
     try:
         given, known, goal = [_read(p) for p in premises], [_read(p) for p in context], _read(conclusion)
@@ -60,16 +61,19 @@ def check_inference(
         return _decided(given, goal, known)
     if len(open_choices) > _MOST_CHOICES:
         return Inference("UNKNOWN", "the wording can be read in too many ways")
-    found = [
-        _decided([_chosen(p, reading) for p in given], _chosen(goal, reading), known)
-        for reading in _readings(open_choices)
-    ]
-    return _agreed(found)
+    readings = list(_readings(open_choices))
+    found = [_decided([_chosen(p, r) for p in given], _chosen(goal, r), known) for r in readings]
+    suggested = _agreed([f for f, r in zip(found, readings, strict=True) if _as_suggested(r)])
+    return suggested if suggested.verdict in {"VALID", "TAUTOLOGY"} else _agreed(found)
 
 
 def _readings(open_choices: list[Atom]) -> Iterator[dict[Atom, bool]]:
     for values in product((False, True), repeat=len(open_choices)):
         yield dict(zip(open_choices, values, strict=True))
+
+
+def _as_suggested(reading: dict[Atom, bool]) -> bool:
+    return all(reading[c] == (c.predicate[1] == "+") for c in reading if c.predicate[1:2] in {"+", "-"})
 
 
 def _chosen(formula: Formula, reading: dict[Atom, bool]) -> Formula:

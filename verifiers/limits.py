@@ -145,7 +145,7 @@ class Pool:
         self._idle = []
 
 
-DEFAULT_POOL = Pool()
+DEFAULT_POOL = Pool(os.cpu_count() or 2)
 atexit.register(DEFAULT_POOL.close)
 os.register_at_fork(after_in_child=DEFAULT_POOL.forget)
 

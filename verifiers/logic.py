@@ -1,10 +1,11 @@
 """Checks natural inferences against a problem's formulas.
 
-Two forms are read: "Ana is kind so Ana is calm." and "Everyone who is kind is calm so Ana is calm."
+Three forms are read: "Ana is kind so Ana is calm.", "Everyone who is kind is calm so Ana is calm.", and lines
+of a proof (`proof_steps`).
 
-A step holds if the premises entail what it cites, and the rules with nothing but what it cites entail its
-conclusion. Monadic logic is decidable, so `fails` is as certain as `holds`; what is not said is not assumed
-false, it merely does not follow.
+A step of the first two holds if the premises entail what it cites, and the rules with nothing but what it
+cites entail its conclusion. Monadic logic is decidable, so `fails` is as certain as `holds`; what is not said
+is not assumed false, it merely does not follow.
 """
 
 import re
@@ -13,6 +14,7 @@ from verifiers.context import Finding, StepContext
 from verifiers.entailment import Satisfiable, entails, solve
 from verifiers.formulas import Atom, Constant, Formula, Quantified, Unparsed, parse_formula
 from verifiers.inferences import Inference, check_inference
+from verifiers.proof_steps import check_line, is_proof_line
 from verifiers.proofs import Proof, ProofStep, check_proof
 
 __all__ = ["Inference", "Logic", "Proof", "ProofStep", "check_inference", "check_proof"]
@@ -33,13 +35,15 @@ _NOT_ADJECTIVES = frozenset({"not", "no", "a", "an", "the", "so", "either", "nei
 
 
 class Logic:
-    """Decides inferences about one person from the first-order premises of the problem."""
+    """Decides inferences about one person, and lines of proofs, from the problem's first-order premises."""
 
     name = "logic"
 
     def check(self, context: StepContext) -> Finding:
         """Check what the last step cites, then whether its conclusion follows."""
         step = _ANSWER_LINE.sub("", context.step.strip())
+        if is_proof_line(step):
+            return check_line(context)
         short = len(step) <= LONGEST_STEP
         match = (_INFERENCE.fullmatch(step) or _RULE_APPLIED.fullmatch(step)) if short else None
         if match is None:

@@ -1,5 +1,6 @@
 """Real values of expressions to 50 digits, for roots, logarithms and angles that have no rational value."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,6 +21,8 @@ from verifiers.expressions import (
 )
 
 DIGITS = 50
+_PRECISION = threading.Lock()
+"""mpmath's precision is the process's: another thread must not set it back half-way."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Convention:
 
 def approximate(tree: Expression, point: Mapping[str, Fraction], convention: Convention) -> Fraction:
     """The real value to about 50 digits. Raises Refused where there is none or it is out of bounds."""
-    with mpmath.workdps(DIGITS):
+    with _PRECISION, mpmath.workdps(DIGITS):
         value = _real(tree, point, convention)
         sign, mantissa, exponent, _ = value._mpf_  # the exact binary value, without a detour over decimals
         whole = Fraction(int(-mantissa if sign else mantissa))

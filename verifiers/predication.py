@@ -27,6 +27,18 @@ def chosen(choice: Atom, one: Formula, other: Formula) -> Formula:
     return Joined("v", (Joined("&", (choice, one)), Joined("&", (Not(choice), other))))
 
 
+def perhaps_denied(formula: Formula) -> Atom | None:
+    """The atom of a choice between it and its negation; None for anything else."""
+    match formula:
+        case Joined("v", (Joined("&", (Atom(name, ()), one)), Joined("&", (Not(Atom(same, ())), other)))) if (
+            name == same and name.startswith("?") and Not in {type(one), type(other)}
+        ):
+            said = one if isinstance(one, Atom) else other
+            return said if isinstance(said, Atom) and Not(said) in {one, other} else None
+        case _:
+            return None
+
+
 def negated(found: Found) -> Found:
     """Every reading denied."""
     return ((Not(formula), end) for formula, end in found)

@@ -67,6 +67,8 @@ class ProofState:
     steps: tuple[ProofStep, ...] = ()
     read: Reader = parse_formula
     """How a line's conclusion becomes a formula; raises Unparsed."""
+    unread: frozenset[str] = frozenset()
+    """Facts that are there and could not be read."""
 
     @cached_property
     def defined(self) -> dict[str, ProofStep]:
@@ -201,6 +203,8 @@ def _premise(ref: str, state: ProofState) -> Formula | ProofStep | Inference:
     if name in state.defined:
         step = state.defined[name]
         return step if step.formula is not None else Inference("UNPARSED", f"{name} could not be read")
+    if name in state.unread:
+        return Inference("UNPARSED", f"{name} could not be read")
     if discharged or _REFERENCE.fullmatch(name):
         if state.lost_line:
             return Inference("UNPARSED", f"{name} may be a line that could not be read")

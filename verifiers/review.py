@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 from verifiers.algebra import Algebra
 from verifiers.arithmetic import checked_claims
-from verifiers.context import StepContext, Verdict
+from verifiers.constraints import Constraints
+from verifiers.context import Finding, StepContext, Verdict
 from verifiers.limits import Pool
+from verifiers.logic import Logic
+from verifiers.proof_steps import check_line, is_proof_line
 from verifiers.provenance import orphans
 
 
@@ -19,7 +22,8 @@ class Remark:
     verdict: Verdict
     reason: str
     by: str
-    """`arithmetic`, `algebra`, or `provenance`, which reports numbers from nowhere and refutes nothing."""
+    """`arithmetic`, `algebra`, `constraints`, `logic`, or `provenance`, which reports numbers from nowhere
+    and refutes nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,15 @@ class Review:
 
 def review(context: StepContext, *, pool: Pool | None = None) -> Review:
     """Check the last step. One refuted claim decides; `holds` needs a proved claim and no open one."""
+    if is_proof_line(context.step):
+        line = check_line(context)
+        return Review(line.verdict, (_whole(context.step, line, "logic"),))
     found: list[Remark] = []
+    if context.problem.premises:
+        for verifier in (Logic(), Constraints()):
+            judged = verifier.check(context)
+            if judged.verdict != "abstains":
+                found.append(_whole(context.step, judged, verifier.name))
     for span, checked in checked_claims(context.step):
         said = context.step[slice(*span)]
         found.append(Remark(span, said, checked.verdict, checked.reason, "arithmetic"))
@@ -45,6 +57,10 @@ def review(context: StepContext, *, pool: Pool | None = None) -> Review:
         why = f"{orphan.text} stands neither in the problem nor in an earlier step"
         found.append(Remark(orphan.span, orphan.text, "abstains", why, "provenance"))
     return Review(verdict, tuple(sorted(found, key=lambda remark: remark.span)))
+
+
+def _whole(step: str, found: Finding, by: str) -> Remark:
+    return Remark((0, len(step)), step, found.verdict, found.reason, by)
 
 
 _STRONGEST: tuple[Verdict, ...] = ("fails", "abstains", "holds")

@@ -25,7 +25,20 @@ _RELATIONS: dict[str, Relation] = {
     "under": "<", "at least": "≥", "at most": "≤", ">=": "≥", "<=": "≤", "≥": "≥", "≤": "≤",
     ">": ">", "<": "<", "=": "=", "==": "=", "is": "=", "equal to": "=",
 }  # fmt: skip
-_FILLERS = set("the of in for at a an with where and whose rows row entries value so , ( ) [ ]".split())
+_FILLERS = set(
+    "the of in for at a an with where and whose rows row entries value column cell so , ( ) [ ]".split()
+)
+_OPENING = re.compile(
+    r"(?:(?:according to|from|in|looking at|based on) the (?:table|data),?|(?:we|i) (?:can )?see that|"
+    r"(?:so|thus|therefore|hence),?)\s+",
+    re.I,
+)
+_HAS = re.compile(
+    r"(?P<row>.+?) (?:has|had) (?:an? |the )?(?P<column>(?:(?! of | and ).)+) of "
+    r"(?P<value>\S+)(?P<rest> (?:in|for|at) .+)?"
+)
+"""`Denver had a population of 12 in 2010`: the population of Denver in 2010 is 12."""
+_QUOTED = re.compile(r"(?<!\w)([\"'`])([^\"'`]{1,80})\1(?!\w)")
 _ROWS = {"rows", "row", "entries"}
 _COPULA = re.compile(r"\s(?:is|was|are|were|equals)\s|\s?(?:=(?!=)|:)\s?")
 _VALUE = re.compile(r"(?:about |approximately )?\$?[-+]?\d[\d,]*(?:\.\d+)?%?")
@@ -40,6 +53,9 @@ _NARROWS = re.compile(
 _MOST_KEYS = 500
 _MOST_SENTENCE = 300
 _MOST_CELLS = 20_000
+
+
+_WORDS = frozenset({"operation", "filler", "relation"})
 
 
 @dataclass(frozen=True)
@@ -82,10 +98,10 @@ def check_sentence(sentence: str, table: Table, around: str = "") -> Finding | N
 
     `around` is the text it stands in, which may say that it speaks of some rows only.
     """
-    copulas = list(_COPULA.finditer(sentence)) if len(sentence) <= _MOST_SENTENCE else []
-    if not copulas:
+    said = _said(sentence) if len(sentence) <= _MOST_SENTENCE else None
+    if said is None:
         return None
-    body, value = sentence[: copulas[-1].start()], sentence[copulas[-1].end() :].strip()
+    body, value = said
     query = read_query(body, table)
     if query is None or not value:
         return None
@@ -100,6 +116,17 @@ def check_sentence(sentence: str, table: Table, around: str = "") -> Finding | N
     if verdict == "fails":
         return Finding("fails", f"{body.strip()} is {shown}, not {value}")
     return Finding(verdict, sentence if verdict == "holds" else f"{sentence}: {shown} in the table")
+
+
+def _said(sentence: str) -> tuple[str, str] | None:
+    """What a sentence speaks of, and the value it gives it."""
+    sentence = _QUOTED.sub(
+        r"\2", _OPENING.sub("", sentence, count=1) if _OPENING.match(sentence) else sentence
+    )
+    if has := _HAS.fullmatch(sentence):
+        return f"{has['column']} of {has['row']}{has['rest'] or ''}", has["value"]
+    copulas = list(_COPULA.finditer(sentence))
+    return (sentence[: copulas[-1].start()], sentence[copulas[-1].end() :].strip()) if copulas else None
 
 
 def _may_mean_fewer_rows(value: str, query: Query, table: Table, around: str) -> bool:
@@ -125,6 +152,8 @@ def read_query(body: str, table: Table) -> Query | None:
     """What a noun phrase asks of the table; None where a word of it is not understood."""
     if re.match(r"\s*A\s", body) and any("A" in row for row in table.rows):
         return None  # a name or an article
+    if re.search(r"\brows? \d", body, re.I):
+        return None  # a row's number, or a cell of it
     tokens = list(_tokens(body, table))
     if any(token.kind == "unknown" for token in tokens):
         return None
@@ -165,7 +194,7 @@ def _tokens(body: str, table: Table) -> Iterator[_Token]:
 def _next(rest: str, known: list[tuple[str, str]]) -> _Token:
     for word, kind in known:
         said = rest[: len(word)]
-        same = said == word or (kind in ("operation", "filler", "relation") and said.lower() == word)
+        same = said == word or (said.lower() == word.lower() and (kind == "column" or kind in _WORDS))
         after = rest[len(word) : len(word) + 1]
         if same and not (word[-1].isalnum() and (after.isalnum() or after in {"_", "%", "'"})):
             return _Token(kind, word)

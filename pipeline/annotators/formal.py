@@ -1,15 +1,18 @@
 """Votes from verifiers: what the CAS and the solver can settle without a model."""
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 from schemas.config import VerifierName
 from schemas.records import Problem, Solution, Vote
 from verifiers.context import StepContext, Verifier
 
-_ONE_THREAD = ThreadPoolExecutor(1, thread_name_prefix="verifiers")
-"""Z3's context belongs to one thread; a check takes about a millisecond, so one thread keeps up with the
-engine."""
+_Z3 = ThreadPoolExecutor(1, thread_name_prefix="z3")
+"""Z3's context belongs to one thread; a check takes about a millisecond, so one keeps up with the engine."""
+_OTHERS = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="verifiers")
+"""What takes long runs in processes of its own, one for each of these threads."""
 
 
 def verifier_named(name: VerifierName) -> Verifier:
@@ -23,6 +26,10 @@ def verifier_named(name: VerifierName) -> Verifier:
             from verifiers.algebra import Algebra
 
             return Algebra()
+        case "constraints":
+            from verifiers.constraints import Constraints
+
+            return Constraints()
         case "logic":
             from verifiers.logic import Logic
 
@@ -40,7 +47,15 @@ def verifier_named(name: VerifierName) -> Verifier:
 async def annotate(problem: Problem, solution: Solution, verifiers: list[Verifier]) -> list[Vote]:
     """One vote for every step and verifier; abstentions too, with their reasons."""
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_ONE_THREAD, _check_all, problem, solution, verifiers)
+    shared = {
+        _Z3: [v for v in verifiers if v.name == "logic"],
+        _OTHERS: [v for v in verifiers if v.name != "logic"],
+    }
+    found = await asyncio.gather(
+        *(loop.run_in_executor(pool, _check_all, problem, solution, vs) for pool, vs in shared.items() if vs)
+    )
+    places = {verifier.name: place for place, verifier in enumerate(verifiers)}
+    return sorted(chain(*found), key=lambda vote: (vote.step, places[vote.source]))
 
 
 def _check_all(problem: Problem, solution: Solution, verifiers: list[Verifier]) -> list[Vote]:

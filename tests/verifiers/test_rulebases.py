@@ -76,10 +76,42 @@ def test_fld_sentences_are_read_together():
     assert read_together({"sent1": "friskiness the abdicator quite"}) == {}
 
 
-@pytest.mark.parametrize("step", ["the pip is outboard", "the blini is red", "hello", "the " * 500])
+@pytest.mark.parametrize("step", ["the pip is thankless", "the blini is red", "hello", "the " * 500])
 def test_steps_about_words_the_problem_does_not_use_are_not_read(step):
     with pytest.raises(Unparsed):
         read_among(step, [parse_formula("{red}{pip}"), parse_formula("{inboard}{blin}")], "step")
+
+
+def test_prefixes_that_deny():
+    known = [parse_formula("{inboard}{pip}"), parse_formula("{wearabl}{pip}")]
+    assert read_among("the pip is outboard", known, "step") == Not(known[0])
+    assert read_among("the pip is unwearable", known, "step") == Not(known[1])
+
+
+def test_a_dropped_negation_is_taken_from_where_it_is_said():
+    found = read_together(
+        {
+            "sent1": "the pip is red and is warm",
+            "sent2": "if something is not red but it is warm, it glows",
+            "sent3": "the pip is calm and glows",
+        }
+    )
+    step = read_among("the pip glows", found.values(), "step")
+    assert check_inference([found["sent1"], found["sent2"]], step).verdict == "VALID"
+    assert check_inference([found["sent1"], found["sent2"]], Not(step)).verdict != "VALID"
+    half = read_among("the pip is red", found.values(), "step")
+    denied = check_inference([found["sent1"]], half)
+    assert denied.verdict == "UNKNOWN", "what is only suggested makes nothing invalid"
+    assert check_inference([found["sent3"]], step).verdict == "UNKNOWN", "nothing else is calm and glows"
+
+
+def test_one_doubt_is_decided_one_way_in_all_sentences():
+    texts = {"sent1": "the pip is red and is warm", "sent2": "if the pip is red and is warm, the hat glows"}
+    found = read_together(texts)
+    assert (
+        check_inference(list(found.values()), read_among("the hat glows", found.values(), "s")).verdict
+        == "VALID"
+    )
 
 
 def test_a_wording_with_a_dropped_negation_stays_open():

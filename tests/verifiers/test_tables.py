@@ -59,6 +59,18 @@ def verdict(step: str, table: Table | None = CITIES) -> str:
         ("The highest pop in 2000 is 10", "holds"),
         ("The lowest pop is 9", "fails"),
         ("The average pop in 2000 is 8.5; the total pop is 39", "fails"),
+        ("According to the table, the value of pop in row 2 is 12", "abstains"),  # an id, or the second row
+        ("According to the table, the pop of A in 2010 is 12", "holds"),
+        ("We can see that the 'pop' of A in 2010 is 9.", "fails"),
+        ("From the table, the value in the Pop column for B in 2000 is 7", "holds"),
+        ("So the sum of the pop column is 38", "holds"),
+        ("A had a pop of 12 in 2010.", "holds"),
+        ("B has a pop of 12 in 2010", "fails"),
+        ("A had a pop of 12", "abstains"),
+        ("A had a growth of 12 in 2010", "abstains"),
+        ("A had an average pop of 11", "holds"),
+        ("A had almost a pop of 11 in 2010", "abstains"),
+        ("The total pop to 2010 is 21", "abstains"),
         # Silence.
         ("The pop of A is 10", "abstains"),
         ("The pop of A and B is 12", "abstains"),
