@@ -162,8 +162,8 @@ class Vote(Record):
 
     step: int = Field(ge=0)
     source: str
-    """Who speaks: `monte_carlo`, `bisection`, `omegaprm`, `scan`, `prover`, `judge:review`, `arithmetic`, `algebra`,
-    `logic`, `code`, `tables`."""
+    """Who speaks: `monte_carlo`, `bisection`, `omegaprm`, `scan`, `prover`, `judge:review`, `arithmetic`,
+    `algebra`, `logic`, `code`, `tables`."""
     asks: Asks
     """`valid`: is the step right, given the steps before it? `solvable`: is the gold answer still in reach
     after it?"""
