@@ -7,12 +7,14 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.annotators import bisection
+from pipeline.fusion import fit, fuse
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
-from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy, solution_text
+from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy, read_states, solution_text
 from pipeline.proposers.sample import to_solution
 from pipeline.rollouts import Roller
-from schemas.config import BisectionConfig, PromptConfig
-from schemas.records import Outcome, Problem, Rollout, Vote
+from pipeline.shard import Annotators, label_problem
+from schemas.config import BisectionConfig, PromptConfig, RunConfig
+from schemas.records import Finished, Outcome, Problem, Rollout, Vote
 
 PROBLEM = Problem(text="a problem", answer="right", answer_kind="text")
 DEFAULT = BisectionConfig()
@@ -204,3 +206,39 @@ def test_recovery_moves_errors_late() -> None:
 def test_settings_that_contradict_each_other_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         BisectionConfig.model_validate(wrong)
+
+
+def test_a_run_with_it_is_the_same_in_any_order_and_locates_errors() -> None:
+    """Problems one after another or all at once; siblings share prefixes, filter and proposals are reused."""
+    sections = {
+        "name": "r",
+        "policy": {"kind": "simulated", "slip": 0.15},
+        "prompt": {"max_tokens": 1000},
+        "filter": {"rollouts": 8},
+        "propose": {"kind": "sample", "n": 4},
+        "bisection": {},
+    }
+    config = RunConfig.model_validate(sections)
+    policy = SimulatedPolicy(slip=0.15)
+    tools = Annotators(config, policy, policy, policy)
+    posed = [Problem(text=f"problem {i}", answer="right", answer_kind="text") for i in range(40)]
+
+    async def in_turn() -> list[Finished]:
+        return [(await label_problem(problem, tools))[0] for problem in posed]
+
+    async def at_once() -> list[Finished]:
+        return [item for item, _ in await asyncio.gather(*(label_problem(p, tools) for p in posed))]
+
+    finished = asyncio.run(in_turn())
+    assert finished == asyncio.run(at_once())
+    candidates = [candidate for item in finished for candidate in item.candidates]
+    trust = fit([(len(c.solution.steps), c.votes) for c in candidates])
+    hits = []
+    for candidate in candidates:
+        states = read_states(candidate.solution.text)
+        _, said = fuse(candidate.solution, candidate.votes, trust, config.fusion)
+        if False in states:
+            hits.append(said == states.index(False))
+        else:
+            assert said in (-1, None)
+    assert sum(hits) / len(hits) > 0.9
