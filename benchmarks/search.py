@@ -237,7 +237,7 @@ def _row(found: list[int], drawn: int, error: int) -> Figures:
     return {**{name: round(count / n, 3) for name, count in share.items()}, "rollouts": round(drawn / n, 1)}
 
 
-SPARING = BisectionConfig(confidence=0.998, worth=0.034, batch=1, recover=0.0001, budget=96)
+SPARING = BisectionConfig(confidence=0.998, worth=0.038, batch=1, recover=0.0001, budget=96)
 PATIENT = BisectionConfig(confidence=0.995, worth=0.005, batch=1, recover=0.0001, budget=96)
 
 

@@ -65,10 +65,13 @@ class Location:
         """Rule out every K after `step`, which was shown to be wrong."""
         self._open[step + 1 :] = False
 
-    def chances(self, *, refuted: bool = True) -> Floats:
-        """P(K = 0), ..., P(K = n_steps - 1) from a flat prior. With `refuted` false by rollouts alone."""
-        weights = self._weights(self._open if refuted else np.ones_like(self._open))
-        return np.asarray(weights.sum(0))
+    def chances(self) -> Floats:
+        """P(K = 0), ..., P(K = n_steps - 1) from a flat prior over what is not refuted."""
+        return np.asarray(self._weights(self._open).sum(0))
+
+    def measured(self) -> Floats:
+        """The same by rollouts alone, as if nothing had been refuted."""
+        return np.asarray(self._weights(np.ones_like(self._open)).sum(0))
 
     def best_probe(self, left: Floats | None = None) -> Probe:
         """The prefix whose next rollout says most per token. `left`: the share of the solution after each

@@ -49,7 +49,7 @@ def test_a_refuted_step_bounds_k_and_is_left_out_on_request() -> None:
     location.refute(3)
     assert location.chances()[4:].sum() == 0
     assert location.chances()[2:4].sum() > 0.98
-    assert location.chances(refuted=False) == pytest.approx(alone)
+    assert location.measured() == pytest.approx(alone)
 
 
 def test_a_repeated_mistake_counts_as_a_failure_before_it() -> None:

@@ -45,7 +45,7 @@ async def annotate(
     _learn(location, prefixes, known)
     left = np.array([1 - len(prefix) / len(solution.text) for prefix in prefixes])
     drawn = await _search(roller, prefixes, left, location, config)
-    sound = 1 - np.cumsum(location.chances(refuted=False))
+    sound = 1 - np.cumsum(location.measured())
     return [_vote(step, float(sound[step]), prefix, known, drawn) for step, prefix in enumerate(prefixes[1:])]
 
 
