@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import logic, methods, natural, sandboxed
+from benchmarks import labels, logic, methods, natural, sandboxed, search
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -67,6 +67,10 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "policy.transformers": policy_transformers,
     "quality.correlation": methods.quality_correlation,
     "signals.auroc": methods.signals_auroc,
+    "labels.vs_monte_carlo": labels.vs_monte_carlo,
+    "labels.vs_omegaprm": labels.vs_omegaprm,
+    "sequential.error_rate": search.error_rate,
+    "search.first_error": search.first_error,
     "verifiers.gsm8k_gold": natural.gsm8k_gold,
     "verifiers.humans": natural.humans,
     "verifiers.coverage": natural.coverage,

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
@@ -47,7 +48,7 @@ class Roller:
         self.taken: list[Rollout] = []
         """Every completion drawn, in the order of asking."""
         self._others: dict[Policy, Roller] = {}
-        self._known: dict[tuple[str, str, int], asyncio.Future[list[Rollout]]] = {}
+        self._known: dict[tuple[str, str, int, int], asyncio.Future[list[Rollout]]] = {}
 
     def of(self, policy: Policy) -> "Roller":
         """The same problem asked of another policy; what it draws is kept, and shared, here."""
@@ -57,11 +58,12 @@ class Roller:
             self._others[policy] = other
         return self._others[policy]
 
-    async def roll(self, prefix: str, n: int, purpose: str) -> list[Rollout]:
-        """`n` graded completions of a prefix. Equal requests share one answer, also while it is under way."""
-        key = (prefix, purpose, n)
+    async def roll(self, prefix: str, n: int, purpose: str, *, start: int = 0) -> list[Rollout]:
+        """`n` graded completions of a prefix, the `start`-th and those after it. Equal requests share one
+        answer, also while it is under way."""
+        key = (prefix, purpose, start, n)
         if key not in self._known:
-            self._known[key] = asyncio.ensure_future(self._draw(prefix, n, purpose))
+            self._known[key] = asyncio.ensure_future(self._draw(prefix, n, purpose, start))
         return await self._known[key]
 
     def sampling(self, prefix: str, purpose: str) -> Sampling:
@@ -74,9 +76,10 @@ class Roller:
             seed=seed_of(self._seed, self.problem.id, prefix, purpose),
         )
 
-    async def _draw(self, prefix: str, n: int, purpose: str) -> list[Rollout]:
+    async def _draw(self, prefix: str, n: int, purpose: str, start: int) -> list[Rollout]:
         prompt = Prompt(fill(self.template, problem=self.problem.text), prefix)
         sampling = self.sampling(prefix, purpose)
+        sampling = replace(sampling, seed=sampling.seed + start)
         completions = await self.policy.sample(prompt, n, sampling)
         return [self._keep(prefix, purpose, sampling.seed + i, done) for i, done in enumerate(completions)]
 
@@ -134,7 +137,7 @@ def outcome_of(problem: Problem, solution: str) -> Outcome:
             return "correct" if is_right else "incorrect"
 
 
-def counts(rollouts: list[Rollout]) -> tuple[int, int, int]:
+def counts(rollouts: Sequence[Rollout]) -> tuple[int, int, int]:
     """(c, n, n_failed): correct, readable, and neither."""
     by = Counter(rollout.outcome for rollout in rollouts)
     return by["correct"], by["correct"] + by["incorrect"], by["unknown"]

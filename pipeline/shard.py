@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from pipeline.annotators import formal, judge, monte_carlo, prover, scan
+from pipeline.annotators import bisection, formal, judge, monte_carlo, prover, scan
 from pipeline.policies import open_policy
 from pipeline.policies.base import Policy
 from pipeline.proposers import omegaprm, sample
@@ -102,7 +102,7 @@ async def label_problem(problem: Problem, tools: Annotators) -> tuple[Finished, 
     skipped, root = await _too_easy_or_hard(roller, tools.config)
     candidates: list[Candidate] = []
     if not skipped:
-        found = await _propose(roller, tools.config, root)
+        found = await _propose(roller, tools, root)
         candidates = list(await asyncio.gather(*(_annotate(roller, candidate, tools) for candidate in found)))
         skipped = "" if candidates else "no solution was finished"
     # Concurrent draws finish in any order; the record keeps one.
@@ -136,16 +136,20 @@ async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, lis
     return "", drawn
 
 
-async def _propose(roller: Roller, config: RunConfig, root: list[Rollout] | None) -> list[Candidate]:
-    if isinstance(config.propose, OmegaConfig):
-        return await omegaprm.propose(roller, config.propose, root)
-    return await sample.propose(roller, config.propose)
+async def _propose(roller: Roller, tools: Annotators, root: list[Rollout] | None) -> list[Candidate]:
+    if isinstance(tools.config.propose, OmegaConfig):
+        return await omegaprm.propose(roller, tools.config.propose, root, tools.verifiers)
+    return await sample.propose(roller, tools.config.propose)
 
 
 async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> Candidate:
     """The candidate with the votes of every annotator that the run asks for."""
     config, solution = tools.config, candidate.solution
+    # The verifiers come first: what they refute saves a search rollouts.
+    checked = await formal.annotate(roller.problem, solution, tools.verifiers) if tools.verifiers else []
     jobs = []
+    if config.bisection:
+        jobs.append(bisection.annotate(roller, solution, config.bisection, checked))
     if config.monte_carlo:
         jobs.append(monte_carlo.annotate(roller, solution, config.monte_carlo))
     if config.scan:
@@ -156,9 +160,7 @@ async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> 
         jobs += [
             judge.annotate(roller, solution, name, config.judge, tools.judge) for name in config.judge.prompts
         ]
-    if tools.verifiers:
-        jobs.append(formal.annotate(roller.problem, solution, tools.verifiers))
-    votes: list[Vote] = list(candidate.votes)
+    votes: list[Vote] = [*candidate.votes, *checked]
     for found in await asyncio.gather(*jobs):
         # A search has already answered for the last step; its vote is not counted twice.
         known = {(vote.source, vote.step) for vote in votes}

@@ -162,13 +162,14 @@ class Vote(Record):
 
     step: int = Field(ge=0)
     source: str
-    """Who speaks: `monte_carlo`, `omegaprm`, `scan`, `prover`, `judge:review`, `arithmetic`, `algebra`,
-    `logic`, `code`, `tables`."""
+    """Who speaks: `monte_carlo`, `bisection`, `omegaprm`, `scan`, `prover`, `judge:review`, `arithmetic`,
+    `algebra`, `logic`, `code`, `tables`."""
     asks: Asks
     """`valid`: is the step right, given the steps before it? `solvable`: is the gold answer still in reach
     after it?"""
     p: float | None = Field(None, ge=0, le=1)
-    """Probability of yes. None abstains, with the reason in `why`."""
+    """Probability of yes. None abstains, with the reason in `why`. Of most sources the share `correct` / `n`;
+    a search's is a posterior over all its rollouts."""
     correct: int = Field(0, ge=0)
     """Samples that said yes (c)."""
     n: int = Field(0, ge=0)
@@ -254,7 +255,7 @@ class Rollout(Record):
 
     problem_id: str
     purpose: str
-    """`propose`, `filter`, `omegaprm`, `monte_carlo`, `scan`, `prover`, `judge`."""
+    """`propose`, `filter`, `omegaprm`, `monte_carlo`, `bisection`, `scan`, `prover`, `judge`."""
     prefix: str
     text: str
     outcome: Outcome
