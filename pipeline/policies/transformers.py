@@ -59,10 +59,10 @@ class TransformersPolicy:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        worker, self._worker = self._worker, None  # from here on nothing more is asked of it
         self._waiting.put(None)
-        if self._worker is not None:
-            await asyncio.to_thread(self._worker.join)
-            self._worker = None
+        if worker is not None:
+            await asyncio.to_thread(worker.join)
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions; `error` when the prompt leaves no room to answer."""

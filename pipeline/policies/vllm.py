@@ -64,8 +64,7 @@ class VllmPolicy:
         """Exactly `n` completions; `error` when the prompt leaves no room to answer."""
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
-        if self._engine is None:
-            raise BackendError(f"{self.model}: the engine is not running")
+        self._check()
         failed = [Completion("", "error") for _ in range(n)]
         ids = prompt_ids(self._tokenizer, prompt, chat=self._chat)
         limit = min(sampling.max_tokens, self._max_len - len(ids) if self._max_len else sampling.max_tokens)
@@ -92,8 +91,7 @@ class VllmPolicy:
 
     async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
         """Log-probabilities of every text's tokens, see `Scorer`."""
-        if self._engine is None:
-            raise BackendError(f"{self.model}: the engine is not running")
+        self._check()
         return list(await asyncio.gather(*(self._score(prompt, text) for text in texts)))
 
     async def _score(self, prompt: Prompt, text: str) -> TokenLogprobs | None:
@@ -120,9 +118,8 @@ class VllmPolicy:
         """The engine's last word on a request; None when it gave none."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
+        self._check()  # it may have closed while this waited for its turn
         final: Any = None
-        if self._engine is None:
-            raise BackendError(f"{self.model}: the engine is not running")
         try:
             # Leaving this loop, by cancellation too, makes the engine abort the request.
             async for reply in self._engine.generate(
@@ -132,6 +129,10 @@ class VllmPolicy:
         except EngineDeadError as error:
             raise BackendError(f"{self.model}: the engine died: {error}") from error
         return final
+
+    def _check(self) -> None:
+        if self._engine is None:
+            raise BackendError(f"{self.model}: the engine is not running")
 
     def _start(self) -> None:
         for name, value in _QUIET.items():
