@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import logic, methods, natural, sandboxed
+from benchmarks import engine, logic, methods, natural, sandboxed
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -64,6 +64,8 @@ def policy_transformers() -> Figures:
 
 
 BENCHES: dict[str, Callable[[], Figures]] = {
+    "engine.in_process": engine.in_process,
+    "engine.server": engine.server,
     "policy.transformers": policy_transformers,
     "quality.correlation": methods.quality_correlation,
     "signals.auroc": methods.signals_auroc,
