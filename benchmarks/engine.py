@@ -180,8 +180,8 @@ def _details(asked: Sequence[Asked], clocks: dict[str, list[Clock]], tokens: dic
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """The base_url of vLLM's OpenAI server with the embedded model. (In the CPU build the command `vllm serve` is
-    broken; the module behind it works in both.)"""
+    """The base_url of vLLM's OpenAI server with the embedded model. (The CPU build's command `vllm serve` is
+    broken; the module behind it works in both builds.)"""
     import httpx
 
     from pipeline.policies.opening import EMBEDDED
@@ -208,8 +208,8 @@ def serving() -> Iterator[str]:
 
 
 def server() -> Row:
-    """Generated tokens/s of an OmegaPRM run through vLLM's OpenAI server; baseline: the same requests as a plain
-    HTTP load of equal concurrency."""
+    """Generated tokens/s of an OmegaPRM run through vLLM's OpenAI server; baseline: the same requests as a
+    plain HTTP load of equal concurrency."""
     import httpx
 
     from pipeline.policies.server import ServerPolicy
