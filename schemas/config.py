@@ -45,7 +45,7 @@ class PolicyConfig(Record):
     in_flight: int = Field(256, ge=1)
     """Completions an engine writes at once: the batch of each engine or server. A quarter more are asked for,
     and fewer where the engine's cache is smaller than their tokens."""
-    base_url: str | tuple[str, ...] = "http://127.0.0.1:8000/v1"
+    base_url: str | Annotated[tuple[str, ...], Field(min_length=1)] = "http://127.0.0.1:8000/v1"
     """For `server`: one, or several that serve the same model. A run may go on with others."""
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the server's key; the key itself is never stored."""

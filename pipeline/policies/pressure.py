@@ -107,6 +107,7 @@ class Gate:
         """Engines behind the gate, each with so much room."""
         self._length, self._alive = math.nan, 1.0
         self._under_way: set[Request] = set()
+        self._sequences = self._tokens = 0.0
         self._queue: list[tuple[int, int, asyncio.Future[None], Request]] = []
         self._order = itertools.count()
 
@@ -120,9 +121,8 @@ class Gate:
         try:
             yield request
         finally:
-            self._under_way.discard(request)
             self._learn(request)
-            self.admit()
+            self._leave(request)
 
     async def _enter(self, request: Request, turn: _Turn | None) -> None:
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -136,8 +136,7 @@ class Gate:
         try:
             await admitted
         except asyncio.CancelledError:
-            self._under_way.discard(request)
-            self.admit()
+            self._leave(request)
             raise
         finally:
             if turn:
@@ -152,8 +151,17 @@ class Gate:
                 if not self._fits(request):
                     return
                 self._under_way.add(request)
+                self._sequences += request.sequences
+                self._tokens += request.tokens
                 admitted.set_result(None)
             heapq.heappop(self._queue)
+
+    def _leave(self, request: Request) -> None:
+        if request in self._under_way:
+            self._under_way.remove(request)
+            self._sequences -= request.sequences
+            self._tokens -= request.tokens
+        self.admit()
 
     def _measure(self, request: Request) -> None:
         length = request.limit * _FIRST_GUESS if math.isnan(self._length) else self._length
@@ -163,9 +171,9 @@ class Gate:
     def _fits(self, request: Request) -> bool:
         """Also a request larger than the whole engine is admitted, alone."""
         if not self._under_way:
+            self._sequences = self._tokens = 0.0  # of rounding errors
             return True
-        sequences = request.sequences + sum(other.sequences for other in self._under_way)
-        tokens = request.tokens + sum(other.tokens for other in self._under_way)
+        sequences, tokens = self._sequences + request.sequences, self._tokens + request.tokens
         return sequences <= _AHEAD * self.engines * self.sequences and tokens <= self.engines * self.tokens
 
     def _learn(self, request: Request) -> None:
