@@ -65,6 +65,7 @@ def policy_transformers() -> Figures:
 
 BENCHES: dict[str, Callable[[], Figures]] = {
     "engine.in_process": engine.in_process,
+    "engine.prefixes": engine.prefixes,
     "engine.server": engine.server,
     "policy.transformers": policy_transformers,
     "quality.correlation": methods.quality_correlation,

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 Row = dict[str, Any]
-PROBLEMS = int(__import__("os").environ.get("PROBLEMS", 240))
+PROBLEMS = 240
 _SETTINGS = (
     "--dtype=float32 --enforce-eager --block-size=32 --max-num-seqs=256 --max-model-len=1024"
     " --kv-cache-memory-bytes=1073741824 --no-enable-chunked-prefill --enable-prompt-tokens-details"
@@ -176,6 +176,42 @@ def _details(asked: Sequence[Asked], clocks: dict[str, list[Clock]], tokens: dic
         "prompt_tokens_cached_share": round(sum(r.cached for r in asked) / sum(r.prompt for r in asked), 3),
         "tokens_per_request": round(sum(sum(r.wrote) for r in asked) / len(asked), 1),
     }
+
+
+def prefixes() -> Row:
+    """Share of prompt tokens found in the cache when the prefixes of solutions are asked shortest first, as
+    annotators do; baseline: longest first."""
+    from pipeline.embedded.truth import problems
+    from pipeline.policies.base import Prompt
+    from pipeline.policies.opening import EMBEDDED
+    from pipeline.policies.tokens import prompt_ids
+    from pipeline.policies.vllm import VllmPolicy
+    from pipeline.rollouts import fill, load_template
+    from pipeline.segment import prefix_of, segment
+
+    async def measure(policy: Any, groups: list[list[list[int]]]) -> float:
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+        await policy._engine.reset_prefix_cache()
+        one = SamplingParams(max_tokens=1, seed=1, output_kind=RequestOutputKind.FINAL_ONLY)
+        finals = await asyncio.gather(*(policy._ask(ids, one) for group in groups for ids in group))
+        asked = sum(len(ids) for group in groups for ids in group)
+        return sum(final.num_cached_tokens or 0 for final in finals) / asked
+
+    async def both() -> tuple[float, float, int]:
+        groups = []
+        async with VllmPolicy(str(EMBEDDED)) as policy:
+            for problem in problems(40, seed=5):
+                text = fill(load_template("embedded_solve"), problem=problem.text)
+                steps = segment(problem.reference)
+                begun = [Prompt(text, prefix_of(problem.reference, steps, i)) for i in range(len(steps))]
+                groups.append([prompt_ids(policy._tokenizer, prompt, chat=False) for prompt in begun])
+            shortest = await measure(policy, groups)
+            longest = await measure(policy, [group[::-1] for group in groups])
+        return shortest, longest, sum(map(len, groups))
+
+    value, baseline, n = asyncio.run(both())
+    return {"value": value, "unit": "share of prompt tokens", "baseline": baseline, "n": n}
 
 
 @contextmanager
