@@ -85,7 +85,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
 
 def figures_of(bench: Callable[[], Figures]) -> Figures:
     """What a bench found, rounded; a null value where its data are absent."""
-    what = {"what": (bench.__doc__ or "").strip()}
+    what = {"what": " ".join((bench.__doc__ or "").split())}
     try:
         found = bench()
     except FileNotFoundError as missing:

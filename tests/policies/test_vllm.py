@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.policies.base import Completion, Prompt, Sampling
+from pipeline.policies.server import ServerPolicy
 from pipeline.shard import Annotators, label_all
 from pipeline.store import RunStore
 from schemas.config import RunConfig
@@ -137,3 +138,24 @@ def test_a_resumed_run_repeats_nothing_that_the_store_holds(
             await run(policy)
 
     asyncio.run(opened())
+
+
+def test_vllms_own_server_behind_the_server_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    from benchmarks.engine import serving
+
+    prompts = [Prompt(f"Problem: {i} + {i}?\nSolution:\n", "So" * (i % 2)) for i in range(12)]
+    drawn = Sampling(max_tokens=24, seed=3)
+
+    async def run(url: str) -> None:
+        # The first endpoint is a closed port: it must cost nothing but a warning.
+        async with ServerPolicy(["http://127.0.0.1:9/v1", url], "embedded", backoff_s=0.05) as policy:
+            assert [endpoint.well for endpoint in policy.endpoints.all] == [False, True]
+            assert policy._gate.tokens > 10_000  # as its metrics say
+            found = await asyncio.gather(*(policy.sample(prompt, 4, drawn) for prompt in prompts))
+            assert {c.stopped for group in found for c in group} <= {"stop", "length"}
+            assert all(0 < c.tokens <= 24 for group in found for c in group)
+            assert await policy.sample(prompts[5], 4, drawn) == found[5]
+
+    with serving() as url:
+        asyncio.run(run(url))
