@@ -27,6 +27,7 @@ _SETTINGS = (
     " --kv-cache-memory-bytes=1073741824 --no-enable-chunked-prefill --enable-prompt-tokens-details"
 ).split()
 """Those of the policy in process; a seeded request whose prompt is split over two steps kills the engine."""
+_BATCH = 256
 _ORDER = ("run", "raw", "raw", "run")
 
 
@@ -114,23 +115,24 @@ async def _compare(
                 asked.clear()
             start = Clock.now(engine)
             if kind == "run":
-                await _run(policy, Path(folder) / str(turn))
+                store = await _run(policy, Path(folder) / str(turn))
                 tokens[kind] += sum(sum(request.wrote) for request in asked)
             else:
                 tokens[kind] += await again(sorted(asked, key=lambda request: request.start))
             clocks[kind].append(Clock.now(engine).since(start))
+        grading_s = _grading_s(store)
     value, baseline = (tokens[k] / sum(clock.wall for clock in clocks[k]) for k in ("run", "raw"))
     return {
         "value": value,
         "unit": "generated tokens/s",
         "baseline": baseline,
         "n": PROBLEMS,
-        "details": _details(asked, clocks, tokens),
+        "details": {**_details(asked, clocks, tokens), "grading_s": round(grading_s, 3)},
     }
 
 
-async def _run(policy: Any, folder: Path) -> None:
-    """A whole shard, from its problems to its journal, on an engine that is open already."""
+async def _run(policy: Any, folder: Path) -> Any:
+    """A whole shard, from its problems to its journal, on an engine that is open already; its store."""
     from pipeline.shard import Annotators, label_all
     from pipeline.store import RunStore
     from schemas.config import RunConfig
@@ -149,18 +151,33 @@ async def _run(policy: Any, folder: Path) -> None:
         failures = await label_all(store.owed(0), tools, writer, advance=lambda: None)
     if failures:
         raise RuntimeError(f"{len(failures)} problems failed; the first: {failures[0].reason}")
+    return store
+
+
+def _grading_s(store: Any) -> float:
+    """Seconds to grade the completions of a run again; the event loop does it while the engine works."""
+    from pipeline.rollouts import outcome_of
+
+    problems = {item.problem.id: item.problem for item in store.journal(0)}
+    lines = (store.path / "rollouts" / "00000.jsonl").read_text().splitlines()
+    blocks = [json.loads(line) for line in lines]
+    start = time.perf_counter()
+    for block in blocks:
+        for rollout in block["rollouts"]:
+            outcome_of(problems[block["problem"]], rollout["prefix"] + rollout["text"])
+    return time.perf_counter() - start
 
 
 def _details(asked: Sequence[Asked], clocks: dict[str, list[Clock]], tokens: dict[str, int]) -> Row:
     """Where the time goes. Sequences under way are counted by request, so until its longest one ends."""
     begin, end = min(r.start for r in asked), max(r.end for r in asked)
-    last = max(r.start for r in asked if r.start < end)
     changes = sorted([(r.start, len(r.wrote)) for r in asked] + [(r.end, -len(r.wrote)) for r in asked])
     hungry = idle = 0.0
-    under_way, before = 0, begin
+    under_way, before, full = 0, begin, begin
     for at, change in changes:
-        hungry += (at - before) * (under_way < 256)
+        hungry += (at - before) * (under_way < _BATCH)
         idle += (at - before) * (under_way == 0)
+        full = at if under_way >= _BATCH else full
         under_way, before = under_way + change, at
     seconds = {kind: [round(clock.wall, 2) for clock in found] for kind, found in clocks.items()}
     return {
@@ -172,7 +189,7 @@ def _details(asked: Sequence[Asked], clocks: dict[str, list[Clock]], tokens: dic
         "event_loop_cpu_s": {kind: round(sum(c.loop for c in found), 2) for kind, found in clocks.items()},
         "batch_not_full_share": round(hungry / (end - begin), 3),
         "nothing_asked_share": round(idle / (end - begin), 4),
-        "last_request_at_share": round((last - begin) / (end - begin), 3),
+        "draining_share": round((end - full) / (end - begin), 3),
         "prompt_tokens_cached_share": round(sum(r.cached for r in asked) / sum(r.prompt for r in asked), 3),
         "tokens_per_request": round(sum(sum(r.wrote) for r in asked) / len(asked), 1),
     }
