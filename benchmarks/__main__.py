@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import labels, logic, methods, natural, sandboxed, search
+from benchmarks import engine, labels, logic, methods, natural, sandboxed, search
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -64,6 +64,9 @@ def policy_transformers() -> Figures:
 
 
 BENCHES: dict[str, Callable[[], Figures]] = {
+    "engine.in_process": engine.in_process,
+    "engine.prefixes": engine.prefixes,
+    "engine.server": engine.server,
     "policy.transformers": policy_transformers,
     "quality.correlation": methods.quality_correlation,
     "signals.auroc": methods.signals_auroc,
@@ -86,7 +89,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
 
 def figures_of(bench: Callable[[], Figures]) -> Figures:
     """What a bench found, rounded; a null value where its data are absent."""
-    what = {"what": (bench.__doc__ or "").strip()}
+    what = {"what": " ".join((bench.__doc__ or "").split())}
     try:
         found = bench()
     except FileNotFoundError as missing:

@@ -81,7 +81,13 @@ class Roller:
         sampling = self.sampling(prefix, purpose)
         sampling = replace(sampling, seed=sampling.seed + start)
         completions = await self.policy.sample(prompt, n, sampling)
-        return [self._keep(prefix, purpose, sampling.seed + i, done) for i, done in enumerate(completions)]
+        if self.problem.answer_kind != "expression":
+            return [self._keep(prefix, purpose, sampling.seed + i, c) for i, c in enumerate(completions)]
+        # These may need a library in a worker, seconds at worst; the event loop must feed engines meanwhile.
+        return [
+            await asyncio.to_thread(self._keep, prefix, purpose, sampling.seed + i, c)
+            for i, c in enumerate(completions)
+        ]
 
     def _keep(self, prefix: str, purpose: str, seed: int, done: Completion) -> Rollout:
         text, stopped = (done.text, done.stopped) if len(done.text) <= LONGEST_TEXT else ("", "error")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pipeline.annotators import bisection, formal, judge, monte_carlo, prover, scan
 from pipeline.policies import open_policy
 from pipeline.policies.base import Policy
+from pipeline.policies.pressure import in_turn
 from pipeline.proposers import omegaprm, sample
 from pipeline.rollouts import Roller, counts
 from pipeline.store import RunStore, ShardWriter
@@ -19,8 +20,6 @@ from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, 
 from verifiers.context import Verifier
 
 log = logging.getLogger(__name__)
-_UNDER_WAY = 64
-"""Problems searched at once. Enough to keep an engine full, few enough that a kill costs little."""
 
 
 @dataclass
@@ -47,13 +46,10 @@ async def run_shard(
         store.set_aside(shard, [])
         store.pack_rollouts(shard)
         return {"done": 0, "failed": 0}
-    failures: list[Quarantined] = []
     with store.writing(shard) as writer:
         async with AsyncExitStack() as stack:
             tools = await _open(store.config, stack)
-            slots = asyncio.Semaphore(_UNDER_WAY)
-            jobs = [_guarded(problem, tools, writer, slots, advance) for problem in owed]
-            failures = [failure for failure in await asyncio.gather(*jobs) if failure]
+            failures = await label_all(owed, tools, writer, advance=advance)
     store.set_aside(shard, failures)
     if len(failures) == len(owed):
         raise BackendError(f"every problem of shard {shard} failed; the first: {failures[0].reason}")
@@ -62,6 +58,21 @@ async def run_shard(
     done = len(owed) - len(failures)
     log.info("shard %d: %d problems done, %d failed", shard, done, len(failures))
     return {"done": done, "failed": len(failures)}
+
+
+async def label_all(
+    problems: list[Problem], tools: Annotators, writer: ShardWriter, *, advance: Callable[[], None]
+) -> list[Quarantined]:
+    """Label problems, as many at once as the engines have room for; returns those that failed."""
+    failures: list[Quarantined] = []
+
+    async def job(problem: Problem) -> None:
+        if failure := await _guarded(problem, tools, writer, advance):
+            failures.append(failure)
+
+    # Long problems take long searches: begun last, a few of them would have the engine to themselves.
+    await in_turn(sorted(problems, key=lambda problem: len(problem.text), reverse=True), job)
+    return sorted(failures, key=lambda failure: failure.problem_id)
 
 
 async def _open(config: RunConfig, stack: AsyncExitStack) -> Annotators:
@@ -79,20 +90,18 @@ async def _guarded(
     problem: Problem,
     tools: Annotators,
     writer: ShardWriter,
-    slots: asyncio.Semaphore,
     advance: Callable[[], None],
 ) -> Quarantined | None:
-    async with slots:
-        try:
-            item, rollouts = await label_problem(problem, tools)
-        except BackendError as error:
-            log.warning("problem %s failed and stays owed: %s", problem.id, error)
-            return Quarantined(
-                file=problem.source.dataset, row=problem.source.row, reason=str(error), problem_id=problem.id
-            )
-        writer.record(item, rollouts)
-        advance()
-        return None
+    try:
+        item, rollouts = await label_problem(problem, tools)
+    except BackendError as error:
+        log.warning("problem %s failed and stays owed: %s", problem.id, error)
+        return Quarantined(
+            file=problem.source.dataset, row=problem.source.row, reason=str(error), problem_id=problem.id
+        )
+    writer.record(item, rollouts)
+    advance()
+    return None
 
 
 async def label_problem(problem: Problem, tools: Annotators) -> tuple[Finished, list[Rollout]]:

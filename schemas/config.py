@@ -43,8 +43,10 @@ class PolicyConfig(Record):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     max_model_len: int | None = Field(None, ge=16)
     in_flight: int = Field(256, ge=1)
-    """Requests under way at once."""
-    base_url: str = "http://127.0.0.1:8000/v1"
+    """Completions an engine writes at once: the batch of each engine or server. A quarter more are asked for,
+    and fewer where the engine's cache is smaller than their tokens."""
+    base_url: str | Annotated[tuple[str, ...], Field(min_length=1)] = "http://127.0.0.1:8000/v1"
+    """For `server`: one, or several that serve the same model. A run may go on with others."""
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the server's key; the key itself is never stored."""
     chat: bool = False
@@ -283,7 +285,7 @@ class RunConfig(Record):
         votes = self.model_dump(mode="json", exclude=later)
         others = ((votes[name] or {}).get("policy") for name in ("judge", "prover"))
         for policy in (votes["policy"], *others):
-            for speed in ("in_flight", "timeout_s", "api_key_env"):
+            for speed in ("in_flight", "base_url", "timeout_s", "api_key_env"):
                 (policy or {}).pop(speed, None)
         return content_id(votes)
 

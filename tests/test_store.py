@@ -72,8 +72,10 @@ def test_another_configuration_is_refused_by_the_names_of_its_keys(tmp_path: Pat
         RunStore.open(config(tmp_path, seed=5, monte_carlo=MonteCarloConfig(rollouts=4)))
 
 
-def test_speed_and_fusion_may_change(tmp_path: Path, store: RunStore) -> None:
-    RunStore.open(config(tmp_path, fusion={"accept": 0.7}, policy={"in_flight": 3}))
+def test_speed_servers_and_fusion_may_change(tmp_path: Path, store: RunStore) -> None:
+    other = {"in_flight": 3, "base_url": ("http://a/v1", "http://b/v1")}
+    RunStore.open(config(tmp_path, fusion={"accept": 0.7}, policy=other))
+    assert RunStore.open(config(tmp_path, policy=other)).config.policy.base_url == other["base_url"]
 
 
 def test_two_writers_of_one_shard_are_refused(store: RunStore) -> None:
