@@ -13,7 +13,8 @@ AnswerKind = Literal["number", "expression", "choice", "text"]
 Outcome = Literal["correct", "incorrect", "unknown"]
 Asks = Literal["valid", "solvable"]
 LabelKind = Literal["local", "cumulative", "first_error", "quality"]
-StopReason = Literal["stop", "length", "error"]
+StopReason = Literal["stop", "length", "error", "budget"]
+"""Why a completion ended; `budget` is one that was never drawn, and is never stored."""
 
 
 class Record(BaseModel):
@@ -245,8 +246,12 @@ class Finished(Record):
     skipped: str = ""
     """Why there are no candidates: the difficulty filter's verdict, or that no solution was finished."""
     n_rollouts: int = 0
+    n_calls: int = 0
+    """Requests to the policies; one may ask for several completions."""
     tokens: dict[str, int] = {}
     """Tokens generated, by purpose."""
+    over_budget: bool = False
+    """Whether `budget.per_problem` kept something from being drawn."""
 
 
 class Rollout(Record):
