@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.budget import Allowance
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from schemas.config import JudgeConfig, PromptConfig
 from schemas.errors import UserError
@@ -41,8 +42,17 @@ def fill(template: str, **values: str) -> str:
 class Roller:
     """One problem's access to the policy: same prefix, same purpose, same draws; paid for once."""
 
-    def __init__(self, policy: Policy, prompt: PromptConfig, problem: Problem, *, seed: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        prompt: PromptConfig,
+        problem: Problem,
+        *,
+        seed: int,
+        allowance: Allowance | None = None,
+    ) -> None:
         self.policy, self.prompt, self.problem, self._seed = policy, prompt, problem, seed
+        self.allowance = allowance or Allowance()
         self.template = load_template(prompt.template)
         self.taken: list[Rollout] = []
         """Every completion drawn, in the order of asking."""
@@ -52,7 +62,7 @@ class Roller:
     def of(self, policy: Policy) -> "Roller":
         """The same problem asked of another policy; what it draws is kept, and shared, here."""
         if policy not in self._others:
-            other = Roller(policy, self.prompt, self.problem, seed=self._seed)
+            other = Roller(policy, self.prompt, self.problem, seed=self._seed, allowance=self.allowance)
             other.taken = self.taken
             self._others[policy] = other
         return self._others[policy]
@@ -77,7 +87,7 @@ class Roller:
     async def _draw(self, prefix: str, n: int, purpose: str) -> list[Rollout]:
         prompt = Prompt(fill(self.template, problem=self.problem.text), prefix)
         sampling = self.sampling(prefix, purpose)
-        completions = await self.policy.sample(prompt, n, sampling)
+        completions = await self.allowance.draw(self.policy, prompt, n, sampling)
         return [self._keep(prefix, purpose, sampling.seed + i, done) for i, done in enumerate(completions)]
 
     def _keep(self, prefix: str, purpose: str, seed: int, done: Completion) -> Rollout:
@@ -92,7 +102,8 @@ class Roller:
             tokens=done.tokens,
             seed=seed,
         )
-        self.taken.append(rollout)
+        if stopped != "budget":
+            self.taken.append(rollout)
         return rollout
 
     async def ask(
@@ -102,7 +113,7 @@ class Roller:
         text = fill(template, problem=self.problem.text, solution=solution)
         seed = seed_of(self._seed, self.problem.id, "judge", text)
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed)
-        replies = await judge.sample(Prompt(text), config.votes, sampling)
+        replies = await self.allowance.draw(judge, Prompt(text), config.votes, sampling)
         kept = [
             Rollout(
                 problem_id=self.problem.id,
@@ -118,7 +129,7 @@ class Roller:
             )
             for i, reply in enumerate(replies)
         ]
-        self.taken += kept
+        self.taken += [rollout for rollout in kept if rollout.stopped != "budget"]
         return kept
 
 
@@ -132,6 +143,13 @@ def outcome_of(problem: Problem, solution: str) -> Outcome:
             return "unknown"
         case is_right:
             return "correct" if is_right else "incorrect"
+
+
+def silence(rollouts: list[Rollout], what: str) -> str:
+    """Why rollouts say nothing: they were not drawn, or not one of them allowed `what`."""
+    if any(rollout.stopped == "budget" for rollout in rollouts):
+        return f"the problem's token budget is spent; {what}"
+    return what
 
 
 def counts(rollouts: list[Rollout]) -> tuple[int, int, int]:

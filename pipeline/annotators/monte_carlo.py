@@ -3,7 +3,7 @@ section 3.3)."""
 
 import asyncio
 
-from pipeline.rollouts import Roller, counts
+from pipeline.rollouts import Roller, counts, silence
 from pipeline.segment import prefix_of
 from schemas.config import MonteCarloConfig
 from schemas.records import Rollout, Solution, Vote
@@ -32,7 +32,7 @@ def vote_of(step: int, rollouts: list[Rollout], source: str) -> Vote:
         correct=correct,
         n=n,
         n_failed=n_failed,
-        why="" if n else f"none of {n_failed} rollouts could be graded",
+        why="" if n else silence(rollouts, f"none of {n_failed} rollouts could be graded"),
         tokens=sum(rollout.tokens for rollout in rollouts),
     )
 
