@@ -6,13 +6,16 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 
 from pipeline.annotators import formal, judge, monte_carlo, prover, scan
+from pipeline.budget import Allowance
+from pipeline.journal import ShardWriter
 from pipeline.policies import open_policy
 from pipeline.policies.base import Policy
 from pipeline.proposers import omegaprm, sample
-from pipeline.rollouts import Roller, counts
-from pipeline.store import RunStore, ShardWriter
+from pipeline.rollouts import Roller, counts, silence
+from pipeline.store import RunStore
 from schemas.config import OmegaConfig, RunConfig
 from schemas.errors import BackendError
 from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Vote
@@ -35,33 +38,60 @@ class Annotators:
 
 
 async def run_shard(
-    store: RunStore, shard: int, *, advance: Callable[[], None] = lambda: None
+    store: RunStore,
+    shard: int,
+    *,
+    most: int | None = None,
+    opened: Callable[[], None] = lambda: None,
+    advance: Callable[[], None] = lambda: None,
 ) -> dict[str, int]:
-    """Do what the shard owes; returns counts of problems done and failed.
+    """Do what the shard owes, or the first `most` of it; returns counts of problems done and failed.
 
-    `advance` is called after every problem. A problem whose backend failed is quarantined with its reason
-    and stays owed; when the backend is gone for all of them, BackendError ends the shard.
+    `opened` is called when the policies are loaded, `advance` after every problem. A problem whose backend
+    failed is quarantined with its reason and stays owed; when the backend is gone for all of them,
+    BackendError ends the shard.
     """
-    owed = store.owed(shard)
-    if not owed:
+    if not store.standing(shard).owed:
         store.set_aside(shard, [])
         store.pack_rollouts(shard)
         return {"done": 0, "failed": 0}
-    failures: list[Quarantined] = []
     with store.writing(shard) as writer:
         async with AsyncExitStack() as stack:
             tools = await _open(store.config, stack)
-            slots = asyncio.Semaphore(_UNDER_WAY)
-            jobs = [_guarded(problem, tools, writer, slots, advance) for problem in owed]
-            failures = [failure for failure in await asyncio.gather(*jobs) if failure]
-    store.set_aside(shard, failures)
-    if len(failures) == len(owed):
-        raise BackendError(f"every problem of shard {shard} failed; the first: {failures[0].reason}")
-    if not failures:
+            opened()
+            queue = _Queue(store, shard, writer, most)
+            workers = [asyncio.ensure_future(_work(queue, tools, advance)) for _ in range(_UNDER_WAY)]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                for worker in workers:  # what stops one of them stops all
+                    worker.cancel()
+    store.set_aside(shard, queue.failures)
+    done, failed = queue.done, len(queue.failures)
+    if failed and not done:
+        raise BackendError(f"every problem of shard {shard} failed; the first: {queue.failures[0].reason}")
+    if not failed:
         store.pack_rollouts(shard)
-    done = len(owed) - len(failures)
-    log.info("shard %d: %d problems done, %d failed", shard, done, len(failures))
-    return {"done": done, "failed": len(failures)}
+    log.info("shard %d: %d problems done, %d failed", shard, done, failed)
+    return {"done": done, "failed": failed}
+
+
+class _Queue:
+    """The problems a shard owes, in their order while the budget lasts, and what became of them."""
+
+    def __init__(self, store: RunStore, shard: int, writer: ShardWriter, most: int | None) -> None:
+        self.writer, self.purse = writer, store.purse(shard)
+        self._owed = islice(store.owing(shard, self.purse), most)
+        self._turn = asyncio.Lock()
+        self.done = 0
+        self.failures: list[Quarantined] = []
+
+    async def next(self) -> Problem | None:
+        """The next problem; None when there is none, or none that the budget reaches."""
+        async with self._turn:
+            if self.purse.closed or (problem := next(self._owed, None)) is None:
+                return None
+            return problem if await self.purse.admits() else None
 
 
 async def _open(config: RunConfig, stack: AsyncExitStack) -> Annotators:
@@ -75,36 +105,38 @@ async def _open(config: RunConfig, stack: AsyncExitStack) -> Annotators:
     return Annotators(config, policy, judge_policy, prover_policy, verifiers)
 
 
-async def _guarded(
-    problem: Problem,
-    tools: Annotators,
-    writer: ShardWriter,
-    slots: asyncio.Semaphore,
-    advance: Callable[[], None],
-) -> Quarantined | None:
-    async with slots:
+async def _work(queue: _Queue, tools: Annotators, advance: Callable[[], None]) -> None:
+    """Label one problem after the other until none is left."""
+    while (problem := await queue.next()) is not None:
         try:
             item, rollouts = await label_problem(problem, tools)
         except BackendError as error:
             log.warning("problem %s failed and stays owed: %s", problem.id, error)
-            return Quarantined(
-                file=problem.source.dataset, row=problem.source.row, reason=str(error), problem_id=problem.id
+            queue.purse.settle(None)
+            source = problem.source
+            failure = Quarantined(
+                file=source.dataset, row=source.row, reason=str(error), problem_id=problem.id
             )
-        writer.record(item, rollouts)
-        advance()
-        return None
+            queue.failures.append(failure)
+        else:
+            queue.writer.record(item, rollouts)
+            queue.purse.settle(sum(item.tokens.values()))
+            queue.done += 1
+            advance()
 
 
 async def label_problem(problem: Problem, tools: Annotators) -> tuple[Finished, list[Rollout]]:
     """One problem from the difficulty filter to its last vote, as a journal line and the completions paid
     for."""
-    roller = Roller(tools.policy, tools.config.prompt, problem, seed=tools.config.seed)
+    allowance = Allowance(tools.config.budget.per_problem)
+    roller = Roller(tools.policy, tools.config.prompt, problem, seed=tools.config.seed, allowance=allowance)
     skipped, root = await _too_easy_or_hard(roller, tools.config)
     candidates: list[Candidate] = []
     if not skipped:
         found = await _propose(roller, tools.config, root)
         candidates = list(await asyncio.gather(*(_annotate(roller, candidate, tools) for candidate in found)))
-        skipped = "" if candidates else "no solution was finished"
+        late = " before the token budget was spent" if allowance.reached else ""
+        skipped = "" if candidates else f"no solution was finished{late}"
     # Concurrent draws finish in any order; the record keeps one.
     taken = sorted(roller.taken, key=lambda r: (r.purpose, r.prefix, r.seed))
     tokens = Counter[str]()
@@ -115,7 +147,9 @@ async def label_problem(problem: Problem, tools: Annotators) -> tuple[Finished, 
         candidates=tuple(candidates),
         skipped=skipped,
         n_rollouts=len(taken),
+        n_calls=allowance.calls,
         tokens=dict(sorted(tokens.items())),
+        over_budget=allowance.reached,
     )
     return finished, taken
 
@@ -127,7 +161,7 @@ async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, lis
     drawn = await roller.roll("", config.filter.rollouts, "filter")
     correct, n, _ = counts(drawn)
     if n == 0:
-        return "filter: no rollout could be graded", None
+        return silence(drawn, "filter: no rollout could be graded"), None
     rate = correct / n
     if rate <= config.filter.least:
         return "filter: too hard", None
