@@ -1,25 +1,28 @@
 """From journals to a sealed dataset: fit the trust in each source, label every solution, write shards and
 manifest."""
 
+import heapq
 import importlib.metadata
 import logging
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain, islice
 
 from pipeline.fusion import consensus, fit, fuse
 from pipeline.store import RunStore
 from schemas.arrow import SCHEMA_VERSION
 from schemas.errors import UserError
-from schemas.manifest import Manifest, SourceCount, Trust
+from schemas.manifest import BudgetReport, Manifest, SourceCount, Trust
+from schemas.plan import Forecast, compare
 from schemas.records import Finished, LabelledSolution
 
 log = logging.getLogger(__name__)
 _TELLING = 100
 """A source with so many votes and no "no" among them is worth a warning."""
-_FIT_ON = 4000
+_FIT_ON = 2000
 """Solutions the trust is fitted to: those of the problems with the smallest ids, which is a fair sample of
-any run."""
+any run, since ids are hashes. More would move the tables' second digit, and take as much longer."""
 _RECORDED = (
     "stepmint",
     "pyarrow",
@@ -35,14 +38,17 @@ _RECORDED = (
 
 def seal(store: RunStore) -> Manifest:
     """Fuse and seal a run whose shards owe nothing. UserError names what is still owed."""
-    owed = {shard: len(store.owed(shard)) for shard in range(store.config.shards)}
-    if any(owed.values()):
-        total = sum(owed.values())
+    owed, beyond, sample = 0, 0, list[tuple[str, int]]()
+    for shard in range(store.config.shards):
+        standing = store.standing(shard)
+        owed, beyond = owed + len(standing.owed), beyond + len(standing.beyond)
+        sample = heapq.nsmallest(_FIT_ON, chain(sample, ((name, shard) for name in standing.done)))
+    if owed:
         raise UserError(
-            f"{store.path}: {total} problems are still owed; run the same command again to do them"
+            f"{store.path}: {owed} problems are still owed; run the same command again to do them"
         )
-    trust = fit_trust(store)
-    tally = Tally()
+    trust = fit_trust(store, sample)
+    tally = Tally(beyond)
     shards = tuple(
         store.write_shard(shard, tally.count(store.journal(shard), trust, store))
         for shard in range(store.config.shards)
@@ -58,20 +64,24 @@ def seal(store: RunStore) -> Manifest:
     return manifest
 
 
-def fit_trust(store: RunStore) -> Trust:
-    """Fit the sources' tables to a bounded sample of the run, so that memory does not grow with it."""
-    sample: list[Finished] = []
-    for shard in range(store.config.shards):
-        sample += store.journal(shard)
-        sample = sorted(sample, key=lambda item: item.problem.id)[:_FIT_ON]
-    solutions = [(len(c.solution.steps), c.votes) for item in sample for c in item.candidates]
-    return fit(solutions[:_FIT_ON])
+def fit_trust(store: RunStore, sample: list[tuple[str, int]]) -> Trust:
+    """Fit the sources' tables to a bounded sample of the run, (problem id, shard) in the order of the ids, so
+    that memory does not grow with the run."""
+    ids_of: dict[int, list[str]] = {}
+    for name, shard in sample:
+        ids_of.setdefault(shard, []).append(name)
+    parts = (store.journal(shard, only=ids) for shard, ids in ids_of.items())
+    items = heapq.merge(*parts, key=lambda item: item.problem.id)
+    solutions = ((len(c.solution.steps), c.votes) for item in items for c in item.candidates)
+    return fit(islice(solutions, _FIT_ON))
 
 
 class Tally:
     """Counts what passes through on the way into the shards."""
 
-    def __init__(self) -> None:
+    def __init__(self, beyond: int = 0) -> None:
+        self.beyond = beyond
+        """Problems that the run's budget did not reach."""
         self.totals: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -87,6 +97,8 @@ class Tally:
         for item in finished:
             self.totals["problems"] += 1
             self.totals["rollouts"] += item.n_rollouts
+            self.totals["calls"] += item.n_calls
+            self.totals["cut"] += item.over_budget
             self.tokens.update(item.tokens)
             if item.skipped:
                 self.skipped[item.skipped] += 1
@@ -113,6 +125,14 @@ class Tally:
 
     def manifest(self, store: RunStore, trust: Trust) -> Manifest:
         """The manifest of what was counted, without its shards."""
+        budget, seconds = store.config.budget, store.seconds()
+        actual = Forecast(
+            problems=self.totals["problems"],
+            calls=self.totals["calls"],
+            completions=self.totals["rollouts"],
+            tokens=sum(self.tokens.values()),
+            gpu_hours=seconds / 3600,
+        )
         return Manifest(
             name=store.config.name,
             stepmint=importlib.metadata.version("stepmint"),
@@ -133,7 +153,13 @@ class Tally:
                 for name in sorted(self.votes)
             },
             rollouts=self.totals["rollouts"],
+            calls=self.totals["calls"],
             tokens=dict(sorted(self.tokens.items())),
+            seconds=seconds,
+            budget=BudgetReport(
+                per_problem=budget.per_problem, cut=self.totals["cut"], run=budget.run, beyond=self.beyond
+            ),
+            plan=compare(store.plan(), actual),
             trust=trust,
             versions=_versions(),
         )
