@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import logic, methods, natural, sandboxed
+from benchmarks import logic, methods, natural, sandboxed, scale
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -66,6 +66,7 @@ def policy_transformers() -> Figures:
 BENCHES: dict[str, Callable[[], Figures]] = {
     "policy.transformers": policy_transformers,
     "quality.correlation": methods.quality_correlation,
+    "scale.problems": scale.problems,
     "signals.auroc": methods.signals_auroc,
     "verifiers.gsm8k_gold": natural.gsm8k_gold,
     "verifiers.humans": natural.humans,
