@@ -52,31 +52,36 @@ class Purse:
     def __init__(self, share: int | None, per_problem: int | None) -> None:
         self._share, self._per_problem = share, per_problem
         self._spent = self._dearest = self._under_way = 0
-        self._changed = asyncio.Event()
-        self.closed = False
+        self._turn, self._changed = asyncio.Lock(), asyncio.Event()
+        self._closed = False
 
-    def charge(self, tokens: int) -> None:
-        """Count a problem that was finished earlier."""
-        self._spent += tokens
-        self._dearest = max(self._dearest, tokens)
+    async def admits(self, before: Iterable[int] = ()) -> bool:
+        """Whether the next problem in order may start; waits for those under way where it hangs on them.
 
-    async def admits(self) -> bool:
-        """Whether the next problem in order may start; waits for those under way where it hangs on them."""
+        `before` are the tokens of problems that lie between it and the last one, and were finished earlier.
+        """
         if self._share is None:
             return True
-        while self._under_way and self._spent + (self._under_way + 1) * self._reserve() > self._share:
-            self._changed.clear()
-            await self._changed.wait()
-        if not self._under_way:
-            self.closed |= self._spent + (self._per_problem or 1) > self._share
-        self._under_way += not self.closed
-        return not self.closed
+        async with self._turn:
+            for tokens in before:
+                self._charge(tokens)
+            while self._under_way and self._spent + (self._under_way + 1) * self._reserve() > self._share:
+                self._changed.clear()
+                await self._changed.wait()
+            if not self._under_way:
+                self._closed |= self._spent + (self._per_problem or 1) > self._share
+            self._under_way += not self._closed
+            return not self._closed
 
     def settle(self, tokens: int | None) -> None:
         """A problem is over; None when it failed, and then its reserve stays taken until it is done again."""
         self._under_way -= 1
-        self.charge(self._reserve() if tokens is None and self._share is not None else tokens or 0)
+        self._charge(self._reserve() if tokens is None and self._share is not None else tokens or 0)
         self._changed.set()
+
+    def _charge(self, tokens: int) -> None:
+        self._spent += tokens
+        self._dearest = max(self._dearest, tokens)
 
     def _reserve(self) -> int:
         return self._per_problem or self._dearest or self._share or 0

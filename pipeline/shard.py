@@ -3,19 +3,19 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 
 from pipeline.annotators import formal, judge, monte_carlo, prover, scan
-from pipeline.budget import Allowance
+from pipeline.budget import Allowance, Purse
 from pipeline.journal import ShardWriter
 from pipeline.policies import open_policy
 from pipeline.policies.base import Policy
 from pipeline.proposers import omegaprm, sample
 from pipeline.rollouts import Roller, counts, silence
-from pipeline.store import RunStore
+from pipeline.store import Owed, RunStore
 from schemas.config import OmegaConfig, RunConfig
 from schemas.errors import BackendError
 from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Vote
@@ -59,39 +59,62 @@ async def run_shard(
         async with AsyncExitStack() as stack:
             tools = await _open(store.config, stack)
             opened()
-            queue = _Queue(store, shard, writer, most)
-            workers = [asyncio.ensure_future(_work(queue, tools, advance)) for _ in range(_UNDER_WAY)]
-            try:
-                await asyncio.gather(*workers)
-            finally:
-                for worker in workers:  # what stops one of them stops all
-                    worker.cancel()
-    store.set_aside(shard, queue.failures)
-    done, failed = queue.done, len(queue.failures)
+            work = _Work(tools, writer, store.purse(shard), advance)
+            await _in_turn(islice(store.owing(shard), most), work.label)
+    store.set_aside(shard, work.failures)
+    done, failed = work.done, len(work.failures)
     if failed and not done:
-        raise BackendError(f"every problem of shard {shard} failed; the first: {queue.failures[0].reason}")
+        raise BackendError(f"every problem of shard {shard} failed; the first: {work.failures[0].reason}")
     if not failed:
         store.pack_rollouts(shard)
     log.info("shard %d: %d problems done, %d failed", shard, done, failed)
     return {"done": done, "failed": failed}
 
 
-class _Queue:
-    """The problems a shard owes, in their order while the budget lasts, and what became of them."""
+class _Work:
+    """What is done with each problem of a shard, and what became of them."""
 
-    def __init__(self, store: RunStore, shard: int, writer: ShardWriter, most: int | None) -> None:
-        self.writer, self.purse = writer, store.purse(shard)
-        self._owed = islice(store.owing(shard, self.purse), most)
-        self._turn = asyncio.Lock()
+    def __init__(
+        self, tools: Annotators, writer: ShardWriter, purse: Purse, advance: Callable[[], None]
+    ) -> None:
+        self._tools, self._writer, self._purse, self._advance = tools, writer, purse, advance
         self.done = 0
         self.failures: list[Quarantined] = []
 
-    async def next(self) -> Problem | None:
-        """The next problem; None when there is none, or none that the budget reaches."""
-        async with self._turn:
-            if self.purse.closed or (problem := next(self._owed, None)) is None:
-                return None
-            return problem if await self.purse.admits() else None
+    async def label(self, owed: Owed) -> None:
+        """Label a problem and record it, if the budget reaches it; set it aside when its backend fails."""
+        problem = owed.problem
+        if not await self._purse.admits(owed.before):
+            return
+        try:
+            item, rollouts = await label_problem(problem, self._tools)
+        except BackendError as error:
+            log.warning("problem %s failed and stays owed: %s", problem.id, error)
+            self._purse.settle(None)
+            source = problem.source
+            self.failures.append(
+                Quarantined(file=source.dataset, row=source.row, reason=str(error), problem_id=problem.id)
+            )
+        else:
+            self._writer.record(item, rollouts)
+            self._purse.settle(sum(item.tokens.values()))
+            self.done += 1
+            self._advance()
+
+
+async def _in_turn(problems: Iterator[Owed], job: Callable[[Owed], Awaitable[None]]) -> None:
+    """Run the job of every problem, begun in their order, so many at once. The first error ends them all."""
+
+    async def work() -> None:
+        for problem in problems:
+            await job(problem)
+
+    workers = [asyncio.ensure_future(work()) for _ in range(_UNDER_WAY)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
 
 
 async def _open(config: RunConfig, stack: AsyncExitStack) -> Annotators:
@@ -105,26 +128,6 @@ async def _open(config: RunConfig, stack: AsyncExitStack) -> Annotators:
     return Annotators(config, policy, judge_policy, prover_policy, verifiers)
 
 
-async def _work(queue: _Queue, tools: Annotators, advance: Callable[[], None]) -> None:
-    """Label one problem after the other until none is left."""
-    while (problem := await queue.next()) is not None:
-        try:
-            item, rollouts = await label_problem(problem, tools)
-        except BackendError as error:
-            log.warning("problem %s failed and stays owed: %s", problem.id, error)
-            queue.purse.settle(None)
-            source = problem.source
-            failure = Quarantined(
-                file=source.dataset, row=source.row, reason=str(error), problem_id=problem.id
-            )
-            queue.failures.append(failure)
-        else:
-            queue.writer.record(item, rollouts)
-            queue.purse.settle(sum(item.tokens.values()))
-            queue.done += 1
-            advance()
-
-
 async def label_problem(problem: Problem, tools: Annotators) -> tuple[Finished, list[Rollout]]:
     """One problem from the difficulty filter to its last vote, as a journal line and the completions paid
     for."""
@@ -134,7 +137,7 @@ async def label_problem(problem: Problem, tools: Annotators) -> tuple[Finished, 
     candidates: list[Candidate] = []
     if not skipped:
         found = await _propose(roller, tools.config, root)
-        candidates = list(await asyncio.gather(*(_annotate(roller, candidate, tools) for candidate in found)))
+        candidates = await _annotated(roller, found, tools)
         late = " before the token budget was spent" if allowance.reached else ""
         skipped = "" if candidates else f"no solution was finished{late}"
     # Concurrent draws finish in any order; the record keeps one.
@@ -174,6 +177,14 @@ async def _propose(roller: Roller, config: RunConfig, root: list[Rollout] | None
     if isinstance(config.propose, OmegaConfig):
         return await omegaprm.propose(roller, config.propose, root)
     return await sample.propose(roller, config.propose)
+
+
+async def _annotated(roller: Roller, found: list[Candidate], tools: Annotators) -> list[Candidate]:
+    """All candidates with their votes. Under a budget one after the other: annotators wait for verifiers, so
+    which of two candidates drew first would be chance."""
+    if tools.config.budget.per_problem is not None:
+        return [await _annotate(roller, candidate, tools) for candidate in found]
+    return list(await asyncio.gather(*(_annotate(roller, candidate, tools) for candidate in found)))
 
 
 async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> Candidate:

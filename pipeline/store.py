@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,6 +37,13 @@ _ROWS_PER_WRITE = 512
 _ROLLOUTS_PER_WRITE = 4096
 _LINES_HELD = 4096
 """Problems held while they are spread over the shards."""
+
+
+class Owed(NamedTuple):
+    """A problem to be done, and the tokens of each finished one between it and the one owed before it."""
+
+    problem: Problem
+    before: list[int]
 
 
 class RunStore:
@@ -127,14 +134,16 @@ class RunStore:
         owed = set(self.standing(shard).owed)
         return [problem for problem in self.posed(shard) if problem.id in owed]
 
-    def owing(self, shard: int, purse: Purse) -> Iterator[Problem]:
-        """The same one by one; what lies before each is charged to the purse, which decides on the budget."""
-        done = self.finished(shard)
+    def owing(self, shard: int) -> Iterator[Owed]:
+        """Problems of a shard without a whole journal line, one by one; whether the budget reaches them is
+        for the shard's purse to say."""
+        done, before = self.finished(shard), list[int]()
         for problem in self.posed(shard):
             if problem.id in done:
-                purse.charge(done[problem.id])
+                before.append(done[problem.id])
             else:
-                yield problem
+                yield Owed(problem, before)
+                before = []
 
     def purse(self, shard: int) -> Purse:
         """The shard's share of the run's budget, nothing charged to it yet."""
