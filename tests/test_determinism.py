@@ -216,15 +216,16 @@ def test_the_embedded_model_on_transformers(tmp_path: Path, late: Any) -> None:
 
     torch.set_num_threads(1)
     sections: dict[str, Any] = {
+        "shards": 1,
         "problems": {"limit": 6, "steps": (3, 4)},
         "prompt": {"max_tokens": 120},
         "propose": {"kind": "sample", "n": 2},
         "monte_carlo": {"rollouts": 4},
     }
     plain = new_store(tmp_path, "plain", **sections, policy={"in_flight": 64})
-    assert finish(plain).steps > 20
+    assert finish(plain, (0,)).steps > 20
     for seed, in_flight, under_way in ((1, 5, 64), (2, 23, 2)):
         late(seed, under_way)
         other = new_store(tmp_path, f"other{seed}", **sections, policy={"in_flight": in_flight})
-        finish(other, (2, 1, 0))
+        finish(other, (0,))
         assert digests(other) == digests(plain)
