@@ -6,24 +6,23 @@ policy, by the run's own proposer and annotators, so that every method's habits 
 """
 
 import asyncio
-import json
 import math
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.policies.simulated import RIGHT, solution_text
 from pipeline.problems import load_problems
-from pipeline.shard import run_shard
+from pipeline.shard import label_problem, open_tools, run_shard
 from pipeline.store import RunStore
-from schemas.config import BudgetConfig, PolicyConfig, ProblemsConfig, RunConfig
+from schemas.config import BudgetConfig, PolicyConfig, RunConfig
 from schemas.errors import UserError
 from schemas.plan import Plan, Range
 from schemas.records import Finished, Problem
@@ -149,41 +148,35 @@ def _imagined(config: RunConfig, stated: Stated) -> Iterator[Finished]:
         rates = np.quantile(drawn, (np.arange(_LEVELS) + 0.5) / _LEVELS)
     words = len(solution_text([True] * stated.steps).split())
     scale = words / stated.tokens_per_solution
-    with tempfile.TemporaryDirectory(prefix="stepmint-plan-") as folder:
-        posed = Path(folder) / "problems.jsonl"
-        for level, rate in enumerate(rates):
-            lines = ({"text": f"{level}.{i}", "answer": RIGHT} for i in range(_PER_LEVEL))
-            posed.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-            slip = 1 - float(rate) ** (1 / stated.steps)
-            policy = PolicyConfig(kind="simulated", slip=min(1.0, max(0.0, slip)), n_steps=stated.steps)
-            store = RunStore.open(_in_words(config, scale, policy, posed, f"level{level}"))
-            store.prepare()
-            asyncio.run(run_shard(store, 0))
-            for item in store.journal(0):
-                tokens = {purpose: round(n / scale) for purpose, n in item.tokens.items()}
-                yield item.model_copy(update={"tokens": tokens})
+    for level, rate in enumerate(rates):
+        slip = 1 - float(rate) ** (1 / stated.steps)
+        policy = PolicyConfig(kind="simulated", slip=min(1.0, max(0.0, slip)), n_steps=stated.steps)
+        for item in asyncio.run(_label(_in_words(config, scale, policy), level)):
+            tokens = {purpose: round(n / scale) for purpose, n in item.tokens.items()}
+            yield item.model_copy(update={"tokens": tokens})
 
 
-def _in_words(config: RunConfig, scale: float, policy: PolicyConfig, posed: Path, name: str) -> RunConfig:
+async def _label(config: RunConfig, level: int) -> list[Finished]:
+    posed = (Problem(text=f"{level}.{i}", answer=RIGHT, answer_kind="text") for i in range(_PER_LEVEL))
+    async with AsyncExitStack() as stack:
+        tools = await open_tools(config, stack)
+        return [(await label_problem(problem, tools))[0] for problem in posed]
+
+
+def _in_words(config: RunConfig, scale: float, policy: PolicyConfig) -> RunConfig:
     """The run on the simulated policy, whose tokens are words: `scale` of them to a token."""
 
     def words(tokens: int | None) -> int | None:
         return None if tokens is None else max(1, round(tokens * scale))
 
     per_problem = words(config.budget.per_problem)
-    changed = {
-        "name": name,
-        "root": str(posed.parent),
-        "shards": 1,
-        "problems": ProblemsConfig(source="jsonl", path=str(posed)),
+    changed: dict[str, Any] = {
         "policy": policy,
         "prompt": config.prompt.model_copy(
             update={"separator": "\n", "stop": (), "max_tokens": words(config.prompt.max_tokens)}
         ),
         "budget": BudgetConfig(per_problem=per_problem),
         "verify": None,
-        "train": None,
-        "evaluate": None,
     }
     if config.judge:
         longest = words(config.judge.max_tokens)

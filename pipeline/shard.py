@@ -57,7 +57,7 @@ async def run_shard(
         return {"done": 0, "failed": 0}
     with store.writing(shard) as writer:
         async with AsyncExitStack() as stack:
-            tools = await _open(store.config, stack)
+            tools = await open_tools(store.config, stack)
             opened()
             work = _Work(tools, writer, store.purse(shard), advance)
             await _in_turn(islice(store.owing(shard), most), work.label)
@@ -117,7 +117,8 @@ async def _in_turn(problems: Iterator[Owed], job: Callable[[Owed], Awaitable[Non
             worker.cancel()
 
 
-async def _open(config: RunConfig, stack: AsyncExitStack) -> Annotators:
+async def open_tools(config: RunConfig, stack: AsyncExitStack) -> Annotators:
+    """Everything that a configuration asks for, loaded; the stack closes it."""
     policy = await stack.enter_async_context(open_policy(config.policy))
     others = [part.policy if part else None for part in (config.judge, config.prover)]
     judge_policy, prover_policy = [
