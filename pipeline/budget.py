@@ -6,7 +6,7 @@ have cost and by nothing else: a run ends in the same rows whatever its concurre
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from schemas.config import BudgetConfig
@@ -27,9 +27,12 @@ class Allowance:
         """Exactly `n` completions; those that could exceed the limit are not drawn and come as `budget`."""
         if self._limit is None:
             return await self._sample(policy, prompt, n, sampling)
+        drawn: list[Completion] = []
         async with self._turn:
-            most = min(n, (self._limit - self.tokens) // sampling.max_tokens)
-            drawn = await self._sample(policy, prompt, most, sampling) if most > 0 else []
+            # Near the limit by parts: most completions are shorter than the longest that must be allowed for.
+            while (most := min(n - len(drawn), (self._limit - self.tokens) // sampling.max_tokens)) > 0:
+                part = replace(sampling, seed=sampling.seed + len(drawn))
+                drawn += await self._sample(policy, prompt, most, part)
         self.reached |= len(drawn) < n
         return [*drawn, *(Completion("", "budget") for _ in range(n - len(drawn)))]
 

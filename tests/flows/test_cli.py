@@ -240,13 +240,13 @@ def test_plan_is_a_table_or_json(run_file: Path, capsys: Capture) -> None:
 
 @pytest.mark.usefixtures("prefect")
 def test_a_run_stops_for_its_budget_says_so_and_goes_on(run_file: Path, capsys: Capture) -> None:
-    limits = ("--set", "budget.per_problem=900", "--set")
-    code, out, _ = answer(capsys, "run", run_file, *limits, "budget.run=3000", "--json")
+    limits = ("--set", "budget.per_problem=1500", "--set")
+    code, out, _ = answer(capsys, "run", run_file, *limits, "budget.run=6000", "--json")
     first = json.loads(out)
     assert code == 0
     assert 0 < first["budget"]["beyond"] < 12
     assert first["problems"] + first["budget"]["beyond"] == 12
-    assert first["tokens"]["total"] <= 3000
+    assert first["tokens"]["total"] <= 6000
     folder = first["path"]
     code, out, _ = answer(capsys, "status", folder)
     assert code == 0
@@ -256,7 +256,7 @@ def test_a_run_stops_for_its_budget_says_so_and_goes_on(run_file: Path, capsys: 
     assert "stopped for its budget" not in out
     found = json.loads(answer(capsys, "status", folder, "--json")[1])
     assert found["sealed"]
-    assert found["budget"] == {"per_problem": 900, "run": 90000, "cut": 0, "beyond": 0}
+    assert found["budget"] == {"per_problem": 1500, "run": 90000, "cut": 0, "beyond": 0}
     assert sum(found["tokens"].values()) > first["tokens"]["total"]
 
 
