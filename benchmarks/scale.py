@@ -7,6 +7,7 @@ commands, Prefect and its temporary server included, measured from outside.
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -31,6 +32,9 @@ class Watched:
     """One command as seen from outside: seconds it took, and resident bytes over time."""
 
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """Of the processor, the children's included unless they were killed: other work on the machine hardly
+    changes it."""
     times: list[float] = field(default_factory=list)
     rss: list[int] = field(default_factory=list)
     """Of the command itself."""
@@ -62,6 +66,11 @@ def problems() -> Figures:
                 "whole": round(whole.seconds, 1),
                 "until_killed": round(first.seconds, 1),
                 "after": round(second.seconds, 1),
+            },
+            "cpu_seconds": {
+                "whole": round(whole.cpu_seconds, 1),
+                "until_killed": round(first.cpu_seconds, 1),
+                "after": round(second.cpu_seconds, 1),
             },
             "labelling_problems_per_s": round(n / manifest["seconds"], 1),
             "rss_mb": _memory(whole),
@@ -101,7 +110,7 @@ verifiers = ["arithmetic"]
 
 def watch(run_file: Path, until: Callable[[], bool] = lambda: False) -> Watched:
     """Label a run file with the command, looking on; killed (SIGKILL) as soon as `until` holds."""
-    found, start = Watched(), time.perf_counter()
+    found, start, before = Watched(), time.perf_counter(), _cpu_seconds()
     command = [sys.executable, "-c", COMMAND, "synthesize", str(run_file), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     killed = False
@@ -113,10 +122,15 @@ def watch(run_file: Path, until: Callable[[], bool] = lambda: False) -> Watched:
             process.send_signal(signal.SIGKILL)
             killed = True
         time.sleep(EVERY_S)
-    found.seconds = time.perf_counter() - start
+    found.seconds, found.cpu_seconds = time.perf_counter() - start, _cpu_seconds() - before
     if process.returncode != (-signal.SIGKILL if killed else 0):
         raise RuntimeError(f"{run_file.name}: the command ended with {process.returncode}")
     return found
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _rss(pid: int) -> int:

@@ -175,7 +175,8 @@ class Vote(Record):
     n: int = Field(0, ge=0)
     """Samples that could be read (n)."""
     n_failed: int = Field(0, ge=0)
-    """Samples that could not: cut off, unparsed, failed calls. They count for neither side."""
+    """Samples that could not: cut off, unparsed, failed calls, or not drawn for want of tokens. They count
+    for neither side."""
     why: str = ""
     """Reason for an abstention or a refutation, for people who read rows."""
     evidence: str = ""
