@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import logic, methods, natural, sandboxed, scale
+from benchmarks import determinism, logic, methods, natural, sandboxed, scale
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -64,6 +64,7 @@ def policy_transformers() -> Figures:
 
 
 BENCHES: dict[str, Callable[[], Figures]] = {
+    "determinism.rounding": determinism.rounding,
     "policy.transformers": policy_transformers,
     "quality.correlation": methods.quality_correlation,
     "scale.problems": scale.problems,
