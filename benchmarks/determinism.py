@@ -85,10 +85,12 @@ def _watching() -> Iterator[tuple[Seen, list[int]]]:
         p = torch.softmax(logits, -1)
         after = p.cumsum(-1).gather(-1, token[:, None])[:, 0]
         before = after - p.gather(-1, token[:, None])[:, 0]
-        keys = zip(uniform.tolist(), token.tolist(), strict=True)
-        for key, ends in zip(keys, zip(before.tolist(), after.tolist(), strict=True), strict=True):
-            seen.setdefault(key, ends)
-        close.append(int(near.sum()))
+        for u, t, *ends, again in zip(
+            *(x.tolist() for x in (uniform, token, before, after, near)), strict=True
+        ):
+            if (u, t) not in seen:  # a draw that is made again comes by twice
+                seen[u, t] = (ends[0], ends[1])
+                close.append(again)
         return token, near
 
     decoding.draw = watched

@@ -1,13 +1,12 @@
 """From journals to a sealed dataset: fit the trust in each source, label every solution, write shards and
 manifest."""
 
-import heapq
 import importlib.metadata
 import logging
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import islice
 
 from pipeline.fusion import consensus, fit, fuse
 from pipeline.store import RunStore
@@ -38,17 +37,13 @@ _RECORDED = (
 
 def seal(store: RunStore) -> Manifest:
     """Fuse and seal a run whose shards owe nothing. UserError names what is still owed."""
-    owed, beyond, sample = 0, 0, list[tuple[str, int]]()
-    for shard in range(store.config.shards):
-        standing = store.standing(shard)
-        owed, beyond = owed + len(standing.owed), beyond + len(standing.beyond)
-        sample = heapq.nsmallest(_FIT_ON, chain(sample, ((name, shard) for name in standing.done)))
-    if owed:
+    found = store.survey(_FIT_ON)
+    if found.owed:
         raise UserError(
-            f"{store.path}: {owed} problems are still owed; run the same command again to do them"
+            f"{store.path}: {found.owed} problems are still owed; run the same command again to do them"
         )
-    trust = fit_trust(store, sample)
-    tally = Tally(beyond)
+    trust = fit_trust(store.read(found.sample))
+    tally = Tally(found.beyond)
     shards = tuple(
         store.write_shard(shard, tally.count(store.journal(shard), trust, store))
         for shard in range(store.config.shards)
@@ -64,15 +59,9 @@ def seal(store: RunStore) -> Manifest:
     return manifest
 
 
-def fit_trust(store: RunStore, sample: list[tuple[str, int]]) -> Trust:
-    """Fit the sources' tables to a bounded sample of the run, (problem id, shard) in the order of the ids, so
-    that memory does not grow with the run."""
-    ids_of: dict[int, list[str]] = {}
-    for name, shard in sample:
-        ids_of.setdefault(shard, []).append(name)
-    parts = (store.journal(shard, only=ids) for shard, ids in ids_of.items())
-    items = heapq.merge(*parts, key=lambda item: item.problem.id)
-    solutions = ((len(c.solution.steps), c.votes) for item in items for c in item.candidates)
+def fit_trust(sample: Iterator[Finished]) -> Trust:
+    """Fit the sources' tables to a bounded sample of the run, so that memory does not grow with it."""
+    solutions = ((len(c.solution.steps), c.votes) for item in sample for c in item.candidates)
     return fit(islice(solutions, _FIT_ON))
 
 

@@ -6,13 +6,14 @@ whole, rows are made from the journal alone, finished files appear by rename, an
 
 import fcntl
 import hashlib
+import heapq
 import json
 import os
 import tomllib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,7 +24,7 @@ from pydantic_core import from_json
 
 from pipeline import journal
 from pipeline.budget import Purse, Standing, share_of, standing
-from pipeline.journal import ROLLOUTS, ShardWriter
+from pipeline.journal import ROLLOUTS, Entry, ShardWriter
 from pipeline.problems import load_problems
 from schemas.arrow import SCHEMA, to_table
 from schemas.config import RunConfig, parse_config
@@ -44,6 +45,22 @@ class Owed(NamedTuple):
 
     problem: Problem
     before: list[int]
+
+
+class Place(NamedTuple):
+    """Where a finished problem stands in the journals."""
+
+    problem: str
+    shard: int
+    entry: Entry
+
+
+class Survey(NamedTuple):
+    """Problems owed and beyond the budget, and a sample of those that are done."""
+
+    owed: int
+    beyond: int
+    sample: list[Place]
 
 
 class RunStore:
@@ -171,13 +188,28 @@ class RunStore:
         """The tokens that each finished problem of a shard has cost, by its id."""
         return {name: entry.tokens for name, entry in journal.index(self._journal(shard)).items()}
 
-    def journal(self, shard: int, only: Collection[str] | None = None) -> Iterator[Finished]:
+    def journal(self, shard: int) -> Iterator[Finished]:
         """Finished problems of a shard within the budget, in the order of their ids; a torn last line is owed
-        again. `only` names the problems wanted, all by default."""
+        again."""
         found = journal.index(self._journal(shard))
-        tokens = {name: entry.tokens for name, entry in found.items()}
-        wanted = self._standing(shard, tokens).done if only is None else only
-        return journal.read(self._journal(shard), (found[name] for name in sorted(wanted)))
+        done = self._standing(shard, {name: entry.tokens for name, entry in found.items()}).done
+        return journal.read(self._journal(shard), (found[name] for name in sorted(done)))
+
+    def survey(self, n: int) -> Survey:
+        """What is owed and beyond the budget, and where the `n` done problems with the smallest ids lie."""
+        owed, beyond, first = 0, 0, list[Place]()
+        for shard in range(self.config.shards):
+            found = journal.index(self._journal(shard))
+            at = self._standing(shard, {name: entry.tokens for name, entry in found.items()})
+            owed, beyond = owed + len(at.owed), beyond + len(at.beyond)
+            places = (Place(name, shard, found[name]) for name in at.done)
+            first = heapq.nsmallest(n, chain(first, places))
+        return Survey(owed, beyond, first)
+
+    def read(self, places: Iterable[Place]) -> Iterator[Finished]:
+        """The problems at some places, in their order, one by one."""
+        for place in places:
+            yield from journal.read(self._journal(place.shard), [place.entry])
 
     def _journal(self, shard: int) -> Path:
         return self.path / "journal" / f"{shard:05d}.jsonl"

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 CLOSE = 1e-4
 """In probability. Rounding makes a row's logits differ with the batch it is computed in: in float32 by up to
-1.4e-5 in a cumulated probability, of 34,000 tokens of the embedded model in batches of 256 and of 7. A draw
-that is farther from every other token than this is the same in any batch."""
+about 1e-5 in a cumulated probability (`benchmarks/determinism.py`). A draw that is farther from every other
+token than this is the same in any batch."""
 _CLOSE_LOGITS = 1e-3
 """The same for the two largest logits, where the larger is taken."""
 
