@@ -6,6 +6,7 @@ have cost and by nothing else: a run ends in the same rows whatever its concurre
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
@@ -13,7 +14,7 @@ from schemas.config import BudgetConfig
 
 
 class Allowance:
-    """What one problem draws, counted; with a limit, one request at a time and none that could exceed it."""
+    """What one problem draws, counted; with a limit, in turn, and nothing that could exceed it."""
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
@@ -23,16 +24,19 @@ class Allowance:
         self.calls = self.tokens = 0
         self.reached = False
 
+    def turn(self) -> AbstractAsyncContextManager[object]:
+        """To be held while a request is drawn and graded. Without a limit everyone's turn is now."""
+        return nullcontext() if self._limit is None else self._turn
+
     async def draw(self, policy: Policy, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions; those that could exceed the limit are not drawn and come as `budget`."""
         if self._limit is None:
             return await self._sample(policy, prompt, n, sampling)
         drawn: list[Completion] = []
-        async with self._turn:
-            # Near the limit by parts: most completions are shorter than the longest that must be allowed for.
-            while (most := min(n - len(drawn), (self._limit - self.tokens) // sampling.max_tokens)) > 0:
-                part = replace(sampling, seed=sampling.seed + len(drawn))
-                drawn += await self._sample(policy, prompt, most, part)
+        # Near the limit by parts: most completions are shorter than the longest that must be allowed for.
+        while (most := min(n - len(drawn), (self._limit - self.tokens) // sampling.max_tokens)) > 0:
+            part = replace(sampling, seed=sampling.seed + len(drawn))
+            drawn += await self._sample(policy, prompt, most, part)
         self.reached |= len(drawn) < n
         return [*drawn, *(Completion("", "budget") for _ in range(n - len(drawn)))]
 

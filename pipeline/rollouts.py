@@ -87,8 +87,9 @@ class Roller:
     async def _draw(self, prefix: str, n: int, purpose: str) -> list[Rollout]:
         prompt = Prompt(fill(self.template, problem=self.problem.text), prefix)
         sampling = self.sampling(prefix, purpose)
-        completions = await self.allowance.draw(self.policy, prompt, n, sampling)
-        return [self._keep(prefix, purpose, sampling.seed + i, done) for i, done in enumerate(completions)]
+        async with self.allowance.turn():
+            completions = await self.allowance.draw(self.policy, prompt, n, sampling)
+            return [self._keep(prefix, purpose, sampling.seed + i, c) for i, c in enumerate(completions)]
 
     def _keep(self, prefix: str, purpose: str, seed: int, done: Completion) -> Rollout:
         text, stopped = (done.text, done.stopped) if len(done.text) <= LONGEST_TEXT else ("", "error")
@@ -113,7 +114,8 @@ class Roller:
         text = fill(template, problem=self.problem.text, solution=solution)
         seed = seed_of(self._seed, self.problem.id, "judge", text)
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed)
-        replies = await self.allowance.draw(judge, Prompt(text), config.votes, sampling)
+        async with self.allowance.turn():
+            replies = await self.allowance.draw(judge, Prompt(text), config.votes, sampling)
         kept = [
             Rollout(
                 problem_id=self.problem.id,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.budget import Allowance, Purse, share_of, standing
-from pipeline.policies.base import Prompt, Sampling
+from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
 from schemas.config import BudgetConfig, RunConfig, parse_config
 from schemas.errors import UserError
@@ -120,8 +120,12 @@ def test_an_allowance_is_never_exceeded_and_asks_for_as_many_as_fit() -> None:
 
     async def run() -> tuple[list[list[str]], Allowance, int]:
         policy, allowance = SimulatedPolicy(n_steps=4), Allowance(100)
-        asked = [allowance.draw(policy, Prompt("p", ""), n, Sampling(max_tokens=20)) for n in (3, 5, 2)]
-        found = await asyncio.gather(*asked)
+
+        async def ask(n: int) -> list[Completion]:
+            async with allowance.turn():
+                return await allowance.draw(policy, Prompt("p", ""), n, Sampling(max_tokens=20))
+
+        found = await asyncio.gather(*map(ask, (3, 5, 2)))
         return [[c.stopped for c in drawn] for drawn in found], allowance, policy.completions
 
     stopped, allowance, completions = asyncio.run(run())
