@@ -11,7 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import engine, labels, logic, methods, natural, sandboxed, search
+from benchmarks import (
+    determinism,
+    engine,
+    labels,
+    logic,
+    methods,
+    natural,
+    sandboxed,
+    scale,
+    search,
+)
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -67,8 +77,10 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "engine.in_process": engine.in_process,
     "engine.prefixes": engine.prefixes,
     "engine.server": engine.server,
+    "determinism.rounding": determinism.rounding,
     "policy.transformers": policy_transformers,
     "quality.correlation": methods.quality_correlation,
+    "scale.problems": scale.problems,
     "signals.auroc": methods.signals_auroc,
     "labels.vs_monte_carlo": labels.vs_monte_carlo,
     "labels.vs_omegaprm": labels.vs_omegaprm,

@@ -148,7 +148,7 @@ async def _run(policy: Any, folder: Path) -> Any:
     store.prepare()
     with store.writing(0) as writer:
         tools = Annotators(store.config, policy, policy, policy)
-        failures = await label_all(store.owed(0), tools, writer, advance=lambda: None)
+        failures = (await label_all(store.owing(0), tools, writer, store.purse(0))).failures
     if failures:
         raise RuntimeError(f"{len(failures)} problems failed; the first: {failures[0].reason}")
     return store

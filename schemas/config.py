@@ -208,6 +208,17 @@ class FusionConfig(Record):
     """Monte Carlo calls a step wrong when its success rate is at most this."""
 
 
+class BudgetConfig(Record):
+    """How many tokens may be generated. What a budget cuts off abstains; it never counts against a step."""
+
+    per_problem: int | None = Field(None, ge=1)
+    """Most tokens for one problem, all purposes together. It can change votes, so it belongs to the run's
+    identity."""
+    run: int | None = Field(None, ge=1)
+    """Most tokens for the whole run, spent on whole problems in their order; raise it to go on. With
+    `per_problem` it is never exceeded, without it by a few problems at most."""
+
+
 class TrainConfig(Record):
     """How a PRM is trained."""
 
@@ -268,6 +279,7 @@ class RunConfig(Record):
     judge: JudgeConfig | None = None
     verify: VerifyConfig | None = None
     fusion: FusionConfig = FusionConfig()
+    budget: BudgetConfig = BudgetConfig()
     train: TrainConfig | None = None
     evaluate: EvaluateConfig | None = None
     self_train: SelfTrainConfig | None = None
@@ -278,11 +290,25 @@ class RunConfig(Record):
             raise ValueError("[evaluate] measures the trained PRM, so [train] is needed too")
         return self
 
+    @model_validator(mode="after")
+    def _budget_buys_something(self) -> "RunConfig":
+        run, most = self.budget.run, self.budget.per_problem
+        if most is not None and most < self.prompt.max_tokens:
+            raise ValueError(f"budget.per_problem={most} is less than prompt.max_tokens, one completion")
+        if run is not None and run < self.shards * (most or 1):
+            raise ValueError(
+                f"budget.run={run} does not reach for one problem (budget.per_problem={most or 1}) in each "
+                f"of {self.shards} shards: raise it, or use fewer shards"
+            )
+        return self
+
     def digest(self) -> str:
         """Identity of the run: everything that can change a vote. Speed settings and later stages are left
         out."""
-        later = {"name", "root", "fusion", "train", "evaluate", "self_train"}
+        later = {"name", "root", "fusion", "budget", "train", "evaluate", "self_train"}
         votes = self.model_dump(mode="json", exclude=later)
+        if self.budget.per_problem is not None:
+            votes["budget"] = self.budget.per_problem
         others = ((votes[name] or {}).get("policy") for name in ("judge", "prover"))
         for policy in (votes["policy"], *others):
             for speed in ("in_flight", "base_url", "timeout_s", "api_key_env"):

@@ -13,7 +13,8 @@ AnswerKind = Literal["number", "expression", "choice", "text"]
 Outcome = Literal["correct", "incorrect", "unknown"]
 Asks = Literal["valid", "solvable"]
 LabelKind = Literal["local", "cumulative", "first_error", "quality"]
-StopReason = Literal["stop", "length", "error"]
+StopReason = Literal["stop", "length", "error", "budget"]
+"""Why a completion ended; `budget` is one that was never drawn, and is never stored."""
 
 
 class Record(BaseModel):
@@ -175,7 +176,8 @@ class Vote(Record):
     n: int = Field(0, ge=0)
     """Samples that could be read (n)."""
     n_failed: int = Field(0, ge=0)
-    """Samples that could not: cut off, unparsed, failed calls. They count for neither side."""
+    """Samples that could not: cut off, unparsed, failed calls, or not drawn for want of tokens. They count
+    for neither side."""
     why: str = ""
     """Reason for an abstention or a refutation, for people who read rows."""
     evidence: str = ""
@@ -246,8 +248,12 @@ class Finished(Record):
     skipped: str = ""
     """Why there are no candidates: the difficulty filter's verdict, or that no solution was finished."""
     n_rollouts: int = 0
+    n_calls: int = 0
+    """Requests to the policies; one may ask for several completions."""
     tokens: dict[str, int] = {}
     """Tokens generated, by purpose."""
+    over_budget: bool = False
+    """Whether `budget.per_problem` kept something from being drawn."""
 
 
 class Rollout(Record):

@@ -7,7 +7,7 @@ either way: a test that the cap leaves open says so by its counts.
 import asyncio
 from collections.abc import Sequence
 
-from pipeline.rollouts import Roller, counts
+from pipeline.rollouts import Roller, counts, silence
 from pipeline.segment import prefix_of
 from pipeline.sequential import is_known, least_to_decide, least_to_know, ratio_test
 from schemas.config import MonteCarloConfig
@@ -66,7 +66,7 @@ def vote_of(step: int, rollouts: Sequence[Rollout], source: str) -> Vote:
         correct=correct,
         n=n,
         n_failed=n_failed,
-        why="" if n else f"none of {n_failed} rollouts could be graded",
+        why="" if n else silence(rollouts, f"none of {n_failed} rollouts could be graded"),
         tokens=sum(rollout.tokens for rollout in rollouts),
     )
 

@@ -110,7 +110,9 @@ def test_a_resumed_run_repeats_nothing_that_the_store_holds(
     async def label(policy: Heard, store: RunStore, advance: Callable[[], None]) -> None:
         with store.writing(0) as writer:
             tools = Annotators(store.config, policy, policy, policy)
-            assert not await label_all(store.owed(0), tools, writer, advance=advance)
+            assert not (
+                await label_all(store.owing(0), tools, writer, store.purse(0), advance=advance)
+            ).failures
 
     async def run(policy: Heard) -> None:
         store = RunStore.open(RunConfig.model_validate(config))
