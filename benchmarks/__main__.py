@@ -11,7 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import logic, methods, natural, sandboxed, tabular, workers
+from benchmarks import (
+    determinism,
+    engine,
+    labels,
+    logic,
+    methods,
+    natural,
+    sandboxed,
+    scale,
+    search,
+    tabular,
+    workers,
+)
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -64,9 +76,18 @@ def policy_transformers() -> Figures:
 
 
 BENCHES: dict[str, Callable[[], Figures]] = {
+    "engine.in_process": engine.in_process,
+    "engine.prefixes": engine.prefixes,
+    "engine.server": engine.server,
+    "determinism.rounding": determinism.rounding,
     "policy.transformers": policy_transformers,
     "quality.correlation": methods.quality_correlation,
+    "scale.problems": scale.problems,
     "signals.auroc": methods.signals_auroc,
+    "labels.vs_monte_carlo": labels.vs_monte_carlo,
+    "labels.vs_omegaprm": labels.vs_omegaprm,
+    "sequential.error_rate": search.error_rate,
+    "search.first_error": search.first_error,
     "verifiers.gsm8k_gold": natural.gsm8k_gold,
     "verifiers.humans": natural.humans,
     "verifiers.coverage": natural.coverage,
@@ -85,7 +106,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
 
 def figures_of(bench: Callable[[], Figures]) -> Figures:
     """What a bench found, rounded; a null value where its data are absent."""
-    what = {"what": (bench.__doc__ or "").strip()}
+    what = {"what": " ".join((bench.__doc__ or "").split())}
     try:
         found = bench()
     except FileNotFoundError as missing:

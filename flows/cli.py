@@ -22,6 +22,7 @@ examples:
   stepmint run configs/embedded.toml                    label, train and evaluate; no GPU, no network
   stepmint run mine.toml --dry-run                      what would be done, and with which settings
   stepmint run mine.toml --set monte_carlo.rollouts=16  change one setting of the file
+  stepmint plan mine.toml                               what it will take, from its first problems
   stepmint status runs/mine                             what is done, what is owed
   stepmint show runs/mine --first-errors                labelled solutions, step by step
   stepmint fuse runs/mine --set fusion.accept=0.9       new labels from the same votes
@@ -159,6 +160,8 @@ def _add_making(commands: Any) -> None:
     synthesize.add_argument("config", help="run file (TOML)")
     _add_set(synthesize)
 
+    _add_plan(commands)
+
     fuse = _command(
         commands,
         "fuse",
@@ -169,6 +172,38 @@ def _add_making(commands: Any) -> None:
     _add_set(fuse)
 
     _add_training(commands)
+
+
+def _add_plan(commands: Any) -> None:
+    plan = _command(
+        commands,
+        "plan",
+        "predict the calls, tokens, hours and cost of a run, before they are spent",
+        "stepmint plan mine.toml --pilot 32 --price-per-hour 2.50\n"
+        "  stepmint plan mine.toml --pass-rate 0.3 --tokens-per-solution 250 --tokens-per-second 9000",
+    )
+    plan.description = f"""{plan.description}
+
+A pilot labels the first problems of the run with its own policy and predicts the rest from what they
+took. They are the run's own beginning: `stepmint run` goes on after them, and nothing is paid twice.
+With --pass-rate nothing is sampled: the run's methods are tried out on a simulated policy instead.
+
+Each figure has a 90% interval. It knows how problems differ, not how far a stated number is wrong.
+Sealing the run writes beside the prediction what it took (`plan` in manifest.json)."""
+    plan.add_argument("config", help="run file (TOML)")
+    _add_set(plan)
+    plan.add_argument("--pilot", type=int, default=16, metavar="N", help="problems to label now (default 16)")
+    numbers = (
+        ("--pass-rate", None, "share of the policy's solutions that are right, instead of a pilot"),
+        ("--tokens-per-solution", 0.0, "tokens of a whole solution; needed with --pass-rate"),
+        ("--tokens-per-second", None, "speed of the policy, instead of the pilot's"),
+        ("--price-per-hour", None, "price of the machine, for the cost"),
+    )
+    for name, default, said in numbers:
+        plan.add_argument(name, type=float, default=default, metavar="X", help=said)
+    plan.add_argument(
+        "--steps", type=int, default=8, metavar="N", help="steps of a solution with --pass-rate (default 8)"
+    )
 
 
 def _add_training(commands: Any) -> None:

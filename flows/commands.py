@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import islice
@@ -34,6 +35,34 @@ def synthesize(args: argparse.Namespace) -> Result:
     """Label and seal."""
     config = load_config(Path(args.config), tuple(args.set))
     return _flow(args, "synthesize", lambda flows: flows.synthesize(config))
+
+
+def plan(args: argparse.Namespace) -> Result:
+    """What a run will take; a pilot is the beginning of the run itself."""
+    config = load_config(Path(args.config), tuple(args.set))
+
+    from pipeline.plan import Stated, count_problems, plan_from_pass_rate, plan_from_pilot
+    from pipeline.store import RunStore
+
+    stated = Stated(
+        pass_rate=args.pass_rate,
+        tokens_per_solution=args.tokens_per_solution,
+        steps=args.steps,
+        tokens_per_second=args.tokens_per_second,
+        price_per_hour=args.price_per_hour,
+    )
+    stated.check(config, args.pilot)
+    with _listening(args):
+        if stated.pass_rate is None:
+            store = RunStore.open(config)
+            with progress.stage("labelling the pilot", min(args.pilot, store.prepare())):
+                found = plan_from_pilot(store, args.pilot, stated, advance=progress.advance)
+        else:
+            store = RunStore(Path(config.root) / config.name, config)
+            with progress.stage("trying out the pass rate"):
+                found = plan_from_pass_rate(config, count_problems(config), stated)
+    store.write_plan(found)
+    return {"run": str(store.path), **found.model_dump()}
 
 
 def fuse(args: argparse.Namespace) -> Result:
@@ -133,20 +162,20 @@ def _counted(lines: Iterator[Result], counts: dict[str, int], only: str | None) 
 def status(args: argparse.Namespace) -> Result:
     """Per shard: problems, done, owed, and how many of those failed."""
     store = _open(Path(args.run))
-    if not (store.path / "problems" / "done.json").is_file():
+    if not store.is_prepared():
         return {"run": str(store.path), "sealed": False, "problems": 0, "owed": 1, "shards": [], "tokens": {}}
     set_aside = store.quarantined()
     failed = {item.problem_id for item in set_aside}
-    tokens: dict[str, int] = {}
+    tokens, cut = Counter[str](), 0
     shards = []
     for shard in range(store.config.shards):
-        owed = store.owed(shard)
-        finished = list(store.journal(shard))
-        for item in finished:
-            for purpose, n in item.tokens.items():
-                tokens[purpose] = tokens.get(purpose, 0) + n
-        failing = sum(problem.id in failed for problem in owed)
-        shards.append({"shard": shard, "done": len(finished), "owed": len(owed), "failed": failing})
+        standing = store.standing(shard)
+        for item in store.journal(shard):
+            tokens.update(item.tokens)
+            cut += item.over_budget
+        failing = len(failed.intersection(standing.owed))
+        counts = {"done": len(standing.done), "owed": len(standing.owed), "failed": failing}
+        shards.append({"shard": shard, **counts, "beyond": len(standing.beyond)})
     manifest = store.manifest()
     fresh = manifest is not None and manifest.fusion_digest == store.config.fusion_digest()
     return {
@@ -157,6 +186,11 @@ def status(args: argparse.Namespace) -> Result:
         "shards": shards,
         "quarantined": [item.model_dump() for item in set_aside],
         "tokens": tokens,
+        "budget": {
+            **store.config.budget.model_dump(),
+            "cut": cut,
+            "beyond": sum(item["beyond"] for item in shards),
+        },
     }
 
 

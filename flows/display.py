@@ -77,6 +77,27 @@ def evaluate(result: Result) -> None:
         figures(name, found)
 
 
+def plan(result: Result) -> None:
+    """What a run will take, and what that rests on."""
+    table = _table("prediction", "", "low", "high", right=3)
+    for name in ("calls", "completions", "tokens", "gpu_hours", "cost", "reached"):
+        if found := result[name]:
+            ends = (_amount(found[key]) for key in ("value", "low", "high"))
+            table.add_row(
+                "problems within budget.run" if name == "reached" else name.replace("_", " "), *ends
+            )
+    _print(table)
+    purposes = ", ".join(f"{name} {_amount(n)}" for name, n in result["purposes"].items())
+    _say(f"tokens by purpose: {purposes}")
+    where = "of this run, labelled and kept" if result["origin"] == "pilot" else "simulated at the pass rate"
+    _say(f"predicted for {result['problems']:,} problems from {result['sampled']:,} {where}; 90% intervals")
+    _say(f"the dearest of them took {result['dearest']:,} tokens")
+    if result["tokens_per_second"]:
+        _say(f"at {_amount(result['tokens_per_second'])} tokens/s; more problems at once may go faster")
+    else:
+        _say("hours and cost need a speed: --tokens-per-second, and --price-per-hour")
+
+
 def show(result: Result) -> None:
     """Solutions step by step."""
     for row in result["rows"]:
@@ -116,22 +137,37 @@ def status(result: Result) -> None:
     if not result["shards"]:
         _say(f"{result['run']}: the problems have not been read yet")
         return
-    table = _table("shard", "done", "owed", "failed")
+    budget = result["budget"]
+    columns = ("shard", "done", "owed", "failed", *(("beyond",) if budget["beyond"] else ()))
+    table = _table(*columns)
     for item in result["shards"]:
-        table.add_row(*(str(item[key]) for key in ("shard", "done", "owed", "failed")))
+        table.add_row(*(str(item[key]) for key in columns))
     _print(table)
-    done = result["problems"] - result["owed"]
+    done = sum(item["done"] for item in result["shards"])
     state = "sealed" if result["sealed"] else "open"
     tokens = sum(result["tokens"].values())
     _say(
         f"{result['run']}: {state}, {done} of {result['problems']} problems done, {tokens:,} tokens generated"
     )
+    _budget(budget)
     aside = result["quarantined"]
     for item in aside[:5]:
         where = f"{item['file']} row {item['row']}" if item["row"] is not None else item["file"]
         _say(f"set aside: {where}: {item['reason']}")
     if len(aside) > 5:
         _say(f"... and {len(aside) - 5} more: stepmint status --json")
+
+
+def _budget(budget: Result) -> None:
+    """What the budgets kept from being drawn, and how to go on."""
+    if budget["cut"]:
+        most = budget["per_problem"]
+        _say(f"{budget['cut']:,} problems reached budget.per_problem = {most:,}; what was cut off abstains")
+    if budget["beyond"]:
+        _say(
+            f"stopped for its budget: {budget['beyond']:,} problems lie beyond budget.run = "
+            f"{budget['run']:,}; raise it and give the same command again to do them"
+        )
 
 
 def export(result: Result) -> None:
@@ -180,6 +216,10 @@ def _dataset(result: Result) -> None:
         table.add_row(Text(f"skipped: {reason}"), f"{n:,}")
     table.add_row("tokens", f"{result['tokens']['total']:,}")
     _print(table)
+    if "budget" in result:
+        _budget(result["budget"])
+    if "plan" in result:
+        _off(result["plan"])
     sources = _table("source", "votes", "abstained", right=2)
     for name, count in result["sources"].items():
         sources.add_row(Text(name), f"{count['votes']:,}", f"{count['abstained']:,}")
@@ -191,6 +231,19 @@ def _dataset(result: Result) -> None:
             if isinstance(found, dict):
                 table.add_row(name, *(_value(found.get(key)) for key in _QUALITY))
         _print(table)
+
+
+def _off(plan: Result) -> None:
+    """How far a prediction was off."""
+    table = _table("planned", "predicted", "actual", "ratio", right=3)
+    for name, ratio in plan["ratio"].items():
+        predicted, actual = plan["predicted"][name], plan["actual"][name]
+        table.add_row(name.replace("_", " "), _amount(predicted), _amount(actual), f"{ratio:.2f}")
+    _print(table)
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _plan(result: Result) -> None:

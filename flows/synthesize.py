@@ -40,7 +40,8 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
     manifest = store.manifest()
     same = manifest is not None and (
         (manifest.config_digest, manifest.fusion_digest, manifest.problems)
-        == (config.digest(), config.fusion_digest(), store.total())
+        == (config.digest(), config.fusion_digest(), store.total() - manifest.budget.beyond)
+        and manifest.budget.run == config.budget.run
     )
     if manifest is None or not same:
         with progress.stage("fusing the votes"):
@@ -53,25 +54,28 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
         "steps": manifest.steps,
         "labelled_steps": manifest.labelled_steps,
         "quarantined": manifest.quarantined,
+        "beyond_budget": manifest.budget.beyond,
     }
 
 
 @flow(name="synthesize", flow_run_name="{config.name}", task_runner=HereTaskRunner())
 def synthesize(config: RunConfig) -> dict[str, Any]:
-    """Label every problem the run owes, and seal it. A shard that is lost does not stop the others.
+    """Label every problem the run owes and its budget reaches, and seal it. A shard that is lost does not
+    stop the others.
 
     Raises what the first lost shard raised, or BackendError when problems failed and are still owed.
     """
     store = RunStore.open(config)
     with progress.stage("reading the problems"):
         total = store.prepare()
-    owing = {shard: n for shard in range(config.shards) if (n := len(store.owed(shard)))}
+    owing = {shard: n for shard in range(config.shards) if (n := len(store.standing(shard).owed))}
+    failed = 0
     if owing:
         with progress.stage("labelling", total, total - sum(owing.values())):
             futures = label_shard.map(unmapped(config), sorted(owing))
             found = [future.result(raise_on_failure=False) for future in futures]
         _raise_first(found)
-    failed = sum(len(store.owed(shard)) for shard in owing)
+        failed = sum(counts["failed"] for counts in found)
     if failed:
         last = store.quarantined()[-1].reason
         raise BackendError(

@@ -6,20 +6,22 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 
 from pipeline.fusion import consensus, fit, fuse
 from pipeline.store import RunStore
 from schemas.arrow import SCHEMA_VERSION
 from schemas.errors import UserError
-from schemas.manifest import Manifest, SourceCount, Trust
+from schemas.manifest import BudgetReport, Manifest, SourceCount, Trust
+from schemas.plan import Forecast, compare
 from schemas.records import Finished, LabelledSolution
 
 log = logging.getLogger(__name__)
 _TELLING = 100
 """A source with so many votes and no "no" among them is worth a warning."""
-_FIT_ON = 4000
+_FIT_ON = 2000
 """Solutions the trust is fitted to: those of the problems with the smallest ids, which is a fair sample of
-any run."""
+any run, since ids are hashes. More would move the tables' second digit, and take as much longer."""
 _RECORDED = (
     "stepmint",
     "pyarrow",
@@ -35,14 +37,13 @@ _RECORDED = (
 
 def seal(store: RunStore) -> Manifest:
     """Fuse and seal a run whose shards owe nothing. UserError names what is still owed."""
-    owed = {shard: len(store.owed(shard)) for shard in range(store.config.shards)}
-    if any(owed.values()):
-        total = sum(owed.values())
+    found = store.survey(_FIT_ON)
+    if found.owed:
         raise UserError(
-            f"{store.path}: {total} problems are still owed; run the same command again to do them"
+            f"{store.path}: {found.owed} problems are still owed; run the same command again to do them"
         )
-    trust = fit_trust(store)
-    tally = Tally()
+    trust = fit_trust(store.read(found.sample))
+    tally = Tally(found.beyond)
     shards = tuple(
         store.write_shard(shard, tally.count(store.journal(shard), trust, store))
         for shard in range(store.config.shards)
@@ -58,20 +59,18 @@ def seal(store: RunStore) -> Manifest:
     return manifest
 
 
-def fit_trust(store: RunStore) -> Trust:
+def fit_trust(sample: Iterator[Finished]) -> Trust:
     """Fit the sources' tables to a bounded sample of the run, so that memory does not grow with it."""
-    sample: list[Finished] = []
-    for shard in range(store.config.shards):
-        sample += store.journal(shard)
-        sample = sorted(sample, key=lambda item: item.problem.id)[:_FIT_ON]
-    solutions = [(len(c.solution.steps), c.votes) for item in sample for c in item.candidates]
-    return fit(solutions[:_FIT_ON])
+    solutions = ((len(c.solution.steps), c.votes) for item in sample for c in item.candidates)
+    return fit(islice(solutions, _FIT_ON))
 
 
 class Tally:
     """Counts what passes through on the way into the shards."""
 
-    def __init__(self) -> None:
+    def __init__(self, beyond: int = 0) -> None:
+        self.beyond = beyond
+        """Problems that the run's budget did not reach."""
         self.totals: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -87,6 +86,8 @@ class Tally:
         for item in finished:
             self.totals["problems"] += 1
             self.totals["rollouts"] += item.n_rollouts
+            self.totals["calls"] += item.n_calls
+            self.totals["cut"] += item.over_budget
             self.tokens.update(item.tokens)
             if item.skipped:
                 self.skipped[item.skipped] += 1
@@ -113,6 +114,14 @@ class Tally:
 
     def manifest(self, store: RunStore, trust: Trust) -> Manifest:
         """The manifest of what was counted, without its shards."""
+        budget, seconds = store.config.budget, store.seconds()
+        actual = Forecast(
+            problems=self.totals["problems"],
+            calls=self.totals["calls"],
+            completions=self.totals["rollouts"],
+            tokens=sum(self.tokens.values()),
+            gpu_hours=seconds / 3600,
+        )
         return Manifest(
             name=store.config.name,
             stepmint=importlib.metadata.version("stepmint"),
@@ -133,7 +142,13 @@ class Tally:
                 for name in sorted(self.votes)
             },
             rollouts=self.totals["rollouts"],
+            calls=self.totals["calls"],
             tokens=dict(sorted(self.tokens.items())),
+            seconds=seconds,
+            budget=BudgetReport(
+                per_problem=budget.per_problem, cut=self.totals["cut"], run=budget.run, beyond=self.beyond
+            ),
+            plan=compare(store.plan(), actual),
             trust=trust,
             versions=_versions(),
         )

@@ -6,11 +6,15 @@ votes. The tables and the hazards (the chance that the next step is the first er
 is) are fitted by expectation maximisation over the run itself, from pseudo-counts that fix which state
 means what. The posterior of K is exact and linear in the number of steps.
 
-Votes enter by bins and not as numbers, so nothing need be assumed about how rollouts scatter. Rollouts are
-binned by how their success rate moves: of a hard problem it is low from the first step on, and taken alone
-that looks like an early error (fitted so, the run's own errors were sought there). Dropping the votes after
-an error instead of giving them a state of their own would favour early errors: each factor left out is at
-most one.
+Votes of a search for the first error (`bisection`) are a posterior of K already, from a flat prior and from
+rollouts alone: differences of its p give back the likelihood of every K, which enters as it is, untabled and
+capped. Its rollouts do not tell an error in the last step, which the grade answers, from none.
+
+Other votes enter by bins and not as numbers, so nothing need be assumed about how rollouts scatter.
+Rollouts are binned by how their success rate moves: of a hard problem it is low from the first step on, and
+taken alone that looks like an early error (fitted so, the run's own errors were sought there). Dropping the
+votes after an error instead of giving them a state of their own would favour early errors: each factor left
+out is at most one.
 """
 
 import math
@@ -20,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.annotators import judge as judges
+from pipeline.annotators.bisection import SOURCE as BISECTION
 from pipeline.annotators.monte_carlo import ANSWER
 from pipeline.annotators.monte_carlo import SOURCE as MONTE_CARLO
 from pipeline.annotators.prover import SOURCE as PROVER
@@ -62,7 +67,7 @@ def binned(votes: Sequence[Vote]) -> Binned:
     previous: dict[tuple[str, int], float] = {}
     found: list[tuple[Vote, int]] = []
     for vote in sorted(votes, key=lambda vote: vote.step):
-        if vote.p is None:
+        if vote.p is None or vote.source == BISECTION:
             continue
         if not _is_rate(vote.source):
             found.append((vote, bin_of(vote.p)))
@@ -72,6 +77,17 @@ def binned(votes: Sequence[Vote]) -> Binned:
         if vote.p > 0 or vote.step == 0 or before is not None:
             found.append((vote, _movement(before, vote.p)))
     return found
+
+
+def located(n_steps: int, votes: Sequence[Vote]) -> Floats:
+    """Log-likelihood of K = 0, ..., n_steps - 1 and of no error under a search's rollouts: shape
+    (n_steps + 1,), at most 0 and at least -6. Zeros without a search, or where it says nothing of a step."""
+    sound = {vote.step: vote.p for vote in votes if vote.source == BISECTION and vote.p is not None}
+    if len(sound) != n_steps - 1:
+        return np.zeros(n_steps + 1)
+    chances = -np.diff([1.0, *(sound[step] for step in range(n_steps - 1)), 0.0])
+    logs = np.log(np.maximum([*chances, chances[-1]], 1e-9))
+    return np.asarray(np.maximum(logs - logs.max(), -_CAP))
 
 
 def _is_rate(source: str) -> bool:
@@ -105,15 +121,15 @@ def _prior(source: str) -> Floats:
 def fit(solutions: Iterable[tuple[int, Sequence[Vote]]], *, rounds: int = 50) -> Trust:
     """Fit hazard and tables to (number of steps, votes) of many solutions. Deterministic in their order."""
     given = list(solutions)
-    names = sorted({vote.source for _, votes in given for vote in votes})
-    items = [(n_steps, binned(votes)) for n_steps, votes in given]
+    names = sorted({vote.source for _, votes in given for vote in votes} - {BISECTION})
+    items = [(n_steps, binned(votes), located(n_steps, votes)) for n_steps, votes in given]
     tables = {name: _normal(_prior(name)) for name in names}
     hazard, last = 0.15, 0.15
     for _ in range(rounds):
         counts = {name: _prior(name).copy() for name in names}
         at_total, before_total = np.ones(2), np.full(2, 6.0)  # inner steps, the last one
-        for n_steps, votes in items:
-            state = _states(_posterior(n_steps, votes, hazard, tables, last))
+        for n_steps, votes, searched in items:
+            state = _states(_posterior(n_steps, votes, searched, hazard, tables, last))
             for row, total in ((AT, at_total), (BEFORE, before_total)):
                 total += state[row, :-1].sum(), state[row, -1]
             for vote, at in votes:
@@ -142,11 +158,16 @@ def posterior(
 
     Without votes this is the prior h(1-h)^k, with the last step's own hazard where it is given.
     """
-    return _posterior(n_steps, binned(votes), hazard, tables, last_hazard)
+    return _posterior(n_steps, binned(votes), located(n_steps, votes), hazard, tables, last_hazard)
 
 
 def _posterior(
-    n_steps: int, votes: Binned, hazard: float, tables: dict[str, Floats], last_hazard: float | None
+    n_steps: int,
+    votes: Binned,
+    searched: Floats,
+    hazard: float,
+    tables: dict[str, Floats],
+    last_hazard: float | None,
 ) -> Floats:
     seen = np.zeros((3, n_steps))  # log-likelihood of each step's votes in each state
     for vote, at in votes:
@@ -161,7 +182,7 @@ def _posterior(
     hazards = np.clip(hazards, 1e-6, 1 - 1e-6)
     survived = np.concatenate([[0.0], np.cumsum(np.log1p(-hazards))])
     scores = survived[:-1] + np.log(hazards) + before[:-1] + seen[AT] + after[1:]
-    scores = np.append(scores, survived[-1] + before[-1])
+    scores = np.append(scores, survived[-1] + before[-1]) + searched
     weights = np.exp(scores - scores.max())
     return np.asarray(weights / weights.sum())
 
@@ -249,10 +270,11 @@ def _interval(votes: Sequence[Vote]) -> tuple[float | None, float | None]:
 
 def monte_carlo_first_error(n_steps: int, votes: Sequence[Vote], threshold: float = 0.0) -> int | None:
     """First step whose success rate is at most `threshold`, -1 for none (Math-Shepherd's hard estimate).
+    Where a search ran instead, the first step that it finds more likely unsound than sound.
 
     None when a step needed for the answer has no readable rollouts.
     """
-    rates = {v.step: v.p for v in votes if v.source in (*_SAMPLERS, ANSWER)}
+    rates = _searched(votes) or {v.step: v.p for v in votes if v.source in (*_SAMPLERS, ANSWER)}
     for step in range(n_steps):
         rate = rates.get(step)
         if rate is None:
@@ -260,6 +282,17 @@ def monte_carlo_first_error(n_steps: int, votes: Sequence[Vote], threshold: floa
         if rate <= threshold:
             return step
     return -1
+
+
+def _searched(votes: Sequence[Vote]) -> dict[int, float | None]:
+    """Whether each step is sound by a search, as 1 or 0, and the grade; nothing without a search."""
+    if not any(vote.source == BISECTION for vote in votes):
+        return {}
+    graded = {vote.step: vote.p for vote in votes if vote.source == ANSWER}
+    if 1.0 in graded.values():  # a right solution is its own success at every step
+        return dict.fromkeys(range(max(graded) + 1), 1.0)
+    said = {vote.step: vote.p for vote in votes if vote.source == BISECTION}
+    return graded | {step: None if p is None else float(p >= 0.5) for step, p in said.items()}
 
 
 def consensus(n_steps: int, votes: Sequence[Vote], threshold: float = 0.0) -> tuple[bool, str]:

@@ -47,6 +47,10 @@ def summarise(store: RunStore) -> Figures:
         "rollouts": manifest.rollouts,
         "tokens": {**manifest.tokens, "total": sum(manifest.tokens.values())},
     }
+    if manifest.budget.run or manifest.budget.per_problem:
+        figures["budget"] = manifest.budget.model_dump()
+    if manifest.plan is not None:
+        figures["plan"] = manifest.plan.model_dump()
     if store.config.problems.source == "embedded":
         figures["label_quality"] = label_quality(rows_of(store), store.config.fusion.threshold)
     return figures

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from pipeline.budget import Allowance
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from schemas.config import JudgeConfig, PromptConfig
 from schemas.errors import UserError
@@ -41,27 +43,37 @@ def fill(template: str, **values: str) -> str:
 class Roller:
     """One problem's access to the policy: same prefix, same purpose, same draws; paid for once."""
 
-    def __init__(self, policy: Policy, prompt: PromptConfig, problem: Problem, *, seed: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        prompt: PromptConfig,
+        problem: Problem,
+        *,
+        seed: int,
+        allowance: Allowance | None = None,
+    ) -> None:
         self.policy, self.prompt, self.problem, self._seed = policy, prompt, problem, seed
+        self.allowance = allowance or Allowance()
         self.template = load_template(prompt.template)
         self.taken: list[Rollout] = []
         """Every completion drawn, in the order of asking."""
         self._others: dict[Policy, Roller] = {}
-        self._known: dict[tuple[str, str, int], asyncio.Future[list[Rollout]]] = {}
+        self._known: dict[tuple[str, str, int, int], asyncio.Future[list[Rollout]]] = {}
 
     def of(self, policy: Policy) -> "Roller":
         """The same problem asked of another policy; what it draws is kept, and shared, here."""
         if policy not in self._others:
-            other = Roller(policy, self.prompt, self.problem, seed=self._seed)
+            other = Roller(policy, self.prompt, self.problem, seed=self._seed, allowance=self.allowance)
             other.taken = self.taken
             self._others[policy] = other
         return self._others[policy]
 
-    async def roll(self, prefix: str, n: int, purpose: str) -> list[Rollout]:
-        """`n` graded completions of a prefix. Equal requests share one answer, also while it is under way."""
-        key = (prefix, purpose, n)
+    async def roll(self, prefix: str, n: int, purpose: str, *, start: int = 0) -> list[Rollout]:
+        """`n` graded completions of a prefix, the `start`-th and those after it. Equal requests share one
+        answer, also while it is under way."""
+        key = (prefix, purpose, start, n)
         if key not in self._known:
-            self._known[key] = asyncio.ensure_future(self._draw(prefix, n, purpose))
+            self._known[key] = asyncio.ensure_future(self._draw(prefix, n, purpose, start))
         return await self._known[key]
 
     def sampling(self, prefix: str, purpose: str) -> Sampling:
@@ -74,11 +86,20 @@ class Roller:
             seed=seed_of(self._seed, self.problem.id, prefix, purpose),
         )
 
-    async def _draw(self, prefix: str, n: int, purpose: str) -> list[Rollout]:
+    async def _draw(self, prefix: str, n: int, purpose: str, start: int) -> list[Rollout]:
         prompt = Prompt(fill(self.template, problem=self.problem.text), prefix)
         sampling = self.sampling(prefix, purpose)
-        completions = await self.policy.sample(prompt, n, sampling)
-        return [self._keep(prefix, purpose, sampling.seed + i, done) for i, done in enumerate(completions)]
+        sampling = replace(sampling, seed=sampling.seed + start)
+        async with self.allowance.turn():
+            completions = await self.allowance.draw(self.policy, prompt, n, sampling)
+            if self.problem.answer_kind != "expression":
+                return [self._keep(prefix, purpose, sampling.seed + i, c) for i, c in enumerate(completions)]
+            # These may need a library in a worker, seconds at worst; the event loop must feed engines
+            # meanwhile.
+            return [
+                await asyncio.to_thread(self._keep, prefix, purpose, sampling.seed + i, c)
+                for i, c in enumerate(completions)
+            ]
 
     def _keep(self, prefix: str, purpose: str, seed: int, done: Completion) -> Rollout:
         text, stopped = (done.text, done.stopped) if len(done.text) <= LONGEST_TEXT else ("", "error")
@@ -92,7 +113,8 @@ class Roller:
             tokens=done.tokens,
             seed=seed,
         )
-        self.taken.append(rollout)
+        if stopped != "budget":
+            self.taken.append(rollout)
         return rollout
 
     async def ask(
@@ -102,7 +124,8 @@ class Roller:
         text = fill(template, problem=self.problem.text, solution=solution)
         seed = seed_of(self._seed, self.problem.id, "judge", text)
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed)
-        replies = await judge.sample(Prompt(text), config.votes, sampling)
+        async with self.allowance.turn():
+            replies = await self.allowance.draw(judge, Prompt(text), config.votes, sampling)
         kept = [
             Rollout(
                 problem_id=self.problem.id,
@@ -118,7 +141,7 @@ class Roller:
             )
             for i, reply in enumerate(replies)
         ]
-        self.taken += kept
+        self.taken += [rollout for rollout in kept if rollout.stopped != "budget"]
         return kept
 
 
@@ -134,7 +157,14 @@ def outcome_of(problem: Problem, solution: str) -> Outcome:
             return "correct" if is_right else "incorrect"
 
 
-def counts(rollouts: list[Rollout]) -> tuple[int, int, int]:
+def silence(rollouts: Sequence[Rollout], what: str) -> str:
+    """Why rollouts say nothing: they were not drawn, or not one of them allowed `what`."""
+    if any(rollout.stopped == "budget" for rollout in rollouts):
+        return f"the problem's token budget is spent; {what}"
+    return what
+
+
+def counts(rollouts: Sequence[Rollout]) -> tuple[int, int, int]:
     """(c, n, n_failed): correct, readable, and neither."""
     by = Counter(rollout.outcome for rollout in rollouts)
     return by["correct"], by["correct"] + by["incorrect"], by["unknown"]

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Literal
 
 Answer = Literal["yes", "no", "open"]
+_FAR = 10_000
 
 
 def likelihood_ratio(correct: int, n: int, *, low: float, high: float) -> float:
@@ -33,11 +34,32 @@ def ratio_test(correct: int, n: int, *, low: float, high: float, error: float) -
 
 def least_to_decide(correct: int, n: int, *, low: float, high: float, error: float) -> int:
     """The fewest further rollouts after which the test could be over, if all of them went one way."""
-    for more in range(1, 10_000):
-        for wins in (0, more):
-            if ratio_test(correct + wins, n + more, low=low, high=high, error=error) != "open":
-                return more
-    raise ValueError(f"no number of rollouts tells {low} from {high}")
+    found = _fewest(
+        correct, n, lambda c, m: ratio_test(c, m, low=low, high=high, error=error) != "open", _FAR
+    )
+    if found is None:
+        raise ValueError(f"no number of rollouts tells {low} from {high}")
+    return found
+
+
+def is_known(correct: int, n: int, *, width: float, error: float) -> bool:
+    """Whether the success rate is known to within `width`: it lies in an interval no wider, wrong with chance
+    `error` at most."""
+    low, high = confidence_sequence(correct, n, error)
+    return high - low <= width
+
+
+def least_to_know(correct: int, n: int, *, width: float, error: float, most: int) -> int:
+    """The fewest further rollouts after which the rate could be known to within `width`; `most` where more
+    are needed."""
+    return _fewest(correct, n, lambda c, m: is_known(c, m, width=width, error=error), most) or most
+
+
+def _fewest(correct: int, n: int, is_over: Callable[[int, int], bool], most: int) -> int | None:
+    for more in range(1, most + 1):
+        if is_over(correct, n + more) or is_over(correct + more, n + more):
+            return more
+    return None
 
 
 def most_to_miss(*, high: float, error: float) -> int:

@@ -3,24 +3,26 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 
-from pipeline.annotators import formal, judge, monte_carlo, prover, scan
+from pipeline.annotators import bisection, formal, judge, monte_carlo, prover, scan
+from pipeline.budget import Allowance, Purse
+from pipeline.journal import ShardWriter
 from pipeline.policies import open_policy
 from pipeline.policies.base import Policy
+from pipeline.policies.pressure import in_turn
 from pipeline.proposers import omegaprm, sample
-from pipeline.rollouts import Roller, counts
-from pipeline.store import RunStore, ShardWriter
+from pipeline.rollouts import Roller, counts, silence
+from pipeline.store import Owed, RunStore
 from schemas.config import OmegaConfig, RunConfig
 from schemas.errors import BackendError
 from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Vote
 from verifiers.context import Verifier
 
 log = logging.getLogger(__name__)
-_UNDER_WAY = 64
-"""Problems searched at once. Enough to keep an engine full, few enough that a kill costs little."""
 
 
 @dataclass
@@ -35,36 +37,91 @@ class Annotators:
 
 
 async def run_shard(
-    store: RunStore, shard: int, *, advance: Callable[[], None] = lambda: None
+    store: RunStore,
+    shard: int,
+    *,
+    most: int | None = None,
+    opened: Callable[[], None] = lambda: None,
+    advance: Callable[[], None] = lambda: None,
 ) -> dict[str, int]:
-    """Do what the shard owes; returns counts of problems done and failed.
+    """Do what the shard owes, or the first `most` of it; returns counts of problems done and failed.
 
-    `advance` is called after every problem. A problem whose backend failed is quarantined with its reason
-    and stays owed; when the backend is gone for all of them, BackendError ends the shard.
+    `opened` is called when the policies are loaded, `advance` after every problem. A problem whose backend
+    failed is quarantined with its reason and stays owed; when the backend is gone for all of them,
+    BackendError ends the shard.
     """
-    owed = store.owed(shard)
-    if not owed:
+    if not store.standing(shard).owed:
         store.set_aside(shard, [])
         store.pack_rollouts(shard)
         return {"done": 0, "failed": 0}
-    failures: list[Quarantined] = []
     with store.writing(shard) as writer:
         async with AsyncExitStack() as stack:
-            tools = await _open(store.config, stack)
-            slots = asyncio.Semaphore(_UNDER_WAY)
-            jobs = [_guarded(problem, tools, writer, slots, advance) for problem in owed]
-            failures = [failure for failure in await asyncio.gather(*jobs) if failure]
-    store.set_aside(shard, failures)
-    if len(failures) == len(owed):
-        raise BackendError(f"every problem of shard {shard} failed; the first: {failures[0].reason}")
-    if not failures:
+            tools = await open_tools(store.config, stack)
+            opened()
+            owed: Iterable[Owed] = islice(store.owing(shard), most)
+            if store.config.budget.run is None:
+                # Long problems take long searches: begun last, a few of them would have the engine to
+                # themselves. A budget is spent in the order of the store.
+                owed = sorted(owed, key=lambda one: len(one.problem.text), reverse=True)
+            work = await label_all(owed, tools, writer, store.purse(shard), advance=advance)
+    store.set_aside(shard, work.failures)
+    done, failed = work.done, len(work.failures)
+    if failed and not done:
+        raise BackendError(f"every problem of shard {shard} failed; the first: {work.failures[0].reason}")
+    if not failed:
         store.pack_rollouts(shard)
-    done = len(owed) - len(failures)
-    log.info("shard %d: %d problems done, %d failed", shard, done, len(failures))
-    return {"done": done, "failed": len(failures)}
+    log.info("shard %d: %d problems done, %d failed", shard, done, failed)
+    return {"done": done, "failed": failed}
 
 
-async def _open(config: RunConfig, stack: AsyncExitStack) -> Annotators:
+class Work:
+    """What is done with each problem of a shard, and what became of them."""
+
+    def __init__(
+        self, tools: Annotators, writer: ShardWriter, purse: Purse, advance: Callable[[], None]
+    ) -> None:
+        self._tools, self._writer, self._purse, self._advance = tools, writer, purse, advance
+        self.done = 0
+        self.failures: list[Quarantined] = []
+
+    async def label(self, owed: Owed) -> None:
+        """Label a problem and record it, if the budget reaches it; set it aside when its backend fails."""
+        problem = owed.problem
+        if not await self._purse.admits(owed.before):
+            return
+        try:
+            item, rollouts = await label_problem(problem, self._tools)
+        except BackendError as error:
+            log.warning("problem %s failed and stays owed: %s", problem.id, error)
+            self._purse.settle(None)
+            source = problem.source
+            self.failures.append(
+                Quarantined(file=source.dataset, row=source.row, reason=str(error), problem_id=problem.id)
+            )
+        else:
+            self._writer.record(item, rollouts)
+            self._purse.settle(sum(item.tokens.values()))
+            self.done += 1
+            self._advance()
+
+
+async def label_all(
+    owed: Iterable[Owed],
+    tools: Annotators,
+    writer: ShardWriter,
+    purse: Purse,
+    *,
+    advance: Callable[[], None] = lambda: None,
+) -> Work:
+    """Label problems in their order, as many at once as the engines have room for and the purse admits."""
+    work = Work(tools, writer, purse, advance)
+    await in_turn(owed, work.label)
+    work.failures.sort(key=lambda failure: failure.problem_id)
+    return work
+
+
+async def open_tools(config: RunConfig, stack: AsyncExitStack) -> Annotators:
+    """Everything that a configuration asks for, loaded; the stack closes it."""
     policy = await stack.enter_async_context(open_policy(config.policy))
     others = [part.policy if part else None for part in (config.judge, config.prover)]
     judge_policy, prover_policy = [
@@ -75,36 +132,18 @@ async def _open(config: RunConfig, stack: AsyncExitStack) -> Annotators:
     return Annotators(config, policy, judge_policy, prover_policy, verifiers)
 
 
-async def _guarded(
-    problem: Problem,
-    tools: Annotators,
-    writer: ShardWriter,
-    slots: asyncio.Semaphore,
-    advance: Callable[[], None],
-) -> Quarantined | None:
-    async with slots:
-        try:
-            item, rollouts = await label_problem(problem, tools)
-        except BackendError as error:
-            log.warning("problem %s failed and stays owed: %s", problem.id, error)
-            return Quarantined(
-                file=problem.source.dataset, row=problem.source.row, reason=str(error), problem_id=problem.id
-            )
-        writer.record(item, rollouts)
-        advance()
-        return None
-
-
 async def label_problem(problem: Problem, tools: Annotators) -> tuple[Finished, list[Rollout]]:
     """One problem from the difficulty filter to its last vote, as a journal line and the completions paid
     for."""
-    roller = Roller(tools.policy, tools.config.prompt, problem, seed=tools.config.seed)
+    allowance = Allowance(tools.config.budget.per_problem)
+    roller = Roller(tools.policy, tools.config.prompt, problem, seed=tools.config.seed, allowance=allowance)
     skipped, root = await _too_easy_or_hard(roller, tools.config)
     candidates: list[Candidate] = []
     if not skipped:
-        found = await _propose(roller, tools.config, root)
-        candidates = list(await asyncio.gather(*(_annotate(roller, candidate, tools) for candidate in found)))
-        skipped = "" if candidates else "no solution was finished"
+        found = await _propose(roller, tools, root)
+        candidates = await _annotated(roller, found, tools)
+        late = " before the token budget was spent" if allowance.reached else ""
+        skipped = "" if candidates else f"no solution was finished{late}"
     # Concurrent draws finish in any order; the record keeps one.
     taken = sorted(roller.taken, key=lambda r: (r.purpose, r.prefix, r.seed))
     tokens = Counter[str]()
@@ -115,7 +154,9 @@ async def label_problem(problem: Problem, tools: Annotators) -> tuple[Finished, 
         candidates=tuple(candidates),
         skipped=skipped,
         n_rollouts=len(taken),
+        n_calls=allowance.calls,
         tokens=dict(sorted(tokens.items())),
+        over_budget=allowance.reached,
     )
     return finished, taken
 
@@ -127,7 +168,7 @@ async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, lis
     drawn = await roller.roll("", config.filter.rollouts, "filter")
     correct, n, _ = counts(drawn)
     if n == 0:
-        return "filter: no rollout could be graded", None
+        return silence(drawn, "filter: no rollout could be graded"), None
     rate = correct / n
     if rate <= config.filter.least:
         return "filter: too hard", None
@@ -136,16 +177,28 @@ async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, lis
     return "", drawn
 
 
-async def _propose(roller: Roller, config: RunConfig, root: list[Rollout] | None) -> list[Candidate]:
-    if isinstance(config.propose, OmegaConfig):
-        return await omegaprm.propose(roller, config.propose, root)
-    return await sample.propose(roller, config.propose)
+async def _propose(roller: Roller, tools: Annotators, root: list[Rollout] | None) -> list[Candidate]:
+    if isinstance(tools.config.propose, OmegaConfig):
+        return await omegaprm.propose(roller, tools.config.propose, root, tools.verifiers)
+    return await sample.propose(roller, tools.config.propose)
+
+
+async def _annotated(roller: Roller, found: list[Candidate], tools: Annotators) -> list[Candidate]:
+    """All candidates with their votes. Under a budget one after the other: annotators wait for verifiers, so
+    which of two candidates drew first would be chance."""
+    if tools.config.budget.per_problem is not None:
+        return [await _annotate(roller, candidate, tools) for candidate in found]
+    return list(await asyncio.gather(*(_annotate(roller, candidate, tools) for candidate in found)))
 
 
 async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> Candidate:
     """The candidate with the votes of every annotator that the run asks for."""
     config, solution = tools.config, candidate.solution
+    # The verifiers come first: what they refute saves a search rollouts.
+    checked = await formal.annotate(roller.problem, solution, tools.verifiers) if tools.verifiers else []
     jobs = []
+    if config.bisection:
+        jobs.append(bisection.annotate(roller, solution, config.bisection, checked))
     if config.monte_carlo:
         jobs.append(monte_carlo.annotate(roller, solution, config.monte_carlo))
     if config.scan:
@@ -156,9 +209,7 @@ async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> 
         jobs += [
             judge.annotate(roller, solution, name, config.judge, tools.judge) for name in config.judge.prompts
         ]
-    if tools.verifiers:
-        jobs.append(formal.annotate(roller.problem, solution, tools.verifiers))
-    votes: list[Vote] = list(candidate.votes)
+    votes: list[Vote] = [*candidate.votes, *checked]
     for found in await asyncio.gather(*jobs):
         # A search has already answered for the last step; its vote is not counted twice.
         known = {(vote.source, vote.step) for vote in votes}

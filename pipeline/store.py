@@ -6,40 +6,61 @@ whole, rows are made from the journal alone, finished files appear by rename, an
 
 import fcntl
 import hashlib
+import heapq
 import json
-import logging
 import os
+import tomllib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tomli_w
-from pydantic import ValidationError
+from pydantic_core import from_json
 
+from pipeline import journal
+from pipeline.budget import Purse, Standing, share_of, standing
+from pipeline.journal import ROLLOUTS, Entry, ShardWriter
 from pipeline.problems import load_problems
 from schemas.arrow import SCHEMA, to_table
 from schemas.config import RunConfig, parse_config
 from schemas.errors import UserError
 from schemas.manifest import Manifest, ShardEntry
-from schemas.records import Finished, LabelledSolution, Problem, Quarantined, Rollout
+from schemas.plan import Plan
+from schemas.records import Finished, LabelledSolution, Problem, Quarantined
 
-log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 _ROWS_PER_WRITE = 512
-_ROLLOUTS = pa.schema(
-    [
-        pa.field("problem_id", pa.string(), nullable=False),
-        pa.field("purpose", pa.string(), nullable=False),
-        pa.field("prefix", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("outcome", pa.string(), nullable=False),
-        pa.field("stopped", pa.string(), nullable=False),
-        pa.field("tokens", pa.int32(), nullable=False),
-        pa.field("seed", pa.int64(), nullable=False),
-    ]
-)
+_ROLLOUTS_PER_WRITE = 4096
+_LINES_HELD = 4096
+"""Problems held while they are spread over the shards."""
+
+
+class Owed(NamedTuple):
+    """A problem to be done, and the tokens of each finished one between it and the one owed before it."""
+
+    problem: Problem
+    before: list[int]
+
+
+class Place(NamedTuple):
+    """Where a finished problem stands in the journals."""
+
+    problem: str
+    shard: int
+    entry: Entry
+
+
+class Survey(NamedTuple):
+    """Problems owed and beyond the budget, and a sample of those that are done."""
+
+    owed: int
+    beyond: int
+    sample: list[Place]
 
 
 class RunStore:
@@ -73,54 +94,133 @@ class RunStore:
     def prepare(self) -> int:
         """Read the problems once, spread them over the shards by their ids, quarantine the bad ones.
         Returns how many."""
-        done = self.path / "problems" / "done.json"
-        if done.exists():
-            return int(json.loads(done.read_text())["problems"])
-        shards: list[list[Problem]] = [[] for _ in range(self.config.shards)]
+        if self._done.exists():
+            return self.total()
+        sizes = [0] * self.config.shards
         bad: list[Quarantined] = []
-        for item in load_problems(self.config.problems, seed=self.config.seed):
-            if isinstance(item, Quarantined):
-                bad.append(item)
-            else:
-                shards[int(item.id, 16) % self.config.shards].append(item)
-        total = sum(map(len, shards))
-        if total == 0:
+        for items in _batches(load_problems(self.config.problems, seed=self.config.seed), _LINES_HELD):
+            lines: dict[int, list[str]] = defaultdict(list)
+            for item in items:
+                if isinstance(item, Quarantined):
+                    bad.append(item)
+                else:
+                    lines[int(item.id, 16) % self.config.shards].append(item.model_dump_json())
+            for shard, new in lines.items():
+                _append_lines(self._parts(shard), new, anew=not sizes[shard])
+                sizes[shard] += len(new)
+        if not any(sizes):
             first = f"; the first of {len(bad)} bad rows: {bad[0].reason}" if bad else ""
             raise UserError(
                 f"{self.config.problems.path or self.config.problems.source}: no usable problem{first}"
             )
-        for index, problems in enumerate(shards):
-            _write_lines(
-                self.path / "problems" / f"{index:05d}.jsonl", (p.model_dump_json() for p in problems)
-            )
+        for shard, size in enumerate(sizes):
+            # A line begins with its problem's id, a hash. In their order a run that stops early has done a
+            # fair sample, whatever the order of its source.
+            parts = self._parts(shard)
+            _write_lines(self._problems(shard), sorted(_lines(parts)) if size else ())
+            parts.unlink(missing_ok=True)
         _write_lines(self.path / "quarantine.jsonl", (q.model_dump_json() for q in bad))
-        _write_bytes(done, json.dumps({"problems": total, "quarantined": len(bad)}).encode())
-        return total
+        counts = {"problems": sum(sizes), "quarantined": len(bad), "shards": sizes}
+        _write_bytes(self._done, json.dumps(counts).encode())
+        return sum(sizes)
 
-    def owed(self, shard: int) -> list[Problem]:
-        """Problems of a shard without a whole journal line."""
-        finished = {item.problem.id for item in self.journal(shard)}
-        lines = (self.path / "problems" / f"{shard:05d}.jsonl").read_text(encoding="utf-8").splitlines()
-        return [p for p in map(Problem.model_validate_json, lines) if p.id not in finished]
+    @property
+    def _done(self) -> Path:
+        return self.path / "problems" / "done.json"
+
+    def _problems(self, shard: int) -> Path:
+        return self.path / "problems" / f"{shard:05d}.jsonl"
+
+    def _parts(self, shard: int) -> Path:
+        return self.path / "problems" / f"{shard:05d}.part"
+
+    def is_prepared(self) -> bool:
+        """Whether the problems have been read."""
+        return self._done.is_file()
 
     def total(self) -> int:
         """Number of problems in the run."""
-        return int(json.loads((self.path / "problems" / "done.json").read_text())["problems"])
+        return int(json.loads(self._done.read_text())["problems"])
+
+    def posed(self, shard: int) -> Iterator[Problem]:
+        """The problems of a shard in the order in which they are done."""
+        return map(Problem.model_validate_json, _lines(self._problems(shard)))
+
+    def owed(self, shard: int) -> list[Problem]:
+        """Problems of a shard that are within the budget and have no whole journal line."""
+        owed = set(self.standing(shard).owed)
+        return [problem for problem in self.posed(shard) if problem.id in owed]
+
+    def owing(self, shard: int) -> Iterator[Owed]:
+        """Problems of a shard without a whole journal line, one by one; whether the budget reaches them is
+        for the shard's purse to say."""
+        done, before = self.finished(shard), list[int]()
+        for problem in self.posed(shard):
+            if problem.id in done:
+                before.append(done[problem.id])
+            else:
+                yield Owed(problem, before)
+                before = []
+
+    def purse(self, shard: int) -> Purse:
+        """The shard's share of the run's budget, nothing charged to it yet."""
+        return Purse(self._share(shard), self.config.budget.per_problem)
+
+    def standing(self, shard: int) -> Standing:
+        """Which problems of a shard are done, owed, and beyond the budget; each in their order."""
+        return self._standing(shard, self.finished(shard))
+
+    def _standing(self, shard: int, finished: dict[str, int]) -> Standing:
+        ids = (str(from_json(line)["id"]) for line in _lines(self._problems(shard)))
+        return standing(ids, finished, self._share(shard), self.config.budget.per_problem)
+
+    def _share(self, shard: int) -> int | None:
+        if self.config.budget.run is None:
+            return None
+        sizes = json.loads(self._done.read_text()).get("shards")
+        if sizes is None:  # prepared by an earlier version
+            sizes = [sum(1 for _ in _lines(self._problems(i))) for i in range(self.config.shards)]
+        return share_of(self.config.budget, sizes, shard)
 
     # Journal
 
+    def finished(self, shard: int) -> dict[str, int]:
+        """The tokens that each finished problem of a shard has cost, by its id."""
+        return {name: entry.tokens for name, entry in journal.index(self._journal(shard)).items()}
+
     def journal(self, shard: int) -> Iterator[Finished]:
-        """Finished problems of a shard, each once, in the order of their ids; a torn last line is owed
+        """Finished problems of a shard within the budget, in the order of their ids; a torn last line is owed
         again."""
-        path = self.path / "journal" / f"{shard:05d}.jsonl"
-        found: dict[str, Finished] = {}
-        if path.exists():
-            for item in _whole_lines(path):
-                found.setdefault(item.problem.id, item)
-        return iter(sorted(found.values(), key=lambda item: item.problem.id))
+        found = journal.index(self._journal(shard))
+        done = self._standing(shard, {name: entry.tokens for name, entry in found.items()}).done
+        return journal.read(self._journal(shard), (found[name] for name in sorted(done)))
+
+    def survey(self, n: int) -> Survey:
+        """What is owed and beyond the budget, and where the `n` done problems with the smallest ids lie."""
+        owed, beyond, first = 0, 0, list[Place]()
+        for shard in range(self.config.shards):
+            found = journal.index(self._journal(shard))
+            at = self._standing(shard, {name: entry.tokens for name, entry in found.items()})
+            owed, beyond = owed + len(at.owed), beyond + len(at.beyond)
+            places = (Place(name, shard, found[name]) for name in at.done)
+            first = heapq.nsmallest(n, chain(first, places))
+        return Survey(owed, beyond, first)
+
+    def read(self, places: Iterable[Place]) -> Iterator[Finished]:
+        """The problems at some places, in their order, one by one."""
+        for place in places:
+            yield from journal.read(self._journal(place.shard), [place.entry])
+
+    def _journal(self, shard: int) -> Path:
+        return self.path / "journal" / f"{shard:05d}.jsonl"
+
+    def seconds(self) -> float:
+        """How long the run's shards have been worked on, all sessions together."""
+        files = sorted((self.path / "journal").glob("*.seconds"))
+        return round(sum(map(journal.read_seconds, files)), 3)
 
     @contextmanager
-    def writing(self, shard: int) -> Iterator["ShardWriter"]:
+    def writing(self, shard: int) -> Iterator[ShardWriter]:
         """Exclusive right to append to one shard. UserError when another process has it."""
         with (self.path / "journal" / f"{shard:05d}.lock").open("w") as lock:
             try:
@@ -134,33 +234,23 @@ class RunStore:
                 writer.close()
 
     def pack_rollouts(self, shard: int) -> int:
-        """Turn a finished shard's rollouts into Parquet, without those of a problem that had to be done
-        again."""
+        """Add a shard's new rollouts to its Parquet file, which takes the place of the old one; those of a
+        problem that had to be done again are replaced. Returns how many the file then holds."""
         raw = self.path / "rollouts" / f"{shard:05d}.jsonl"
+        packed = raw.with_suffix(".parquet")
         if not raw.exists():
             return 0
-        by_problem: dict[str, list[Rollout]] = {}
-        for line in raw.read_text(encoding="utf-8").splitlines():
-            try:
-                block = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # torn by a kill; its problem was owed and has a later block
-            by_problem[block["problem"]] = [Rollout.model_validate(r) for r in block["rollouts"]]
-        rows = [r.model_dump() for _, taken in sorted(by_problem.items()) for r in taken]
-        _write_parquet(
-            self.path / "rollouts" / f"{shard:05d}.parquet",
-            [pa.Table.from_pylist(rows, _ROLLOUTS)],
-            _ROLLOUTS,
-        )
+        rows = _batches(journal.stored_rollouts(raw, packed), _ROLLOUTS_PER_WRITE)
+        n = _write_parquet(packed, (pa.Table.from_pylist(some, ROLLOUTS) for some in rows), ROLLOUTS)
         raw.unlink()
-        return len(rows)
+        return n
 
     # Dataset
 
     def write_shard(self, shard: int, items: Iterable[LabelledSolution]) -> ShardEntry:
         """Write one Parquet shard; equal rows give equal bytes within one pyarrow version."""
         path = self.path / "shards" / f"{shard:05d}.parquet"
-        rows = _write_parquet(path, _tables(items), SCHEMA)
+        rows = _write_parquet(path, map(to_table, _batches(items, _ROWS_PER_WRITE)), SCHEMA)
         return ShardEntry(
             file=f"shards/{path.name}", rows=rows, sha256=hashlib.sha256(path.read_bytes()).hexdigest()
         )
@@ -174,6 +264,17 @@ class RunStore:
         path = self.path / "manifest.json"
         return Manifest.model_validate_json(path.read_bytes()) if path.exists() else None
 
+    def plan(self) -> Plan | None:
+        """What was predicted for this very configuration, if anything was."""
+        path = self.path / "plan.json"
+        plan = Plan.model_validate_json(path.read_bytes()) if path.exists() else None
+        return plan if plan and plan.config_digest == self.config.digest() else None
+
+    def write_plan(self, plan: Plan) -> None:
+        """Keep a prediction, which the manifest will be compared with. A new run's folder may be made."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        _write_bytes(self.path / "plan.json", (plan.model_dump_json(indent=2) + "\n").encode())
+
     def write_summary(self, figures: dict[str, Any]) -> None:
         """Keep the figures of a finished run beside its manifest."""
         _write_bytes(
@@ -183,7 +284,7 @@ class RunStore:
     def quarantined(self) -> list[Quarantined]:
         """Everything set aside: bad rows, then problems that failed and are still owed."""
         files = [self.path / "quarantine.jsonl", *sorted((self.path / "problems").glob("*.failed.jsonl"))]
-        lines = [line for file in files if file.exists() for line in file.read_text("utf-8").splitlines()]
+        lines = (line for file in files if file.exists() for line in _lines(file))
         return [Quarantined.model_validate_json(line) for line in lines]
 
     def set_aside(self, shard: int, failures: Iterable[Quarantined]) -> None:
@@ -195,33 +296,8 @@ class RunStore:
         _write_lines(path, (failure.model_dump_json() for failure in failures))
 
 
-class ShardWriter:
-    """Appends finished problems to one shard's journal."""
-
-    def __init__(self, path: Path, shard: int) -> None:
-        self._rollouts = _open_append(path / "rollouts" / f"{shard:05d}.jsonl")
-        self._journal = _open_append(path / "journal" / f"{shard:05d}.jsonl")
-
-    def record(self, item: Finished, rollouts: list[Rollout]) -> None:
-        """Rollouts first, the journal line last: a whole journal line vouches for everything before it."""
-        block = {"problem": item.problem.id, "rollouts": [r.model_dump() for r in rollouts]}
-        for descriptor, line in (
-            (self._rollouts, json.dumps(block)),
-            (self._journal, item.model_dump_json()),
-        ):
-            os.write(descriptor, line.encode("utf-8", "surrogatepass") + b"\n")
-            os.fsync(descriptor)
-
-    def close(self) -> None:
-        """Release the files."""
-        os.close(self._rollouts)
-        os.close(self._journal)
-
-
 def read_config(path: Path) -> RunConfig:
     """The configuration recorded in a run's folder. UserError when the folder holds none."""
-    import tomllib
-
     recorded = path / "run.toml"
     if not recorded.is_file():
         raise UserError(f"{path}: not a run (it has no run.toml)")
@@ -230,7 +306,7 @@ def read_config(path: Path) -> RunConfig:
 
 def _differences(before: RunConfig, after: RunConfig) -> str:
     old, new = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
-    ignored = ("fusion", "train", "evaluate", "self_train", "name", "root")
+    ignored = ("fusion", "budget.run", "train", "evaluate", "self_train", "name", "root")
     changed = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and not k.startswith(ignored)]
     return ", ".join(f"{k}={old.get(k)!r}, not {new.get(k)!r}" for k in changed)
 
@@ -249,33 +325,11 @@ def _without_none(data: object) -> "dict[str, object]":
     return {k: _without_none(v) if isinstance(v, dict) else v for k, v in data.items() if v is not None}
 
 
-def _whole_lines(path: Path) -> Iterator[Finished]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield Finished.model_validate_json(line)
-            except ValidationError:
-                if line.endswith(b"\n"):
-                    log.warning("%s line %d cannot be read; its problem is owed again", path, number)
-
-
-def _open_append(path: Path) -> int:
-    """Open for appending. A torn last line is closed off first, or the next line would be lost with it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    size = os.lseek(descriptor, 0, os.SEEK_END)
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
-        os.write(descriptor, b"\n")
-    return descriptor
-
-
-def _tables(items: Iterable[LabelledSolution]) -> Iterator[pa.Table]:
-    batch: list[LabelledSolution] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == _ROWS_PER_WRITE:
-            yield to_table(batch)
-            batch = []
-    yield to_table(batch)
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size`, the last one shorter (`itertools.batched` needs Python 3.12)."""
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
 
 
 def _write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> int:
@@ -289,6 +343,17 @@ def _write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) ->
             rows += table.num_rows
     _publish(temporary, path)
     return rows
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            yield line.rstrip("\n")
+
+
+def _append_lines(path: Path, lines: Iterable[str], *, anew: bool) -> None:
+    with path.open("w" if anew else "a", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -43,8 +43,10 @@ class PolicyConfig(Record):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     max_model_len: int | None = Field(None, ge=16)
     in_flight: int = Field(256, ge=1)
-    """Requests under way at once."""
-    base_url: str = "http://127.0.0.1:8000/v1"
+    """Completions an engine writes at once: the batch of each engine or server. A quarter more are asked for,
+    and fewer where the engine's cache is smaller than their tokens."""
+    base_url: str | Annotated[tuple[str, ...], Field(min_length=1)] = "http://127.0.0.1:8000/v1"
+    """For `server`: one, or several that serve the same model. A run may go on with others."""
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the server's key; the key itself is never stored."""
     chat: bool = False
@@ -101,12 +103,61 @@ class OmegaConfig(Record):
     c_puct: float = Field(0.125, ge=0)
     budget: int = Field(1000, ge=1)
     """Most completions per problem."""
+    recheck: int = Field(0, ge=0)
+    """Further rollouts of a prefix before it is taken for the first error. The paper, 0, takes its k failures
+    for proof."""
+    refute: bool = False
+    """Let steps that the run's verifiers prove wrong bound a search from above, without rollouts."""
 
 
 class MonteCarloConfig(Record):
     """Roll out from every step (Math-Shepherd, arXiv 2312.08935)."""
 
     rollouts: int = Field(8, ge=1)
+    """A step's rollouts; the most it may have where `stop` ends them early."""
+    stop: Literal["never", "hard", "soft"] = "never"
+    """`hard`: once it is known whether the success rate is above `low` or below `high`; `soft`: once the rate
+    is known to within `width`."""
+    low: float = Field(0.0, ge=0, lt=1)
+    """At 0 the first success ends it."""
+    high: float = Field(0.3, gt=0, lt=1)
+    error: float = Field(0.05, gt=0, lt=0.5)
+    """Most chance that a stopped test is wrong: each of its two errors, or the rate outside its interval."""
+    width: float = Field(0.4, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _the_zone_is_not_empty(self) -> "MonteCarloConfig":
+        if self.low >= self.high:
+            raise ValueError(
+                f"low={self.low} must be below high={self.high}: between them the test may stay open"
+            )
+        return self
+
+
+class BisectionConfig(Record):
+    """Search wrong solutions for their first error, most information per token first."""
+
+    confidence: float = Field(0.95, gt=0, le=1)
+    """Stop once one step is the first error with this probability."""
+    worth: float = Field(0.02, ge=0)
+    """Stop when the best rollout is expected to say less than this: nats per whole solution's worth of
+    tokens."""
+    budget: int = Field(48, ge=1)
+    """Most rollouts per solution."""
+    batch: int = Field(2, ge=1)
+    """Rollouts per request."""
+    recover: float = Field(0.003, gt=0, lt=1)
+    """Success rate of prefixes with an error in them. A policy that repairs more hides its errors."""
+    prior: tuple[int, int] = (0, 0)
+    """Right rollouts, and all, of like problems from earlier: counted as this problem's own."""
+
+    @model_validator(mode="after")
+    def _the_first_request_fits(self) -> "BisectionConfig":
+        if self.batch > self.budget:
+            raise ValueError(f"batch={self.batch} exceeds budget={self.budget}: nothing would be drawn")
+        if not 0 <= self.prior[0] <= self.prior[1]:
+            raise ValueError(f"prior={list(self.prior)} must be [right, all] with 0 <= right <= all")
+        return self
 
 
 class ScanConfig(Record):
@@ -155,6 +206,17 @@ class FusionConfig(Record):
     """Mark rows whose Monte Carlo and judge first errors differ as dropped (arXiv 2501.07301)."""
     threshold: float = Field(0.0, ge=0, le=1)
     """Monte Carlo calls a step wrong when its success rate is at most this."""
+
+
+class BudgetConfig(Record):
+    """How many tokens may be generated. What a budget cuts off abstains; it never counts against a step."""
+
+    per_problem: int | None = Field(None, ge=1)
+    """Most tokens for one problem, all purposes together. It can change votes, so it belongs to the run's
+    identity."""
+    run: int | None = Field(None, ge=1)
+    """Most tokens for the whole run, spent on whole problems in their order; raise it to go on. With
+    `per_problem` it is never exceeded, without it by a few problems at most."""
 
 
 class TrainConfig(Record):
@@ -211,11 +273,13 @@ class RunConfig(Record):
     filter: FilterConfig | None = None
     propose: Annotated[SampleConfig | OmegaConfig, Field(discriminator="kind")] = SampleConfig()
     monte_carlo: MonteCarloConfig | None = None
+    bisection: BisectionConfig | None = None
     scan: ScanConfig | None = None
     prover: ProverConfig | None = None
     judge: JudgeConfig | None = None
     verify: VerifyConfig | None = None
     fusion: FusionConfig = FusionConfig()
+    budget: BudgetConfig = BudgetConfig()
     train: TrainConfig | None = None
     evaluate: EvaluateConfig | None = None
     self_train: SelfTrainConfig | None = None
@@ -226,14 +290,28 @@ class RunConfig(Record):
             raise ValueError("[evaluate] measures the trained PRM, so [train] is needed too")
         return self
 
+    @model_validator(mode="after")
+    def _budget_buys_something(self) -> "RunConfig":
+        run, most = self.budget.run, self.budget.per_problem
+        if most is not None and most < self.prompt.max_tokens:
+            raise ValueError(f"budget.per_problem={most} is less than prompt.max_tokens, one completion")
+        if run is not None and run < self.shards * (most or 1):
+            raise ValueError(
+                f"budget.run={run} does not reach for one problem (budget.per_problem={most or 1}) in each "
+                f"of {self.shards} shards: raise it, or use fewer shards"
+            )
+        return self
+
     def digest(self) -> str:
         """Identity of the run: everything that can change a vote. Speed settings and later stages are left
         out."""
-        later = {"name", "root", "fusion", "train", "evaluate", "self_train"}
+        later = {"name", "root", "fusion", "budget", "train", "evaluate", "self_train"}
         votes = self.model_dump(mode="json", exclude=later)
+        if self.budget.per_problem is not None:
+            votes["budget"] = self.budget.per_problem
         others = ((votes[name] or {}).get("policy") for name in ("judge", "prover"))
         for policy in (votes["policy"], *others):
-            for speed in ("in_flight", "timeout_s", "api_key_env"):
+            for speed in ("in_flight", "base_url", "timeout_s", "api_key_env"):
                 (policy or {}).pop(speed, None)
         return content_id(votes)
 

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from schemas.plan import PlanReport
 from schemas.records import Record, content_id
 
 SourceTable = dict[str, list[list[float]]]
@@ -17,7 +18,7 @@ class Trust(Record):
     """The same for the last step, which also gives the answer; null in runs sealed before it was kept."""
     tables: SourceTable
     n_solutions: int = 0
-    """Solutions the fit looked at."""
+    """Solutions the fit looked at: all, or in a large run those of the problems with the smallest ids."""
 
 
 class ShardEntry(Record):
@@ -33,6 +34,17 @@ class SourceCount(Record):
 
     votes: int = 0
     abstained: int = 0
+
+
+class BudgetReport(Record):
+    """How far the run's budgets reached."""
+
+    per_problem: int | None = None
+    cut: int = 0
+    """Problems of the dataset that reached `per_problem`: something about them was not drawn."""
+    run: int | None = None
+    beyond: int = 0
+    """Problems that the run's budget did not reach. Raise it and run again to do them."""
 
 
 class Manifest(Record):
@@ -58,8 +70,15 @@ class Manifest(Record):
     """Rows it drops, by reason."""
     sources: dict[str, SourceCount] = {}
     rollouts: int = 0
+    calls: int = 0
+    """Requests to the policies; 0 in runs sealed before they were counted."""
     tokens: dict[str, int] = {}
     """Tokens generated, by what they were for: `filter`, `propose`, `monte_carlo`, `omegaprm`, `judge`."""
+    seconds: float = 0.0
+    """Time that the shards were worked on, all sessions together, loading of the policy included."""
+    budget: BudgetReport = BudgetReport()
+    plan: PlanReport | None = None
+    """Null where nothing was planned."""
     trust: Trust | None = None
     shards: tuple[ShardEntry, ...] = ()
     versions: dict[str, str] = {}

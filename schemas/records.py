@@ -13,7 +13,8 @@ AnswerKind = Literal["number", "expression", "choice", "text"]
 Outcome = Literal["correct", "incorrect", "unknown"]
 Asks = Literal["valid", "solvable"]
 LabelKind = Literal["local", "cumulative", "first_error", "quality"]
-StopReason = Literal["stop", "length", "error"]
+StopReason = Literal["stop", "length", "error", "budget"]
+"""Why a completion ended; `budget` is one that was never drawn, and is never stored."""
 
 
 class Record(BaseModel):
@@ -162,19 +163,21 @@ class Vote(Record):
 
     step: int = Field(ge=0)
     source: str
-    """Who speaks: `monte_carlo`, `omegaprm`, `scan`, `prover`, `judge:review`, `arithmetic`, `algebra`,
-    `constraints`, `logic`, `code`, `tables`."""
+    """Who speaks: `monte_carlo`, `bisection`, `omegaprm`, `scan`, `prover`, `judge:review`, `arithmetic`,
+    `algebra`, `constraints`, `logic`, `code`, `tables`."""
     asks: Asks
     """`valid`: is the step right, given the steps before it? `solvable`: is the gold answer still in reach
     after it?"""
     p: float | None = Field(None, ge=0, le=1)
-    """Probability of yes. None abstains, with the reason in `why`."""
+    """Probability of yes. None abstains, with the reason in `why`. Of most sources the share `correct` / `n`;
+    a search's is a posterior over all its rollouts."""
     correct: int = Field(0, ge=0)
     """Samples that said yes (c)."""
     n: int = Field(0, ge=0)
     """Samples that could be read (n)."""
     n_failed: int = Field(0, ge=0)
-    """Samples that could not: cut off, unparsed, failed calls. They count for neither side."""
+    """Samples that could not: cut off, unparsed, failed calls, or not drawn for want of tokens. They count
+    for neither side."""
     why: str = ""
     """Reason for an abstention or a refutation, for people who read rows."""
     evidence: str = ""
@@ -245,8 +248,12 @@ class Finished(Record):
     skipped: str = ""
     """Why there are no candidates: the difficulty filter's verdict, or that no solution was finished."""
     n_rollouts: int = 0
+    n_calls: int = 0
+    """Requests to the policies; one may ask for several completions."""
     tokens: dict[str, int] = {}
     """Tokens generated, by purpose."""
+    over_budget: bool = False
+    """Whether `budget.per_problem` kept something from being drawn."""
 
 
 class Rollout(Record):
@@ -254,7 +261,7 @@ class Rollout(Record):
 
     problem_id: str
     purpose: str
-    """`propose`, `filter`, `omegaprm`, `monte_carlo`, `scan`, `prover`, `judge`."""
+    """`propose`, `filter`, `omegaprm`, `monte_carlo`, `bisection`, `scan`, `prover`, `judge`."""
     prefix: str
     text: str
     outcome: Outcome

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.annotators.judge import votes_of
-from pipeline.fusion import bin_of, consensus, fit, fuse, monte_carlo_first_error, posterior
+from pipeline.fusion import bin_of, consensus, fit, fuse, located, monte_carlo_first_error, posterior
 from schemas.config import FusionConfig
 from schemas.manifest import Trust
 from schemas.records import PolicyIdentity, Solution, Step, Vote
@@ -189,3 +189,43 @@ def test_one_vote_is_no_oracle(trust: Trust) -> None:
 
 def test_bins() -> None:
     assert [bin_of(p) for p in (0, 0.1, 0.5, 0.6, 0.99, 1)] == [0, 1, 1, 2, 2, 3]
+
+
+def search(p: list[float | None], *, right: bool = False) -> list[Vote]:
+    """Votes of a search on all steps but the last, and the grade."""
+    votes = [Vote(step=i, source="bisection", asks="solvable", p=x) for i, x in enumerate(p)]
+    grade = float(right)
+    return [*votes, Vote(step=len(p), source="answer", asks="solvable", p=grade, n=1, correct=int(right))]
+
+
+def test_a_search_gives_back_the_likelihood_of_every_first_error() -> None:
+    """P(K) = .1, .6, .2, .1; the grade, not the rollouts, tells an error in the last step from none."""
+    found = np.exp(located(4, search([0.9, 0.3, 0.1])))
+    assert found / found.max() == pytest.approx([1 / 6, 1, 1 / 3, 1 / 6, 1 / 6])
+    assert located(4, search([1.0, 1.0, 0.0])).min() == pytest.approx(-6)
+    for silent in ([None, None, None], [0.75, 0.5, 0.25]):
+        assert located(4, search(silent)) == pytest.approx(np.zeros(5))
+    assert located(1, search([])) == pytest.approx(np.zeros(2))
+
+
+def test_a_search_and_a_refutation_are_fused() -> None:
+    """The search leaves step 1 or 2; the verifier refutes 2 and passes 1."""
+    votes = search([0.98, 0.7, 0.02])
+    checked = [
+        Vote(step=step, source="arithmetic", asks="valid", p=float(step != 2), n=1) for step in range(4)
+    ]
+    trust = fit([(4, [*votes, *checked])] * 3)
+    assert set(trust.tables) == {"answer", "arithmetic"}
+    assert fuse(solution(4), votes, trust, RULES)[1] is None
+    labels, first = fuse(solution(4), [*votes, *checked], trust, RULES)
+    assert first == 2
+    assert [label.label for label in labels] == [1, 1, 0, None]
+
+
+@pytest.mark.parametrize(
+    ("p", "right", "first"),
+    [([0.9, 0.4, 0.1], False, 1), ([0.9, 0.8, 0.7], False, 3), ([None, None, None], False, None),
+     ([None, None, None], True, -1), ([0.2, 0.1, 0.1], False, 0)],
+)  # fmt: skip
+def test_the_first_error_of_a_search(p: list[float | None], right: bool, first: int | None) -> None:
+    assert monte_carlo_first_error(4, search(p, right=right)) == first

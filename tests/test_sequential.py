@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from pipeline.sequential import (
     confidence_sequence,
+    is_known,
     least_to_decide,
+    least_to_know,
     likelihood_ratio,
     most_to_miss,
     ratio_test,
@@ -95,3 +97,11 @@ def test_confidence_sequences_are_symmetric_and_hold_the_share(
         high - low
         <= confidence_sequence(correct, n, error / 2)[1] - confidence_sequence(correct, n, error / 2)[0]
     )
+
+
+def test_a_rate_is_known_once_its_interval_is_narrow() -> None:
+    assert is_known(0, 8, width=0.44, error=0.05)
+    assert not is_known(0, 8, width=0.43, error=0.05)
+    assert least_to_know(0, 0, width=0.44, error=0.05, most=99) == 8
+    assert least_to_know(0, 5, width=0.44, error=0.05, most=99) == 3
+    assert least_to_know(0, 0, width=0.44, error=0.05, most=5) == 5

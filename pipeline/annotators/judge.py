@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.policies.base import Policy
-from pipeline.rollouts import Roller, load_template
+from pipeline.rollouts import Roller, load_template, silence
 from pipeline.segment import segment
 from schemas.config import JudgeConfig
 from schemas.records import Outcome, Rollout, Solution, Vote
@@ -119,7 +119,10 @@ def votes_of(
                 n_failed=n_failed,
                 why=""
                 if yes + no
-                else ("every reply stopped before this step" if read else "no reply could be read"),
+                else silence(
+                    list(replies),
+                    "every reply stopped before this step" if read else "no reply could be read",
+                ),
                 evidence=critique[:_EVIDENCE],
                 tokens=sum(reply.tokens for reply in replies) if step == 0 else 0,
             )

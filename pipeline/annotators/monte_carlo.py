@@ -1,10 +1,15 @@
-"""Monte Carlo step values by brute force: k rollouts after every step (Math-Shepherd, arXiv 2312.08935,
-section 3.3)."""
+"""Monte Carlo step values: rollouts after every step (Math-Shepherd, arXiv 2312.08935, section 3.3).
+
+By brute force k of them; or, with `stop`, only as many as a sequential test needs. What is kept are counts
+either way: a test that the cap leaves open says so by its counts.
+"""
 
 import asyncio
+from collections.abc import Sequence
 
-from pipeline.rollouts import Roller, counts
+from pipeline.rollouts import Roller, counts, silence
 from pipeline.segment import prefix_of
+from pipeline.sequential import is_known, least_to_decide, least_to_know, ratio_test
 from schemas.config import MonteCarloConfig
 from schemas.records import Rollout, Solution, Vote
 
@@ -16,12 +21,41 @@ ANSWER = "answer"
 async def annotate(roller: Roller, solution: Solution, config: MonteCarloConfig) -> list[Vote]:
     """One vote a step: is the gold answer still in reach after it? The last step is answered by the grade."""
     prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
-    drawn = await asyncio.gather(*(roller.roll(prefix, config.rollouts, SOURCE) for prefix in prefixes))
+    drawn = await asyncio.gather(*(_roll(roller, prefix, config) for prefix in prefixes))
     votes = [vote_of(step, rollouts, SOURCE) for step, rollouts in enumerate(drawn)]
     return [*votes, answer_vote(solution)]
 
 
-def vote_of(step: int, rollouts: list[Rollout], source: str) -> Vote:
+async def _roll(roller: Roller, prefix: str, config: MonteCarloConfig) -> list[Rollout]:
+    drawn: list[Rollout] = []
+    while more := next_batch(drawn, config):
+        drawn += await roller.roll(prefix, more, SOURCE, start=len(drawn))
+    return drawn
+
+
+def next_batch(drawn: Sequence[Rollout], config: MonteCarloConfig) -> int:
+    """How many rollouts to draw next; 0 when no more are needed or allowed.
+
+    At least as many as could end the test, and half as many again as there are: so requests stay few.
+    Looking only between batches cannot raise a test's error, which holds at any time of stopping.
+    """
+    room = config.rollouts - len(drawn)
+    if config.stop == "never" or room <= 0:
+        return max(0, room)
+    correct, n, _ = counts(drawn)
+    if config.stop == "hard":
+        test = {"low": config.low, "high": config.high, "error": config.error}
+        if ratio_test(correct, n, **test) != "open":
+            return 0
+        least = least_to_decide(correct, n, **test)
+    else:
+        if is_known(correct, n, width=config.width, error=config.error):
+            return 0
+        least = least_to_know(correct, n, width=config.width, error=config.error, most=room)
+    return min(room, max(least, len(drawn) // 2))
+
+
+def vote_of(step: int, rollouts: Sequence[Rollout], source: str) -> Vote:
     """Counts of the rollouts after a step, as a vote; an abstention when none could be read."""
     correct, n, n_failed = counts(rollouts)
     return Vote(
@@ -32,7 +66,7 @@ def vote_of(step: int, rollouts: list[Rollout], source: str) -> Vote:
         correct=correct,
         n=n,
         n_failed=n_failed,
-        why="" if n else f"none of {n_failed} rollouts could be graded",
+        why="" if n else silence(rollouts, f"none of {n_failed} rollouts could be graded"),
         tokens=sum(rollout.tokens for rollout in rollouts),
     )
 

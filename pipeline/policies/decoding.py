@@ -3,8 +3,9 @@
 Reading the cache is what a small model waits for, and rollouts come as many completions of one prompt. So a
 prompt's keys and values are stored once and read once a step for all of its completions; each sequence owns a
 row for what it adds, and writes there in place (transformers' own caches copy everything for every token).
-Every token is drawn from a uniform number fixed by (seed, position), so a completion does not depend on its
-batch; only float rounding differs between batch shapes, near 1e-6 in a probability.
+Every token is drawn from a uniform number fixed by (seed, position). Logits differ between batch shapes by
+rounding; in float32 a draw that rounding could turn is made again from logits of the sequence alone, so a
+completion does not depend on its batch. In half precision every draw would be close: there it may.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from pipeline.policies.base import Completion, Sampling
+from pipeline.policies.drawing import draw
 from pipeline.policies.tokens import completion_text, cut_at_stop
 from schemas.errors import UserError
 from schemas.records import StopReason
@@ -159,32 +161,6 @@ class _SharedCache(Cache):
         return x.view(prompts, heads, view.per_prompt, -1, m).transpose(1, 2).flatten(0, 1)[view.seat]
 
 
-def draw(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) -> Tensor:
-    """One token id per row of `logits` (rows, vocabulary): the distribution inverted at `uniform`; greedy at
-    0.
-
-    Rows with top_p below 1 go through a sorted distribution, the others do not: a row's token must not depend
-    on which kind of row is beside it.
-    """
-    greedy = logits.argmax(-1)
-    if not bool((temperature > 0).any()):
-        return greedy
-    p = torch.softmax(logits.float() / temperature.clamp_min(1e-6)[:, None], -1)
-    chosen = _invert(p, uniform)
-    if bool((cut := top_p < 1).any()):
-        ranked, order = p[cut].sort(dim=-1, descending=True, stable=True)
-        ranked[ranked.cumsum(-1) - ranked >= top_p[cut, None]] = 0
-        chosen[cut] = order.gather(-1, _invert(ranked, uniform[cut])[:, None])[:, 0]
-    return torch.where(temperature > 0, chosen, greedy)
-
-
-def _invert(p: Tensor, uniform: Tensor) -> Tensor:
-    total = p.cumsum(-1)
-    # Just below the total, so that rounding can never pick a token of probability 0 after the last real one.
-    target = (uniform * (1 - 1e-6))[:, None] * total[:, -1:]
-    return torch.searchsorted(total, target, right=True)[:, 0].clamp_max(p.shape[-1] - 1)
-
-
 class _Rows:
     """State of the running sequences: row i of every tensor is sequence i, and the first `count` rows run."""
 
@@ -271,6 +247,8 @@ class Decoder:
     def __init__(self, model: Any, tokenizer: Any, slots: int) -> None:
         self.model, self._tokenizer = model, tokenizer
         self._device: torch.device = model.device
+        self._exact = model.dtype == torch.float32
+        """Whether rounding is small enough for close draws to be rare, and worth repeating alone."""
         self.rows, self._cache = _Rows(slots, self._device), _SharedCache(slots)
         name = f"stepmint-{id(self)}"  # attentions are found by name, and this one belongs to this cache
         AttentionInterface.register(name, self._cache.attend)
@@ -326,11 +304,24 @@ class Decoder:
         )
         at = rows.made[:n, None]
         uniform = rows.uniform[:n].gather(1, at)[:, 0]
-        token = draw(out.logits[:, -1], rows.temperature[:n], rows.top_p[:n], uniform)
+        token, close = draw(out.logits[:, -1], rows.temperature[:n], rows.top_p[:n], uniform)
+        if self._exact:
+            for row in close.nonzero()[:, 0].tolist():
+                token[row] = self._alone(row, uniform[row : row + 1])
         rows.out[:n].scatter_(1, at, token[:, None])
         rows.last[:n] = token
         rows.made[:n] += 1
         self._finish(token)
+
+    def _alone(self, row: int, uniform: Tensor) -> Tensor:
+        """The row's next token from logits computed apart from its batch, with the rounding of that alone."""
+        rows, (job, _) = self.rows, self.rows.owners[row]
+        ids = [*job.ids, *rows.out[row, : int(rows.made[row])].tolist()]
+        out = self.model(
+            input_ids=torch.tensor([ids], device=self._device), use_cache=False, logits_to_keep=1
+        )
+        mine = slice(row, row + 1)
+        return draw(out.logits[:, -1], rows.temperature[mine], rows.top_p[mine], uniform)[0]
 
     def _mask(self, view: _View) -> Any:
         """True where a row may look: (rows, 1, 1, prompt's columns + own), one mask per kind of layer."""

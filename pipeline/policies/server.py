@@ -1,14 +1,16 @@
 """A policy behind any OpenAI-compatible HTTP server. A reply is hostile until it has been read in bounds."""
 
-import asyncio
+import itertools
 import json
 import logging
-import random
+from collections.abc import Sequence
 from typing import Any, Self
 
 import httpx
 
 from pipeline.policies.base import Completion, Prompt, Sampling
+from pipeline.policies.endpoints import Endpoints, Failed, Refused
+from pipeline.policies.pressure import Gate
 from schemas.errors import BackendError, UserError
 from schemas.records import StopReason
 
@@ -16,40 +18,32 @@ log = logging.getLogger(__name__)
 _STOPS: dict[str, StopReason] = {"stop": "stop", "length": "length"}
 _CHARS_PER_TOKEN = 32
 """More than this many characters a token is not the text that was asked for."""
+_FEWEST_CHARS_PER_TOKEN = 3
+"""Prompts go out as text; so many tokens are held for one until the reply comes."""
 _BYTES_PER_TOKEN = 128
 _BYTES_PER_REPLY = 16_384
-_LONGEST_WAIT_S = 30.0
 _RESTART_CHARS = 16
-_LOCAL = ("localhost", "127.0.0.1", "::1")
-
-
-class _Failed(Exception):
-    """A call that cannot be used, in one sentence; `gone` when nobody answered at all."""
-
-    def __init__(self, why: str, *, retry: bool, gone: bool = False, wait_s: float = 0.0) -> None:
-        super().__init__(why)
-        self.retry, self.gone, self.wait_s = retry, gone, wait_s
 
 
 class ServerPolicy:
-    """Completions from `base_url`, at most `in_flight` calls at once.
+    """Completions from the servers at `base_urls`, which serve the same model.
 
-    Prompts go to `/completions` as text, so the prefix is continued verbatim. With `chat` they go to
-    `/chat/completions`; continuing a prefix there needs a server that knows `continue_final_message`, as
-    vLLM's does. This is the one retry layer for HTTP faults. A reply that is malformed, too long, empty or
-    short of choices gives `error` completions; BackendError means that nobody answers, UserError that the
-    server refuses the key or model.
+    `in_flight` is the batch of each server, in completions. Prompts go to `/completions` as text, so the
+    prefix is continued verbatim. With `chat` they go to `/chat/completions`; continuing a prefix there needs
+    a server that knows `continue_final_message`, as vLLM's does. A reply that is malformed, too long, empty
+    or short of choices gives `error` completions; BackendError means that no server can be reached,
+    UserError that one refuses the key or model.
     """
 
     kind = "server"
 
     def __init__(
         self,
-        base_url: str,
+        base_urls: str | Sequence[str],
         model: str,
         *,
         api_key: str | None = None,
-        in_flight: int = 64,
+        in_flight: int = 256,
         timeout_s: float = 120.0,
         retries: int = 2,
         chat: bool = False,
@@ -57,41 +51,53 @@ class ServerPolicy:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.model, self.revision = model, ""
-        self._url = base_url.rstrip("/") + ("/chat/completions" if chat else "/completions")
-        self._timeout_s, self._retries, self._backoff_s, self._chat = timeout_s, retries, backoff_s, chat
-        self._slots = asyncio.Semaphore(in_flight)
+        self._path, self._chat = "/chat/completions" if chat else "/completions", chat
         # No compression: a small body could unpack to gigabytes before its length is known.
         headers = {"accept-encoding": "identity", "content-type": "application/json"}
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
-        self._client = httpx.AsyncClient(
+        self._gate = Gate(in_flight)
+        self.endpoints = Endpoints(
+            [base_urls] if isinstance(base_urls, str) else base_urls,
+            self._gate,
             headers=headers,
-            timeout=timeout_s,
-            limits=httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight),
+            timeout_s=timeout_s,
+            retries=retries,
+            backoff_s=backoff_s,
             transport=transport,
-            # A proxy from the environment has no way to this machine's own servers.
-            trust_env=httpx.URL(base_url).host not in _LOCAL,
         )
 
     async def __aenter__(self) -> Self:
+        await self.endpoints.open()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._client.aclose()
+        await self.endpoints.close()
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions, `error` ones when the call failed or its reply cannot be used."""
         body = json.dumps(self._request(prompt, n, sampling)).encode()
         limit = _BYTES_PER_REPLY + n * (2048 + _BYTES_PER_TOKEN * sampling.max_tokens)
-        async with self._slots:
+        tokens = len(prompt.text + prompt.prefix) // _FEWEST_CHARS_PER_TOKEN
+        async with self._gate.hold(tokens, n, sampling.max_tokens) as request:
             try:
-                reply = await self._call(body, limit)
-                return self._read(reply, prompt, n, sampling)
-            except _Failed as failure:
+                # The text names the problem: its calls go where its prefix is in the cache.
+                reply = await self.endpoints.call(
+                    self._path, body, key=prompt.text, sequences=request.sequences, limit=limit
+                )
+                found = self._read(reply, prompt, n, sampling)
+            except Failed as failure:
                 if failure.gone:
-                    raise BackendError(f"{self._url}: {failure}; is the server running?") from failure
-                log.warning("%s: %s", self._url, failure)
+                    raise BackendError(f"{failure}; is the server running?") from failure
+                log.warning("a call failed: %s", failure)
                 return [Completion("", "error") for _ in range(n)]
+            except Refused as refusal:
+                raise UserError(
+                    f"{refusal} for model {self.model!r}: check base_url, the model's name, and the key that "
+                    "api_key_env names"
+                ) from None
+            request.wrote = [completion.tokens for completion in found]
+            return found
 
     def _request(self, prompt: Prompt, n: int, sampling: Sampling) -> dict[str, Any]:
         asked: dict[str, Any] = {
@@ -112,94 +118,46 @@ class ServerPolicy:
             asked |= {"continue_final_message": True, "add_generation_prompt": False}
         return asked
 
-    async def _call(self, body: bytes, limit: int) -> bytes:
-        """The body of a good reply, after as many tries as allowed."""
-        for attempt in range(self._retries + 1):
-            try:
-                return await self._try(body, limit)
-            except _Failed as failure:
-                if not failure.retry or attempt == self._retries:
-                    raise
-                wait = max(failure.wait_s, self._backoff_s * 2**attempt * random.uniform(0.5, 1.5))
-                await asyncio.sleep(min(wait, _LONGEST_WAIT_S))
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _try(self, body: bytes, limit: int) -> bytes:
-        try:
-            # httpx times single reads; this bounds the whole call, against a server that drips.
-            async with asyncio.timeout(self._timeout_s):
-                async with self._client.stream("POST", self._url, content=body) as reply:
-                    self._check_status(reply)
-                    return await _bounded(reply, limit)
-        except TimeoutError:
-            raise _Failed(f"no reply within {self._timeout_s:g} s", retry=True) from None
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _Failed(f"cannot connect: {error}", retry=True, gone=True) from error
-        except httpx.HTTPError as error:
-            raise _Failed(f"{type(error).__name__}: {error}", retry=True) from error
-
-    def _check_status(self, reply: httpx.Response) -> None:
-        status = reply.status_code
-        if status in (401, 403, 404):
-            hint = "check base_url and model" if status == 404 else "check the key that api_key_env names"
-            raise UserError(f"{self._url} answered {status} for model {self.model!r}: {hint}")
-        if status == 429 or status >= 500:
-            raise _Failed(f"answered {status}", retry=True, wait_s=_retry_after(reply))
-        if status != 200:
-            raise _Failed(f"answered {status}", retry=False)
-
     def _read(self, reply: bytes, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         try:
             data = json.loads(reply)
             choices = data["choices"]
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise _Failed(f"not a completion: {reply[:80]!r}", retry=False) from None
+            raise Failed(f"not a completion: {reply[:80]!r}", retry=False) from None
         if not isinstance(choices, list) or len(choices) < n:
-            raise _Failed(f"fewer than the {n} choices asked for: {reply[:80]!r}", retry=False)
-        shares = _shares(data.get("usage"), n)
+            raise Failed(f"fewer than the {n} choices asked for: {reply[:80]!r}", retry=False)
+        shares = _shares(data.get("usage"), [len(self._text(choice) or "") for choice in choices[:n]])
         return [self._choice(c, prompt, sampling, t) for c, t in zip(choices, shares, strict=False)]
+
+    def _text(self, choice: object) -> str | None:
+        message = choice.get("message") if self._chat and isinstance(choice, dict) else choice
+        text = message.get("content" if self._chat else "text") if isinstance(message, dict) else None
+        return text if isinstance(text, str) else None
 
     def _choice(self, choice: object, prompt: Prompt, sampling: Sampling, tokens: int) -> Completion:
         failed = Completion("", "error", tokens)
-        if not isinstance(choice, dict):
+        text = self._text(choice)
+        if not isinstance(choice, dict) or not text:
             return failed
-        message = choice.get("message") if self._chat else choice
-        text = message.get("content" if self._chat else "text") if isinstance(message, dict) else None
         stopped = _STOPS.get(str(choice.get("finish_reason")), "error")
-        if not isinstance(text, str) or not text or stopped == "error":
+        if stopped == "error":
             return failed
         if len(text) > _CHARS_PER_TOKEN * (sampling.max_tokens + 8) or not _is_text(text):
             return failed
         if self._chat and len(prompt.prefix) >= _RESTART_CHARS and text.startswith(prompt.prefix):
-            log.warning("%s: the answer was started again instead of continued", self._url)
+            log.warning("%s: the answer was started again instead of continued", self.model)
             return failed
         return Completion(text, stopped, tokens)
 
 
-async def _bounded(reply: httpx.Response, limit: int) -> bytes:
-    """The body, given up as soon as it is longer than `limit` bytes."""
-    if reply.headers.get("content-encoding", "identity") != "identity":
-        raise _Failed("a compressed reply, which was not asked for", retry=False)
-    body = bytearray()
-    async for chunk in reply.aiter_bytes():
-        body += chunk
-        if len(body) > limit:
-            raise _Failed(f"a reply of more than {limit} bytes", retry=False)
-    return bytes(body)
-
-
-def _retry_after(reply: httpx.Response) -> float:
-    value = reply.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0.0
-
-
-def _shares(usage: object, n: int) -> list[int]:
-    """Tokens per completion: servers only tell the sum."""
+def _shares(usage: object, lengths: Sequence[int]) -> list[int]:
+    """Tokens per completion, by the lengths of their texts: servers only tell the sum."""
     total = usage.get("completion_tokens") if isinstance(usage, dict) else None
     if not isinstance(total, int) or isinstance(total, bool) or not 0 <= total < 2**40:
         total = 0
-    each, rest = divmod(total, n)
-    return [each + (index < rest) for index in range(n)]
+    weights = lengths if any(lengths) else [1] * len(lengths)
+    ends = [0, *(round(total * part / sum(weights)) for part in itertools.accumulate(weights))]
+    return [end - start for start, end in itertools.pairwise(ends)]
 
 
 def _is_text(text: str) -> bool:

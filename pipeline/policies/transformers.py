@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs
 from pipeline.policies.decoding import Decoder, Job
+from pipeline.policies.pressure import Gate
 from pipeline.policies.scoring import Score, score
 from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
 from schemas.errors import BackendError, UserError
@@ -49,6 +50,7 @@ class TransformersPolicy:
         self._worker: threading.Thread | None = None
         self._tokenizer: Any = None
         self._broken: BaseException | None = None
+        self._gate = Gate(max_batch)
 
     async def __aenter__(self) -> Self:
         decoder = await asyncio.to_thread(self._load)
@@ -57,10 +59,10 @@ class TransformersPolicy:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        worker, self._worker = self._worker, None  # from here on nothing more is asked of it
         self._waiting.put(None)
-        if self._worker is not None:
-            await asyncio.to_thread(self._worker.join)
-            self._worker = None
+        if worker is not None:
+            await asyncio.to_thread(worker.join)
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions; `error` when the prompt leaves no room to answer."""
@@ -69,9 +71,12 @@ class TransformersPolicy:
         limit = min(sampling.max_tokens, (self._max_len or 1 << 30) - len(ids))
         if not ids or limit < 1 or n < 1:
             return [Completion("", "error") for _ in range(n)]
-        found: list[Completion] = await self._ask(
-            lambda settle: Job(ids, sampling, limit, [None] * n, settle)
-        )
+        async with self._gate.hold(len(ids), n, limit) as request:
+            self._check()  # it may have closed while this waited
+            found: list[Completion] = await self._ask(
+                lambda settle: Job(ids, sampling, limit, [None] * n, settle)
+            )
+            request.wrote = [done.tokens for done in found]
         return found
 
     async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs
+from pipeline.policies.pressure import Gate
 from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
 from schemas.errors import BackendError, UserError
 from schemas.records import StopReason
@@ -42,6 +43,7 @@ class VllmPolicy:
         self._engine: Any = None
         self._tokenizer: Any = None
         self._names = itertools.count()
+        self._gate = Gate(max_batch)
 
     async def __aenter__(self) -> Self:
         # The engine binds to the running event loop, so it starts here and not in a thread.
@@ -62,8 +64,7 @@ class VllmPolicy:
         """Exactly `n` completions; `error` when the prompt leaves no room to answer."""
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
-        if self._engine is None:
-            raise BackendError(f"{self.model}: the engine is not running")
+        self._check()
         failed = [Completion("", "error") for _ in range(n)]
         ids = prompt_ids(self._tokenizer, prompt, chat=self._chat)
         limit = min(sampling.max_tokens, self._max_len - len(ids) if self._max_len else sampling.max_tokens)
@@ -79,8 +80,10 @@ class VllmPolicy:
             seed=sampling.seed,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        final = await self._ask(ids, params)
-        found = sorted(final.outputs, key=lambda out: out.index) if final is not None else []
+        async with self._gate.hold(len(ids), draws, limit) as request:
+            final = await self._ask(ids, params)
+            found = sorted(final.outputs, key=lambda out: out.index) if final is not None else []
+            request.wrote = [len(out.token_ids) for out in found]
         if len(found) != draws:
             return failed
         done = [Completion(o.text, _STOPS.get(o.finish_reason, "error"), len(o.token_ids)) for o in found]
@@ -88,8 +91,7 @@ class VllmPolicy:
 
     async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
         """Log-probabilities of every text's tokens, see `Scorer`."""
-        if self._engine is None:
-            raise BackendError(f"{self.model}: the engine is not running")
+        self._check()
         return list(await asyncio.gather(*(self._score(prompt, text) for text in texts)))
 
     async def _score(self, prompt: Prompt, text: str) -> TokenLogprobs | None:
@@ -105,7 +107,8 @@ class VllmPolicy:
         params = SamplingParams(
             max_tokens=1, temperature=0, prompt_logprobs=0, output_kind=RequestOutputKind.FINAL_ONLY
         )
-        final = await self._ask(ids, params)
+        async with self._gate.hold(len(ids), 1, 1):
+            final = await self._ask(ids, params)
         found = final.prompt_logprobs if final is not None else None
         if not found or len(found) != len(ids):
             return None
@@ -115,6 +118,7 @@ class VllmPolicy:
         """The engine's last word on a request; None when it gave none."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
+        self._check()  # it may have closed while this waited for its turn
         final: Any = None
         try:
             # Leaving this loop, by cancellation too, makes the engine abort the request.
@@ -125,6 +129,10 @@ class VllmPolicy:
         except EngineDeadError as error:
             raise BackendError(f"{self.model}: the engine died: {error}") from error
         return final
+
+    def _check(self) -> None:
+        if self._engine is None:
+            raise BackendError(f"{self.model}: the engine is not running")
 
     def _start(self) -> None:
         for name, value in _QUIET.items():
@@ -164,3 +172,5 @@ class VllmPolicy:
         except (OSError, ValueError) as error:
             raise UserError(f"{self.model}: not a model that vLLM can load here: {error}") from None
         self._max_len = self._engine.model_config.max_model_len
+        cache = self._engine.vllm_config.cache_config
+        self._gate.tokens = cache.num_gpu_blocks * cache.block_size

@@ -3,17 +3,24 @@
 Every wrong rollout of every state competes for the next search by Q + U; binary search over its steps then
 finds the first prefix from which no rollout succeeds. Prefixes probed on the way become states whose
 rollouts compete in turn.
+
+Two things the paper leaves out can be asked for. `recheck`: k failures are no proof (where one rollout in ten
+succeeds, eight fail with chance .43), so the prefix that is about to be named gets a second sample, and the
+search goes on above it where that has a success. `refute`: a step proved wrong bounds the search from above.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pipeline.annotators import formal
 from pipeline.annotators.monte_carlo import answer_vote, vote_of
 from pipeline.proposers.sample import to_solution
 from pipeline.rollouts import Roller, counts
 from pipeline.segment import prefix_of
 from schemas.config import OmegaConfig
 from schemas.records import Candidate, Rollout, Solution, Vote
+from verifiers.context import Verifier
 
 SOURCE = "omegaprm"
 
@@ -25,6 +32,7 @@ class State:
     prefix: str
     rollouts: list[Rollout]
     visits: int = 0
+    rechecked: bool = False
 
     @property
     def value(self) -> float | None:
@@ -54,8 +62,14 @@ def exploration(visits: int, total: int, config: OmegaConfig) -> float:
     return config.c_puct * math.sqrt(total) / (1 + visits)
 
 
-async def propose(roller: Roller, config: OmegaConfig, root: list[Rollout] | None = None) -> list[Candidate]:
-    """Search one problem. `root` are rollouts already drawn from the bare problem (the difficulty filter's).
+async def propose(
+    roller: Roller,
+    config: OmegaConfig,
+    root: list[Rollout] | None = None,
+    verifiers: Sequence[Verifier] = (),
+) -> list[Candidate]:
+    """Search one problem. `root` are rollouts already drawn from the bare problem (the difficulty filter's);
+    `verifiers` may refute steps, with `refute`.
 
     Candidates are the solutions that were searched, and one correct solution where the root found any;
     their votes are the values measured along them.
@@ -66,7 +80,9 @@ async def propose(roller: Roller, config: OmegaConfig, root: list[Rollout] | Non
         state, rollout = _pop_best(tree, config)
         state.visits += 1
         tree.searches += 1
-        await _search(tree, state, rollout, roller, config)
+        solution = to_solution(roller, rollout)
+        refuted = await _refuted(roller, solution, verifiers) if config.refute else None
+        await _search(tree, state, solution, roller, config, refuted=refuted)
     right = next((r for r in tree.states[""].rollouts if r.outcome == "correct"), None)
     if right is not None:
         solution = to_solution(roller, right)
@@ -87,10 +103,14 @@ async def _state(
         tree.drawn += n
         rollouts = await roller.roll(prefix, n, SOURCE)
     state = tree.states[prefix] = State(prefix, rollouts)
-    if state.value is not None and 0 < state.value < 1:
-        # Only wrong, readable, non-empty rollouts of half-successful states can be searched.
-        tree.pool += [(state, r) for r in rollouts if r.outcome == "incorrect" and r.text.strip()]
+    _offer(tree, state)
     return state
+
+
+def _offer(tree: Tree, state: State) -> None:
+    """Only wrong, readable, non-empty rollouts of half-successful states can be searched."""
+    if state.value is not None and 0 < state.value < 1:
+        tree.pool += [(state, r) for r in state.rollouts if r.outcome == "incorrect" and r.text.strip()]
 
 
 def _pop_best(tree: Tree, config: OmegaConfig) -> tuple[State, Rollout]:
@@ -106,18 +126,56 @@ def _pop_best(tree: Tree, config: OmegaConfig) -> tuple[State, Rollout]:
     return tree.pool.pop(best)
 
 
-async def _search(tree: Tree, state: State, rollout: Rollout, roller: Roller, config: OmegaConfig) -> None:
-    """Binary search for the first error of a wrong rollout: prefix `low` is sound, prefix `high` is not."""
-    solution = to_solution(roller, rollout)
+async def _refuted(roller: Roller, solution: Solution, verifiers: Sequence[Verifier]) -> int | None:
+    votes = await formal.annotate(roller.problem, solution, list(verifiers))
+    return min((vote.step for vote in votes if vote.p == 0), default=None)
+
+
+async def _search(
+    tree: Tree,
+    state: State,
+    solution: Solution,
+    roller: Roller,
+    config: OmegaConfig,
+    *,
+    refuted: int | None = None,
+) -> None:
+    """Binary search for the first error of a wrong rollout: prefix `low` is sound, the last of `unsound` not.
+
+    A `refuted` step is unsound from the start.
+    """
     steps = solution.steps
-    low, high = _steps_before(solution, state.prefix), len(steps)
-    while high - low > 1:
-        middle = (low + high) // 2
-        probed = await _state(tree, prefix_of(solution.text, steps, middle), roller, config)
-        if probed is None or probed.value is None:
-            break  # out of budget, or nothing readable came back: neither half can be ruled out
-        low, high = (middle, high) if probed.value > 0 else (low, middle)
+    low, unsound = _steps_before(solution, state.prefix), [len(steps)]
+    if refuted is not None and low <= refuted < len(steps) - 1:
+        unsound.append(refuted + 1)
+    while True:
+        if unsound[-1] - low > 1:
+            middle = (low + unsound[-1]) // 2
+            probed = await _state(tree, prefix_of(solution.text, steps, middle), roller, config)
+            if probed is None or probed.value is None:
+                break  # out of budget, or nothing readable came back: neither half can be ruled out
+            if probed.value > 0:
+                low = middle
+            else:
+                unsound.append(middle)
+        elif await _recovers(tree, prefix_of(solution.text, steps, unsound[-1]), roller, config):
+            low = unsound.pop()
+        else:
+            break
     tree.searched[solution.text] = solution
+
+
+async def _recovers(tree: Tree, prefix: str, roller: Roller, config: OmegaConfig) -> bool:
+    """Whether a state without a success has one among `recheck` more rollouts. Asked once a state."""
+    state = tree.states.get(prefix)
+    n = min(config.recheck, config.budget - tree.drawn)
+    if state is None or state.value != 0 or state.rechecked or n <= 0:
+        return False
+    state.rechecked = True
+    tree.drawn += n
+    state.rollouts = [*state.rollouts, *await roller.roll(prefix, n, SOURCE, start=len(state.rollouts))]
+    _offer(tree, state)
+    return counts(state.rollouts)[0] > 0
 
 
 def _steps_before(solution: Solution, prefix: str) -> int:

@@ -73,6 +73,11 @@ def test_version(capsys: Capture) -> None:
         (["verify", "{file}", "--workers", "0"], "--workers of at least 1"),
         (["verify", "{file}", "--only", "maybe"], "invalid choice"),
         (["train", "missing"], "no such run file"),
+        (["plan", "missing.toml"], "no such run file"),
+        (["plan", "{file}", "--pilot", "1"], "at least 2 problems"),
+        (["plan", "{file}", "--pass-rate", "0.3"], "needs --tokens-per-solution"),
+        (["plan", "{file}", "--pass-rate", "3", "--tokens-per-solution", "9"], "a share from 0 to 1"),
+        (["run", "{file}", "--set", "budget.run=1"], "in each of 2 shards"),
     ],
 )
 def test_what_the_person_can_fix_is_one_line(
@@ -214,6 +219,45 @@ def test_publish_dry_run_prints_the_card(sealed: Path, capsys: Capture) -> None:
     code, out, _ = answer(capsys, "publish", sealed, "me/demo", "--dry-run")
     assert code == 0
     assert "config_name: steps" in out
+
+
+def test_plan_is_a_table_or_json(run_file: Path, capsys: Capture) -> None:
+    stated = ("--pass-rate", "0.3", "--tokens-per-solution", "100", "--tokens-per-second", "500")
+    code, out, _ = answer(capsys, "plan", run_file, *stated, "--price-per-hour", "2", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["origin"] == "pass_rate"
+    assert found["tokens"]["low"] < found["tokens"]["value"] < found["tokens"]["high"]
+    assert found["cost"]["value"] == pytest.approx(found["tokens"]["value"] / 500 / 3600 * 2)
+    code, out, _ = answer(capsys, "plan", run_file, "--pilot", "5")
+    assert code == 0
+    assert re.search(r"tokens +[\d,]+ +[\d,]+ +[\d,]+", out)
+    assert "predicted for 12 problems from 5 of this run, labelled and kept" in out
+    code, out, _ = answer(capsys, "status", run_file.parent / "runs" / "demo")
+    assert code == 1
+    assert "5 of 12 problems done" in out
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_run_stops_for_its_budget_says_so_and_goes_on(run_file: Path, capsys: Capture) -> None:
+    limits = ("--set", "budget.per_problem=1500", "--set")
+    code, out, _ = answer(capsys, "run", run_file, *limits, "budget.run=6000", "--json")
+    first = json.loads(out)
+    assert code == 0
+    assert 0 < first["budget"]["beyond"] < 12
+    assert first["problems"] + first["budget"]["beyond"] == 12
+    assert first["tokens"]["total"] <= 6000
+    folder = first["path"]
+    code, out, _ = answer(capsys, "status", folder)
+    assert code == 0
+    assert f"stopped for its budget: {first['budget']['beyond']} problems lie beyond" in out
+    code, out, _ = answer(capsys, "run", run_file, *limits, "budget.run=90000")
+    assert code == 0
+    assert "stopped for its budget" not in out
+    found = json.loads(answer(capsys, "status", folder, "--json")[1])
+    assert found["sealed"]
+    assert found["budget"] == {"per_problem": 1500, "run": 90000, "cut": 0, "beyond": 0}
+    assert sum(found["tokens"].values()) > first["tokens"]["total"]
 
 
 def test_doctor_asks_nobody(capsys: Capture) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.policies import gemma, opening
 from pipeline.policies.opening import model_path, open_policy
+from pipeline.policies.server import ServerPolicy
 from schemas.config import PolicyConfig
 from schemas.errors import UserError
 
@@ -21,7 +22,14 @@ def test_every_kind_opens(models: dict[str, str]) -> None:
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "secret")
     policy = open_policy(PolicyConfig(kind="server", model="m", api_key_env="SOME_KEY"))
-    assert policy._client.headers["authorization"] == "Bearer secret"  # type: ignore[attr-defined]
+    assert isinstance(policy, ServerPolicy)
+    assert policy.endpoints.all[0].client.headers["authorization"] == "Bearer secret"
+
+
+def test_a_server_may_be_several() -> None:
+    policy = open_policy(PolicyConfig(kind="server", model="m", base_url=("http://a/v1", "http://b/v1/")))
+    assert isinstance(policy, ServerPolicy)
+    assert [endpoint.url for endpoint in policy.endpoints.all] == ["http://a/v1", "http://b/v1"]
 
 
 def test_a_missing_embedded_model_names_its_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

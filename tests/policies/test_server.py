@@ -26,7 +26,8 @@ def reply(*texts: str, reason: str | None = "stop", **extra: Any) -> dict[str, A
 
 def ask(handler: Handler, n: int = 1, prompt: Prompt = PROMPT, **options: Any) -> list[Completion]:
     async def run() -> list[Completion]:
-        transport = httpx.MockTransport(handler)
+        # Every policy first asks how large the server's cache is; only vLLM's tells.
+        transport = httpx.MockTransport(lambda r: handler(r) if r.method == "POST" else httpx.Response(404))
         options.setdefault("backoff_s", 0.001)
         async with ServerPolicy("http://there/v1/", "m", transport=transport, **options) as policy:
             return await policy.sample(prompt, n, SAMPLING)

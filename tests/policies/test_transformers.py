@@ -5,13 +5,11 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.policies.base import Completion, Prompt, Sampling
-from pipeline.policies.decoding import draw
 from pipeline.policies.transformers import TransformersPolicy
 from schemas.errors import BackendError, UserError
 
@@ -164,16 +162,3 @@ def test_revisions_tell_checkpoints_apart(models: dict[str, str]) -> None:
     revisions = {TransformersPolicy(folder).revision for folder in models.values()}
     assert len(revisions) == 3
     assert all(len(revision) == 16 for revision in revisions)
-
-
-def test_drawing_follows_the_distribution() -> None:
-    uniform = torch.from_numpy(np.random.default_rng(0).random(20_000, dtype=np.float32))
-    logits = torch.log(torch.tensor([[0.5, 0.2, 0.0, 0.3]])).expand(20_000, -1)
-    ones = torch.ones(20_000)
-    free = torch.bincount(draw(logits, ones, ones, uniform), minlength=4) / 20_000
-    assert free.tolist() == pytest.approx([0.5, 0.2, 0.0, 0.3], abs=0.02)
-    nucleus = torch.bincount(draw(logits, ones, 0.7 * ones, uniform), minlength=4) / 20_000
-    assert nucleus.tolist() == pytest.approx([0.625, 0, 0, 0.375], abs=0.02)
-    assert draw(logits, 0 * ones, ones, uniform).unique().tolist() == [0]
-    edges = torch.tensor([0.0, 1.0])
-    assert draw(logits[:2], ones[:2], ones[:2], edges).tolist() == [0, 3]

@@ -3,10 +3,16 @@
 import asyncio
 import importlib.util
 import random
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from pipeline.policies.base import Completion, Prompt, Sampling
+from pipeline.policies.server import ServerPolicy
+from pipeline.shard import Annotators, label_all
+from pipeline.store import RunStore
+from schemas.config import RunConfig
 
 pytestmark = [
     pytest.mark.vllm,
@@ -78,3 +84,80 @@ def test_vllm_and_transformers_agree(models: dict[str, str], monkeypatch: pytest
                 await task
 
     asyncio.run(run())
+
+
+def test_a_resumed_run_repeats_nothing_that_the_store_holds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    from pipeline.policies.opening import EMBEDDED
+    from pipeline.policies.vllm import VllmPolicy
+
+    config = {
+        "name": "r",
+        "root": str(tmp_path),
+        "problems": {"source": "embedded", "limit": 10, "steps": [3, 4]},
+        "prompt": {"max_tokens": 100},
+        "propose": {"kind": "omegaprm", "rollouts": 4, "searches": 2, "budget": 12},
+    }
+    asked: list[str] = []
+
+    class Heard(VllmPolicy):
+        async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+            asked.append(prompt.text)
+            return await super().sample(prompt, n, sampling)
+
+    async def label(policy: Heard, store: RunStore, advance: Callable[[], None]) -> None:
+        with store.writing(0) as writer:
+            tools = Annotators(store.config, policy, policy, policy)
+            assert not (
+                await label_all(store.owing(0), tools, writer, store.purse(0), advance=advance)
+            ).failures
+
+    async def run(policy: Heard) -> None:
+        store = RunStore.open(RunConfig.model_validate(config))
+        store.prepare()
+        journal, rollouts = (store.path / kind / "00000.jsonl" for kind in ("journal", "rollouts"))
+
+        def pull_the_plug() -> None:
+            if len(journal.read_bytes().splitlines()) == 4:
+                raise InterruptedError("the power is gone")
+
+        with pytest.raises(InterruptedError):
+            await label(policy, store, pull_the_plug)
+        held, paid = journal.read_bytes(), rollouts.read_bytes()
+        known = [item.problem for item in store.journal(0)]
+        assert 4 <= len(known) < 10
+        asked.clear()
+        await label(policy, RunStore.open(RunConfig.model_validate(config)), lambda: None)
+        assert not any(problem.text in text for problem in known for text in asked)
+        assert journal.read_bytes().startswith(held)
+        assert rollouts.read_bytes().startswith(paid)
+        assert len(list(store.journal(0))) == len(journal.read_bytes().splitlines()) == 10
+
+    async def opened() -> None:
+        async with Heard(str(EMBEDDED), max_batch=8, cache_gb=0.25) as policy:
+            await run(policy)
+
+    asyncio.run(opened())
+
+
+def test_vllms_own_server_behind_the_server_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    from benchmarks.engine import serving
+
+    prompts = [Prompt(f"Problem: {i} + {i}?\nSolution:\n", "So" * (i % 2)) for i in range(12)]
+    drawn = Sampling(max_tokens=24, seed=3)
+
+    async def run(url: str) -> None:
+        # The first endpoint is a closed port: it must cost nothing but a warning.
+        async with ServerPolicy(["http://127.0.0.1:9/v1", url], "embedded", backoff_s=0.05) as policy:
+            assert [endpoint.well for endpoint in policy.endpoints.all] == [False, True]
+            assert policy._gate.tokens > 10_000  # as its metrics say
+            found = await asyncio.gather(*(policy.sample(prompt, 4, drawn) for prompt in prompts))
+            assert {c.stopped for group in found for c in group} <= {"stop", "length"}
+            assert all(0 < c.tokens <= 24 for group in found for c in group)
+            assert await policy.sample(prompts[5], 4, drawn) == found[5]
+
+    with serving() as url:
+        asyncio.run(run(url))

@@ -9,9 +9,11 @@ from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy
 from pipeline.proposers import omegaprm
 from pipeline.proposers.omegaprm import State, Tree, exploration, propose, rollout_value
+from pipeline.proposers.sample import to_solution
 from pipeline.rollouts import Roller
 from schemas.config import OmegaConfig, PromptConfig
 from schemas.records import Candidate, Problem, Rollout
+from verifiers.context import Finding, StepContext
 
 PAPER = OmegaConfig()
 PROBLEM = Problem(text="a problem", answer="right", answer_kind="text")
@@ -45,7 +47,7 @@ def test_exploration_flips_the_ranking() -> None:
     assert 0.65 + exploration(0, 1, PAPER) < 0.79 + exploration(1, 1, PAPER)
 
 
-def probes_of(bad_step: int, n_steps: int) -> list[int]:
+def probes_of(bad_step: int, n_steps: int, refuted: int | None = None) -> list[int]:
     """Prefix lengths that a search of the planted solution rolls out, in order."""
     policy = SimulatedPolicy(n_steps=n_steps, bad_step=bad_step)
     used, text = roller(policy), policy.planted()
@@ -60,7 +62,7 @@ def probes_of(bad_step: int, n_steps: int) -> list[int]:
     )
     root = State("", [wrong])
     tree = Tree(states={"": root})
-    asyncio.run(omegaprm._search(tree, root, wrong, used, PAPER))
+    asyncio.run(omegaprm._search(tree, root, to_solution(used, wrong), used, PAPER, refuted=refuted))
     return [prefix.count("\n") for prefix in tree.states if prefix]
 
 
@@ -79,6 +81,17 @@ def test_eight_steps_always_take_three_probes(error: int) -> None:
 def test_ten_steps_take_at_most_four_and_one_step_none() -> None:
     assert max(len(probes_of(error, 10)) for error in range(10)) == 4
     assert probes_of(0, 1) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "refuted", "probes"),
+    [(5, 5, [2, 3, 4]), (1, 1, []), (3, 6, [3, 1, 2]), (8, 8, [4, 6, 7]), (2, 5, [2, 1])],
+)
+def test_a_refuted_step_bounds_the_search_without_rollouts(
+    error: int, refuted: int, probes: list[int]
+) -> None:
+    """Here the first error is `error` and the step refuted `refuted`, both counted from 1."""
+    assert sorted(probes_of(error - 1, 8, refuted=refuted - 1)) == sorted(probes)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +177,9 @@ def test_unreadable_probes_end_a_search_without_a_verdict() -> None:
     assert all(v.p is None and v.n == 0 for v in votes)
 
 
-def exact_location_rate(slip: float, error: int, recover: float = 0.0, n: int = 150) -> float:
+def exact_location_rate(
+    slip: float, error: int, recover: float = 0.0, n: int = 150, config: OmegaConfig = PAPER
+) -> float:
     """How often a search of a solution with its first error at `error` (1-based) ends exactly there."""
     policy, hits = SimulatedPolicy(slip=slip, recover=recover), 0
     from pipeline.policies.simulated import solution_text
@@ -177,7 +192,7 @@ def exact_location_rate(slip: float, error: int, recover: float = 0.0, n: int = 
         )
         root = State("", [wrong])
         tree = Tree(states={"": root})
-        asyncio.run(omegaprm._search(tree, root, wrong, used, PAPER))
+        asyncio.run(omegaprm._search(tree, root, to_solution(used, wrong), used, config))
         sound = max((p.count("\n") for p, s in tree.states.items() if p and s.value), default=0)
         hits += sound == error - 1
     return hits / n
@@ -187,6 +202,44 @@ def exact_location_rate(slip: float, error: int, recover: float = 0.0, n: int = 
 def test_location_is_as_exact_as_the_chain_allows(slip: float, error: int, rate: float) -> None:
     spread = 4 * (rate * (1 - rate) / 150) ** 0.5
     assert exact_location_rate(slip, error) == pytest.approx(rate, abs=spread)
+
+
+def test_a_second_sample_rights_early_misses() -> None:
+    """All misses are early (chance .329 at slip .4), and each takes a false zero; 24 more rollouts find most
+    of these out."""
+    plain = exact_location_rate(0.4, 5)
+    rechecked = exact_location_rate(0.4, 5, config=PAPER.model_copy(update={"recheck": 24}))
+    assert rechecked > plain + 0.15
+
+
+def test_rechecks_are_paid_from_the_budget_and_done_once_a_state() -> None:
+    config = OmegaConfig(budget=100, recheck=5)
+    _, used = search(SimulatedPolicy(slip=0.15), config)
+    assert len(used.taken) <= 100
+    drawn = Counter(r.prefix for r in used.taken)
+    assert max(drawn.values()) == 13
+    by_prefix = {prefix: [r for r in used.taken if r.prefix == prefix] for prefix in drawn}
+    assert all(len({r.seed for r in rollouts}) == len(rollouts) for rollouts in by_prefix.values())
+
+
+def test_verifiers_are_asked_only_with_refute() -> None:
+    class Says:
+        name = "says"
+        asked = 0
+
+        def check(self, context: StepContext) -> Finding:
+            self.asked += 1
+            bad = context.steps[-1].split("\n")[0].endswith("bad")
+            return Finding("fails" if bad else "holds", "told")
+
+    found = {}
+    for refute in (False, True):
+        verifier, used = Says(), roller(SimulatedPolicy(slip=0.25))
+        config = OmegaConfig(searches=12, refute=refute)
+        candidates = asyncio.run(propose(used, config, None, [verifier]))
+        found[refute] = len(used.taken) / len(candidates)
+        assert bool(verifier.asked) is refute
+    assert found[True] < found[False]
 
 
 def test_recovery_defeats_the_method() -> None:

@@ -1,0 +1,171 @@
+"""A run of many problems on the simulated policy: speed, memory over time, and what a kill half-way costs.
+
+`STEPMINT_SCALE` is the number of problems, 100,000 by default. Both runs are whole `stepmint synthesize`
+commands, Prefect and its temporary server included, measured from outside.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Figures = dict[str, Any]
+COMMAND = "import sys; from flows.cli import main; sys.exit(main(sys.argv[1:]))"
+SHARDS = 50
+EVERY_S = 0.25
+MB = 2**20
+
+
+@dataclass
+class Watched:
+    """One command as seen from outside: seconds it took, and resident bytes over time."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """Of the processor, the children's included unless they were killed: other work on the machine hardly
+    changes it."""
+    times: list[float] = field(default_factory=list)
+    rss: list[int] = field(default_factory=list)
+    """Of the command itself."""
+    server: list[int] = field(default_factory=list)
+    """Of its children: Prefect's temporary server."""
+
+
+def problems() -> Figures:
+    """100,000 problems (STEPMINT_SCALE) on the simulated policy: problems/s of a whole run, and as the
+    baseline of one that is killed half-way and started again; ratio - 1 is what the restart costs."""
+    n = int(os.environ.get("STEPMINT_SCALE", "100000"))
+    with tempfile.TemporaryDirectory(prefix="stepmint-scale-") as folder:
+        root = Path(folder)
+        lines = (json.dumps({"text": f"Problem {i}: how does it end?", "answer": "right"}) for i in range(n))
+        (root / "problems.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        whole = watch(_run_file(root, "whole"))
+        size = _journal_bytes(root / "whole")
+        first = watch(_run_file(root, "killed"), until=lambda: _journal_bytes(root / "killed") >= size / 2)
+        second = watch(_run_file(root, "killed"))
+        files = {name: _digests(root / name) for name in ("whole", "killed")}
+        manifest = json.loads((root / "whole" / "manifest.json").read_text())
+    return {
+        "value": n / whole.seconds,
+        "unit": "problems/s",
+        "baseline": n / (first.seconds + second.seconds),
+        "n": n,
+        "details": {
+            "seconds": {
+                "whole": round(whole.seconds, 1),
+                "until_killed": round(first.seconds, 1),
+                "after": round(second.seconds, 1),
+            },
+            "cpu_seconds": {
+                "whole": round(whole.cpu_seconds, 1),
+                "until_killed": round(first.cpu_seconds, 1),
+                "after": round(second.cpu_seconds, 1),
+            },
+            "labelling_problems_per_s": round(n / manifest["seconds"], 1),
+            "rss_mb": _memory(whole),
+            "rss_mb_after_restart": _memory(second),
+            "same_bytes_after_restart": files["whole"] == files["killed"],
+            "rollouts": manifest["rollouts"],
+            "fitted_on_solutions": manifest["trust"]["n_solutions"],
+            "cores": os.cpu_count(),
+            "load_average": [round(x, 2) for x in os.getloadavg()],
+        },
+    }
+
+
+def _run_file(root: Path, name: str) -> Path:
+    path = root / f"{name}.toml"
+    path.write_text(f"""
+name = "{name}"
+root = {str(root)!r}
+shards = {SHARDS}
+[problems]
+source = "jsonl"
+path = {str(root / "problems.jsonl")!r}
+[policy]
+kind = "simulated"
+slip = 0.15
+n_steps = 5
+[propose]
+kind = "sample"
+n = 1
+[monte_carlo]
+rollouts = 4
+[verify]
+verifiers = ["arithmetic"]
+""")
+    return path
+
+
+def watch(run_file: Path, until: Callable[[], bool] = lambda: False) -> Watched:
+    """Label a run file with the command, looking on; killed (SIGKILL) as soon as `until` holds."""
+    found, start, before = Watched(), time.perf_counter(), _cpu_seconds()
+    command = [sys.executable, "-c", COMMAND, "synthesize", str(run_file), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    killed = False
+    while process.poll() is None:
+        found.times.append(time.perf_counter() - start)
+        found.rss.append(_rss(process.pid))
+        found.server.append(sum(map(_rss, _children(process.pid))))
+        if not killed and until():
+            process.send_signal(signal.SIGKILL)
+            killed = True
+        time.sleep(EVERY_S)
+    found.seconds, found.cpu_seconds = time.perf_counter() - start, _cpu_seconds() - before
+    if process.returncode != (-signal.SIGKILL if killed else 0):
+        raise RuntimeError(f"{run_file.name}: the command ended with {process.returncode}")
+    return found
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _rss(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _memory(watched: Watched) -> Figures:
+    """The greatest, and how it moves between a fifth of the time and the end: a line through the samples."""
+    late = np.array(watched.times) >= 0.2 * watched.seconds
+    times, rss = np.array(watched.times)[late], np.array(watched.rss)[late] / MB
+    slope = float(np.polyfit(times / watched.seconds, rss, 1)[0]) if len(times) > 2 else 0.0
+    tenths = np.interp(np.linspace(0.2, 0.95, 6) * watched.seconds, times, rss)
+    return {
+        "most": round(float(rss.max()), 1),
+        "most_with_server": round(float((np.array(watched.rss) + watched.server).max()) / MB, 1),
+        "slope_per_run": round(slope, 1),
+        "from_20_to_95_percent": [round(float(x), 1) for x in tenths],
+    }
+
+
+def _journal_bytes(run: Path) -> int:
+    return sum(path.stat().st_size for path in (run / "journal").glob("*.jsonl"))
+
+
+def _digests(run: Path) -> dict[str, str]:
+    """SHA-256 of every Parquet file of a run."""
+    files = sorted(run.glob("*/*.parquet"))
+    return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,0 +1,112 @@
+"""Find the first error of a wrong solution with as few tokens as can be: noisy bisection.
+
+OmegaPRM's search of one rollout (arXiv 2406.06592, section 3.2), but a failure is evidence and no proof
+(`pipeline/location.py`), a prefix is probed again as long as that is what says most, and everything already
+known is used: steps that verifiers refuted bound the search at no token, and rollouts of the filter, the
+proposer and its siblings count for every prefix of this solution that they happen to pass through. A finished
+solution is never rolled out, and a right one not at all: it is its own success.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.annotators.scan import ROOT
+from pipeline.location import Floats, Location
+from pipeline.rollouts import Roller, counts
+from pipeline.segment import prefix_of
+from schemas.config import BisectionConfig
+from schemas.records import Rollout, Solution, Vote
+
+SOURCE = "bisection"
+
+
+async def annotate(
+    roller: Roller, solution: Solution, config: BisectionConfig, checked: Sequence[Vote] = ()
+) -> list[Vote]:
+    """One vote for every step but the last, which the grade answers: p is the chance that no step so far is
+    the first error, by rollouts alone and from a flat prior, so it never rises along the solution.
+
+    The counts beside it are those of the rollouts through that prefix; many steps have none. `checked` are
+    the verifiers' votes: they steer the search, but p leaves them to fusion. Solutions that are right, or
+    could not be graded, get abstentions.
+    """
+    n_steps = len(solution.steps)
+    if solution.outcome != "incorrect":
+        why = "right answer: not searched" if solution.outcome == "correct" else "the answer was not graded"
+        return [Vote(step=step, source=SOURCE, asks="solvable", why=why) for step in range(n_steps - 1)]
+    prefixes = ["", *(prefix_of(solution.text, solution.steps, i) for i in range(1, n_steps))]
+    location = Location(n_steps, recover=config.recover)
+    location.observe(*config.prior, drawn=0)
+    for vote in checked:
+        if vote.p == 0:
+            location.refute(vote.step)
+    known = _already_drawn(roller, solution, prefixes)
+    _learn(location, prefixes, known)
+    left = np.array([1 - len(prefix) / len(solution.text) for prefix in prefixes])
+    drawn = await _search(roller, prefixes, left, location, config)
+    sound = 1 - np.cumsum(location.measured())
+    return [_vote(step, float(sound[step]), prefix, known, drawn) for step, prefix in enumerate(prefixes[1:])]
+
+
+def _already_drawn(roller: Roller, solution: Solution, prefixes: Sequence[str]) -> list[Rollout]:
+    """What was drawn before any annotator ran, without the draw that became this solution: it is wrong
+    because wrong ones are searched, and says nothing about rates."""
+    earlier = [r for r in roller.taken if r.purpose in ROOT and r.prefix in prefixes]
+    texts = [rollout.prefix + rollout.text for rollout in earlier]
+    if solution.text in texts:
+        earlier.pop(texts.index(solution.text))
+    return earlier
+
+
+async def _search(
+    roller: Roller, prefixes: Sequence[str], left: Floats, location: Location, config: BisectionConfig
+) -> list[Rollout]:
+    """Roll out where it says most until the first error is known well enough, or knowing costs too much."""
+    drawn: list[list[Rollout]] = [[] for _ in prefixes]
+    budget = config.budget
+    while budget >= config.batch and location.chances().max() < config.confidence:
+        # Where few rollouts can be read, each that can costs so much more.
+        price = left * [_drawn_per_readable(rollouts) for rollouts in drawn]
+        probe = location.best_probe(price)
+        if probe.gain < config.worth:
+            break
+        before = drawn[probe.length]
+        new = await roller.roll(prefixes[probe.length], config.batch, SOURCE, start=len(before))
+        before += new
+        budget -= config.batch
+        _learn(location, prefixes, new)
+    return [rollout for rollouts in drawn for rollout in rollouts]
+
+
+def _drawn_per_readable(rollouts: Sequence[Rollout]) -> float:
+    return (len(rollouts) + 1) / (counts(rollouts)[1] + 1)
+
+
+def _learn(location: Location, prefixes: Sequence[str], rollouts: Sequence[Rollout]) -> None:
+    for rollout in rollouts:
+        if rollout.outcome != "unknown":
+            drawn = prefixes.index(rollout.prefix)
+            length = max(i for i, prefix in enumerate(prefixes) if _passes(rollout, prefix))
+            location.observe(int(rollout.outcome == "correct"), 1, drawn=drawn, length=length)
+
+
+def _passes(rollout: Rollout, prefix: str) -> bool:
+    """Whether a rollout goes through a prefix of its own accord, or started from it."""
+    return prefix.startswith(rollout.prefix) and (rollout.prefix + rollout.text).startswith(prefix)
+
+
+def _vote(step: int, sound: float, prefix: str, known: Sequence[Rollout], drawn: Sequence[Rollout]) -> Vote:
+    correct, n, n_failed = counts([rollout for rollout in (*known, *drawn) if _passes(rollout, prefix)])
+    anything = any(rollout.outcome != "unknown" for rollout in (*known, *drawn))
+    return Vote(
+        step=step,
+        source=SOURCE,
+        asks="solvable",
+        p=round(min(1.0, max(0.0, sound)), 6) if anything else None,
+        correct=correct,
+        n=n,
+        n_failed=n_failed,
+        why="" if anything else "no rollout could be graded",
+        tokens=sum(rollout.tokens for rollout in drawn if rollout.prefix == prefix),
+    )
