@@ -50,7 +50,8 @@ class TransformersPolicy:
         self._worker: threading.Thread | None = None
         self._tokenizer: Any = None
         self._broken: BaseException | None = None
-        self._gate = Gate(max_batch)
+        # Rows are filled again an eighth of the batch at a time: a whole batch is kept waiting for that.
+        self._gate = Gate(2 * max_batch)
 
     async def __aenter__(self) -> Self:
         decoder = await asyncio.to_thread(self._load)

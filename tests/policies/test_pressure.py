@@ -15,7 +15,6 @@ class Engine:
 
     def __init__(self, gate: Gate) -> None:
         self.gate, self.now, self.most, self.order = gate, 0, 0, list[int]()
-        self.least = 1_000_000
 
     async def ask(self, name: int, prompt: int, lengths: list[int]) -> None:
         async with self.gate.hold(prompt, len(lengths), 1000) as request:
@@ -71,6 +70,31 @@ def test_the_next_problem_begins_only_when_none_waits() -> None:
 
     asyncio.run(run())
     assert begun == list(range(50))
+
+
+def test_long_and_short_searches_together_leave_no_row_empty() -> None:
+    rows: list[int] = []
+
+    async def run() -> None:
+        engine, begun = Engine(Gate(64)), 0
+
+        async def job(name: int) -> None:
+            nonlocal begun
+            begun += 1
+            for _ in range(40 if name % 10 == 0 else 1):
+                await engine.ask(name, 1, [60, 60])
+
+        async def watch() -> None:
+            while begun < 800:
+                rows.append(engine.now)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(in_turn(range(800), job), watch())
+
+    asyncio.run(run())
+    filled = next(turn for turn, count in enumerate(rows) if count >= 64)
+    assert filled < 400
+    assert min(rows[filled:]) >= 64
 
 
 def test_tokens_bound_it_too() -> None:
