@@ -28,7 +28,7 @@ from schemas.records import Problem, Solution, Vote
 
 Figures = dict[str, Any]
 PROBLEMS = 60
-SEED = 5
+SEED = 17
 _PROMPT = PromptConfig(max_tokens=400)
 _CHECKS: tuple[VerifierName, ...] = ("arithmetic", "logic")
 
