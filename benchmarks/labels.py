@@ -1,9 +1,9 @@
 """Labels for the tokens they cost, on the embedded model's own solutions, whose exact truth is known.
 
 Every arm labels the same candidate solutions of the same held-out problems. Counted is every token
-generated beyond those solutions' own texts: rollouts of prefixes, and rollouts of the bare problem that are no
-candidate themselves. A labelled step is a distinct text from the problem to the end of a step that gets a 1
-or a 0.
+generated beyond those solutions' own texts: rollouts of prefixes, and rollouts of the bare problem that are
+no candidate themselves. A labelled step is a distinct text from the problem to the end of a step that gets a
+1 or a 0.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from schemas.records import Problem, Solution, Vote
 
 Figures = dict[str, Any]
 PROBLEMS = 60
-SEED = 5
+SEED = 17
 _PROMPT = PromptConfig(max_tokens=400)
 _CHECKS: tuple[VerifierName, ...] = ("arithmetic", "logic")
 
