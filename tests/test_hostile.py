@@ -37,6 +37,8 @@ class HostileServer:
         self.share, self.spoilt, self.asked = share, 0, 0
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(404)  # neither health nor metrics to be had
         body = json.loads(request.content)
         self.asked += 1
         prefix = body["prompt"].split("Solution:\n", 1)[1]

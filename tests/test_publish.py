@@ -16,7 +16,7 @@ import pytest
 from pipeline.publish import dataset_card, model_card, publish_checkpoint, publish_run, subsets_of
 from pipeline.store import RunStore
 from schemas.arrow import SCHEMA_VERSION
-from schemas.config import RunConfig
+from schemas.config import ProblemsConfig, RunConfig
 from schemas.errors import UserError
 from schemas.manifest import Manifest
 
@@ -112,7 +112,9 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def sealed(tmp_path: Path) -> RunStore:
-    store = RunStore.open(RunConfig(name="demo", root=str(tmp_path / "runs"), shards=2))
+    posed = ProblemsConfig(limit=2)
+    store = RunStore.open(RunConfig(name="demo", root=str(tmp_path / "runs"), shards=2, problems=posed))
+    store.prepare()
     entries = tuple(store.write_shard(shard, []) for shard in range(2))
     counts = {"problems": 2, "solutions": 3, "steps": 9, "labelled_steps": 8, "kept": 3}
     digests = {"config_digest": "c", "fusion_digest": "f", "sealed_at": "2026-01-01T00:00:00+00:00"}
