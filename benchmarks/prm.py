@@ -1,0 +1,83 @@
+"""What a PRM of the embedded default could reach: trained on exact truth instead of labels."""
+
+import asyncio
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pipeline.rollouts import Roller, load_template
+from pipeline.store import RunStore
+from schemas.config import RunConfig, SampleConfig, TrainConfig, load_config
+from schemas.records import LabelledSolution, Problem, Solution, StepLabel
+
+Figures = dict[str, Any]
+PROBLEMS, SAMPLES = 400, 4
+
+
+def exact_labels() -> Figures:
+    """Best-of-8 accuracy of a PRM trained on the exact truth of 400 problems' solutions; baseline: pass@1.
+
+    What labels cannot improve any more: where this gains nothing, more or better labels would not either.
+    """
+    from pipeline.report import evaluate_run
+    from pipeline.train import train_prm
+
+    with TemporaryDirectory() as scratch:
+        config = load_config(Path("configs/embedded.toml"), (f'root="{scratch}/runs"',))
+        began = time.monotonic()
+        rows = asyncio.run(_rows(config))
+        checkpoint = Path(scratch) / "prm"
+        trained = train_prm(
+            rows,
+            config.train or TrainConfig(),
+            checkpoint,
+            template=load_template(config.prompt.template),
+            dataset_digest="",
+        )
+        found = evaluate_run(RunStore.open(config), checkpoint)
+        seconds = time.monotonic() - began
+    chosen = found["best_of_n"]
+    kept = ("prm_product", "prm_min", "prm_last", "weighted_vote", "majority", "pass_at_n")
+    value, one = chosen["prm_product"]["value"], chosen["pass_at_1"]["value"]
+    return {
+        "bench": "prm.exact_labels",
+        "value": round(value, 4),
+        "unit": "best-of-8 accuracy",
+        "baseline": round(one, 4),
+        "ratio": round(value / one, 3),
+        "n": chosen["problems"],
+        "details": {
+            "what": "Best-of-8 accuracy of a PRM trained on exact truth; baseline: pass@1.",
+            "solutions": trained["solutions"],
+            "first_error_f1": found["first_error"]["f1"],
+            "auroc": found["auroc"],
+            **{name: chosen[name] for name in ("gain", *kept)},
+            "seconds": round(seconds, 1),
+        },
+    }
+
+
+async def _rows(config: RunConfig) -> list[LabelledSolution]:
+    """Solutions of training problems with their true labels; those with an unreadable step are left out."""
+    from pipeline.embedded.truth import first_error, problems
+    from pipeline.policies import open_policy
+    from pipeline.proposers import sample
+
+    posed = problems(PROBLEMS, seed=config.seed, steps=config.problems.steps)
+    async with open_policy(config.policy) as policy:
+        rollers = [Roller(policy, config.prompt, problem, seed=config.seed) for problem in posed]
+        found = await asyncio.gather(*(sample.propose(r, SampleConfig(n=SAMPLES)) for r in rollers))
+    pairs = [(p, c.solution) for p, group in zip(posed, found, strict=True) for c in group]
+    truths = [(p, s, first_error(p, s.step_texts())) for p, s in pairs]
+    return [_row(problem, solution, truth) for problem, solution, truth in truths if truth is not None]
+
+
+def _row(problem: Problem, solution: Solution, truth: int) -> LabelledSolution:
+    def label(step: int) -> StepLabel:
+        if 0 <= truth < step:
+            return StepLabel()  # what comes after an error has no truth
+        return StepLabel(label=int(step != truth), p=float(step != truth))
+
+    labels = tuple(label(step) for step in range(len(solution.steps)))
+    return LabelledSolution(problem=problem, solution=solution, labels=labels, first_error=truth)
