@@ -38,9 +38,6 @@ Floats = NDArray[np.float64]
 Binned = Sequence[tuple[Vote, int]]
 """Votes that say something, each with its bin."""
 
-BINS = 4
-"""A vote's p falls in [0, 0], (0, .5], (.5, 1) or [1, 1]: none, some, most or all of its samples said yes.
-A success rate has been lost, is none as before, has fallen by half, or is kept (`_movement`)."""
 BEFORE, AT, AFTER = 0, 1, 2
 _JUDGE = np.array([[1.0, 2.0, 4.0, 8.0], [8.0, 4.0, 2.0, 1.0], [3.0, 3.0, 2.0, 2.0]])
 """Pseudo-counts of a judge: right steps are called right more often than wrong ones, and that is all."""
