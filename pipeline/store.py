@@ -11,7 +11,7 @@ import json
 import os
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -168,9 +168,10 @@ class RunStore:
 
     def standing(self, shard: int) -> Standing:
         """Which problems of a shard are done, owed, and beyond the budget; each in their order."""
-        return self._standing(shard, self.finished(shard))
+        return self._standing(shard, journal.index(self._journal(shard)))
 
-    def _standing(self, shard: int, finished: dict[str, int]) -> Standing:
+    def _standing(self, shard: int, found: Mapping[str, Entry]) -> Standing:
+        finished = {name: entry.tokens for name, entry in found.items()}
         ids = (str(from_json(line)["id"]) for line in _lines(self._problems(shard)))
         return standing(ids, finished, self._share(shard), self.config.budget.per_problem)
 
@@ -192,7 +193,7 @@ class RunStore:
         """Finished problems of a shard within the budget, in the order of their ids; a torn last line is owed
         again."""
         found = journal.index(self._journal(shard))
-        done = self._standing(shard, {name: entry.tokens for name, entry in found.items()}).done
+        done = self._standing(shard, found).done
         return journal.read(self._journal(shard), (found[name] for name in sorted(done)))
 
     def survey(self, n: int) -> Survey:
@@ -200,7 +201,7 @@ class RunStore:
         owed, beyond, first = 0, 0, list[Place]()
         for shard in range(self.config.shards):
             found = journal.index(self._journal(shard))
-            at = self._standing(shard, {name: entry.tokens for name, entry in found.items()})
+            at = self._standing(shard, found)
             owed, beyond = owed + len(at.owed), beyond + len(at.beyond)
             places = (Place(name, shard, found[name]) for name in at.done)
             first = heapq.nsmallest(n, chain(first, places))
