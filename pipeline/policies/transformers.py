@@ -2,11 +2,14 @@
 queue."""
 
 import asyncio
+import io
 import logging
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +21,7 @@ from pipeline.policies.decoding import Decoder, Job
 from pipeline.policies.pressure import Gate
 from pipeline.policies.scoring import Score, score
 from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
+from pipeline.prm import quiet
 from schemas.errors import BackendError, UserError
 
 log = logging.getLogger(__name__)
@@ -183,10 +187,13 @@ def convert_gguf(source: Path, target: Path) -> None:
     """Unpack a GGUF file to a bfloat16 checkpoint with its tokenizer in the new folder `target`."""
     quantised = GgufConfig(dequantize=True)  # a packed model can be run but not saved
     options: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
-    model = AutoModelForCausalLM.from_pretrained(
-        source.parent, dtype=torch.bfloat16, quantization_config=quantised, **options
-    )
-    model.save_pretrained(target)
+    # The reader's own bar asks nobody whether a terminal is there to see it.
+    shown = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
+    with quiet(), shown:
+        model = AutoModelForCausalLM.from_pretrained(
+            source.parent, dtype=torch.bfloat16, quantization_config=quantised, **options
+        )
+        model.save_pretrained(target)
     AutoTokenizer.from_pretrained(source.parent, **options).save_pretrained(target)
 
 

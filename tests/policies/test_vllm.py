@@ -120,7 +120,7 @@ def test_a_resumed_run_repeats_nothing_that_the_store_holds(
         journal, rollouts = (store.path / kind / "00000.jsonl" for kind in ("journal", "rollouts"))
 
         def pull_the_plug() -> None:
-            if len(journal.read_bytes().splitlines()) == 4:
+            if len(journal.read_bytes().splitlines()) >= 4:
                 raise InterruptedError("the power is gone")
 
         with pytest.raises(InterruptedError):
