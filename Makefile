@@ -15,7 +15,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export VLLM_NO_USAGE_STATS := 1
 # Threads that wait sleep: two that spin on a busy two-core machine sampled fourteen times slower.
-export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 2000
 # In one process the engine has all cores; by default its CPU build keeps one for a scheduler.
 export VLLM_ENABLE_V1_MULTIPROCESSING := 0
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import (
     determinism,
+    embedded,
     engine,
     labels,
     logic,
@@ -77,6 +78,7 @@ def policy_transformers() -> Figures:
 
 
 BENCHES: dict[str, Callable[[], Figures]] = {
+    "embedded.solves": embedded.solves,
     "engine.in_process": engine.in_process,
     "engine.prefixes": engine.prefixes,
     "engine.server": engine.server,

@@ -161,7 +161,7 @@ def test_fused_labels_beat_every_source_and_are_calibrated(
     assert gap < 0.03
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.none() | st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=9))
 def test_p_never_rises_and_labels_end_at_the_first_error(rates: list[float | None]) -> None:
     trust = fit([(len(rates), mc(rates))])

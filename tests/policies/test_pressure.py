@@ -27,7 +27,7 @@ class Engine:
             request.wrote = lengths
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_everything_is_done_and_never_too_much_at_once(seed: int) -> None:
     rng = random.Random(seed)

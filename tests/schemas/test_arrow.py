@@ -2,7 +2,7 @@
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -75,13 +75,13 @@ def rows(draw: st.DrawFn) -> LabelledSolution:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(items=st.lists(rows(), max_size=3))
 def test_rows_survive_arrow(items: list[LabelledSolution]) -> None:
     assert from_table(to_table(items)) == items
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10)
 @given(item=rows())
 def test_rows_survive_parquet_with_the_schema_version(
     item: LabelledSolution, tmp_path_factory: pytest.TempPathFactory
@@ -92,13 +92,13 @@ def test_rows_survive_parquet_with_the_schema_version(
     assert pq.read_schema(path).metadata[b"stepmint_schema_version"] == str(SCHEMA_VERSION).encode()
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10)
 @given(item=rows())
 def test_every_column_is_written(item: LabelledSolution) -> None:
     assert list(to_row(item)) == SCHEMA.names
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5)
 @given(item=rows())
 def test_parallel_lists_of_unequal_length_are_refused(item: LabelledSolution) -> None:
     row = to_row(item)

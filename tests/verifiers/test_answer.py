@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from verifiers import limits
@@ -157,13 +157,11 @@ def test_a_megabyte_is_no_burden():
 
 
 @given(st.fractions(max_denominator=50), st.fractions(max_denominator=50))
-@settings(deadline=None)
 def test_numbers_are_graded_by_value_both_ways(a, b):
     assert grade(str(a), str(b), "number") is (a == b)
     assert grade(str(b), str(a), "number") is (a == b)
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
-@settings(deadline=None)
 def test_no_text_raises(gold, answer):
     assert grade(gold, answer, "number") in {True, False, None}

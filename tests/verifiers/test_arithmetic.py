@@ -222,7 +222,7 @@ def test_hostile_text_abstains_quickly(text):
 
 
 @given(st.text(alphabet="0123456789+-*/^=().,%!$x \\{}frac<>≈\n", max_size=120))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_text_raises(text):
     assert check(text).verdict in {"holds", "fails", "abstains"}
 
@@ -231,7 +231,7 @@ numbers = st.integers(1, 999)
 
 
 @given(numbers, numbers, st.sampled_from("+-*"), st.integers(-3, 3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_swapped_sides_and_spelling_keep_the_verdict(a, b, op, off):
     result = {"+": a + b, "-": a - b, "*": a * b}[op] + off
     verdict = check(f"<<{a}{op}{b}={result}>>").verdict
@@ -350,7 +350,7 @@ def test_spans_are_the_claims_as_they_were_written(step, claims):
 
 
 @given(st.text(alphabet="0123456789+-*/^()=., $x²\\{}frac<>≈\napples", max_size=80))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_spans_lie_in_the_step(text):
     for claim in find_claims(text):
         start, end = claim.span

@@ -150,14 +150,13 @@ def formulas():
 
 
 @given(formulas())
-@settings(deadline=None)
 def test_shown_formulas_are_read_back(formula):
     assert parse_formula(show_formula(formula)) == formula
     assert canonical(canonical(formula)) == canonical(formula)
 
 
 @given(st.lists(formulas(), min_size=1, max_size=3), formulas(), formulas())
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_invariants(premises, conclusion, extra):
     found = check_inference(premises, conclusion).verdict
     assert found != "UNKNOWN"
@@ -195,7 +194,7 @@ def models(formula, domain, true):
 
 
 @given(st.lists(formulas(), min_size=1, max_size=3))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_satisfiability_agrees_with_all_small_structures(sentences):
     """Two predicates make four types, so `a` and four more individuals realise any structure."""
     from itertools import chain, combinations, product

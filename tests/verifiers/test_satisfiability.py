@@ -25,7 +25,7 @@ def possible(clauses):
 
 
 @given(st.lists(st.lists(LITERALS, max_size=4).map(tuple), max_size=14))
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_models_and_cores_are_what_they_say(clauses):
     found = satisfy(clauses)
     if isinstance(found, Model):
