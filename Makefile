@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export VLLM_NO_USAGE_STATS := 1
-# Threads that wait sleep: two that spin on a busy two-core machine sampled fourteen times slower.
+# Threads that wait soon sleep: two that spin on, on a busy two-core machine sampled fourteen times slower.
 export GOMP_SPINCOUNT := 2000
 # In one process the engine has all cores; by default its CPU build keeps one for a scheduler.
 export VLLM_ENABLE_V1_MULTIPROCESSING := 0

@@ -19,6 +19,7 @@ from schemas.records import Outcome, Rollout, Solution, Vote
 PREFIX = "judge:"
 _EVIDENCE = 2000
 _NAMED = re.compile(r"first error:\s*(?:step\s*)?(none|\d{1,4})\b", re.IGNORECASE)
+_MARK = re.compile(r"\b(right|wrong)\b")
 
 
 async def annotate(
@@ -51,15 +52,16 @@ def tagged(solution: Solution) -> str:
 def read_verdict(reply: str, n_steps: int) -> int | None:
     r"""0-based index of the first wrong step, -1 for none; None when the reply names no step of the solution.
 
-    Two forms are read, the last of each counting: `\boxed{k}` (from 0, -1 for none) and `First error: k`
-    (from 1, or `none`).
+    Three forms are read, the last of each counting: `\boxed{k}` (from 0, -1 for none), `First error: k`
+    (from 1, or `none`), and one `right`/`wrong` a step.
     """
-    found: int | None = None
     if "\\boxed" in reply:
         found = _boxed(reply)
     elif named := _NAMED.findall(reply):
         found = -1 if named[-1].lower() == "none" else int(named[-1]) - 1
         found = found if found >= -1 and named[-1] != "0" else None
+    else:
+        found = _marked(reply, n_steps)
     return found if found is not None and -1 <= found < n_steps else None
 
 
@@ -86,6 +88,13 @@ def _boxed(reply: str) -> int | None:
     inner = reply[reply.rindex("\\boxed") + len("\\boxed") :][:200]
     match = re.match(r"\s*\{\s*(?:\\text\s*\{)?\s*(?:paragraph_)?(-?\d{1,4})\s*\}", inner)
     return int(match[1]) if match else None
+
+
+def _marked(reply: str, n_steps: int) -> int | None:
+    marks = _MARK.findall(reply[:_EVIDENCE])
+    if "wrong" in marks:
+        return marks.index("wrong")
+    return -1 if len(marks) == n_steps else None
 
 
 def votes_of(

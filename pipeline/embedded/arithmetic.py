@@ -81,7 +81,7 @@ def generate(rng: random.Random, n_steps: int) -> ArithmeticCase:
     values = {q.name: q.value for q in quantities}
     question = _question(steps[-1].subject, unit)
     return ArithmeticCase(
-        text=" ".join([question, *(sentence(q, unit) for q in quantities)]),
+        text=" ".join([*(sentence(q, unit) for q in quantities), question]),
         premises=tuple(q.premise() for q in quantities),
         quantities=tuple(quantities),
         steps=tuple(steps),

@@ -5,8 +5,6 @@ loss covers a solution only up to its first error.
 """
 
 import random
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.embedded import arithmetic, logic, mistakes
@@ -17,10 +15,10 @@ from pipeline.rollouts import fill, load_template
 SOLVE, REVIEW = (load_template(f"embedded_{name}") for name in ("solve", "review"))
 _MISTAKEN = 0.7
 """Share of the reviewed solutions that hold a mistake."""
-_DECISION = 4.0
-"""Weight of the piece that goes on or answers: one a step, and where most of the solver's errors begin."""
+_VERDICT = 3.0
+"""Weight of a verdict: one token a step, and hard to learn."""
 _CUT_SHORT = 0.3
-"""Share of the mistaken solutions that stop early and answer what they have."""
+"""Share of the mistaken solutions, in the second stage, that stop early and answer what they have."""
 
 
 @dataclass(frozen=True)
@@ -43,35 +41,36 @@ def case(rng: random.Random, n_steps: int) -> mistakes.Case:
 def solving(posed: mistakes.Case) -> Lesson:
     """The reference solution."""
     reply = "\n".join([*mistakes.reference(posed), f"#### {posed.answer}"])
-    return Lesson(fill(SOLVE, problem=posed.text), reply, (*_decisions(reply), (0, len(reply), 1.0)))
+    return Lesson(fill(SOLVE, problem=posed.text), reply, ((0, len(reply), 1.0),))
 
 
-def _decisions(reply: str, start: int = 0) -> Iterator[tuple[int, int, float]]:
-    """Where a solution from `start` on says whether it goes on or answers: the first piece of every line but
-    the first."""
-    for line in re.compile(r"\n(\w+|#)").finditer(reply, start + 1):
-        yield *line.span(1), _DECISION
+def reviewing(posed: mistakes.Case, rng: random.Random, *, redone: bool) -> Lesson:
+    """A solution, more often than not with a mistake, and its review.
 
-
-def reviewing(posed: mistakes.Case, rng: random.Random) -> Lesson:
-    """A solution, more often than not with a mistake, and its review: the right solution again, whatever was
-    shown.
-
-    Where the two part, the first error is. A verdict in words (right, wrong) is not learnt by a model of this
-    size: it stayed at chance through 30 million tokens.
+    `redone`, a review is the right solution again, whatever was shown: where the two part, the first error
+    is. Else it is a verdict a step, which a model of this size does not learn, though it loses nothing by
+    trying.
     """
     steps, error, answer = mistakes.reference(posed), None, posed.answer
     if rng.random() < _MISTAKEN:
-        broken = mistakes.cut_short if rng.random() < _CUT_SHORT else mistakes.planted
+        broken = mistakes.cut_short if redone and rng.random() < _CUT_SHORT else mistakes.planted
         steps, error, answer = broken(posed, rng)
     solution = "\n".join([*steps, f"#### {answer}"])
     sound = len(solution) if error is None else len("".join(f"{step}\n" for step in steps[:error]))
     asked = solution + REVIEW.partition("{solution}")[2]
-    reply = f"{asked}\n{solving(posed).reply}"
-    decisions = _decisions(reply, len(asked))
-    return Lesson(
-        fill(SOLVE, problem=posed.text), reply, (*decisions, (0, sound, 1.0), (len(asked), len(reply), 1.0))
-    )
+    if redone:
+        said, weight = "\n" + solving(posed).reply, 1.0
+    else:
+        said, weight = review(mistakes.subjects(posed, steps), error), _VERDICT
+    reply = asked + said
+    return Lesson(fill(SOLVE, problem=posed.text), reply, ((0, sound, 1.0), (len(asked), len(reply), weight)))
+
+
+def review(subjects: list[str], error: int | None) -> str:
+    """What each step is about, and a verdict, up to the first error."""
+    marked = subjects if error is None else subjects[: error + 1]
+    verdicts = ["wrong" if index == error else "right" for index in range(len(marked))]
+    return ",".join(f" {subject} {verdict}" for subject, verdict in zip(marked, verdicts, strict=True)) + "."
 
 
 def recalling(rng: random.Random) -> Lesson:

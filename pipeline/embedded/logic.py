@@ -57,7 +57,7 @@ def generate(rng: random.Random, n_steps: int) -> LogicCase:
     options = [answer, *wrong]
     rng.shuffle(options)
     question = f"Which of {', '.join(options[:-1])} and {options[-1]} is {who}?"
-    text = " ".join([question, *(f"{who} is {fact}." for fact in facts), *(sentence(rule) for rule in rules)])
+    text = " ".join([*(f"{who} is {fact}." for fact in facts), *(sentence(rule) for rule in rules), question])
     premises = (*(f"{{{fact}}}{{{who}}}" for fact in facts), *(_formula(rule) for rule in rules))
     return LogicCase(text, premises, who, tuple(chain), answer)
 

@@ -48,6 +48,15 @@ def cut_short(case: Case, rng: random.Random) -> tuple[list[str], int, str]:
     return steps, last, str(arithmetic.subject_value(case.steps[last].subject, case.values()))
 
 
+def subjects(case: Case, steps: list[str]) -> list[str]:
+    """What each step is about, in a word: the person it computes, `together`, `more`, or the adjective it
+    infers."""
+    if isinstance(case, LogicCase):
+        return [step.removesuffix(".").rsplit(" ", 1)[1] for step in steps]
+    kinds = {True: "together", False: "more"}
+    return [kinds[" and " in step.subject] if " " in step.subject else step.subject for step in case.steps]
+
+
 def _wrong_inference(case: LogicCase, at: int, rng: random.Random) -> tuple[str, str]:
     """An invented rule, a rule whose condition was skipped, or a conclusion its rule does not give; never a
     true step."""

@@ -31,36 +31,28 @@ CHECKPOINT = Path(__file__).parent / "checkpoint"
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A stretch of training with one mixture of lessons."""
-
-    name: str
-    tokens: int
-    """Padding left out."""
-    rate: float
-    """Peak rates, as a share of the recipe's."""
-    reviews: float = 0.0
-    """Share of lessons that solve again a solution that is shown."""
-
-
-@dataclass(frozen=True)
 class Recipe:
     """What the training run is; the defaults made the checkpoint in the repository."""
 
-    stages: tuple[Stage, ...] = (
-        Stage("solving", 14_000_000, 1.0),
-        Stage("reviewing", 4_000_000, 0.3, reviews=0.75),
-    )
-    """In the order of what each needs: nobody reviews who cannot solve."""
+    tokens: int = 24_000_000
+    """Tokens of the first stage, padding left out: to solve."""
+    review_tokens: int = 4_000_000
+    """Tokens of the second stage: to review by redoing each step, which needs the solver first."""
     recall_tokens: int = 800_000
     """The first so many are spent on look-ups and equations alone."""
     batch_tokens: int = 2048
     hidden: int = 128
-    layers: int = 6
+    layers: int = 5
     heads: int = 4
     feed_forward: int = 384
     rate: float = 0.008
     """Muon's learning rate for the matrices; everything else uses AdamW at a tenth of it."""
+    reviews: float = 0.35
+    """Share of solutions that are reviewed in the first stage, once solving has been begun."""
+    reviews_second: float = 0.75
+    """The same in the second stage."""
+    rate_second: float = 0.3
+    """Peak rates of the second stage, as a share of the first's."""
     seed: int = 20
 
 
@@ -129,10 +121,8 @@ def _look_back(model: LlamaForCausalLM, offsets: tuple[int, ...], sharpness: flo
 class Curriculum:
     """An endless stream of texts whose length and mixture depend on how much has been learnt."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, stage: Stage) -> None:
-        self._first = stage == recipe.stages[0]
-        self._rng = random.Random(recipe.seed + recipe.stages.index(stage))
-        self._recall_tokens, self._stage = recipe.recall_tokens, stage
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, *, second: bool = False) -> None:
+        self._rng, self._recipe, self._second = random.Random(recipe.seed + second), recipe, second
         self._vocabulary: dict[str, int] = tokenizer.get_vocab()
         self._bos, self._eos = tokenizer.bos_token_id, tokenizer.eos_token_id
 
@@ -141,18 +131,20 @@ class Curriculum:
         return self._encode(self._lesson(seen))
 
     def _lesson(self, seen: int) -> Lesson:
-        rng = self._rng
-        if not self._first:
+        rng, recipe = self._rng, self._recipe
+        if self._second:
             posed = lessons.case(rng, rng.randint(1, 8))
-            is_reviewed = rng.random() < self._stage.reviews
-            return lessons.reviewing(posed, rng) if is_reviewed else lessons.solving(posed)
-        kind, early = rng.random(), seen < self._recall_tokens
+            is_reviewed = rng.random() < recipe.reviews_second
+            return lessons.reviewing(posed, rng, redone=True) if is_reviewed else lessons.solving(posed)
+        kind, early = rng.random(), seen < recipe.recall_tokens
         if kind < (0.7 if early else 0.04):
             return lessons.recalling(rng)
         if early or kind < 0.08:
             return lessons.calculating(rng)
-        progress = (seen - self._recall_tokens) / self._stage.tokens
-        return lessons.solving(lessons.case(rng, rng.randint(1, min(8, 2 + int(12 * progress)))))
+        progress = (seen - recipe.recall_tokens) / recipe.tokens
+        posed = lessons.case(rng, rng.randint(1, min(8, 2 + int(12 * progress))))
+        is_reviewed = progress > 0.05 and rng.random() < recipe.reviews
+        return lessons.reviewing(posed, rng, redone=False) if is_reviewed else lessons.solving(posed)
 
     def _encode(self, lesson: Lesson) -> Text:
         ids = [self._bos, *(self._vocabulary[piece] for piece in PIECES.findall(lesson.prompt))]
@@ -196,37 +188,35 @@ def learning_rate(progress: float) -> float:
     return min(1.0, progress / 0.01, (1.0 - progress) / 0.7 + 0.01)
 
 
-def train(
-    recipe: Recipe, out: Path, *, device: str, start: Path | None = None, stage: str = "solving"
-) -> dict[str, float]:
-    """Train and save; returns the figures of the run. `start` holds a model that has done the stages before
-    `stage`."""
+def train(recipe: Recipe, out: Path, *, device: str, start: Path | None = None) -> dict[str, float]:
+    """Train and save; returns the figures of the run. `start` holds a model that has done the first
+    stage."""
     tokenizer = build_tokenizer()
     began, figures = time.monotonic(), {}
-    names = [one.name for one in recipe.stages]
     if start is None:
         model = build_model(recipe, tokenizer).to(device)
+        figures["solving"] = _stage(model, tokenizer, recipe, out, second=False)
     else:
         model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32).to(device)
-    for one in recipe.stages[names.index(stage) :]:
-        figures[one.name] = _learn(model, tokenizer, recipe, one, out)
+    figures["reviewing"] = _stage(model, tokenizer, recipe, out, second=True)
     return {**figures, "seconds": round(time.monotonic() - began)}
 
 
-def _learn(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, stage: Stage, out: Path
+def _stage(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, out: Path, *, second: bool
 ) -> float:
     """Train through one stage, saving at every tenth of it; returns the smoothed loss at its end."""
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     inside = set(map(id, matrices))
     others = [p for p in model.parameters() if id(p) not in inside]
-    rate = recipe.rate * stage.rate
+    rate = recipe.rate * (recipe.rate_second if second else 1.0)
     optimizers = [
         torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, momentum=0.95),
         torch.optim.AdamW(others, lr=rate / 10, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     start, tokens, smooth, saved = time.monotonic(), 0, math.nan, 0
-    stream = batches(Curriculum(tokenizer, recipe, stage), recipe, stage.tokens)
+    budget = recipe.review_tokens if second else recipe.tokens
+    stream = batches(Curriculum(tokenizer, recipe, second=second), recipe, budget)
     for step, (progress, group) in enumerate(stream):
         for optimizer, peak in zip(optimizers, (rate, rate / 10), strict=True):
             optimizer.param_groups[0]["lr"] = peak * learning_rate(progress)
@@ -239,7 +229,7 @@ def _learn(
             _save(model, tokenizer, out)
         if step % 50 == 0:
             speed = tokens / (time.monotonic() - start)
-            log.info("%s %5.1f%% loss %.4f, %.0f tokens/s", stage.name, 100 * progress, smooth, speed)
+            log.info("%5.1f%% loss %.4f, %.0f tokens/s", 100 * progress, smooth, speed)
     return round(smooth, 4)
 
 
@@ -274,15 +264,14 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Train the embedded language model from nothing.")
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
-    parser.add_argument("--start", type=Path, help="a model that has done the stages before --stage")
-    names = [stage.name for stage in Recipe.stages]
     parser.add_argument(
-        "--stage", choices=names, default=names[0], help="where to begin (default: %(default)s)"
+        "--tokens", type=int, default=Recipe.tokens, help="tokens of the first stage (default: %(default)s)"
     )
+    parser.add_argument("--start", type=Path, help="a model that has done the first stage (to solve)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    figures = train(Recipe(), args.out, device=args.device, start=args.start, stage=args.stage)
+    figures = train(Recipe(tokens=args.tokens), args.out, device=args.device, start=args.start)
     print(json.dumps(figures))
 
 

@@ -23,8 +23,11 @@ from pipeline.annotators.judge import first_error_of, read_verdict, votes_of
         ("First error: 3", 2),
         ("First error: 0", None),
         ("First error: 6", None),
-        (" right right wrong", None),  # words about steps name none
+        (" right right wrong", 2),
+        (" right right right right right", -1),
+        (" right right", None),  # silence about the rest is not assent
         ("", None),
+        ("wrongly righteous", None),
     ],
 )
 def test_verdicts(reply: str, verdict: int | None) -> None:

@@ -3,11 +3,10 @@
 import torch
 
 from pipeline.embedded.language import PIECES, build_tokenizer
-from pipeline.embedded.recipe import Curriculum, Recipe, Stage, Text, batches, build_model, tensors
+from pipeline.embedded.recipe import Curriculum, Recipe, Text, batches, build_model, tensors
 
 TOKENIZER = build_tokenizer()
-SOLVING, LATER = Stage("solving", 60_000, 1.0), Stage("all", 20_000, 0.5, reviews=0.5)
-RECIPE = Recipe(stages=(SOLVING, LATER), recall_tokens=20_000)
+RECIPE = Recipe(tokens=60_000, recall_tokens=20_000)
 
 
 def test_three_heads_begin_by_looking_back() -> None:
@@ -30,8 +29,8 @@ def test_a_new_model_predicts_nothing_yet() -> None:
 
 
 def test_every_lesson_is_within_the_vocabulary_and_has_something_to_learn() -> None:
-    for seen, stage in ((0, SOLVING), (19_000, SOLVING), (30_000, SOLVING), (59_000, SOLVING), (0, LATER)):
-        curriculum = Curriculum(TOKENIZER, RECIPE, stage)
+    curriculum = Curriculum(TOKENIZER, RECIPE)
+    for seen in (0, 19_000, 30_000, 59_000):
         for _ in range(100):
             text = curriculum.text(seen)
             assert len(text.ids) == len(text.weights) <= 1024
@@ -40,10 +39,10 @@ def test_every_lesson_is_within_the_vocabulary_and_has_something_to_learn() -> N
 
 
 def test_batches_end_with_the_budget_and_hold_texts_of_like_length() -> None:
-    groups = list(batches(Curriculum(TOKENIZER, RECIPE, SOLVING), RECIPE, SOLVING.tokens))
+    groups = list(batches(Curriculum(TOKENIZER, RECIPE), RECIPE, RECIPE.tokens))
     seen = sum(len(text.ids) for _, group in groups for text in group)
     width = sum(max(len(text.ids) for text in group) * len(group) for _, group in groups)
-    assert SOLVING.tokens <= seen < SOLVING.tokens + 2 * RECIPE.batch_tokens
+    assert RECIPE.tokens <= seen < RECIPE.tokens + 2 * RECIPE.batch_tokens
     assert seen / width > 0.9, "too much padding"
     assert groups[-1][0] == 1.0
 
@@ -55,9 +54,9 @@ def test_padding_has_no_weight() -> None:
 
 
 def test_the_tokenizer_gives_every_text_back() -> None:
-    curriculum = Curriculum(TOKENIZER, RECIPE, LATER)
+    curriculum = Curriculum(TOKENIZER, RECIPE)
     for _ in range(50):
-        ids = [i for i in curriculum.text(0).ids if i > 4]
+        ids = [i for i in curriculum.text(50_000).ids if i > 4]
         text = TOKENIZER.decode(ids)
         assert TOKENIZER(text, add_special_tokens=False).input_ids == ids
         assert len(PIECES.findall(text)) == len(ids)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.annotators.judge import read_redone
+from pipeline.annotators.judge import read_redone, read_verdict
 from pipeline.embedded import arithmetic, logic, mistakes
-from pipeline.embedded.lessons import case, reviewing, solving
+from pipeline.embedded.lessons import case, review, reviewing, solving
 from pipeline.embedded.truth import first_error, problems, step_truth
 from pipeline.segment import segment
 
@@ -93,12 +93,13 @@ def test_problems_are_repeatable_distinct_and_apart_from_other_splits() -> None:
     assert len({p.id for p in train + other}) == 200
 
 
-def test_lessons_never_teach_a_mistake() -> None:
+@pytest.mark.parametrize("redone", [True, False])
+def test_lessons_never_teach_a_mistake(redone: bool) -> None:
     rng = random.Random(5)
     seen = 0
     for _ in range(400):
         posed = case(rng, 4)
-        lesson = reviewing(posed, rng)
+        lesson = reviewing(posed, rng, redone=redone)
         learnt = "".join(lesson.reply[a:b] for a, b, _ in lesson.spans)
         solution = lesson.reply.partition("\nReview:")[0]
         wrong = [step for step in solution.split("\n")[:-1] if step not in mistakes.reference(posed)]
@@ -107,6 +108,16 @@ def test_lessons_never_teach_a_mistake() -> None:
         assert "Problem:" not in learnt
         assert lesson.prompt.startswith("Problem: ")
     assert seen > 80
+
+
+def test_marked_reviews_are_read_as_judges_replies() -> None:
+    rng = random.Random(6)
+    for _ in range(100):
+        posed = case(rng, rng.randint(2, 8))
+        steps, error, _ = mistakes.planted(posed, rng)
+        subjects = mistakes.subjects(posed, steps)
+        assert read_verdict(review(subjects, error), len(steps)) == error
+        assert read_verdict(review(subjects, None), len(steps)) == -1
 
 
 @pytest.mark.parametrize("broken", [mistakes.planted, mistakes.cut_short])
