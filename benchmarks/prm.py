@@ -1,12 +1,16 @@
 """What a PRM of the embedded default could reach: trained on exact truth instead of labels."""
 
 import asyncio
+import math
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipeline.rollouts import Roller, load_template
+from pipeline.policies import open_policy
+from pipeline.policies.base import Prompt, scorer
+from pipeline.report import evaluate_run, held_out_samples
+from pipeline.rollouts import Roller, fill, load_template
 from pipeline.store import RunStore
 from schemas.config import RunConfig, SampleConfig, TrainConfig, load_config
 from schemas.records import LabelledSolution, Problem, Solution, StepLabel
@@ -19,8 +23,9 @@ def exact_labels() -> Figures:
     """Best-of-8 accuracy of a PRM trained on the exact truth of 400 problems' solutions; baseline: pass@1.
 
     What labels cannot improve any more: where this gains nothing, more or better labels would not either.
+    Beside it, what the policy itself knows of its solutions: the choice by their likelihood, whole
+    (`likelihood`) and at the least likely token (`least_token`).
     """
-    from pipeline.report import evaluate_run
     from pipeline.train import train_prm
 
     with TemporaryDirectory() as scratch:
@@ -36,6 +41,7 @@ def exact_labels() -> Figures:
             dataset_digest="",
         )
         found = evaluate_run(RunStore.open(config), checkpoint)
+        likely = asyncio.run(_by_likelihood(RunStore.open(config)))
         seconds = time.monotonic() - began
     chosen = found["best_of_n"]
     kept = ("prm_product", "prm_min", "prm_last", "weighted_vote", "majority", "pass_at_n")
@@ -53,15 +59,30 @@ def exact_labels() -> Figures:
             "first_error_f1": found["first_error"]["f1"],
             "auroc": found["auroc"],
             **{name: chosen[name] for name in ("gain", *kept)},
+            **likely,
             "seconds": round(seconds, 1),
         },
     }
 
 
+async def _by_likelihood(store: RunStore) -> dict[str, float]:
+    """Best-of-n accuracy of the solution that the policy finds most likely."""
+    groups = [group for group in await held_out_samples(store) if group[1]]
+    template = load_template(store.config.prompt.template)
+    right = {"likelihood": 0, "least_token": 0}
+    async with open_policy(store.config.policy) as policy:
+        for problem, solutions in groups:
+            prompt = Prompt(fill(template, problem=problem.text))
+            found = await scorer(policy).logprob(prompt, [solution.text for solution in solutions])
+            for name, of in (("likelihood", sum), ("least_token", min)):
+                scores = [of(tokens) if tokens else -math.inf for tokens in found]
+                right[name] += solutions[scores.index(max(scores))].outcome == "correct"
+    return {name: round(count / len(groups), 4) for name, count in right.items()}
+
+
 async def _rows(config: RunConfig) -> list[LabelledSolution]:
     """Solutions of training problems with their true labels; those with an unreadable step are left out."""
     from pipeline.embedded.truth import first_error, problems
-    from pipeline.policies import open_policy
     from pipeline.proposers import sample
 
     posed = problems(PROBLEMS, seed=config.seed, steps=config.problems.steps)

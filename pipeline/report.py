@@ -108,7 +108,7 @@ def evaluate_run(store: RunStore, checkpoint: Path) -> Figures:
 
     gold: list[GoldSolution] = []
     groups: list[list[Scored]] = []
-    for problem, solutions in asyncio.run(_held_out_samples(store)):
+    for problem, solutions in asyncio.run(held_out_samples(store)):
         group = []
         for solution in solutions:
             steps = tuple(solution.step_texts())
@@ -121,7 +121,9 @@ def evaluate_run(store: RunStore, checkpoint: Path) -> Figures:
     return evaluate_prm(PRM.load(checkpoint), gold, groups)
 
 
-async def _held_out_samples(store: RunStore) -> list[tuple[Problem, list[Solution]]]:
+async def held_out_samples(store: RunStore) -> list[tuple[Problem, list[Solution]]]:
+    """The solutions that a PRM of the run chooses from: `evaluate.samples` for each of `evaluate.problems`
+    problems that no run trains on."""
     from pipeline.embedded.truth import problems
     from pipeline.policies import open_policy
     from pipeline.proposers.sample import to_solution
