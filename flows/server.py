@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from flows.settings import set_defaults
 from schemas.errors import BackendError
@@ -26,35 +27,46 @@ _PATIENCE_S = 600.0
 def starting() -> Iterator["Server | None"]:
     """Start a server if none is configured; call `ready` on it before the first flow."""
     set_defaults()  # Prefect reads its environment while it is imported
-    from prefect.settings import PREFECT_API_URL
-
-    if PREFECT_API_URL.value():
-        yield None
-        return
-    server = Server()
+    # Its settings alone take two seconds to import, which the server may as well use.
+    server = Server() if _nothing_is_set() else None
     try:
+        if server is None:
+            from prefect.settings import PREFECT_API_URL
+
+            server = None if PREFECT_API_URL.value() else Server()
         yield server
     finally:
-        server.stop()
+        if server is not None:
+            server.stop()
+
+
+def _nothing_is_set() -> bool:
+    """Whether Prefect's settings are the defaults and its environment, as far as can be told without it."""
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    where = {
+        home / "profiles.toml": "",
+        Path("prefect.toml"): "",
+        Path("pyproject.toml"): "tool.prefect",
+        Path(".env"): "PREFECT",
+    }
+    is_set = any(file.is_file() and word in file.read_text(errors="replace") for file, word in where.items())
+    return not is_set and "PREFECT_API_URL" not in os.environ and "prefect" not in sys.modules
 
 
 class Server:
     """A server process on a free port of the loopback interface."""
 
     def __init__(self) -> None:
-        from prefect.settings import get_current_settings
-
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/api"
         quiet = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-        settings = get_current_settings().to_environment_variables(exclude_unset=True)
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         """Its last words explain a failed start."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flows.server", str(port), str(os.getpid())],
-            env={**os.environ, **settings, **quiet},
+            env={**os.environ, **_settings(), **quiet},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._said,
@@ -98,6 +110,15 @@ class Server:
         self._said.seek(0)
         last = self._said.read().decode(errors="replace").strip().splitlines()[-1:]
         raise BackendError(f"Prefect's temporary server did not start: {' '.join(last) or 'no answer'}")
+
+
+def _settings() -> dict[str, str]:
+    """What this process has set beyond its environment; nothing before Prefect is imported."""
+    if "prefect" not in sys.modules:
+        return {}
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().to_environment_variables(exclude_unset=True)
 
 
 def _drain() -> None:
