@@ -71,4 +71,4 @@ def _verdict(problem: Problem, solution: Solution, named: int | None) -> str:
     kind = "right" if truth == -1 else "wrong"
     if named is None:
         return f"{kind}: silent"
-    return f"{kind}: {'named' if named == truth else 'passed' if named == -1 else 'another step'}"
+    return f"{kind}: {'passed' if named == -1 else 'named' if named == truth else 'another step'}"
