@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.annotators import judge
-from pipeline.embedded.truth import first_error, problems
+from pipeline.embedded.truth import first_error
 from pipeline.policies import open_policy
-from pipeline.policies.base import Policy
-from pipeline.proposers.sample import to_solution
+from pipeline.report import Samples, held_out_samples
 from pipeline.rollouts import Roller
 from schemas.config import JudgeConfig, RunConfig, load_config
 from schemas.records import Problem, Solution
 
 Figures = dict[str, Any]
-PROBLEMS, SAMPLES = 200, 8
+PROBLEMS = 200
 
 
 def solves() -> Figures:
@@ -24,8 +23,10 @@ def solves() -> Figures:
     Baseline: the same with one judge reply a solution, where those it finds no error in are kept: the share
     of right ones among them. Details: by domain, and what the judge names against the exact first error.
     """
-    config = load_config(Path("configs/embedded.toml"), ("prompt.temperature=1.0",))
-    drawn = asyncio.run(_drawn(config))
+    config = load_config(
+        Path("configs/embedded.toml"), ("prompt.temperature=1.0", f"evaluate.problems={PROBLEMS}")
+    )
+    drawn = asyncio.run(_judged(config, asyncio.run(held_out_samples(config))))
     right = {
         domain: [s.outcome == "correct" for p, s, _ in drawn if p.domain == domain]
         for domain in ("arithmetic", "logic")
@@ -46,22 +47,20 @@ def solves() -> Figures:
     }
 
 
-async def _drawn(config: RunConfig) -> list[tuple[Problem, Solution, int | None]]:
-    """Solutions with the first error that one judge reply names."""
-    async with open_policy(config.policy) as policy:
-        posed = problems(PROBLEMS, seed=config.seed, steps=(3, 8), split="held-out")
-        groups = await asyncio.gather(*(_one(policy, config, problem) for problem in posed))
-    return [item for group in groups for item in group]
-
-
-async def _one(
-    policy: Policy, config: RunConfig, problem: Problem
-) -> list[tuple[Problem, Solution, int | None]]:
-    roller = Roller(policy, config.prompt, problem, seed=config.seed)
-    found = [to_solution(roller, r) for r in await roller.roll("", SAMPLES, "held-out")]
+async def _judged(config: RunConfig, samples: Samples) -> list[tuple[Problem, Solution, int | None]]:
+    """Every solution with the first error that one judge reply names."""
     asked = (config.judge or JudgeConfig()).model_copy(update={"votes": 1})
-    votes = await asyncio.gather(*(judge.annotate(roller, s, asked.prompts[0], asked, policy) for s in found))
-    return [(problem, s, judge.first_error_of(v, len(s.steps))) for s, v in zip(found, votes, strict=True)]
+    pairs = [(problem, solution) for problem, solutions in samples for solution in solutions]
+    async with open_policy(config.policy) as policy:
+        votes = await asyncio.gather(
+            *(
+                judge.annotate(
+                    Roller(policy, config.prompt, p, seed=config.seed), s, asked.prompts[0], asked, policy
+                )
+                for p, s in pairs
+            )
+        )
+    return [(p, s, judge.first_error_of(v, len(s.steps))) for (p, s), v in zip(pairs, votes, strict=True)]
 
 
 def _verdict(problem: Problem, solution: Solution, named: int | None) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 
 from pipeline.policies import open_policy
 from pipeline.policies.base import Prompt, scorer
-from pipeline.report import evaluate_run, held_out_samples
+from pipeline.report import Samples, evaluate_samples, held_out_samples
 from pipeline.rollouts import Roller, fill, load_template
-from pipeline.store import RunStore
 from schemas.config import RunConfig, SampleConfig, TrainConfig, load_config
 from schemas.records import LabelledSolution, Problem, Solution, StepLabel
 
@@ -28,10 +27,9 @@ def exact_labels() -> Figures:
     """
     from pipeline.train import train_prm
 
+    config, began = load_config(Path("configs/embedded.toml")), time.monotonic()
+    rows = asyncio.run(_rows(config))
     with TemporaryDirectory() as scratch:
-        config = load_config(Path("configs/embedded.toml"), (f'root="{scratch}/runs"',))
-        began = time.monotonic()
-        rows = asyncio.run(_rows(config))
         checkpoint = Path(scratch) / "prm"
         trained = train_prm(
             rows,
@@ -40,21 +38,18 @@ def exact_labels() -> Figures:
             template=load_template(config.prompt.template),
             dataset_digest="",
         )
-        found = evaluate_run(RunStore.open(config), checkpoint)
-        likely = asyncio.run(_by_likelihood(RunStore.open(config)))
-        seconds = time.monotonic() - began
+        samples = asyncio.run(held_out_samples(config))
+        found = evaluate_samples(samples, checkpoint)
+    likely = asyncio.run(_by_likelihood(config, samples))
+    seconds = time.monotonic() - began
     chosen = found["best_of_n"]
     kept = ("prm_product", "prm_min", "prm_last", "weighted_vote", "majority", "pass_at_n")
-    value, one = chosen["prm_product"]["value"], chosen["pass_at_1"]["value"]
     return {
-        "bench": "prm.exact_labels",
-        "value": round(value, 4),
+        "value": chosen["prm_product"]["value"],
         "unit": "best-of-8 accuracy",
-        "baseline": round(one, 4),
-        "ratio": round(value / one, 3),
+        "baseline": chosen["pass_at_1"]["value"],
         "n": chosen["problems"],
         "details": {
-            "what": "Best-of-8 accuracy of a PRM trained on exact truth; baseline: pass@1.",
             "solutions": trained["solutions"],
             "first_error_f1": found["first_error"]["f1"],
             "auroc": found["auroc"],
@@ -65,19 +60,18 @@ def exact_labels() -> Figures:
     }
 
 
-async def _by_likelihood(store: RunStore) -> dict[str, float]:
+async def _by_likelihood(config: RunConfig, samples: Samples) -> dict[str, float]:
     """Best-of-n accuracy of the solution that the policy finds most likely."""
-    groups = [group for group in await held_out_samples(store) if group[1]]
-    template = load_template(store.config.prompt.template)
+    template = load_template(config.prompt.template)
     right = {"likelihood": 0, "least_token": 0}
-    async with open_policy(store.config.policy) as policy:
-        for problem, solutions in groups:
+    async with open_policy(config.policy) as policy:
+        for problem, solutions in samples:
             prompt = Prompt(fill(template, problem=problem.text))
             found = await scorer(policy).logprob(prompt, [solution.text for solution in solutions])
             for name, of in (("likelihood", sum), ("least_token", min)):
                 scores = [of(tokens) if tokens else -math.inf for tokens in found]
                 right[name] += solutions[scores.index(max(scores))].outcome == "correct"
-    return {name: round(count / len(groups), 4) for name, count in right.items()}
+    return {name: round(count / len(samples), 4) for name, count in right.items()}
 
 
 async def _rows(config: RunConfig) -> list[LabelledSolution]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.settings import set_defaults
+from flows.settings import DEFAULTS, set_defaults
 from schemas.errors import BackendError
 
 _PATIENCE_S = 600.0
@@ -42,15 +42,17 @@ def starting() -> Iterator["Server | None"]:
 
 def _nothing_is_set() -> bool:
     """Whether Prefect's settings are the defaults and its environment, as far as can be told without it."""
-    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    ours = {*DEFAULTS, "PREFECT_HOME"}
+    named = any(name.upper().startswith("PREFECT_") and name not in ours for name in os.environ)
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
     where = {
         home / "profiles.toml": "",
         Path("prefect.toml"): "",
         Path("pyproject.toml"): "tool.prefect",
-        Path(".env"): "PREFECT",
+        Path(".env"): "prefect",
     }
-    is_set = any(file.is_file() and word in file.read_text(errors="replace") for file, word in where.items())
-    return not is_set and "PREFECT_API_URL" not in os.environ and "prefect" not in sys.modules
+    written = any(f.is_file() and word in f.read_text(errors="replace").lower() for f, word in where.items())
+    return not named and not written and "prefect" not in sys.modules
 
 
 class Server:

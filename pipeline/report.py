@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.fusion import monte_carlo_first_error
 from pipeline.store import RunStore
+from schemas.config import RunConfig
 from schemas.errors import UserError
 from schemas.records import LabelledSolution, Problem, Solution
 
@@ -100,15 +101,23 @@ def _error_f1(pairs: Sequence[tuple[int | None, int]]) -> Figures:
     return {"precision": round(precision, 4), "recall": round(recall, 4), "f1": round(f1, 4)}
 
 
+Samples = list[tuple[Problem, list[Solution]]]
+
+
 def evaluate_run(store: RunStore, checkpoint: Path) -> Figures:
     """Measure a PRM on problems that no run trains on: first errors against exact truth, and best-of-n."""
+    return evaluate_samples(asyncio.run(held_out_samples(store.config)), checkpoint)
+
+
+def evaluate_samples(samples: Samples, checkpoint: Path) -> Figures:
+    """The same on samples that are drawn already."""
     from pipeline.embedded.truth import first_error
     from pipeline.evaluate import GoldSolution, Scored, evaluate_prm
     from pipeline.prm import PRM
 
     gold: list[GoldSolution] = []
     groups: list[list[Scored]] = []
-    for problem, solutions in asyncio.run(held_out_samples(store)):
+    for problem, solutions in samples:
         group = []
         for solution in solutions:
             steps = tuple(solution.step_texts())
@@ -121,7 +130,7 @@ def evaluate_run(store: RunStore, checkpoint: Path) -> Figures:
     return evaluate_prm(PRM.load(checkpoint), gold, groups)
 
 
-async def held_out_samples(store: RunStore) -> list[tuple[Problem, list[Solution]]]:
+async def held_out_samples(config: RunConfig) -> Samples:
     """The solutions that a PRM of the run chooses from: `evaluate.samples` for each of `evaluate.problems`
     problems that no run trains on."""
     from pipeline.embedded.truth import problems
@@ -129,7 +138,6 @@ async def held_out_samples(store: RunStore) -> list[tuple[Problem, list[Solution
     from pipeline.proposers.sample import to_solution
     from pipeline.rollouts import Roller
 
-    config = store.config
     if config.evaluate is None or config.problems.source != "embedded":
         raise UserError(
             "best-of-n needs [evaluate] and embedded problems; for other data: stepmint evaluate FILE"
