@@ -171,7 +171,8 @@ def vs_omegaprm() -> Figures:
     """Labelled steps for 1,000 tokens on the solutions that an OmegaPRM tree with the paper's constants
     searched; baseline: the tree's labels as its paper gives them.
 
-    `over_fused` is the ratio to a tree that is not the paper's: its votes fused with the same verifiers. Both arms pay for 8 rollouts of the bare problem. The tree's solutions are given to bisection for nothing,
+    `over_fused` is the ratio to a tree that is not the paper's: its votes fused with the same verifiers.
+    Both arms pay for 8 rollouts of the bare problem. The tree's solutions are given to bisection for nothing,
     but not what else the tree drew.
     """
     ours, theirs, verifiers = Arm(), Arm(), _checks()

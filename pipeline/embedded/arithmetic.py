@@ -256,11 +256,24 @@ def _sum_truth(text: str) -> bool | None:
     return apply(int(found["a"]), found["op"], int(found["b"])) == int(found["v"]) if found else None
 
 
+def subject_of(text: str) -> str | None:
+    """What a step of this grammar computes, as `Step.subject` names it; None for any other text."""
+    match = _STEP.fullmatch(text.strip())
+    found = _CONCLUSION.fullmatch(match["conclusion"]) if match else None
+    return _subject(found) if found else None
+
+
+def _subject(found: re.Match[str]) -> str | None:
+    if bool(found["more"]) != bool(found["low"]):
+        return None
+    return f"{found['who']} than {found['low']}" if found["more"] else found["who"]
+
+
 def _conclusion_truth(text: str, values: dict[str, int]) -> bool | None:
     found = _CONCLUSION.fullmatch(text)
-    if found is None or bool(found["more"]) != bool(found["low"]):
+    subject = _subject(found) if found else None
+    if found is None or subject is None:
         return None
-    subject = f"{found['who']} than {found['low']}" if found["more"] else found["who"]
     return subject_value(subject, values) == int(found["v"])
 
 

@@ -42,10 +42,14 @@ def cut_short(case: Case, rng: random.Random) -> tuple[list[str], int, str]:
     if len(case.steps) == 1:
         return planted(case, rng)
     last = rng.randrange(len(case.steps) - 1)
-    steps = reference(case)[: last + 1]
+    return reference(case)[: last + 1], last, result(case, last)
+
+
+def result(case: Case, step: int) -> str:
+    """What a step of the reference finds, as an answer."""
     if isinstance(case, LogicCase):
-        return steps, last, case.steps[last].head
-    return steps, last, str(arithmetic.subject_value(case.steps[last].subject, case.values()))
+        return case.steps[step].head
+    return str(arithmetic.subject_value(case.steps[step].subject, case.values()))
 
 
 def subjects(case: Case, steps: list[str]) -> list[str]:
@@ -90,12 +94,13 @@ def _arithmetic(case: ArithmeticCase, at: int | None, rng: random.Random) -> tup
 def _claims(case: ArithmeticCase, step: Step, believed: dict[str, int]) -> Claims:
     """What a careful solver says at this step."""
     quoted = next((q for q in case.quantities if q.name == step.subject), None)
-    return _calculated(quoted, step.operator, step.operands, believed)
+    return calculated(quoted, step.operator, step.operands, believed)
 
 
-def _calculated(
+def calculated(
     quoted: Quantity | None, operator: str, operands: tuple[int | str, ...], believed: dict[str, int]
 ) -> Claims:
+    """What follows from a definition, true or not, and from what is believed."""
     known = tuple((name, believed[name]) for name in operands if isinstance(name, str))
     left, right = (believed[o] if isinstance(o, str) else o for o in operands)
     result = compute(left, operator, right)
@@ -140,7 +145,7 @@ def _misquoted(right: Claims, step: Step, believed: dict[str, int], rng: random.
     elif operator != "/":
         operands[at] = rng.randint(2, 30 if operator in "+-" else 5)
     quoted = Quantity(step.subject, 0, operator, tuple(operands))
-    return _calculated(quoted, operator, quoted.operands, believed)
+    return calculated(quoted, operator, quoted.operands, believed)
 
 
 def _misremembered(right: Claims, believed: dict[str, int], rng: random.Random) -> Claims:

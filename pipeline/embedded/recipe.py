@@ -1,20 +1,23 @@
-"""Train the embedded language model from nothing: `python -m pipeline.embedded.recipe --out DIR`.
+"""Train the embedded models from nothing: `python -m pipeline.embedded.recipe --out DIR`.
 
-Look-ups and bare equations come first, then problems of growing length; every batch holds texts of like
-length, so almost no token is padding. Everything is float32: on processors without fast bfloat16 it is
-quicker, and it costs nothing elsewhere. The run is seeded; another processor's rounding gives a slightly
-different model of the same ability.
+First the policy, which learns to solve and then to review, then the reader (`pipeline.embedded.reader`) that
+is made of it. Look-ups and bare equations come first, then problems of growing length; every batch holds
+texts of like length, so almost no token is padding. Everything is float32: on processors without fast
+bfloat16 it is quicker, and it costs nothing elsewhere. The run is seeded; another processor's rounding gives
+slightly different models of the same ability.
 """
 
 import argparse
+import copy
 import json
 import logging
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Protocol, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -24,10 +27,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from pipeline.embedded import lessons
 from pipeline.embedded.language import PIECES, build_tokenizer
 from pipeline.embedded.lessons import Lesson
+from pipeline.embedded.looking import look_back
+from pipeline.embedded.reader import Reader, Readings, deepened
 from pipeline.prm import quiet
 
 log = logging.getLogger(__name__)
-CHECKPOINT = Path(__file__).parent / "checkpoint"
+FOLDER = Path(__file__).parent
+Stage = Literal["solve", "review", "read"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,8 @@ class Recipe:
     """Tokens of the first stage, padding left out: to solve."""
     review_tokens: int = 4_000_000
     """Tokens of the second stage: to review by redoing each step, which needs the solver first."""
+    read_tokens: int = 7_000_000
+    """Tokens of the third stage: the reader's."""
     recall_tokens: int = 800_000
     """The first so many are spent on look-ups and equations alone."""
     batch_tokens: int = 2048
@@ -53,6 +62,8 @@ class Recipe:
     """The same in the second stage."""
     rate_second: float = 0.3
     """Peak rates of the second stage, as a share of the first's."""
+    rate_read: float = 0.5
+    """The same of the third: at the full rate the reader forgets what it was made of."""
     seed: int = 20
 
 
@@ -95,27 +106,8 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
         for layer in model.model.layers:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
-        _look_back(model, (1, 2, 3))
+        look_back(model, (1, 2, 3))
     return model
-
-
-def _look_back(model: LlamaForCausalLM, offsets: tuple[int, ...], sharpness: float = 20.0) -> None:
-    """Let the first heads of the first layer attend that many tokens back, whatever the tokens are.
-
-    Rotary positions turn constant keys and queries into a function of the distance alone: with the query
-    turned back by `offset`, the score is sharpness * sum(cos((distance - offset) * frequency)).
-    """
-    attention = model.model.layers[0].self_attn
-    size: int = attention.head_dim
-    frequency = model.model.rotary_emb.inv_freq
-    scale = (sharpness * size**0.5) ** 0.5
-    for head, offset in enumerate(offsets):
-        rows = slice(head * size, (head + 1) * size)
-        for projection in (attention.q_proj, attention.k_proj):
-            projection.weight[rows] = 0.0
-        angle = offset * frequency
-        attention.q_proj.bias[rows] = scale * torch.cat([angle.cos(), -angle.sin()])
-        attention.k_proj.bias[rows] = scale * torch.cat([torch.ones_like(angle), torch.zeros_like(angle)])
 
 
 class Curriculum:
@@ -156,22 +148,37 @@ class Curriculum:
         return Text([*ids, self._eos], [*weights, float(lesson.ends)])
 
 
-def batches(curriculum: Curriculum, recipe: Recipe, tokens: int) -> Iterator[tuple[float, list[Text]]]:
-    """Progress and a batch of like-length texts, until `tokens` are spent."""
+class HasIds(Protocol):
+    """Anything made of token ids."""
+
+    @property
+    def ids(self) -> list[int]:
+        """Token ids."""
+        ...
+
+
+Item = TypeVar("Item", bound=HasIds)
+
+
+def batches(text: Callable[[int], Item], recipe: Recipe, tokens: int) -> Iterator[tuple[float, list[Item]]]:
+    """Progress and a batch of like-length texts, until `tokens` are spent.
+
+    `text` gives one when so many tokens have gone by.
+    """
     rng = random.Random(recipe.seed)
     seen = 0
     while seen < tokens:
-        pool = sorted((curriculum.text(seen) for _ in range(600)), key=lambda text: len(text.ids))
-        groups: list[list[Text]] = [[]]
-        for text in pool:
-            if (len(groups[-1]) + 1) * len(text.ids) > recipe.batch_tokens:
+        pool = sorted((text(seen) for _ in range(600)), key=lambda one: len(one.ids))
+        groups: list[list[Item]] = [[]]
+        for one in pool:
+            if (len(groups[-1]) + 1) * len(one.ids) > recipe.batch_tokens:
                 groups.append([])
-            groups[-1].append(text)
+            groups[-1].append(one)
         rng.shuffle(groups)
         for group in groups:
             if seen >= tokens:
                 return
-            seen += sum(len(text.ids) for text in group)
+            seen += sum(len(one.ids) for one in group)
             yield min(1.0, seen / tokens), group
 
 
@@ -188,56 +195,102 @@ def learning_rate(progress: float) -> float:
     return min(1.0, progress / 0.01, (1.0 - progress) / 0.7 + 0.01)
 
 
-def train(recipe: Recipe, out: Path, *, device: str, start: Path | None = None) -> dict[str, float]:
-    """Train and save; returns the figures of the run. `start` holds a model that has done the first
-    stage."""
-    tokenizer = build_tokenizer()
-    began, figures = time.monotonic(), {}
-    if start is None:
+def train(recipe: Recipe, out: Path, *, device: str, first: Stage = "solve") -> dict[str, float]:
+    """Train and save `checkpoint` and `reader` in `out`; returns the loss at every stage's end.
+
+    Stages before `first` are taken from what `out` holds.
+    """
+    tokenizer, began = build_tokenizer(), time.monotonic()
+    policy, figures = out / "checkpoint", dict[str, float]()
+    stages = STAGES[STAGES.index(first) :]
+    if first == "solve":
         model = build_model(recipe, tokenizer).to(device)
-        figures["solving"] = _stage(model, tokenizer, recipe, out, second=False)
     else:
-        model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32).to(device)
-    figures["reviewing"] = _stage(model, tokenizer, recipe, out, second=True)
+        model = LlamaForCausalLM.from_pretrained(policy, dtype=torch.float32).to(device)
+    for stage in stages[:-1]:
+        curriculum = Curriculum(tokenizer, recipe, second=stage == "review")
+        budget, share = (
+            (recipe.tokens, 1.0) if stage == "solve" else (recipe.review_tokens, recipe.rate_second)
+        )
+        figures[stage] = _stage(
+            model,
+            batches(curriculum.text, recipe, budget),
+            lambda group: language_loss(model, group, tokenizer.pad_token_id),
+            rate=recipe.rate * share,
+            save=lambda: _save(model, tokenizer, policy),
+        )
+    readings = Readings(tokenizer, recipe.seed + 2)
+    reader = Reader(deepened(model, recipe.seed), tokenizer.get_vocab()["\n"]).to(device)
+    figures["read"] = _stage(
+        reader,
+        batches(lambda _: readings.text(), recipe, recipe.read_tokens),
+        lambda group: reader.loss(group, tokenizer.pad_token_id),
+        rate=recipe.rate * recipe.rate_read,
+        save=lambda: _save(reader.model, tokenizer, out / "reader", torch.bfloat16),
+    )
     return {**figures, "seconds": round(time.monotonic() - began)}
 
 
 def _stage(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, out: Path, *, second: bool
+    model: torch.nn.Module,
+    stream: Iterator[tuple[float, list[Item]]],
+    loss_of: Callable[[list[Item]], Tensor],
+    *,
+    rate: float,
+    save: Callable[[], None],
 ) -> float:
     """Train through one stage, saving at every tenth of it; returns the smoothed loss at its end."""
-    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
     inside = set(map(id, matrices))
     others = [p for p in model.parameters() if id(p) not in inside]
-    rate = recipe.rate * (recipe.rate_second if second else 1.0)
     optimizers = [
         torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, momentum=0.95),
         torch.optim.AdamW(others, lr=rate / 10, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     start, tokens, smooth, saved = time.monotonic(), 0, math.nan, 0
-    budget = recipe.review_tokens if second else recipe.tokens
-    stream = batches(Curriculum(tokenizer, recipe, second=second), recipe, budget)
     for step, (progress, group) in enumerate(stream):
         for optimizer, peak in zip(optimizers, (rate, rate / 10), strict=True):
             optimizer.param_groups[0]["lr"] = peak * learning_rate(progress)
-        ids, weights = (t.to(model.device) for t in tensors(group, tokenizer.pad_token_id))
-        loss = _update(model, optimizers, ids, weights)
-        tokens += sum(len(text.ids) for text in group)
-        smooth = loss if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss
+        loss = loss_of(group)
+        _update(model, optimizers, loss)
+        tokens += sum(len(one.ids) for one in group)
+        smooth = loss.item() if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss.item()
         if int(10 * progress) > saved:  # a run cut short still leaves a model
             saved = int(10 * progress)
-            _save(model, tokenizer, out)
+            save()
         if step % 50 == 0:
             speed = tokens / (time.monotonic() - start)
             log.info("%5.1f%% loss %.4f, %.0f tokens/s", 100 * progress, smooth, speed)
     return round(smooth, 4)
 
 
-def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+def _update(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], loss: Tensor) -> None:
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+def language_loss(model: LlamaForCausalLM, group: list[Text], pad: int) -> Tensor:
+    """Weighted mean cross-entropy of the next token."""
+    ids, weights = (t.to(model.device) for t in tensors(group, pad))
+    # Right padding under a causal mask never reaches a real token, so no attention mask is passed.
+    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+    losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    return losses @ weights[:, 1:].flatten() / weights.sum()
+
+
+def _save(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    out: Path,
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Write beside `out`, then rename file by file: a reader of `out` never maps half a file."""
     part = out.with_name(f"{out.name}.part")
     with quiet():
-        model.save_pretrained(part)
+        copy.deepcopy(model).to(dtype).save_pretrained(part)
     tokenizer.save_pretrained(part)
     out.mkdir(parents=True, exist_ok=True)
     for file in part.iterdir():
@@ -245,33 +298,20 @@ def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path
     part.rmdir()
 
 
-def _update(
-    model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], ids: Tensor, weights: Tensor
-) -> float:
-    # Right padding under a causal mask never reaches a real token, so no attention mask is passed.
-    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-    losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-    loss = losses @ weights[:, 1:].flatten() / weights.sum()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return loss.item()
-
-
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the embedded language model from nothing.")
-    parser.add_argument("--out", type=Path, default=CHECKPOINT)
+    parser = argparse.ArgumentParser(description="Train the embedded policy and reader from nothing.")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="gets checkpoint/ and reader/")
     parser.add_argument(
         "--tokens", type=int, default=Recipe.tokens, help="tokens of the first stage (default: %(default)s)"
     )
-    parser.add_argument("--start", type=Path, help="a model that has done the first stage (to solve)")
+    parser.add_argument(
+        "--first", choices=STAGES, default="solve", help="begin with this stage, from what --out holds"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    figures = train(Recipe(tokens=args.tokens), args.out, device=args.device, start=args.start)
+    figures = train(Recipe(tokens=args.tokens), args.out, device=args.device, first=args.first)
     print(json.dumps(figures))
 
 

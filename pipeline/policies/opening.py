@@ -8,7 +8,10 @@ from pipeline.policies.gemma import NAME as GEMMA
 from schemas.config import PolicyConfig
 from schemas.errors import UserError
 
-EMBEDDED = Path(__file__).parent.parent / "embedded" / "checkpoint"
+_FOLDER = Path(__file__).parent.parent / "embedded"
+EMBEDDED, READER = _FOLDER / "checkpoint", _FOLDER / "reader"
+_PREPARED = {"embedded": EMBEDDED, "embedded-reader": READER}
+"""By name, the models of the repository: the policy, and the base of its PRMs."""
 
 
 def open_policy(config: PolicyConfig) -> Policy:
@@ -60,10 +63,9 @@ def model_path(model: str) -> str:
         from pipeline.policies.gemma import gemma_folder
 
         return str(gemma_folder())
-    if model != "embedded":
+    folder = _PREPARED.get(model)
+    if folder is None:
         return model
-    if not (EMBEDDED / "config.json").is_file():
-        raise UserError(
-            f"{EMBEDDED}: no embedded model there; `python -m pipeline.embedded.recipe` trains it"
-        )
-    return str(EMBEDDED)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no embedded model there; `python -m pipeline.embedded.recipe` trains it")
+    return str(folder)

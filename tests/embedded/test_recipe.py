@@ -1,9 +1,14 @@
 """The recipe's model begins as its docstring says, and its lessons cover what they should."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import torch
+from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
 
 from pipeline.embedded.language import PIECES, build_tokenizer
-from pipeline.embedded.recipe import Curriculum, Recipe, Text, batches, build_model, tensors
+from pipeline.embedded.reader import LAYERS
+from pipeline.embedded.recipe import Curriculum, Recipe, Text, batches, build_model, tensors, train
 
 TOKENIZER = build_tokenizer()
 RECIPE = Recipe(tokens=60_000, recall_tokens=20_000)
@@ -39,7 +44,7 @@ def test_every_lesson_is_within_the_vocabulary_and_has_something_to_learn() -> N
 
 
 def test_batches_end_with_the_budget_and_hold_texts_of_like_length() -> None:
-    groups = list(batches(Curriculum(TOKENIZER, RECIPE), RECIPE, RECIPE.tokens))
+    groups = list(batches(Curriculum(TOKENIZER, RECIPE).text, RECIPE, RECIPE.tokens))
     seen = sum(len(text.ids) for _, group in groups for text in group)
     width = sum(max(len(text.ids) for text in group) * len(group) for _, group in groups)
     assert RECIPE.tokens <= seen < RECIPE.tokens + 2 * RECIPE.batch_tokens
@@ -60,3 +65,16 @@ def test_the_tokenizer_gives_every_text_back() -> None:
         text = TOKENIZER.decode(ids)
         assert TOKENIZER(text, add_special_tokens=False).input_ids == ids
         assert len(PIECES.findall(text)) == len(ids)
+
+
+def test_one_command_leaves_a_policy_and_a_reader_and_any_stage_can_be_done_again(tmp_path: Path) -> None:
+    small = Recipe(tokens=6_000, recall_tokens=2_000, review_tokens=3_000, read_tokens=3_000, hidden=32)
+    found = train(replace(small, heads=4, feed_forward=32, layers=2), tmp_path, device="cpu")
+    assert list(found) == ["solve", "review", "read", "seconds"]
+    policy = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint")
+    reader = AutoModelForTokenClassification.from_pretrained(tmp_path / "reader")
+    assert (policy.dtype, reader.dtype) == (torch.float32, torch.bfloat16)
+    assert reader.config.num_hidden_layers == policy.config.num_hidden_layers + LAYERS
+    kept = (tmp_path / "checkpoint" / "model.safetensors").read_bytes()
+    assert list(train(small, tmp_path, device="cpu", first="read")) == ["read", "seconds"]
+    assert (tmp_path / "checkpoint" / "model.safetensors").read_bytes() == kept

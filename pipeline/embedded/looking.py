@@ -1,0 +1,25 @@
+"""Heads that begin by looking back a fixed number of tokens."""
+
+import torch
+from transformers import LlamaForCausalLM
+
+
+def look_back(
+    model: LlamaForCausalLM, offsets: tuple[int, ...], *, layer: int = 0, sharpness: float = 20.0
+) -> None:
+    """Let the first heads of a layer attend that many tokens back, whatever the tokens are.
+
+    Rotary positions turn constant keys and queries into a function of the distance alone: with the query
+    turned back by `offset`, the score is sharpness * sum(cos((distance - offset) * frequency)).
+    """
+    attention = model.model.layers[layer].self_attn
+    size: int = attention.head_dim
+    frequency = model.model.rotary_emb.inv_freq
+    scale = (sharpness * size**0.5) ** 0.5
+    for head, offset in enumerate(offsets):
+        rows = slice(head * size, (head + 1) * size)
+        for projection in (attention.q_proj, attention.k_proj):
+            projection.weight[rows] = 0.0
+        angle = offset * frequency
+        attention.q_proj.bias[rows] = scale * torch.cat([angle.cos(), -angle.sin()])
+        attention.k_proj.bias[rows] = scale * torch.cat([torch.ones_like(angle), torch.zeros_like(angle)])
