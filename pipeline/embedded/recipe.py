@@ -1,6 +1,6 @@
 """Train the embedded models from nothing: `python -m pipeline.embedded.recipe --out DIR`.
 
-First the policy, which learns to solve and then to review, then the reader (`pipeline.embedded.reader`) that
+First the policy, which learns to solve and then to review, then the reader (`pipeline.embedded.reading`) that
 is made of it. Look-ups and bare equations come first, then problems of growing length; every batch holds
 texts of like length, so almost no token is padding. Everything is float32: on processors without fast
 bfloat16 it is quicker, and it costs nothing elsewhere. The run is seeded; another processor's rounding gives
@@ -28,7 +28,7 @@ from pipeline.embedded import lessons
 from pipeline.embedded.language import PIECES, build_tokenizer
 from pipeline.embedded.lessons import Lesson
 from pipeline.embedded.looking import look_back
-from pipeline.embedded.reader import Reader, Readings, deepened
+from pipeline.embedded.reading import Reader, Readings, deepened
 from pipeline.prm import quiet
 
 log = logging.getLogger(__name__)

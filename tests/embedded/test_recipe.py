@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
 
 from pipeline.embedded.language import PIECES, build_tokenizer
-from pipeline.embedded.reader import LAYERS
+from pipeline.embedded.reading import LAYERS
 from pipeline.embedded.recipe import Curriculum, Recipe, Text, batches, build_model, tensors, train
 
 TOKENIZER = build_tokenizer()

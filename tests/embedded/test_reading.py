@@ -9,7 +9,7 @@ from pipeline.embedded import misread
 from pipeline.embedded.language import PIECES, build_tokenizer
 from pipeline.embedded.lessons import case
 from pipeline.embedded.mistakes import Case, reference
-from pipeline.embedded.reader import LAYERS, Marked, Reader, Readings, deepened
+from pipeline.embedded.reading import LAYERS, Marked, Reader, Readings, deepened
 from pipeline.embedded.recipe import Recipe, build_model
 
 TOKENIZER = build_tokenizer()
