@@ -9,8 +9,8 @@ from schemas.config import PolicyConfig
 from schemas.errors import UserError
 
 _FOLDER = Path(__file__).parent.parent / "embedded"
-EMBEDDED, READER = _FOLDER / "checkpoint", _FOLDER / "reader"
-_PREPARED = {"embedded": EMBEDDED, "embedded-reader": READER}
+EMBEDDED = _FOLDER / "checkpoint"
+_PREPARED = {"embedded": EMBEDDED, "embedded-reader": _FOLDER / "reader"}
 """By name, the models of the repository: the policy, and the base of its PRMs."""
 
 
