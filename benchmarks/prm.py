@@ -22,24 +22,22 @@ def exact_labels() -> Figures:
     """Best-of-8 accuracy of a PRM trained on the exact truth of 400 problems' solutions; baseline: pass@1.
 
     What labels cannot improve any more: where this gains nothing, more or better labels would not either.
-    Beside it, what the policy itself knows of its solutions: the choice by their likelihood, whole
-    (`likelihood`) and at the least likely token (`least_token`).
+    Beside it, what the base knows before any label (`base`), and what the policy itself knows of its
+    solutions: the choice by their likelihood, whole (`likelihood`) and at the least likely token
+    (`least_token`).
     """
     from pipeline.train import train_prm
 
     config, began = load_config(Path("configs/embedded.toml")), time.monotonic()
+    settings, template = config.train or TrainConfig(), load_template(config.prompt.template)
     rows = asyncio.run(_rows(config))
     with TemporaryDirectory() as scratch:
-        checkpoint = Path(scratch) / "prm"
-        trained = train_prm(
-            rows,
-            config.train or TrainConfig(),
-            checkpoint,
-            template=load_template(config.prompt.template),
-            dataset_digest="",
-        )
+        checkpoint, bare = Path(scratch) / "prm", Path(scratch) / "base"
+        trained = train_prm(rows, settings, checkpoint, template=template, dataset_digest="")
         samples = asyncio.run(held_out_samples(config))
         found = evaluate_samples(samples, checkpoint)
+        _save_base(settings, template, bare)
+        base = evaluate_samples(samples, bare)
     likely = asyncio.run(_by_likelihood(config, samples))
     seconds = time.monotonic() - began
     chosen = found["best_of_n"]
@@ -54,10 +52,25 @@ def exact_labels() -> Figures:
             "first_error_f1": found["first_error"]["f1"],
             "auroc": found["auroc"],
             **{name: chosen[name] for name in ("gain", *kept)},
+            "base": {
+                "first_error_f1": base["first_error"]["f1"],
+                **{name: base["best_of_n"][name] for name in kept[:4]},
+            },
             **likely,
             "seconds": round(seconds, 1),
         },
     }
+
+
+def _save_base(config: TrainConfig, template: str, out: Path) -> None:
+    """What training begins with, as a PRM."""
+    from pipeline.prm import PRM, PrmCard
+    from pipeline.train import open_model, open_tokenizer
+
+    tokenizer, _, step_end = open_tokenizer(config.model, template)
+    card = PrmCard(template=template, step_end=step_end, max_length=config.max_length)
+    out.mkdir()
+    PRM(open_model(config.model, len(tokenizer)), tokenizer, card).save(out)
 
 
 async def _by_likelihood(config: RunConfig, samples: Samples) -> dict[str, float]:

@@ -18,7 +18,7 @@ _GIB = 2**30
 
 def examine() -> dict[str, Any]:
     """Versions, extras, the vLLM build, cores, memory, disk, the sandbox, and where data would come from."""
-    checkpoint = Path(__file__).parent.parent / "pipeline" / "embedded" / "checkpoint" / "config.json"
+    embedded = Path(__file__).parent.parent / "pipeline" / "embedded"
     data = os.environ.get("STEPMINT_DATA", "../shared/data")
     return {
         "python": platform.python_version(),
@@ -27,7 +27,9 @@ def examine() -> dict[str, Any]:
         "core": {name: _version(name) for name in _CORE},
         "extras": {extra: {name: _version(name) for name in names} for extra, names in _EXTRAS.items()},
         "vllm": _vllm(),
-        "embedded_model": checkpoint.is_file(),
+        "embedded_models": {
+            name: (embedded / name / "config.json").is_file() for name in ("checkpoint", "reader")
+        },
         "gpu": shutil.which("nvidia-smi") is not None,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": _memory(),

@@ -88,6 +88,15 @@ class Encoder:
         return Encoded(ids, ends)
 
 
+def two_labels(config: Any) -> Any:
+    """The same configuration, set to what a PRM is: label 1 for right, no dropout, no bias in its head."""
+    config.num_labels, config.id2label = 2, {0: "wrong", 1: "right"}
+    config.label2id = {"wrong": 0, "right": 1}
+    config.classifier_dropout = 0.0
+    config.token_classification_bias = False  # some servers drop a head's bias in silence
+    return config
+
+
 def choose_step_end(tokenizer: Any) -> int:
     """The newline where it is one token, for the model knows it; else `<step>`, added if it is missing.
 

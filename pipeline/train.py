@@ -34,7 +34,7 @@ from transformers import (
 
 from pipeline.evaluate import calibration, step_auroc
 from pipeline.policies.opening import model_path
-from pipeline.prm import PRM, Encoder, PrmCard, choose_step_end, pad_right, quiet, write_json
+from pipeline.prm import PRM, Encoder, PrmCard, choose_step_end, pad_right, quiet, two_labels, write_json
 from schemas.config import TrainConfig
 from schemas.errors import UserError
 from schemas.records import LabelledSolution, content_id
@@ -260,7 +260,7 @@ def fit_platt(margins: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]) -> t
 def _fit(config: TrainConfig, tokenizer: Any, training: list[Example]) -> tuple[Any, int, float]:
     """The trained model, the number of updates, and the mean training loss."""
     set_seed(config.seed)
-    model = _open_model(config.model, len(tokenizer))
+    model = open_model(config.model, len(tokenizer))
     data: Any = [{"input_ids": e.ids, "ends": e.ends, "targets": e.targets} for e in training]
     with tempfile.TemporaryDirectory(prefix="stepmint-train-") as scratch:
         trainer = Trainer(
@@ -309,16 +309,16 @@ def training_arguments(config: TrainConfig, scratch: str) -> TrainingArguments:
     )
 
 
-def _open_model(name: str, vocabulary: int) -> Any:
+def open_model(name: str, vocabulary: int) -> Any:
+    """A model of two labels to train, with the head that its checkpoint holds or else a new one, in float32.
+
+    `vocabulary` is the tokenizer's size: embeddings grow to it. UserError when transformers cannot open it.
+    """
     folder = model_path(name)
     local = Path(folder).is_dir()
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=local)
-        config.num_labels, config.id2label = 2, {0: "wrong", 1: "right"}
-        config.label2id = {"wrong": 0, "right": 1}
-        config.classifier_dropout = 0.0
-        config.token_classification_bias = False  # some servers drop a head's bias in silence
-        with quiet():  # that the head is new is no news here
+        config = two_labels(AutoConfig.from_pretrained(folder, local_files_only=local))
+        with quiet():  # that a head is new is no news here
             model = AutoModelForTokenClassification.from_pretrained(
                 folder, config=config, dtype=torch.float32, local_files_only=local
             )

@@ -38,14 +38,14 @@ class Written:
 def solution(posed: Case, rng: random.Random) -> list[Written]:
     """A solution with mistakes in some steps, or up to its only mistake, or without one."""
     right, kind = mistakes.reference(posed), rng.random()
-    if kind < 0.5:
+    if kind < 0.25:
         share = rng.choice((0.2, 0.5))
         texts = [_spoilt(posed, step, rng) if rng.random() < share else step for step in right]
         return _compared(posed, right, texts, posed.answer)
-    if kind < 0.7:
+    if kind < 0.4:
         texts, at, answer = mistakes.planted(posed, rng)
         return _compared(posed, right, texts, answer)[: at + 1]
-    if kind < 0.9:
+    if kind < 0.6:
         return _elsewhere(posed, rng)
     return _compared(posed, right, right, posed.answer)
 

@@ -3,10 +3,15 @@
 A policy knows its own slips: the token it wrote was not the one it thought likely. But it learns to write,
 not to look back at what it wrote, and a few hundred labelled solutions do not teach that. So this model
 learns to tell a replaced token from the one that belongs there (ELECTRA, arXiv 2003.10555, with a causal
-mask), at every token of solutions with planted mistakes, and whether a step answers the question. Both heads
-are thrown away: where a step goes wrong for good is left to be learnt from labels.
+mask), at every token of solutions with planted mistakes, and whether a step answers the question. What it
+leaves is a token-classification checkpoint that training goes on from: how far a misplaced token spoils a
+step, and how often, is left to be learnt from labels.
+
+As there, a generator writes the hardest replacements, and here it is the policy itself: a model made of the
+policy is misled by what misleads the policy, which mistakes planted at random seldom touch.
 """
 
+import copy
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +19,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from torch.nn.utils.rnn import pad_sequence
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification, PreTrainedTokenizerFast
 
 from pipeline.embedded import misread
 from pipeline.embedded.language import PIECES
 from pipeline.embedded.lessons import SOLVE, case
 from pipeline.embedded.looking import look_back
+from pipeline.prm import two_labels
 from pipeline.rollouts import fill
 
 LAYERS = 3
@@ -27,6 +34,8 @@ LAYERS = 3
 _UNMARKED = -1.0
 _STEP_END = 4.0
 """Weight of a step's end in the loss, where a PRM will be asked."""
+_PLACES, _TAKEN = 2, 0.7
+"""At most so many tokens of a right solution are replaced, each with this probability."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +87,55 @@ class Readings:
         return [self._vocabulary[piece] for piece in PIECES.findall(text)]
 
 
+class Doubts:
+    """The tokens of right solutions that a policy is least sure of, replaced by what else it might write."""
+
+    def __init__(self, policy: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+        self._policy, self._pad = policy, tokenizer.pad_token_id
+        self._draw = torch.Generator(policy.device).manual_seed(seed)
+        vocabulary = tokenizer.get_vocab()
+        self._step_end = vocabulary["\n"]
+        kept = {*tokenizer.all_special_tokens, "\n", "#", " #"}  # where steps and the answer stand is given
+        self._free = torch.tensor(
+            [piece not in kept for piece in sorted(vocabulary, key=vocabulary.__getitem__)],
+            device=policy.device,
+        )
+
+    @torch.no_grad()
+    def replaced(self, group: Sequence[Marked]) -> list[Marked]:
+        """The same texts; those without a mistake get some, each drawn by the policy's own probabilities."""
+        found = list(group)
+        plain = [index for index, text in enumerate(group) if 1.0 not in text.mistaken]
+        if not plain:
+            return found
+        ids = _padded([group[i].ids for i in plain], self._pad).to(self._policy.device)
+        marks = _padded([group[i].mistaken for i in plain], _UNMARKED).to(self._policy.device)
+        others = self._policy(input_ids=ids, use_cache=False).logits[:, :-1].softmax(-1) * self._free
+        others.scatter_(2, ids[:, 1:, None], 0.0)
+        # A trace of chance everywhere: some solutions leave no doubt at all.
+        doubt = (others.sum(-1) + 1e-7) * self._free[ids[:, 1:]] * (marks[:, 1:] != _UNMARKED)
+        places = torch.multinomial(doubt, _PLACES, generator=self._draw)
+        words = torch.multinomial(
+            others.gather(1, places[..., None].expand(-1, -1, others.shape[2])).flatten(0, 1),
+            1,
+            generator=self._draw,
+        ).view_as(places)
+        taken = torch.rand(places.shape, generator=self._draw, device=places.device) < _TAKEN
+        for row, index in enumerate(plain):
+            swaps = zip(places[row][taken[row]].tolist(), words[row][taken[row]].tolist(), strict=True)
+            found[index] = self._swapped(group[index], [(place + 1, word) for place, word in swaps])
+        return found
+
+    def _swapped(self, text: Marked, swaps: Sequence[tuple[int, int]]) -> Marked:
+        ids, mistaken = list(text.ids), list(text.mistaken)
+        for place, word in swaps:
+            end = text.ids.index(self._step_end, place) + 1
+            ids[place], mistaken[place:end] = word, [1.0] * (end - place)
+        return Marked(ids, mistaken, text.answers)
+
+
 class Reader(torch.nn.Module):
-    """The deepened model under two heads."""
+    """The deepened model under two heads: for mistakes, and for answers."""
 
     def __init__(self, model: LlamaForCausalLM, step_end: int) -> None:
         super().__init__()
@@ -88,16 +144,25 @@ class Reader(torch.nn.Module):
 
     def loss(self, group: Sequence[Marked], pad: int) -> Tensor:
         """Mean cross-entropy over the marks, step ends counting more."""
-        width = max(len(text.ids) for text in group)
-        ids = torch.tensor([text.ids + [pad] * (width - len(text.ids)) for text in group])
-        marks = torch.tensor(
-            [
-                [row + [_UNMARKED] * (width - len(row)) for row in (text.mistaken, text.answers)]
-                for text in group
-            ]
-        ).transpose(1, 2)
-        ids, marks = ids.to(self.model.device), marks.to(self.model.device)
+        device = self.model.device
+        ids = _padded([text.ids for text in group], pad).to(device)
+        rows = ([text.mistaken for text in group], [text.answers for text in group])
+        marks = torch.stack([_padded(row, _UNMARKED) for row in rows], dim=2).to(device)
         logits = self.heads(self.model.model(input_ids=ids, use_cache=False).last_hidden_state)
         losses = functional.binary_cross_entropy_with_logits(logits, marks.clamp(min=0.0), reduction="none")
         weights = (marks != _UNMARKED) * torch.where(ids == self._step_end, _STEP_END, 1.0)[..., None]
         return (losses * weights).sum() / weights.sum()
+
+    def base(self) -> LlamaForTokenClassification:
+        """A base for PRMs: the model, its first head (less the bias) telling "wrong" from "right"."""
+        model = LlamaForTokenClassification(two_labels(copy.deepcopy(self.model.config)))
+        model.model.load_state_dict(self.model.model.state_dict())
+        with torch.no_grad():
+            wrong = self.heads.weight[0] / 2
+            model.score.weight.copy_(torch.stack([wrong, -wrong]))
+        return model
+
+
+def _padded(rows: Sequence[Sequence[float]], fill_with: float) -> Tensor:
+    """Rows of like kind, filled up on the right."""
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=fill_with)

@@ -8,7 +8,6 @@ slightly different models of the same ability.
 """
 
 import argparse
-import copy
 import json
 import logging
 import math
@@ -22,13 +21,13 @@ from typing import Literal, Protocol, TypeVar, get_args
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from pipeline.embedded import lessons
 from pipeline.embedded.language import PIECES, build_tokenizer
 from pipeline.embedded.lessons import Lesson
 from pipeline.embedded.looking import look_back
-from pipeline.embedded.reading import Reader, Readings, deepened
+from pipeline.embedded.reading import Doubts, Reader, Readings, deepened
 from pipeline.prm import quiet
 
 log = logging.getLogger(__name__)
@@ -220,13 +219,14 @@ def train(recipe: Recipe, out: Path, *, device: str, first: Stage = "solve") -> 
             save=lambda: _save(model, tokenizer, policy),
         )
     readings = Readings(tokenizer, recipe.seed + 2)
+    doubts = Doubts(model, tokenizer, recipe.seed + 3)
     reader = Reader(deepened(model, recipe.seed), tokenizer.get_vocab()["\n"]).to(device)
     figures["read"] = _stage(
         reader,
         batches(lambda _: readings.text(), recipe, recipe.read_tokens),
-        lambda group: reader.loss(group, tokenizer.pad_token_id),
+        lambda group: reader.loss(doubts.replaced(group), tokenizer.pad_token_id),
         rate=recipe.rate * recipe.rate_read,
-        save=lambda: _save(reader.model, tokenizer, out / "reader", torch.bfloat16),
+        save=lambda: _save(reader.base().to(torch.bfloat16), tokenizer, out / "reader"),
     )
     return {**figures, "seconds": round(time.monotonic() - began)}
 
@@ -281,16 +281,11 @@ def language_loss(model: LlamaForCausalLM, group: list[Text], pad: int) -> Tenso
     return losses @ weights[:, 1:].flatten() / weights.sum()
 
 
-def _save(
-    model: LlamaForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    out: Path,
-    dtype: torch.dtype = torch.float32,
-) -> None:
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """Write beside `out`, then rename file by file: a reader of `out` never maps half a file."""
     part = out.with_name(f"{out.name}.part")
     with quiet():
-        copy.deepcopy(model).to(dtype).save_pretrained(part)
+        model.save_pretrained(part)
     tokenizer.save_pretrained(part)
     out.mkdir(parents=True, exist_ok=True)
     for file in part.iterdir():

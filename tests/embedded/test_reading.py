@@ -1,6 +1,8 @@
 """What the reader is taught is true, and it begins as the policy it is made of."""
 
 import random
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from transformers import LlamaForCausalLM
@@ -9,7 +11,7 @@ from pipeline.embedded import misread
 from pipeline.embedded.language import PIECES, build_tokenizer
 from pipeline.embedded.lessons import case
 from pipeline.embedded.mistakes import Case, reference
-from pipeline.embedded.reading import LAYERS, Marked, Reader, Readings, deepened
+from pipeline.embedded.reading import LAYERS, Doubts, Marked, Reader, Readings, deepened
 from pipeline.embedded.recipe import Recipe, build_model
 
 TOKENIZER = build_tokenizer()
@@ -92,3 +94,75 @@ def test_padding_and_unmarked_tokens_have_no_part_in_the_loss() -> None:
         together = reader.loss([long, short], 0).item()
     # Weights: one for each marked token, four for a step's end, on either head.
     assert abs(together - (apart[0] * 10 + apart[1] * 9) / 19) < 1e-5
+
+
+def changes(before: Marked, after: Marked) -> list[int]:
+    return [i for i, (a, b) in enumerate(zip(before.ids, after.ids, strict=True)) if a != b]
+
+
+def test_replaced_tokens_are_marked_to_their_steps_end_and_nothing_else_is() -> None:
+    readings, pieces = Readings(TOKENIZER, 4), TOKENIZER.get_vocab()
+    texts = [readings.text() for _ in range(60)]
+    found = Doubts(policy(), TOKENIZER, 1).replaced(texts)
+    assert Doubts(policy(), TOKENIZER, 1).replaced(texts) == found
+    n_replaced = 0
+    for before, after in zip(texts, found, strict=True):
+        at = changes(before, after)
+        if 1.0 in before.mistaken:
+            assert after == before
+            continue
+        expected = [float(mark) for mark in before.mistaken]
+        for place in at:
+            assert before.mistaken[place] == 0.0, "the problem is left alone"
+            assert not {before.ids[place], after.ids[place]} & {
+                pieces["\n"],
+                pieces["#"],
+                *TOKENIZER.all_special_ids,
+            }
+            end = before.ids.index(pieces["\n"], place) + 1
+            expected[place:end] = [1.0] * (end - place)
+        assert after.mistaken == expected
+        assert after.answers == before.answers
+        n_replaced += len(at)
+    assert n_replaced > 20
+
+
+def test_what_is_replaced_is_what_the_policy_doubts() -> None:
+    """A policy that is sure of everything but names after "than", where it would as soon write another."""
+    pieces = TOKENIZER.get_vocab()
+    than, other = pieces[" than"], pieces[" Zoe"]
+
+    class Torn:
+        device = torch.device("cpu")
+
+        def __call__(self, input_ids: torch.Tensor, **_: Any) -> SimpleNamespace:
+            logits = torch.zeros(*input_ids.shape, len(pieces))
+            logits[:, :-1].scatter_(2, input_ids[:, 1:, None], 40.0)
+            logits[..., other] += 40.0 * (input_ids == than)
+            return SimpleNamespace(logits=logits)
+
+    readings = Readings(TOKENIZER, 6)
+    texts = [text for text in (readings.text() for _ in range(200)) if 1.0 not in text.mistaken]
+    open_to_doubt = taken = 0
+    for before, after in zip(texts, Doubts(Torn(), TOKENIZER, 2).replaced(texts), strict=True):
+        places = [
+            i
+            for i, mark in enumerate(before.mistaken)
+            if mark == 0.0 and before.ids[i - 1] == than and before.ids[i] != other
+        ]
+        if places:
+            open_to_doubt += 1
+            taken += any(after.ids[place] == other for place in places)
+    assert open_to_doubt > 20
+    assert taken / open_to_doubt > 0.5  # each of the drawn places is taken with probability 0.7
+
+
+def test_the_base_scores_as_the_reader_does_up_to_its_bias() -> None:
+    reader = Reader(policy(), step_end=7)
+    ids = torch.randint(5, len(TOKENIZER), (2, 40), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        mistaken = (
+            reader.heads(reader.model.model(input_ids=ids).last_hidden_state)[..., 0] - reader.heads.bias[0]
+        )
+        scores = reader.base().eval()(input_ids=ids).logits
+    assert torch.allclose(scores[..., 1] - scores[..., 0], -mistaken, atol=1e-5)
