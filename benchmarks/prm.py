@@ -41,7 +41,7 @@ def exact_labels() -> Figures:
     likely = asyncio.run(_by_likelihood(config, samples))
     seconds = time.monotonic() - began
     chosen = found["best_of_n"]
-    kept = ("prm_product", "prm_min", "prm_last", "weighted_vote", "majority", "pass_at_n")
+    by_prm = ("prm_product", "prm_min", "prm_last", "weighted_vote")
     return {
         "value": chosen["prm_product"]["value"],
         "unit": "best-of-8 accuracy",
@@ -51,10 +51,10 @@ def exact_labels() -> Figures:
             "solutions": trained["solutions"],
             "first_error_f1": found["first_error"]["f1"],
             "auroc": found["auroc"],
-            **{name: chosen[name] for name in ("gain", *kept)},
+            **{name: chosen[name] for name in ("gain", *by_prm, "majority", "pass_at_n")},
             "base": {
                 "first_error_f1": base["first_error"]["f1"],
-                **{name: base["best_of_n"][name] for name in kept[:4]},
+                **{name: base["best_of_n"][name] for name in by_prm},
             },
             **likely,
             "seconds": round(seconds, 1),

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pipeline.policies.opening import PREPARED
+
 _CORE = ("stepmint", "prefect", "pyarrow", "datasets", "sympy", "z3-solver", "math-verify", "huggingface_hub")
 _EXTRAS = {
     "train": ("torch", "transformers", "accelerate"),
@@ -18,7 +20,6 @@ _GIB = 2**30
 
 def examine() -> dict[str, Any]:
     """Versions, extras, the vLLM build, cores, memory, disk, the sandbox, and where data would come from."""
-    embedded = Path(__file__).parent.parent / "pipeline" / "embedded"
     data = os.environ.get("STEPMINT_DATA", "../shared/data")
     return {
         "python": platform.python_version(),
@@ -27,9 +28,7 @@ def examine() -> dict[str, Any]:
         "core": {name: _version(name) for name in _CORE},
         "extras": {extra: {name: _version(name) for name in names} for extra, names in _EXTRAS.items()},
         "vllm": _vllm(),
-        "embedded_models": {
-            name: (embedded / name / "config.json").is_file() for name in ("checkpoint", "reader")
-        },
+        "embedded_models": {name: (folder / "config.json").is_file() for name, folder in PREPARED.items()},
         "gpu": shutil.which("nvidia-smi") is not None,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": _memory(),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from schemas.records import Record
 CARD = "prm.json"
 STEP_TOKEN = "<step>"
 _BATCH_TOKENS = 8192
+Number = TypeVar("Number", int, float)
 
 
 class PrmCard(Record):
@@ -209,8 +210,8 @@ def quiet() -> Iterator[None]:
             library_logging.enable_progress_bar()
 
 
-def pad_right(rows: list[list[int]], pad: int) -> Tensor:
-    """Token ids as one (rows, longest) tensor."""
+def pad_right(rows: Sequence[list[Number]], pad: Number) -> Tensor:
+    """Token ids, or a number for each, as one (rows, longest) tensor."""
     width = max(map(len, rows))
     return torch.tensor([row + [pad] * (width - len(row)) for row in rows])
 

@@ -19,14 +19,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification, PreTrainedTokenizerFast
 
 from pipeline.embedded import misread
 from pipeline.embedded.language import PIECES
 from pipeline.embedded.lessons import SOLVE, case
-from pipeline.embedded.looking import look_back
-from pipeline.prm import two_labels
+from pipeline.embedded.looking import add_nothing, look_back
+from pipeline.prm import pad_right, two_labels
 from pipeline.rollouts import fill
 
 LAYERS = 3
@@ -56,9 +55,7 @@ def deepened(policy: LlamaForCausalLM, seed: int) -> LlamaForCausalLM:
     model = LlamaForCausalLM(config).float()
     model.load_state_dict(policy.state_dict(), strict=False)
     with torch.no_grad():
-        for layer in model.model.layers[n:]:
-            layer.self_attn.o_proj.weight.zero_()
-            layer.mlp.down_proj.weight.zero_()
+        add_nothing(model.model.layers[n:])
         look_back(model, (1, 2), layer=n)
     return model
 
@@ -93,13 +90,10 @@ class Doubts:
     def __init__(self, policy: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         self._policy, self._pad = policy, tokenizer.pad_token_id
         self._draw = torch.Generator(policy.device).manual_seed(seed)
-        vocabulary = tokenizer.get_vocab()
-        self._step_end = vocabulary["\n"]
-        kept = {*tokenizer.all_special_tokens, "\n", "#", " #"}  # where steps and the answer stand is given
-        self._free = torch.tensor(
-            [piece not in kept for piece in sorted(vocabulary, key=vocabulary.__getitem__)],
-            device=policy.device,
-        )
+        self._step_end = tokenizer.get_vocab()["\n"]
+        kept = [*tokenizer.all_special_tokens, "\n", "#", " #"]  # where steps and the answer stand is given
+        self._free = torch.ones(len(tokenizer), dtype=torch.bool, device=policy.device)
+        self._free[tokenizer.convert_tokens_to_ids(kept)] = False
 
     @torch.no_grad()
     def replaced(self, group: Sequence[Marked]) -> list[Marked]:
@@ -108,8 +102,8 @@ class Doubts:
         plain = [index for index, text in enumerate(group) if 1.0 not in text.mistaken]
         if not plain:
             return found
-        ids = _padded([group[i].ids for i in plain], self._pad).to(self._policy.device)
-        marks = _padded([group[i].mistaken for i in plain], _UNMARKED).to(self._policy.device)
+        ids = pad_right([group[i].ids for i in plain], self._pad).to(self._policy.device)
+        marks = pad_right([group[i].mistaken for i in plain], _UNMARKED).to(self._policy.device)
         others = self._policy(input_ids=ids, use_cache=False).logits[:, :-1].softmax(-1) * self._free
         others.scatter_(2, ids[:, 1:, None], 0.0)
         # A trace of chance everywhere: some solutions leave no doubt at all.
@@ -145,9 +139,9 @@ class Reader(torch.nn.Module):
     def loss(self, group: Sequence[Marked], pad: int) -> Tensor:
         """Mean cross-entropy over the marks, step ends counting more."""
         device = self.model.device
-        ids = _padded([text.ids for text in group], pad).to(device)
+        ids = pad_right([text.ids for text in group], pad).to(device)
         rows = ([text.mistaken for text in group], [text.answers for text in group])
-        marks = torch.stack([_padded(row, _UNMARKED) for row in rows], dim=2).to(device)
+        marks = torch.stack([pad_right(row, _UNMARKED) for row in rows], dim=2).to(device)
         logits = self.heads(self.model.model(input_ids=ids, use_cache=False).last_hidden_state)
         losses = functional.binary_cross_entropy_with_logits(logits, marks.clamp(min=0.0), reduction="none")
         weights = (marks != _UNMARKED) * torch.where(ids == self._step_end, _STEP_END, 1.0)[..., None]
@@ -161,8 +155,3 @@ class Reader(torch.nn.Module):
             wrong = self.heads.weight[0] / 2
             model.score.weight.copy_(torch.stack([wrong, -wrong]))
         return model
-
-
-def _padded(rows: Sequence[Sequence[float]], fill_with: float) -> Tensor:
-    """Rows of like kind, filled up on the right."""
-    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=fill_with)

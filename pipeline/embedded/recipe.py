@@ -27,9 +27,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from pipeline.embedded import lessons
 from pipeline.embedded.language import PIECES, build_tokenizer
 from pipeline.embedded.lessons import Lesson
-from pipeline.embedded.looking import look_back
+from pipeline.embedded.looking import add_nothing, look_back
 from pipeline.embedded.reading import Doubts, Reader, Readings, deepened
-from pipeline.prm import quiet
+from pipeline.prm import pad_right, quiet
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
@@ -103,9 +103,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
     with torch.no_grad():
         model.model.embed_tokens.weight.normal_()
         model.lm_head.weight.mul_(0.5)
-        for layer in model.model.layers:
-            layer.self_attn.o_proj.weight.zero_()
-            layer.mlp.down_proj.weight.zero_()
+        add_nothing(model.model.layers)
         look_back(model, (1, 2, 3))
     return model
 
@@ -184,10 +182,7 @@ def batches(text: Callable[[int], Item], recipe: Recipe, tokens: int) -> Iterato
 
 def tensors(group: list[Text], pad: int) -> tuple[Tensor, Tensor]:
     """Padded ids, and the weight of each as a target; both (batch, length)."""
-    width = max(len(text.ids) for text in group)
-    ids = torch.tensor([text.ids + [pad] * (width - len(text.ids)) for text in group])
-    weights = torch.tensor([text.weights + [0.0] * (width - len(text.ids)) for text in group])
-    return ids, weights
+    return pad_right([text.ids for text in group], pad), pad_right([text.weights for text in group], 0.0)
 
 
 def learning_rate(progress: float) -> float:
@@ -255,7 +250,8 @@ def _stage(
         loss = loss_of(group)
         _update(model, optimizers, loss)
         tokens += sum(len(one.ids) for one in group)
-        smooth = loss.item() if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss.item()
+        value = loss.item()
+        smooth = value if math.isnan(smooth) else 0.98 * smooth + 0.02 * value
         if int(10 * progress) > saved:  # a run cut short still leaves a model
             saved = int(10 * progress)
             save()

@@ -10,7 +10,7 @@ from schemas.errors import UserError
 
 _FOLDER = Path(__file__).parent.parent / "embedded"
 EMBEDDED = _FOLDER / "checkpoint"
-_PREPARED = {"embedded": EMBEDDED, "embedded-reader": _FOLDER / "reader"}
+PREPARED = {"embedded": EMBEDDED, "embedded-reader": _FOLDER / "reader"}
 """By name, the models of the repository: the policy, and the base of its PRMs."""
 
 
@@ -63,7 +63,7 @@ def model_path(model: str) -> str:
         from pipeline.policies.gemma import gemma_folder
 
         return str(gemma_folder())
-    folder = _PREPARED.get(model)
+    folder = PREPARED.get(model)
     if folder is None:
         return model
     if not (folder / "config.json").is_file():

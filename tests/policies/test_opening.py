@@ -33,7 +33,7 @@ def test_a_server_may_be_several() -> None:
 
 
 def test_a_missing_embedded_model_names_its_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(opening._PREPARED, "embedded", tmp_path)
+    monkeypatch.setitem(opening.PREPARED, "embedded", tmp_path)
     with pytest.raises(UserError, match="python -m pipeline.embedded.recipe"):
         model_path("embedded")
 
