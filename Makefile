@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Byte code is written at the first import: compiling all of torch and transformers here doubles the wait.
-PIP := $(BIN)/python -m pip --disable-pip-version-check install -q --progress-bar off --no-compile -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --progress-bar off --no-compile -c constraints.txt
 SETUP := .venv/.stepmint-setup
 SETUP_VLLM := .venv/.stepmint-vllm
 HAS_VLLM_CPU := $(filter Linux-x86_64 Linux-aarch64,$(shell uname -s -m | tr ' ' -))

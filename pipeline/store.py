@@ -8,22 +8,21 @@ import fcntl
 import hashlib
 import heapq
 import json
-import os
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import tomli_w
 from pydantic_core import from_json
 
 from pipeline import journal
 from pipeline.budget import Purse, Standing, share_of, standing
+from pipeline.files import append_lines, batches, lines_of, write_bytes, write_lines, write_parquet
 from pipeline.journal import ROLLOUTS, Entry, ShardWriter
 from pipeline.problems import load_problems
 from schemas.arrow import SCHEMA, to_table
@@ -33,7 +32,6 @@ from schemas.manifest import Manifest, ShardEntry
 from schemas.plan import Plan
 from schemas.records import Finished, LabelledSolution, Problem, Quarantined
 
-Item = TypeVar("Item")
 _ROWS_PER_WRITE = 512
 _ROLLOUTS_PER_WRITE = 4096
 _LINES_HELD = 4096
@@ -86,7 +84,7 @@ class RunStore:
         for folder in ("problems", "journal", "rollouts", "shards"):
             (path / folder).mkdir(parents=True, exist_ok=True)
         head = f"# The resolved configuration of this run; digest {config.digest()}\n"
-        _write_bytes(recorded, (head + tomli_w.dumps(_without_none(config.model_dump(mode="json")))).encode())
+        write_bytes(recorded, (head + tomli_w.dumps(_without_none(config.model_dump(mode="json")))).encode())
         return cls(path, config)
 
     # Problems
@@ -98,7 +96,7 @@ class RunStore:
             return self.total()
         sizes = [0] * self.config.shards
         bad: list[Quarantined] = []
-        for items in _batches(load_problems(self.config.problems, seed=self.config.seed), _LINES_HELD):
+        for items in batches(load_problems(self.config.problems, seed=self.config.seed), _LINES_HELD):
             lines: dict[int, list[str]] = defaultdict(list)
             for item in items:
                 if isinstance(item, Quarantined):
@@ -106,7 +104,7 @@ class RunStore:
                 else:
                     lines[int(item.id, 16) % self.config.shards].append(item.model_dump_json())
             for shard, new in lines.items():
-                _append_lines(self._parts(shard), new, anew=not sizes[shard])
+                append_lines(self._parts(shard), new, anew=not sizes[shard])
                 sizes[shard] += len(new)
         if not any(sizes):
             first = f"; the first of {len(bad)} bad rows: {bad[0].reason}" if bad else ""
@@ -117,11 +115,11 @@ class RunStore:
             # A line begins with its problem's id, a hash. In their order a run that stops early has done a
             # fair sample, whatever the order of its source.
             parts = self._parts(shard)
-            _write_lines(self._problems(shard), sorted(_lines(parts)) if size else ())
+            write_lines(self._problems(shard), sorted(lines_of(parts)) if size else ())
             parts.unlink(missing_ok=True)
-        _write_lines(self.path / "quarantine.jsonl", (q.model_dump_json() for q in bad))
+        write_lines(self.path / "quarantine.jsonl", (q.model_dump_json() for q in bad))
         counts = {"problems": sum(sizes), "quarantined": len(bad), "shards": sizes}
-        _write_bytes(self._done, json.dumps(counts).encode())
+        write_bytes(self._done, json.dumps(counts).encode())
         return sum(sizes)
 
     @property
@@ -144,7 +142,7 @@ class RunStore:
 
     def posed(self, shard: int) -> Iterator[Problem]:
         """The problems of a shard in the order in which they are done."""
-        return map(Problem.model_validate_json, _lines(self._problems(shard)))
+        return map(Problem.model_validate_json, lines_of(self._problems(shard)))
 
     def owed(self, shard: int) -> list[Problem]:
         """Problems of a shard that are within the budget and have no whole journal line."""
@@ -172,7 +170,7 @@ class RunStore:
 
     def _standing(self, shard: int, found: Mapping[str, Entry]) -> Standing:
         finished = {name: entry.tokens for name, entry in found.items()}
-        ids = (str(from_json(line)["id"]) for line in _lines(self._problems(shard)))
+        ids = (str(from_json(line)["id"]) for line in lines_of(self._problems(shard)))
         return standing(ids, finished, self._share(shard), self.config.budget.per_problem)
 
     def _share(self, shard: int) -> int | None:
@@ -180,7 +178,7 @@ class RunStore:
             return None
         sizes = json.loads(self._done.read_text()).get("shards")
         if sizes is None:  # prepared by an earlier version
-            sizes = [sum(1 for _ in _lines(self._problems(i))) for i in range(self.config.shards)]
+            sizes = [sum(1 for _ in lines_of(self._problems(i))) for i in range(self.config.shards)]
         return share_of(self.config.budget, sizes, shard)
 
     # Journal
@@ -241,8 +239,8 @@ class RunStore:
         packed = raw.with_suffix(".parquet")
         if not raw.exists():
             return 0
-        rows = _batches(journal.stored_rollouts(raw, packed), _ROLLOUTS_PER_WRITE)
-        n = _write_parquet(packed, (pa.Table.from_pylist(some, ROLLOUTS) for some in rows), ROLLOUTS)
+        rows = batches(journal.stored_rollouts(raw, packed), _ROLLOUTS_PER_WRITE)
+        n = write_parquet(packed, (pa.Table.from_pylist(some, ROLLOUTS) for some in rows), ROLLOUTS)
         raw.unlink()
         return n
 
@@ -251,14 +249,14 @@ class RunStore:
     def write_shard(self, shard: int, items: Iterable[LabelledSolution]) -> ShardEntry:
         """Write one Parquet shard; equal rows give equal bytes within one pyarrow version."""
         path = self.path / "shards" / f"{shard:05d}.parquet"
-        rows = _write_parquet(path, map(to_table, _batches(items, _ROWS_PER_WRITE)), SCHEMA)
+        rows = write_parquet(path, map(to_table, batches(items, _ROWS_PER_WRITE)), SCHEMA)
         return ShardEntry(
             file=f"shards/{path.name}", rows=rows, sha256=hashlib.sha256(path.read_bytes()).hexdigest()
         )
 
     def seal(self, manifest: Manifest) -> None:
         """Write the manifest: from now on this folder is a dataset."""
-        _write_bytes(self.path / "manifest.json", (manifest.model_dump_json(indent=2) + "\n").encode())
+        write_bytes(self.path / "manifest.json", (manifest.model_dump_json(indent=2) + "\n").encode())
 
     def manifest(self) -> Manifest | None:
         """The manifest, or None while the run is open."""
@@ -274,18 +272,18 @@ class RunStore:
     def write_plan(self, plan: Plan) -> None:
         """Keep a prediction, which the manifest will be compared with. A new run's folder may be made."""
         self.path.mkdir(parents=True, exist_ok=True)
-        _write_bytes(self.path / "plan.json", (plan.model_dump_json(indent=2) + "\n").encode())
+        write_bytes(self.path / "plan.json", (plan.model_dump_json(indent=2) + "\n").encode())
 
     def write_summary(self, figures: dict[str, Any]) -> None:
         """Keep the figures of a finished run beside its manifest."""
-        _write_bytes(
+        write_bytes(
             self.path / "summary.json", (json.dumps(figures, indent=2, ensure_ascii=False) + "\n").encode()
         )
 
     def quarantined(self) -> list[Quarantined]:
         """Everything set aside: bad rows, then problems that failed and are still owed."""
         files = [self.path / "quarantine.jsonl", *sorted((self.path / "problems").glob("*.failed.jsonl"))]
-        lines = (line for file in files if file.exists() for line in _lines(file))
+        lines = (line for file in files if file.exists() for line in lines_of(file))
         return [Quarantined.model_validate_json(line) for line in lines]
 
     def set_aside(self, shard: int, failures: Iterable[Quarantined]) -> None:
@@ -294,7 +292,7 @@ class RunStore:
         A file a shard, because shards may be written by several machines at once.
         """
         path = self.path / "problems" / f"{shard:05d}.failed.jsonl"
-        _write_lines(path, (failure.model_dump_json() for failure in failures))
+        write_lines(path, (failure.model_dump_json() for failure in failures))
 
 
 def read_config(path: Path) -> RunConfig:
@@ -324,50 +322,3 @@ def _without_none(data: object) -> "dict[str, object]":
     """TOML has no null: a key that is absent means its default."""
     assert isinstance(data, dict)
     return {k: _without_none(v) if isinstance(v, dict) else v for k, v in data.items() if v is not None}
-
-
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size`, the last one shorter (`itertools.batched` needs Python 3.12)."""
-    left = iter(items)
-    while batch := list(islice(left, size)):
-        yield batch
-
-
-def _write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> int:
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    rows = 0
-    with pq.ParquetWriter(
-        temporary, schema, compression="zstd", compression_level=3, write_page_index=True
-    ) as writer:
-        for table in tables:
-            writer.write_table(table)
-            rows += table.num_rows
-    _publish(temporary, path)
-    return rows
-
-
-def _lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        for line in lines:
-            yield line.rstrip("\n")
-
-
-def _append_lines(path: Path, lines: Iterable[str], *, anew: bool) -> None:
-    with path.open("w" if anew else "a", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in lines)
-
-
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    _write_bytes(path, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass"))
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    temporary.write_bytes(data)
-    _publish(temporary, path)
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
