@@ -42,7 +42,10 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
         (manifest.config_digest, manifest.fusion_digest, manifest.problems)
         == (config.digest(), config.fusion_digest(), store.total() - manifest.budget.beyond)
         and manifest.budget.run == config.budget.run
+        and manifest.packed == store.packed()
     )
+    if manifest is not None and same:
+        store.settle(manifest)
     if manifest is None or not same:
         with progress.stage("fusing the votes"):
             manifest = seal(store)
