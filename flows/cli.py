@@ -24,6 +24,7 @@ examples:
   stepmint run mine.toml --set monte_carlo.rollouts=16  change one setting of the file
   stepmint plan mine.toml                               what it will take, from its first problems
   stepmint status runs/mine                             what is done, what is owed
+  stepmint check runs/mine                              is everything as it was written?
   stepmint show runs/mine --first-errors                labelled solutions, step by step
   stepmint fuse runs/mine --set fusion.accept=0.9       new labels from the same votes
   stepmint export runs/mine --format trl --out mine.jsonl
@@ -92,7 +93,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         getattr(display, args.command)(result)
-    return 1 if result.get("owed") else 0
+    return 1 if result.get("owed") or result.get("damaged") else 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -263,6 +264,19 @@ def _add_looking(commands: Any) -> None:
         "stepmint status runs/mine",
     )
     status.add_argument("run", help="folder of a run")
+
+    check = _command(
+        commands,
+        "check",
+        "compare everything a run has on disk with its checksums (exit code 1 while something is wrong)",
+        "stepmint check runs/mine --repair",
+    )
+    check.add_argument("run", help="folder of a run")
+    check.add_argument(
+        "--repair",
+        action="store_true",
+        help="mend what the journal and the source of the problems can mend",
+    )
 
     _add_verify(commands)
     _command(commands, "doctor", "say what this machine and environment can do", "stepmint doctor")

@@ -161,6 +161,8 @@ def _counted(lines: Iterator[Result], counts: dict[str, int], only: str | None) 
 
 def status(args: argparse.Namespace) -> Result:
     """Per shard: problems, done, owed, and how many of those failed."""
+    from pipeline.sealing import faults_of
+
     store = _open(Path(args.run))
     if not store.is_prepared():
         return {"run": str(store.path), "sealed": False, "problems": 0, "owed": 1, "shards": [], "tokens": {}}
@@ -177,6 +179,7 @@ def status(args: argparse.Namespace) -> Result:
         counts = {"done": len(standing.done), "owed": len(standing.owed), "failed": failing}
         shards.append({"shard": shard, **counts, "beyond": len(standing.beyond)})
     manifest = store.manifest()
+    damaged = [*store.damage(), *(faults_of(store.path, manifest) if manifest else ())]
     fresh = manifest is not None and manifest.fusion_digest == store.config.fusion_digest()
     return {
         "run": str(store.path),
@@ -185,6 +188,7 @@ def status(args: argparse.Namespace) -> Result:
         "owed": sum(item["owed"] for item in shards),
         "shards": shards,
         "quarantined": [item.model_dump() for item in set_aside],
+        "damaged": damaged,
         "tokens": tokens,
         "budget": {
             **store.config.budget.model_dump(),
@@ -192,6 +196,14 @@ def status(args: argparse.Namespace) -> Result:
             "beyond": sum(item["beyond"] for item in shards),
         },
     }
+
+
+def check(args: argparse.Namespace) -> Result:
+    """A run's files against what vouches for them, and with --repair what can be mended."""
+    from pipeline.checking import check as examined
+
+    with _listening(args), progress.stage("checking the run"):
+        return examined(Path(args.run), repair=args.repair)
 
 
 def export(args: argparse.Namespace) -> Result:

@@ -150,12 +150,33 @@ def status(result: Result) -> None:
         f"{result['run']}: {state}, {done} of {result['problems']} problems done, {tokens:,} tokens generated"
     )
     _budget(budget)
+    _damage(result)
     aside = result["quarantined"]
     for item in aside[:5]:
         where = f"{item['file']} row {item['row']}" if item["row"] is not None else item["file"]
         _say(f"set aside: {where}: {item['reason']}")
     if len(aside) > 5:
         _say(f"... and {len(aside) - 5} more: stepmint status --json")
+
+
+def check(result: Result) -> None:
+    """What was mended, what is wrong, and what mends it."""
+    for what in result["repaired"]:
+        _say(f"mended: {what}")
+    for why in result["failed"]:
+        _say(f"not mended: {why}")
+    _damage(result)
+    if not result["damaged"]:
+        _say(f"{result['run']}: everything is as it was written")
+    elif result["repairable"] and not result["failed"]:
+        _say(
+            f"stepmint check {result['run']} --repair mends {result['repairable']} of {len(result['damaged'])}"
+        )
+
+
+def _damage(result: Result) -> None:
+    for what in result["damaged"]:
+        _print(Text(f"damaged: {clean(what)}", style="red"))
 
 
 def _budget(budget: Result) -> None:

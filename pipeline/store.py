@@ -141,16 +141,20 @@ class RunStore:
     def _prepared(self) -> dict[str, Any]:
         return read_record(self._done, self.path)
 
+    def problem_sums(self) -> dict[str, str]:
+        """The checksums that the files of the problems were written with, by their path in the run."""
+        return dict(self._prepared().get("sha256", {}))
+
     def problem_faults(self) -> Iterator[str]:
         """What is wrong with the files of the problems, a line each."""
-        for name, sha256 in self._prepared().get("sha256", {}).items():
+        for name, sha256 in self.problem_sums().items():
             if fault := file_fault(self.path, self.path / name, sha256):
                 yield fault
 
     def _lines_of(self, shard: int) -> Iterator[str]:
         """The lines of a shard's problems, as they were written."""
         path = self._problems(shard)
-        sha256 = self._prepared().get("sha256", {}).get(str(path.relative_to(self.path)))
+        sha256 = self.problem_sums().get(str(path.relative_to(self.path)))
         if sha256 and (fault := file_fault(self.path, path, sha256)):
             raise UserError(f"{fault}: see `stepmint check {self.path}`")
         return lines_of(path)
@@ -218,9 +222,10 @@ class RunStore:
         return journal.read(self._journal(shard), (found[name] for name in sorted(done)))
 
     def damage(self) -> list[str]:
-        """The lines of the journals that cannot be read; their problems are owed again."""
-        paths = map(self._journal, range(self.config.shards))
-        return [f"{path}: {damage}" for path in paths for damage in journal.scan(path)[1]]
+        """What cannot be read of the journals, whose problems are then owed again, and of packed rollouts."""
+        shards = range(self.config.shards)
+        lines = [f"{path}: {one}" for path in map(self._journal, shards) for one in journal.scan(path)[1]]
+        return lines + [fault for shard in shards if (fault := packing.packed_fault(self.path, shard))]
 
     def survey(self, n: int) -> Survey:
         """What is owed and beyond the budget, and where the `n` done problems with the smallest ids lie."""
@@ -239,7 +244,7 @@ class RunStore:
             yield from journal.read(self._journal(place.shard), [place.entry])
 
     def _journal(self, shard: int) -> Path:
-        return self.path / "journal" / f"{shard:05d}.jsonl"
+        return journal.path_of(self.path, shard)
 
     def seconds(self) -> float:
         """How long the run's shards have been worked on, all sessions together."""
@@ -330,7 +335,14 @@ class RunStore:
     def quarantined(self) -> list[Quarantined]:
         """Everything set aside: bad rows, then problems that failed and are still owed."""
         files = [self.path / "quarantine.jsonl", *sorted((self.path / "problems").glob("*.failed.jsonl"))]
-        return [item for file in files if file.exists() for item in _quarantined(file, self.path)]
+        return [item for file in files if file.exists() for item in self.read_failures(file)]
+
+    def read_failures(self, file: Path) -> Iterator[Quarantined]:
+        """What one file says was set aside. UserError when it cannot be read."""
+        try:
+            yield from map(Quarantined.model_validate_json, lines_of(file))
+        except ValueError as error:  # a line that is no record, or bytes that are no text
+            raise UserError(changed(file, self.path, str(error).splitlines()[0])) from None
 
     def set_aside(self, shard: int, failures: Iterable[Quarantined]) -> None:
         """Replace what a shard has set aside: everything it owed has just been tried.
@@ -339,13 +351,6 @@ class RunStore:
         """
         path = self.path / "problems" / f"{shard:05d}.failed.jsonl"
         write_lines(path, (failure.model_dump_json() for failure in failures))
-
-
-def _quarantined(file: Path, run: Path) -> Iterator[Quarantined]:
-    try:
-        yield from map(Quarantined.model_validate_json, lines_of(file))
-    except ValueError as error:  # a line that is no record, or bytes that are no text
-        raise UserError(changed(file, run, str(error).splitlines()[0])) from None
 
 
 def _differences(before: RunConfig, after: RunConfig) -> str:

@@ -3,7 +3,7 @@
 from pathlib import PurePath
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.plan import PlanReport
 from schemas.records import Record, content_id
@@ -91,6 +91,12 @@ class Manifest(Record):
     packed: dict[RolloutsFile, Checksum] = {}
     """Checksums of the Parquet files of the rollouts; empty in runs sealed before they were kept."""
     versions: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _one_folder(self) -> "Manifest":
+        if len({PurePath(shard.file).parent for shard in self.shards}) > 1:
+            raise ValueError("the shards lie in several folders")
+        return self
 
     def digest(self) -> str:
         """Identity of the rows: sealing the same votes with the same fusion again gives it again."""
