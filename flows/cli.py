@@ -35,6 +35,13 @@ An interrupted command goes on where it stopped: run it again.
 """
 
 
+_OF_THE_PERSON = {
+    getattr(errno, name)
+    for name in "EACCES EPERM ENOSPC EROFS EDQUOT EFBIG EIO EISDIR ENOTDIR ELOOP ENAMETOOLONG".split()
+}
+"""What a disk or a path can be at fault for; anything else that the system refuses is a bug of ours."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see `{self.prog} --help`")
@@ -60,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+        if error.errno not in _OF_THE_PERSON:
             raise
         return _complain(f"{error.filename or 'writing'}: {error.strerror}", 2)
 

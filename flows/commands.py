@@ -179,7 +179,7 @@ def status(args: argparse.Namespace) -> Result:
         counts = {"done": len(standing.done), "owed": len(standing.owed), "failed": failing}
         shards.append({"shard": shard, **counts, "beyond": len(standing.beyond)})
     manifest = store.manifest()
-    damaged = [*store.damage(), *(faults_of(store.path, manifest) if manifest else ())]
+    damaged = [*store.damage(), *faults_of(store.path, manifest)]
     fresh = manifest is not None and manifest.fusion_digest == store.config.fusion_digest()
     return {
         "run": str(store.path),

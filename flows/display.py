@@ -169,9 +169,8 @@ def check(result: Result) -> None:
     if not result["damaged"]:
         _say(f"{result['run']}: everything is as it was written")
     elif result["repairable"] and not result["failed"]:
-        _say(
-            f"stepmint check {result['run']} --repair mends {result['repairable']} of {len(result['damaged'])}"
-        )
+        many = f"{result['repairable']} of {len(result['damaged'])}"
+        _say(f"stepmint check {result['run']} --repair mends {many}")
 
 
 def _damage(result: Result) -> None:

@@ -74,6 +74,8 @@ def examine(run: Path) -> list[Finding]:
                 found += part(store)
             except UserError as error:
                 found.append(Finding(str(error), repair))
+            except OSError as error:
+                found.append(Finding(f"{error.filename}: cannot be read: {error.strerror}"))
     known: dict[str, Finding] = {}
     for finding in found:
         what = finding.what.removesuffix(f": see `stepmint check {run}`")
@@ -184,8 +186,7 @@ def spoilt_records(store: RunStore) -> Iterator[tuple[Path, str]]:
 def _dataset(store: RunStore) -> Iterator[Finding]:
     run, manifest, path = store.path, store.manifest(), store.path / sealing.MANIFEST
     if manifest is None:
-        if any((run / sealing.SEALED).glob("*/*.parquet")):
-            yield Finding(f"{path}: is missing", "seal")
+        yield from (Finding(fault, "seal") for fault in sealing.faults_of(run, None))
         return
     faults = list(sealing.shard_faults(run, manifest))
     yield from (Finding(fault, "seal") for fault in faults)

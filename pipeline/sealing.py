@@ -150,8 +150,12 @@ def shards_of(run: Path, manifest: Manifest) -> list[Path]:
     return [run / shard.file for shard in manifest.shards]
 
 
-def faults_of(run: Path, manifest: Manifest) -> Iterator[str]:
-    """What is wrong with the folder of a dataset, a line each."""
+def faults_of(run: Path, manifest: Manifest | None) -> Iterator[str]:
+    """What is wrong with the dataset of a run, a line each."""
+    if manifest is None:
+        if any((run / SEALED).glob("*/*.parquet")):
+            yield f"{run / MANIFEST}: is missing"
+        return
     yield from shard_faults(run, manifest)
     yield from strangers(run, manifest)
 
