@@ -171,6 +171,14 @@ def _add_making(commands: Any) -> None:
     fuse.add_argument("run", help="folder of a run")
     _add_set(fuse)
 
+    regrade = _command(
+        commands,
+        "regrade",
+        "grade the stored rollouts of a run again, by the golds and the grader of today, without sampling",
+        "stepmint regrade runs/mine",
+    )
+    regrade.add_argument("run", help="folder of a run")
+
     _add_training(commands)
 
 

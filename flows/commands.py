@@ -78,10 +78,36 @@ def fuse(args: argparse.Namespace) -> Result:
     from pipeline.report import summarise
     from pipeline.store import RunStore
 
-    store = RunStore.open(config)
+    store = RunStore.reopen(config)
     with _listening(args), progress.stage("fusing the votes"):
         manifest = seal(store)
+        store.record_config()  # a fusion that failed leaves the run as it was
     return {**summarise(store), "path": str(store.path), "dataset_digest": manifest.digest()}
+
+
+def regrade(args: argparse.Namespace) -> Result:
+    """Grades, votes and labels anew from the stored rollouts; sampling nothing, it needs no flow."""
+    import asyncio
+
+    from pipeline.dataset import seal
+    from pipeline.regrade import marked, regrade_shard
+    from pipeline.store import RunStore
+
+    store = RunStore.open(_config_of(Path(args.run)))
+    found = Counter[str]()
+    with _listening(args), marked(store):
+        with progress.stage("reading the problems"):
+            store.prepare()
+        finished = [len(store.entries(shard)) for shard in range(store.config.shards)]
+        with progress.stage("grading the stored rollouts again", sum(finished)):
+            for shard in range(store.config.shards):
+                work = regrade_shard(store, shard, advance=progress.advance)
+                found.update(asyncio.run(work)._asdict())
+        owed = sum(len(store.standing(shard).owed) for shard in range(store.config.shards))
+        if not owed:
+            with progress.stage("fusing the votes"):
+                seal(store)
+    return {"run": str(store.path), **found, "owed": owed}
 
 
 def train(args: argparse.Namespace) -> Result:

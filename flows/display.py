@@ -44,6 +44,13 @@ def fuse(result: Result) -> None:
     _dataset(result)
 
 
+def regrade(result: Result) -> None:
+    """How many problems came out otherwise."""
+    figures("graded again", {key: value for key, value in result.items() if key != "run"})
+    if result["owed"]:
+        _say(f"{result['owed']} problems are owed: `stepmint run` with the run's file draws what they need")
+
+
 def train(result: Result) -> None:
     """What was measured in training."""
     figures("training", {key: value for key, value in result.items() if key != "checkpoint"})

@@ -9,6 +9,7 @@ from typing import Any
 from flows import progress
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task, unmapped
 from pipeline.dataset import seal
+from pipeline.regrade import mark, regrade_shard
 from pipeline.shard import run_shard
 from pipeline.store import RunStore
 from schemas.config import RunConfig
@@ -42,10 +43,13 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
         (manifest.config_digest, manifest.fusion_digest, manifest.problems)
         == (config.digest(), config.fusion_digest(), store.total() - manifest.budget.beyond)
         and manifest.budget.run == config.budget.run
+        and manifest.inputs == store.inputs()
+        and not mark(store).exists()
     )
     if manifest is None or not same:
         with progress.stage("fusing the votes"):
             manifest = seal(store)
+        mark(store).unlink(missing_ok=True)
     return {
         "run": str(store.path),
         "dataset_digest": manifest.digest(),
@@ -68,7 +72,13 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     store = RunStore.open(config)
     with progress.stage("reading the problems"):
         total = store.prepare()
-    owing = {shard: n for shard in range(config.shards) if (n := len(store.standing(shard).owed))}
+    owing = _owing(store)
+    if corrected := {shard: names for shard in owing if (names := store.stale(shard))}:
+        n = sum(map(len, corrected.values()))
+        with progress.stage(f"{n} gold answers changed: grading the stored rollouts again", n):
+            for shard, names in corrected.items():
+                asyncio.run(regrade_shard(store, shard, only=set(names), advance=progress.advance))
+        owing = _owing(store)
     failed = 0
     if owing:
         with progress.stage("labelling", total, total - sum(owing.values())):
@@ -84,6 +94,11 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
         )
     sealed: dict[str, Any] = seal_run(config)
     return sealed
+
+
+def _owing(store: RunStore) -> dict[int, int]:
+    """How many problems each shard owes; shards that owe none are left out."""
+    return {shard: n for shard in range(store.config.shards) if (n := len(store.standing(shard).owed))}
 
 
 def _raise_first(found: list[Any]) -> None:

@@ -151,6 +151,7 @@ class Tally:
             plan=compare(store.plan(), actual),
             trust=trust,
             versions=_versions(),
+            inputs=store.inputs(),
         )
 
 

@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -23,7 +24,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from schemas.errors import UserError
-from schemas.records import Finished, Rollout
+from schemas.records import Finished, Rollout, gold_id
 
 log = logging.getLogger(__name__)
 _COMMIT_EVERY_S = 0.5
@@ -46,10 +47,11 @@ Row = dict[str, Any]
 
 
 class Entry(NamedTuple):
-    """Where a finished problem's line begins, in bytes, and what the problem cost."""
+    """Where a finished problem's line begins, in bytes, what the problem cost, and what it was graded by."""
 
     offset: int
     tokens: int
+    gold: str = ""
 
 
 class ShardWriter:
@@ -117,7 +119,7 @@ def read_seconds(path: Path) -> float:
 
 
 def index(path: Path) -> dict[str, Entry]:
-    """Every finished problem of a journal by its id; of a problem that was done twice, the first line."""
+    """Every finished problem of a journal by its id; of a problem that was graded again, the last line."""
     found: dict[str, Entry] = {}
     if not path.exists():
         return found
@@ -126,7 +128,8 @@ def index(path: Path) -> dict[str, Entry]:
         for number, line in enumerate(file, start=1):
             try:
                 item = from_json(line)
-                found.setdefault(item["problem"]["id"], Entry(offset, sum(item["tokens"].values())))
+                name, tokens = item["problem"]["id"], sum(item["tokens"].values())
+                found[name] = Entry(offset, tokens, gold_id(item["problem"]))
             except (ValueError, KeyError, TypeError):
                 if line.endswith(b"\n"):
                     log.warning("%s line %d cannot be read; its problem is owed again", path, number)
@@ -158,7 +161,7 @@ def stored_rollouts(raw: Path, packed: Path) -> Iterator[Row]:
     replace a problem's older ones."""
     blocks: dict[str, int] = {}
     offset = 0
-    with raw.open("rb") as file:
+    with raw.open("rb") if raw.exists() else nullcontext(()) as file:
         for line in file:
             if (head := _BLOCK_OF.match(line)) and _reads(line):
                 blocks[head[1].decode()] = offset
@@ -178,6 +181,8 @@ def _reads(line: bytes) -> bool:
 
 
 def _blocks(raw: Path, blocks: dict[str, int]) -> Iterator[tuple[str, list[Row]]]:
+    if not blocks:
+        return
     with raw.open("rb") as file:
         for problem, offset in sorted(blocks.items()):
             file.seek(offset)

@@ -2,7 +2,7 @@
 are."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ Samples = list[tuple[Problem, list[Solution]]]
 
 def evaluate_run(store: RunStore, checkpoint: Path) -> Figures:
     """Measure a PRM on problems that no run trains on: first errors against exact truth, and best-of-n."""
-    return evaluate_samples(asyncio.run(held_out_samples(store.config)), checkpoint)
+    return evaluate_samples(asyncio.run(held_out_samples(store.config, store.templates())), checkpoint)
 
 
 def evaluate_samples(samples: Samples, checkpoint: Path) -> Figures:
@@ -130,7 +130,7 @@ def evaluate_samples(samples: Samples, checkpoint: Path) -> Figures:
     return evaluate_prm(PRM.load(checkpoint), gold, groups)
 
 
-async def held_out_samples(config: RunConfig) -> Samples:
+async def held_out_samples(config: RunConfig, templates: Mapping[str, str] | None = None) -> Samples:
     """The solutions that a PRM of the run chooses from: `evaluate.samples` for each of `evaluate.problems`
     problems that no run trains on."""
     from pipeline.embedded.truth import problems
@@ -146,7 +146,9 @@ async def held_out_samples(config: RunConfig) -> Samples:
         config.evaluate.problems, seed=config.seed, steps=config.problems.steps, split="held-out"
     )
     async with open_policy(config.policy) as policy:
-        rollers = [Roller(policy, config.prompt, problem, seed=config.seed) for problem in posed]
+        rollers = [
+            Roller(policy, config.prompt, problem, seed=config.seed, templates=templates) for problem in posed
+        ]
         drawn = await asyncio.gather(
             *(roller.roll("", config.evaluate.samples, "held-out") for roller in rollers)
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,10 +51,12 @@ class Roller:
         *,
         seed: int,
         allowance: Allowance | None = None,
+        templates: Mapping[str, str] | None = None,
     ) -> None:
         self.policy, self.prompt, self.problem, self._seed = policy, prompt, problem, seed
         self.allowance = allowance or Allowance()
-        self.template = load_template(prompt.template)
+        self._templates = templates or {}
+        self.template = self.template_named(prompt.template)
         self.taken: list[Rollout] = []
         """Every completion drawn, in the order of asking."""
         self._others: dict[Policy, Roller] = {}
@@ -63,10 +65,21 @@ class Roller:
     def of(self, policy: Policy) -> "Roller":
         """The same problem asked of another policy; what it draws is kept, and shared, here."""
         if policy not in self._others:
-            other = Roller(policy, self.prompt, self.problem, seed=self._seed, allowance=self.allowance)
+            other = Roller(
+                policy,
+                self.prompt,
+                self.problem,
+                seed=self._seed,
+                allowance=self.allowance,
+                templates=self._templates,
+            )
             other.taken = self.taken
             self._others[policy] = other
         return self._others[policy]
+
+    def template_named(self, name: str) -> str:
+        """A prompt's text: the one that the run began with, or the file's where no run is under way."""
+        return self._templates.get(name) or load_template(name)
 
     async def roll(self, prefix: str, n: int, purpose: str, *, start: int = 0) -> list[Rollout]:
         """`n` graded completions of a prefix, the `start`-th and those after it. Equal requests share one

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from pipeline import replay
 from pipeline.annotators import bisection, formal, judge, monte_carlo, prover, scan
 from pipeline.budget import Allowance, Purse
 from pipeline.journal import ShardWriter
@@ -23,6 +24,8 @@ from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, 
 from verifiers.context import Verifier
 
 log = logging.getLogger(__name__)
+Drawn = Mapping[str, Sequence[Rollout]]
+"""Rollouts by their problem's id."""
 
 
 @dataclass
@@ -34,6 +37,8 @@ class Annotators:
     judge: Policy
     prover: Policy
     verifiers: list[Verifier] = field(default_factory=list)
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """The texts of the run's prompts by their names; one that is not among them is read from its file."""
 
 
 async def run_shard(
@@ -54,16 +59,17 @@ async def run_shard(
         store.set_aside(shard, [])
         store.pack_rollouts(shard)
         return {"done": 0, "failed": 0}
+    drawn = _drawn(store, shard)
     with store.writing(shard) as writer:
         async with AsyncExitStack() as stack:
-            tools = await open_tools(store.config, stack)
+            tools = await open_tools(store.config, stack, store.templates())
             opened()
             owed: Iterable[Owed] = islice(store.owing(shard), most)
             if store.config.budget.run is None:
                 # Long problems take long searches: begun last, a few of them would have the engine to
                 # themselves. A budget is spent in the order of the store.
                 owed = sorted(owed, key=lambda one: len(one.problem.text), reverse=True)
-            work = await label_all(owed, tools, writer, store.purse(shard), advance=advance)
+            work = await label_all(owed, tools, writer, store.purse(shard), advance=advance, stored=drawn)
     store.set_aside(shard, work.failures)
     done, failed = work.done, len(work.failures)
     if failed and not done:
@@ -78,8 +84,9 @@ class Work:
     """What is done with each problem of a shard, and what became of them."""
 
     def __init__(
-        self, tools: Annotators, writer: ShardWriter, purse: Purse, advance: Callable[[], None]
+        self, tools: Annotators, writer: ShardWriter, purse: Purse, advance: Callable[[], None], stored: Drawn
     ) -> None:
+        self._stored = stored
         self._tools, self._writer, self._purse, self._advance = tools, writer, purse, advance
         self.done = 0
         self.failures: list[Quarantined] = []
@@ -90,7 +97,7 @@ class Work:
         if not await self._purse.admits(owed.before):
             return
         try:
-            item, rollouts = await label_problem(problem, self._tools)
+            item, rollouts = await self._labelled(problem)
         except BackendError as error:
             log.warning("problem %s failed and stays owed: %s", problem.id, error)
             self._purse.settle(None)
@@ -104,6 +111,17 @@ class Work:
             self.done += 1
             self._advance()
 
+    async def _labelled(self, problem: Problem) -> tuple[Finished, list[Rollout]]:
+        """Where the problem's gold was corrected, what was drawn for it before is not drawn again."""
+        stored = self._stored.get(problem.id)
+        if not stored:
+            return await label_problem(problem, self._tools)
+        tools, said = self._tools, replay.completions(stored)
+        policies = {p: replay.before(p, said) for p in (tools.policy, tools.judge, tools.prover)}
+        policy, judge, prover = (policies[p] for p in (tools.policy, tools.judge, tools.prover))
+        tools = replace(tools, policy=policy, judge=judge, prover=prover)
+        return replay.with_rest(*await label_problem(problem, tools), stored)
+
 
 async def label_all(
     owed: Iterable[Owed],
@@ -112,15 +130,29 @@ async def label_all(
     purse: Purse,
     *,
     advance: Callable[[], None] = lambda: None,
+    stored: Drawn | None = None,
 ) -> Work:
     """Label problems in their order, as many at once as the engines have room for and the purse admits."""
-    work = Work(tools, writer, purse, advance)
+    work = Work(tools, writer, purse, advance, stored or {})
     await in_turn(owed, work.label)
     work.failures.sort(key=lambda failure: failure.problem_id)
     return work
 
 
-async def open_tools(config: RunConfig, stack: AsyncExitStack) -> Annotators:
+def _drawn(store: RunStore, shard: int) -> Drawn:
+    """The stored rollouts of the problems whose gold was corrected."""
+    if not (stale := set(store.stale(shard))):
+        return {}
+    found = defaultdict(list)
+    for row in store.rollouts(shard):
+        if row["problem_id"] in stale:
+            found[row["problem_id"]].append(Rollout.model_validate(row))
+    return found
+
+
+async def open_tools(
+    config: RunConfig, stack: AsyncExitStack, templates: Mapping[str, str] | None = None
+) -> Annotators:
     """Everything that a configuration asks for, loaded; the stack closes it."""
     policy = await stack.enter_async_context(open_policy(config.policy))
     others = [part.policy if part else None for part in (config.judge, config.prover)]
@@ -129,14 +161,21 @@ async def open_tools(config: RunConfig, stack: AsyncExitStack) -> Annotators:
     ]
     names = config.verify.verifiers if config.verify else ()
     verifiers = [formal.verifier_named(name) for name in names]
-    return Annotators(config, policy, judge_policy, prover_policy, verifiers)
+    return Annotators(config, policy, judge_policy, prover_policy, verifiers, templates or {})
 
 
 async def label_problem(problem: Problem, tools: Annotators) -> tuple[Finished, list[Rollout]]:
     """One problem from the difficulty filter to its last vote, as a journal line and the completions paid
     for."""
     allowance = Allowance(tools.config.budget.per_problem)
-    roller = Roller(tools.policy, tools.config.prompt, problem, seed=tools.config.seed, allowance=allowance)
+    roller = Roller(
+        tools.policy,
+        tools.config.prompt,
+        problem,
+        seed=tools.config.seed,
+        allowance=allowance,
+        templates=tools.templates,
+    )
     skipped, root = await _too_easy_or_hard(roller, tools.config)
     candidates: list[Candidate] = []
     if not skipped:

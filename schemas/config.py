@@ -22,13 +22,15 @@ class ProblemsConfig(Record):
     expanded."""
     subset: str = ""
     split: str = "train"
+    revision: str = ""
+    """For `huggingface`: a branch, tag or commit. A run that grows reads the commit it began with."""
     mapping: Literal["plain", "gsm8k", "math"] = "plain"
     """How rows become problems: `plain` reads `fields`; `gsm8k` takes the answer after `####`; `math` the
     last box."""
     fields: dict[str, str] = {}
     """For `plain`: our field name -> the dataset's column, e.g. `{text = "question"}`."""
     limit: int | None = Field(None, ge=1)
-    """Use only the first so many good problems."""
+    """Use only the first so many good problems. It may be raised later: the run goes on with more."""
     steps: tuple[int, int] = (3, 8)
     """For `embedded`: fewest and most steps of the reference solution."""
 
@@ -302,18 +304,31 @@ class RunConfig(Record):
             )
         return self
 
-    def digest(self) -> str:
-        """Identity of the run: everything that can change a vote. Speed settings and later stages are left
-        out."""
-        later = {"name", "root", "fusion", "budget", "train", "evaluate", "self_train"}
+    def settings(self) -> dict[str, Any]:
+        """Everything that can change a vote, but for what a run knows by its content (`pipeline.identity`):
+        prompts, problems and models. Speed and later stages are left out."""
+        later = {"name", "root", "problems", "fusion", "budget", "train", "evaluate", "self_train"}
         votes = self.model_dump(mode="json", exclude=later)
-        if self.budget.per_problem is not None:
-            votes["budget"] = self.budget.per_problem
+        votes["budget"] = {"per_problem": self.budget.per_problem}
+        del votes["prompt"]["template"]
+        (votes["judge"] or {}).pop("prompts", None)
         others = ((votes[name] or {}).get("policy") for name in ("judge", "prover"))
         for policy in (votes["policy"], *others):
-            for speed in ("in_flight", "base_url", "timeout_s", "api_key_env"):
-                (policy or {}).pop(speed, None)
-        return content_id(votes)
+            for other in ("model", "in_flight", "base_url", "timeout_s", "api_key_env"):
+                (policy or {}).pop(other, None)
+        return votes
+
+    def digest(self) -> str:
+        """Identity of the settings that can change a vote; with those of its inputs, that of the run."""
+        return content_id(self.settings())
+
+    def policies(self) -> dict[str, PolicyConfig]:
+        """The models that a run asks, by their section."""
+        found = {"policy": self.policy}
+        for name, part in (("judge.policy", self.judge), ("prover.policy", self.prover)):
+            if part is not None and part.policy is not None:
+                found[name] = part.policy
+        return found
 
     def fusion_digest(self) -> str:
         """Identity of the labels, given the votes."""

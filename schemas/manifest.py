@@ -82,6 +82,8 @@ class Manifest(Record):
     trust: Trust | None = None
     shards: tuple[ShardEntry, ...] = ()
     versions: dict[str, str] = {}
+    inputs: dict[str, str] = {}
+    """What the run read, by role: SHA-256 of prompts, problem files and local weights, or a name."""
 
     def digest(self) -> str:
         """Identity of the rows: sealing the same votes with the same fusion again gives it again."""

@@ -5,6 +5,7 @@ All are frozen, refuse unknown fields, and survive JSON and Arrow unchanged. Eve
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -71,7 +72,8 @@ class UnitTest(Record):
 
 
 class Problem(Record):
-    """A problem to be solved. Its id is the hash of its text, answer and, where it has one, table."""
+    """A problem to be solved. Its id is the hash of its text, answer and, where it has one, table, as they
+    were first read: a corrected answer changes no id, and so keeps the rollouts drawn for the problem."""
 
     id: str = ""
     text: str = Field(min_length=1)
@@ -105,6 +107,21 @@ def _problem_id(data: dict[str, Any]) -> str:
         return content_id(data.get("text"), data.get("answer"))
     return content_id(
         data.get("text"), data.get("answer"), Table.model_validate(table).model_dump(mode="json")
+    )
+
+
+def text_id(problem: Problem) -> str:
+    """What a policy is asked: two problems with equal text and table differ in their gold answers at most."""
+    return content_id(problem.text, problem.table and problem.table.model_dump(mode="json"))
+
+
+def gold_id(problem: Mapping[str, Any]) -> str:
+    """What rollouts and steps are judged by, of a problem as JSON: its answer, kind, premises and tests."""
+    return content_id(
+        problem.get("answer"),
+        problem.get("answer_kind", "expression"),
+        problem.get("premises", []),
+        problem.get("tests", []),
     )
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.policies.base import Policy
-from pipeline.rollouts import Roller, load_template, silence
+from pipeline.rollouts import Roller, silence
 from pipeline.segment import segment
 from schemas.config import JudgeConfig
 from schemas.records import Outcome, Rollout, Solution, Vote
@@ -27,7 +27,7 @@ async def annotate(
 ) -> list[Vote]:
     """Votes of one judge prompt on every step. Replies that cannot be read count as failed, never as
     "wrong"."""
-    template, n_steps = load_template(prompt), len(solution.steps)
+    template, n_steps = roller.template_named(prompt), len(solution.steps)
     redoes = template.rstrip().endswith("Review:")
 
     def read(reply: str) -> int | None:

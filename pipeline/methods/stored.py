@@ -61,6 +61,11 @@ class Run:
         """The run's configuration."""
         return self._store.config
 
+    @property
+    def template(self) -> str:
+        """The text that the policy was asked with."""
+        return self._store.template()
+
     def __iter__(self) -> Iterator[Stored]:
         separator = self.config.prompt.separator
         for shard in range(self.config.shards):
