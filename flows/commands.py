@@ -90,12 +90,13 @@ def regrade(args: argparse.Namespace) -> Result:
     import asyncio
 
     from pipeline.dataset import seal
-    from pipeline.regrade import marked, regrade_shard
+    from pipeline.regrade import mark, regrade_shard
     from pipeline.store import RunStore
 
     store = RunStore.open(_config_of(Path(args.run)))
     found = Counter[str]()
-    with _listening(args), marked(store):
+    mark(store).touch()
+    with _listening(args):
         with progress.stage("reading the problems"):
             store.prepare()
         finished = [len(store.entries(shard)) for shard in range(store.config.shards)]
@@ -107,6 +108,7 @@ def regrade(args: argparse.Namespace) -> Result:
         if not owed:
             with progress.stage("fusing the votes"):
                 seal(store)
+            mark(store).unlink()
     return {"run": str(store.path), **found, "owed": owed}
 
 

@@ -7,7 +7,6 @@ way), completions are missing: the problem is left to the run, which draws them.
 """
 
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -29,16 +28,8 @@ class Regraded(NamedTuple):
     another gold answer, they are owed."""
 
 
-@contextmanager
-def marked(store: RunStore) -> Iterator[None]:
-    """Leaves a mark until the end: a run that was killed meanwhile has rows of two gradings to seal again."""
-    mark(store).touch()
-    yield
-    mark(store).unlink()
-
-
 def mark(store: RunStore) -> Path:
-    """There while a run is graded again and not yet sealed."""
+    """A file that is there from when a run is graded again until it is sealed: its rows are of the past."""
     return store.path / "journal" / "regrading"
 
 
