@@ -225,16 +225,13 @@ def status(args: argparse.Namespace) -> Result:
 def export(args: argparse.Namespace) -> Result:
     """Write another tool's format; the file appears whole or not at all."""
     from pipeline.export import export as write
+    from pipeline.files import replacing_text
     from pipeline.report import rows_of
 
     rows = (row for row in rows_of(_open(Path(args.run))) if row.kept or not args.kept)
     out = Path(args.out)
-    if not out.parent.is_dir():
-        raise UserError(f"{out}: the folder {out.parent} does not exist")
-    part = out.with_name(f"{out.name}.part")
-    with part.open("w", encoding="utf-8") as file:
+    with replacing_text(out) as file:
         counts = write(rows, args.format, file)
-    os.replace(part, out)
     return {"out": str(out), "format": args.format, **counts}
 
 

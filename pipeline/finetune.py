@@ -4,7 +4,6 @@ The prompt is written by the same function as in sampling and is not learnt; the
 would no longer stop. The Trainer of transformers does the work.
 """
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -23,6 +22,7 @@ from transformers import (
     set_seed,
 )
 
+from pipeline.folders import replacing_folder
 from pipeline.policies.base import Prompt
 from pipeline.policies.opening import model_path
 from pipeline.policies.tokens import text_start
@@ -100,11 +100,8 @@ def _fit(model: Any, data: Any, config: TrainConfig, pad: int) -> tuple[int, flo
 
 
 def _publish(model: Any, tokenizer: Any, out: Path) -> None:
-    """Beside `out`, then by rename: whoever opens it finds a whole checkpoint or none."""
-    part = out.with_name(f"{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    with quiet():
-        model.save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
+    """Whoever opens it finds a whole checkpoint or none."""
+    with replacing_folder(out) as part:
+        with quiet():
+            model.save_pretrained(part)
+        tokenizer.save_pretrained(part)

@@ -7,7 +7,6 @@ stop and the newline after it can merge, and the score would then be read where 
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 from transformers.utils import logging as library_logging
 
+from pipeline.files import write_bytes
 from pipeline.policies.base import Prompt
 from pipeline.policies.tokens import prompt_ids
 from schemas.errors import UserError
@@ -218,6 +218,4 @@ def pad_right(rows: Sequence[list[Number]], pad: Number) -> Tensor:
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_bytes(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())

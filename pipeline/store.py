@@ -5,7 +5,6 @@ whole, rows are made from the journal alone, finished files appear by rename, an
 """
 
 import fcntl
-import hashlib
 import heapq
 import json
 import tomllib
@@ -268,7 +267,7 @@ class RunStore:
         if not raw.exists():
             return 0
         rows = batches(journal.stored_rollouts(raw, packed), _ROLLOUTS_PER_WRITE)
-        n = write_parquet(packed, (pa.Table.from_pylist(some, ROLLOUTS) for some in rows), ROLLOUTS)
+        n, _ = write_parquet(packed, (pa.Table.from_pylist(some, ROLLOUTS) for some in rows), ROLLOUTS)
         raw.unlink()
         return n
 
@@ -277,10 +276,8 @@ class RunStore:
     def write_shard(self, shard: int, items: Iterable[LabelledSolution]) -> ShardEntry:
         """Write one Parquet shard; equal rows give equal bytes within one pyarrow version."""
         path = self.path / "shards" / f"{shard:05d}.parquet"
-        rows = write_parquet(path, map(to_table, batches(items, _ROWS_PER_WRITE)), SCHEMA)
-        return ShardEntry(
-            file=f"shards/{path.name}", rows=rows, sha256=hashlib.sha256(path.read_bytes()).hexdigest()
-        )
+        rows, sha256 = write_parquet(path, map(to_table, batches(items, _ROWS_PER_WRITE)), SCHEMA)
+        return ShardEntry(file=f"shards/{path.name}", rows=rows, sha256=sha256)
 
     def seal(self, manifest: Manifest) -> None:
         """Write the manifest: from now on this folder is a dataset."""

@@ -7,7 +7,6 @@ meaning.
 """
 
 import logging
-import shutil
 import sys
 import tempfile
 import time
@@ -33,6 +32,7 @@ from transformers import (
 )
 
 from pipeline.evaluate import calibration, step_auroc
+from pipeline.folders import check_ours, replacing_folder
 from pipeline.policies.opening import model_path
 from pipeline.prm import PRM, Encoder, PrmCard, choose_step_end, pad_right, quiet, two_labels, write_json
 from schemas.config import TrainConfig
@@ -67,8 +67,7 @@ def train_prm(
     `template` is the policy's prompt with `{problem}` in it. Returns what `metrics.json` holds. UserError
     when nothing is left to train on, or when `out` is a folder of something else.
     """
-    if out.exists() and not (out / "prm.json").is_file() and any(out.iterdir()):
-        raise UserError(f"{out}: holds something other than a PRM: choose another folder")
+    check_ours(out)
     start = time.monotonic()
     tokenizer, encoder, step_end = open_tokenizer(config.model, template)
     examples, counts, kinds = prepare(rows, config, encoder)
@@ -354,15 +353,7 @@ def _sigmoid(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _publish(prm: PRM, metrics: dict[str, Any], out: Path) -> None:
-    """Write to a folder beside `out`, then rename: a run cut short never leaves half a checkpoint."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part, old = out.with_name(out.name + ".part"), out.with_name(out.name + ".old")
-    for folder in (part, old):
-        shutil.rmtree(folder, ignore_errors=True)
-    part.mkdir()
-    prm.save(part)
-    write_json(part / "metrics.json", metrics)
-    if out.exists():
-        out.rename(old)
-    part.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    """A run cut short never leaves half a checkpoint."""
+    with replacing_folder(out) as part:
+        prm.save(part)
+        write_json(part / "metrics.json", metrics)
