@@ -5,17 +5,17 @@ same command goes on), 2 something the person can fix, 130 interrupted.
 """
 
 import argparse
-import errno
-import importlib.metadata
 import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any, NoReturn
 
+from flows import interrupt
 from flows.settings import set_defaults
-from schemas.errors import BackendError, UserError
+from schemas.errors import BackendError, UserError, disk_trouble, redacted
 
 _EXAMPLES = """\
 examples:
@@ -40,7 +40,25 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code and prints errors as one line."""
+    """Run a command; returns its exit code and prints errors as one line.
+
+    Without arguments it is the process's own: those of the command line are taken, and signals end it.
+    """
+    own = argv is None
+    try:
+        if own:
+            sys.excepthook = _show_bug
+            interrupt.heed()
+        code = _run(argv)
+        interrupt.finish()
+    except KeyboardInterrupt:
+        if own:
+            interrupt.end()
+        return _complain(interrupt.LINE, 130)
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     set_defaults()
     try:
         args = parser().parse_args(argv)
@@ -52,16 +70,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, 2)
     except BackendError as error:
         return _complain(error, 1)
-    except KeyboardInterrupt:
-        return _complain("interrupted; resume with the same command", 130)
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain once more while it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT):
-            raise
-        return _complain(f"{error.filename or 'writing'}: {error.strerror}", 2)
+    except Exception as error:
+        if trouble := disk_trouble(error):
+            return _complain(f"{trouble}; mend that and run the same command again", 2)
+        raise  # a bug
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """All that helps to find it, except secrets."""
+    import traceback
+
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="")
 
 
 def _set_logging(*, verbose: bool) -> None:
@@ -69,13 +92,19 @@ def _set_logging(*, verbose: bool) -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     if verbose:
         handler = logging.StreamHandler()
+        handler.setFormatter(_Redacting())
         for name in ("flows", "pipeline", "verifiers"):
             logging.getLogger(name).setLevel(logging.INFO)
             logging.getLogger(name).addHandler(handler)
 
 
+class _Redacting(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
 def _complain(what: object, code: int) -> int:
-    line = " ".join(str(what).split())
+    line = " ".join(redacted(str(what)).split())
     print(f"stepmint: {line}", file=sys.stderr)
     return code
 
@@ -92,7 +121,18 @@ def _dispatch(args: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         getattr(display, args.command)(result)
+    sys.stdout.flush()  # here a full disk or a reader that has gone is still ours to name
     return 1 if result.get("owed") else 0
+
+
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for: until then it would only delay the first line of `main`."""
+
+    def __call__(self, *_: object, **__: object) -> None:
+        from importlib.metadata import version
+
+        print(f"stepmint {version('stepmint')}")
+        raise SystemExit
 
 
 def parser() -> argparse.ArgumentParser:
@@ -103,9 +143,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument(
-        "--version", action="version", version=f"stepmint {importlib.metadata.version('stepmint')}"
-    )
+    top.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_making(commands)
     _add_looking(commands)

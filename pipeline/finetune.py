@@ -5,7 +5,6 @@ would no longer stop. The Trainer of transformers does the work.
 """
 
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from pipeline.policies.base import Prompt
 from pipeline.policies.opening import model_path
 from pipeline.policies.tokens import text_start
 from pipeline.prm import pad_right, quiet
+from pipeline.scratch import scratch_folder
 from pipeline.train import Bar, training_arguments
 from schemas.config import TrainConfig
 from schemas.errors import UserError
@@ -87,9 +87,12 @@ def _fit(model: Any, data: Any, config: TrainConfig, pad: int) -> tuple[int, flo
             "labels": pad_right([item["labels"] for item in batch], _IGNORED),
         }
 
-    with tempfile.TemporaryDirectory(prefix="stepmint-tune-") as scratch:
+    with scratch_folder() as scratch:
         trainer = Trainer(
-            model=model, args=training_arguments(config, scratch), train_dataset=data, data_collator=collate
+            model=model,
+            args=training_arguments(config, str(scratch)),
+            train_dataset=data,
+            data_collator=collate,
         )
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)

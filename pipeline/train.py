@@ -8,7 +8,6 @@ meaning.
 
 import logging
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -35,6 +34,7 @@ from pipeline.evaluate import calibration, step_auroc
 from pipeline.folders import check_ours, replacing_folder
 from pipeline.policies.opening import model_path
 from pipeline.prm import PRM, Encoder, PrmCard, choose_step_end, pad_right, quiet, two_labels, write_json
+from pipeline.scratch import scratch_folder
 from schemas.config import TrainConfig
 from schemas.errors import UserError
 from schemas.records import LabelledSolution, content_id
@@ -261,10 +261,10 @@ def _fit(config: TrainConfig, tokenizer: Any, training: list[Example]) -> tuple[
     set_seed(config.seed)
     model = open_model(config.model, len(tokenizer))
     data: Any = [{"input_ids": e.ids, "ends": e.ends, "targets": e.targets} for e in training]
-    with tempfile.TemporaryDirectory(prefix="stepmint-train-") as scratch:
+    with scratch_folder() as scratch:
         trainer = Trainer(
             model=model,
-            args=training_arguments(config, scratch),
+            args=training_arguments(config, str(scratch)),
             train_dataset=data,
             data_collator=lambda batch: collate(batch, tokenizer.pad_token_id),
             compute_loss_func=lambda outputs, labels, num_items_in_batch=None: soft_loss(
