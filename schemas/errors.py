@@ -1,4 +1,4 @@
-"""The two families of errors. Anything else is a bug and must crash."""
+"""The families of errors. Anything else is a bug and must crash."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
 
 class BackendError(Exception):
     """A model call failed after its client's retries. The problem it belonged to stays owed."""
+
+
+class BackendGone(BackendError):
+    """No call succeeds any more: the run stops instead of trying every problem in vain."""
