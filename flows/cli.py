@@ -122,7 +122,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     else:
         getattr(display, args.command)(result)
     sys.stdout.flush()  # here a full disk or a reader that has gone is still ours to name
-    return 1 if result.get("owed") else 0
+    return 1 if result.get("owed") or result.get("refused") else 0
 
 
 class _Version(argparse.Action):
@@ -311,7 +311,20 @@ def _add_looking(commands: Any) -> None:
     status.add_argument("run", help="folder of a run")
 
     _add_verify(commands)
-    _command(commands, "doctor", "say what this machine and environment can do", "stepmint doctor")
+    doctor = _command(
+        commands,
+        "doctor",
+        "say what this machine and environment can do, or what the policies of a run file do",
+        "stepmint doctor --policy mine.toml",
+    )
+    doctor.add_argument(
+        "--policy",
+        default="",
+        metavar="FILE",
+        help="ask the policy, judge and prover of a run file a few short questions, and say whether a run "
+        "could use them (exit code 1 when not)",
+    )
+    _add_set(doctor)
 
 
 def _add_verify(commands: Any) -> None:

@@ -191,7 +191,8 @@ def status(args: argparse.Namespace) -> Result:
     """Per shard: problems, done, owed, and how many of those failed."""
     store = _open(Path(args.run))
     if not store.is_prepared():
-        return {"run": str(store.path), "sealed": False, "problems": 0, "owed": 1, "shards": [], "tokens": {}}
+        nothing: Result = {"problems": 0, "owed": 1, "reasons": {}, "shards": [], "tokens": {}}
+        return {"run": str(store.path), "sealed": False, **nothing}
     set_aside = store.quarantined()
     failed = {item.problem_id for item in set_aside}
     tokens, cut = Counter[str](), 0
@@ -211,6 +212,7 @@ def status(args: argparse.Namespace) -> Result:
         "sealed": fresh,
         "problems": store.total(),
         "owed": sum(item["owed"] for item in shards),
+        "reasons": dict(Counter(item.reason for item in store.failures()).most_common()),
         "shards": shards,
         "quarantined": [item.model_dump() for item in set_aside],
         "tokens": tokens,
@@ -271,9 +273,14 @@ def publish(args: argparse.Namespace) -> Result:
     return {"card": dataset_card(store, manifest, subsets_of(store, manifest))}
 
 
-def doctor(args: argparse.Namespace) -> Result:  # noqa: ARG001 - every command takes its arguments
-    """The environment, without asking the network."""
-    return examine()
+def doctor(args: argparse.Namespace) -> Result:
+    """The environment, without asking the network; or with --policy what the policies of a run file do."""
+    if not args.policy:
+        return examine()
+
+    from flows.doctor import examine_policies
+
+    return examine_policies(load_config(Path(args.policy), tuple(args.set)))
 
 
 def _flow(args: argparse.Namespace, module: str, call: Callable[[Any], T]) -> T:

@@ -16,6 +16,7 @@ from rich.text import Text
 Result = dict[str, Any]
 _SIGNS = {1: ("right", "green"), 0: ("WRONG", "bold red"), None: ("-", "dim")}
 _VERDICTS = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "abstains": ("-", "yellow")}
+_HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
 _QUALITY = ("labelled", "precision", "recall", "f1", "exact")
 
 
@@ -157,6 +158,8 @@ def status(result: Result) -> None:
         f"{result['run']}: {state}, {done} of {result['problems']} problems done, {tokens:,} tokens generated"
     )
     _budget(budget)
+    for reason, n in list(result["reasons"].items())[:3]:
+        _say(f"owed, {n} times: {clean(reason)}")
     aside = result["quarantined"]
     for item in aside[:5]:
         where = f"{item['file']} row {item['row']}" if item["row"] is not None else item["file"]
@@ -200,11 +203,26 @@ def publish(result: Result) -> None:
 
 
 def doctor(result: Result) -> None:
-    """What is there and what is missing."""
+    """What is there and what is missing; or what each policy was found to do."""
+    if "policies" in result:
+        for role, found in result["policies"].items():
+            _probe(role, found)
+        return
     table = _table("", "")
     for name, value in _flat(result):
         table.add_row(Text(name), Text(_value(value), style="" if value not in (None, False) else "yellow"))
     _print(table)
+
+
+def _probe(role: str, found: Result) -> None:
+    table = _table(f"{role}: {clean(found['kind'])} {clean(found['model'])}", "", "")
+    for finding in found["findings"]:
+        sign, style = _HOLDS[finding["holds"]]
+        table.add_row(Text(finding["what"]), Text(sign, style=style), Text(clean(finding["said"])))
+    _print(table)
+    for note in found["notes"]:
+        _say(f"note: {clean(note)}")
+    _say(clean(f"a run would be refused: {found['refused']}" if found["refused"] else "a run can use it"))
 
 
 def figures(title: str, found: Result) -> None:

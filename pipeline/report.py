@@ -135,8 +135,9 @@ async def held_out_samples(config: RunConfig, templates: Mapping[str, str] | Non
     problems that no run trains on."""
     from pipeline.embedded.truth import problems
     from pipeline.policies import open_policy
+    from pipeline.policies.probe import prepare
     from pipeline.proposers.sample import to_solution
-    from pipeline.rollouts import Roller
+    from pipeline.rollouts import Roller, sampling_of
 
     if config.evaluate is None or config.problems.source != "embedded":
         raise UserError(
@@ -146,6 +147,7 @@ async def held_out_samples(config: RunConfig, templates: Mapping[str, str] | Non
         config.evaluate.problems, seed=config.seed, steps=config.problems.steps, split="held-out"
     )
     async with open_policy(config.policy) as policy:
+        await prepare(policy, sampling_of(config.prompt), prefixes=False)
         rollers = [
             Roller(policy, config.prompt, problem, seed=config.seed, templates=templates) for problem in posed
         ]

@@ -24,6 +24,7 @@ from pipeline.files import batches, lines_of, write_bytes, write_lines, write_pa
 from pipeline.journal import ROLLOUTS, Entry, Row, ShardWriter
 from pipeline.posing import has_changed, pose
 from pipeline.rollouts import load_template
+from pipeline.unfinished import Shelf
 from schemas.arrow import SCHEMA, to_table
 from schemas.config import RunConfig, parse_config
 from schemas.errors import UserError
@@ -259,6 +260,10 @@ class RunStore:
             finally:
                 writer.close()
 
+    def shelf(self, shard: int) -> Shelf:
+        """What was drawn for problems of a shard that are still owed."""
+        return Shelf(self.path / "journal" / f"{shard:05d}.unfinished")
+
     def pack_rollouts(self, shard: int) -> int:
         """Add a shard's new rollouts to its Parquet file, which takes the place of the old one; those of a
         problem that had to be done again are replaced. Returns how many the file then holds."""
@@ -307,9 +312,14 @@ class RunStore:
 
     def quarantined(self) -> list[Quarantined]:
         """Everything set aside: bad rows, then problems that failed and are still owed."""
-        files = [self.path / "quarantine.jsonl", *sorted((self.path / "problems").glob("*.failed.jsonl"))]
-        lines = (line for file in files if file.exists() for line in lines_of(file))
-        return [Quarantined.model_validate_json(line) for line in lines]
+        bad = self.path / "quarantine.jsonl"
+        rows = lines_of(bad) if bad.exists() else ()
+        return [*map(Quarantined.model_validate_json, rows), *self.failures()]
+
+    def failures(self) -> list[Quarantined]:
+        """Why problems are still owed: of each that failed, and of each shard that stopped early."""
+        files = sorted((self.path / "problems").glob("*.failed.jsonl"))
+        return [Quarantined.model_validate_json(line) for file in files for line in lines_of(file)]
 
     def set_aside(self, shard: int, failures: Iterable[Quarantined]) -> None:
         """Replace what a shard has set aside: everything it owed has just been tried.

@@ -1,4 +1,4 @@
-"""The two families of errors, and what no error may say. Anything else is a bug and must crash.
+"""The families of errors, and what no error may say. Anything else is a bug and must crash.
 
 Whatever an error says may be printed, logged, written into a run's records and sent to Prefect. So secrets
 leave it when it is made.
@@ -46,6 +46,10 @@ class UserError(_Redacted):
 
 class BackendError(_Redacted):
     """A model call failed after its client's retries. The problem it belonged to stays owed."""
+
+
+class BackendGone(BackendError):
+    """No call succeeds any more: the run stops instead of trying every problem in vain."""
 
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)

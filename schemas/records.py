@@ -14,8 +14,9 @@ AnswerKind = Literal["number", "expression", "choice", "text"]
 Outcome = Literal["correct", "incorrect", "unknown"]
 Asks = Literal["valid", "solvable"]
 LabelKind = Literal["local", "cumulative", "first_error", "quality"]
-StopReason = Literal["stop", "length", "error", "budget"]
-"""Why a completion ended; `budget` is one that was never drawn, and is never stored."""
+StopReason = Literal["stop", "length", "withheld", "error", "budget"]
+"""Why a completion ended: `withheld` by the server's filter; `error` for an unusable text; `budget` is one
+that was never drawn, and is never stored."""
 
 
 class Record(BaseModel):
