@@ -11,8 +11,8 @@ from flows.engine import NO_CACHE, HereTaskRunner, flow, task
 from flows.synthesize import synthesize
 from flows.train import checkpoint_of, read_json
 from pipeline.methods.stored import Run
-from pipeline.rollouts import load_template
 from pipeline.store import RunStore
+from pipeline.templates import load_template
 from schemas.config import RunConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 

@@ -10,8 +10,8 @@ from typing import Any
 from flows import progress
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task
 from pipeline.report import evaluate_run, rows_of
-from pipeline.rollouts import load_template
 from pipeline.store import RunStore
+from pipeline.templates import load_template
 from schemas.config import RunConfig, TrainConfig
 from schemas.errors import UserError
 

@@ -4,40 +4,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from pipeline.budget import Allowance
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
+from pipeline.templates import fill, load_template
 from schemas.config import JudgeConfig, PromptConfig
-from schemas.errors import UserError
 from schemas.records import Outcome, Problem, Rollout, seed_of
 from verifiers.answer import extract_answer, grade
 
-PROMPTS = Path(__file__).parent / "prompts"
 LONGEST_TEXT = 200_000
 """Characters; a longer completion is a fault of the backend and is not read."""
-
-
-def load_template(name: str) -> str:
-    """A prompt template by its name under `pipeline/prompts` or by path. UserError when there is none."""
-    path = PROMPTS / f"{name}.txt"
-    if not path.is_file():
-        path = Path(name)
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt")))
-        raise UserError(f"prompt {name!r}: neither a file nor one of {known}")
-    text = path.read_text(encoding="utf-8")
-    if "{problem}" not in text:
-        raise UserError(f"prompt {path}: has no {{problem}} in it")
-    return text
-
-
-def fill(template: str, **values: str) -> str:
-    """Put values into a template. Unlike `str.format` it leaves every other brace alone: prompts hold
-    LaTeX."""
-    for name, value in values.items():
-        template = template.replace("{" + name + "}", value)
-    return template
 
 
 class Roller:
