@@ -61,29 +61,50 @@ def load_template(name: str) -> str:
 
     Raises UserError where there is none, where it is a judge's, or where a variable is missing or unknown.
     """
-    path, head, text = _parts(name)
-    if "reads" in head:
-        raise UserError(f"prompt {path}: is a judge's (it says `reads`), and asks for no solution")
-    _complain_of_keys(path, head, ())
-    _complain_of_variables(path, text, known=("problem",), needed="problem")
-    # A model's words begin with their space: a prompt that ends in one makes it start in the middle of one.
-    return text.rstrip(" \t")
+    return solving_text(name, prompt_text(name))
 
 
 def load_judge(name: str) -> JudgePrompt:
     """A judge's prompt, by its name or by path. UserError as for `load_template`, and where the file does not
     say how replies are read."""
-    path, head, text = _parts(name)
+    return judge_prompt(name, prompt_text(name))
+
+
+def prompt_text(name: str) -> str:
+    """The whole file of a prompt, the lines in front included: what a run is identified by."""
+    path = prompt_file(name)
+    if path.stat().st_size > _MOST:
+        raise UserError(f"prompt {path}: larger than {_MOST:,} bytes: not a prompt")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"prompt {path}: not UTF-8 text: {error}") from None
+
+
+def solving_text(name: str, whole: str) -> str:
+    """What a solving prompt asks, of its whole file."""
+    head, text = _parts(name, whole)
+    if "reads" in head:
+        raise UserError(f"prompt {name}: is a judge's (it says `reads`), and asks for no solution")
+    _complain_of_keys(name, head, ())
+    _complain_of_variables(name, text, known=("problem",), needed="problem")
+    # A model's words begin with their space: after a prompt that ends in one it starts in the middle of one.
+    return text.rstrip(" \t")
+
+
+def judge_prompt(name: str, whole: str) -> JudgePrompt:
+    """What a judge's prompt asks and declares, of its whole file."""
+    head, text = _parts(name, whole)
     if "reads" not in head:
-        raise UserError(f"prompt {path}: does not say how a judge's reply is read; {_NEEDED}")
-    _complain_of_keys(path, head, ("name", "reads", "shows", "counts_from"))
-    _complain_of_value(path, head, "reads", get_args(Reads))
-    _complain_of_value(path, head, "shows", get_args(Shows))
-    _complain_of_value(path, head, "counts_from", ("0", "1"))
-    _complain_of_variables(path, text, known=("problem", "solution"), needed="solution")
-    called = head.get("name", path.stem)
+        raise UserError(f"prompt {name}: does not say how a judge's reply is read; {_NEEDED}")
+    _complain_of_keys(name, head, ("name", "reads", "shows", "counts_from"))
+    _complain_of_value(name, head, "reads", get_args(Reads))
+    _complain_of_value(name, head, "shows", get_args(Shows))
+    _complain_of_value(name, head, "counts_from", ("0", "1"))
+    _complain_of_variables(name, text, known=("problem", "solution"), needed="solution")
+    called = head.get("name", Path(name).stem)
     if not _NAME.fullmatch(called):
-        raise UserError(f"prompt {path}: name {called[:100]!r}: expected letters, digits, `.`, `_`, `-` only")
+        raise UserError(f"prompt {name}: name {called[:100]!r}: expected letters, digits, `.`, `_`, `-` only")
     shows: Shows = "paragraphs" if head.get("shows") == "paragraphs" else "text"
     reads: Reads = next(kind for kind in get_args(Reads) if kind == head["reads"])
     return JudgePrompt(called, text.rstrip(" \t"), reads, shows, int(head.get("counts_from", "0")))
@@ -124,51 +145,44 @@ def prompt_file(name: str) -> Path:
     return path
 
 
-def _parts(name: str) -> tuple[Path, dict[str, str], str]:
-    """The file, the keys in front of its text, and the text."""
-    path = prompt_file(name)
-    if path.stat().st_size > _MOST:
-        raise UserError(f"prompt {path}: larger than {_MOST:,} bytes: not a prompt")
-    try:
-        whole = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"prompt {path}: not UTF-8 text: {error}") from None
+def _parts(name: str, whole: str) -> tuple[dict[str, str], str]:
+    """The keys in front of a prompt's text, and the text."""
     first, _, rest = whole.partition("\n")
     lines, closed, text = rest.partition(f"\n{_FENCE}\n")
     found = [_KEY.fullmatch(line.strip()) for line in lines.split("\n") if line.strip()]
     if first.strip() != _FENCE or not closed or not all(found):
-        return path, {}, whole
+        return {}, whole
     head: dict[str, str] = {}
     for match in filter(None, found):
         if match[1] in head:
-            raise UserError(f"prompt {path}: `{match[1]}` is said twice")
+            raise UserError(f"prompt {name}: `{match[1]}` is said twice")
         head[match[1]] = match[2].strip().strip("\"'")
-    return path, head, text
+    return head, text
 
 
-def _complain_of_keys(path: Path, head: dict[str, str], known: tuple[str, ...]) -> None:
+def _complain_of_keys(name: str, head: dict[str, str], known: tuple[str, ...]) -> None:
     for key in head:
         if key not in known:
             wanted = f"known are {', '.join(known)}" if known else "`reads` makes it a judge's prompt"
-            raise UserError(f"prompt {path}: unknown key `{key}` between the `---` lines; {wanted}")
+            raise UserError(f"prompt {name}: unknown key `{key}` between the `---` lines; {wanted}")
 
 
-def _complain_of_value(path: Path, head: dict[str, str], key: str, known: tuple[str, ...]) -> None:
+def _complain_of_value(name: str, head: dict[str, str], key: str, known: tuple[str, ...]) -> None:
     if key in head and head[key] not in known:
-        raise UserError(f"prompt {path}: {key} is {head[key][:100]!r}; expected one of {', '.join(known)}")
+        raise UserError(f"prompt {name}: {key} is {head[key][:100]!r}; expected one of {', '.join(known)}")
 
 
-def _complain_of_variables(path: Path, text: str, *, known: tuple[str, ...], needed: str) -> None:
+def _complain_of_variables(name: str, text: str, *, known: tuple[str, ...], needed: str) -> None:
     held = set()
     for match in _VARIABLE.finditer(text):
-        name = match[2]
-        if name in known:
-            held.add(name)
-        elif name and not _LATEX.search(text[max(0, match.start() - 200) : match.start()]):
-            variables = " and ".join(f"{{{one}}}" for one in known)
+        variable = match[2]
+        if variable in known:
+            held.add(variable)
+        elif variable and not _LATEX.search(text[max(0, match.start() - 200) : match.start()]):
+            names = " and ".join(f"{{{one}}}" for one in known)
             raise UserError(
-                f"prompt {path}: nothing fills {{{name}}}; known: {variables}. "
-                f"To have the text {{{name}}} itself, write {{{{{name}}}}}"
+                f"prompt {name}: nothing fills {{{variable}}}; known: {names}. "
+                f"To have the text {{{variable}}} itself, write {{{{{variable}}}}}"
             )
     if needed not in held:
-        raise UserError(f"prompt {path}: has no {{{needed}}} in it")
+        raise UserError(f"prompt {name}: has no {{{needed}}} in it")
