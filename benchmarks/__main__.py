@@ -41,7 +41,7 @@ def policy_transformers() -> Figures:
     from pipeline.policies.base import Prompt, Sampling
     from pipeline.policies.opening import EMBEDDED
     from pipeline.policies.transformers import TransformersPolicy
-    from pipeline.rollouts import fill, load_template
+    from pipeline.templates import fill, load_template
 
     template, n, longest = load_template("embedded_solve"), 8, 120
     prompts = [fill(template, problem=problem.text) for problem in problems(32, seed=0)]

@@ -10,7 +10,8 @@ from typing import Any
 from pipeline.policies import open_policy
 from pipeline.policies.base import Prompt, scorer
 from pipeline.report import Samples, evaluate_samples, held_out_samples
-from pipeline.rollouts import Roller, fill, load_template
+from pipeline.rollouts import Roller
+from pipeline.templates import fill, load_template
 from schemas.config import RunConfig, SampleConfig, TrainConfig, load_config
 from schemas.records import LabelledSolution, Problem, Solution, StepLabel
 

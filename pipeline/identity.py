@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pipeline.files import write_bytes
 from pipeline.policies.opening import PREPARED
 from pipeline.problems import data_path
-from pipeline.rollouts import load_template
+from pipeline.templates import prompt_text
 from schemas.config import PolicyConfig, ProblemsConfig, RunConfig
 from schemas.errors import UserError
 from schemas.records import Record
@@ -245,7 +245,7 @@ def _began_with(path: Path, before: RunConfig) -> dict[str, Input]:
 
 def _template(name: str, known: Input | None) -> Input:
     try:
-        text = load_template(name)
+        text = prompt_text(name)
     except UserError:
         if known is None or known.name != name:
             raise

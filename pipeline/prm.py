@@ -21,6 +21,7 @@ from transformers.utils import logging as library_logging
 from pipeline.files import write_bytes
 from pipeline.policies.base import Prompt
 from pipeline.policies.tokens import prompt_ids
+from pipeline.templates import fill
 from schemas.errors import UserError
 from schemas.records import Record
 
@@ -78,7 +79,7 @@ class Encoder:
 
     def encode(self, problem: str, steps: Sequence[str]) -> Encoded:
         """One end per step, whatever the steps hold. UserError for a step without any text."""
-        ids = prompt_ids(self._tokenizer, Prompt(self._template.replace("{problem}", problem)), chat=False)
+        ids = prompt_ids(self._tokenizer, Prompt(fill(self._template, problem=problem)), chat=False)
         ends: list[int] = []
         for index, step in enumerate(steps):
             if not step.strip():

@@ -4,41 +4,17 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from pipeline.budget import Allowance
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
+from pipeline.templates import fill, prompt_text, solving_text
 from pipeline.unfinished import Draws
 from schemas.config import JudgeConfig, PromptConfig
-from schemas.errors import UserError
 from schemas.records import Outcome, Problem, Rollout, seed_of
 from verifiers.answer import extract_answer, grade
 
-PROMPTS = Path(__file__).parent / "prompts"
 LONGEST_TEXT = 200_000
 """Characters; a longer completion is a fault of the backend and is not read."""
-
-
-def load_template(name: str) -> str:
-    """A prompt template by its name under `pipeline/prompts` or by path. UserError when there is none."""
-    path = PROMPTS / f"{name}.txt"
-    if not path.is_file():
-        path = Path(name)
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt")))
-        raise UserError(f"prompt {name!r}: neither a file nor one of {known}")
-    text = path.read_text(encoding="utf-8")
-    if "{problem}" not in text:
-        raise UserError(f"prompt {path}: has no {{problem}} in it")
-    return text
-
-
-def fill(template: str, **values: str) -> str:
-    """Put values into a template. Unlike `str.format` it leaves every other brace alone: prompts hold
-    LaTeX."""
-    for name, value in values.items():
-        template = template.replace("{" + name + "}", value)
-    return template
 
 
 def sampling_of(prompt: PromptConfig) -> Sampling:
@@ -65,7 +41,7 @@ class Roller:
         self.policy, self.prompt, self.problem, self._seed = policy, prompt, problem, seed
         self.allowance, self.draws = allowance or Allowance(), draws or Draws()
         self._templates = templates or {}
-        self.template = self.template_named(prompt.template)
+        self.template = solving_text(prompt.template, self.prompt_text(prompt.template))
         self.taken: list[Rollout] = []
         """Every completion drawn, in the order of asking."""
         self._others: dict[Policy, Roller] = {}
@@ -87,9 +63,9 @@ class Roller:
             self._others[policy] = other
         return self._others[policy]
 
-    def template_named(self, name: str) -> str:
-        """A prompt's text: the one that the run began with, or the file's where no run is under way."""
-        return self._templates.get(name) or load_template(name)
+    def prompt_text(self, name: str) -> str:
+        """A prompt's whole file: the one that the run began with, or today's where no run is under way."""
+        return self._templates.get(name) or prompt_text(name)
 
     async def roll(self, prefix: str, n: int, purpose: str, *, start: int = 0) -> list[Rollout]:
         """`n` graded completions of a prefix, the `start`-th and those after it. Equal requests share one

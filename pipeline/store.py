@@ -23,7 +23,7 @@ from pipeline.budget import Purse, Standing, share_of, standing
 from pipeline.files import batches, lines_of, write_bytes, write_lines, write_parquet
 from pipeline.journal import ROLLOUTS, Entry, Row, ShardWriter
 from pipeline.posing import has_changed, pose
-from pipeline.rollouts import load_template
+from pipeline.templates import prompt_text, solving_text
 from pipeline.unfinished import Shelf
 from schemas.arrow import SCHEMA, to_table
 from schemas.config import RunConfig, parse_config
@@ -116,7 +116,7 @@ class RunStore:
     def template(self) -> str:
         """The text that the policy is asked with."""
         name = self.config.prompt.template
-        return self.templates().get(name) or load_template(name)
+        return solving_text(name, self.templates().get(name) or prompt_text(name))
 
     # Problems
 
