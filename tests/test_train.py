@@ -202,7 +202,8 @@ def test_eight_solutions_are_learnt_in_under_200_updates(base: str, tmp_path: Pa
         row.first_error for row in rows
     ]
     assert prm.card.model_dump(exclude={"step_end"}) == {
-        "template": TEMPLATE, "step_token": "<|step_end|>", "max_length": 2048, "base_model": base, "dataset_digest": "d",
+        "template": TEMPLATE, "step_token": "<|step_end|>", "max_length": 2048, "base_model": base,
+        "dataset_digest": "d",
         "label_kind": "first_error", "targets": "hard", "a": 1.0, "b": 0.0,
     }  # fmt: skip
     assert "score.bias" not in prm.model.state_dict()
