@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from flows import interrupt
 from flows.settings import set_defaults
+from pipeline.ranks import world
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
 
 _EXAMPLES = """\
@@ -112,6 +113,10 @@ def _complain(what: object, code: int) -> int:
 def _dispatch(args: argparse.Namespace) -> int:
     from flows import commands, display
 
+    if world() > 1 and args.command != "train":
+        raise UserError(
+            f"{args.command} is for one process, and torchrun started {world()}: only `stepmint train` shares"
+        )
     command = getattr(commands, args.command)
     result: dict[str, Any] = command(args)
     if args.json and "lines" in result:
@@ -260,6 +265,11 @@ def _add_training(commands: Any) -> None:
     _add_set(train)
     train.add_argument(
         "--out", default="", help="folder of the checkpoint (default: checkpoints/NAME beside runs)"
+    )
+    train.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would be learnt, and one row token by token; do nothing",
     )
 
     selftrain = _command(

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows import progress
+from flows.checks import base_of, preview
 from flows.doctor import examine
+from pipeline.ranks import rank
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 
@@ -116,6 +118,13 @@ def train(args: argparse.Namespace) -> Result:
     """Train on a sealed run."""
     path = Path(args.run)
     config = _config_of(path, args.set) if path.is_dir() else load_config(path, tuple(args.set))
+    if args.dry_run:
+        return {"dry_run": preview(config)}
+    if rank():  # of torchrun's processes the first answers, and the others help it
+        from flows.train import checkpoint_of, train_model
+
+        train_model.fn(config, args.out or str(checkpoint_of(config)))
+        raise SystemExit(0)
     return _flow(args, "train", lambda flows: flows.train(config, args.out))
 
 
@@ -348,6 +357,7 @@ def _plan(config: RunConfig) -> Result:
         "path": str(folder),
         "exists": (folder / "run.toml").is_file(),
         "checkpoint": checkpoint,
+        "base": base_of(config),
     }
 
 

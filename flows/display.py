@@ -53,7 +53,13 @@ def regrade(result: Result) -> None:
 
 
 def train(result: Result) -> None:
-    """What was measured in training."""
+    """What was measured in training, or what would be learnt."""
+    if "dry_run" in result:
+        found = result["dry_run"]
+        figures("training", {key: value for key, value in found.items() if key != "first_row"})
+        for line in found["first_row"]:
+            _say(clean(line))
+        return
     figures("training", {key: value for key, value in result.items() if key != "checkpoint"})
     _say(f"checkpoint  {result['checkpoint']}")
 
@@ -280,6 +286,13 @@ def _plan(result: Result) -> None:
     _say(f"# run: {result['path']} ({'goes on where it stopped' if result['exists'] else 'new'})")
     if result["checkpoint"]:
         _say(f"# checkpoint: {result['checkpoint']}")
+    if base := result["base"]:
+        _say(
+            f"# base: {base['model']} ({base['type']}), step token {base['step_token']}, at most "
+            f"{base['max_length']:,} tokens, {base['unknown']:.1%} of the problems' text unknown to it"
+        )
+        if base["problems_too_long"]:
+            _say(f"# too long for it: {base['problems_too_long']} of {base['problems_tried']} problems tried")
 
 
 def _solution(row: Result) -> None:
@@ -331,8 +344,12 @@ def clean(text: str) -> str:
 
 
 def _flat(found: Result, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in found.items():
-        name = f"{prefix}{key}"
+    for key, figure in found.items():
+        name, value = f"{prefix}{key}", figure
+        if "note" in found and key in ("note", "f1"):  # it says why the figure is what it is
+            if key == "note":
+                continue
+            value = found["note"]
         if isinstance(value, dict) and "value" not in value:
             if key != "by_n":  # a curve: in the JSON, too long for a table
                 yield from _flat(value, f"{name} / ")
@@ -342,6 +359,8 @@ def _flat(found: Result, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _value(value: Any) -> str:
     match value:
+        case {"value": None}:
+            return "none"
         case {"value": middle, "low": low, "high": high}:
             return f"{_value(middle)} [{_value(low)}, {_value(high)}]"
         case None:

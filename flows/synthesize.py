@@ -4,9 +4,11 @@ What is done stands in the run's folder, not in Prefect.
 """
 
 import asyncio
+from itertools import chain
 from typing import Any
 
 from flows import progress
+from flows.checks import check_base
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task, unmapped
 from pipeline.dataset import seal
 from pipeline.owed import nothing_readable, owed_figures, told
@@ -66,7 +68,7 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
 @flow(name="synthesize", flow_run_name="{config.name}", task_runner=HereTaskRunner())
 def synthesize(config: RunConfig) -> dict[str, Any]:
     """Label every problem the run owes and its budget reaches, and seal it. A shard that is lost does not
-    stop the others.
+    stop the others. Before all that the base of `[train]` is tried out.
 
     Raises what the first lost shard raised, or BackendError when problems failed and are still owed: the
     summary then says how many, and why. UserError when the policy's answers gave not one solution.
@@ -81,6 +83,9 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
             for shard, names in corrected.items():
                 asyncio.run(regrade_shard(store, shard, only=set(names), advance=progress.advance))
         owing = _owing(store)
+    if owing and config.train:
+        with progress.stage("trying out the base of the PRM"):
+            check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
     if owing:
         with progress.stage("labelling", total, total - sum(owing.values())):
             futures = label_shard.map(unmapped(config), sorted(owing))

@@ -245,7 +245,8 @@ class TrainConfig(Record):
     learning_rate: float = Field(1e-4, gt=0)
     batch_size: int = Field(16, ge=1)
     """Solutions per optimiser step."""
-    max_length: int = Field(1024, ge=16)
+    max_length: int | None = Field(None, ge=16)
+    """Tokens of the longest solution to learn from; by default what the base reads, and 4096 at most."""
     holdout: float = Field(0.1, ge=0, lt=1)
     """Share of problems kept apart to fit the calibration on."""
     seed: int = 0
