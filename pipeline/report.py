@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.fusion import monte_carlo_first_error
+from pipeline.first_error import measured
 from pipeline.store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import UserError
@@ -74,7 +74,7 @@ def label_quality(rows: Iterable[LabelledSolution], threshold: float = 0.0) -> F
         if truth is None:
             unknown += 1
             continue
-        alone = monte_carlo_first_error(len(row.labels), row.votes, threshold)
+        alone, _ = measured(len(row.labels), row.votes, threshold)
         found["monte_carlo"].append((alone, truth))
         found["consensus"].append((alone if row.kept else None, truth))
         found["fused"].append((row.first_error, truth))

@@ -6,17 +6,26 @@ from schemas.plan import PlanReport
 from schemas.records import Record, content_id
 
 SourceTable = dict[str, list[list[float]]]
-"""Source -> three rows (before, at, after the first error) of bin probabilities."""
+"""Source -> rows of probabilities."""
 
 
 class Trust(Record):
-    """What fusion learnt about the sources of this run (see `pipeline.fusion`)."""
+    """What fusion learnt about the sources of this run (see `pipeline.trust`)."""
 
     hazard: float = Field(ge=0, le=1)
     """Chance that a step, all before it being right, is the first error."""
     last_hazard: float | None = Field(default=None, ge=0, le=1)
     """The same for the last step, which also gives the answer; null in runs sealed before it was kept."""
+    levels: list[float] = []
+    """The shares of yes that judges' replies and rollouts are taken to have. Empty in runs sealed before
+    votes were read as counts; the tables of those are over four bins of p."""
     tables: SourceTable
+    """Three rows (before, at, after the first error): of a judge over the levels, of a verifier and of the
+    graded answer over no and yes."""
+    rollouts: SourceTable = {}
+    """Of `policy` and `prover` four rows: the level of the bare problem; how a right step moves a level above
+    the lowest (lost, fell, slipped by one, stayed, rose); how a wrong one does; what any step makes of the
+    lowest (stays, comes back)."""
     n_solutions: int = 0
     """Solutions the fit looked at: all, or in a large run those of the problems with the smallest ids."""
 
