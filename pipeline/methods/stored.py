@@ -33,7 +33,8 @@ class Stored:
         found: dict[tuple[str, bool], list[Rollout]] = {}
         for rollout in self.rollouts:
             if rollout.purpose == PROVER or rollout.purpose not in OTHERS:
-                found.setdefault((rollout.prefix, rollout.purpose == PROVER), []).append(rollout)
+                prefix = rollout.prefix.rstrip(" \t")  # earlier versions asked with the next step's spaces
+                found.setdefault((prefix, rollout.purpose == PROVER), []).append(rollout)
         return {key: count(drawn) for key, drawn in found.items()}
 
     def along(self, solution: Solution, by: str = "policy") -> list[Count]:
