@@ -319,11 +319,10 @@ def _listening(args: argparse.Namespace) -> Any:
 
 def _config_of(folder: Path, overrides: list[str] | None = None) -> RunConfig:
     """A run's recorded configuration, with the folder it lies in now: it may have been moved or renamed."""
-    recorded = folder / "run.toml"
-    if not recorded.is_file():
-        raise UserError(f"{folder}: not a run (it has no run.toml)")
+    from pipeline.recorded import read_config
+
     here = folder if folder.name else folder.resolve()
-    config = load_config(recorded, tuple(overrides or ()))
+    config = read_config(folder, tuple(overrides or ()))
     return config.model_copy(update={"root": str(here.parent), "name": here.name})
 
 

@@ -48,7 +48,10 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
         and manifest.budget.run == config.budget.run
         and manifest.inputs == store.inputs()
         and not mark(store).exists()
+        and manifest.packed == store.packed()
     )
+    if manifest is not None and same:
+        store.settle(manifest)
     if manifest is None or not same:
         with progress.stage("fusing the votes"):
             manifest = seal(store)

@@ -39,25 +39,29 @@ _RECORDED = (
 
 def seal(store: RunStore) -> Manifest:
     """Fuse and seal a run whose shards owe nothing. UserError names what is still owed."""
+    packed = store.packed()
     found = store.survey(_FIT_ON)
     if found.owed:
+        damaged = "".join(f"{line}; " for line in store.damage())
         raise UserError(
-            f"{store.path}: {found.owed} problems are still owed; run the same command again to do them"
+            f"{store.path}: {damaged}{found.owed} problems are still owed; run the same command again to do "
+            "them"
         )
     trust = fit_trust(store.read(found.sample))
     tally = Tally(found.beyond)
-    shards = tuple(
-        store.write_shard(shard, tally.count(store.journal(shard), trust, store))
-        for shard in range(store.config.shards)
-    )
-    manifest = tally.manifest(store, trust).model_copy(update={"shards": shards})
+    with store.sealing() as folder:
+        shards = tuple(
+            store.write_shard(folder, shard, tally.count(store.journal(shard), trust, store))
+            for shard in range(store.config.shards)
+        )
+        manifest = tally.manifest(store, trust).model_copy(update={"shards": shards, "packed": packed})
+        manifest = store.seal(folder, manifest)
     for source in tally.never_denying():
         log.warning(
             "%s never said no in %d votes: it tells nothing apart here",
             source,
             tally.votes[source] - tally.abstained[source],
         )
-    store.seal(manifest)
     return manifest
 
 

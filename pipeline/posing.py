@@ -4,7 +4,6 @@ A run only grows. Rows may be added, and the gold answer of a row may be correct
 and is graded again. A row that is gone would leave rollouts without a problem: refused.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import from_json
 
 from pipeline import identity
-from pipeline.files import append_lines, batches, lines_of, write_bytes, write_lines
+from pipeline.files import append_lines, batches, lines_of, write_lines
 from pipeline.identity import PROBLEMS, Identity, Input
 from pipeline.problems import load_problems
 from schemas.config import ProblemsConfig
@@ -68,10 +67,11 @@ def pose(store: "RunStore") -> None:
     if not posed.ids:
         first = f"; the first of {len(posed.bad)} bad rows: {posed.bad[0].reason}" if posed.bad else ""
         raise UserError(f"{about.name}: no usable problem{first}")
+    store.unvouch()
     sizes = [posed.write(shard) for shard in range(store.config.shards)]
     write_lines(store.path / "quarantine.jsonl", (q.model_dump_json() for q in posed.bad))
     counts = {"problems": sum(sizes), "quarantined": len(posed.bad), "shards": sizes}
-    write_bytes(store.path / "problems" / "done.json", json.dumps(counts).encode())
+    store.record_problems(counts)
     inputs = {**known.inputs, PROBLEMS: about}
     identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
     store.record_config()

@@ -16,16 +16,20 @@ Figures = dict[str, Any]
 
 
 def rows_of(store: RunStore) -> Iterator[LabelledSolution]:
-    """Every row of a sealed run, read shard by shard. UserError while the run is open."""
+    """Every row of a sealed run, read shard by shard once all of them are known to be as they were written.
+    UserError while the run is open, and for a file that is not."""
     import pyarrow.parquet as pq
 
+    from pipeline.sealing import shards_of
     from schemas.arrow import from_row
 
     manifest = store.manifest()
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet; run `stepmint run` again to finish it")
-    for shard in manifest.shards:
-        with pq.ParquetFile(store.path / shard.file) as file:
+    for path in shards_of(store.path, manifest):
+        if not path.exists():
+            shards_of(store.path, manifest)  # sealed anew since we began
+        with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=256):
                 yield from map(from_row, batch.to_pylist())
 

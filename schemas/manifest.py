@@ -1,10 +1,16 @@
 """The manifest: written last, it turns a folder of shards into a dataset and says how it came about."""
 
+from pathlib import PurePath
+from typing import Annotated
+
 from pydantic import Field
 
 from schemas.plan import PlanReport
 from schemas.records import Record, content_id
 
+Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 in hexadecimal."""
+RolloutsFile = Annotated[str, Field(pattern=r"^rollouts/[0-9]{5,}\.parquet$")]
 SourceTable = dict[str, list[list[float]]]
 """Source -> rows of probabilities."""
 
@@ -33,9 +39,10 @@ class Trust(Record):
 class ShardEntry(Record):
     """One Parquet file of the dataset."""
 
-    file: str
-    rows: int
-    sha256: str
+    file: str = Field(pattern=r"^(shards|sealed/[0-9a-f]{16})/[0-9]{5,}\.parquet$")
+    """Its path in the run's folder, which it never leaves."""
+    rows: int = Field(ge=0)
+    sha256: Checksum
 
 
 class SourceCount(Record):
@@ -90,10 +97,15 @@ class Manifest(Record):
     """Null where nothing was planned."""
     trust: Trust | None = None
     shards: tuple[ShardEntry, ...] = ()
+    packed: dict[RolloutsFile, Checksum] = {}
+    """Checksums of the Parquet files of the rollouts; empty in runs sealed before they were kept."""
     versions: dict[str, str] = {}
     inputs: dict[str, str] = {}
     """What the run read, by role: SHA-256 of prompts, problem files and local weights, or a name."""
 
     def digest(self) -> str:
         """Identity of the rows: sealing the same votes with the same fusion again gives it again."""
-        return content_id([shard.model_dump(mode="json") for shard in self.shards])
+        names = (f"shards/{PurePath(shard.file).name}" for shard in self.shards)
+        return content_id(
+            [{"file": n, "rows": s.rows, "sha256": s.sha256} for n, s in zip(names, self.shards, strict=True)]
+        )
