@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows import progress
+from flows.checks import base_of, preview
 from flows.doctor import examine
+from pipeline.ranks import rank
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 
@@ -78,16 +80,51 @@ def fuse(args: argparse.Namespace) -> Result:
     from pipeline.report import summarise
     from pipeline.store import RunStore
 
-    store = RunStore.open(config)
+    store = RunStore.reopen(config)
     with _listening(args), progress.stage("fusing the votes"):
         manifest = seal(store)
+        store.record_config()  # a fusion that failed leaves the run as it was
     return {**summarise(store), "path": str(store.path), "dataset_digest": manifest.digest()}
+
+
+def regrade(args: argparse.Namespace) -> Result:
+    """Grades, votes and labels anew from the stored rollouts; sampling nothing, it needs no flow."""
+    import asyncio
+
+    from pipeline.dataset import seal
+    from pipeline.regrade import mark, regrade_shard
+    from pipeline.store import RunStore
+
+    store = RunStore.open(_config_of(Path(args.run)))
+    found = Counter[str]()
+    mark(store).touch()
+    with _listening(args):
+        with progress.stage("reading the problems"):
+            store.prepare()
+        finished = [len(store.entries(shard)) for shard in range(store.config.shards)]
+        with progress.stage("grading the stored rollouts again", sum(finished)):
+            for shard in range(store.config.shards):
+                work = regrade_shard(store, shard, advance=progress.advance)
+                found.update(asyncio.run(work)._asdict())
+        owed = sum(len(store.standing(shard).owed) for shard in range(store.config.shards))
+        if not owed:
+            with progress.stage("fusing the votes"):
+                seal(store)
+            mark(store).unlink()
+    return {"run": str(store.path), **found, "owed": owed}
 
 
 def train(args: argparse.Namespace) -> Result:
     """Train on a sealed run."""
     path = Path(args.run)
     config = _config_of(path, args.set) if path.is_dir() else load_config(path, tuple(args.set))
+    if args.dry_run:
+        return {"dry_run": preview(config)}
+    if rank():  # of torchrun's processes the first answers, and the others help it
+        from flows.train import checkpoint_of, train_model
+
+        train_model.fn(config, args.out or str(checkpoint_of(config)))
+        raise SystemExit(0)
     return _flow(args, "train", lambda flows: flows.train(config, args.out))
 
 
@@ -165,7 +202,8 @@ def status(args: argparse.Namespace) -> Result:
 
     store = _open(Path(args.run))
     if not store.is_prepared():
-        return {"run": str(store.path), "sealed": False, "problems": 0, "owed": 1, "shards": [], "tokens": {}}
+        nothing: Result = {"problems": 0, "owed": 1, "reasons": {}, "shards": [], "tokens": {}}
+        return {"run": str(store.path), "sealed": False, **nothing}
     set_aside = store.quarantined()
     failed = {item.problem_id for item in set_aside}
     tokens, cut = Counter[str](), 0
@@ -186,6 +224,7 @@ def status(args: argparse.Namespace) -> Result:
         "sealed": fresh,
         "problems": store.total(),
         "owed": sum(item["owed"] for item in shards),
+        "reasons": dict(Counter(item.reason for item in store.failures()).most_common()),
         "shards": shards,
         "quarantined": [item.model_dump() for item in set_aside],
         "damaged": damaged,
@@ -255,9 +294,14 @@ def publish(args: argparse.Namespace) -> Result:
     return {"card": dataset_card(store, manifest, subsets_of(store, manifest))}
 
 
-def doctor(args: argparse.Namespace) -> Result:  # noqa: ARG001 - every command takes its arguments
-    """The environment, without asking the network."""
-    return examine()
+def doctor(args: argparse.Namespace) -> Result:
+    """The environment, without asking the network; or with --policy what the policies of a run file do."""
+    if not args.policy:
+        return examine()
+
+    from flows.doctor import examine_policies
+
+    return examine_policies(load_config(Path(args.policy), tuple(args.set)))
 
 
 def _flow(args: argparse.Namespace, module: str, call: Callable[[Any], T]) -> T:
@@ -324,6 +368,7 @@ def _plan(config: RunConfig) -> Result:
         "path": str(folder),
         "exists": (folder / "run.toml").is_file(),
         "checkpoint": checkpoint,
+        "base": base_of(config),
     }
 
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from pipeline import journal, packing, recorded, sealing
+from pipeline import identity, journal, packing, recorded, sealing
 from pipeline.files import lines_of, sweep
 from pipeline.journal import Entry, blocks_of
-from pipeline.store import RunStore
+from pipeline.store import RunStore, read_failures
 from pipeline.vouched import vouched_fault
 from schemas.arrow import SCHEMA, SCHEMA_VERSION, from_row
 from schemas.config import RunConfig, load_config
@@ -166,14 +166,19 @@ def _records(store: RunStore) -> Iterator[Finding]:
 
 
 def spoilt_records(store: RunStore) -> Iterator[tuple[Path, str]]:
-    """Files that commands write anew and that cannot be read: a prediction, failures, figures."""
+    """Files that commands write anew and that cannot be read: a prediction, what the run was begun with,
+    failures, figures."""
     try:
         store.plan()
     except UserError as error:
         yield store.path / "plan.json", str(error)
+    try:
+        identity.recorded(store.path)
+    except UserError as error:
+        yield store.path / "identity.json", str(error)
     for path in sorted((store.path / "problems").glob("*.failed.jsonl")):
         try:
-            list(store.read_failures(path))
+            list(read_failures(path, store.path))
         except UserError as error:
             yield path, str(error)
     summary = store.path / "summary.json"

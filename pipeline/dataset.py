@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
-from pipeline.fusion import consensus, fit, fuse
+from pipeline.first_error import consensus
+from pipeline.fusion import fuse
 from pipeline.store import RunStore
+from pipeline.trust import Model, fit, model_of
 from schemas.arrow import SCHEMA_VERSION
 from schemas.errors import UserError
 from schemas.manifest import BudgetReport, Manifest, SourceCount, Trust
@@ -87,6 +89,7 @@ class Tally:
         self, finished: Iterator[Finished], trust: Trust, store: RunStore
     ) -> Iterator[LabelledSolution]:
         """Label every candidate, counting as it goes."""
+        model = model_of(trust)
         for item in finished:
             self.totals["problems"] += 1
             self.totals["rollouts"] += item.n_rollouts
@@ -95,7 +98,7 @@ class Tally:
             self.tokens.update(item.tokens)
             if item.skipped:
                 self.skipped[item.skipped] += 1
-            for row in label(item, trust, store):
+            for row in label(item, model, store):
                 self._row(row)
                 yield row
 
@@ -155,19 +158,21 @@ class Tally:
             plan=compare(store.plan(), actual),
             trust=trust,
             versions=_versions(),
+            inputs=store.inputs(),
         )
 
 
-def label(item: Finished, trust: Trust, store: RunStore) -> list[LabelledSolution]:
+def label(item: Finished, model: Model, store: RunStore) -> list[LabelledSolution]:
     """The rows of one finished problem."""
     fusion = store.config.fusion
+    has_gold = item.problem.answer is not None
     rows = []
     for candidate in item.candidates:
         solution, votes = candidate.solution, candidate.votes
-        labels, first_error = fuse(solution, votes, trust, fusion)
-        kept, how = (
-            consensus(len(solution.steps), votes, fusion.threshold) if fusion.consensus else (True, "")
-        )
+        labels, first_error = fuse(solution, votes, model, fusion)
+        kept, how = True, ""
+        if fusion.consensus:
+            kept, how = consensus(len(solution.steps), votes, fusion.threshold, has_gold=has_gold)
         rows.append(
             LabelledSolution(
                 problem=item.problem,

@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -24,7 +25,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from schemas.errors import UserError
-from schemas.records import Finished, Rollout
+from schemas.records import Finished, Rollout, gold_id
 
 log = logging.getLogger(__name__)
 _COMMIT_EVERY_S = 0.5
@@ -48,10 +49,11 @@ Row = dict[str, Any]
 
 
 class Entry(NamedTuple):
-    """Where a finished problem's line begins, in bytes, and what the problem cost."""
+    """Where a finished problem's line begins, in bytes, what the problem cost, and what it was graded by."""
 
     offset: int
     tokens: int
+    gold: str = ""
     rollouts: int = 0
 
 
@@ -136,7 +138,7 @@ def path_of(run: Path, shard: int) -> Path:
 
 
 def index(path: Path) -> dict[str, Entry]:
-    """Every finished problem of a journal by its id; of a problem that was done twice, the first line."""
+    """Every finished problem of a journal by its id; of a problem that was graded again, the last line."""
     return scan(path)[0]
 
 
@@ -152,8 +154,8 @@ def scan(path: Path) -> tuple[dict[str, Entry], list[Damage]]:
         for number, line in enumerate(file, start=1):
             try:
                 item = from_json(body_of(line))
-                entry = Entry(offset, sum(item["tokens"].values()), item.get("n_rollouts", 0))
-                found.setdefault(item["problem"]["id"], entry)
+                tokens, n_rollouts = sum(item["tokens"].values()), item.get("n_rollouts", 0)
+                found[item["problem"]["id"]] = Entry(offset, tokens, gold_id(item["problem"]), n_rollouts)
             except (ValueError, KeyError, TypeError, AttributeError):
                 if line.endswith(b"\n"):
                     log.warning("%s line %d cannot be read; its problem is owed again", path, number)
@@ -229,7 +231,7 @@ def blocks_of(raw: Path) -> tuple[dict[str, int], list[Damage]]:
     blocks: dict[str, int] = {}
     damage: list[Damage] = []
     offset = 0
-    with raw.open("rb") as file:
+    with raw.open("rb") if raw.exists() else nullcontext(()) as file:
         for number, line in enumerate(file, start=1):
             if (head := _BLOCK_OF.match(line)) and reads(line):
                 blocks[head[1].decode()] = offset
@@ -249,6 +251,8 @@ def reads(line: bytes) -> bool:
 
 
 def _blocks(raw: Path, blocks: dict[str, int]) -> Iterator[tuple[str, list[Row]]]:
+    if not blocks:
+        return
     with raw.open("rb") as file:
         for problem, offset in sorted(blocks.items()):
             file.seek(offset)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from pipeline import journal, packing, recorded
+from pipeline import identity, journal, packing, recorded
 from pipeline.checking import PARTS, recorded_config, spoilt_records, without_rollouts
 from pipeline.dataset import seal
 from pipeline.files import replacing, sweep
@@ -42,6 +42,8 @@ def _read_problems(store: RunStore) -> None:
     with fresh_folder(store.path) as part:
         again = RunStore(part, store.config)
         (part / "problems").mkdir()
+        if known := identity.recorded(store.path):  # such as the commit of a dataset on the Hub
+            identity.record(part, known)
         again.prepare()
         found = again.problem_sums()
         try:

@@ -124,7 +124,13 @@ def _huggingface(config: ProblemsConfig) -> Iterator[Any]:
     import datasets
 
     try:
-        data = datasets.load_dataset(config.path, config.subset or None, split=config.split, streaming=True)
+        data = datasets.load_dataset(
+            config.path,
+            config.subset or None,
+            split=config.split,
+            revision=config.revision or None,
+            streaming=True,
+        )
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
         raise UserError(f"dataset {config.path!r}, split {config.split!r}: {error}") from error
     yield from data

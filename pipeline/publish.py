@@ -7,13 +7,13 @@ refuses a repository which moved meanwhile; the tag comes last.
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import packing
 from pipeline.folders import LISTED
+from pipeline.scratch import scratch_folder
 from pipeline.sealing import shards_of
 from pipeline.store import RunStore
 from schemas.errors import BackendError, UserError
@@ -37,15 +37,15 @@ def publish_run(store: RunStore, repo_id: str, *, private: bool) -> str:
     manifest = store.manifest()
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
-    with tempfile.TemporaryDirectory(prefix="stepmint-") as scratch:
-        stage_data(store, manifest, Path(scratch))
+    with scratch_folder() as scratch:
+        stage_data(store, manifest, scratch)
         card = dataset_card(store, manifest, subsets_of(store, manifest)).encode()
         sealed = (store.path / "manifest.json").read_bytes()
         if store.manifest() != manifest:
             raise UserError(f"{store.path}: was sealed anew meanwhile: give the same command again")
         files = {"README.md": card, "manifest.json": sealed}
         tag = f"v-{manifest.digest()}"
-        return _asked(lambda: _upload(Path(scratch), repo_id, "dataset", files, tag=tag, private=private))
+        return _asked(lambda: _upload(scratch, repo_id, "dataset", files, tag=tag, private=private))
 
 
 def publish_checkpoint(folder: Path, repo_id: str, *, private: bool) -> str:

@@ -22,7 +22,18 @@ def write_config(path: Path, config: RunConfig) -> None:
     """Write a run's resolved configuration, with its digest and a checksum of the lines in its first line."""
     body = tomli_w.dumps(_without_none(config.model_dump(mode="json"))).encode()
     head = f"# The resolved configuration of this run; digest {config.digest()}; {CHECKSUM} {_short(body)}\n"
-    write_bytes(path / "run.toml", head.encode() + body)
+    file, data = path / "run.toml", head.encode() + body
+    if not file.is_file() or file.read_bytes() != data:
+        write_bytes(file, data)
+
+
+def is_begun(path: Path) -> bool:
+    """Whether a folder holds anything of a run: its problems, or a line of a journal. A run that failed
+    before that may begin again with another configuration."""
+    journals = (path / "journal").glob("*.jsonl")
+    return (path / "run.toml").is_file() and (
+        (path / "problems" / "done.json").is_file() or any(file.stat().st_size for file in journals)
+    )
 
 
 def read_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:

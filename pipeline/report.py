@@ -2,11 +2,11 @@
 are."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.fusion import monte_carlo_first_error
+from pipeline.first_error import measured
 from pipeline.store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import UserError
@@ -78,7 +78,7 @@ def label_quality(rows: Iterable[LabelledSolution], threshold: float = 0.0) -> F
         if truth is None:
             unknown += 1
             continue
-        alone = monte_carlo_first_error(len(row.labels), row.votes, threshold)
+        alone, _ = measured(len(row.labels), row.votes, threshold)
         found["monte_carlo"].append((alone, truth))
         found["consensus"].append((alone if row.kept else None, truth))
         found["fused"].append((row.first_error, truth))
@@ -110,7 +110,7 @@ Samples = list[tuple[Problem, list[Solution]]]
 
 def evaluate_run(store: RunStore, checkpoint: Path) -> Figures:
     """Measure a PRM on problems that no run trains on: first errors against exact truth, and best-of-n."""
-    return evaluate_samples(asyncio.run(held_out_samples(store.config)), checkpoint)
+    return evaluate_samples(asyncio.run(held_out_samples(store.config, store.templates())), checkpoint)
 
 
 def evaluate_samples(samples: Samples, checkpoint: Path) -> Figures:
@@ -134,13 +134,14 @@ def evaluate_samples(samples: Samples, checkpoint: Path) -> Figures:
     return evaluate_prm(PRM.load(checkpoint), gold, groups)
 
 
-async def held_out_samples(config: RunConfig) -> Samples:
+async def held_out_samples(config: RunConfig, templates: Mapping[str, str] | None = None) -> Samples:
     """The solutions that a PRM of the run chooses from: `evaluate.samples` for each of `evaluate.problems`
     problems that no run trains on."""
     from pipeline.embedded.truth import problems
     from pipeline.policies import open_policy
+    from pipeline.policies.probe import prepare
     from pipeline.proposers.sample import to_solution
-    from pipeline.rollouts import Roller
+    from pipeline.rollouts import Roller, sampling_of
 
     if config.evaluate is None or config.problems.source != "embedded":
         raise UserError(
@@ -150,7 +151,10 @@ async def held_out_samples(config: RunConfig) -> Samples:
         config.evaluate.problems, seed=config.seed, steps=config.problems.steps, split="held-out"
     )
     async with open_policy(config.policy) as policy:
-        rollers = [Roller(policy, config.prompt, problem, seed=config.seed) for problem in posed]
+        await prepare(policy, sampling_of(config.prompt), prefixes=False)
+        rollers = [
+            Roller(policy, config.prompt, problem, seed=config.seed, templates=templates) for problem in posed
+        ]
         drawn = await asyncio.gather(
             *(roller.roll("", config.evaluate.samples, "held-out") for roller in rollers)
         )

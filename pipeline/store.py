@@ -7,8 +7,7 @@ whole, rows are made from the journal alone, finished files appear by rename, an
 import fcntl
 import heapq
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -17,24 +16,24 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from pipeline import journal, packing
+from pipeline import identity, journal, packing
 from pipeline.budget import Purse, Standing, share_of, standing
-from pipeline.files import append_lines, batches, lines_of, write_bytes, write_lines, write_parquet
-from pipeline.journal import Entry, ShardWriter
-from pipeline.problems import load_problems
-from pipeline.recorded import changed, read_record, write_config, write_record
+from pipeline.files import batches, lines_of, write_bytes, write_lines, write_parquet
+from pipeline.journal import Entry, Row, ShardWriter
+from pipeline.posing import has_changed, pose
+from pipeline.recorded import changed, is_begun, read_record, write_config, write_record
 from pipeline.recorded import read_config as read_config
 from pipeline.sealing import change_over, file_fault, read_manifest, sealing, settle, sha256_of, shards_of
+from pipeline.templates import prompt_text, solving_text
+from pipeline.unfinished import Shelf
 from schemas.arrow import SCHEMA, to_table
 from schemas.config import RunConfig
 from schemas.errors import UserError
 from schemas.manifest import Manifest, ShardEntry
 from schemas.plan import Plan
-from schemas.records import Finished, LabelledSolution, Problem, Quarantined
+from schemas.records import Finished, LabelledSolution, Problem, Quarantined, gold_id
 
 _ROWS_PER_WRITE = 512
-_LINES_HELD = 4096
-"""Problems held while they are spread over the shards."""
 
 
 class Owed(NamedTuple):
@@ -72,71 +71,78 @@ class RunStore:
         """Create or reopen `root/name`. UserError names the keys in which the recorded configuration
         differs."""
         path = Path(config.root) / config.name
-        recorded = path / "run.toml"
-        if recorded.exists():
-            before = read_config(path)
-            if before.digest() != config.digest():
-                raise UserError(
-                    f"run {config.name!r} in {path} was started with {_differences(before, config)}: "
-                    "change it back, choose another name, or delete the folder"
-                )
+        if is_begun(path):
+            config, known = identity.admit(path, read_config(path), config)
+        else:
+            known = identity.Identity(inputs=identity.inputs_of(config, path, {}))
         for folder in ("problems", "journal", "rollouts"):
             (path / folder).mkdir(parents=True, exist_ok=True)
-        write_config(path, config)
+        identity.record(path, known)
+        store = cls(path, config)
+        if not store.is_prepared() or not has_changed(store):
+            store.record_config()  # else when the other problems are found to be those of this run
+        return store
+
+    @classmethod
+    def reopen(cls, config: RunConfig) -> "RunStore":
+        """An existing run, to be read or fused: nothing is written, and what its prompts and models are now
+        does not matter. UserError when there is no such run, or another one."""
+        path = Path(config.root) / config.name
+        found = identity.differences(read_config(path), config, {}, {})
+        if found:
+            raise UserError(
+                f"run {config.name!r} in {path} was started with {', '.join(found)}: leave these settings as "
+                "they were"
+            )
         return cls(path, config)
+
+    def record_config(self) -> None:
+        """Write down the configuration that the run goes on with."""
+        write_config(self.path, self.config)
+
+    def inputs(self) -> dict[str, str]:
+        """SHA-256, or the name where there is none, of everything that the run reads, by its role."""
+        known = identity.recorded(self.path) or identity.Identity()
+        return {role: item.digest or item.name for role, item in sorted(known.inputs.items())}
+
+    def templates(self) -> dict[str, str]:
+        """The texts of the run's prompts by their names, as they were when it began."""
+        return identity.texts(identity.recorded(self.path))
+
+    def template(self) -> str:
+        """The text that the policy is asked with."""
+        name = self.config.prompt.template
+        return solving_text(name, self.templates().get(name) or prompt_text(name))
 
     # Problems
 
     def prepare(self) -> int:
-        """Read the problems once, spread them over the shards by their ids, quarantine the bad ones.
-        Returns how many."""
-        if self._done.exists():
-            return self.total()
-        sizes = [0] * self.config.shards
-        bad: list[Quarantined] = []
-        for items in batches(load_problems(self.config.problems, seed=self.config.seed), _LINES_HELD):
-            lines: dict[int, list[str]] = defaultdict(list)
-            for item in items:
-                if isinstance(item, Quarantined):
-                    bad.append(item)
-                else:
-                    lines[int(item.id, 16) % self.config.shards].append(item.model_dump_json())
-            for shard, new in lines.items():
-                append_lines(self._parts(shard), new, anew=not sizes[shard])
-                sizes[shard] += len(new)
-        if not any(sizes):
-            first = f"; the first of {len(bad)} bad rows: {bad[0].reason}" if bad else ""
-            raise UserError(
-                f"{self.config.problems.path or self.config.problems.source}: no usable problem{first}"
-            )
-        for shard, size in enumerate(sizes):
-            # A line begins with its problem's id, a hash. In their order a run that stops early has done a
-            # fair sample, whatever the order of its source.
-            parts = self._parts(shard)
-            write_lines(self._problems(shard), sorted(lines_of(parts)) if size else ())
-            parts.unlink(missing_ok=True)
-        write_lines(self.path / "quarantine.jsonl", (q.model_dump_json() for q in bad))
-        counts = {"problems": sum(sizes), "quarantined": len(bad), "shards": sizes}
-        write_record(self._done, {**counts, "sha256": self._checksums()})
-        return sum(sizes)
+        """Read the problems, unless the run has them as they are now. Returns how many it has.
+
+        UserError where there is none, or where one that the run has is gone.
+        """
+        if not self.is_prepared() or has_changed(self):
+            pose(self)
+        return self.total()
 
     @property
     def _done(self) -> Path:
         return self.path / "problems" / "done.json"
 
-    def _problems(self, shard: int) -> Path:
+    def problem_file(self, shard: int) -> Path:
+        """Where a shard's problems lie, in the order of their ids."""
         return self.path / "problems" / f"{shard:05d}.jsonl"
 
-    def _parts(self, shard: int) -> Path:
-        return self.path / "problems" / f"{shard:05d}.part"
+    def record_problems(self, counts: dict[str, Any]) -> None:
+        """Write down how many problems the run has, with the checksums of their files."""
+        files = (self.path / "quarantine.jsonl", *map(self.problem_file, range(self.config.shards)))
+        sums = {str(file.relative_to(self.path)): sha256_of(file) for file in files}
+        write_record(self._done, {**counts, "sha256": sums})
 
-    def _checksums(self) -> dict[str, str]:
-        """Checksums of the problems, those set aside included, by their path in the run."""
-        files = (self._problems(shard) for shard in range(self.config.shards))
-        return {
-            str(file.relative_to(self.path)): sha256_of(file)
-            for file in (self.path / "quarantine.jsonl", *files)
-        }
+    def unvouch(self) -> None:
+        """Forget the checksums of the problems' files, which are about to be written anew."""
+        if self.is_prepared():
+            write_record(self._done, {k: v for k, v in self._prepared().items() if k != "sha256"})
 
     def _prepared(self) -> dict[str, Any]:
         return read_record(self._done, self.path)
@@ -153,7 +159,7 @@ class RunStore:
 
     def _lines_of(self, shard: int) -> Iterator[str]:
         """The lines of a shard's problems, as they were written."""
-        path = self._problems(shard)
+        path = self.problem_file(shard)
         sha256 = self.problem_sums().get(str(path.relative_to(self.path)))
         if sha256 and (fault := file_fault(self.path, path, sha256)):
             raise UserError(f"{fault}: see `stepmint check {self.path}`")
@@ -193,33 +199,58 @@ class RunStore:
 
     def standing(self, shard: int) -> Standing:
         """Which problems of a shard are done, owed, and beyond the budget; each in their order."""
-        return self._standing(shard, journal.index(self._journal(shard)))
+        return self._standing(shard)[0]
 
-    def _standing(self, shard: int, found: Mapping[str, Entry]) -> Standing:
+    def _standing(self, shard: int) -> tuple[Standing, dict[str, Entry]]:
+        """The standing, and the entries of the problems that are graded by the gold they have now."""
+        golds = self._golds(shard)
+        found = {k: entry for k, entry in self.entries(shard).items() if entry.gold == golds.get(k)}
         finished = {name: entry.tokens for name, entry in found.items()}
-        ids = (str(from_json(line)["id"]) for line in self._lines_of(shard))
-        return standing(ids, finished, self._share(shard), self.config.budget.per_problem)
+        return standing(golds, finished, self._share(shard), self.config.budget.per_problem), found
+
+    def _golds(self, shard: int) -> dict[str, str]:
+        """What each problem of a shard is graded by, in their order."""
+        problems = map(from_json, self._lines_of(shard))
+        return {problem["id"]: gold_id(problem) for problem in problems}
+
+    def stale(self, shard: int) -> list[str]:
+        """Problems whose journal line was graded by a gold that has been corrected since."""
+        golds, found = self._golds(shard), self.entries(shard)
+        return [name for name, gold in golds.items() if name in found and found[name].gold != gold]
 
     def _share(self, shard: int) -> int | None:
         if self.config.budget.run is None:
             return None
         sizes = self._prepared().get("shards")
         if sizes is None:  # prepared by an earlier version
-            sizes = [sum(1 for _ in lines_of(self._problems(i))) for i in range(self.config.shards)]
+            sizes = [sum(1 for _ in lines_of(self.problem_file(i))) for i in range(self.config.shards)]
         return share_of(self.config.budget, sizes, shard)
 
     # Journal
 
     def finished(self, shard: int) -> dict[str, int]:
         """The tokens that each finished problem of a shard has cost, by its id."""
-        return {name: entry.tokens for name, entry in journal.index(self._journal(shard)).items()}
+        return {name: entry.tokens for name, entry in self._standing(shard)[1].items()}
+
+    def entries(self, shard: int) -> dict[str, Entry]:
+        """The journal's whole lines by their problem's id, whatever they were graded by."""
+        return journal.index(self._journal(shard))
 
     def journal(self, shard: int) -> Iterator[Finished]:
         """Finished problems of a shard within the budget, in the order of their ids; a torn last line is owed
         again."""
-        found = journal.index(self._journal(shard))
-        done = self._standing(shard, found).done
-        return journal.read(self._journal(shard), (found[name] for name in sorted(done)))
+        at, found = self._standing(shard)
+        return journal.read(self._journal(shard), (found[name] for name in sorted(at.done)))
+
+    def lines(self, shard: int, entries: Iterable[Entry]) -> Iterator[Finished]:
+        """The problems of some lines of a shard's journal."""
+        return journal.read(self._journal(shard), entries)
+
+    def rollouts(self, shard: int) -> Iterator[Row]:
+        """A shard's rollouts as rows, packed or not, in the order of their problems' ids."""
+        raw = self.path / "rollouts" / f"{shard:05d}.jsonl"
+        for _, rows in journal.stored_rollouts(raw, raw.with_suffix(".parquet")):
+            yield from rows
 
     def damage(self) -> list[str]:
         """What cannot be read of the journals, whose problems are then owed again, and of packed rollouts."""
@@ -231,8 +262,7 @@ class RunStore:
         """What is owed and beyond the budget, and where the `n` done problems with the smallest ids lie."""
         owed, beyond, first = 0, 0, list[Place]()
         for shard in range(self.config.shards):
-            found = journal.index(self._journal(shard))
-            at = self._standing(shard, found)
+            at, found = self._standing(shard)
             owed, beyond = owed + len(at.owed), beyond + len(at.beyond)
             places = (Place(name, shard, found[name]) for name in at.done)
             first = heapq.nsmallest(n, chain(first, places))
@@ -261,6 +291,10 @@ class RunStore:
             finally:
                 writer.close()
 
+    def shelf(self, shard: int) -> Shelf:
+        """What was drawn for problems of a shard that are still owed."""
+        return Shelf(self.path / "journal" / f"{shard:05d}.unfinished")
+
     @contextmanager
     def locked(self, shard: int) -> Iterator[None]:
         """Exclusive right to change one shard's files. UserError when another process has it."""
@@ -277,7 +311,7 @@ class RunStore:
         if not (self.path / "rollouts" / f"{shard:05d}.jsonl").exists():
             return 0
         with self.locked(shard):
-            return packing.pack(self.path, shard, journal.index(self._journal(shard)))
+            return packing.pack(self.path, shard, self.entries(shard))
 
     # Dataset
 
@@ -334,15 +368,13 @@ class RunStore:
 
     def quarantined(self) -> list[Quarantined]:
         """Everything set aside: bad rows, then problems that failed and are still owed."""
-        files = [self.path / "quarantine.jsonl", *sorted((self.path / "problems").glob("*.failed.jsonl"))]
-        return [item for file in files if file.exists() for item in self.read_failures(file)]
+        bad = self.path / "quarantine.jsonl"
+        return [*(read_failures(bad, self.path) if bad.exists() else ()), *self.failures()]
 
-    def read_failures(self, file: Path) -> Iterator[Quarantined]:
-        """What one file says was set aside. UserError when it cannot be read."""
-        try:
-            yield from map(Quarantined.model_validate_json, lines_of(file))
-        except ValueError as error:  # a line that is no record, or bytes that are no text
-            raise UserError(changed(file, self.path, str(error).splitlines()[0])) from None
+    def failures(self) -> list[Quarantined]:
+        """Why problems are still owed: of each that failed, and of each shard that stopped early."""
+        files = sorted((self.path / "problems").glob("*.failed.jsonl"))
+        return [item for file in files for item in read_failures(file, self.path)]
 
     def set_aside(self, shard: int, failures: Iterable[Quarantined]) -> None:
         """Replace what a shard has set aside: everything it owed has just been tried.
@@ -353,16 +385,9 @@ class RunStore:
         write_lines(path, (failure.model_dump_json() for failure in failures))
 
 
-def _differences(before: RunConfig, after: RunConfig) -> str:
-    old, new = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
-    ignored = ("fusion", "budget.run", "train", "evaluate", "self_train", "name", "root")
-    changed = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and not k.startswith(ignored)]
-    return ", ".join(f"{k}={old.get(k)!r}, not {new.get(k)!r}" for k in changed)
-
-
-def _flat(data: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(data, dict):
-        return {prefix: data}
-    return {
-        k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}".strip(".")).items()
-    }
+def read_failures(file: Path, run: Path) -> Iterator[Quarantined]:
+    """What one file says was set aside. UserError when it cannot be read."""
+    try:
+        yield from map(Quarantined.model_validate_json, lines_of(file))
+    except ValueError as error:  # a line that is no record, or bytes that are no text
+        raise UserError(changed(file, run, str(error).splitlines()[0])) from None

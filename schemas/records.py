@@ -5,6 +5,7 @@ All are frozen, refuse unknown fields, and survive JSON and Arrow unchanged. Eve
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,8 +14,9 @@ AnswerKind = Literal["number", "expression", "choice", "text"]
 Outcome = Literal["correct", "incorrect", "unknown"]
 Asks = Literal["valid", "solvable"]
 LabelKind = Literal["local", "cumulative", "first_error", "quality"]
-StopReason = Literal["stop", "length", "error", "budget"]
-"""Why a completion ended; `budget` is one that was never drawn, and is never stored."""
+StopReason = Literal["stop", "length", "withheld", "error", "budget"]
+"""Why a completion ended: `withheld` by the server's filter; `error` for an unusable text; `budget` is one
+that was never drawn, and is never stored."""
 
 
 class Record(BaseModel):
@@ -71,7 +73,8 @@ class UnitTest(Record):
 
 
 class Problem(Record):
-    """A problem to be solved. Its id is the hash of its text, answer and, where it has one, table."""
+    """A problem to be solved. Its id is the hash of its text, answer and, where it has one, table, as they
+    were first read: a corrected answer changes no id, and so keeps the rollouts drawn for the problem."""
 
     id: str = ""
     text: str = Field(min_length=1)
@@ -105,6 +108,21 @@ def _problem_id(data: dict[str, Any]) -> str:
         return content_id(data.get("text"), data.get("answer"))
     return content_id(
         data.get("text"), data.get("answer"), Table.model_validate(table).model_dump(mode="json")
+    )
+
+
+def text_id(problem: Problem) -> str:
+    """What a policy is asked: two problems with equal text and table differ in their gold answers at most."""
+    return content_id(problem.text, problem.table and problem.table.model_dump(mode="json"))
+
+
+def gold_id(problem: Mapping[str, Any]) -> str:
+    """What rollouts and steps are judged by, of a problem as JSON: its answer, kind, premises and tests."""
+    return content_id(
+        problem.get("answer"),
+        problem.get("answer_kind", "expression"),
+        problem.get("premises", []),
+        problem.get("tests", []),
     )
 
 
@@ -198,13 +216,14 @@ class StepLabel(Record):
     label: Literal[0, 1] | None = None
     """1 right, 0 wrong, None no label: masked in training, kept in the row."""
     p: float | None = Field(None, ge=0, le=1)
-    """Probability that the step and every step before it are right."""
+    """Probability that the step and every step before it are right; None where no vote bears on the step."""
     low: float | None = Field(None, ge=0, le=1)
     high: float | None = Field(None, ge=0, le=1)
-    """95% interval of `p` where rollouts were counted."""
+    """95% interval of the success rate of the policy's rollouts from after the step, where there are any."""
     kind: LabelKind = "first_error"
     decided_by: str = ""
-    """The sources that settled it, joined by `+`; empty where nobody did."""
+    """The sources with a vote on the step, or those that imply its label, joined by `+`; empty without a
+    label."""
     reason: str = ""
 
 
@@ -219,8 +238,9 @@ class LabelledSolution(Record):
     kept: bool = True
     """Whether the consensus filter keeps this row; a dropped row stays in the dataset with its reason."""
     consensus: str = ""
-    """How Monte Carlo and judge compare: `agree_error`, `agree_clean`, `disagree_position`,
-    `disagree_existence`, `judge_unparsed`, `mc_incomplete`; empty where nobody judged."""
+    """How rollouts and judge compare: `agree_error`, `agree_clean`, `disagree_position`,
+    `disagree_existence`, `judge_unparsed`, `mc_incomplete`; `no_gold`, `judge_only` where there are no
+    rollouts to compare with; empty where nobody judged."""
     votes: tuple[Vote, ...] = ()
 
     @model_validator(mode="after")

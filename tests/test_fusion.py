@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.annotators.judge import votes_of
+from pipeline.annotators.verdicts import Reading
 from pipeline.fusion import bin_of, consensus, fit, fuse, located, monte_carlo_first_error, posterior
 from schemas.config import FusionConfig
 from schemas.manifest import Trust
@@ -54,7 +55,7 @@ def solution(n_steps: int) -> Solution:
 def test_consensus(
     rates: list[float | None], judge: int | None, threshold: float, kept: bool, reason: str
 ) -> None:
-    votes = [*mc(rates), *votes_of([judge], len(rates), "judge:x")]
+    votes = [*mc(rates), *votes_of([Reading(judge)], len(rates), "judge:x")]
     assert consensus(len(rates), votes, threshold) == (kept, reason)
 
 

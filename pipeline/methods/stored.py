@@ -36,7 +36,8 @@ class Stored:
         found: dict[tuple[str, bool], list[Rollout]] = {}
         for rollout in self.rollouts:
             if rollout.purpose == PROVER or rollout.purpose not in OTHERS:
-                found.setdefault((rollout.prefix, rollout.purpose == PROVER), []).append(rollout)
+                prefix = rollout.prefix.rstrip(" \t")  # earlier versions asked with the next step's spaces
+                found.setdefault((prefix, rollout.purpose == PROVER), []).append(rollout)
         return {key: count(drawn) for key, drawn in found.items()}
 
     def along(self, solution: Solution, by: str = "policy") -> list[Count]:
@@ -71,6 +72,11 @@ class Run:
     def derived(self) -> Path:
         """The folder of what is derived from the run."""
         return self._store.path / "derived"
+
+    @property
+    def template(self) -> str:
+        """The text that the policy was asked with."""
+        return self._store.template()
 
     def __iter__(self) -> Iterator[Stored]:
         separator, n = self.config.prompt.separator, 0
