@@ -6,11 +6,13 @@ vote that bears it out.
 
 - Right: a yes on that step, or a success of rollouts after it or after a later step, or a right final answer:
   a solution that still reaches the answer has not lost it before.
-- Wrong: a no on that very step. A refutation says nothing of the steps before or after it.
+- Wrong: a no on that very step; a refutation says nothing of the steps before or after it. Rollouts say no
+  when they are enough: where even a state that succeeds every other time would seldom give so few successes.
 """
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
@@ -97,11 +99,33 @@ def _decide(
     if p >= config.accept:
         borne_out = after or any(map(_affirms, mine))
         return (1, "") if borne_out else (None, "no vote says that this step is right")
-    against = sorted((v for v in mine if _share(v) <= 0.5), key=lambda v: (not v.why, v.source))
-    if not against:
-        return None, "no vote on this very step says that it is wrong"
-    vote = against[0]
-    return 0, f"{vote.source}: {vote.why or f'{vote.correct} of {vote.n} say yes'}"
+    against = _against(mine, config.reject)
+    return (0, against[0]) if against else (None, "no vote on this step is enough to call it wrong")
+
+
+def _against(mine: Sequence[Vote], reject: float) -> list[str]:
+    """What the votes on a step say against it, what has a reason first. Rollouts of one policy speak as one,
+    and only where such counts have a chance of `reject` at most at a success rate of one half."""
+    said: list[tuple[bool, str, str]] = []
+    rolled: dict[str, list[Vote]] = {}
+    for vote in mine:
+        source = declared(vote.source)
+        if source.kind == "rollouts":
+            rolled.setdefault(source.by, []).append(vote)
+        elif _share(vote) <= 0.5:
+            said.append((not vote.why, vote.source, vote.why or f"{vote.correct} of {vote.n} say yes"))
+    for votes in rolled.values():
+        correct, n = sum(vote.correct for vote in votes), sum(vote.n for vote in votes)
+        if n and _at_most(correct, n) <= reject:
+            names = "+".join(sorted({vote.source for vote in votes}))
+            said.append((True, names, f"{correct} of {n} say yes"))
+    return [f"{name}: {why}" for _, name, why in sorted(said)]
+
+
+def _at_most(correct: int, n: int) -> float:
+    """The chance of `correct` successes or fewer in `n` tries that each succeed with chance one half (normal,
+    with continuity correction: off by .01 at most)."""
+    return NormalDist(n / 2, math.sqrt(n) / 2).cdf(correct + 0.5)
 
 
 def _deciders(mine: Sequence[Vote], after: Sequence[Vote]) -> str:

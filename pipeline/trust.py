@@ -89,7 +89,7 @@ def located(n_steps: int, votes: Sequence[Vote]) -> Floats:
     """Log-likelihood of K = 0, ..., n_steps - 1 and of no error under a search's rollouts: shape
     (n_steps + 1,), at most 0 and at least -6. Zeros without a search, or where it says nothing of a step."""
     sound = {v.step: v.p for v in votes if declared(v.source).kind == "search" and v.p is not None}
-    if len(sound) != n_steps - 1:
+    if sound.keys() != set(range(n_steps - 1)):
         return np.zeros(n_steps + 1)
     chances = -np.diff([1.0, *(sound[step] for step in range(n_steps - 1)), 0.0])
     logs = np.log(np.maximum([*chances, chances[-1]], 1e-9))
@@ -214,10 +214,8 @@ def _trust_of(model: Model, n_solutions: int) -> Trust:
 
 def model_of(trust: Trust) -> Model:
     """What a manifest's trust says, to compute with."""
-    mixtures: dict[str, Tables] = {name: (np.array(rows),) for name, rows in trust.tables.items()}
-    walks: dict[str, Tables] = {
-        _WALK + name: tuple(np.array(row) for row in rows) for name, rows in trust.rollouts.items()
-    }
+    mixtures = {name: _normal([np.array(rows)]) for name, rows in trust.tables.items()}
+    walks = {_WALK + name: _normal([np.array(row) for row in rows]) for name, rows in trust.rollouts.items()}
     last = trust.hazard if trust.last_hazard is None else trust.last_hazard
     return Model(trust.hazard, last, mixtures | walks)
 
