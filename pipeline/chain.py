@@ -37,7 +37,7 @@ def emissions(correct: Floats, n: Floats, levels: Floats) -> Floats:
 
     The levels are the last axis of the result, after those of the counts. Where n is 0 all are 1.
     """
-    rates = np.clip(levels, 1e-4, 1 - 1e-4)
+    rates = np.minimum(np.maximum(levels, 1e-4), 1 - 1e-4)
     logs = correct[..., None] * np.log(rates) + (n - correct)[..., None] * np.log1p(-rates)
     return np.asarray(np.exp(np.maximum(logs - logs.max(-1, keepdims=True), -CAP)))
 

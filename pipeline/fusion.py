@@ -16,33 +16,40 @@ from statistics import NormalDist
 
 import numpy as np
 
+from pipeline.chain import Floats
 from pipeline.first_error import pooled
-from pipeline.trust import Model, posterior
+from pipeline.trust import Model, posteriors
 from schemas.config import FusionConfig
-from schemas.records import Solution, StepLabel, Vote
+from schemas.records import Candidate, StepLabel, Vote
 from schemas.sources import declared
 
 _REACHES = ("rollouts", "search", "grade")
 """Kinds of sources whose yes says that the answer is still in reach, and so was at every step before."""
 
 
-def fuse(
-    solution: Solution, votes: Sequence[Vote], model: Model, config: FusionConfig
-) -> tuple[tuple[StepLabel, ...], int | None]:
-    """Labels of one solution, and its first error (-1 for none, None when not established).
+Fused = tuple[tuple[StepLabel, ...], int | None]
+"""Labels of one solution, and its first error (-1 for none, None when not established)."""
+
+
+def fuse(candidates: Sequence[Candidate], model: Model, config: FusionConfig) -> list[Fused]:
+    """Labels of solutions with their votes.
 
     A step's p is the probability that it and all before it are right, so it never rises along a solution; it
     is None where no vote bears on the step. A label needs one on every step before it, too. Steps after an
     established first error get none.
     """
-    n_steps = len(solution.steps)
-    right = 1 - np.cumsum(posterior(n_steps, votes, model))[:-1] if n_steps else np.zeros(0)
-    counts = pooled(votes)
+    chances = posteriors([(len(one.solution.steps), one.votes) for one in candidates], model)
+    return [_labels(one.votes, found, config) for one, found in zip(candidates, chances, strict=True)]
+
+
+def _labels(votes: Sequence[Vote], chances: Floats, config: FusionConfig) -> Fused:
+    right = 1 - np.cumsum(chances)[:-1]
+    counts, speaking, reaching = pooled(votes), list(filter(_speaks, votes)), list(filter(_reaches, votes))
     labels: list[StepLabel] = []
     first_error: int | None = -1
     for step, p in enumerate(np.clip(right, 0.0, 1.0)):
-        mine = [vote for vote in votes if vote.step == step and _speaks(vote)]
-        after = [vote for vote in votes if vote.step >= step and _reaches(vote)]
+        mine = [vote for vote in speaking if vote.step == step]
+        after = [vote for vote in reaching if vote.step >= step]
         label, reason = _decide(float(p), mine, after, labels, config)
         if label != 1 and first_error == -1:
             first_error = step if label == 0 else None

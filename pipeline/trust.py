@@ -13,6 +13,7 @@ rollouts do not tell an error in the last step, which the grade answers, from no
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -220,9 +221,14 @@ def model_of(trust: Trust) -> Model:
     return Model(trust.hazard, last, mixtures | walks)
 
 
-def posterior(n_steps: int, votes: Sequence[Vote], model: Model) -> Floats:
-    """P(K = 0), ..., P(K = n_steps - 1), P(no error): shape (n_steps + 1,), sums to 1.
+def posteriors(items: Sequence[Item], model: Model) -> list[Floats]:
+    """Of each solution P(K = 0), ..., P(K = n_steps - 1), P(no error): shape (n_steps + 1,), sums to 1.
 
     Without votes this is the prior h(1-h)^k, with the last step's own hazard.
     """
-    return np.asarray(model.chances(Batch([(n_steps, votes)]))[0])
+    order = [place for place in sorted(range(len(items)), key=lambda i: items[i][0]) if items[place][0]]
+    rows = chain.from_iterable(model.chances(batch) for batch in batches(items[place] for place in order))
+    found = [np.ones(1)] * len(items)
+    for place, row in zip(order, rows, strict=True):
+        found[place] = np.append(row[: items[place][0]], row[-1])
+    return found

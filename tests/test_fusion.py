@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from pipeline.annotators import monte_carlo
 from pipeline.annotators.judge import votes_of
-from pipeline.fusion import fuse
+from pipeline.fusion import Fused, fuse
 from pipeline.policies.simulated import SimulatedPolicy
 from pipeline.proposers import sample
 from pipeline.rollouts import Roller
 from pipeline.trust import Model, fit, model_of
 from schemas.config import FusionConfig, MonteCarloConfig, PromptConfig, SampleConfig
-from schemas.records import PolicyIdentity, Problem, Solution, Step, StepLabel, Vote
+from schemas.records import Candidate, PolicyIdentity, Problem, Solution, Step, StepLabel, Vote
 from schemas.sources import declared
 
 RULES = FusionConfig()
@@ -49,6 +49,10 @@ def vote(step: int, source: str, correct: int, n: int = 8, *, why: str = "") -> 
 def rolled(*correct: int | None) -> list[Vote]:
     """Monte Carlo votes, c of 8; None where a step was not rolled out."""
     return [vote(step, "monte_carlo", c) for step, c in enumerate(correct) if c is not None]
+
+
+def fused(n_steps: int, votes: list[Vote], model: Model, rules: FusionConfig) -> Fused:
+    return fuse([Candidate(solution=solution(n_steps), votes=tuple(votes))], model, rules)[0]
 
 
 def said(labels: tuple[StepLabel, ...]) -> list[int | None]:
@@ -97,7 +101,7 @@ def says(v: Vote, step: int, label: int) -> bool:
 @given(any_votes(), MODELS)
 def test_every_label_has_a_vote_that_implies_it(given_votes: tuple[int, list[Vote]], model: Model) -> None:
     n_steps, votes = given_votes
-    labels, first = fuse(solution(n_steps), votes, model, RULES)
+    labels, first = fused(n_steps, votes, model, RULES)
     for step, label in enumerate(labels):
         implied = [v for v in votes if v.step >= step and reaches(v)]
         if label.label == 1:
@@ -125,7 +129,7 @@ def test_every_label_has_a_vote_that_implies_it(given_votes: tuple[int, list[Vot
 def test_no_vote_no_label(n_steps: int, model: Model, source: str) -> None:
     abstentions = [Vote(step=i, source=source, asks="valid", why="says nothing") for i in range(n_steps)]
     for votes in ([], abstentions):
-        labels, first = fuse(solution(n_steps), votes, model, RULES)
+        labels, first = fused(n_steps, votes, model, RULES)
         assert first is None
         assert {(x.label, x.p, x.decided_by, x.reason) for x in labels} == {
             (None, None, "", "no source voted on this step")
@@ -141,8 +145,8 @@ def test_an_abstention_changes_nothing_and_order_does_not_matter(
     silent = Vote(step=step % n_steps, source=source, asks="valid", n_failed=8, why="cut off")
     if any(v.source == "bisection" for v in votes):
         return  # a search votes on every step or on none
-    labels, first = fuse(solution(n_steps), votes, model, RULES)
-    again, first_again = fuse(solution(n_steps), [silent, *votes[::-1]], model, RULES)
+    labels, first = fused(n_steps, votes, model, RULES)
+    again, first_again = fused(n_steps, [silent, *votes[::-1]], model, RULES)
     assert first == first_again
     assert [(x.label, x.decided_by, x.low, x.high) for x in labels] == [
         (x.label, x.decided_by, x.low, x.high) for x in again
@@ -154,7 +158,7 @@ def test_an_abstention_changes_nothing_and_order_does_not_matter(
 @given(st.lists(st.none() | st.sampled_from([0, 2, 4, 6, 8]), min_size=1, max_size=9))
 def test_a_fit_to_one_solution_is_a_fit(rates: list[int | None]) -> None:
     model = model_of(fit([(len(rates), rolled(*rates))]))
-    labels, _ = fuse(solution(len(rates)), rolled(*rates), model, RULES)
+    labels, _ = fused(len(rates), rolled(*rates), model, RULES)
     p = [label.p for label in labels if label.p is not None]
     assert p == sorted(p, reverse=True)
 
@@ -163,7 +167,7 @@ def test_a_fit_to_one_solution_is_a_fit(rates: list[int | None]) -> None:
 
 
 def test_a_success_speaks_for_the_steps_before_it() -> None:
-    labels, first = fuse(solution(4), rolled(None, None, 8, None), UNFITTED, RULES)
+    labels, first = fused(4, rolled(None, None, 8, None), UNFITTED, RULES)
     assert said(labels) == [1, 1, 1, None]
     assert labels[0].decided_by == "monte_carlo"
     assert labels[3].p is None
@@ -171,7 +175,7 @@ def test_a_success_speaks_for_the_steps_before_it() -> None:
 
 
 def test_a_right_answer_speaks_for_every_step() -> None:
-    labels, first = fuse(solution(3), [vote(2, "answer", 1, 1)], Model(0.02, 0.02, {}), RULES)
+    labels, first = fused(3, [vote(2, "answer", 1, 1)], Model(0.02, 0.02, {}), RULES)
     assert said(labels) == [1, 1, 1]
     assert {label.decided_by for label in labels} == {"answer"}
     assert first == -1
@@ -179,7 +183,7 @@ def test_a_right_answer_speaks_for_every_step() -> None:
 
 def test_a_refutation_speaks_for_no_other_step() -> None:
     for model in (UNFITTED, CERTAIN, DOOMED):
-        labels, first = fuse(solution(4), [vote(2, "logic", 0, 1, why="5 is not 4")], model, RULES)
+        labels, first = fused(4, [vote(2, "logic", 0, 1, why="5 is not 4")], model, RULES)
         assert said(labels) == [None] * 4
         assert labels[0].reason == labels[1].reason == labels[3].reason == "no source voted on this step"
         assert first is None
@@ -188,25 +192,25 @@ def test_a_refutation_speaks_for_no_other_step() -> None:
 def test_between_a_success_and_a_failure_two_steps_apart_nothing_is_called_wrong() -> None:
     """Alive after step 1, lost after step 3, and nobody looked at step 2: the error is one of the two."""
     votes = [*rolled(8, 8, None, 0, 0), vote(5, "answer", 0, 1)]
-    labels, first = fuse(solution(6), votes, UNFITTED, RULES)
+    labels, first = fused(6, votes, UNFITTED, RULES)
     assert said(labels) == [1, 1, None, None, None, None]
     assert first is None
     assert labels[2].reason == "no source voted on this step"
     assert labels[2].p is None
     told = [*votes, *votes_of([2, 2, 2], 6, "judge:a")]
-    assert fuse(solution(6), told, KEEN, RULES)[1] == 2
+    assert fused(6, told, KEEN, RULES)[1] == 2
 
 
 def test_an_error_by_exclusion_is_not_established() -> None:
     """Every other step is cleared on its own; the votes on step 1 are all in its favour."""
     votes = [*rolled(8, None, None), vote(1, "logic", 1, 1), vote(2, "answer", 0, 1), vote(2, "logic", 1, 1)]
-    labels, first = fuse(solution(3), votes, Model(0.1, 0.1, {}), RULES.model_copy(update={"reject": 0.5}))
+    labels, first = fused(3, votes, Model(0.1, 0.1, {}), RULES.model_copy(update={"reject": 0.5}))
     assert first != 1
     assert labels[1].label != 0
 
 
 def test_a_judges_yes_speaks_for_its_steps() -> None:
-    labels, first = fuse(solution(4), votes_of([2] * 8, 4, "judge:a"), KEEN, RULES)
+    labels, first = fused(4, votes_of([2] * 8, 4, "judge:a"), KEEN, RULES)
     assert said(labels) == [1, 1, 0, None]
     assert labels[2].decided_by == "judge:a"
     assert labels[2].reason == "judge:a: 0 of 8 say yes"
@@ -215,7 +219,7 @@ def test_a_judges_yes_speaks_for_its_steps() -> None:
 
 
 def test_the_last_failure_is_the_grades() -> None:
-    labels, first = fuse(solution(3), [*rolled(8, 8), vote(2, "answer", 0, 1)], Model(0.03, 0.3, {}), RULES)
+    labels, first = fused(3, [*rolled(8, 8), vote(2, "answer", 0, 1)], Model(0.03, 0.3, {}), RULES)
     assert said(labels) == [1, 1, 0]
     assert labels[2].reason == "answer: 0 of 1 say yes"
     assert first == 2
@@ -228,12 +232,12 @@ def test_a_search_speaks_where_its_rollouts_passed() -> None:
         Vote(step=i, source="bisection", asks="solvable", p=p, correct=c, n=n)
         for i, (p, c, n) in enumerate(found)
     ]
-    labels, first = fuse(solution(4), [*votes, vote(3, "answer", 0, 1)], UNFITTED, RULES)
+    labels, first = fused(4, [*votes, vote(3, "answer", 0, 1)], UNFITTED, RULES)
     assert said(labels) == [1, None, None, None]
     assert labels[1].reason == "no source voted on this step"
     assert first is None
     passed = votes[1].model_copy(update={"correct": 2, "n": 3})
-    labels, first = fuse(solution(4), [votes[0], passed, votes[2], vote(3, "answer", 0, 1)], UNFITTED, RULES)
+    labels, first = fused(4, [votes[0], passed, votes[2], vote(3, "answer", 0, 1)], UNFITTED, RULES)
     assert said(labels) == [1, 1, 0, None]
     assert first == 2
 
@@ -251,15 +255,15 @@ def test_a_search_and_a_refutation_are_fused() -> None:
     checked = [vote(step, "arithmetic", int(step != 2), 1) for step in range(4)]
     model = model_of(fit([(4, [*votes, *checked])] * 3))
     assert set(model.tables) == {"answer", "arithmetic"}
-    assert fuse(solution(4), votes, model, RULES)[1] is None
-    labels, first = fuse(solution(4), [*votes, *checked], model, RULES)
+    assert fused(4, votes, model, RULES)[1] is None
+    labels, first = fused(4, [*votes, *checked], model, RULES)
     assert first == 2
     assert said(labels) == [1, 1, 0, None]
 
 
 def test_the_interval_follows_the_pooled_counts() -> None:
     votes = [vote(0, "monte_carlo", 4), vote(0, "scan", 4), vote(0, "prover", 8), vote(0, "logic", 1, 1)]
-    label = fuse(solution(2), votes, UNFITTED, RULES)[0][0]
+    label = fused(2, votes, UNFITTED, RULES)[0][0]
     assert (label.low, label.high) == (0.28, 0.72), "Wilson, 8 of 16"
 
 
@@ -274,7 +278,7 @@ def test_too_few_readable_rollouts_call_no_step_wrong(n: int, label: int | None)
         *rolled(None, None, None, 0),
         vote(4, "answer", 0, 1),
     ]
-    labels, first = fuse(solution(5), votes, Model(0.1, 0.1, {SURE_OF_ROLLOUTS: LOSES}), RULES)
+    labels, first = fused(5, votes, Model(0.1, 0.1, {SURE_OF_ROLLOUTS: LOSES}), RULES)
     assert (labels[2].p or 0) <= 0.2
     assert labels[2].label == label
     assert first == (2 if label == 0 else None)
@@ -324,4 +328,5 @@ def test_a_server_that_loses_three_completions_of_four_turns_no_right_label_wron
 
 def labels_of(run: list[tuple[Solution, list[Vote]]]) -> list[list[int | None]]:
     model = model_of(fit([(len(s.steps), votes) for s, votes in run]))
-    return [said(fuse(s, votes, model, RULES)[0]) for s, votes in run]
+    found = fuse([Candidate(solution=s, votes=tuple(votes)) for s, votes in run], model, RULES)
+    return [said(labels) for labels, _ in found]

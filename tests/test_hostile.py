@@ -110,8 +110,7 @@ def test_no_label_turns(runs: tuple[list[Finished], list[Finished], HostileServe
     labelled = 0
     for one, other in zip(honest, hostile, strict=True):
         for plain, spoilt in zip(one.candidates, other.candidates, strict=True):
-            before, _ = fuse(plain.solution, plain.votes, model, FusionConfig())
-            after, _ = fuse(spoilt.solution, spoilt.votes, model, FusionConfig())
+            (before, _), (after, _) = fuse([plain, spoilt], model, FusionConfig())
             states = read_states(plain.solution.text)
             for step, (a, b) in enumerate(zip(before, after, strict=True)):
                 labelled += b.label is not None

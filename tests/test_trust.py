@@ -5,13 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.trust import Batch, Model, counts_of, fit, located, model_of, posterior
+from pipeline.chain import Floats
+from pipeline.trust import Batch, Model, counts_of, fit, located, model_of, posteriors
 from schemas.manifest import Trust
 from schemas.records import Vote
 from schemas.sources import SOURCES, declared
 
 UNFITTED = Model(0.1, 0.1, {})
 RATES = [0.25, 0.5, 0.75, 0.9]
+
+
+def posterior(n_steps: int, votes: list[Vote], model: Model) -> Floats:
+    return posteriors([(n_steps, votes)], model)[0]
 
 
 def vote(step: int, source: str, correct: int, n: int) -> Vote:
@@ -137,10 +142,11 @@ def test_solutions_of_all_lengths_side_by_side_are_as_each_alone(
     trust: Trust, world: list[tuple[int, int, list[Vote]]]
 ) -> None:
     model, some = model_of(trust), [(n, votes) for _, n, votes in world[:40]]
-    side_by_side = model.chances(Batch(some))
-    for (n_steps, votes), row in zip(some, side_by_side, strict=True):
-        assert [*row[:n_steps], row[-1]] == pytest.approx(posterior(n_steps, votes, model))
-        assert row[n_steps:-1] == pytest.approx(0)
+    for (n_steps, votes), found in zip(some, posteriors(some, model), strict=True):
+        assert found == pytest.approx(posterior(n_steps, votes, model))
+        assert found.sum() == pytest.approx(1)
+    padded = model.chances(Batch(some))
+    assert all(row[n_steps:-1] == pytest.approx(0) for (n_steps, _), row in zip(some, padded, strict=True))
 
 
 def test_order_changes_nothing_and_abstentions_neither(world: list[tuple[int, int, list[Vote]]]) -> None:
