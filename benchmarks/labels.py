@@ -25,7 +25,7 @@ from schemas.config import (
     SampleConfig,
     VerifierName,
 )
-from schemas.records import Problem, Solution, Vote
+from schemas.records import Candidate, Problem, Solution, Vote
 
 Figures = dict[str, Any]
 PROBLEMS = 60
@@ -68,11 +68,9 @@ def _fused(arm: Arm) -> Labelled:
     from pipeline.trust import fit, model_of
 
     model = model_of(fit([(len(solution.steps), votes) for _, solution, votes in arm.rows]))
-    found = []
-    for _, solution, votes in arm.rows:
-        labels, first = fuse(solution, votes, model, FusionConfig())
-        found.append((first, sum(label.label is not None for label in labels)))
-    return found
+    candidates = [Candidate(solution=solution, votes=tuple(votes)) for _, solution, votes in arm.rows]
+    found = fuse(candidates, model, FusionConfig())
+    return [(first, sum(label.label is not None for label in labels)) for labels, first in found]
 
 
 def _measured(arm: Arm) -> Labelled:

@@ -37,7 +37,7 @@ def emissions(correct: Floats, n: Floats, levels: Floats) -> Floats:
 
     The levels are the last axis of the result, after those of the counts. Where n is 0 all are 1.
     """
-    rates = np.clip(levels, 1e-4, 1 - 1e-4)
+    rates = np.minimum(np.maximum(levels, 1e-4), 1 - 1e-4)
     logs = correct[..., None] * np.log(rates) + (n - correct)[..., None] * np.log1p(-rates)
     return np.asarray(np.exp(np.maximum(logs - logs.max(-1, keepdims=True), -CAP)))
 
@@ -79,13 +79,13 @@ def _kinds(n: int) -> tuple[Floats, Floats]:
     (2, n, n), from the lowest."""
     moves, lost = np.zeros((5, n, n)), np.zeros((2, n, n))
     for level in range(1, n):
-        lower, higher = np.arange(1, level - 1), np.arange(level + 1, n)
+        lower, higher = range(1, level - 1), range(level + 1, n)
         moves[0, level, 0] = 1  # lost
-        moves[1, level, lower if len(lower) else level - 1] = 1 / max(1, len(lower))  # fell by two or more
+        moves[1, level, lower or [level - 1]] = 1  # fell by two or more
         moves[2, level, level - 1] = 1  # slipped by one
         moves[3, level, level] = 1  # stayed
-        moves[4, level, higher if len(higher) else level] = 0.5 ** np.arange(max(1, len(higher)))  # rose
-    moves[4] /= np.maximum(moves[4].sum(1, keepdims=True), 1e-300)
+        moves[4, level, higher or [level]] = 0.5 ** np.arange(len(higher) or 1)  # rose
+    moves /= np.maximum(moves.sum(-1, keepdims=True), 1e-300)
     lost[0, 0, 0], lost[1, 0, 1:] = 1, 1 / (n - 1)  # stayed lost, came back
     return moves, lost
 

@@ -6,41 +6,50 @@ vote that bears it out.
 
 - Right: a yes on that step, or a success of rollouts after it or after a later step, or a right final answer:
   a solution that still reaches the answer has not lost it before.
-- Wrong: a no on that very step. A refutation says nothing of the steps before or after it.
+- Wrong: a no on that very step; a refutation says nothing of the steps before or after it. Rollouts say no
+  when they are enough: where even a state that succeeds every other time would seldom give so few successes.
 """
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
+from pipeline.chain import Floats
 from pipeline.first_error import pooled
-from pipeline.trust import Model, posterior
+from pipeline.trust import Model, posteriors
 from schemas.config import FusionConfig
-from schemas.records import Solution, StepLabel, Vote
+from schemas.records import Candidate, StepLabel, Vote
 from schemas.sources import declared
 
 _REACHES = ("rollouts", "search", "grade")
 """Kinds of sources whose yes says that the answer is still in reach, and so was at every step before."""
 
 
-def fuse(
-    solution: Solution, votes: Sequence[Vote], model: Model, config: FusionConfig
-) -> tuple[tuple[StepLabel, ...], int | None]:
-    """Labels of one solution, and its first error (-1 for none, None when not established).
+Fused = tuple[tuple[StepLabel, ...], int | None]
+"""Labels of one solution, and its first error (-1 for none, None when not established)."""
+
+
+def fuse(candidates: Sequence[Candidate], model: Model, config: FusionConfig) -> list[Fused]:
+    """Labels of solutions with their votes.
 
     A step's p is the probability that it and all before it are right, so it never rises along a solution; it
     is None where no vote bears on the step. A label needs one on every step before it, too. Steps after an
     established first error get none.
     """
-    n_steps = len(solution.steps)
-    right = 1 - np.cumsum(posterior(n_steps, votes, model))[:-1] if n_steps else np.zeros(0)
-    counts = pooled(votes)
+    chances = posteriors([(len(one.solution.steps), one.votes) for one in candidates], model)
+    return [_labels(one.votes, found, config) for one, found in zip(candidates, chances, strict=True)]
+
+
+def _labels(votes: Sequence[Vote], chances: Floats, config: FusionConfig) -> Fused:
+    right = 1 - np.cumsum(chances)[:-1]
+    counts, speaking, reaching = pooled(votes), list(filter(_speaks, votes)), list(filter(_reaches, votes))
     labels: list[StepLabel] = []
     first_error: int | None = -1
     for step, p in enumerate(np.clip(right, 0.0, 1.0)):
-        mine = [vote for vote in votes if vote.step == step and _speaks(vote)]
-        after = [vote for vote in votes if vote.step >= step and _reaches(vote)]
+        mine = [vote for vote in speaking if vote.step == step]
+        after = [vote for vote in reaching if vote.step >= step]
         label, reason = _decide(float(p), mine, after, labels, config)
         if label != 1 and first_error == -1:
             first_error = step if label == 0 else None
@@ -97,11 +106,33 @@ def _decide(
     if p >= config.accept:
         borne_out = after or any(map(_affirms, mine))
         return (1, "") if borne_out else (None, "no vote says that this step is right")
-    against = sorted((v for v in mine if _share(v) <= 0.5), key=lambda v: (not v.why, v.source))
-    if not against:
-        return None, "no vote on this very step says that it is wrong"
-    vote = against[0]
-    return 0, f"{vote.source}: {vote.why or f'{vote.correct} of {vote.n} say yes'}"
+    against = _against(mine, config.reject)
+    return (0, against[0]) if against else (None, "no vote on this step is enough to call it wrong")
+
+
+def _against(mine: Sequence[Vote], reject: float) -> list[str]:
+    """What the votes on a step say against it, what has a reason first. Rollouts of one policy speak as one,
+    and only where such counts have a chance of `reject` at most at a success rate of one half."""
+    said: list[tuple[bool, str, str]] = []
+    rolled: dict[str, list[Vote]] = {}
+    for vote in mine:
+        source = declared(vote.source)
+        if source.kind == "rollouts":
+            rolled.setdefault(source.by, []).append(vote)
+        elif _share(vote) <= 0.5:
+            said.append((not vote.why, vote.source, vote.why or f"{vote.correct} of {vote.n} say yes"))
+    for votes in rolled.values():
+        correct, n = sum(vote.correct for vote in votes), sum(vote.n for vote in votes)
+        if n and _at_most(correct, n) <= reject:
+            names = "+".join(sorted({vote.source for vote in votes}))
+            said.append((True, names, f"{correct} of {n} say yes"))
+    return [f"{name}: {why}" for _, name, why in sorted(said)]
+
+
+def _at_most(correct: int, n: int) -> float:
+    """The chance of `correct` successes or fewer in `n` tries that each succeed with chance one half (normal,
+    with continuity correction: off by .01 at most)."""
+    return NormalDist(n / 2, math.sqrt(n) / 2).cdf(correct + 0.5)
 
 
 def _deciders(mine: Sequence[Vote], after: Sequence[Vote]) -> str:

@@ -13,6 +13,7 @@ rollouts do not tell an error in the last step, which the grade answers, from no
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -89,7 +90,7 @@ def located(n_steps: int, votes: Sequence[Vote]) -> Floats:
     """Log-likelihood of K = 0, ..., n_steps - 1 and of no error under a search's rollouts: shape
     (n_steps + 1,), at most 0 and at least -6. Zeros without a search, or where it says nothing of a step."""
     sound = {v.step: v.p for v in votes if declared(v.source).kind == "search" and v.p is not None}
-    if len(sound) != n_steps - 1:
+    if sound.keys() != set(range(n_steps - 1)):
         return np.zeros(n_steps + 1)
     chances = -np.diff([1.0, *(sound[step] for step in range(n_steps - 1)), 0.0])
     logs = np.log(np.maximum([*chances, chances[-1]], 1e-9))
@@ -214,17 +215,20 @@ def _trust_of(model: Model, n_solutions: int) -> Trust:
 
 def model_of(trust: Trust) -> Model:
     """What a manifest's trust says, to compute with."""
-    mixtures: dict[str, Tables] = {name: (np.array(rows),) for name, rows in trust.tables.items()}
-    walks: dict[str, Tables] = {
-        _WALK + name: tuple(np.array(row) for row in rows) for name, rows in trust.rollouts.items()
-    }
+    mixtures = {name: _normal([np.array(rows)]) for name, rows in trust.tables.items()}
+    walks = {_WALK + name: _normal([np.array(row) for row in rows]) for name, rows in trust.rollouts.items()}
     last = trust.hazard if trust.last_hazard is None else trust.last_hazard
     return Model(trust.hazard, last, mixtures | walks)
 
 
-def posterior(n_steps: int, votes: Sequence[Vote], model: Model) -> Floats:
-    """P(K = 0), ..., P(K = n_steps - 1), P(no error): shape (n_steps + 1,), sums to 1.
+def posteriors(items: Sequence[Item], model: Model) -> list[Floats]:
+    """Of each solution P(K = 0), ..., P(K = n_steps - 1), P(no error): shape (n_steps + 1,), sums to 1.
 
     Without votes this is the prior h(1-h)^k, with the last step's own hazard.
     """
-    return np.asarray(model.chances(Batch([(n_steps, votes)]))[0])
+    order = [place for place in sorted(range(len(items)), key=lambda i: items[i][0]) if items[place][0]]
+    rows = chain.from_iterable(model.chances(batch) for batch in batches(items[place] for place in order))
+    found = [np.ones(1)] * len(items)
+    for place, row in zip(order, rows, strict=True):
+        found[place] = np.append(row[: items[place][0]], row[-1])
+    return found

@@ -5,6 +5,7 @@ declared is an `opinion`: it speaks for the very step of its vote and for nothin
 than a judge until the fit finds it reliable.
 """
 
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Kind = Literal["rollouts", "search", "grade", "judge", "check", "opinion"]
@@ -41,6 +42,7 @@ JUDGE = "judge:"
 """What the source of a judge begins with; the name of its prompt follows."""
 
 
+@lru_cache(1024)
 def declared(source: str) -> Declared:
     """The declaration of a source; an opinion where there is none."""
     return Declared("judge") if source.startswith(JUDGE) else SOURCES.get(source, Declared("opinion"))

@@ -235,9 +235,8 @@ def test_a_run_with_it_is_the_same_in_any_order_and_locates_errors() -> None:
     candidates = [candidate for item in finished for candidate in item.candidates]
     model = model_of(fit([(len(c.solution.steps), c.votes) for c in candidates]))
     hits = []
-    for candidate in candidates:
+    for candidate, (_, said) in zip(candidates, fuse(candidates, model, config.fusion), strict=True):
         states = read_states(candidate.solution.text)
-        _, said = fuse(candidate.solution, candidate.votes, model, config.fusion)
         if False in states:
             hits.append(said == states.index(False))
         else:
