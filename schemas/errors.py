@@ -53,6 +53,8 @@ class BackendGone(BackendError):
 
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
+_PATHS = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""A file is wanted where there is something else."""
 _TEXTS = tuple(os.strerror(number) for number in _DISK[:5])
 
 
@@ -62,7 +64,7 @@ def disk_trouble(error: BaseException) -> str:
     Libraries wrap such errors in their own, some with the text alone.
     """
     for one in _chain(error):
-        if isinstance(one, OSError) and one.errno in _DISK:
+        if isinstance(one, OSError) and one.errno in (*_DISK, *_PATHS):
             return f"{one.filename or 'writing'}: {os.strerror(one.errno)}"
         if found := next((text for text in _TEXTS if text in str(one)), ""):
             return f"writing: {found}"
