@@ -100,7 +100,7 @@ def _is_unit(unit: str, *, attached: bool, symbols: bool) -> bool:
         return False
     if first in _SHORT_UNITS:
         return not (symbols and attached and len(first) == 1)
-    return len(first) > 2 + attached
+    return len(first) > (3 if attached else 2 if symbols else 1)
 
 
 def same_quantity(gold: Quantity, answer: Quantity) -> bool | None:
