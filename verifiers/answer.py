@@ -178,14 +178,17 @@ def _as_spelled(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> 
 def _same_expression(gold: str, answer: str, pool: Pool | None, *, library: bool) -> bool | None:
     """By every reading of the commas: 1,234 may be a number or a list of two."""
     sides = [
-        [read_form(reading) for reading in dict.fromkeys((grouped(text), text))] for text in (gold, answer)
+        [form for reading in dict.fromkeys((grouped(text), text)) if (form := read_form(reading))]
+        for text in (gold, answer)
     ]
-    read = [(ours, theirs) for ours, theirs in product(*sides) if ours and theirs]
-    if not read:
+    if not all(sides):
         return _second_opinion(gold, answer, pool) if library else None
-    unread = len(read) < len(sides[0]) * len(sides[1])
-    verdicts = {same_form(ours, theirs, lambda a, b: _same_scalar(a, b, pool)) for ours, theirs in read}
-    return True if True in verdicts else None if unread or None in verdicts else False
+
+    def same(a: Expression | Based, b: Expression | Based) -> bool | None:
+        return _same_scalar(a, b, pool)
+
+    verdicts = {same_form(ours, theirs, same) for ours, theirs in product(*sides)}
+    return True if True in verdicts else None if None in verdicts else False
 
 
 _NOTHING = re.compile(r"(?:there (?:is|are) )?(?:no (?:real )?solutions?|does not exist|dne|undefined)")
