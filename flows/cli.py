@@ -7,6 +7,7 @@ same command goes on), 2 something the person can fix, 130 interrupted.
 import argparse
 import errno
 import importlib.metadata
+import io
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import Any, NoReturn
 
 from flows.settings import set_defaults
 from schemas.errors import BackendError, UserError
+from schemas.text import one_line, shown
 
 _EXAMPLES = """\
 examples:
@@ -34,6 +36,13 @@ An interrupted command goes on where it stopped: run it again.
 """
 
 
+class _Shown(logging.Formatter):
+    """Messages quote models and servers."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see `{self.prog} --help`")
@@ -42,6 +51,11 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code and prints errors as one line."""
     set_defaults()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # half a surrogate pair, or a terminal without UTF-8
     try:
         args = parser().parse_args(argv)
         _set_logging(verbose=args.verbose)
@@ -69,14 +83,14 @@ def _set_logging(*, verbose: bool) -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     if verbose:
         handler = logging.StreamHandler()
+        handler.setFormatter(_Shown())
         for name in ("flows", "pipeline", "verifiers"):
             logging.getLogger(name).setLevel(logging.INFO)
             logging.getLogger(name).addHandler(handler)
 
 
 def _complain(what: object, code: int) -> int:
-    line = " ".join(str(what).split())
-    print(f"stepmint: {line}", file=sys.stderr)
+    print(f"stepmint: {one_line(str(what))}", file=sys.stderr)
     return code
 
 
