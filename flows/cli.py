@@ -5,6 +5,7 @@ same command goes on), 2 something the person can fix, 130 interrupted.
 """
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from flows import interrupt
 from flows.settings import set_defaults
 from pipeline.ranks import world
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
+from schemas.text import one_line, shown
 
 _EXAMPLES = """\
 examples:
@@ -61,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     set_defaults()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # half a surrogate pair, or a terminal without UTF-8
     try:
         args = parser().parse_args(argv)
         _set_logging(verbose=args.verbose)
@@ -93,20 +100,21 @@ def _set_logging(*, verbose: bool) -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     if verbose:
         handler = logging.StreamHandler()
-        handler.setFormatter(_Redacting())
+        handler.setFormatter(_Clean())
         for name in ("flows", "pipeline", "verifiers"):
             logging.getLogger(name).setLevel(logging.INFO)
             logging.getLogger(name).addHandler(handler)
 
 
-class _Redacting(logging.Formatter):
+class _Clean(logging.Formatter):
+    """Messages quote models and servers."""
+
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        return shown(redacted(super().format(record)))
 
 
 def _complain(what: object, code: int) -> int:
-    line = " ".join(redacted(str(what)).split())
-    print(f"stepmint: {line}", file=sys.stderr)
+    print(f"stepmint: {one_line(redacted(str(what)))}", file=sys.stderr)
     return code
 
 

@@ -16,7 +16,6 @@ from pipeline.policies import open_policy
 from pipeline.policies.base import Policy, Sampling
 from pipeline.policies.pressure import in_turn
 from pipeline.policies.probe import prepare
-from pipeline.policies.replies import one_line
 from pipeline.proposers import omegaprm, sample
 from pipeline.rollouts import Roller, counts, sampling_of, silence
 from pipeline.store import Owed, RunStore
@@ -24,6 +23,7 @@ from pipeline.unfinished import Draws, Shelf
 from schemas.config import OmegaConfig, RunConfig
 from schemas.errors import BackendError, BackendGone, UserError
 from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Vote
+from schemas.text import one_line
 from verifiers.context import Verifier
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
-from pipeline.policies.replies import Reply, one_line
+from pipeline.policies.replies import Reply
 from pipeline.policies.restarts import looks_restarted
 from pipeline.policies.server import ServerPolicy
 from schemas.errors import BackendError, UserError
+from schemas.text import one_line
 
 _COUNTING = Prompt(
     "Count from 1 to 30. Write only the numbers, with a comma and a space between them.\n\n",
@@ -51,7 +52,7 @@ class Probe:
 
     def add(self, what: str, holds: bool | None, said: str = "") -> None:
         """Keep a finding."""
-        self.findings.append(Finding(what, holds, one_line(said)))
+        self.findings.append(Finding(what, holds, one_line(said, 200)))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -8,8 +8,6 @@ from typing import Any
 
 import httpx
 
-from pipeline.policies.replies import one_line
-
 _WORDS_BYTES = 4096
 _LONGEST_RETRY_AFTER_S = 10.0**7
 
@@ -50,7 +48,7 @@ async def check_status(reply: httpx.Response, secret: str) -> None:
     words = await _words(reply)
     if secret:
         words = words.replace(secret, "[the key]")
-    why = f'{status} "{one_line(words)}"' if words else f"answered {status}"
+    why = f'{status} "{one_line(words, 200)}"' if words else f"answered {status}"
     if status in (401, 403, 404):
         raise Refused(why)
     wait_s = _retry_after(reply)
