@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     set_defaults()
+    args = argparse.Namespace()
     try:
         args = parser().parse_args(argv)
         _set_logging(verbose=args.verbose)
@@ -75,9 +76,16 @@ def _run(argv: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if trouble := disk_trouble(error):
+        if trouble := disk_trouble(error, _place(args)):
             return _complain(f"{trouble}; mend that and run the same command again", 2)
         raise  # a bug
+
+
+def _place(args: argparse.Namespace) -> str:
+    """Where a command writes, as far as its arguments say."""
+    given = vars(args)
+    changed = given.get("run") if given.get("command") in ("fuse", "derive", "train") else None
+    return str(given.get("out") or given.get("config") or changed or "standard output")
 
 
 def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
