@@ -175,15 +175,18 @@ def test_two_servers_start_at_once_on_a_fresh_machine(tmp_path: Path) -> None:
 
     home = tmp_path / "prefect"
     kept = home / f"temporary-server-{__version__}.db"
-    with temporary_settings({PREFECT_HOME: home}, restore_defaults={PREFECT_API_URL}):
-        with scratch_folder(tmp_path) as one, scratch_folder(tmp_path) as other:
-            servers = [Server(one), Server(other)]
-            for server in servers:
-                server._wait()
-            for server in servers:
-                server.stop()
-            assert (one / "server.db").is_file()
-            assert (other / "server.db").is_file()
+    with (
+        temporary_settings({PREFECT_HOME: home}, restore_defaults={PREFECT_API_URL}),
+        scratch_folder(tmp_path) as one,
+        scratch_folder(tmp_path) as other,
+    ):
+        servers = [Server(one), Server(other)]
+        for server in servers:
+            server._wait()
+        for server in servers:
+            server.stop()
+        assert (one / "server.db").is_file()
+        assert (other / "server.db").is_file()
     assert [path.name for path in home.iterdir()] == [kept.name]
 
 
