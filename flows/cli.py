@@ -64,10 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     set_defaults()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # half a surrogate pair, or a terminal without UTF-8
+        if isinstance(stream, io.TextIOWrapper):  # half a surrogate pair, or a terminal without UTF-8
+            stream.reconfigure(errors="backslashreplace")
+    args = argparse.Namespace()
     try:
         args = parser().parse_args(argv)
         _set_logging(verbose=args.verbose)
@@ -83,9 +82,16 @@ def _run(argv: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if trouble := disk_trouble(error):
+        if trouble := disk_trouble(error, _place(args)):
             return _complain(f"{trouble}; mend that and run the same command again", 2)
         raise  # a bug
+
+
+def _place(args: argparse.Namespace) -> str:
+    """Where a command writes, as far as its arguments say."""
+    given = vars(args)
+    changed = given.get("run") if given.get("command") in ("fuse", "derive", "train") else None
+    return str(given.get("out") or given.get("config") or changed or "standard output")
 
 
 def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -16,13 +16,13 @@ from pipeline.regrade import mark, regrade_shard
 from pipeline.shard import run_shard
 from pipeline.store import RunStore
 from schemas.config import RunConfig
-from schemas.errors import BackendError, UserError
+from schemas.errors import BackendError, UserError, disk_trouble
 
 
 def is_lost_worker(task: Any, task_run: Any, state: Any) -> bool:  # noqa: ARG001 - Prefect passes them by name
     """Retry what neither the person nor the backend's client can mend: one layer of retries a fault."""
     error = state.result(raise_on_failure=False)
-    return not isinstance(error, UserError | BackendError)
+    return not (isinstance(error, UserError | BackendError) or disk_trouble(error))
 
 
 @task(

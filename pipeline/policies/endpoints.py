@@ -23,6 +23,7 @@ import httpx
 from pipeline.policies.pressure import Gate
 from pipeline.policies.refusals import Busy, Failed, check_status
 from pipeline.policies.replies import Unusable
+from schemas.text import one_line
 
 log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 30.0

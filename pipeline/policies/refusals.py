@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from schemas.text import one_line
+
 _WORDS_BYTES = 4096
 _LONGEST_RETRY_AFTER_S = 10.0**7
 
