@@ -1,7 +1,8 @@
 """The `stepmint` command: arguments in, exit code out. What a command does stands in `flows.commands`.
 
 Nothing heavy is imported here: `stepmint --help` answers at once. Exit codes: 0 done, 1 not finished (the
-same command goes on), 2 something the person can fix, 130 interrupted.
+same command goes on) or sealed with a source of which nothing could be read, 2 something the person can fix,
+130 interrupted.
 """
 
 import argparse
@@ -85,6 +86,8 @@ def _dispatch(args: argparse.Namespace) -> int:
 
     command = getattr(commands, args.command)
     result: dict[str, Any] = command(args)
+    for line in result.get("remarks", ()):
+        _complain(line, 0)
     if args.json and "lines" in result:
         for line in result["lines"]:
             print(json.dumps(line, ensure_ascii=False))
@@ -92,7 +95,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         getattr(display, args.command)(result)
-    return 1 if result.get("owed") else 0
+    return 1 if result.get("owed") or result.get("unread") else 0
 
 
 def parser() -> argparse.ArgumentParser:

@@ -16,6 +16,8 @@ from rich.text import Text
 Result = dict[str, Any]
 _SIGNS = {1: ("right", "green"), 0: ("WRONG", "bold red"), None: ("-", "dim")}
 _VERDICTS = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "abstains": ("-", "yellow")}
+_APART = ("run", "remarks", "unread")
+"""Not among the figures of what was sealed: a name, and what is said on stderr."""
 _QUALITY = ("labelled", "precision", "recall", "f1", "exact")
 
 
@@ -35,7 +37,7 @@ def run(result: Result) -> None:
 
 def synthesize(result: Result) -> None:
     """What was sealed."""
-    figures("sealed", {key: value for key, value in result.items() if key != "run"})
+    figures("sealed", {key: value for key, value in result.items() if key not in _APART})
     _say(f"look inside: stepmint show {result['run']} --first-errors")
 
 
@@ -214,6 +216,8 @@ def _dataset(result: Result) -> None:
         table.add_row(name.replace("_", " "), f"{result[name]:,}")
     for reason, n in result["skipped"].items():
         table.add_row(Text(f"skipped: {reason}"), f"{n:,}")
+    if result["ungraded"]:
+        table.add_row("without a gold answer", f"{result['ungraded']:,}")
     table.add_row("tokens", f"{result['tokens']['total']:,}")
     _print(table)
     if "budget" in result:

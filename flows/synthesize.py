@@ -9,6 +9,7 @@ from typing import Any
 from flows import progress
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task, unmapped
 from pipeline.dataset import seal
+from pipeline.remarks import remarks, unread
 from pipeline.shard import run_shard
 from pipeline.store import RunStore
 from schemas.config import RunConfig
@@ -55,6 +56,8 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
         "labelled_steps": manifest.labelled_steps,
         "quarantined": manifest.quarantined,
         "beyond_budget": manifest.budget.beyond,
+        "remarks": remarks(manifest),
+        "unread": unread(manifest),
     }
 
 

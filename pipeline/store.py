@@ -24,7 +24,7 @@ from pipeline import journal
 from pipeline.budget import Purse, Standing, share_of, standing
 from pipeline.files import append_lines, batches, lines_of, write_bytes, write_lines, write_parquet
 from pipeline.journal import ROLLOUTS, Entry, ShardWriter
-from pipeline.problems import load_problems
+from pipeline.problems import load_problems, name_of
 from schemas.arrow import SCHEMA, to_table
 from schemas.config import RunConfig, parse_config
 from schemas.errors import UserError
@@ -108,9 +108,7 @@ class RunStore:
                 sizes[shard] += len(new)
         if not any(sizes):
             first = f"; the first of {len(bad)} bad rows: {bad[0].reason}" if bad else ""
-            raise UserError(
-                f"{self.config.problems.path or self.config.problems.source}: no usable problem{first}"
-            )
+            raise UserError(f"{name_of(self.config.problems)}: no usable problem{first}")
         for shard, size in enumerate(sizes):
             # A line begins with its problem's id, a hash. In their order a run that stops early has done a
             # fair sample, whatever the order of its source.
