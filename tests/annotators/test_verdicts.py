@@ -340,6 +340,11 @@ def test_what_was_cut_off_or_failed_is_no_verdict() -> None:
     assert votes[0].why == "no reply could be read: it was cut off by judge.max_tokens"
 
 
+def test_a_reply_of_a_megabyte_is_no_verdict() -> None:
+    votes = judged("judge_processbench", ["so " * 400_000 + "\\boxed{1}"])
+    assert [vote.p for vote in votes] == [None] * len(STEPS)
+
+
 def test_an_unread_reply_leaves_its_reason_and_its_beginning() -> None:
     votes = judged("judge_processbench", ["I cannot help with that. " * 90, "\\boxed{", "Sorry, I cannot."])
     assert {vote.why for vote in votes} == {

@@ -69,7 +69,7 @@ def test_version(capsys: Capture) -> None:
         (["derive", "{sealed}", "progress", "--set", "least=lots"], "derive progress: least"),
         (["evaluate", "missing"], "no recorded figures"),
         (["verify", "missing"], "no such file"),
-        (["verify", "{file}"], "not JSON"),
+        (["verify", "{file}"], "not valid JSON"),
         (["verify", "{file}", "--workers", "0"], "--workers of at least 1"),
         (["verify", "{file}", "--only", "maybe"], "invalid choice"),
         (["train", "missing"], "no such run file"),
@@ -83,7 +83,7 @@ def test_version(capsys: Capture) -> None:
         (["run", "{file}", "--dry-run", "--set", 'judge.prompts=["none"]'], "neither a file nor one of"),
         (["plan", "{file}", "--set", 'judge.prompts=["embedded_solve"]'], "how a judge's reply is read"),
         (["synthesize", "{file}", "--set", "prompt.template=missing"], "neither a file nor one of"),
-        (["run", "{file}", "--dry-run", "--set", "problems.source=jsonl"], "problems.path is empty"),
+        (["run", "{file}", "--dry-run", "--set", 'problems.path=""'], "problems.path is empty"),
         (["run", "{file}", "--dry-run", "--set", 'prompt.separator=""'], "prompt.separator"),
         (
             [
