@@ -232,6 +232,8 @@ def test_every_shipped_judge_is_tested() -> None:
         ("La primera línea es incorrecta", None),
         ("1", 1),
         ("Let me see.\n\nParagraph 3", 3),
+        ("Verdict: 2\n\nLet me know if you have questions.", 2),
+        ("The sum is:\n\n3\n\nand that is what the solution has.", None),
         ("wrong", None),
         ("right right wrong", None),
         (
