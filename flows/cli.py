@@ -1,7 +1,8 @@
 """The `stepmint` command: arguments in, exit code out. What a command does stands in `flows.commands`.
 
 Nothing heavy is imported here: `stepmint --help` answers at once. Exit codes: 0 done, 1 not finished (the
-same command goes on), 2 something the person can fix, 130 interrupted.
+same command goes on) or sealed with a source of which nothing could be read, 2 something the person can fix,
+130 interrupted.
 """
 
 import argparse
@@ -133,6 +134,8 @@ def _dispatch(args: argparse.Namespace) -> int:
         )
     command = getattr(commands, args.command)
     result: dict[str, Any] = command(args)
+    for line in result.get("remarks", ()):
+        _complain(line, 0)
     if args.json and "lines" in result:
         for line in result["lines"]:
             print(json.dumps(line, ensure_ascii=False))
@@ -141,7 +144,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     else:
         getattr(display, args.command)(result)
     sys.stdout.flush()  # here a full disk or a reader that has gone is still ours to name
-    return 1 if result.get("owed") or result.get("refused") else 0
+    return 1 if any(result.get(name) for name in ("owed", "refused", "unread")) else 0
 
 
 class _Version(argparse.Action):

@@ -19,6 +19,8 @@ Result = dict[str, Any]
 _SIGNS = {1: ("right", "green"), 0: ("WRONG", "bold red"), None: ("-", "dim")}
 _VERDICTS = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "abstains": ("-", "yellow")}
 _HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
+_APART = ("run", "remarks", "unread")
+"""Not among the figures of what was sealed: a name, and what is said on stderr."""
 _QUALITY = ("labelled", "precision", "recall", "f1", "exact")
 
 
@@ -38,7 +40,7 @@ def run(result: Result) -> None:
 
 def synthesize(result: Result) -> None:
     """What was sealed."""
-    figures("sealed", {key: value for key, value in result.items() if key != "run"})
+    figures("sealed", {key: value for key, value in result.items() if key not in _APART})
     _say(f"look inside: stepmint show {result['run']} --first-errors")
 
 
@@ -245,6 +247,8 @@ def _dataset(result: Result) -> None:
         _row(table, name.replace("_", " "), f"{result[name]:,}")
     for reason, n in result["skipped"].items():
         _row(table, f"skipped: {reason}", f"{n:,}")
+    if result["ungraded"]:
+        _row(table, "without a gold answer", f"{result['ungraded']:,}")
     _row(table, "tokens", f"{result['tokens']['total']:,}")
     _print(table)
     if "budget" in result:

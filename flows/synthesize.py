@@ -13,6 +13,7 @@ from flows.engine import NO_CACHE, HereTaskRunner, flow, task, unmapped
 from pipeline.dataset import seal
 from pipeline.owed import nothing_readable, owed_figures, told
 from pipeline.regrade import mark, regrade_shard
+from pipeline.remarks import remarks, unread
 from pipeline.shard import run_shard
 from pipeline.store import RunStore
 from schemas.config import RunConfig
@@ -65,6 +66,8 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
         "labelled_steps": manifest.labelled_steps,
         "quarantined": manifest.quarantined,
         "beyond_budget": manifest.budget.beyond,
+        "remarks": remarks(manifest),
+        "unread": unread(manifest),
     }
 
 

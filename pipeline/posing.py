@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from pipeline import identity
 from pipeline.files import append_lines, batches, lines_of, write_lines
 from pipeline.identity import PROBLEMS, Identity, Input
-from pipeline.problems import load_problems
+from pipeline.problems import load_problems, name_of, problem_files
 from schemas.config import ProblemsConfig
 from schemas.errors import UserError
 from schemas.records import Problem, Quarantined, gold_id, text_id
@@ -177,11 +177,12 @@ def _gold(problem: Problem) -> str:
 
 def _pinned(config: ProblemsConfig, before: Input | None, path: Path) -> tuple[ProblemsConfig, Input]:
     """The section to read by, and what is read: of a Hub dataset the commit that the run began with."""
-    if config.source != "huggingface":
+    if config.source != "huggingface" or problem_files(config):
         return config, identity.problems_input(config, path)
-    began = before.digest if before and before.name == config.path else ""
-    commit = config.revision or began or identity.hub_commit(config.path)
-    return config.model_copy(update={"revision": commit}), Input(name=config.path, digest=commit)
+    name = name_of(config)
+    began = before.digest if before and before.name == name else ""
+    commit = config.revision or began or identity.hub_commit(name)
+    return config.model_copy(update={"revision": commit}), Input(name=name, digest=commit)
 
 
 def _refusal(store: "RunStore", known: Identity, about: Input, posed: Posed) -> str:
