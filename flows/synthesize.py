@@ -69,8 +69,8 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
 
     Raises what the first lost shard raised, or BackendError when problems failed and are still owed.
     """
-    store = RunStore.open(config)
-    with progress.stage("reading the problems"):
+    with progress.stage("reading the problems"):  # and once a machine, all bytes of local weights
+        store = RunStore.open(config)
         total = store.prepare()
     owing = _owing(store)
     if corrected := {shard: names for shard in owing if (names := store.stale(shard))}:

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from schemas.errors import UserError
-from schemas.records import Finished, Rollout, gold_id
+from schemas.records import Finished, Rollout, gold_key
 
 log = logging.getLogger(__name__)
 _COMMIT_EVERY_S = 0.5
@@ -51,7 +51,7 @@ class Entry(NamedTuple):
 
     offset: int
     tokens: int
-    gold: str = ""
+    gold: int = 0
 
 
 class ShardWriter:
@@ -129,7 +129,7 @@ def index(path: Path) -> dict[str, Entry]:
             try:
                 item = from_json(line)
                 name, tokens = item["problem"]["id"], sum(item["tokens"].values())
-                found[name] = Entry(offset, tokens, gold_id(item["problem"]))
+                found[name] = Entry(offset, tokens, gold_key(item["problem"]))
             except (ValueError, KeyError, TypeError):
                 if line.endswith(b"\n"):
                     log.warning("%s line %d cannot be read; its problem is owed again", path, number)

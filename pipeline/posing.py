@@ -18,7 +18,7 @@ from pipeline.identity import PROBLEMS, Identity, Input
 from pipeline.problems import load_problems
 from schemas.config import ProblemsConfig
 from schemas.errors import UserError
-from schemas.records import Problem, Quarantined, gold_id, text_id
+from schemas.records import Problem, Quarantined, gold_key, text_id
 
 if TYPE_CHECKING:
     from pipeline.store import RunStore
@@ -39,17 +39,28 @@ def has_changed(store: "RunStore") -> bool:
         return config != known.read
     if config.model_copy(update={"path": known.read.path}) != known.read:
         return True
-    before = known.inputs.get(PROBLEMS)
-    try:
-        now = identity.problems_input(config, store.path)
-    except UserError:
-        if config.path != known.read.path:
-            raise
-        return False  # the file is gone, and the run has read it
-    if before is None and config == known.read:  # begun by a version that did not look
-        identity.record(store.path, known.model_copy(update={"inputs": {**known.inputs, PROBLEMS: now}}))
-        return False
+    before, now = known.inputs.get(PROBLEMS), _as_they_are(store, known)
+    if now is None or (before is None and config == known.read):
+        return False  # the file is gone, and the run has read it; or an earlier version did not look
     return before is None or not before.is_same(now)
+
+
+def settle(store: "RunStore") -> None:
+    """Record where problems that have not changed are now."""
+    known = identity.recorded(store.path) or Identity()
+    now = None if store.config.problems.source == "huggingface" else _as_they_are(store, known)
+    inputs = {**known.inputs, PROBLEMS: now} if now else known.inputs
+    identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
+
+
+def _as_they_are(store: "RunStore", known: Identity) -> Input | None:
+    """The problems as an input; None where a file that the run has read is gone, UserError for another."""
+    try:
+        return identity.problems_input(store.config.problems, store.path)
+    except UserError:
+        if known.read is None or store.config.problems.path != known.read.path:
+            raise
+        return None
 
 
 def pose(store: "RunStore") -> None:
@@ -85,7 +96,7 @@ class Posed:
         self._rest = store.path / "problems" / "rest.part"
         self.ids = set[str]()
         self.bad: list[Quarantined] = []
-        self._left: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._left: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for shard in range(store.config.shards) if store.is_prepared() else ():
             for problem in store.posed(shard):
                 self.ids.add(problem.id)
@@ -171,8 +182,8 @@ def _by_id(file: Path) -> Iterator[tuple[str, str]]:
     return ((from_json(line)["id"], line) for line in lines_of(file))
 
 
-def _gold(problem: Problem) -> str:
-    return gold_id(problem.model_dump(mode="json", include={"answer", "answer_kind", "premises", "tests"}))
+def _gold(problem: Problem) -> int:
+    return gold_key(problem.model_dump(mode="json", include={"answer", "answer_kind", "premises", "tests"}))
 
 
 def _pinned(config: ProblemsConfig, before: Input | None, path: Path) -> tuple[ProblemsConfig, Input]:

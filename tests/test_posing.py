@@ -106,6 +106,10 @@ def test_a_problem_file_may_move_and_change_its_format(tmp_path: Path) -> None:
     assert RunStore.open(config(tmp_path)).prepare() == 4  # the run has read it
     moved = config(tmp_path, problems={"path": str(tmp_path / "q.jsonl")})
     assert RunStore.open(moved).prepare() == 4
+    RunStore.open(moved)
+    (tmp_path / "q.jsonl").rename(tmp_path / "away.jsonl")
+    assert RunStore.open(moved).prepare() == 4
+    (tmp_path / "away.jsonl").rename(tmp_path / "q.jsonl")
     with gzip.open(tmp_path / "q.jsonl.gz", "wt") as file:
         file.write((tmp_path / "q.jsonl").read_text())
     packed = config(tmp_path, problems={"path": str(tmp_path / "q.jsonl.gz")})
