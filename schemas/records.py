@@ -120,7 +120,7 @@ def gold_key(problem: Mapping[str, Any]) -> int:
 
     A number that tells golds apart within one process: computed for every line of a journal, it is cheap.
     """
-    defaults = {"answer": None, "answer_kind": "expression", "premises": [], "tests": []}
+    defaults: dict[str, Any] = {"answer": None, "answer_kind": "expression", "premises": [], "tests": []}
     return hash(repr([problem.get(name, default) for name, default in defaults.items()]))
 
 
