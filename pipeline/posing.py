@@ -71,15 +71,18 @@ def pose(store: "RunStore") -> None:
     known = identity.recorded(store.path) or Identity()
     asked, about = _pinned(store.config.problems, known.inputs.get(PROBLEMS), store.path)
     posed = Posed(store)
-    for items in batches(load_problems(asked, seed=store.config.seed), _LINES_HELD):
-        posed.sort(items)
-    posed.match_rest()
-    if posed.left():
-        raise UserError(_refusal(store, known, about, posed))
-    if not posed.ids:
-        first = f"; the first of {len(posed.bad)} bad rows: {posed.bad[0].reason}" if posed.bad else ""
-        raise UserError(f"{about.name}: no usable problem{first}")
-    sizes = [posed.write(shard) for shard in range(store.config.shards)]
+    try:
+        for items in batches(load_problems(asked, seed=store.config.seed), _LINES_HELD):
+            posed.sort(items)
+        posed.match_rest()
+        if posed.left():
+            raise UserError(_refusal(store, known, about, posed))
+        if not posed.ids:
+            first = f"; the first of {len(posed.bad)} bad rows: {posed.bad[0].reason}" if posed.bad else ""
+            raise UserError(f"{about.name}: no usable problem{first}")
+        sizes = [posed.write(shard) for shard in range(store.config.shards)]
+    finally:
+        posed.sweep()
     write_lines(store.path / "quarantine.jsonl", (q.model_dump_json() for q in posed.bad))
     counts = {"problems": sum(sizes), "quarantined": len(posed.bad), "shards": sizes}
     write_bytes(store.path / "problems" / "done.json", json.dumps(counts).encode())
@@ -136,7 +139,6 @@ class Posed:
                 else:
                     self._add(problem, lines)
             self._append(lines)
-        self._rest.unlink(missing_ok=True)
 
     def left(self) -> set[str]:
         """Ids of the problems that were not found again."""
@@ -152,8 +154,12 @@ class Posed:
             lines.update(_by_id(part))
         if part in self._parts or not file.is_file() or not self._store.is_prepared():
             write_lines(file, (lines[name] for name in sorted(lines)))
-        part.unlink(missing_ok=True)
         return len(lines)
+
+    def sweep(self) -> None:
+        """Remove what was put aside on the way."""
+        for part in self._parts:
+            part.unlink(missing_ok=True)
 
     def _add(self, problem: Problem, lines: dict[Path, list[str]]) -> None:
         if problem.id in self.ids:  # an answer that its text had before it was corrected

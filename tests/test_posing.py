@@ -131,6 +131,7 @@ def test_rows_that_are_gone_are_counted_and_nothing_is_touched(tmp_path: Path) -
     ):
         RunStore.open(config(tmp_path)).prepare()
     assert {p: p.read_bytes() for p in before} == before
+    assert not list(store.path.rglob("*.part"))
     write(tmp_path / "p.jsonl", rows(4))
     assert RunStore.open(config(tmp_path)).prepare() == 4
 
