@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import from_json
 
 from pipeline import identity
-from pipeline.files import append_lines, batches, lines_of, write_bytes, write_lines
+from pipeline.files import append_lines, batches, lines_of, publish, write_bytes, write_lines
 from pipeline.identity import PROBLEMS, Identity, Input
 from pipeline.problems import load_problems
 from schemas.config import ProblemsConfig
@@ -23,6 +23,8 @@ from schemas.records import Problem, Quarantined, gold_key, text_id
 if TYPE_CHECKING:
     from pipeline.store import RunStore
 
+_NEXT = "problems/next.json"
+"""There from when a shard's problems are all written until they are in place."""
 _LINES_HELD = 4096
 """Problems held while they are spread over the shards."""
 
@@ -45,7 +47,7 @@ def has_changed(store: "RunStore") -> bool:
     return before is None or not before.is_same(now)
 
 
-def settle(store: "RunStore") -> None:
+def note_place(store: "RunStore") -> None:
     """Record where problems that have not changed are now."""
     known = identity.recorded(store.path) or Identity()
     now = None if store.config.problems.source == "huggingface" else _as_they_are(store, known)
@@ -85,10 +87,28 @@ def pose(store: "RunStore") -> None:
         posed.sweep()
     write_lines(store.path / "quarantine.jsonl", (q.model_dump_json() for q in posed.bad))
     counts = {"problems": sum(sizes), "quarantined": len(posed.bad), "shards": sizes}
-    write_bytes(store.path / "problems" / "done.json", json.dumps(counts).encode())
+    write_bytes(
+        store.path / _NEXT, json.dumps(counts).encode()
+    )  # from here on it is done, whatever is killed
+    finish(store)
     inputs = {**known.inputs, PROBLEMS: about}
     identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
     store.record_config()
+
+
+def finish(store: "RunStore") -> None:
+    """Let the problems that were written take the place of those before them, all or none."""
+    decided = store.path / _NEXT
+    if decided.is_file():
+        for shard in range(store.config.shards):
+            if (written := _next(store, shard)).is_file():
+                publish(written, store.problem_file(shard))
+        write_bytes(store.path / "problems" / "done.json", decided.read_bytes())
+        decided.unlink()
+
+
+def _next(store: "RunStore", shard: int) -> Path:
+    return store.problem_file(shard).with_suffix(".next")
 
 
 class Posed:
@@ -152,8 +172,10 @@ class Posed:
         lines = dict(_by_id(file)) if self._store.is_prepared() else {}
         if part in self._parts:
             lines.update(_by_id(part))
+        written = _next(self._store, shard)
+        written.unlink(missing_ok=True)  # of an attempt that was killed
         if part in self._parts or not file.is_file() or not self._store.is_prepared():
-            write_lines(file, (lines[name] for name in sorted(lines)))
+            write_lines(written, (lines[name] for name in sorted(lines)))
         return len(lines)
 
     def sweep(self) -> None:

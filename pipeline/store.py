@@ -23,7 +23,7 @@ from pipeline import identity, journal
 from pipeline.budget import Purse, Standing, share_of, standing
 from pipeline.files import batches, lines_of, write_bytes, write_lines, write_parquet
 from pipeline.journal import ROLLOUTS, Entry, Row, ShardWriter
-from pipeline.posing import has_changed, pose, settle
+from pipeline.posing import finish, has_changed, note_place, pose
 from pipeline.rollouts import load_template
 from schemas.arrow import SCHEMA, to_table
 from schemas.config import RunConfig, parse_config
@@ -79,10 +79,11 @@ class RunStore:
             (path / folder).mkdir(parents=True, exist_ok=True)
         identity.record(path, known)
         store = cls(path, config)
+        finish(store)
         if store.is_prepared() and has_changed(store):
             return store  # which is recorded when all of its problems are found among the other ones
         if store.is_prepared():
-            settle(store)
+            note_place(store)
         store.record_config()
         return store
 
