@@ -85,7 +85,7 @@ def pose(store: "RunStore") -> None:
         sizes = [posed.write(shard) for shard in range(store.config.shards)]
     finally:
         posed.sweep()
-    write_lines(store.path / "quarantine.jsonl", (q.model_dump_json() for q in posed.bad))
+    write_lines(_next(store.path / "quarantine.jsonl"), (q.model_dump_json() for q in posed.bad))
     counts = {"problems": sum(sizes), "quarantined": len(posed.bad), "shards": sizes}
     write_bytes(
         store.path / _NEXT, json.dumps(counts).encode()
@@ -100,15 +100,17 @@ def finish(store: "RunStore") -> None:
     """Let the problems that were written take the place of those before them, all or none."""
     decided = store.path / _NEXT
     if decided.is_file():
-        for shard in range(store.config.shards):
-            if (written := _next(store, shard)).is_file():
-                publish(written, store.problem_file(shard))
-        write_bytes(store.path / "problems" / "done.json", decided.read_bytes())
+        shards = map(store.problem_file, range(store.config.shards))
+        for file in (store.path / "quarantine.jsonl", *shards):
+            if (written := _next(file)).is_file():
+                publish(written, file)
+        store.write_done(json.loads(decided.read_bytes()))
         decided.unlink()
 
 
-def _next(store: "RunStore", shard: int) -> Path:
-    return store.problem_file(shard).with_suffix(".next")
+def _next(file: Path) -> Path:
+    """A file as it will be."""
+    return file.with_suffix(".next")
 
 
 class Posed:
@@ -172,7 +174,7 @@ class Posed:
         lines = dict(_by_id(file)) if self._store.is_prepared() else {}
         if part in self._parts:
             lines.update(_by_id(part))
-        written = _next(self._store, shard)
+        written = _next(file)
         written.unlink(missing_ok=True)  # of an attempt that was killed
         if part in self._parts or not file.is_file() or not self._store.is_prepared():
             write_lines(written, (lines[name] for name in sorted(lines)))

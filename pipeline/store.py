@@ -133,6 +133,10 @@ class RunStore:
             pose(self)
         return self.total()
 
+    def write_done(self, counts: dict[str, Any]) -> None:
+        """Say that the problems are read, and how many there are."""
+        write_bytes(self._done, json.dumps(counts).encode())
+
     @property
     def _done(self) -> Path:
         return self.path / "problems" / "done.json"

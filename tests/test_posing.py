@@ -137,7 +137,7 @@ def test_rows_that_are_gone_are_counted_and_nothing_is_touched(tmp_path: Path) -
     assert RunStore.open(config(tmp_path)).prepare() == 4
 
 
-@pytest.mark.parametrize("at", range(1, 9))
+@pytest.mark.parametrize("at", range(1, 10))
 def test_growth_that_is_killed_is_all_or_none(
     tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +161,7 @@ def test_growth_that_is_killed_is_all_or_none(
     grown = run(config(tmp_path))
     whole = run(config(tmp_path, name="whole", problems={"path": str(tmp_path / "p.jsonl")}))
     assert grown.total() == whole.total() == 20
-    assert not list(grown.path.glob("problems/*.next")) + list(grown.path.glob("problems/*.part"))
+    assert not list(grown.path.rglob("*.next")) + list(grown.path.glob("problems/*.part"))
     texts = [sorted((p.text, p.answer) for s in range(2) for p in one.posed(s)) for one in (grown, whole)]
     assert texts[0] == texts[1]
 
