@@ -79,8 +79,8 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     Raises what the first lost shard raised, or BackendError when problems failed and are still owed: the
     summary then says how many, and why. UserError when the policy's answers gave not one solution.
     """
-    store = RunStore.open(config)
-    with progress.stage("reading the problems"):
+    with progress.stage("reading the problems"):  # and once a machine, all bytes of local weights
+        store = RunStore.open(config)
         total = store.prepare()
     owing = _owing(store)
     if corrected := {shard: names for shard in owing if (names := store.stale(shard))}:

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -227,8 +228,9 @@ class Digests:
             return ""
         files = sorted(f for f in folder.iterdir() if f.suffix in _WEIGHTS and f.is_file())
         whole = hashlib.sha256()
-        for file in files:
-            whole.update(f"{file.name}:{self.of(file)}\n".encode("utf-8", "surrogateescape"))
+        with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+            for file, digest in zip(files, pool.map(self.of, files), strict=True):
+                whole.update(f"{file.name}:{digest}\n".encode("utf-8", "surrogateescape"))
         return whole.hexdigest() if files else ""
 
     def save(self) -> None:

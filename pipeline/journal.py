@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from schemas.errors import UserError
-from schemas.records import Finished, Rollout, gold_id
+from schemas.records import Finished, Rollout, gold_key
 
 log = logging.getLogger(__name__)
 _COMMIT_EVERY_S = 0.5
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
 
     offset: int
     tokens: int
-    gold: str = ""
+    gold: int = 0
     rollouts: int = 0
 
 
@@ -165,7 +165,7 @@ def scan(path: Path) -> tuple[dict[str, Entry], list[Damage]]:
             try:
                 item = from_json(body_of(line))
                 tokens, n_rollouts = sum(item["tokens"].values()), item.get("n_rollouts", 0)
-                found[item["problem"]["id"]] = Entry(offset, tokens, gold_id(item["problem"]), n_rollouts)
+                found[item["problem"]["id"]] = Entry(offset, tokens, gold_key(item["problem"]), n_rollouts)
             except (ValueError, KeyError, TypeError, AttributeError):
                 if line.endswith(b"\n"):
                     log.warning("%s line %d cannot be read; its problem is owed again", path, number)
