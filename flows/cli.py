@@ -28,6 +28,7 @@ examples:
   stepmint run mine.toml --set monte_carlo.rollouts=16  change one setting of the file
   stepmint plan mine.toml                               what it will take, from its first problems
   stepmint status runs/mine                             what is done, what is owed
+  stepmint check runs/mine                              is everything as it was written?
   stepmint show runs/mine --first-errors                labelled solutions, step by step
   stepmint fuse runs/mine --set fusion.accept=0.9       new labels from the same votes
   stepmint export runs/mine --format trl --out mine.jsonl
@@ -144,7 +145,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     else:
         getattr(display, args.command)(result)
     sys.stdout.flush()  # here a full disk or a reader that has gone is still ours to name
-    return 1 if any(result.get(name) for name in ("owed", "refused", "unread")) else 0
+    return 1 if any(result.get(name) for name in ("owed", "refused", "unread", "damaged")) else 0
 
 
 class _Version(argparse.Action):
@@ -336,6 +337,19 @@ def _add_looking(commands: Any) -> None:
         "stepmint status runs/mine",
     )
     status.add_argument("run", help="folder of a run")
+
+    check = _command(
+        commands,
+        "check",
+        "compare everything a run has on disk with its checksums (exit code 1 while something is wrong)",
+        "stepmint check runs/mine --repair",
+    )
+    check.add_argument("run", help="folder of a run")
+    check.add_argument(
+        "--repair",
+        action="store_true",
+        help="mend what the journal and the source of the problems can mend",
+    )
 
     _add_verify(commands)
     doctor = _command(

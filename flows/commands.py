@@ -204,6 +204,7 @@ def _counted(lines: Iterator[Result], counts: dict[str, int], only: str | None) 
 def status(args: argparse.Namespace) -> Result:
     """Per shard: problems, done, owed, and how many of those failed."""
     from pipeline.remarks import remarks
+    from pipeline.sealing import faults_of
 
     store = _open(Path(args.run))
     if not store.is_prepared():
@@ -222,6 +223,7 @@ def status(args: argparse.Namespace) -> Result:
         counts = {"done": len(standing.done), "owed": len(standing.owed), "failed": failing}
         shards.append({"shard": shard, **counts, "beyond": len(standing.beyond)})
     manifest = store.manifest()
+    damaged = [*store.damage(), *faults_of(store.path, manifest)]
     fresh = manifest is not None and manifest.fusion_digest == store.config.fusion_digest()
     return {
         "run": str(store.path),
@@ -232,6 +234,7 @@ def status(args: argparse.Namespace) -> Result:
         "reasons": dict(Counter(item.reason for item in store.failures()).most_common()),
         "shards": shards,
         "quarantined": [item.model_dump() for item in set_aside],
+        "damaged": damaged,
         "tokens": tokens,
         "budget": {
             **store.config.budget.model_dump(),
@@ -239,6 +242,14 @@ def status(args: argparse.Namespace) -> Result:
             "beyond": sum(item["beyond"] for item in shards),
         },
     }
+
+
+def check(args: argparse.Namespace) -> Result:
+    """A run's files against what vouches for them, and with --repair what can be mended."""
+    from pipeline.checking import check as examined
+
+    with _listening(args), progress.stage("checking the run"):
+        return examined(Path(args.run), repair=args.repair)
 
 
 def export(args: argparse.Namespace) -> Result:

@@ -166,6 +166,7 @@ def status(result: Result) -> None:
         f"{result['run']}: {state}, {done} of {result['problems']} problems done, {tokens:,} tokens generated"
     )
     _budget(budget)
+    _damage(result)
     for reason, n in list(result["reasons"].items())[:3]:
         _say(f"owed, {n} times: {shown(reason)}")
     aside = result["quarantined"]
@@ -174,6 +175,25 @@ def status(result: Result) -> None:
         _say(one_line(f"set aside: {where}: {item['reason']}"))
     if len(aside) > 5:
         _say(f"... and {len(aside) - 5} more: stepmint status --json")
+
+
+def check(result: Result) -> None:
+    """What was mended, what is wrong, and what mends it."""
+    for what in result["repaired"]:
+        _say(f"mended: {what}")
+    for why in result["failed"]:
+        _say(f"not mended: {why}")
+    _damage(result)
+    if not result["damaged"]:
+        _say(f"{result['run']}: everything is as it was written")
+    elif result["repairable"] and not result["failed"]:
+        many = f"{result['repairable']} of {len(result['damaged'])}"
+        _say(f"stepmint check {result['run']} --repair mends {many}")
+
+
+def _damage(result: Result) -> None:
+    for what in result["damaged"]:
+        _print(Text(f"damaged: {clean(what)}", style="red"))
 
 
 def _budget(budget: Result) -> None:

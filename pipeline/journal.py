@@ -147,6 +147,11 @@ def read_seconds(path: Path) -> float:
         return 0.0
 
 
+def path_of(run: Path, shard: int) -> Path:
+    """A shard's journal."""
+    return run / "journal" / f"{shard:05d}.jsonl"
+
+
 def index(path: Path) -> dict[str, Entry]:
     """Every finished problem of a journal by its id; of a problem that was graded again, the last line."""
     return scan(path)[0]
@@ -200,6 +205,15 @@ def finished_of(path: Path, offset: int, line: bytes) -> Finished:
     )
 
 
+def is_record(line: bytes) -> bool:
+    """Whether a line is a finished problem."""
+    try:
+        Finished.model_validate_json(body_of(line))
+    except ValueError:
+        return False
+    return True
+
+
 def signed(body: bytes) -> bytes:
     """A line of a JSON object with its checksum."""
     return body[:-1] + b',"crc":"%08x"}\n' % crc32(body)
@@ -234,7 +248,7 @@ def blocks_of(raw: Path) -> tuple[dict[str, int], list[Damage]]:
     offset = 0
     with raw.open("rb") if raw.exists() else nullcontext(()) as file:
         for number, line in enumerate(file, start=1):
-            if (head := _BLOCK_OF.match(line)) and _reads(line):
+            if (head := _BLOCK_OF.match(line)) and reads(line):
                 blocks[head[1].decode()] = offset
             elif line.endswith(b"\n"):
                 damage.append(Damage(number, offset))
@@ -242,7 +256,8 @@ def blocks_of(raw: Path) -> tuple[dict[str, int], list[Damage]]:
     return blocks, damage
 
 
-def _reads(line: bytes) -> bool:
+def reads(line: bytes) -> bool:
+    """Whether a line is a whole JSON object with the checksum that fits it."""
     try:
         from_json(body_of(line))
     except ValueError:
@@ -283,7 +298,7 @@ def _open_append(path: Path) -> int:
     size = os.lseek(descriptor, 0, os.SEEK_END)
     start = _start_of_last_line(descriptor, size)
     last = os.pread(descriptor, size - start, start)
-    if last and _reads(last):
+    if last and reads(last):
         os.write(descriptor, b"\n")
     elif last:
         os.ftruncate(descriptor, start)

@@ -3,7 +3,7 @@
 from pathlib import PurePath
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.plan import PlanReport
 from schemas.records import Record, content_id
@@ -112,6 +112,12 @@ class Manifest(Record):
     versions: dict[str, str] = {}
     inputs: dict[str, str] = {}
     """What the run read, by role: SHA-256 of prompts, problem files and local weights, or a name."""
+
+    @model_validator(mode="after")
+    def _one_folder(self) -> "Manifest":
+        if len({PurePath(shard.file).parent for shard in self.shards}) > 1:
+            raise ValueError("the shards lie in several folders")
+        return self
 
     def digest(self) -> str:
         """Identity of the rows: sealing the same votes with the same fusion again gives it again."""
