@@ -96,10 +96,12 @@ class ServerPolicy:
         found: dict[int, Completion] = {}
         doubted = set[int]()
         missing: dict[int, str] = dict.fromkeys(range(asked), "not asked for")
-        together = self.dialect.many and asked > 1
+        together, got = self.dialect.many and asked > 1, 1
         for _ in range(_ROUNDS):
+            # After a request that gave nothing, one choice alone shows whether more than one was too many.
+            places = sorted(missing) if got else sorted(missing)[:1]
             got = 0
-            for reply in await self._ask(prompt, sorted(missing), sampling, together=together):
+            for reply in await self._ask(prompt, places, sampling, together=together):
                 missing |= reply.missing
                 got += len(reply.found)
                 for place, completion in reply.found.items():
