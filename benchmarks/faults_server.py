@@ -5,11 +5,15 @@ import hashlib
 import json
 import logging
 import os
+import queue
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from benchmarks.faulty import CHAT, FAULTS, FROM_THE_START, STOP, FaultyServer
 Figures = dict[str, Any]
 PROBLEMS, SINCE, MIXED = 100, 40, 0.3
 SECRET = "faulty-key"
-_PATIENT_S = 120
+_PATIENT_S, _LANES = 240, 4
 _MIXED = [name for name in FAULTS if name not in CHAT and name != "refuses return_token_ids"]
 
 
@@ -93,55 +97,86 @@ def server() -> Figures:
     alone, and all mixed at 30% of the calls) and the same command on the repaired one; the share of all, and
     the highest memory of the process that runs them."""
     os.environ["STEPMINT_FAULTY_KEY"] = SECRET
-    start, kinds = time.perf_counter(), dict[str, Figures]()
-    with tempfile.TemporaryDirectory() as folder, FaultyServer() as faulty, _Worker() as worker:
+    start = time.perf_counter()
+    trials: dict[str, Figures] = {
+        name: {"faults": [name], "since": 0 if name in FROM_THE_START else SINCE} for name in FAULTS
+    }
+    trials["all mixed"] = {"faults": _MIXED, "share": MIXED}
+    trials["all mixed, chat"] = {"faults": list(FAULTS), "share": MIXED, "since": SINCE}
+    trials["20 requests a second"] = {"faults": [], "limit_per_s": 20}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         root = Path(folder)
-        good = {}
-        for chat in (False, True):
-            worker.ask(run_file(faulty.url, root, f"good-{chat}", PROBLEMS, chat=chat))
-            good[chat] = rows(root, f"good-{chat}")
-        trials: dict[str, Figures] = {
-            name: {"since": 0 if name in FROM_THE_START else SINCE} for name in FAULTS
-        }
-        trials["all mixed"] = {"faults": _MIXED, "share": MIXED}
-        trials["all mixed, chat"] = {"faults": list(FAULTS), "share": MIXED, "since": SINCE}
-        trials["20 requests a second"] = {"faults": [], "limit_per_s": 20, "since": 10**9}
-        for number, (name, trial) in enumerate(trials.items()):
-            chat = name in CHAT or name.endswith("chat")
-            data = run_file(faulty.url, root, f"run-{number}", PROBLEMS, chat=chat)
-            faulty.set(*trial.pop("faults", [name]), **trial)
-            first = worker.ask(data)
-            hit, calls = faulty.hit, faulty.calls
-            faulty.set()
-            second = worker.ask(data)
-            done = PROBLEMS - second["owed"]
-            alike = compare(rows(root, data["name"]), good[chat]) if not second["owed"] else "no"
-            kinds[name] = {
-                "calls": calls, "hit": hit, "owed_first": first["owed"], "done": done, "equal": alike,
-                "seconds": round(first["seconds"] + second["seconds"], 2),
-                "memory_mb": max(first["memory_mb"], second["memory_mb"]),
-                "said": (first["error"] or next(iter(first["reasons"]), ""))[:160],
-                "said_again": second["error"][:160],
-                "key_seen": _holds_secret(root / "runs" / data["name"]) or SECRET in first["error"],
-            }  # fmt: skip
-            print(json.dumps({name: kinds[name]}, ensure_ascii=False), file=sys.stderr, flush=True)
-        kinds["all mixed, by the command"] = _by_command(faulty, root, good[False])
-    alike = sum(
-        kind["equal"] != "no" and kind["done"] == PROBLEMS and not kind["key_seen"] for kind in kinds.values()
-    )
+        lanes = queue.SimpleQueue[_Lane]()
+        for _ in range(_LANES):  # most of a trial is waiting
+            lanes.put(_Lane(stack.enter_context(FaultyServer()), stack.enter_context(_Worker()), root))
+        first = lanes.get()
+        good = {chat: first.good(chat) for chat in (False, True)}
+        lanes.put(first)
+
+        def attempt(number: int, name: str) -> Figures:
+            lane = lanes.get()
+            try:
+                chat = name in CHAT or name.endswith("chat")
+                found = lane.attempt(f"run-{number}", trials[name], good[chat], chat=chat)
+            finally:
+                lanes.put(lane)
+            print(json.dumps({name: found}, ensure_ascii=False), file=sys.stderr, flush=True)
+            return found
+
+        with ThreadPoolExecutor(_LANES) as pool:
+            kinds = dict(zip(trials, pool.map(attempt, range(len(trials)), trials), strict=True))
+        kinds["all mixed, by the command"] = _by_command(lanes.get().faulty, root, good[False])
+    alike = [name for name, kind in kinds.items() if kind["equal"] != "no" and kind["done"] == PROBLEMS]
     return {
-        "value": alike / len(kinds),
+        "value": len(alike) / len(kinds),
         "unit": "share of trials",
         "baseline": 1.0,
         "n": len(kinds),
         "details": {
             "memory_mb": max(kind["memory_mb"] for kind in kinds.values()),
             "seconds": round(time.perf_counter() - start, 1),
-            "not_equal": [name for name, kind in kinds.items() if kind["equal"] == "no"],
+            "not_equal": [name for name in kinds if name not in alike],
             "equal_but_for_token_counts": [n for n, kind in kinds.items() if kind["equal"].startswith("all")],
+            "key_seen": [name for name, kind in kinds.items() if kind["key_seen"]],
             "kinds": kinds,
         },
     }
+
+
+@dataclass
+class _Lane:
+    """A server and a process that runs sessions on it."""
+
+    faulty: FaultyServer
+    worker: "_Worker"
+    root: Path
+
+    def good(self, chat: bool) -> tuple[str, str]:
+        """The rows of a run on the good server."""
+        self.worker.ask(run_file(self.faulty.url, self.root, f"good-{chat}", PROBLEMS, chat=chat))
+        return rows(self.root, f"good-{chat}")
+
+    def attempt(self, name: str, trial: Figures, good: tuple[str, str], *, chat: bool) -> Figures:
+        """A run on the server that goes wrong, and the same again on the repaired one."""
+        data = run_file(self.faulty.url, self.root, name, PROBLEMS, chat=chat)
+        self.faulty.set(*trial["faults"], **{k: v for k, v in trial.items() if k != "faults"})
+        first = self.worker.ask(data)
+        hit, calls = self.faulty.hit, self.faulty.calls
+        self.faulty.set()
+        second = self.worker.ask(data)
+        said = first["error"] or next(iter(first["reasons"]), "")
+        return {
+            "calls": calls,
+            "hit": hit,
+            "owed_first": first["owed"],
+            "done": PROBLEMS - second["owed"],
+            "equal": compare(rows(self.root, name), good) if not second["owed"] else "no",
+            "seconds": round(first["seconds"] + second["seconds"], 2),
+            "memory_mb": max(first["memory_mb"], second["memory_mb"]),
+            "said": said[:160],
+            "said_again": second["error"][:160],
+            "key_seen": SECRET in said or _holds_secret(self.root / "runs" / name),
+        }
 
 
 def _by_command(faulty: FaultyServer, root: Path, good: tuple[str, str]) -> Figures:

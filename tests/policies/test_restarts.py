@@ -30,7 +30,7 @@ def test_new_beginnings(text: str) -> None:
         "#### 5",
         "",
         "Step 12: done",
-        "Surely 5 are left.",
+        "Surely 5.",
     ],
 )
 def test_continuations(text: str) -> None:
