@@ -91,7 +91,7 @@ def _message(data: Any) -> str:
         return ""
     parts = [_message(data[key]) for key in ("error", "message", "detail", "msg") if data.get(key)]
     where = data.get("loc")
-    names = [*where[-2:]] if isinstance(where, list) else []
+    names = where[-1:] if isinstance(where, list) else []
     names += [data[key] for key in ("param", "code") if isinstance(data.get(key), str)]
     named = [name for name in names if isinstance(name, str) and not any(name in part for part in parts)]
     return " ".join([*filter(None, parts), *(f"({name})" for name in named)])
