@@ -19,7 +19,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.faulty import CHAT, FAULTS, FROM_THE_START, STOP, FaultyServer
+from benchmarks.fault_kinds import CHAT, FAULTS, FROM_THE_START, STOP
+from benchmarks.faulty import FaultyServer
 
 Figures = dict[str, Any]
 PROBLEMS, SINCE, MIXED = 100, 40, 0.3
