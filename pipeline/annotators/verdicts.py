@@ -19,6 +19,7 @@ from pipeline.annotators.wording import (
     called_wrong,
     fields,
     final_line,
+    is_review,
     plain,
     sentences,
 )
@@ -51,7 +52,7 @@ def read_first_error(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     text = plain(said[-_LONGEST:])
     asked = sorted([*boxes(text), *fields(text)], key=lambda found: found.at)
     told = list(sentences(text))
-    found = _decided(asked, told) if asked else _last(told, text)
+    found = _decided(asked, told, text) if asked else _last(told, text)
     if found.number is None:
         return Reading(None, found.why or "it names no step, and does not say that there is no error")
     if found.number == NONE:
@@ -62,11 +63,13 @@ def read_first_error(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     return Reading(None, "it names a step that the solution does not have")
 
 
-def _decided(asked: list[Said], told: list[Said]) -> Said:
+def _decided(asked: list[Said], told: list[Said], text: str) -> Said:
     """The last verdict in the form asked for, unless a sentence stands against it."""
     last = asked[-1]
     if last.number is None:
         return last
+    if not is_review(text):
+        return Said(last.at, None, "it solves the problem instead of reviewing the solution")
     against = [s for s in told if s.number not in (None, last.number) and (s.at > last.at or last.loose)]
     return Said(last.at, None, _TWO) if against else last
 

@@ -97,10 +97,21 @@ _REDONE = re.compile(
     re.IGNORECASE,
 )
 """From here on the judge solves the problem itself."""
+_SOLVES = re.compile(r"\d\s*[-+*/=^]\s*\d|=\s*-?\d|\\(?:frac|times|cdot|sqrt)\b")
+_REVIEWS = re.compile(
+    rf"\b(?:{UNIT}|err\w+|paragr\w+|mistakes?|flaws?|(?:in)?correct\w*|wrong|right|review|verdict|check\w*|fine|"
+    r"valid|sound|solution|student|compar\w+|verif\w+)\b|[\u0400-\uffff]",
+    re.IGNORECASE,
+)
 _LOOSE = re.compile(r"\b(?:answer|result|value|total|sum)\s+(?:is|=)?\s*:?\s*$", re.IGNORECASE)
 _LABEL = re.compile(
     r"\W*(?:my\s+)?(?:final\s+)?(?:answer|verdict|conclusion|result|output)\W*", re.IGNORECASE
 )
+
+
+def is_review(text: str) -> bool:
+    """Whether a text speaks of the solution at all: a judge may have solved the problem instead."""
+    return not _SOLVES.search(text) or bool(_REVIEWS.search(text))
 
 
 def boxes(text: str) -> Iterator[Said]:
@@ -301,7 +312,7 @@ _POLITE = re.compile(r"[\s\-_=]*|.*\b(?:let me know|hope this|feel free|note)\b.
 
 
 def final_line(text: str) -> Said | None:
-    """A last line that is nothing but a verdict, or ends in one with its label, whatever politeness follows."""
+    """A last line that is nothing but a verdict, or ends in a labelled one, whatever politeness follows."""
     lines = text.rstrip().split("\n")[-_LAST:]
     while len(lines) > 1 and _POLITE.fullmatch(lines[-1][:200]):
         lines.pop()

@@ -234,6 +234,9 @@ def test_every_shipped_judge_is_tested() -> None:
         ("Let me see.\n\nParagraph 3", 3),
         ("Verdict: 2\n\nLet me know if you have questions.", 2),
         ("The sum is:\n\n3\n\nand that is what the solution has.", None),
+        ("48 / 2 = 24, and 48 + 24 = 72.\n\nThe answer is \\boxed{2}.", None),  # it solved the problem
+        ("48 / 2 = 24 is right.\n\nThe answer is \\boxed{2}.", 2),
+        ("The answer is \\boxed{2}.", 2),
         ("wrong", None),
         ("right right wrong", None),
         (
