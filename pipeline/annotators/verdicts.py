@@ -79,10 +79,12 @@ def _last(told: list[Said], text: str) -> Said:
     numbers = [said.number for said in told if said.number is not None]
     if line := final_line(text):
         return line if set(numbers) <= {line.number} else Said(line.at, None, _TWO)
+    called = called_wrong(text)
     if not numbers:
-        return called_wrong(text)
+        return Said(0, called.pop() if len(called) == 1 else None)
     last = told[-1]
-    return Said(last.at, None, _TWO) if last.number == NONE and set(numbers) != {NONE} else last
+    against = last.number == NONE and (called or set(numbers) != {NONE})
+    return Said(last.at, None, _TWO) if against else last
 
 
 # A verdict a step

@@ -331,12 +331,12 @@ _CALLED = re.compile(
 )
 
 
-def called_wrong(text: str) -> Said:
-    """The only step that a plain sentence calls wrong."""
+def called_wrong(text: str) -> set[int]:
+    """The steps that plain sentences call wrong, without saying which is the first."""
     found = set()
     for sentence in _END.split(text):
         sentence = sentence[:400]
         called = None if _HEDGE.search(sentence) else _CALLED.search(sentence)
         if called and not NEGATED.search(sentence[: called.end()]):
             found.add(int(called[1] or called[2]))
-    return Said(0, found.pop()) if len(found) == 1 else Said(0, None)
+    return found

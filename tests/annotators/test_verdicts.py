@@ -237,6 +237,8 @@ def test_every_shipped_judge_is_tested() -> None:
         ("48 / 2 = 24, and 48 + 24 = 72.\n\nThe answer is \\boxed{2}.", None),  # it solved the problem
         ("48 / 2 = 24 is right.\n\nThe answer is \\boxed{2}.", 2),
         ("The answer is \\boxed{2}.", 2),
+        ("The solution is correct. However, paragraph 2 contains a mistake.", None),
+        ("I find no errors in this solution. Paragraph 2 is not wrong.", -1),
         ("wrong", None),
         ("right right wrong", None),
         (
