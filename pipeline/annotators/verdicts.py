@@ -51,8 +51,7 @@ def read_first_error(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
         return Reading(None, "it ended while it was thinking")
     text = plain(said[-_LONGEST:])
     asked = sorted([*boxes(text), *fields(text)], key=lambda found: found.at)
-    told = list(sentences(text))
-    found = _decided(asked, told, text) if asked else _last(told, text)
+    found = _decided(asked[-1], text) if asked else _last(text)
     if found.number is None:
         return Reading(None, found.why or "it names no step, and does not say that there is no error")
     if found.number == NONE:
@@ -63,19 +62,21 @@ def read_first_error(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     return Reading(None, "it names a step that the solution does not have")
 
 
-def _decided(asked: list[Said], told: list[Said], text: str) -> Said:
-    """The last verdict in the form asked for, unless a sentence stands against it."""
-    last = asked[-1]
+def _decided(last: Said, text: str) -> Said:
+    """The last verdict in the form asked for, unless a sentence stands against it: any later one, or any at
+    all where the verdict may be the answer of the problem."""
     if last.number is None:
         return last
     if not is_review(text):
         return Said(last.at, None, "it solves the problem instead of reviewing the solution")
-    against = [s for s in told if s.number not in (None, last.number) and (s.at > last.at or last.loose)]
+    told = sentences(text if last.loose else text[last.at :])
+    against = any(said.number not in (None, last.number) for said in told)
     return Said(last.at, None, _TWO) if against else last
 
 
-def _last(told: list[Said], text: str) -> Said:
+def _last(text: str) -> Said:
     """The verdict of a last line or of the last sentence, unless others stand against it."""
+    told = list(sentences(text))
     numbers = [said.number for said in told if said.number is not None]
     if line := final_line(text):
         return line if set(numbers) <= {line.number} else Said(line.at, None, _TWO)

@@ -227,6 +227,18 @@ _BARE = re.compile(
     r"(?![\w%]|\s*[-+*/=^]|[.,]\d)",
     re.IGNORECASE,
 )
+_TOPICS = (
+    *("error", "mistake", "flaw", "slip", "fault", "inaccura", "wrong", "incorrect", "erroneous", "invalid"),
+    *("correct", "right", "valid", "sound", "fine", "accurate"),
+)
+
+
+def _speaks(sentence: str) -> bool:
+    """Whether a sentence can hold a verdict at all; most cannot, and this is quick to tell."""
+    lower = sentence.lower()
+    return any(topic in lower for topic in _TOPICS)
+
+
 _ASIDE = re.compile(
     r"^\W*(?:(?:no(?=\s*[,.:;!]|\s+wait)|wait|actually|hm+|sorry|oh|okay|so|correction)\b[\s,.:;!-]+)+",
     re.IGNORECASE,
@@ -270,6 +282,8 @@ def sentences(text: str) -> Iterator[Said]:
     for sentence in _END.split(text):
         start = at = text.index(sentence, at)
         at += len(sentence)
+        if not _speaks(sentence):
+            continue
         said = _ASIDE.sub("", sentence[:400])
         number = _named(said, alone=alone)
         if number is not None:
@@ -336,6 +350,8 @@ def called_wrong(text: str) -> set[int]:
     found = set()
     for sentence in _END.split(text):
         sentence = sentence[:400]
+        if not _speaks(sentence):
+            continue
         called = None if _HEDGE.search(sentence) else _CALLED.search(sentence)
         if called and not NEGATED.search(sentence[: called.end()]):
             found.add(int(called[1] or called[2]))
