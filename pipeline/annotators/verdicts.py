@@ -37,10 +37,15 @@ class Reading(NamedTuple):
     why: str = ""
 
 
+_THOUGHTS = "(?:think|thinking|thought|thoughts|reasoning|scratchpad)"
+_THINKS = re.compile(rf"[<\[\u25c1]{_THOUGHTS}[>\]\u25b7]", re.IGNORECASE)
+_THOUGHT = re.compile(rf"[<\[\u25c1]/{_THOUGHTS}[>\]\u25b7]", re.IGNORECASE)
+
+
 def spoken(reply: str) -> str | None:
     """A reply without what its model thought; None when it ended while it was thinking."""
-    said = re.split(r"</think(?:ing)?>", reply, flags=re.IGNORECASE)[-1]
-    return None if re.search(r"<think(?:ing)?>", said, re.IGNORECASE) else said
+    said = _THOUGHT.split(reply)[-1]
+    return None if _THINKS.search(said) else said
 
 
 def read_first_error(reply: str, n_steps: int, counts_from: int = 0) -> Reading:

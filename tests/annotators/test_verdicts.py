@@ -225,6 +225,8 @@ def test_every_shipped_judge_is_tested() -> None:
         ("<think>The first error is in paragraph 1, so \\boxed{1}", None),
         ("so \\boxed{1}</think>I found no errors. \\boxed{-1}", -1),
         ("<think>\\boxed{1}</think>I would rather not say.", None),
+        ("[THINK]\\boxed{1}[/THINK]\\boxed{2}", 2),
+        ("<reasoning>The first error is in step 1.</reasoning>\nAll steps are correct.", -1),
         ('{"verdict": "no error"}', -1),
         ('{"paragraph": 2, "verdict": "incorrect"}', 2),
         ('[{"paragraph": 0, "verdict": "correct"}, {"paragraph": 1, "verdict": "correct"}]', None),
