@@ -12,8 +12,8 @@ from itertools import product
 
 from schemas.records import AnswerKind
 from verifiers.choices import same_choice, same_words, words_of
-from verifiers.expressions import Expression, Name, Number, Refused, exact, is_ambiguous, names
-from verifiers.forms import Based, read_form, same_form
+from verifiers.expressions import Expression, Name, Number, Refused, exact, names
+from verifiers.forms import Based, divides_in_two_ways, read_form, same_form
 from verifiers.limits import Pool, run_limited
 from verifiers.measures import Quantity, other_spellings, quantity, same_quantity
 from verifiers.notation import SEPARATOR, grouped, squeezed, tidied, worded
@@ -153,10 +153,12 @@ def _same_value(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> 
         return None
     verdict = _as_spelled(gold, answer, kind, pool)
     if verdict is False:
-        # 3,5 may be 3.5: a spelling that has another reading refutes nothing which that reading confirms.
+        # 3,5 may be 3.5, and 3/4 x is read in two ways: a doubtful spelling refutes nothing.
         for ours, theirs in product((gold, *other_spellings(gold)), (answer, *other_spellings(answer))):
             if (ours, theirs) != (gold, answer) and _as_spelled(ours, theirs, kind, pool):
                 return None
+        if divides_in_two_ways(gold) or divides_in_two_ways(answer):
+            return None
     return verdict
 
 
@@ -216,7 +218,7 @@ def _same_scalar(gold: Expression | Based, answer: Expression | Based, pool: Poo
             for side, value in zip((gold, answer), values, strict=True)
         ]
         verdict = same_quantity(sides[0], sides[1])
-    return None if verdict is False and (is_ambiguous(gold) or is_ambiguous(answer)) else verdict
+    return verdict
 
 
 def _same_based(gold: Expression | Based, answer: Expression | Based) -> bool | None:

@@ -191,6 +191,17 @@ def _split(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
+_GROUP = r"\((?:[^()]|\([^()]*\))*\)"
+_BARE_DIVISION = re.compile(
+    rf"/\s*(?:\d[\d.]*|[A-Za-z]*{_GROUP}|[A-Za-z])(?:\s*\^\s*(?:\w+|{_GROUP}))?\s*(?!(?:and|or)\b)[A-Za-z(]"
+)
+
+
+def divides_in_two_ways(text: str) -> bool:
+    """Whether a slash stands before a product without a sign, as in `3/4 x`; a written fraction is clear."""
+    return "/" in text and bool(_BARE_DIVISION.search(to_plain(text)))
+
+
 def same_form(gold: Form, answer: Form, same: Same) -> bool | None:
     """Whether two forms say the same, with `same` for their scalars. None for a doubt."""
     assigned = _assigned(gold), _assigned(answer)
