@@ -68,13 +68,13 @@ def to_math_shepherd(row: LabelledSolution) -> Exported:
     }
 
 
-_LINE_ENDS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 _NUMBERED = re.compile(r"^(?:[\s#*_]*step[ \t]*\d+[ \t]*[*_]*[:.)][*_]*[ \t]*)+", re.IGNORECASE)
 """The number of a step that its text begins with: `Step 1:`, `**Step 1.**`, `### Step 1)`."""
 
 
 def _flat(text: str) -> str:
-    return _LINE_ENDS.sub(" ", text.strip())
+    """On one line, however line ends are written."""
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 def to_processbench(row: LabelledSolution) -> Exported:
