@@ -288,12 +288,10 @@ def publish(args: argparse.Namespace) -> Result:
         address = _flow(args, "publish", lambda flows: flows.publish(str(folder), args.repo, private=private))
         return {"address": address}
 
-    import json
-
-    from pipeline.publish import dataset_card, model_card, subsets_of
+    from pipeline.publish import dataset_card, model_card, read_card, subsets_of
 
     if (folder / "prm.json").is_file():
-        return {"card": model_card(json.loads((folder / "prm.json").read_text(encoding="utf-8")), args.repo)}
+        return {"card": model_card(read_card(folder), args.repo)}
     store = _open(folder)
     manifest = store.manifest()
     if manifest is None:
