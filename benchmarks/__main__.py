@@ -15,6 +15,7 @@ from benchmarks import (
     determinism,
     embedded,
     engine,
+    faults_kill,
     labels,
     logic,
     methods,
@@ -40,7 +41,7 @@ def policy_transformers() -> Figures:
     from pipeline.policies.base import Prompt, Sampling
     from pipeline.policies.opening import EMBEDDED
     from pipeline.policies.transformers import TransformersPolicy
-    from pipeline.rollouts import fill, load_template
+    from pipeline.templates import fill, load_template
 
     template, n, longest = load_template("embedded_solve"), 8, 120
     prompts = [fill(template, problem=problem.text) for problem in problems(32, seed=0)]
@@ -83,6 +84,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "engine.prefixes": engine.prefixes,
     "engine.server": engine.server,
     "determinism.rounding": determinism.rounding,
+    "faults.kill": faults_kill.kill,
     "policy.transformers": policy_transformers,
     "quality.correlation": methods.quality_correlation,
     "scale.problems": scale.problems,

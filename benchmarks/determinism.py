@@ -17,7 +17,7 @@ from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.drawing import CLOSE, draw
 from pipeline.policies.opening import EMBEDDED
 from pipeline.policies.transformers import TransformersPolicy
-from pipeline.rollouts import fill, load_template
+from pipeline.templates import fill, load_template
 
 Figures = dict[str, Any]
 PROMPTS, EACH, LONGEST = 40, 8, 160

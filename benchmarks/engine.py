@@ -203,8 +203,8 @@ def prefixes() -> Row:
     from pipeline.policies.opening import EMBEDDED
     from pipeline.policies.tokens import prompt_ids
     from pipeline.policies.vllm import VllmPolicy
-    from pipeline.rollouts import fill, load_template
     from pipeline.segment import prefix_of, segment
+    from pipeline.templates import fill, load_template
 
     async def measure(policy: Any, groups: list[list[list[int]]]) -> float:
         from vllm.sampling_params import RequestOutputKind, SamplingParams

@@ -10,7 +10,8 @@ from typing import Any
 from pipeline.policies import open_policy
 from pipeline.policies.base import Prompt, scorer
 from pipeline.report import Samples, evaluate_samples, held_out_samples
-from pipeline.rollouts import Roller, fill, load_template
+from pipeline.rollouts import Roller
+from pipeline.templates import fill, load_template
 from schemas.config import RunConfig, SampleConfig, TrainConfig, load_config
 from schemas.records import LabelledSolution, Problem, Solution, StepLabel
 
@@ -64,13 +65,13 @@ def exact_labels() -> Figures:
 
 def _save_base(config: TrainConfig, template: str, out: Path) -> None:
     """What training begins with, as a PRM."""
+    from pipeline.bases import open_base, open_model
     from pipeline.prm import PRM, PrmCard
-    from pipeline.train import open_model, open_tokenizer
 
-    tokenizer, _, step_end = open_tokenizer(config.model, template)
-    card = PrmCard(template=template, step_end=step_end, max_length=config.max_length)
+    base = open_base(config)
+    card = PrmCard(template=template, step_end=base.step_end, max_length=base.max_length)
     out.mkdir()
-    PRM(open_model(config.model, len(tokenizer)), tokenizer, card).save(out)
+    PRM(open_model(base), base.tokenizer, card).save(out)
 
 
 async def _by_likelihood(config: RunConfig, samples: Samples) -> dict[str, float]:

@@ -5,17 +5,18 @@ same command goes on), 2 something the person can fix, 130 interrupted.
 """
 
 import argparse
-import errno
-import importlib.metadata
 import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any, NoReturn
 
+from flows import interrupt
 from flows.settings import set_defaults
-from schemas.errors import BackendError, UserError
+from pipeline.ranks import world
+from schemas.errors import BackendError, UserError, disk_trouble, redacted
 
 _EXAMPLES = """\
 examples:
@@ -40,7 +41,25 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code and prints errors as one line."""
+    """Run a command; returns its exit code and prints errors as one line.
+
+    Without arguments it is the process's own: those of the command line are taken, and signals end it.
+    """
+    own = argv is None
+    try:
+        if own:
+            sys.excepthook = _show_bug
+            interrupt.heed()
+        code = _run(argv)
+        interrupt.finish()
+    except KeyboardInterrupt:
+        if own:
+            interrupt.end()
+        return _complain(interrupt.LINE, 130)
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     set_defaults()
     try:
         args = parser().parse_args(argv)
@@ -52,16 +71,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, 2)
     except BackendError as error:
         return _complain(error, 1)
-    except KeyboardInterrupt:
-        return _complain("interrupted; resume with the same command", 130)
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain once more while it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT):
-            raise
-        return _complain(f"{error.filename or 'writing'}: {error.strerror}", 2)
+    except Exception as error:
+        if trouble := disk_trouble(error):
+            return _complain(f"{trouble}; mend that and run the same command again", 2)
+        raise  # a bug
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """All that helps to find it, except secrets."""
+    import traceback
+
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="")
 
 
 def _set_logging(*, verbose: bool) -> None:
@@ -69,13 +93,19 @@ def _set_logging(*, verbose: bool) -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     if verbose:
         handler = logging.StreamHandler()
+        handler.setFormatter(_Redacting())
         for name in ("flows", "pipeline", "verifiers"):
             logging.getLogger(name).setLevel(logging.INFO)
             logging.getLogger(name).addHandler(handler)
 
 
+class _Redacting(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
 def _complain(what: object, code: int) -> int:
-    line = " ".join(str(what).split())
+    line = " ".join(redacted(str(what)).split())
     print(f"stepmint: {line}", file=sys.stderr)
     return code
 
@@ -83,6 +113,10 @@ def _complain(what: object, code: int) -> int:
 def _dispatch(args: argparse.Namespace) -> int:
     from flows import commands, display
 
+    if world() > 1 and args.command != "train":
+        raise UserError(
+            f"{args.command} is for one process, and torchrun started {world()}: only `stepmint train` shares"
+        )
     command = getattr(commands, args.command)
     result: dict[str, Any] = command(args)
     if args.json and "lines" in result:
@@ -92,7 +126,18 @@ def _dispatch(args: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         getattr(display, args.command)(result)
-    return 1 if result.get("owed") else 0
+    sys.stdout.flush()  # here a full disk or a reader that has gone is still ours to name
+    return 1 if result.get("owed") or result.get("refused") else 0
+
+
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for: until then it would only delay the first line of `main`."""
+
+    def __call__(self, *_: object, **__: object) -> None:
+        from importlib.metadata import version
+
+        print(f"stepmint {version('stepmint')}")
+        raise SystemExit
 
 
 def parser() -> argparse.ArgumentParser:
@@ -103,9 +148,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument(
-        "--version", action="version", version=f"stepmint {importlib.metadata.version('stepmint')}"
-    )
+    top.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_making(commands)
     _add_looking(commands)
@@ -223,6 +266,11 @@ def _add_training(commands: Any) -> None:
     train.add_argument(
         "--out", default="", help="folder of the checkpoint (default: checkpoints/NAME beside runs)"
     )
+    train.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would be learnt, and one row token by token; do nothing",
+    )
 
     selftrain = _command(
         commands,
@@ -273,7 +321,20 @@ def _add_looking(commands: Any) -> None:
     status.add_argument("run", help="folder of a run")
 
     _add_verify(commands)
-    _command(commands, "doctor", "say what this machine and environment can do", "stepmint doctor")
+    doctor = _command(
+        commands,
+        "doctor",
+        "say what this machine and environment can do, or what the policies of a run file do",
+        "stepmint doctor --policy mine.toml",
+    )
+    doctor.add_argument(
+        "--policy",
+        default="",
+        metavar="FILE",
+        help="ask the policy, judge and prover of a run file a few short questions, and say whether a run "
+        "could use them (exit code 1 when not)",
+    )
+    _add_set(doctor)
 
 
 def _add_verify(commands: Any) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows import progress
+from flows.checks import base_of, preview
 from flows.doctor import examine
+from pipeline.ranks import rank
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 
@@ -116,6 +118,13 @@ def train(args: argparse.Namespace) -> Result:
     """Train on a sealed run."""
     path = Path(args.run)
     config = _config_of(path, args.set) if path.is_dir() else load_config(path, tuple(args.set))
+    if args.dry_run:
+        return {"dry_run": preview(config)}
+    if rank():  # of torchrun's processes the first answers, and the others help it
+        from flows.train import checkpoint_of, train_model
+
+        train_model.fn(config, args.out or str(checkpoint_of(config)))
+        raise SystemExit(0)
     return _flow(args, "train", lambda flows: flows.train(config, args.out))
 
 
@@ -191,7 +200,8 @@ def status(args: argparse.Namespace) -> Result:
     """Per shard: problems, done, owed, and how many of those failed."""
     store = _open(Path(args.run))
     if not store.is_prepared():
-        return {"run": str(store.path), "sealed": False, "problems": 0, "owed": 1, "shards": [], "tokens": {}}
+        nothing: Result = {"problems": 0, "owed": 1, "reasons": {}, "shards": [], "tokens": {}}
+        return {"run": str(store.path), "sealed": False, **nothing}
     set_aside = store.quarantined()
     failed = {item.problem_id for item in set_aside}
     tokens, cut = Counter[str](), 0
@@ -211,6 +221,7 @@ def status(args: argparse.Namespace) -> Result:
         "sealed": fresh,
         "problems": store.total(),
         "owed": sum(item["owed"] for item in shards),
+        "reasons": dict(Counter(item.reason for item in store.failures()).most_common()),
         "shards": shards,
         "quarantined": [item.model_dump() for item in set_aside],
         "tokens": tokens,
@@ -225,16 +236,13 @@ def status(args: argparse.Namespace) -> Result:
 def export(args: argparse.Namespace) -> Result:
     """Write another tool's format; the file appears whole or not at all."""
     from pipeline.export import export as write
+    from pipeline.files import replacing_text
     from pipeline.report import rows_of
 
     rows = (row for row in rows_of(_open(Path(args.run))) if row.kept or not args.kept)
     out = Path(args.out)
-    if not out.parent.is_dir():
-        raise UserError(f"{out}: the folder {out.parent} does not exist")
-    part = out.with_name(f"{out.name}.part")
-    with part.open("w", encoding="utf-8") as file:
+    with replacing_text(out) as file:
         counts = write(rows, args.format, file)
-    os.replace(part, out)
     return {"out": str(out), "format": args.format, **counts}
 
 
@@ -274,9 +282,14 @@ def publish(args: argparse.Namespace) -> Result:
     return {"card": dataset_card(store, manifest, subsets_of(store, manifest))}
 
 
-def doctor(args: argparse.Namespace) -> Result:  # noqa: ARG001 - every command takes its arguments
-    """The environment, without asking the network."""
-    return examine()
+def doctor(args: argparse.Namespace) -> Result:
+    """The environment, without asking the network; or with --policy what the policies of a run file do."""
+    if not args.policy:
+        return examine()
+
+    from flows.doctor import examine_policies
+
+    return examine_policies(load_config(Path(args.policy), tuple(args.set)))
 
 
 def _flow(args: argparse.Namespace, module: str, call: Callable[[Any], T]) -> T:
@@ -306,11 +319,10 @@ def _listening(args: argparse.Namespace) -> Any:
 
 def _config_of(folder: Path, overrides: list[str] | None = None) -> RunConfig:
     """A run's recorded configuration, with the folder it lies in now: it may have been moved or renamed."""
-    recorded = folder / "run.toml"
-    if not recorded.is_file():
-        raise UserError(f"{folder}: not a run (it has no run.toml)")
+    from pipeline.recorded import read_config
+
     here = folder if folder.name else folder.resolve()
-    config = load_config(recorded, tuple(overrides or ()))
+    config = read_config(folder, tuple(overrides or ()))
     return config.model_copy(update={"root": str(here.parent), "name": here.name})
 
 
@@ -344,6 +356,7 @@ def _plan(config: RunConfig) -> Result:
         "path": str(folder),
         "exists": (folder / "run.toml").is_file(),
         "checkpoint": checkpoint,
+        "base": base_of(config),
     }
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 Result = dict[str, Any]
 _SIGNS = {1: ("right", "green"), 0: ("WRONG", "bold red"), None: ("-", "dim")}
 _VERDICTS = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "abstains": ("-", "yellow")}
+_HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
 _QUALITY = ("labelled", "precision", "recall", "f1", "exact")
 
 
@@ -52,7 +53,13 @@ def regrade(result: Result) -> None:
 
 
 def train(result: Result) -> None:
-    """What was measured in training."""
+    """What was measured in training, or what would be learnt."""
+    if "dry_run" in result:
+        found = result["dry_run"]
+        figures("training", {key: value for key, value in found.items() if key != "first_row"})
+        for line in found["first_row"]:
+            _say(clean(line))
+        return
     figures("training", {key: value for key, value in result.items() if key != "checkpoint"})
     _say(f"checkpoint  {result['checkpoint']}")
 
@@ -157,6 +164,8 @@ def status(result: Result) -> None:
         f"{result['run']}: {state}, {done} of {result['problems']} problems done, {tokens:,} tokens generated"
     )
     _budget(budget)
+    for reason, n in list(result["reasons"].items())[:3]:
+        _say(f"owed, {n} times: {clean(reason)}")
     aside = result["quarantined"]
     for item in aside[:5]:
         where = f"{item['file']} row {item['row']}" if item["row"] is not None else item["file"]
@@ -200,11 +209,26 @@ def publish(result: Result) -> None:
 
 
 def doctor(result: Result) -> None:
-    """What is there and what is missing."""
+    """What is there and what is missing; or what each policy was found to do."""
+    if "policies" in result:
+        for role, found in result["policies"].items():
+            _probe(role, found)
+        return
     table = _table("", "")
     for name, value in _flat(result):
         table.add_row(Text(name), Text(_value(value), style="" if value not in (None, False) else "yellow"))
     _print(table)
+
+
+def _probe(role: str, found: Result) -> None:
+    table = _table(f"{role}: {clean(found['kind'])} {clean(found['model'])}", "", "")
+    for finding in found["findings"]:
+        sign, style = _HOLDS[finding["holds"]]
+        table.add_row(Text(finding["what"]), Text(sign, style=style), Text(clean(finding["said"])))
+    _print(table)
+    for note in found["notes"]:
+        _say(f"note: {clean(note)}")
+    _say(clean(f"a run would be refused: {found['refused']}" if found["refused"] else "a run can use it"))
 
 
 def figures(title: str, found: Result) -> None:
@@ -262,6 +286,13 @@ def _plan(result: Result) -> None:
     _say(f"# run: {result['path']} ({'goes on where it stopped' if result['exists'] else 'new'})")
     if result["checkpoint"]:
         _say(f"# checkpoint: {result['checkpoint']}")
+    if base := result["base"]:
+        _say(
+            f"# base: {base['model']} ({base['type']}), step token {base['step_token']}, at most "
+            f"{base['max_length']:,} tokens, {base['unknown']:.1%} of the problems' text unknown to it"
+        )
+        if base["problems_too_long"]:
+            _say(f"# too long for it: {base['problems_too_long']} of {base['problems_tried']} problems tried")
 
 
 def _solution(row: Result) -> None:
@@ -313,8 +344,12 @@ def clean(text: str) -> str:
 
 
 def _flat(found: Result, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in found.items():
-        name = f"{prefix}{key}"
+    for key, figure in found.items():
+        name, value = f"{prefix}{key}", figure
+        if "note" in found and key in ("note", "f1"):  # it says why the figure is what it is
+            if key == "note":
+                continue
+            value = found["note"]
         if isinstance(value, dict) and "value" not in value:
             if key != "by_n":  # a curve: in the JSON, too long for a table
                 yield from _flat(value, f"{name} / ")
@@ -324,6 +359,8 @@ def _flat(found: Result, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _value(value: Any) -> str:
     match value:
+        case {"value": None}:
+            return "none"
         case {"value": middle, "low": low, "high": high}:
             return f"{_value(middle)} [{_value(low)}, {_value(high)}]"
         case None:

@@ -23,8 +23,8 @@ class Listener(Protocol):
         """One problem is done."""
         ...
 
-    def end(self) -> None:
-        """The stage is over."""
+    def end(self, *, whole: bool) -> None:
+        """The stage is over; not `whole` where an error or a signal has ended it."""
         ...
 
 
@@ -37,7 +37,7 @@ class Silent:
     def advance(self) -> None:
         """Say nothing."""
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:
         """Say nothing."""
 
 
@@ -59,9 +59,10 @@ class Lines:
         if self._total and before * 4 // self._total != self._done * 4 // self._total:
             print(f"{self._stage}: {self._done}/{self._total}", file=sys.stderr, flush=True)
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:
         """Say how long it took."""
-        print(f"{self._stage}: {duration(time.monotonic() - self._start)}", file=sys.stderr, flush=True)
+        if whole:
+            print(f"{self._stage}: {duration(time.monotonic() - self._start)}", file=sys.stderr, flush=True)
 
 
 class Bars:
@@ -94,10 +95,9 @@ class Bars:
         """Move the bar by one problem."""
         self._bar.advance(self._id)
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:
         """Leave the bar as it stands."""
-        task = self._bar.tasks[0]
-        if task.total is None:
+        if whole and self._bar.tasks[0].total is None:
             self._bar.update(self._id, total=1, completed=1)
         self._bar.stop()
 
@@ -127,10 +127,12 @@ def stage(name: str, total: int | None = None, done: int = 0) -> Iterator[None]:
     """Announce a stage for as long as it lasts."""
     heard = _LISTENER.get()
     heard.begin(name, total, done)
+    whole = False
     try:
         yield
+        whole = True
     finally:
-        heard.end()
+        heard.end(whole=whole)
 
 
 def advance() -> None:

@@ -4,11 +4,14 @@ What is done stands in the run's folder, not in Prefect.
 """
 
 import asyncio
+from itertools import chain
 from typing import Any
 
 from flows import progress
+from flows.checks import check_base
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task, unmapped
 from pipeline.dataset import seal
+from pipeline.owed import nothing_readable, owed_figures, told
 from pipeline.regrade import mark, regrade_shard
 from pipeline.shard import run_shard
 from pipeline.store import RunStore
@@ -45,7 +48,10 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
         and manifest.budget.run == config.budget.run
         and manifest.inputs == store.inputs()
         and not mark(store).exists()
+        and manifest.packed == store.packed()
     )
+    if manifest is not None and same:
+        store.settle(manifest)
     if manifest is None or not same:
         with progress.stage("fusing the votes"):
             manifest = seal(store)
@@ -65,9 +71,10 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
 @flow(name="synthesize", flow_run_name="{config.name}", task_runner=HereTaskRunner())
 def synthesize(config: RunConfig) -> dict[str, Any]:
     """Label every problem the run owes and its budget reaches, and seal it. A shard that is lost does not
-    stop the others.
+    stop the others. Before all that the base of `[train]` is tried out.
 
-    Raises what the first lost shard raised, or BackendError when problems failed and are still owed.
+    Raises what the first lost shard raised, or BackendError when problems failed and are still owed: the
+    summary then says how many, and why. UserError when the policy's answers gave not one solution.
     """
     with progress.stage("reading the problems"):  # and once a machine, all bytes of local weights
         store = RunStore.open(config)
@@ -79,20 +86,19 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
             for shard, names in corrected.items():
                 asyncio.run(regrade_shard(store, shard, only=set(names), advance=progress.advance))
         owing = _owing(store)
-    failed = 0
+    if owing and config.train:
+        with progress.stage("trying out the base of the PRM"):
+            check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
     if owing:
         with progress.stage("labelling", total, total - sum(owing.values())):
             futures = label_shard.map(unmapped(config), sorted(owing))
             found = [future.result(raise_on_failure=False) for future in futures]
-        _raise_first(found)
-        failed = sum(counts["failed"] for counts in found)
-    if failed:
-        last = store.quarantined()[-1].reason
-        raise BackendError(
-            f"{failed} of {total} problems failed and are still owed, the last one with: {last}; "
-            "the same command does them again"
-        )
+        _raise_owed(store, total, found)
     sealed: dict[str, Any] = seal_run(config)
+    manifest = store.manifest()
+    if manifest is not None and (why := nothing_readable(manifest)):
+        store.write_summary({**sealed, "skipped": manifest.skipped, "error": why})
+        raise UserError(f"{store.path}: {why}")
     return sealed
 
 
@@ -101,9 +107,17 @@ def _owing(store: RunStore) -> dict[int, int]:
     return {shard: n for shard in range(store.config.shards) if (n := len(store.standing(shard).owed))}
 
 
-def _raise_first(found: list[Any]) -> None:
-    """Raise the error that says most: one the person can fix, else the first."""
+def _raise_owed(store: RunStore, total: int, found: list[Any]) -> None:
+    """Raise the error that says most: one the person can fix, else a bug, else why problems are owed."""
     errors = [item for item in found if isinstance(item, BaseException)]
-    errors.sort(key=lambda error: not isinstance(error, UserError))
-    if errors:
+    errors.sort(key=lambda error: (not isinstance(error, UserError), isinstance(error, BackendError)))
+    figures = owed_figures(store)
+    if figures["owed"]:
+        store.write_summary({"run": str(store.path), "problems": total, "sealed": False, **figures})
+    if errors and not isinstance(errors[0], BackendError):
         raise errors[0]
+    if errors or any(counts["failed"] for counts in found):
+        why = str(errors[0]) if errors else told(figures["reasons"])
+        raise BackendError(
+            f"{figures['owed']} of {total} problems are still owed; the same command draws them. {why}"
+        )

@@ -9,6 +9,7 @@ from typing import Any
 
 from flows import progress
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task
+from pipeline.ranks import rank
 from pipeline.report import evaluate_run, rows_of
 from pipeline.store import RunStore
 from schemas.config import RunConfig, TrainConfig
@@ -47,7 +48,8 @@ def train_model(config: RunConfig, out: str) -> dict[str, Any]:
         metrics = train_prm(
             rows_of(store), settings, folder, template=template, dataset_digest=manifest.digest()
         )
-    write_json(folder / TRAINED, wanted)
+    if not rank():
+        write_json(folder / TRAINED, wanted)
     return metrics
 
 

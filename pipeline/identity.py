@@ -6,7 +6,6 @@ file's size, time or inode has changed.
 """
 
 import hashlib
-import json
 import logging
 import os
 import time
@@ -17,10 +16,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.files import write_bytes
 from pipeline.policies.opening import PREPARED
 from pipeline.problems import data_path
-from pipeline.rollouts import load_template
+from pipeline.recorded import changed, read_record, write_record
+from pipeline.templates import prompt_text
 from schemas.config import PolicyConfig, ProblemsConfig, RunConfig
 from schemas.errors import UserError
 from schemas.records import Record
@@ -61,24 +60,20 @@ class Identity(Record):
 
 
 def recorded(path: Path) -> Identity | None:
-    """What a run's folder says; None where it says nothing. UserError when it cannot be read."""
+    """What a run's folder says; None where it says nothing. UserError when it was changed."""
     file = path / "identity.json"
-    try:
-        return Identity.model_validate_json(file.read_bytes())
-    except FileNotFoundError:
+    if not file.is_file():
         return None
+    try:
+        return Identity.model_validate(read_record(file, path))
     except ValidationError as error:
-        raise UserError(
-            f"{file}: damaged ({error.errors()[0]['msg']}): delete it, and it is written anew"
-        ) from None
+        raise UserError(changed(file, path, error.errors()[0]["msg"])) from None
 
 
 def record(path: Path, identity: Identity) -> None:
     """Keep an identity, if it is not what the folder says already."""
-    data = (identity.model_dump_json(indent=2) + "\n").encode("utf-8", "surrogatepass")
-    file = path / "identity.json"
-    if not file.is_file() or file.read_bytes() != data:
-        write_bytes(file, data)
+    if recorded(path) != identity:
+        write_record(path / "identity.json", identity.model_dump(mode="json"))
 
 
 def admit(path: Path, before: RunConfig, config: RunConfig) -> tuple[RunConfig, Identity]:
@@ -202,10 +197,9 @@ class Digests:
 
     def _load(self) -> dict[str, Any]:
         try:
-            found = json.loads(self._file.read_bytes())
-        except (OSError, ValueError):  # only a memory: what is lost of it is computed again
+            return read_record(self._file, self._file.parent) if self._file.is_file() else {}
+        except UserError:  # only a memory: what is lost of it is computed again
             return {}
-        return found if isinstance(found, dict) else {}
 
     def of(self, file: Path) -> str:
         """The digest of a file's bytes."""
@@ -236,7 +230,7 @@ class Digests:
         """Remember what was computed, where the run has a folder yet."""
         if self._new and self._file.parent.is_dir() and os.access(self._file.parent, os.W_OK):
             self._known |= self._new
-            write_bytes(self._file, json.dumps(self._known, indent=1).encode())
+            write_record(self._file, self._known)
 
 
 def _began_with(path: Path, before: RunConfig) -> dict[str, Input]:
@@ -247,7 +241,7 @@ def _began_with(path: Path, before: RunConfig) -> dict[str, Input]:
 
 def _template(name: str, known: Input | None) -> Input:
     try:
-        text = load_template(name)
+        text = prompt_text(name)
     except UserError:
         if known is None or known.name != name:
             raise

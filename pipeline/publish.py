@@ -7,11 +7,14 @@ refuses a repository which moved meanwhile; the tag comes last.
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline import packing
+from pipeline.folders import LISTED
+from pipeline.scratch import scratch_folder
+from pipeline.sealing import shards_of
 from pipeline.store import RunStore
 from schemas.errors import BackendError, UserError
 from schemas.manifest import Manifest
@@ -34,13 +37,15 @@ def publish_run(store: RunStore, repo_id: str, *, private: bool) -> str:
     manifest = store.manifest()
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
-    with tempfile.TemporaryDirectory(prefix="stepmint-") as scratch:
-        stage_data(store, manifest, Path(scratch))
+    with scratch_folder() as scratch:
+        stage_data(store, manifest, scratch)
         card = dataset_card(store, manifest, subsets_of(store, manifest)).encode()
         sealed = (store.path / "manifest.json").read_bytes()
+        if store.manifest() != manifest:
+            raise UserError(f"{store.path}: was sealed anew meanwhile: give the same command again")
         files = {"README.md": card, "manifest.json": sealed}
         tag = f"v-{manifest.digest()}"
-        return _asked(lambda: _upload(Path(scratch), repo_id, "dataset", files, tag=tag, private=private))
+        return _asked(lambda: _upload(scratch, repo_id, "dataset", files, tag=tag, private=private))
 
 
 def publish_checkpoint(folder: Path, repo_id: str, *, private: bool) -> str:
@@ -68,8 +73,8 @@ def subsets_of(store: RunStore, manifest: Manifest) -> dict[str, str]:
 
 
 def _files(store: RunStore, manifest: Manifest) -> dict[str, list[Path]]:
-    steps = [store.path / shard.file for shard in manifest.shards]
-    rollouts = sorted((store.path / "rollouts").glob("*.parquet"))
+    steps = shards_of(store.path, manifest)
+    rollouts = [store.path / name for name in packing.checksums(store.path, store.config.shards)]
     return {"steps": steps, **({"rollouts": rollouts} if rollouts else {})}
 
 
@@ -133,7 +138,7 @@ def _upload(
         repo_id=repo.repo_id,
         folder_path=folder,
         repo_type=kind,
-        ignore_patterns=["README.md"],
+        ignore_patterns=["README.md", LISTED],
         delete_patterns=stale,
         commit_message=f"Upload {tag}",
     )

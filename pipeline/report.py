@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.fusion import monte_carlo_first_error
+from pipeline.first_error import measured
 from pipeline.store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import UserError
@@ -16,16 +16,20 @@ Figures = dict[str, Any]
 
 
 def rows_of(store: RunStore) -> Iterator[LabelledSolution]:
-    """Every row of a sealed run, read shard by shard. UserError while the run is open."""
+    """Every row of a sealed run, read shard by shard once all of them are known to be as they were written.
+    UserError while the run is open, and for a file that is not."""
     import pyarrow.parquet as pq
 
+    from pipeline.sealing import shards_of
     from schemas.arrow import from_row
 
     manifest = store.manifest()
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet; run `stepmint run` again to finish it")
-    for shard in manifest.shards:
-        with pq.ParquetFile(store.path / shard.file) as file:
+    for path in shards_of(store.path, manifest):
+        if not path.exists():
+            shards_of(store.path, manifest)  # sealed anew since we began
+        with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=256):
                 yield from map(from_row, batch.to_pylist())
 
@@ -74,7 +78,7 @@ def label_quality(rows: Iterable[LabelledSolution], threshold: float = 0.0) -> F
         if truth is None:
             unknown += 1
             continue
-        alone = monte_carlo_first_error(len(row.labels), row.votes, threshold)
+        alone, _ = measured(len(row.labels), row.votes, threshold)
         found["monte_carlo"].append((alone, truth))
         found["consensus"].append((alone if row.kept else None, truth))
         found["fused"].append((row.first_error, truth))
@@ -135,8 +139,9 @@ async def held_out_samples(config: RunConfig, templates: Mapping[str, str] | Non
     problems that no run trains on."""
     from pipeline.embedded.truth import problems
     from pipeline.policies import open_policy
+    from pipeline.policies.probe import prepare
     from pipeline.proposers.sample import to_solution
-    from pipeline.rollouts import Roller
+    from pipeline.rollouts import Roller, sampling_of
 
     if config.evaluate is None or config.problems.source != "embedded":
         raise UserError(
@@ -146,6 +151,7 @@ async def held_out_samples(config: RunConfig, templates: Mapping[str, str] | Non
         config.evaluate.problems, seed=config.seed, steps=config.problems.steps, split="held-out"
     )
     async with open_policy(config.policy) as policy:
+        await prepare(policy, sampling_of(config.prompt), prefixes=False)
         rollers = [
             Roller(policy, config.prompt, problem, seed=config.seed, templates=templates) for problem in posed
         ]

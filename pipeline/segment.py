@@ -38,8 +38,10 @@ def without_answer(step: str) -> str:
 
 
 def prefix_of(text: str, steps: tuple[Step, ...], n_steps: int) -> str:
-    """The text up to where step `n_steps` (0-based) begins, verbatim: what the policy is asked to continue.
+    """The text before step `n_steps` (0-based), verbatim: what the policy is asked to continue.
 
-    The whole text when `n_steps` is all of them.
+    Line ends before that step belong to it; spaces do not. A model's words begin with their space, so after a
+    prefix that ends in one it would begin in the middle of a word. The whole text when `n_steps` is all of
+    them.
     """
-    return text if n_steps >= len(steps) else text[: steps[n_steps].start]
+    return text if n_steps >= len(steps) else text[: steps[n_steps].start].rstrip(" \t")

@@ -5,35 +5,35 @@ whole, rows are made from the journal alone, finished files appear by rename, an
 """
 
 import fcntl
-import hashlib
 import heapq
 import json
-import tomllib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import tomli_w
+from pydantic import ValidationError
 from pydantic_core import from_json
 
-from pipeline import identity, journal
+from pipeline import identity, journal, packing
 from pipeline.budget import Purse, Standing, share_of, standing
 from pipeline.files import batches, lines_of, write_bytes, write_lines, write_parquet
-from pipeline.journal import ROLLOUTS, Entry, Row, ShardWriter
+from pipeline.journal import Entry, Row, ShardWriter
 from pipeline.posing import finish, has_changed, note_place, pose
-from pipeline.rollouts import load_template
+from pipeline.recorded import changed, is_begun, read_record, write_config, write_record
+from pipeline.recorded import read_config as read_config
+from pipeline.sealing import change_over, file_fault, read_manifest, sealing, settle, sha256_of, shards_of
+from pipeline.templates import prompt_text, solving_text
+from pipeline.unfinished import Shelf
 from schemas.arrow import SCHEMA, to_table
-from schemas.config import RunConfig, parse_config
+from schemas.config import RunConfig
 from schemas.errors import UserError
 from schemas.manifest import Manifest, ShardEntry
 from schemas.plan import Plan
 from schemas.records import Finished, LabelledSolution, Problem, Quarantined, gold_key
 
 _ROWS_PER_WRITE = 512
-_ROLLOUTS_PER_WRITE = 4096
 
 
 class Owed(NamedTuple):
@@ -75,7 +75,7 @@ class RunStore:
             config, known = identity.admit(path, read_config(path), config)
         else:
             known = identity.Identity(inputs=identity.inputs_of(config, path, {}))
-        for folder in ("problems", "journal", "rollouts", "shards"):
+        for folder in ("problems", "journal", "rollouts"):
             (path / folder).mkdir(parents=True, exist_ok=True)
         identity.record(path, known)
         store = cls(path, config)
@@ -102,11 +102,7 @@ class RunStore:
 
     def record_config(self) -> None:
         """Write down the configuration that the run goes on with."""
-        head = f"# The resolved configuration of this run; digest {self.config.digest()}\n"
-        data = (head + tomli_w.dumps(_without_none(self.config.model_dump(mode="json")))).encode()
-        file = self.path / "run.toml"
-        if not file.is_file() or file.read_bytes() != data:
-            write_bytes(file, data)
+        write_config(self.path, self.config)
 
     def inputs(self) -> dict[str, str]:
         """SHA-256, or the name where there is none, of everything that the run reads, by its role."""
@@ -120,7 +116,7 @@ class RunStore:
     def template(self) -> str:
         """The text that the policy is asked with."""
         name = self.config.prompt.template
-        return self.templates().get(name) or load_template(name)
+        return solving_text(name, self.templates().get(name) or prompt_text(name))
 
     # Problems
 
@@ -133,10 +129,6 @@ class RunStore:
             pose(self)
         return self.total()
 
-    def write_done(self, counts: dict[str, Any]) -> None:
-        """Say that the problems are read, and how many there are."""
-        write_bytes(self._done, json.dumps(counts).encode())
-
     @property
     def _done(self) -> Path:
         return self.path / "problems" / "done.json"
@@ -145,17 +137,40 @@ class RunStore:
         """Where a shard's problems lie, in the order of their ids."""
         return self.path / "problems" / f"{shard:05d}.jsonl"
 
+    def record_problems(self, counts: dict[str, Any]) -> None:
+        """Write down how many problems the run has, with the checksums of their files."""
+        files = (self.path / "quarantine.jsonl", *map(self.problem_file, range(self.config.shards)))
+        sums = {str(file.relative_to(self.path)): sha256_of(file) for file in files}
+        write_record(self._done, {**counts, "sha256": sums})
+
+    def _prepared(self) -> dict[str, Any]:
+        return read_record(self._done, self.path)
+
+    def problem_faults(self) -> Iterator[str]:
+        """What is wrong with the files of the problems, a line each."""
+        for name, sha256 in self._prepared().get("sha256", {}).items():
+            if fault := file_fault(self.path, self.path / name, sha256):
+                yield fault
+
+    def _lines_of(self, shard: int) -> Iterator[str]:
+        """The lines of a shard's problems, as they were written."""
+        path = self.problem_file(shard)
+        sha256 = self._prepared().get("sha256", {}).get(str(path.relative_to(self.path)))
+        if sha256 and (fault := file_fault(self.path, path, sha256)):
+            raise UserError(f"{fault}: see `stepmint check {self.path}`")
+        return lines_of(path)
+
     def is_prepared(self) -> bool:
         """Whether the problems have been read."""
         return self._done.is_file()
 
     def total(self) -> int:
         """Number of problems in the run."""
-        return int(json.loads(self._done.read_text())["problems"])
+        return int(self._prepared()["problems"])
 
     def posed(self, shard: int) -> Iterator[Problem]:
         """The problems of a shard in the order in which they are done."""
-        return map(Problem.model_validate_json, lines_of(self.problem_file(shard)))
+        return map(Problem.model_validate_json, self._lines_of(shard))
 
     def owed(self, shard: int) -> list[Problem]:
         """Problems of a shard that are within the budget and have no whole journal line."""
@@ -190,7 +205,7 @@ class RunStore:
 
     def _golds(self, shard: int) -> dict[str, int]:
         """What each problem of a shard is graded by, in their order."""
-        problems = map(from_json, lines_of(self.problem_file(shard)))
+        problems = map(from_json, self._lines_of(shard))
         return {problem["id"]: gold_key(problem) for problem in problems}
 
     def stale(self, shard: int) -> list[str]:
@@ -201,7 +216,7 @@ class RunStore:
     def _share(self, shard: int) -> int | None:
         if self.config.budget.run is None:
             return None
-        sizes = json.loads(self._done.read_text()).get("shards")
+        sizes = self._prepared().get("shards")
         if sizes is None:  # prepared by an earlier version
             sizes = [sum(1 for _ in lines_of(self.problem_file(i))) for i in range(self.config.shards)]
         return share_of(self.config.budget, sizes, shard)
@@ -229,7 +244,13 @@ class RunStore:
     def rollouts(self, shard: int) -> Iterator[Row]:
         """A shard's rollouts as rows, packed or not, in the order of their problems' ids."""
         raw = self.path / "rollouts" / f"{shard:05d}.jsonl"
-        return journal.stored_rollouts(raw, raw.with_suffix(".parquet"))
+        for _, rows in journal.stored_rollouts(raw, raw.with_suffix(".parquet")):
+            yield from rows
+
+    def damage(self) -> list[str]:
+        """The lines of the journals that cannot be read; their problems are owed again."""
+        paths = map(self._journal, range(self.config.shards))
+        return [f"{path}: {damage}" for path in paths for damage in journal.scan(path)[1]]
 
     def survey(self, n: int) -> Survey:
         """What is owed and beyond the budget, and where the `n` done problems with the smallest ids lie."""
@@ -257,58 +278,81 @@ class RunStore:
     @contextmanager
     def writing(self, shard: int) -> Iterator[ShardWriter]:
         """Exclusive right to append to one shard. UserError when another process has it."""
-        with (self.path / "journal" / f"{shard:05d}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"{self.path}: shard {shard} is being written by another process") from None
+        with self.locked(shard):
             writer = ShardWriter(self.path, shard)
             try:
                 yield writer
             finally:
                 writer.close()
 
+    def shelf(self, shard: int) -> Shelf:
+        """What was drawn for problems of a shard that are still owed."""
+        return Shelf(self.path / "journal" / f"{shard:05d}.unfinished")
+
+    @contextmanager
+    def locked(self, shard: int) -> Iterator[None]:
+        """Exclusive right to change one shard's files. UserError when another process has it."""
+        with (self.path / "journal" / f"{shard:05d}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{self.path}: shard {shard} is being written by another process") from None
+            yield
+
     def pack_rollouts(self, shard: int) -> int:
-        """Add a shard's new rollouts to its Parquet file, which takes the place of the old one; those of a
-        problem that had to be done again are replaced. Returns how many the file then holds."""
-        raw = self.path / "rollouts" / f"{shard:05d}.jsonl"
-        packed = raw.with_suffix(".parquet")
-        if not raw.exists():
+        """Add a shard's new rollouts to its Parquet file; see `pipeline.packing`. Returns how many the file
+        then holds, 0 when there was nothing to add."""
+        if not (self.path / "rollouts" / f"{shard:05d}.jsonl").exists():
             return 0
-        rows = batches(journal.stored_rollouts(raw, packed), _ROLLOUTS_PER_WRITE)
-        n = write_parquet(packed, (pa.Table.from_pylist(some, ROLLOUTS) for some in rows), ROLLOUTS)
-        raw.unlink()
-        return n
+        with self.locked(shard):
+            return packing.pack(self.path, shard, self.entries(shard))
 
     # Dataset
 
-    def write_shard(self, shard: int, items: Iterable[LabelledSolution]) -> ShardEntry:
-        """Write one Parquet shard; equal rows give equal bytes within one pyarrow version."""
-        path = self.path / "shards" / f"{shard:05d}.parquet"
-        rows = write_parquet(path, map(to_table, batches(items, _ROWS_PER_WRITE)), SCHEMA)
-        return ShardEntry(
-            file=f"shards/{path.name}", rows=rows, sha256=hashlib.sha256(path.read_bytes()).hexdigest()
-        )
+    def sealing(self) -> AbstractContextManager[Path]:
+        """A folder for a new generation of shards, which `seal` makes the dataset."""
+        return sealing(self.path)
 
-    def seal(self, manifest: Manifest) -> None:
-        """Write the manifest: from now on this folder is a dataset."""
-        write_bytes(self.path / "manifest.json", (manifest.model_dump_json(indent=2) + "\n").encode())
+    def write_shard(self, folder: Path, shard: int, items: Iterable[LabelledSolution]) -> ShardEntry:
+        """Write one Parquet shard into a new generation; equal rows give equal bytes within one pyarrow
+        version."""
+        name = f"{shard:05d}.parquet"
+        rows, sha256 = write_parquet(folder / name, map(to_table, batches(items, _ROWS_PER_WRITE)), SCHEMA)
+        return ShardEntry(file=f"shards/{name}", rows=rows, sha256=sha256)
+
+    def seal(self, folder: Path, manifest: Manifest) -> Manifest:
+        """Make the shards in `folder` the dataset, in one step; returns the manifest as it is written."""
+        return change_over(self.path, folder, manifest)
+
+    def settle(self, manifest: Manifest) -> None:
+        """End what a kill while sealing left half done. UserError names a shard that is not as it was."""
+        shards_of(self.path, manifest)
+        with sealing(self.path):
+            settle(self.path, manifest)
+
+    def packed(self) -> dict[str, str]:
+        """Checksums of the rollouts' Parquet files by their path in the run, all of them packed."""
+        for shard in range(self.config.shards):
+            self.pack_rollouts(shard)
+        return packing.checksums(self.path, self.config.shards)
 
     def manifest(self) -> Manifest | None:
-        """The manifest, or None while the run is open."""
-        path = self.path / "manifest.json"
-        return Manifest.model_validate_json(path.read_bytes()) if path.exists() else None
+        """The manifest, or None while the run is open. UserError when it was changed."""
+        return read_manifest(self.path)
 
     def plan(self) -> Plan | None:
         """What was predicted for this very configuration, if anything was."""
         path = self.path / "plan.json"
-        plan = Plan.model_validate_json(path.read_bytes()) if path.exists() else None
+        try:
+            plan = Plan.model_validate(read_record(path, self.path)) if path.exists() else None
+        except ValidationError as error:
+            raise UserError(changed(path, self.path, error.errors()[0]["msg"])) from None
         return plan if plan and plan.config_digest == self.config.digest() else None
 
     def write_plan(self, plan: Plan) -> None:
         """Keep a prediction, which the manifest will be compared with. A new run's folder may be made."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_bytes(self.path / "plan.json", (plan.model_dump_json(indent=2) + "\n").encode())
+        write_record(self.path / "plan.json", plan.model_dump(mode="json"))
 
     def write_summary(self, figures: dict[str, Any]) -> None:
         """Keep the figures of a finished run beside its manifest."""
@@ -318,9 +362,13 @@ class RunStore:
 
     def quarantined(self) -> list[Quarantined]:
         """Everything set aside: bad rows, then problems that failed and are still owed."""
-        files = [self.path / "quarantine.jsonl", *sorted((self.path / "problems").glob("*.failed.jsonl"))]
-        lines = (line for file in files if file.exists() for line in lines_of(file))
-        return [Quarantined.model_validate_json(line) for line in lines]
+        bad = self.path / "quarantine.jsonl"
+        return [*(_quarantined(bad, self.path) if bad.exists() else ()), *self.failures()]
+
+    def failures(self) -> list[Quarantined]:
+        """Why problems are still owed: of each that failed, and of each shard that stopped early."""
+        files = sorted((self.path / "problems").glob("*.failed.jsonl"))
+        return [item for file in files for item in _quarantined(file, self.path)]
 
     def set_aside(self, shard: int, failures: Iterable[Quarantined]) -> None:
         """Replace what a shard has set aside: everything it owed has just been tried.
@@ -331,24 +379,8 @@ class RunStore:
         write_lines(path, (failure.model_dump_json() for failure in failures))
 
 
-def read_config(path: Path) -> RunConfig:
-    """The configuration recorded in a run's folder. UserError when the folder holds none."""
-    recorded = path / "run.toml"
-    if not recorded.is_file():
-        raise UserError(f"{path}: not a run (it has no run.toml)")
-    return parse_config(tomllib.loads(recorded.read_text(encoding="utf-8")), str(recorded))
-
-
-def is_begun(path: Path) -> bool:
-    """Whether a folder holds anything of a run: its problems, or a line of a journal. A run that failed
-    before that may begin again with another configuration."""
-    journals = (path / "journal").glob("*.jsonl")
-    return (path / "run.toml").is_file() and (
-        (path / "problems" / "done.json").is_file() or any(file.stat().st_size for file in journals)
-    )
-
-
-def _without_none(data: object) -> "dict[str, object]":
-    """TOML has no null: a key that is absent means its default."""
-    assert isinstance(data, dict)
-    return {k: _without_none(v) if isinstance(v, dict) else v for k, v in data.items() if v is not None}
+def _quarantined(file: Path, run: Path) -> Iterator[Quarantined]:
+    try:
+        yield from map(Quarantined.model_validate_json, lines_of(file))
+    except ValueError as error:  # a line that is no record, or bytes that are no text
+        raise UserError(changed(file, run, str(error).splitlines()[0])) from None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from schemas.addresses import Addresses, VariableName, check_parameters
 from schemas.errors import UserError
 from schemas.records import Record, content_id
 
@@ -47,18 +48,30 @@ class PolicyConfig(Record):
     in_flight: int = Field(256, ge=1)
     """Completions an engine writes at once: the batch of each engine or server. A quarter more are asked for,
     and fewer where the engine's cache is smaller than their tokens."""
-    base_url: str | Annotated[tuple[str, ...], Field(min_length=1)] = "http://127.0.0.1:8000/v1"
+    base_url: Addresses = "http://127.0.0.1:8000/v1"
     """For `server`: one, or several that serve the same model. A run may go on with others."""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: VariableName = "OPENAI_API_KEY"
     """Name of the environment variable that holds the server's key; the key itself is never stored."""
     chat: bool = False
     timeout_s: float = Field(120.0, gt=0)
+    patience_s: float = Field(600.0, ge=0)
+    """For `server`: while it says that it is busy the run waits, until nothing was answered for so long."""
+    drop: tuple[str, ...] = ()
+    """For `server`: parameters that it refuses and that are not sent, of `n`, `top_p`, `temperature`, `seed`,
+    `stop`. Without `seed` a run cannot be repeated; without the others the server's own value counts."""
+    extra_body: dict[str, Any] = {}
+    """For `server`: further parameters of every request, e.g. `{top_k = 50}`."""
     slip: float = Field(0.15, ge=0, le=1)
     """For `simulated`: chance that a good step turns bad."""
     recover: float = Field(0.0, ge=0, le=1)
     """For `simulated`: chance that a bad step is repaired."""
     n_steps: int = Field(8, ge=1)
     """For `simulated`: steps per solution."""
+
+    @model_validator(mode="after")
+    def _asks_for_what_it_can(self) -> "PolicyConfig":
+        check_parameters(self.drop, self.extra_body)
+        return self
 
 
 class PromptConfig(Record):
@@ -232,7 +245,8 @@ class TrainConfig(Record):
     learning_rate: float = Field(1e-4, gt=0)
     batch_size: int = Field(16, ge=1)
     """Solutions per optimiser step."""
-    max_length: int = Field(1024, ge=16)
+    max_length: int | None = Field(None, ge=16)
+    """Tokens of the longest solution to learn from; by default what the base reads, and 4096 at most."""
     holdout: float = Field(0.1, ge=0, lt=1)
     """Share of problems kept apart to fit the calibration on."""
     seed: int = 0
@@ -314,8 +328,11 @@ class RunConfig(Record):
         (votes["judge"] or {}).pop("prompts", None)
         others = ((votes[name] or {}).get("policy") for name in ("judge", "prover"))
         for policy in (votes["policy"], *others):
-            for other in ("model", "in_flight", "base_url", "timeout_s", "api_key_env"):
+            for other in ("model", "in_flight", "base_url", "timeout_s", "patience_s", "api_key_env"):
                 (policy or {}).pop(other, None)
+            for later_added in ("drop", "extra_body"):  # runs from before they existed go on
+                if policy and not policy[later_added]:
+                    del policy[later_added]
         return votes
 
     def digest(self) -> str:

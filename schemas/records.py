@@ -14,8 +14,9 @@ AnswerKind = Literal["number", "expression", "choice", "text"]
 Outcome = Literal["correct", "incorrect", "unknown"]
 Asks = Literal["valid", "solvable"]
 LabelKind = Literal["local", "cumulative", "first_error", "quality"]
-StopReason = Literal["stop", "length", "error", "budget"]
-"""Why a completion ended; `budget` is one that was never drawn, and is never stored."""
+StopReason = Literal["stop", "length", "withheld", "error", "budget"]
+"""Why a completion ended: `withheld` by the server's filter; `error` for an unusable text; `budget` is one
+that was never drawn, and is never stored."""
 
 
 class Record(BaseModel):
@@ -214,13 +215,14 @@ class StepLabel(Record):
     label: Literal[0, 1] | None = None
     """1 right, 0 wrong, None no label: masked in training, kept in the row."""
     p: float | None = Field(None, ge=0, le=1)
-    """Probability that the step and every step before it are right."""
+    """Probability that the step and every step before it are right; None where no vote bears on the step."""
     low: float | None = Field(None, ge=0, le=1)
     high: float | None = Field(None, ge=0, le=1)
-    """95% interval of `p` where rollouts were counted."""
+    """95% interval of the success rate of the policy's rollouts from after the step, where there are any."""
     kind: LabelKind = "first_error"
     decided_by: str = ""
-    """The sources that settled it, joined by `+`; empty where nobody did."""
+    """The sources with a vote on the step, or those that imply its label, joined by `+`; empty without a
+    label."""
     reason: str = ""
 
 
@@ -235,8 +237,9 @@ class LabelledSolution(Record):
     kept: bool = True
     """Whether the consensus filter keeps this row; a dropped row stays in the dataset with its reason."""
     consensus: str = ""
-    """How Monte Carlo and judge compare: `agree_error`, `agree_clean`, `disagree_position`,
-    `disagree_existence`, `judge_unparsed`, `mc_incomplete`; empty where nobody judged."""
+    """How rollouts and judge compare: `agree_error`, `agree_clean`, `disagree_position`,
+    `disagree_existence`, `judge_unparsed`, `mc_incomplete`; `no_gold`, `judge_only` where there are no
+    rollouts to compare with; empty where nobody judged."""
     votes: tuple[Vote, ...] = ()
 
     @model_validator(mode="after")

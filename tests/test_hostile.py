@@ -7,11 +7,13 @@ import json
 import httpx
 import pytest
 
-from pipeline.fusion import fit, fuse, monte_carlo_first_error
+from pipeline.first_error import measured
+from pipeline.fusion import fuse
 from pipeline.policies.base import Prompt, Sampling
 from pipeline.policies.server import ServerPolicy
 from pipeline.policies.simulated import SimulatedPolicy, read_states
 from pipeline.shard import Annotators, label_problem
+from pipeline.trust import fit, model_of
 from schemas.config import FusionConfig, RunConfig
 from schemas.records import Finished, Problem
 
@@ -104,11 +106,11 @@ def test_faults_mean_fewer_votes(runs: tuple[list[Finished], list[Finished], Hos
 def test_no_label_turns(runs: tuple[list[Finished], list[Finished], HostileServer]) -> None:
     honest, hostile, _ = runs
     trust = fit((len(c.solution.steps), c.votes) for item in honest for c in item.candidates)
+    model = model_of(trust)
     labelled = 0
     for one, other in zip(honest, hostile, strict=True):
         for plain, spoilt in zip(one.candidates, other.candidates, strict=True):
-            before, _ = fuse(plain.solution, plain.votes, trust, FusionConfig())
-            after, _ = fuse(spoilt.solution, spoilt.votes, trust, FusionConfig())
+            (before, _), (after, _) = fuse([plain, spoilt], model, FusionConfig())
             states = read_states(plain.solution.text)
             for step, (a, b) in enumerate(zip(before, after, strict=True)):
                 labelled += b.label is not None
@@ -127,6 +129,6 @@ def test_every_vote_that_is_left_counts_only_what_was_readable(
             for vote in candidate.votes:
                 if vote.p:
                     assert all(states[: vote.step + 1])
-            error = monte_carlo_first_error(len(states), candidate.votes)
+            error, _ = measured(len(states), candidate.votes)
             if error is not None and False in states:
                 assert error <= states.index(False)

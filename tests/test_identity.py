@@ -199,7 +199,7 @@ def test_a_run_of_an_earlier_version_goes_on_with_a_note(tmp_path: Path) -> None
 def test_a_damaged_record_is_one_clear_error(tmp_path: Path) -> None:
     store = begin(config(tmp_path))
     (store.path / "identity.json").write_text("{")
-    with pytest.raises(UserError, match=r"identity\.json: damaged .*delete it"):
+    with pytest.raises(UserError, match=r"identity\.json: was changed after it was written"):
         RunStore.open(config(tmp_path))
 
 

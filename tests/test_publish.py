@@ -115,14 +115,12 @@ def sealed(tmp_path: Path) -> RunStore:
     posed = ProblemsConfig(limit=2)
     store = RunStore.open(RunConfig(name="demo", root=str(tmp_path / "runs"), shards=2, problems=posed))
     store.prepare()
-    entries = tuple(store.write_shard(shard, []) for shard in range(2))
     counts = {"problems": 2, "solutions": 3, "steps": 9, "labelled_steps": 8, "kept": 3}
     digests = {"config_digest": "c", "fusion_digest": "f", "sealed_at": "2026-01-01T00:00:00+00:00"}
-    store.seal(
-        Manifest(
-            name="demo", stepmint="0", schema_version=SCHEMA_VERSION, shards=entries, **counts, **digests
-        )
-    )
+    with store.sealing() as folder:
+        entries = tuple(store.write_shard(folder, shard, []) for shard in range(2))
+        versions = {"stepmint": "0", "schema_version": SCHEMA_VERSION}
+        store.seal(folder, Manifest(name="demo", shards=entries, **versions, **counts, **digests))
     return store
 
 

@@ -41,4 +41,14 @@ def test_spans_point_at_the_steps(text: str) -> None:
 def test_a_prefix_is_verbatim_up_to_the_next_step() -> None:
     text = "a\n\n  b\nc"
     steps = segment(text)
-    assert [prefix_of(text, steps, n) for n in range(4)] == ["", "a\n\n  ", "a\n\n  b\n", text]
+    assert [prefix_of(text, steps, n) for n in range(4)] == ["", "a\n\n", "a\n\n  b\n", text]
+
+
+@given(st.text(alphabet="ab \t\n.", max_size=30), st.sampled_from(["\n", "\n\n", ". "]))
+def test_a_prefix_ends_in_no_space_and_is_followed_by_its_step(text: str, separator: str) -> None:
+    steps = segment(text, separator)
+    for n, step in enumerate(steps):
+        prefix = prefix_of(text, steps, n)
+        assert text.startswith(prefix)
+        assert not prefix.endswith((" ", "\t"))
+        assert text[len(prefix) :].lstrip().startswith(step.text)

@@ -6,20 +6,24 @@ step k, and nothing about those after it. So the most common first error can be 
 alone.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
+from pipeline.annotators.verdicts import Reading, read_first_error, read_per_step, read_redone
 from pipeline.policies.base import Policy
 from pipeline.rollouts import Roller, silence
-from pipeline.segment import segment
+from pipeline.templates import JudgePrompt, judge_prompt
 from schemas.config import JudgeConfig
-from schemas.records import Outcome, Rollout, Solution, Vote
+from schemas.records import Outcome, Rollout, Solution, StopReason, Vote
 
 PREFIX = "judge:"
-_EVIDENCE = 2000
-_NAMED = re.compile(r"first error:\s*(?:step\s*)?(none|\d{1,4})\b", re.IGNORECASE)
-_MARK = re.compile(r"\b(right|wrong)\b")
+_EVIDENCE, _SAMPLE = 2000, 300
+"""Characters kept of a reply that names a step, and of one that could not be read."""
+_UNFINISHED: dict[StopReason, str] = {
+    "length": "it was cut off by judge.max_tokens",
+    "error": "the call failed",
+    "budget": "it was not drawn",
+}
 
 
 async def annotate(
@@ -27,87 +31,60 @@ async def annotate(
 ) -> list[Vote]:
     """Votes of one judge prompt on every step. Replies that cannot be read count as failed, never as
     "wrong"."""
-    template, n_steps = roller.template_named(prompt), len(solution.steps)
-    redoes = template.rstrip().endswith("Review:")
+    asked, steps = judge_prompt(prompt, roller.prompt_text(prompt)), solution.step_texts()
 
-    def read(reply: str) -> int | None:
-        return read_redone(reply, solution.step_texts()) if redoes else read_verdict(reply, n_steps)
+    def read(reply: str) -> Reading:
+        return read_reply(reply, asked, steps, roller.problem.text)
 
     def readable(reply: str) -> Outcome:
-        return "unknown" if read(reply) is None else "correct"
+        return "unknown" if read(reply).first is None else "correct"
 
-    shown = tagged(solution) if "<paragraph" in template else solution.text
-    replies = await roller.ask(judge, template, shown, config, readable)
-    verdicts = [read(r.text) if r.outcome == "correct" else None for r in replies]
-    return votes_of(verdicts, n_steps, PREFIX + prompt, replies)
+    shown = tagged(steps, asked.counts_from) if asked.shows == "paragraphs" else solution.text
+    replies = await roller.ask(judge, asked.text, shown, config, readable)
+    readings = [
+        read(reply.text) if reply.stopped == "stop" else Reading(None, _UNFINISHED[reply.stopped])
+        for reply in replies
+    ]
+    return votes_of(readings, len(steps), PREFIX + asked.name, replies)
 
 
-def tagged(solution: Solution) -> str:
-    """The solution with each step in its numbered paragraph, counted from 0 as in ProcessBench."""
+def read_reply(reply: str, prompt: JudgePrompt, steps: Sequence[str], problem: str = "") -> Reading:
+    """What a reply says, read as its prompt declares."""
+    match prompt.reads:
+        case "first_error":
+            return read_first_error(reply, len(steps), prompt.counts_from)
+        case "per_step":
+            return read_per_step(reply, len(steps), prompt.counts_from)
+        case "redo":
+            return read_redone(reply, steps, problem)
+
+
+def tagged(steps: Sequence[str], counts_from: int = 0) -> str:
+    """Each step in its numbered paragraph, as in ProcessBench, which counts from 0."""
     return "\n".join(
-        f"<paragraph_{i}>\n{text}\n</paragraph_{i}>" for i, text in enumerate(solution.step_texts())
+        f"<paragraph_{i}>\n{text}\n</paragraph_{i}>" for i, text in enumerate(steps, counts_from)
     )
 
 
-def read_verdict(reply: str, n_steps: int) -> int | None:
-    r"""0-based index of the first wrong step, -1 for none; None when the reply names no step of the solution.
-
-    Three forms are read, the last of each counting: `\boxed{k}` (from 0, -1 for none), `First error: k`
-    (from 1, or `none`), and one `right`/`wrong` a step.
-    """
-    if "\\boxed" in reply:
-        found = _boxed(reply)
-    elif named := _NAMED.findall(reply):
-        found = -1 if named[-1].lower() == "none" else int(named[-1]) - 1
-        found = found if found >= -1 and named[-1] != "0" else None
-    else:
-        found = _marked(reply, n_steps)
-    return found if found is not None and -1 <= found < n_steps else None
-
-
-def read_redone(reply: str, steps: Sequence[str]) -> int | None:
-    """The same from a reply that does the solution again: the first step that it words or answers otherwise.
-
-    For models too small to compare two steps but able to do one (the embedded one), asked by a template that
-    ends in `Review:`. Steps after the reply's answer are not held against the solution, another answer is.
-    None when the reply reaches no answer.
-    """
-    redone = [step.text.partition("\n####")[::2] for step in segment(reply)]
-    if not redone or not (answer := redone[-1][1].strip()):
-        return None
-    for index, step in enumerate(steps):
-        said, _, answered = step.partition("\n####")
-        if index < len(redone) and said.split() != redone[index][0].split():
-            return index
-        if answered.strip() not in ("", answer):
-            return index
-    return -1
-
-
-def _boxed(reply: str) -> int | None:
-    inner = reply[reply.rindex("\\boxed") + len("\\boxed") :][:200]
-    match = re.match(r"\s*\{\s*(?:\\text\s*\{)?\s*(?:paragraph_)?(-?\d{1,4})\s*\}", inner)
-    return int(match[1]) if match else None
-
-
-def _marked(reply: str, n_steps: int) -> int | None:
-    marks = _MARK.findall(reply[:_EVIDENCE])
-    if "wrong" in marks:
-        return marks.index("wrong")
-    return -1 if len(marks) == n_steps else None
-
-
 def votes_of(
-    verdicts: Sequence[int | None], n_steps: int, source: str, replies: Sequence[Rollout] = ()
+    readings: Sequence[Reading], n_steps: int, source: str, replies: Sequence[Rollout] = ()
 ) -> list[Vote]:
-    """Verdicts of several replies as one vote a step; the reply that names a step is that step's evidence."""
+    """What several replies said as one vote a step; the reply that names a step is that step's evidence.
+
+    Where no reply could be read, the commonest reason says why, and the first step keeps the beginning of a
+    reply.
+    """
+    verdicts = [reading.first for reading in readings]
     read = [verdict for verdict in verdicts if verdict is not None]
     n_failed = len(verdicts) - len(read)
+    unread = "" if read else _unreadable(readings)
     votes = []
     for step in range(n_steps):
         yes = sum(verdict == -1 or verdict > step for verdict in read)
         no = sum(verdict == step for verdict in read)
-        critique = next((r.text for r, v in zip(replies, verdicts, strict=False) if v == step), "")
+        evidence = next((r.text for r, v in zip(replies, verdicts, strict=False) if v == step), "")
+        if unread and step == 0:
+            evidence = next((r.text[:_SAMPLE] for r in replies if r.text), "")
         votes.append(
             Vote(
                 step=step,
@@ -119,15 +96,17 @@ def votes_of(
                 n_failed=n_failed,
                 why=""
                 if yes + no
-                else silence(
-                    list(replies),
-                    "every reply stopped before this step" if read else "no reply could be read",
-                ),
-                evidence=critique[:_EVIDENCE],
+                else silence(list(replies), unread or "every reply stopped before this step"),
+                evidence=evidence[:_EVIDENCE],
                 tokens=sum(reply.tokens for reply in replies) if step == 0 else 0,
             )
         )
     return votes
+
+
+def _unreadable(readings: Sequence[Reading]) -> str:
+    reasons = Counter(reading.why for reading in readings if reading.why).most_common(1)
+    return f"no reply could be read: {reasons[0][0]}" if reasons else "no reply could be read"
 
 
 def first_error_of(votes: Sequence[Vote], n_steps: int) -> int | None:

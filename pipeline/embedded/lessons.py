@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pipeline.embedded import arithmetic, logic, mistakes
 from pipeline.embedded.arithmetic import Quantity
 from pipeline.embedded.logic import Rule
-from pipeline.rollouts import fill, load_template
+from pipeline.templates import fill, load_judge, load_template
 
-SOLVE, REVIEW = (load_template(f"embedded_{name}") for name in ("solve", "review"))
+SOLVE, REVIEW = load_template("embedded_solve"), load_judge("embedded_review").text
 _MISTAKEN = 0.7
 """Share of the reviewed solutions that hold a mistake."""
 _VERDICT = 3.0

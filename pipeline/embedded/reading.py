@@ -26,7 +26,7 @@ from pipeline.embedded.language import PIECES
 from pipeline.embedded.lessons import SOLVE, case
 from pipeline.embedded.looking import add_nothing, look_back
 from pipeline.prm import pad_right, two_labels
-from pipeline.rollouts import fill
+from pipeline.templates import fill
 
 LAYERS = 3
 """Added to the policy's: one to compare, one to gather over a step, one to spare."""

@@ -1,15 +1,14 @@
 """Write what a method derives from a sealed run: one Parquet file, which says how it came about."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipeline.files import batches, write_parquet
 from pipeline.methods import (
     advantage,
     compression,
@@ -52,12 +51,7 @@ def derive(run: Run, settings: DeriveSettings, out: Path) -> dict[str, Any]:
     }
     names = {"problem_id": "string", **columns}
     schema = pa.schema([pa.field(n, pa.type_for_alias(t)) for n, t in names.items()], metadata)
-    part = out.with_name(f"{out.name}.tmp-{os.getpid()}")
-    try:
-        n_rows = _write(part, rows, schema)
-        os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)
+    n_rows = _write(out, rows, schema)
     return {
         "out": str(out),
         "method": settings.method,
@@ -89,12 +83,8 @@ def _table(run: Run, settings: DeriveSettings) -> tuple[dict[str, str], Iterator
 
 
 def _write(path: Path, rows: Iterable[Row], schema: pa.Schema) -> int:
-    written, waiting = 0, iter(rows)
-    some = list(islice(waiting, _ROWS_PER_WRITE))  # what cannot begin leaves no folder behind
+    waiting = batches(rows, _ROWS_PER_WRITE)
+    first = list(islice(waiting, 1))  # what cannot begin leaves no folder behind
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=3) as writer:
-        while some:
-            writer.write_table(pa.Table.from_pylist(some, schema))
-            written += len(some)
-            some = list(islice(waiting, _ROWS_PER_WRITE))
-    return written
+    tables = (pa.Table.from_pylist(some, schema) for some in chain(first, waiting))
+    return write_parquet(path, tables, schema)[0]

@@ -12,9 +12,9 @@ from pipeline.methods.signals import Likelihood, likelihood
 from pipeline.methods.stored import Run, Stored
 from pipeline.methods.tree import OTHERS
 from pipeline.policies import Policy, Prompt, Sampling, Scorer, open_policy, scorer
-from pipeline.rollouts import fill
 from pipeline.search import normalised
 from pipeline.segment import without_answer
+from pipeline.templates import fill
 from schemas.config import RunConfig
 from schemas.derive import SignalSettings
 from schemas.records import Solution, content_id, seed_of

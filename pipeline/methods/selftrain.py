@@ -15,9 +15,9 @@ from pipeline.methods.quality import values
 from pipeline.methods.stored import Run, Stored
 from pipeline.methods.tree import Tree
 from pipeline.prm import PRM
-from pipeline.rollouts import fill
 from pipeline.search import overall
 from pipeline.segment import segment
+from pipeline.templates import fill
 from schemas.records import LabelledSolution, PolicyIdentity, Solution, StepLabel
 
 

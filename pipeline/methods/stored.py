@@ -8,6 +8,8 @@ from itertools import groupby
 from pipeline.annotators.prover import SOURCE as PROVER
 from pipeline.methods.counts import Count, count, grade_of
 from pipeline.methods.tree import OTHERS, Tree, build
+from pipeline.packing import lost, packed_fault
+from pipeline.sealing import shards_of
 from pipeline.segment import prefix_of
 from pipeline.store import RunStore
 from schemas.config import RunConfig
@@ -33,7 +35,8 @@ class Stored:
         found: dict[tuple[str, bool], list[Rollout]] = {}
         for rollout in self.rollouts:
             if rollout.purpose == PROVER or rollout.purpose not in OTHERS:
-                found.setdefault((rollout.prefix, rollout.purpose == PROVER), []).append(rollout)
+                prefix = rollout.prefix.rstrip(" \t")  # earlier versions asked with the next step's spaces
+                found.setdefault((prefix, rollout.purpose == PROVER), []).append(rollout)
         return {key: count(drawn) for key, drawn in found.items()}
 
     def along(self, solution: Solution, by: str = "policy") -> list[Count]:
@@ -55,6 +58,9 @@ class Run:
         if manifest is None:
             raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
         self._store, self.manifest = store, manifest
+        shards_of(store.path, manifest)
+        if faults := [f for shard in range(store.config.shards) if (f := packed_fault(store.path, shard))]:
+            raise UserError(f"{faults[0]}: see `stepmint check {store.path}`")
 
     @property
     def config(self) -> RunConfig:
@@ -67,7 +73,7 @@ class Run:
         return self._store.template()
 
     def __iter__(self) -> Iterator[Stored]:
-        separator = self.config.prompt.separator
+        separator, n = self.config.prompt.separator, 0
         for shard in range(self.config.shards):
             drawn = groupby(self._rollouts(shard), key=lambda rollout: rollout.problem_id)
             problem, group = next(drawn, ("", iter(())))
@@ -78,7 +84,16 @@ class Run:
                 if problem == finished.problem.id:
                     taken = tuple(group)
                     problem, group = next(drawn, ("", iter(())))
+                if finished.n_rollouts and not taken:
+                    raw = self._store.path / "rollouts" / f"{shard:05d}.jsonl"
+                    raise UserError(lost(self._store.path, raw, finished.problem.id))
+                n += 1
                 yield Stored(finished, taken, separator)
+        if n != self.manifest.problems:
+            raise UserError(
+                f"{self._store.path}: the journals hold {n} finished problems and the dataset those of "
+                f"{self.manifest.problems}: seal it again with `stepmint synthesize`, or see `stepmint check`"
+            )
 
     def _rollouts(self, shard: int) -> Iterator[Rollout]:
         """A shard's rollouts, in the order of their problems' ids."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pipeline.methods.counts import Count, grade_of
-from pipeline.segment import segment
+from pipeline.segment import prefix_of, segment
 from schemas.records import Rollout
 
 OTHERS = frozenset({"judge", "prover", "probe"})
@@ -140,12 +140,14 @@ def assemble(nodes: Sequence[Node]) -> Tree:
 def pieces(text: str, separator: str = "\n") -> list[tuple[str, str]]:
     """A text cut where its steps begin: (verbatim piece, step); the pieces join to the text again."""
     steps = segment(text, separator)
-    cuts = [0, *(step.start for step in steps[1:]), len(text)]
+    cuts = [0, *(len(prefix_of(text, steps, i)) for i in range(1, len(steps))), len(text)]
     return [(text[a:b], step.text) for a, b, step in zip(cuts, cuts[1:], steps, strict=False)]
 
 
 def _add(root: _Growing, rollout: Rollout, separator: str) -> None:
-    asked, written = pieces(rollout.prefix, separator), pieces(rollout.text, separator)
+    prefix = rollout.prefix.rstrip(" \t")  # earlier versions asked with the next step's spaces
+    text = rollout.prefix[len(prefix) :] + rollout.text
+    asked, written = pieces(prefix, separator), pieces(text, separator)
     outcome = grade_of(rollout.outcome)
     if len(asked) + len(written) > MOST_STEPS:
         asked, written, outcome = asked[:MOST_STEPS], [], Count(n_failed=1)

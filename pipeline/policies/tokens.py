@@ -24,6 +24,8 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, *, chat: bool) -> list[int]:
     bos = tokenizer.bos_token_id
     if bos is not None and ids[:1] != [bos] and not chat:
         ids.insert(0, bos)  # Gemma writes nonsense without it, and not every tokenizer file adds it
+    while bos is not None and ids[:2] == [bos, bos]:
+        del ids[0]  # the template begins with it too
     return ids
 
 

@@ -4,38 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.annotators.judge import first_error_of, read_verdict, votes_of
+from pipeline.annotators.judge import first_error_of
+from pipeline.annotators.judge import votes_of as votes_of_readings
+from pipeline.annotators.verdicts import Reading
+from schemas.records import Vote
 
 
-@pytest.mark.parametrize(
-    ("reply", "verdict"),
-    [
-        (r"\boxed{-1}", -1),
-        (r"\boxed{\text{2}}", 2),
-        (r"\boxed{3.0}", None),
-        (r"\boxed{paragraph_4}", 4),
-        (r"first \boxed{1}, no: \boxed{2}", 2),
-        (r"\boxed{5}", None),  # there is no step 5 of 5
-        (r"\boxed{-2}", None),
-        (r"\boxed{", None),
-        (r"\boxed{" + "9" * 5000 + "}", None),
-        ("1: a right\nFirst error: none", -1),
-        ("First error: 3", 2),
-        ("First error: 0", None),
-        ("First error: 6", None),
-        (" right right wrong", 2),
-        (" right right right right right", -1),
-        (" right right", None),  # silence about the rest is not assent
-        ("", None),
-        ("wrongly righteous", None),
-    ],
-)
-def test_verdicts(reply: str, verdict: int | None) -> None:
-    assert read_verdict(reply, 5) == verdict
-
-
-def test_a_megabyte_of_braces_is_read_at_once() -> None:
-    assert read_verdict("\\boxed{" + "{" * 1_000_000, 5) is None
+def votes_of(verdicts: list[int | None], n_steps: int, source: str) -> list[Vote]:
+    return votes_of_readings([Reading(verdict) for verdict in verdicts], n_steps, source)
 
 
 def test_votes_keep_what_replies_said() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.annotators.judge import read_redone, read_verdict
+from pipeline.annotators.verdicts import read_per_step, read_redone
 from pipeline.embedded import arithmetic, logic, mistakes
 from pipeline.embedded.lessons import case, review, reviewing, solving
 from pipeline.embedded.truth import first_error, problems, step_truth
@@ -116,8 +116,8 @@ def test_marked_reviews_are_read_as_judges_replies() -> None:
         posed = case(rng, rng.randint(2, 8))
         steps, error, _ = mistakes.planted(posed, rng)
         subjects = mistakes.subjects(posed, steps)
-        assert read_verdict(review(subjects, error), len(steps)) == error
-        assert read_verdict(review(subjects, None), len(steps)) == -1
+        assert read_per_step(review(subjects, error), len(steps)).first == error
+        assert read_per_step(review(subjects, None), len(steps)).first == -1
 
 
 @pytest.mark.parametrize("broken", [mistakes.planted, mistakes.cut_short])
@@ -130,6 +130,6 @@ def test_the_right_solution_done_again_names_the_first_error(
         redone = solving(posed).reply
         steps, error, answer = broken(posed, rng)
         written = [s.text for s in segment("\n".join([*steps, f"#### {answer}"]))]
-        assert read_redone(redone, written) == error
-        assert read_redone(redone, [s.text for s in segment(redone)]) == -1
-        assert read_redone(redone.partition("\n####")[0], written) is None
+        assert read_redone(redone, written, posed.text).first == error
+        assert read_redone(redone, [s.text for s in segment(redone)], posed.text).first == -1
+        assert read_redone(redone.partition("\n####")[0], written, posed.text).first is None

@@ -11,8 +11,8 @@ from flows import progress
 from flows.cli import main
 from flows.synthesize import is_lost_worker, label_shard, seal_run, synthesize
 from flows.train import checkpoint_of, train_model
-from pipeline.rollouts import load_template
 from pipeline.store import RunStore
+from pipeline.templates import load_template
 from schemas.config import RunConfig, TrainConfig, load_config
 from schemas.errors import BackendError, UserError
 
@@ -32,7 +32,7 @@ class Counting:
     def advance(self) -> None:
         self.advanced += 1
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:
         pass
 
 

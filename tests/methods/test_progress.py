@@ -97,7 +97,7 @@ def test_rows_of_a_run(run: Run) -> None:
 
 
 def test_every_row_of_a_judged_run_is_kept_dropped_or_open(make_run: object) -> None:
-    judge = {"prompts": ["judge_processbench"], "votes": 2, "policy": {"kind": "simulated"}}
+    judge = {"prompts": ["embedded_review"], "votes": 2, "policy": {"kind": "simulated"}}
     found = list(rows(make_run(3, judge=judge), ProgressSettings()))  # type: ignore[operator]
     reasons = {"agree_error", "agree_clean", "disagree_existence", "disagree_position"}
     for row in found:

@@ -7,8 +7,8 @@ import pytest
 from pipeline.methods.counts import Count
 from pipeline.methods.selftrain import lessons, pass_rate, value_rows
 from pipeline.methods.stored import Run
-from pipeline.rollouts import fill, load_template
 from pipeline.segment import segment
+from pipeline.templates import fill, load_template
 
 
 class Doubting:

@@ -64,3 +64,11 @@ def test_the_order_of_rollouts_does_not_matter(drawn: Drawn, texts: list, rng: o
     assert tree.nodes[0].leaves.n + tree.nodes[0].leaves.n_failed == len(rollouts)
     for index, node in enumerate(tree.nodes):
         assert all(tree.nodes[child].parent == index for child in node.children)
+
+
+@pytest.mark.parametrize("asked", ["a\n", "a\n  "])
+def test_the_spaces_before_a_step_part_no_node(drawn: Drawn, asked: str) -> None:
+    whole = "a\n  b\n  c"
+    found = build([drawn(whole, True), drawn(whole[len(asked) :], False, prefix=asked)])
+    assert [node.piece for node in found.nodes] == ["", "a\n", "  b\n", "  c"]
+    assert found.nodes[-1].ends == Count(1, 2)

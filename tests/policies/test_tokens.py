@@ -47,6 +47,11 @@ def test_one_bos_first_and_no_end(tokenizer: Letters) -> None:
     assert prompt_ids(tokenizer, Prompt("ab", "c\n"), chat=False) == [1, *map(ord, "abc\n")]
 
 
+@pytest.mark.parametrize("tokenizer", [Letters(adds=[1]), Letters()])
+def test_a_template_that_begins_with_bos_gives_one(tokenizer: Letters) -> None:
+    assert prompt_ids(tokenizer, Prompt("\x01ab", "c\n"), chat=False) == [1, *map(ord, "abc\n")]
+
+
 def test_no_bos_where_there_is_none() -> None:
     tokenizer = Letters()
     tokenizer.bos_token_id = None

@@ -1,0 +1,165 @@
+r"""What a judge's reply says: the index of the first wrong step, none, or nothing that can be relied on.
+
+Chat models wrap a verdict in markdown, LaTeX, JSON or a sentence, think aloud before it, and quote the answer
+of the problem beside it. What was asked for, a number in `\boxed{}`, comes first; then JSON, then sentences
+that name a first error or say that there is none. Of several verdicts the last counts. Where two readings
+stand against each other, or a box may as well hold the answer of the problem, nothing is read: a reply that
+cannot be read is a vote lost, a reply misread is a wrong label.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pipeline.annotators.wording import (
+    NONE,
+    UNIT,
+    Said,
+    boxes,
+    called_wrong,
+    fields,
+    final_line,
+    plain,
+    sentences,
+)
+from pipeline.segment import segment
+
+_TWO = "it says two different things"
+_LONGEST = 20_000
+"""Characters of a reply that are read, its last ones: there the verdict stands."""
+
+
+class Reading(NamedTuple):
+    """The 0-based index of the first wrong step, -1 for none; or None and the reason."""
+
+    first: int | None
+    why: str = ""
+
+
+def spoken(reply: str) -> str | None:
+    """A reply without what its model thought; None when it ended while it was thinking."""
+    said = re.split(r"</think(?:ing)?>", reply, flags=re.IGNORECASE)[-1]
+    return None if re.search(r"<think(?:ing)?>", said, re.IGNORECASE) else said
+
+
+def read_first_error(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
+    """Read a reply that names the first wrong step, counting from `counts_from`, or that says there is
+    none."""
+    said = spoken(reply)
+    if said is None:
+        return Reading(None, "it ended while it was thinking")
+    text = plain(said[-_LONGEST:])
+    asked = sorted([*boxes(text), *fields(text)], key=lambda found: found.at)
+    told = list(sentences(text))
+    found = _decided(asked, told) if asked else _last(told, text)
+    if found.number is None:
+        return Reading(None, found.why or "it names no step, and does not say that there is no error")
+    if found.number == NONE:
+        return Reading(NONE)
+    index = found.number - counts_from
+    if 0 <= index < n_steps:
+        return Reading(index)
+    return Reading(None, "it names a step that the solution does not have")
+
+
+def _decided(asked: list[Said], told: list[Said]) -> Said:
+    """The last verdict in the form asked for, unless a sentence stands against it."""
+    last = asked[-1]
+    if last.number is None:
+        return last
+    against = [s for s in told if s.number not in (None, last.number) and (s.at > last.at or last.loose)]
+    return Said(last.at, None, _TWO) if against else last
+
+
+def _last(told: list[Said], text: str) -> Said:
+    """The verdict of a last line or of the last sentence, unless others stand against it."""
+    numbers = [said.number for said in told if said.number is not None]
+    if line := final_line(text):
+        return line if set(numbers) <= {line.number} else Said(line.at, None, _TWO)
+    if not numbers:
+        return called_wrong(text)
+    last = told[-1]
+    return Said(last.at, None, _TWO) if last.number == NONE and set(numbers) != {NONE} else last
+
+
+# A verdict a step
+
+
+_MARKED = re.compile(
+    rf"^[ \t\-•]*(?:{UNIT}\s*)?(\d{{1,4}})\s*[:.)\-]+\s*(?:is\s+)?(right|wrong|correct|incorrect)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+_MARK = re.compile(r"\b(right|wrong|correct|incorrect)\b", re.IGNORECASE)
+_LISTED = re.compile(r"\W*(?:\w+\W+)?(?:(?:right|wrong|correct|incorrect)\W*)+|\W*", re.IGNORECASE)
+"""A piece of a list without numbers: a word for what the step is about, and its mark; or marks alone."""
+
+
+def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
+    """Read a reply of one `right` or `wrong` a step, in their order, with or without the steps' numbers.
+
+    What follows the first `wrong` does not count; right are all only where each is called so.
+    """
+    said = spoken(reply)
+    if said is None:
+        return Reading(None, "it ended while it was thinking")
+    text = plain(said[:_LONGEST])
+    numbered = _MARKED.findall(text)
+    marks = [mark for _, mark in numbered] or _MARK.findall(text)
+    if numbered and [int(number) for number, _ in numbered] != list(
+        range(counts_from, counts_from + len(marks))
+    ):
+        return Reading(None, "its verdicts are not in the order of the steps")
+    if not numbered and not all(map(_LISTED.fullmatch, re.split(r"[,.;\n]", text))):
+        return Reading(None, "it is no list of verdicts")
+    first = next((i for i, mark in enumerate(marks) if mark.lower() in ("wrong", "incorrect")), None)
+    if first is not None and first < n_steps:
+        return Reading(first)
+    if first is None and len(marks) == n_steps:
+        return Reading(NONE)
+    return Reading(None, "it does not have a verdict for every step")
+
+
+# The solution done again
+
+
+_BULLET = re.compile(r"^\s*(?:[-*•>]\s+|(?:step|paragraph)\s*\d+\s*[:.)-]\s*|\d{1,3}[.)]\s+)", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]+")
+_KNOWN = 0.8
+"""Share of its words that a step done again has from the problem and the solution: below it is other text."""
+
+
+def read_redone(reply: str, steps: Sequence[str], problem: str = "") -> Reading:
+    """Read a reply that does the solution again: the first step that it words or answers otherwise.
+
+    For models too small to compare two steps but able to do one, such as the embedded one. Steps after the
+    reply's answer are not held against the solution, another answer is. Nothing is read from a reply that
+    reaches no answer, or that parts from the solution in words that neither it nor the problem has.
+    """
+    said = spoken(reply)
+    if said is None:
+        return Reading(None, "it ended while it was thinking")
+    text = _unmarked(said)
+    answers = {answer.strip() for answer in re.findall(r"^####(.*)$", text, re.MULTILINE)} - {""}
+    if not answers:
+        return Reading(None, "it reaches no answer")
+    if len(answers) > 1:
+        return Reading(None, _TWO)
+    answer = answers.pop()
+    redone = [step.text.partition("\n####")[::2] for step in segment(text)]
+    redone = redone[: next((i for i, (_, end) in enumerate(redone, 1) if end), 1)]
+    known = {word for text in (problem, *steps) for word in _WORD.findall(text)}
+    for index, step in enumerate(steps):
+        told, _, answered = _unmarked(step).partition("\n####")
+        if index < len(redone) and told.split() != redone[index][0].split():
+            words = _WORD.findall(redone[index][0])
+            n_known = sum(word in known for word in words)
+            is_step = n_known >= _KNOWN * len(words)
+            return Reading(index) if is_step else Reading(None, "it is not the solution done again")
+        if answered.strip() not in ("", answer):
+            return Reading(index)
+    return Reading(NONE)
+
+
+def _unmarked(text: str) -> str:
+    """Lines without bold, list signs and step numbers."""
+    return "\n".join(_BULLET.sub("", line.replace("**", "")) for line in text.split("\n"))

@@ -1,0 +1,322 @@
+"""Where a judge's reply states a verdict: in boxes, in JSON, in sentences, or on its last line.
+
+Numbers are as the reply counts; -1 stands for "no error". English only: a judge that reviews in another
+language is read by its box.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+NONE = -1
+
+
+class Said(NamedTuple):
+    """A verdict somewhere in the reply: a number as the reply counts, -1 for none, None unreadable."""
+
+    at: int
+    number: int | None
+    why: str = ""
+    loose: bool = False
+    """Whether it may be the answer of the problem rather than a verdict."""
+
+
+UNIT = r"(?:paragraph|step|line)s?"
+_NUMBERED = re.compile(rf"\b{UNIT}\s*(?:number|no\.|index)?\s*[#:(]?\s*(-?\d{{1,4}})\b", re.IGNORECASE)
+_FAULT = r"(?:error|mistake|flaw|slip|fault|inaccuracy|wrong|incorrect|erroneous|invalid|flawed|mistaken)"
+_RIGHT = r"(?:correct|right|valid|sound|fine|accurate|error-free|flawless)"
+
+
+# Markup
+
+
+_WRAPPED = re.compile(
+    r"\\(?:text(?:bf|it|rm|tt|sf)?|math(?:bf|rm|it|sf|tt)|bm|boldsymbol|mbox|operatorname|underline|emph)\s*"
+    r"\{([^{}]*)\}"
+)
+
+
+def plain(text: str) -> str:
+    """The text without markdown, LaTeX fonts, math signs and tags; line ends stay."""
+    text = text.replace("\u2212", "-").replace("\u2013", "-").replace("\u2019", "'").replace("\xa0", " ")
+    text = re.sub(r"</?\s*((?:paragraph|step)[ _]?\d+)\s*/?>", r" \1 ", text, flags=re.IGNORECASE)
+    text = re.sub(
+        r"</?(?:answer|verdict|result|output|first_error|conclusion)>", "\n", text, flags=re.IGNORECASE
+    )
+    text = re.sub(r"(?<=[A-Za-z])_\{(-?\d{1,4})\}", r" \1", text)
+    for _ in range(3):
+        text, n = _WRAPPED.subn(r"\1", text)
+        if not n:
+            break
+    text = re.sub(
+        r"\\[()\[\],;:!]|\\(?:quad|displaystyle)\b|[*`$~]|^[ \t]*(?:#+|>)[ \t]*",
+        " ",
+        text,
+        flags=re.MULTILINE,
+    )
+    text = re.sub(r"\\{1,4}([_#%&])", r"\1", text)
+    return re.sub(r"(?<=[A-Za-z])_+(?=-?\d)", " ", text)
+
+
+# Boxes
+
+
+_BOX = re.compile(r"(?:\\{0,4}f?boxed|\\fbox|\x08oxed)\s*(?:\{|(-?\d{1,4})\b)")
+_BOXES = 50
+"""Boxes that are looked at, the last ones."""
+_GLOSS = r"(?:\s*[(:,-]\s*[^\d]{0,80})?"
+_VALUE = re.compile(
+    rf"(?:the\s+)?(?:(?:first|earliest)\s+)?(?:{_FAULT}\s+)?(?:is\s+)?(?:in\s+|at\s+)?(?:{UNIT}|index|number|no\.)?"
+    rf"[\s:#=(]*(-?\d{{1,4}})\s*\)?\.?{_GLOSS}",
+    re.IGNORECASE,
+)
+_NO_ERROR = re.compile(
+    rf"none|null|nothing|(?:there\s+(?:is|are)\s+)?no\s+(?:\w+\s+)?(?:errors?|mistakes?)"
+    r"(?:\s+(?:found|at all))?|"
+    rf"(?:all|everything)(?:\s+{UNIT})?(?:\s+(?:is|are))?\s+correct|correct|error-free",
+    re.IGNORECASE,
+)
+_WHOSE = r"(?:solution|student|author|writer|original|problem|question|answer key)(?:'s)?"
+_GIVES = (
+    r"(?:answer|result|conclu\w+|writes?|wrote|says?|said|stat\w+|claim\w*|gives?|gave|box\w*|ends?|reach\w*|"
+    r"reports?|obtain\w*|gets?|got|arriv\w*)"
+)
+_QUOTED = re.compile(
+    rf"\b{_WHOSE}\s+(?:\w+\s+){{0,2}}{_GIVES}\b|\b{UNIT}\s+\d+,?\s+(?:\w+\s+)?{_GIVES}\b|"
+    rf"\b(?:final|last)\s+{UNIT}\s+(?:\w+\s+)?{_GIVES}\b|"
+    r"\b(?:correct(?:ed)?|right|true|actual|expected|intended|given|reference|proper|wrong|incorrect|erroneous|its|their)"
+    r"\s+(?:final\s+)?(?:answer|result|value|total|sum)\b|"
+    r"\b(?:answer|result|value|sum|total|it|this|that|which)\s+(?:should|would|must)\s+(?:be|have)\b|"
+    r"\b(?:I|we)\s+(?:get|got|obtain|compute|calculate|arrive)\b|\b(?:yields?|equals?)\b|"
+    r"\binstead\s+of\b|\brather\s+than\b|=\s*$|\bto\s+(?:the|this)\s+(?:\w+\s+)?problem\b",
+    re.IGNORECASE,
+)
+_AT = re.compile(rf"\b{UNIT}\s*$", re.IGNORECASE)
+_REDONE = re.compile(
+    r"\b(?:correct(?:ed)?|proper|right|fixed|revised)\s+(?:version|solution|working|calculations?|steps?)\b[^.\n]{0,40}:",
+    re.IGNORECASE,
+)
+"""From here on the judge solves the problem itself."""
+_LOOSE = re.compile(r"\b(?:answer|result|value|total|sum)\s+(?:is|=)?\s*:?\s*$", re.IGNORECASE)
+_LABEL = re.compile(
+    r"\W*(?:my\s+)?(?:final\s+)?(?:answer|verdict|conclusion|result|output)\W*", re.IGNORECASE
+)
+
+
+def boxes(text: str) -> Iterator[Said]:
+    """Every box that holds a verdict; those that quote an answer are passed over."""
+    redone = _REDONE.search(text)
+    for match in list(_BOX.finditer(text))[-_BOXES:]:
+        inner = match[1] or _inside(text, match.end())
+        if inner is not None and not inner.strip():
+            continue  # an echo of "in \boxed{}"
+        before = _before(text, match.start())
+        if redone and match.start() > redone.start():
+            continue
+        if _QUOTED.search(before) and not (_FIRST.search(before) or _AT.search(before)):
+            continue
+        number = None if inner is None else _value(inner)
+        why = "its box is not closed" if inner is None else "its box holds no number of a step"
+        loose = bool(_LOOSE.search(before)) and not _LABEL.fullmatch(before)
+        yield Said(match.start(), number, "" if number is not None else why, loose)
+
+
+def _inside(text: str, start: int) -> str | None:
+    """What stands in the braces that were opened just before `start`; None when nothing closes them soon."""
+    depth = 1
+    for at in range(start, min(len(text), start + 150)):
+        depth += (text[at] == "{") - (text[at] == "}")
+        if depth == 0:
+            return text[start:at]
+    return None
+
+
+def _before(text: str, at: int) -> str:
+    """The sentence before a place, of the line before where the line itself is empty and that one ends in a
+    colon."""
+    lines = [line.strip() for line in text[max(0, at - 400) : at].split("\n")]
+    line = lines.pop()
+    while not line and lines:
+        line = lines.pop()
+        if line and not line.endswith((":", "=", "is")):
+            return ""
+    sentence = re.split(r"(?<=[.!?;])\s", line)[-1]
+    return re.split(r"\b(?:so|thus|therefore|hence)\b,?", sentence, flags=re.IGNORECASE)[-1]
+
+
+def _value(inner: str) -> int | None:
+    inner = inner.strip(" \t\n.,:;!\"'{}")
+    if _NO_ERROR.fullmatch(inner):
+        return NONE
+    found = _VALUE.fullmatch(inner)
+    return int(found[1]) if found else None
+
+
+# JSON
+
+
+_FIELD = re.compile(
+    r"""["']([A-Za-z_ ]{2,40})["']\s*:\s*(?:["']([^"'\n]{0,60})["']|(-?\d{1,4}|null|true|false)\b)"""
+)
+_SPECIFIC = re.compile(
+    r"(?:first|earliest)_(?:error|mistake|wrong|incorrect|erroneous)(?:_\w+)?|error_(?:step|index|paragraph|location)"
+    r"|(?:wrong|incorrect)_(?:step|paragraph)",
+    re.IGNORECASE,
+)
+_GENERAL = (
+    "step",
+    "paragraph",
+    "index",
+    "verdict",
+    "answer",
+    "result",
+    "label",
+    "final_answer",
+    "conclusion",
+)
+
+
+def fields(text: str) -> list[Said]:
+    """The verdict of a JSON object: a field that speaks of the first error, or the only one that could."""
+    named: list[Said] = []
+    general: list[Said] = []
+    for match in _FIELD.finditer(text):
+        key, value = match[1].lower().replace(" ", "_"), match[2] if match[2] is not None else match[3]
+        number = _value(value)
+        if _SPECIFIC.fullmatch(key):
+            named.append(Said(match.start(), number, "" if number is not None else "its JSON names no step"))
+        elif key in _GENERAL and number is not None:
+            general.append(Said(match.start(), number))
+    if named:
+        return named[-1:]
+    if general and len({said.number for said in general}) > 1:
+        return [Said(general[-1].at, None, "its JSON says two different things")]
+    return general if len(general) == 1 else []
+
+
+# Sentences
+
+
+_END = re.compile(r"(?<=[.!?])\s+|\n+")
+_HEDGE = re.compile(
+    r"\b(?:if|whether|might|may|perhaps|possibly|maybe|seems?|appears? to|looks?|suspect|unless|unable|"
+    r"unsure|not sure|let me|let's|check(?:ing)?|assum\w+|suppose|e\.g\.|for example|cannot|can't|could|"
+    r"would|first glance|"
+    r"(?:at first|initially|originally),?|thought)\b|\?",
+    re.IGNORECASE,
+)
+NEGATED = re.compile(r"\b(?:not?|never|none|neither|nor|without|hardly)\b|n't\b", re.IGNORECASE)
+_FIRST = re.compile(
+    rf"\b(?:first|earliest)\b(?!\s*,|\s+(?:I|we|let|of all)\b)[^\n]{{0,80}}?\b{_FAULT}s?\b|"
+    rf"\b{_FAULT}\s+(?:that\s+)?first\b",
+    re.IGNORECASE,
+)
+_BARE = re.compile(
+    rf"\b(?:first|earliest)\b[^\n]{{0,80}}?\b{_FAULT}s?\b[^\n\d]{{0,40}}?(?:\bis\b|:|=|\bat\b|\bindex\b)\s*(-?\d{{1,4}})"
+    r"(?![\w%]|\s*[-+*/=^]|[.,]\d)",
+    re.IGNORECASE,
+)
+_ASIDE = re.compile(
+    r"^\W*(?:(?:no(?=\s*[,.:;!]|\s+wait)|wait|actually|hm+|sorry|oh|okay|so|correction)\b[\s,.:;!-]+)+",
+    re.IGNORECASE,
+)
+_SAYS_NONE = re.compile(r"\bfirst\s+error\s*[:=]\s*(?:none|no(?:\s+error)?|n/a|null)\b", re.IGNORECASE)
+_ALL_RIGHT = re.compile(
+    rf"\b(?:no|zero|without(?:\s+any)?|free\s+of(?:\s+any)?)\s+(?:\w+\s+){{0,2}}?(?:errors?|mistakes?|flaws?)\b|"
+    r"(?:\bnot|n't|\bcannot|\bunable\s+to)\s+(?:find|see|spot|identify|detect|locate|contain|have|make|found)\s+"
+    r"(?:any(?:thing)?|an|a\s+single|a)\s+(?:\w+\s+){0,2}?(?:errors?|mistakes?|flaws?|wrong|incorrect)\b|"
+    r"(?:\bnot|n't)\s+(?:any|a\s+single)\s+(?:errors?|mistakes?)\b|"
+    r"\bnothing\s+(?:(?:is|was|looks|to\s+be)\s+)?(?:wrong|incorrect)\b|\b(?:error|mistake)-free\b|"
+    rf"\b(?:all|every|each)(?:\s+of)?(?:\s+the)?(?:\s+\w+)?\s+{UNIT}(?:\s+(?:of|in)\s+(?:the|this)\s+solution)?"
+    rf"\s+(?:is|are|were|was)\s+(?:\w+\s+)?{_RIGHT}\b|"
+    rf"\b(?:the|this)\s+(?:\w+\s+)?solution\s+is\s+(?:\w+\s+)?{_RIGHT}\b|\beverything\s+is\s+(?:\w+\s+)?{_RIGHT}\b|"
+    rf"\b(?:none\s+of\s+the|no)\s+{UNIT}\s+(?:is|are|contains?|has|have)\s+(?:an?\s+|any\s+)?{_FAULT}s?\b",
+    re.IGNORECASE,
+)
+_STEPWISE = re.compile(rf"\b{UNIT}\s*[#:(]?\s*\d", re.IGNORECASE)
+_WHOLE = re.compile(
+    rf"\b(?:solution|any|anywhere|anything|nothing|all|every(?:thing)?|each|whole|entire|overall|none|"
+    rf"no\s+{UNIT}|verdict|conclusion)\b",
+    re.IGNORECASE,
+)
+_PARTLY = re.compile(
+    r"\b(?:so far|until|till|before|up to|yet|except|apart from|other(?:wise)?|but|however|although|though|"
+    r"besides|prior|previous|preceding|first|here|these|those|further|more|additional|subsequent|later|rest|remaining|"
+    r"after\w*|only|almost|nearly|mostly|partly|partially|if|whether|assum\w+|not\s+all|not\s+every|"
+    r"th(?:is|at)\s+(?:paragraph|step|line|part)|in\s+(?:the\s+)?(?:arithmetic|algebra|calculation|second|third|last|"
+    rf"final))\b|\b{UNIT}\s+(?:\w+\s+)?-?\d|\?|"
+    r"\b(?:arithmetic|calculation|algebra(?:ic)?|computation(?:al)?|spelling|major|serious|obvious)\s+"
+    r"(?:errors?|mistakes?)|\b(?:is|are|was|were)\s+not\b|\b(?:disagree|would|should|claim\w*|says|said|asserts?|believes?|false)\b|"
+    r"\b(?:isn't|aren't)\b|\bto\s+(?:say|claim)\b",
+    re.IGNORECASE,
+)
+
+
+def sentences(text: str) -> Iterator[Said]:
+    """Sentences that name a first error, or say of the whole solution that there is none; without a number
+    those that speak of a first error elsewhere and do not plainly name it."""
+    at, before, alone = 0, None, not _STEPWISE.search(text)
+    for sentence in _END.split(text):
+        start = at = text.index(sentence, at)
+        at += len(sentence)
+        said = _ASIDE.sub("", sentence[:400])
+        number = _named(said, alone=alone)
+        if number is not None:
+            before = number
+            yield Said(start, number)
+        elif _FIRST.search(said) and {int(place) for place in _NUMBERED.findall(said)} - {before}:
+            yield Said(start, None, "it is not sure")
+
+
+def _named(sentence: str, *, alone: bool) -> int | None:
+    if _SAYS_NONE.search(sentence):
+        return NONE
+    if _ALL_RIGHT.search(sentence) and not _PARTLY.search(sentence):
+        # Where the steps are gone through one by one, "No errors." may be about one of them.
+        return NONE if alone or _WHOLE.search(sentence) else None
+    first = _FIRST.search(sentence)
+    if not first or _HEDGE.search(sentence):
+        return None
+    places = list(_NUMBERED.finditer(sentence))
+    numbers = {int(place[1]) for place in places}
+    if not places and (bare := _BARE.search(sentence)):
+        end, number = bare.end(), int(bare[1])
+    elif len(numbers) == 1:
+        end, number = max(first.end(), places[0].end()), numbers.pop()
+    else:
+        return None
+    return None if NEGATED.search(sentence[:end]) else number
+
+
+_LINE = re.compile(
+    rf"[^\w\-]*(?:(?:my\s+|the\s+)?(?:final\s+)?(?:answer|verdict|conclusion|result|output|index|"
+    r"first[ _](?:error|wrong)(?:[ _](?:step|paragraph|index))?)\s*[:=]\s*)?"
+    rf"((?:{UNIT}|index|number)?[\s#:(]*-?\d{{1,4}}|none|no\s+errors?)\s*[)\]]?[\s.!]*",
+    re.IGNORECASE,
+)
+
+
+def final_line(text: str) -> Said | None:
+    """A last line that is nothing but a verdict."""
+    lines = text.rstrip().rsplit("\n", 1)
+    found = _LINE.fullmatch(lines[-1].strip()[:200])
+    number = _value(found[1]) if found else None
+    return Said(len(text), number) if number is not None else None
+
+
+_CALLED = re.compile(
+    rf"\b{UNIT}\s*#?(\d{{1,4}})\s+(?:is|contains?|has|makes?|includes?)\s+(?:\w+\s+){{0,2}}?{_FAULT}\b|"
+    rf"\b(?:an|the|one)\s+(?:\w+\s+)?(?:error|mistake)\s+(?:(?:is|occurs|lies|appears)\s+)?(?:in|at)\s+{UNIT}\s*#?(\d{{1,4}})\b",
+    re.IGNORECASE,
+)
+
+
+def called_wrong(text: str) -> Said:
+    """The only step that a plain sentence calls wrong."""
+    found = set()
+    for sentence in _END.split(text):
+        sentence = sentence[:400]
+        called = None if _HEDGE.search(sentence) else _CALLED.search(sentence)
+        if called and not NEGATED.search(sentence[: called.end()]):
+            found.add(int(called[1] or called[2]))
+    return Said(0, found.pop()) if len(found) == 1 else Said(0, None)

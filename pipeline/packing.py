@@ -1,0 +1,88 @@
+"""A shard's rollouts as one Parquet file, packed from the lines that were appended while problems finished.
+
+Beside `rollouts/NNNNN.parquet` lies `NNNNN.sha256`, the checksums that the file may have: its own, and while
+a new file takes its place also the new one. The lines go last, and packing them once more changes nothing: a
+kill anywhere loses nothing, and the next command ends what was begun.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.files import batches, lines_of, parquet_into, replacing, sync_folder, write_lines
+from pipeline.journal import ROLLOUTS, Entry, Row, blocks_of, stored_rollouts
+from pipeline.sealing import file_fault, sha256_of
+from schemas.errors import UserError
+
+_ROLLOUTS_PER_WRITE = 4096
+
+
+def pack(run: Path, shard: int, done: Mapping[str, Entry]) -> int:
+    """Add a shard's new rollouts to its Parquet file, which takes the place of the old one; those of a
+    problem that had to be done again are replaced. Returns how many the file then holds.
+
+    UserError when the file is not as it was written, or rollouts of a finished problem cannot be found.
+    """
+    raw, packed, sums = _paths(run, shard)
+    if not raw.exists():
+        return 0
+    if fault := packed_fault(run, shard):
+        raise UserError(f"{fault}: see `stepmint check {run}`")
+    missing = {problem for problem, entry in done.items() if entry.rollouts}
+    before = [sha256_of(packed)] if packed.exists() else []
+    with replacing(packed) as sink:
+        rows = batches(_found(raw, packed, missing), _ROLLOUTS_PER_WRITE)
+        n = parquet_into(sink, (pa.Table.from_pylist(some, ROLLOUTS) for some in rows), ROLLOUTS)
+        if missing:
+            raise UserError(lost(run, raw, min(missing)))
+        write_lines(sums, [*before, sink.sha256()])
+    write_lines(sums, [sink.sha256()])
+    raw.unlink()
+    sync_folder(raw.parent)
+    return n
+
+
+def _found(raw: Path, packed: Path, missing: set[str]) -> Iterator[Row]:
+    for problem, rows in stored_rollouts(raw, packed):
+        missing.discard(problem)
+        yield from rows
+
+
+def lost(run: Path, raw: Path, problem: str) -> str:
+    """The one line about a finished problem whose rollouts are in none of a shard's files."""
+    damage = blocks_of(raw)[1] if raw.exists() else []
+    where = f"{raw}: {damage[0]}; " if damage else f"{raw.with_suffix('')}.*: "
+    return f"{where}the rollouts of problem {problem} are missing: see `stepmint check {run}`"
+
+
+def packed_fault(run: Path, shard: int) -> str:
+    """Why a shard's packed rollouts are not as they were written; empty when they are, or there are none."""
+    _, packed, sums = _paths(run, shard)
+    if not sums.exists():  # none yet, or written by an earlier version
+        return ""
+    try:
+        known = list(lines_of(sums))
+    except (OSError, ValueError) as error:
+        return f"{sums}: cannot be read: {error}"
+    faults = [file_fault(run, packed, sha256) for sha256 in known or [""]]
+    # While the first Parquet file of a shard is being put in place there is none yet.
+    fine = not all(faults) or (not packed.exists() and _paths(run, shard)[0].exists())
+    return "" if fine else f"{faults[-1]}, by {sums.name}"
+
+
+def checksums(run: Path, shards: int) -> dict[str, str]:
+    """Checksums of a run's packed rollouts by their path in the run. UserError when one is not as it was."""
+    found = {}
+    for shard in range(shards):
+        if fault := packed_fault(run, shard):
+            raise UserError(f"{fault}: see `stepmint check {run}`")
+        packed = _paths(run, shard)[1]
+        if packed.exists():
+            found[str(packed.relative_to(run))] = sha256_of(packed)
+    return found
+
+
+def _paths(run: Path, shard: int) -> tuple[Path, Path, Path]:
+    raw = run / "rollouts" / f"{shard:05d}.jsonl"
+    return raw, raw.with_suffix(".parquet"), raw.with_suffix(".sha256")

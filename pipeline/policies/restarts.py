@@ -1,0 +1,20 @@
+"""Whether a text that should continue a begun answer looks like the beginning of a new one."""
+
+import re
+
+_LEAST_PREFIX, _LEAST_LINE = 16, 8
+"""Characters of a prefix, and of its first line, below which repeating them says nothing."""
+_OPENING = re.compile(
+    r"\W*(sure|certainly|of course|absolutely|okay|ok|great)\b[^\n]{0,60}\b(here|solution|answer|solve|step)",
+    re.IGNORECASE,
+)
+"""How a chat model begins to answer."""
+
+
+def looks_restarted(prefix: str, text: str) -> bool:
+    """A suspicion, not a verdict: a model may say a line twice."""
+    start = text.lstrip()
+    if len(prefix) >= _LEAST_PREFIX and text.startswith(prefix):
+        return True
+    first = prefix.strip().split("\n", 1)[0].strip()
+    return (len(first) >= _LEAST_LINE and start.startswith(first)) or _OPENING.match(start) is not None
