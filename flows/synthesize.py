@@ -13,16 +13,17 @@ from flows.engine import NO_CACHE, HereTaskRunner, flow, task, unmapped
 from pipeline.dataset import seal
 from pipeline.owed import nothing_readable, owed_figures, told
 from pipeline.regrade import mark, regrade_shard
+from pipeline.remarks import remarks, unread
 from pipeline.shard import run_shard
 from pipeline.store import RunStore
 from schemas.config import RunConfig
-from schemas.errors import BackendError, UserError
+from schemas.errors import BackendError, UserError, disk_trouble
 
 
 def is_lost_worker(task: Any, task_run: Any, state: Any) -> bool:  # noqa: ARG001 - Prefect passes them by name
     """Retry what neither the person nor the backend's client can mend: one layer of retries a fault."""
     error = state.result(raise_on_failure=False)
-    return not isinstance(error, UserError | BackendError)
+    return not (isinstance(error, UserError | BackendError) or disk_trouble(error))
 
 
 @task(
@@ -65,6 +66,8 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
         "labelled_steps": manifest.labelled_steps,
         "quarantined": manifest.quarantined,
         "beyond_budget": manifest.budget.beyond,
+        "remarks": remarks(manifest),
+        "unread": unread(manifest),
     }
 
 

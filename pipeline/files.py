@@ -79,6 +79,7 @@ def replacing(path: Path) -> Iterator[Sink]:
         temporary, file = _begin(target)
         with file:
             try:
+                _permit(file.fileno(), target)
                 yield Sink(file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -118,21 +119,24 @@ def _behind(path: Path) -> Path | None:
 
 
 def _begin(target: Path) -> tuple[Path, BinaryIO]:
-    """A locked, empty file beside `target` with the permissions that the finished one will have."""
+    """A locked, empty file beside `target`."""
     sweep(target.parent)
     while True:
         temporary = target.with_name(PREFIX + secrets.token_hex(8))
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         file = os.fdopen(descriptor, "wb")
         if lock_new(descriptor, temporary):
-            break
+            return temporary, file
         file.close()
+
+
+def _permit(descriptor: int, target: Path) -> None:
+    """Give the new file the owner and permissions of the one it will replace."""
     with suppress(FileNotFoundError):
         before = target.stat()
-        os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
         with suppress(PermissionError):
             os.fchown(descriptor, before.st_uid, before.st_gid)
-    return temporary, file
+        os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
 
 
 def lock_new(descriptor: int, path: Path) -> bool:
@@ -147,22 +151,24 @@ def lock_new(descriptor: int, path: Path) -> bool:
         return False
 
 
-def sweep(folder: Path) -> list[Path]:
-    """Remove what dead processes left unfinished in a folder; returns what it was."""
+def sweep(folder: Path, *, remove: bool = True) -> list[Path]:
+    """Remove what dead processes left unfinished in a folder, or only look; returns what it was."""
     try:
-        names = os.listdir(folder)
+        names = sorted(os.listdir(folder))
     except OSError:
         return []
-    return [path for name in names if _OURS.fullmatch(name) and _remove_dead(path := folder / name)]
+    return [path for name in names if _OURS.fullmatch(name) and _is_dead(path := folder / name, remove)]
 
 
-def _remove_dead(path: Path) -> bool:
+def _is_dead(path: Path, remove: bool) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not remove:
+            return True
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -87,8 +87,10 @@ def fresh_folder(parent: Path) -> Iterator[Path]:
     try:
         yield part
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-        os.close(descriptor)
+        try:
+            shutil.rmtree(part, ignore_errors=True)
+        finally:
+            os.close(descriptor)
 
 
 def swap(part: Path, target: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.policies.opening import PREPARED
-from pipeline.problems import data_path
+from pipeline.problems import name_of, problem_files
 from pipeline.recorded import changed, read_record, write_record
 from pipeline.templates import prompt_text
 from schemas.config import PolicyConfig, ProblemsConfig, RunConfig
@@ -154,22 +154,23 @@ def texts(identity: Identity | None) -> dict[str, str]:
     return {item.name: item.text for item in (identity.inputs if identity else {}).values() if item.text}
 
 
-def problem_files(config: ProblemsConfig) -> list[Path]:
-    """The local files that problems are read from. UserError when one does not exist."""
-    return [data_path(config.path)] if config.source in ("jsonl", "parquet") else []
-
-
 def problems_input(config: ProblemsConfig, path: Path) -> Input:
     """The problems as an input: by the content of files, by the commit of a dataset on the Hub."""
     digests = Digests(path)
-    found = [digests.of(file) for file in problem_files(config)]
+    given = problem_files(config)
+    found = [digests.of(file) for place in given for file in _files_in(place)]
     digests.save()
     digest = (
         found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest() if found else ""
     )
-    if config.source == "huggingface":
-        digest = config.revision or hub_commit(config.path)
-    return Input(name=config.path or config.source, digest=digest)
+    if config.source == "huggingface" and not found:
+        digest = config.revision or hub_commit(name_of(config))
+    return Input(name=name_of(config), digest=digest)
+
+
+def _files_in(place: Path) -> list[Path]:
+    """A file itself, or the files of a saved dataset's folder."""
+    return sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
 
 
 def hub_commit(name: str) -> str:
@@ -197,7 +198,7 @@ class Digests:
 
     def _load(self) -> dict[str, Any]:
         try:
-            return read_record(self._file, self._file.parent) if self._file.is_file() else {}
+            return read_record(self._file, self._file.parent)
         except UserError:  # only a memory: what is lost of it is computed again
             return {}
 

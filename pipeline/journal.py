@@ -72,13 +72,15 @@ class ShardWriter:
 
     def __init__(self, path: Path, shard: int) -> None:
         self._rollouts = _open_append(path / "rollouts" / f"{shard:05d}.jsonl")
-        self._journal = _open_append(path / "journal" / f"{shard:05d}.jsonl")
+        self._path = path / "journal" / f"{shard:05d}.jsonl"
+        self._journal = _open_append(self._path)
         clock = path / "journal" / f"{shard:05d}.seconds"
         self._clock = os.open(clock, os.O_RDWR | os.O_CREAT, 0o644)
         self._start = time.monotonic() - read_seconds(clock)
         self._waiting: list[tuple[bytes, bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._failed: OSError | None = None
+        self._owner = _current_task()
 
     def record(self, item: Finished, rollouts: list[Rollout]) -> None:
         """Keep a finished problem: at once outside an event loop, within half a second inside one.
@@ -94,7 +96,7 @@ class ShardWriter:
             except RuntimeError:
                 self._commit()
             else:
-                self._timer = loop.call_later(_COMMIT_EVERY_S, self._commit)
+                self._timer = loop.call_later(_COMMIT_EVERY_S, self._tick)
         self._complain()
 
     def close(self) -> None:
@@ -105,6 +107,12 @@ class ShardWriter:
         for descriptor in (self._rollouts, self._journal, self._clock):
             os.close(descriptor)
         self._complain()
+
+    def _tick(self) -> None:
+        """Commit; where the disk takes nothing any more, end the work that would be lost."""
+        self._commit()
+        if self._failed is not None and self._owner is not None:
+            self._owner.cancel()  # `close` then raises what has failed
 
     def _commit(self) -> None:
         """Rollouts first, journal lines last."""
@@ -117,11 +125,18 @@ class ShardWriter:
                     os.fsync(descriptor)
             os.pwrite(self._clock, b"%016.3f\n" % (time.monotonic() - self._start), 0)
         except OSError as error:  # inside a timer nobody would hear of it
-            self._failed = error
+            self._failed = OSError(error.errno, error.strerror, str(self._path))
 
     def _complain(self) -> None:
         if self._failed is not None:
             raise self._failed
+
+
+def _current_task() -> "asyncio.Task[Any] | None":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # outside an event loop
+        return None
 
 
 def read_seconds(path: Path) -> float:
@@ -130,6 +145,11 @@ def read_seconds(path: Path) -> float:
         return float(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return 0.0
+
+
+def path_of(run: Path, shard: int) -> Path:
+    """A shard's journal."""
+    return run / "journal" / f"{shard:05d}.jsonl"
 
 
 def index(path: Path) -> dict[str, Entry]:
@@ -185,6 +205,15 @@ def finished_of(path: Path, offset: int, line: bytes) -> Finished:
     )
 
 
+def is_record(line: bytes) -> bool:
+    """Whether a line is a finished problem."""
+    try:
+        Finished.model_validate_json(body_of(line))
+    except ValueError:
+        return False
+    return True
+
+
 def signed(body: bytes) -> bytes:
     """A line of a JSON object with its checksum."""
     return body[:-1] + b',"crc":"%08x"}\n' % crc32(body)
@@ -219,7 +248,7 @@ def blocks_of(raw: Path) -> tuple[dict[str, int], list[Damage]]:
     offset = 0
     with raw.open("rb") if raw.exists() else nullcontext(()) as file:
         for number, line in enumerate(file, start=1):
-            if (head := _BLOCK_OF.match(line)) and _reads(line):
+            if (head := _BLOCK_OF.match(line)) and reads(line):
                 blocks[head[1].decode()] = offset
             elif line.endswith(b"\n"):
                 damage.append(Damage(number, offset))
@@ -227,7 +256,8 @@ def blocks_of(raw: Path) -> tuple[dict[str, int], list[Damage]]:
     return blocks, damage
 
 
-def _reads(line: bytes) -> bool:
+def reads(line: bytes) -> bool:
+    """Whether a line is a whole JSON object with the checksum that fits it."""
     try:
         from_json(body_of(line))
     except ValueError:
@@ -268,7 +298,7 @@ def _open_append(path: Path) -> int:
     size = os.lseek(descriptor, 0, os.SEEK_END)
     start = _start_of_last_line(descriptor, size)
     last = os.pread(descriptor, size - start, start)
-    if last and _reads(last):
+    if last and reads(last):
         os.write(descriptor, b"\n")
     elif last:
         os.ftruncate(descriptor, start)

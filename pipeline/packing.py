@@ -1,8 +1,7 @@
 """A shard's rollouts as one Parquet file, packed from the lines that were appended while problems finished.
 
-Beside `rollouts/NNNNN.parquet` lies `NNNNN.sha256`, the checksums that the file may have: its own, and while
-a new file takes its place also the new one. The lines go last, and packing them once more changes nothing: a
-kill anywhere loses nothing, and the next command ends what was begun.
+The lines go last, and packing them once more changes nothing: a kill anywhere loses nothing, and the next
+command ends what was begun.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.files import batches, lines_of, parquet_into, replacing, sync_folder, write_lines
+from pipeline.files import batches, sync_folder
 from pipeline.journal import ROLLOUTS, Entry, Row, blocks_of, stored_rollouts
-from pipeline.sealing import file_fault, sha256_of
+from pipeline.sealing import sha256_of
+from pipeline.vouched import vouched_fault, write_vouched
 from schemas.errors import UserError
 
 _ROLLOUTS_PER_WRITE = 4096
@@ -24,20 +24,19 @@ def pack(run: Path, shard: int, done: Mapping[str, Entry]) -> int:
 
     UserError when the file is not as it was written, or rollouts of a finished problem cannot be found.
     """
-    raw, packed, sums = _paths(run, shard)
+    raw, packed = paths(run, shard)
     if not raw.exists():
         return 0
     if fault := packed_fault(run, shard):
         raise UserError(f"{fault}: see `stepmint check {run}`")
     missing = {problem for problem, entry in done.items() if entry.rollouts}
-    before = [sha256_of(packed)] if packed.exists() else []
-    with replacing(packed) as sink:
-        rows = batches(_found(raw, packed, missing), _ROLLOUTS_PER_WRITE)
-        n = parquet_into(sink, (pa.Table.from_pylist(some, ROLLOUTS) for some in rows), ROLLOUTS)
+
+    def all_found() -> None:
         if missing:
             raise UserError(lost(run, raw, min(missing)))
-        write_lines(sums, [*before, sink.sha256()])
-    write_lines(sums, [sink.sha256()])
+
+    rows = batches(_found(raw, packed, missing), _ROLLOUTS_PER_WRITE)
+    n = write_vouched(packed, (pa.Table.from_pylist(some, ROLLOUTS) for some in rows), ROLLOUTS, all_found)
     raw.unlink()
     sync_folder(raw.parent)
     return n
@@ -58,17 +57,10 @@ def lost(run: Path, raw: Path, problem: str) -> str:
 
 def packed_fault(run: Path, shard: int) -> str:
     """Why a shard's packed rollouts are not as they were written; empty when they are, or there are none."""
-    _, packed, sums = _paths(run, shard)
-    if not sums.exists():  # none yet, or written by an earlier version
-        return ""
-    try:
-        known = list(lines_of(sums))
-    except (OSError, ValueError) as error:
-        return f"{sums}: cannot be read: {error}"
-    faults = [file_fault(run, packed, sha256) for sha256 in known or [""]]
-    # While the first Parquet file of a shard is being put in place there is none yet.
-    fine = not all(faults) or (not packed.exists() and _paths(run, shard)[0].exists())
-    return "" if fine else f"{faults[-1]}, by {sums.name}"
+    raw, packed = paths(run, shard)
+    # While the first Parquet file of a shard is put in place there is a checksum and no file yet.
+    begun = raw.exists() and not packed.exists()
+    return "" if begun else vouched_fault(run, packed)
 
 
 def checksums(run: Path, shards: int) -> dict[str, str]:
@@ -77,12 +69,13 @@ def checksums(run: Path, shards: int) -> dict[str, str]:
     for shard in range(shards):
         if fault := packed_fault(run, shard):
             raise UserError(f"{fault}: see `stepmint check {run}`")
-        packed = _paths(run, shard)[1]
+        _, packed = paths(run, shard)
         if packed.exists():
             found[str(packed.relative_to(run))] = sha256_of(packed)
     return found
 
 
-def _paths(run: Path, shard: int) -> tuple[Path, Path, Path]:
+def paths(run: Path, shard: int) -> tuple[Path, Path]:
+    """A shard's rollouts as they are appended, and packed."""
     raw = run / "rollouts" / f"{shard:05d}.jsonl"
-    return raw, raw.with_suffix(".parquet"), raw.with_suffix(".sha256")
+    return raw, raw.with_suffix(".parquet")

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from pipeline import identity
 from pipeline.files import append_lines, batches, lines_of, write_lines
 from pipeline.identity import PROBLEMS, Identity, Input
-from pipeline.problems import load_problems
+from pipeline.problems import load_problems, name_of, problem_files
 from pipeline.recorded import read_record, write_record
 from schemas.config import ProblemsConfig
 from schemas.errors import UserError
@@ -38,7 +38,7 @@ def has_changed(store: "RunStore") -> bool:
     if known.read is None:  # a kill came before they were recorded
         return True
     config = store.config.problems
-    if config.source == "huggingface":
+    if _is_far(config):
         return config != known.read
     if config.model_copy(update={"path": known.read.path}) != known.read:
         return True
@@ -51,9 +51,14 @@ def has_changed(store: "RunStore") -> bool:
 def note_place(store: "RunStore") -> None:
     """Record where problems that have not changed are now."""
     known = identity.recorded(store.path) or Identity()
-    now = None if store.config.problems.source == "huggingface" else _as_they_are(store, known)
+    now = None if _is_far(store.config.problems) else _as_they_are(store, known)
     inputs = {**known.inputs, PROBLEMS: now} if now else known.inputs
     identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
+
+
+def _is_far(config: ProblemsConfig) -> bool:
+    """Whether the problems are a dataset of the Hub, which is told by its commit."""
+    return config.source == "huggingface" and not problem_files(config)
 
 
 def _as_they_are(store: "RunStore", known: Identity) -> Input | None:
@@ -99,6 +104,7 @@ def finish(store: "RunStore") -> None:
     """Let the problems that were written take the place of those before them, all or none."""
     decided = store.path / _NEXT
     if decided.is_file():
+        store.unvouch()
         shards = map(store.problem_file, range(store.config.shards))
         for file in (store.path / "quarantine.jsonl", *shards):
             if (written := _next(file)).is_file():
@@ -217,11 +223,12 @@ def _gold(problem: Problem) -> int:
 
 def _pinned(config: ProblemsConfig, before: Input | None, path: Path) -> tuple[ProblemsConfig, Input]:
     """The section to read by, and what is read: of a Hub dataset the commit that the run began with."""
-    if config.source != "huggingface":
+    if not _is_far(config):
         return config, identity.problems_input(config, path)
-    began = before.digest if before and before.name == config.path else ""
-    commit = config.revision or began or identity.hub_commit(config.path)
-    return config.model_copy(update={"revision": commit}), Input(name=config.path, digest=commit)
+    name = name_of(config)
+    began = before.digest if before and before.name == name else ""
+    commit = config.revision or began or identity.hub_commit(name)
+    return config.model_copy(update={"revision": commit}), Input(name=name, digest=commit)
 
 
 def _refusal(store: "RunStore", known: Identity, about: Input, posed: Posed) -> str:

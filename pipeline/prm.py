@@ -146,7 +146,10 @@ class PRM:
         """Whether `score_many` takes the solution: it has steps, none is empty, and all fit the length."""
         if not steps or not all(step.strip() for step in steps):
             return False
-        return len(self.encode(problem, steps).ids) <= self.card.max_length
+        try:
+            return len(self.encode(problem, steps).ids) <= self.card.max_length
+        except UserError:
+            return False
 
     def score_steps(self, problem: str, steps: Sequence[str]) -> list[float]:
         """P(right) of every step."""

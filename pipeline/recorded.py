@@ -83,6 +83,8 @@ def read_record(path: Path, run: Path) -> dict[str, Any]:
         data = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         raise UserError(changed(path, run, "is not JSON any more")) from None
+    except OSError as error:
+        raise UserError(changed(path, run, f"{error.strerror}")) from None
     if not isinstance(data, dict):
         raise UserError(changed(path, run, "holds no object"))
     checksum = data.pop(CHECKSUM, None)

@@ -53,6 +53,7 @@ def change_over(run: Path, part: Path, manifest: Manifest) -> Manifest:
         shard.model_copy(update={"file": f"{place}/{Path(shard.file).name}"}) for shard in manifest.shards
     )
     manifest = manifest.model_copy(update={"shards": shards})
+    _refuse_strangers(run / place)
     swap(part, run / place)
     write_record(run / MANIFEST, manifest.model_dump(mode="json"))
     settle(run, manifest)
@@ -61,10 +62,9 @@ def change_over(run: Path, part: Path, manifest: Manifest) -> Manifest:
 
 def settle(run: Path, manifest: Manifest) -> None:
     """Point `shards` at the manifest's generation and remove the others, as far as their files are ours."""
-    places = {str(Path(shard.file).parent) for shard in manifest.shards}
-    if len(places) != 1 or places == {SHARDS}:  # sealed by an earlier version
+    place = _place(manifest)
+    if place == SHARDS:
         return
-    place = places.pop()
     if not points_at(run, place):
         # On a file system without links the manifest is enough.
         with fresh_folder(run) as part, suppress(PermissionError):
@@ -73,6 +73,31 @@ def settle(run: Path, manifest: Manifest) -> None:
     for folder in (run / SEALED).iterdir():
         if _GENERATION.fullmatch(folder.name) and folder.name != Path(place).name:
             _remove(folder)
+
+
+def _place(manifest: Manifest) -> str:
+    """The folder of a dataset; `shards` itself in runs sealed by an earlier version."""
+    return str(Path(manifest.shards[0].file).parent) if manifest.shards else SHARDS
+
+
+def unsettled(run: Path, manifest: Manifest) -> Iterator[str]:
+    """What `settle` would change, a line each."""
+    place = _place(manifest)
+    if place == SHARDS:
+        return
+    if not points_at(run, place) and not _is_copy(run, manifest):
+        yield f"{run / SHARDS}: is not the dataset of the manifest"
+    for folder in sorted((run / SEALED).glob("*")):
+        if _GENERATION.fullmatch(folder.name) and folder.name != Path(place).name:
+            yield f"{folder}: is an older dataset that was not removed"
+
+
+def _is_copy(run: Path, manifest: Manifest) -> bool:
+    """Whether `shards` is a folder of equal files: the run was copied by something that follows links."""
+    wanted = {Path(shard.file).name: shard.sha256 for shard in manifest.shards}
+    if (run / SHARDS).is_symlink() or not (run / SHARDS).is_dir():
+        return False
+    return {path.name: sha256_of(path) for path in (run / SHARDS).iterdir() if path.is_file()} == wanted
 
 
 def points_at(run: Path, place: str) -> bool:
@@ -117,7 +142,7 @@ def read_manifest(run: Path) -> Manifest | None:
 
 def shards_of(run: Path, manifest: Manifest) -> list[Path]:
     """The Parquet files of a dataset, each as it was written. UserError names the first that is not."""
-    for fault in shard_faults(run, manifest):
+    for fault in faults_of(run, manifest):
         now = read_manifest(run)
         if now is None or now.digest() != manifest.digest():
             raise UserError(f"{run}: was sealed anew while it was read: give the same command again")
@@ -125,19 +150,30 @@ def shards_of(run: Path, manifest: Manifest) -> list[Path]:
     return [run / shard.file for shard in manifest.shards]
 
 
+def faults_of(run: Path, manifest: Manifest | None) -> Iterator[str]:
+    """What is wrong with the dataset of a run, a line each."""
+    if manifest is None:
+        if any((run / SEALED).glob("*/*.parquet")):
+            yield f"{run / MANIFEST}: is missing"
+        return
+    yield from shard_faults(run, manifest)
+    yield from strangers(run, manifest)
+
+
 def shard_faults(run: Path, manifest: Manifest) -> Iterator[str]:
     """What is wrong with the Parquet files of a dataset, a line each."""
-    folders: dict[Path, set[str]] = {}
     for shard in manifest.shards:
-        path = run / shard.file
-        folders.setdefault(path.parent, set()).add(path.name)
-        if fault := file_fault(run, path, shard.sha256):
+        if fault := file_fault(run, run / shard.file, shard.sha256):
             yield fault
-    for folder, names in folders.items():
-        if folder.is_dir():
-            found = {entry.name for entry in folder.iterdir() if entry.suffix == ".parquet"}
-            for name in sorted(found - names):
-                yield f"{folder / name}: is not of this dataset, but would be read as {SHARDS}/*.parquet"
+
+
+def strangers(run: Path, manifest: Manifest) -> Iterator[str]:
+    """Parquet files beside those of a dataset, a line each."""
+    known = {run / shard.file for shard in manifest.shards}
+    for folder in sorted({path.parent for path in known}):
+        for path in sorted(folder.glob("*.parquet")):
+            if path not in known:
+                yield f"{path}: is not of this dataset, but would be read as {SHARDS}/*.parquet"
 
 
 def file_fault(run: Path, path: Path, sha256: str) -> str:

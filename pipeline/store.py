@@ -143,19 +143,28 @@ class RunStore:
         sums = {str(file.relative_to(self.path)): sha256_of(file) for file in files}
         write_record(self._done, {**counts, "sha256": sums})
 
+    def unvouch(self) -> None:
+        """Forget the checksums of the problems' files, which are about to be written anew."""
+        if self.is_prepared():
+            write_record(self._done, {k: v for k, v in self._prepared().items() if k != "sha256"})
+
     def _prepared(self) -> dict[str, Any]:
         return read_record(self._done, self.path)
 
+    def problem_sums(self) -> dict[str, str]:
+        """The checksums that the files of the problems were written with, by their path in the run."""
+        return dict(self._prepared().get("sha256", {}))
+
     def problem_faults(self) -> Iterator[str]:
         """What is wrong with the files of the problems, a line each."""
-        for name, sha256 in self._prepared().get("sha256", {}).items():
+        for name, sha256 in self.problem_sums().items():
             if fault := file_fault(self.path, self.path / name, sha256):
                 yield fault
 
     def _lines_of(self, shard: int) -> Iterator[str]:
         """The lines of a shard's problems, as they were written."""
         path = self.problem_file(shard)
-        sha256 = self._prepared().get("sha256", {}).get(str(path.relative_to(self.path)))
+        sha256 = self.problem_sums().get(str(path.relative_to(self.path)))
         if sha256 and (fault := file_fault(self.path, path, sha256)):
             raise UserError(f"{fault}: see `stepmint check {self.path}`")
         return lines_of(path)
@@ -248,9 +257,10 @@ class RunStore:
             yield from rows
 
     def damage(self) -> list[str]:
-        """The lines of the journals that cannot be read; their problems are owed again."""
-        paths = map(self._journal, range(self.config.shards))
-        return [f"{path}: {damage}" for path in paths for damage in journal.scan(path)[1]]
+        """What cannot be read of the journals, whose problems are then owed again, and of packed rollouts."""
+        shards = range(self.config.shards)
+        lines = [f"{path}: {one}" for path in map(self._journal, shards) for one in journal.scan(path)[1]]
+        return lines + [fault for shard in shards if (fault := packing.packed_fault(self.path, shard))]
 
     def survey(self, n: int) -> Survey:
         """What is owed and beyond the budget, and where the `n` done problems with the smallest ids lie."""
@@ -268,7 +278,7 @@ class RunStore:
             yield from journal.read(self._journal(place.shard), [place.entry])
 
     def _journal(self, shard: int) -> Path:
-        return self.path / "journal" / f"{shard:05d}.jsonl"
+        return journal.path_of(self.path, shard)
 
     def seconds(self) -> float:
         """How long the run's shards have been worked on, all sessions together."""
@@ -363,12 +373,12 @@ class RunStore:
     def quarantined(self) -> list[Quarantined]:
         """Everything set aside: bad rows, then problems that failed and are still owed."""
         bad = self.path / "quarantine.jsonl"
-        return [*(_quarantined(bad, self.path) if bad.exists() else ()), *self.failures()]
+        return [*(read_failures(bad, self.path) if bad.exists() else ()), *self.failures()]
 
     def failures(self) -> list[Quarantined]:
         """Why problems are still owed: of each that failed, and of each shard that stopped early."""
         files = sorted((self.path / "problems").glob("*.failed.jsonl"))
-        return [item for file in files for item in _quarantined(file, self.path)]
+        return [item for file in files for item in read_failures(file, self.path)]
 
     def set_aside(self, shard: int, failures: Iterable[Quarantined]) -> None:
         """Replace what a shard has set aside: everything it owed has just been tried.
@@ -379,7 +389,8 @@ class RunStore:
         write_lines(path, (failure.model_dump_json() for failure in failures))
 
 
-def _quarantined(file: Path, run: Path) -> Iterator[Quarantined]:
+def read_failures(file: Path, run: Path) -> Iterator[Quarantined]:
+    """What one file says was set aside. UserError when it cannot be read."""
     try:
         yield from map(Quarantined.model_validate_json, lines_of(file))
     except ValueError as error:  # a line that is no record, or bytes that are no text

@@ -13,6 +13,7 @@ a LaTeX command (`\boxed{answer}`) too, and `{{word}}` is the text `{word}`. See
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -110,12 +111,13 @@ def judge_prompt(name: str, whole: str) -> JudgePrompt:
     return JudgePrompt(called, text.rstrip(" \t"), reads, shows, int(head.get("counts_from", "0")))
 
 
-def check_prompts(config: RunConfig) -> None:
-    """UserError where a prompt of the run cannot be used: asked before anything is paid for."""
-    load_template(config.prompt.template)
+def check_prompts(config: RunConfig, read: Callable[[str], str] = prompt_text) -> None:
+    """UserError where a prompt of the run cannot be used: asked before anything is paid for. `read` gives the
+    whole text of a prompt."""
+    solving_text(config.prompt.template, read(config.prompt.template))
     names: dict[str, str] = {}
     for prompt in config.judge.prompts if config.judge else ():
-        name = load_judge(prompt).name
+        name = judge_prompt(prompt, read(prompt)).name
         if name in names:
             raise UserError(
                 f"judge.prompts: {names[name]!r} and {prompt!r} are both named {name!r}, so their votes "

@@ -56,16 +56,16 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.
 _TEXTS = tuple(os.strerror(number) for number in _DISK[:5])
 
 
-def disk_trouble(error: BaseException) -> str:
+def disk_trouble(error: BaseException, place: str = "writing") -> str:
     """What a full, failing or closed disk did, as one line that names the file; empty for other errors.
 
-    Libraries wrap such errors in their own, some with the text alone.
+    Libraries wrap such errors in their own, some with the text alone: then the `place` is named.
     """
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in _DISK:
-            return f"{one.filename or 'writing'}: {os.strerror(one.errno)}"
+            return f"{one.filename or place}: {os.strerror(one.errno)}"
         if found := next((text for text in _TEXTS if text in str(one)), ""):
-            return f"writing: {found}"
+            return f"{place}: {found}"
     return ""
 
 

@@ -3,7 +3,7 @@
 from pathlib import PurePath
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.plan import PlanReport
 from schemas.records import Record, content_id
@@ -50,6 +50,14 @@ class SourceCount(Record):
 
     votes: int = 0
     abstained: int = 0
+    denied: int | None = None
+    """Votes that say no; null in runs sealed before they were counted."""
+    failed: int = 0
+    """Samples of its votes that could not be read."""
+    why: str = ""
+    """Of a source that abstained in every vote: the commonest reason."""
+    sample: str = ""
+    """The beginning of a reply of such a source that could not be read, if there is one."""
 
 
 class BudgetReport(Record):
@@ -77,6 +85,8 @@ class Manifest(Record):
     skipped: dict[str, int] = {}
     """Problems without rows, by reason (difficulty filter, no usable solution)."""
     quarantined: int = 0
+    ungraded: int = 0
+    """Problems without a gold answer: nothing was rolled out for them."""
     solutions: int
     steps: int
     labelled_steps: int
@@ -102,6 +112,12 @@ class Manifest(Record):
     versions: dict[str, str] = {}
     inputs: dict[str, str] = {}
     """What the run read, by role: SHA-256 of prompts, problem files and local weights, or a name."""
+
+    @model_validator(mode="after")
+    def _one_folder(self) -> "Manifest":
+        if len({PurePath(shard.file).parent for shard in self.shards}) > 1:
+            raise ValueError("the shards lie in several folders")
+        return self
 
     def digest(self) -> str:
         """Identity of the rows: sealing the same votes with the same fusion again gives it again."""

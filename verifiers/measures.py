@@ -100,7 +100,7 @@ def _is_unit(unit: str, *, attached: bool, symbols: bool) -> bool:
         return False
     if first in _SHORT_UNITS:
         return not (symbols and attached and len(first) == 1)
-    return len(first) > 2 + attached
+    return len(first) > (3 if attached else 2 if symbols else 1)
 
 
 def same_quantity(gold: Quantity, answer: Quantity) -> bool | None:
@@ -110,7 +110,9 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool | None:
     pair = {gold.unit, answer.unit} - {""}
     if gold.percent != answer.percent:
         # 28% against 28 or 0.28: equal for one reader and not for another.
-        alike = gold.value in {answer.value, answer.value * 100, answer.value / 100}
+        share, other = (gold, answer) if gold.percent else (answer, gold)
+        meant = share, Quantity(share.value / 100, share.decimals + 2)
+        alike = any(x.value == other.value or _rounded(x, other) or _rounded(other, x) for x in meant)
         return None if alike or pair else False
     if len(pair) == 2:
         return _converted(gold, answer)

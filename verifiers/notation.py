@@ -18,7 +18,9 @@ _SURE = re.compile(
 )
 _GROUPED = re.compile(rf"(?<![\d.,{SEPARATOR}])\d{{1,3}}(?:,\d{{3}})+(?!\d|,\d|{SEPARATOR})")
 _SPACED = re.compile(r"([-+$€£]*)([1-9]\d{0,2}(?: \d{3})+)((?:\.\d+)?(?:\D.*)?)")
-_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}")
+_TEXT = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname|boxed|fbox)\s*\{([^{}]*)\}"
+)
 _BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*]*)(?<=[^\s*])\*\*(?![\w(*])")
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "×": "*", "⋅": "*", "·": "*", "∙": "*", "÷": "/", "±": "\\pm ", "∪": "\\cup ",

@@ -296,10 +296,19 @@ _LINE = re.compile(
 )
 
 
+_LAST = 8
+_POLITE = re.compile(r"[\s\-_=]*|.*\b(?:let me know|hope this|feel free|note)\b.*", re.IGNORECASE)
+
+
 def final_line(text: str) -> Said | None:
-    """A last line that is nothing but a verdict."""
-    lines = text.rstrip().rsplit("\n", 1)
-    found = _LINE.fullmatch(lines[-1].strip()[:200])
+    """A last line that is only a verdict, or ends in one with its label, whatever politeness follows."""
+    lines = text.rstrip().split("\n")[-_LAST:]
+    while len(lines) > 1 and _POLITE.fullmatch(lines[-1][:200]):
+        lines.pop()
+    line = lines[-1].strip()
+    found = _LINE.fullmatch(line[:200])
+    if not found and (sentence := _END.split(line[-200:])[-1]) and re.search(r"[A-Za-z]\s*[:=]", sentence):
+        found = _LINE.fullmatch(sentence)
     number = _value(found[1]) if found else None
     return Said(len(text), number) if number is not None else None
 

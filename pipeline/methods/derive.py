@@ -20,6 +20,7 @@ from pipeline.methods import (
     similarity,
 )
 from pipeline.methods.stored import Run
+from pipeline.vouched import write_vouched
 from schemas.derive import (
     AdvantageSettings,
     CompressionSettings,
@@ -51,7 +52,7 @@ def derive(run: Run, settings: DeriveSettings, out: Path) -> dict[str, Any]:
     }
     names = {"problem_id": "string", **columns}
     schema = pa.schema([pa.field(n, pa.type_for_alias(t)) for n, t in names.items()], metadata)
-    n_rows = _write(out, rows, schema)
+    n_rows = _write(out, rows, schema, vouch=out.parent == run.derived)
     return {
         "out": str(out),
         "method": settings.method,
@@ -82,9 +83,10 @@ def _table(run: Run, settings: DeriveSettings) -> tuple[dict[str, str], Iterator
             return probing.COLUMNS, probing.rows(run, settings)
 
 
-def _write(path: Path, rows: Iterable[Row], schema: pa.Schema) -> int:
+def _write(path: Path, rows: Iterable[Row], schema: pa.Schema, *, vouch: bool) -> int:
+    """Write the rows, with their checksum beside them where the file lies in the run's own folder."""
     waiting = batches(rows, _ROWS_PER_WRITE)
     first = list(islice(waiting, 1))  # what cannot begin leaves no folder behind
     path.parent.mkdir(parents=True, exist_ok=True)
     tables = (pa.Table.from_pylist(some, schema) for some in chain(first, waiting))
-    return write_parquet(path, tables, schema)[0]
+    return write_vouched(path, tables, schema) if vouch else write_parquet(path, tables, schema)[0]

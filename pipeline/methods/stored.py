@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 
 from pipeline.annotators.prover import SOURCE as PROVER
 from pipeline.methods.counts import Count, count, grade_of
@@ -66,6 +67,11 @@ class Run:
     def config(self) -> RunConfig:
         """The run's configuration."""
         return self._store.config
+
+    @property
+    def derived(self) -> Path:
+        """The folder of what is derived from the run."""
+        return self._store.path / "derived"
 
     @property
     def template(self) -> str:

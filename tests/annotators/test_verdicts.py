@@ -232,6 +232,8 @@ def test_every_shipped_judge_is_tested() -> None:
         ("La primera línea es incorrecta", None),
         ("1", 1),
         ("Let me see.\n\nParagraph 3", 3),
+        ("Verdict: 2\n\nLet me know if you have questions.", 2),
+        ("The sum is:\n\n3\n\nand that is what the solution has.", None),
         ("wrong", None),
         ("right right wrong", None),
         (
@@ -338,6 +340,11 @@ def test_what_was_cut_off_or_failed_is_no_verdict() -> None:
     votes = judged("judge_processbench", cut)
     assert [(vote.p, vote.n_failed) for vote in votes] == [(None, 2)] * len(STEPS)
     assert votes[0].why == "no reply could be read: it was cut off by judge.max_tokens"
+
+
+def test_a_reply_of_a_megabyte_is_no_verdict() -> None:
+    votes = judged("judge_processbench", ["so " * 400_000 + "\\boxed{1}"])
+    assert [vote.p for vote in votes] == [None] * len(STEPS)
 
 
 def test_an_unread_reply_leaves_its_reason_and_its_beginning() -> None:
