@@ -193,7 +193,7 @@ def check(result: Result) -> None:
 
 def _damage(result: Result) -> None:
     for what in result["damaged"]:
-        _print(Text(f"damaged: {clean(what)}", style="red"))
+        _print(Text(f"damaged: {shown(what)}", style="red"))
 
 
 def _budget(budget: Result) -> None:
