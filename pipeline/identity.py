@@ -60,9 +60,9 @@ class Identity(Record):
 
 
 def recorded(path: Path) -> Identity | None:
-    """What a run's folder says; None where it says nothing. UserError when it cannot be read."""
+    """What a run's folder says; None where it says nothing. UserError when it was changed."""
     file = path / "identity.json"
-    if not file.exists():
+    if not file.is_file():
         return None
     try:
         return Identity.model_validate(read_record(file, path))

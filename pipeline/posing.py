@@ -4,7 +4,6 @@ A run only grows. Rows may be added, and the gold answer of a row may be correct
 and is graded again. A row that is gone would leave rollouts without a problem: refused.
 """
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING
 from pydantic_core import from_json
 
 from pipeline import identity
-from pipeline.files import append_lines, batches, lines_of, write_bytes, write_lines
+from pipeline.files import append_lines, batches, lines_of, write_lines
 from pipeline.identity import PROBLEMS, Identity, Input
 from pipeline.problems import load_problems, name_of, problem_files
+from pipeline.recorded import read_record, write_record
 from schemas.config import ProblemsConfig
 from schemas.errors import UserError
 from schemas.records import Problem, Quarantined, gold_key, text_id
@@ -93,9 +93,7 @@ def pose(store: "RunStore") -> None:
         posed.sweep()
     write_lines(_next(store.path / "quarantine.jsonl"), (q.model_dump_json() for q in posed.bad))
     counts = {"problems": sum(sizes), "quarantined": len(posed.bad), "shards": sizes}
-    write_bytes(
-        store.path / _NEXT, json.dumps(counts).encode()
-    )  # from here on it is done, whatever is killed
+    write_record(store.path / _NEXT, counts)  # from here on it is done, whatever is killed
     finish(store)
     inputs = {**known.inputs, PROBLEMS: about}
     identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
@@ -111,7 +109,7 @@ def finish(store: "RunStore") -> None:
         for file in (store.path / "quarantine.jsonl", *shards):
             if (written := _next(file)).is_file():
                 os.replace(written, file)
-        store.record_problems(json.loads(decided.read_bytes()))
+        store.record_problems(read_record(decided, store.path))
         decided.unlink()
 
 

@@ -199,7 +199,7 @@ def test_a_run_of_an_earlier_version_goes_on_with_a_note(tmp_path: Path) -> None
 def test_a_damaged_record_is_one_clear_error(tmp_path: Path) -> None:
     store = begin(config(tmp_path))
     (store.path / "identity.json").write_text("{")
-    with pytest.raises(UserError, match=r"identity\.json: damaged .*delete it"):
+    with pytest.raises(UserError, match=r"identity\.json: was changed after it was written"):
         RunStore.open(config(tmp_path))
 
 
@@ -207,15 +207,19 @@ def test_a_damaged_record_is_one_clear_error(tmp_path: Path) -> None:
     ("broken", "match"),
     [
         ({"problems": {"source": "jsonl", "path": "nowhere.jsonl"}}, "no such file"),
-        ({"problems": {"source": "jsonl", "path": "BAD"}}, "no usable problem"),
+        ({"problems": {"source": "jsonl", "path": "BAD"}}, "no column 'text'"),
+        ({"problems": {"source": "jsonl", "path": "EMPTY"}}, "no usable problem"),
         ({"prompt": {"template": "nowhere.txt"}}, "neither a file nor one of"),
     ],
 )
 def test_a_first_run_that_read_no_problem_does_not_lock_its_name(
     tmp_path: Path, broken: dict[str, dict[str, str]], match: str
 ) -> None:
-    bad = write(tmp_path / "bad.jsonl", '{"question": "1 + 1?"}\n')
-    broken = {k: {n: bad if v == "BAD" else v for n, v in part.items()} for k, part in broken.items()}
+    made = {
+        "BAD": write(tmp_path / "bad.jsonl", '{"sentence": "1 + 1?"}\n'),
+        "EMPTY": write(tmp_path / "empty.jsonl", '{"text": ""}\n'),
+    }
+    broken = {k: {n: made.get(v, v) for n, v in part.items()} for k, part in broken.items()}
     with pytest.raises(UserError, match=match):
         RunStore.open(config(tmp_path, shards=4, seed=1, **broken)).prepare()
     store = RunStore.open(config(tmp_path))

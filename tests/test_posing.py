@@ -120,6 +120,17 @@ def test_a_problem_file_may_move_and_change_its_format(tmp_path: Path) -> None:
         RunStore.open(config(tmp_path, problems={"path": str(tmp_path / "nowhere.jsonl")}))
 
 
+def test_a_file_beside_the_others_adds_its_problems(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    asked = config(tmp_path, problems={"path": str(tmp_path / "parts" / "*.jsonl")})
+    write(tmp_path / "parts" / "a.jsonl", rows(3))
+    assert run(asked).total() == 3
+    write(tmp_path / "parts" / "b.jsonl", rows(5, 3))
+    grown = run(asked)
+    assert grown.total() == 5
+    assert parquet(run(asked.model_copy(update={"name": "whole"}))) == parquet(grown)
+
+
 def test_rows_that_are_gone_are_counted_and_nothing_is_touched(tmp_path: Path) -> None:
     write(tmp_path / "p.jsonl", rows(4))
     store = run(config(tmp_path))
