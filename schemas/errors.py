@@ -16,6 +16,8 @@ _USER_INFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s?#]*@", re.I)
 _LEAST = 6
 """Shorter values, such as "true", stand in too many texts."""
 _HIDDEN = "***"
+_CONCEALED: set[str] = set()
+"""Names of other variables that hold a secret."""
 
 
 def redacted(text: str) -> str:
@@ -27,9 +29,15 @@ def redacted(text: str) -> str:
     return text
 
 
+def conceal(name: str) -> None:
+    """From now on the value of this environment variable is a secret, too."""
+    _CONCEALED.add(name)
+
+
 def _secrets() -> list[str]:
     """The longest first: a value may be the beginning of another."""
-    named = (value.strip() for name, value in os.environ.items() if _SECRET_NAME.search(name))
+    secret = (name for name in os.environ if name in _CONCEALED or _SECRET_NAME.search(name))
+    named = (os.environ[name].strip() for name in secret)
     return sorted({value for value in named if len(value) >= _LEAST}, key=len, reverse=True)
 
 

@@ -122,8 +122,8 @@ def test_nohup_is_left_alone() -> None:
 
 def test_commands_are_struck_and_given_again(sealed: Path, tmp_path: Path) -> None:
     """The short form of the bench `faults.kill`."""
-    world = faults_kill.World(tmp_path, ["fuse"], problems=12, sealed=sealed)
-    found = faults_kill.struck_everywhere(world, ["fuse"], kills=4, seed=1)
+    world = faults_kill.World(tmp_path, ["export"], problems=12, sealed=sealed)
+    found = faults_kill.struck_everywhere(world, ["export"], kills=4, seed=1)
     assert {pair.split()[1] for pair in found} >= {"KILL", "TERM", "INT"}
     faults = ("unheeded", "without_line", "tracebacks", "orphans", "not_repeated", "different")
     assert [
