@@ -26,7 +26,7 @@ _SPARE = re.compile(
     r"[<\[]\W?(step(_end)?|extra_?\d+|unused_?\d+|reserved_?(special_?)?(token_?)?\d+|placeholder_?\d+)\W?[>\]]"
 )
 """Names of tokens that tokenizers keep free for uses like ours."""
-LONGEST = 4096
+_LONGEST = 4096
 """Tokens of a solution where neither the configuration nor the model says less."""
 _MOST_UNREAD = 0.1
 SAMPLE = 500
@@ -73,15 +73,22 @@ def open_base(settings: TrainConfig) -> Base:
         )
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING and getattr(config, "is_decoder", True) is False:
         raise _reads_ahead(folder)
-    most = getattr(config, "max_position_embeddings", None) or LONGEST
-    wanted = settings.max_length or min(most, LONGEST)
-    if wanted > most:
-        raise UserError(f"train.max_length = {wanted}: {folder} reads no more than {most} tokens")
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
     known = _step_end_of(folder)
     step_end = choose_step_end(tokenizer, known)
-    return Base(folder, config, tokenizer, step_end, is_prm=step_end == known, max_length=wanted)
+    return Base(
+        folder, config, tokenizer, step_end, is_prm=step_end == known, max_length=length_of(config, settings)
+    )
+
+
+def length_of(config: Any, settings: TrainConfig) -> int:
+    """Tokens of the longest text to learn from. UserError when the model reads fewer than are asked for."""
+    most = getattr(config.get_text_config(), "max_position_embeddings", None) or _LONGEST
+    wanted = settings.max_length or min(most, _LONGEST)
+    if wanted > most:
+        raise UserError(f"max_length = {wanted}: {settings.model} reads no more than {most} tokens")
+    return int(wanted)
 
 
 def choose_step_end(tokenizer: Any, known: int | None = None) -> int:
