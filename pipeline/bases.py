@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
@@ -31,7 +33,10 @@ _LONGEST = 4096
 _MOST_UNREAD = 0.1
 SAMPLE = 500
 """Texts that a tokenizer is tried on."""
-_UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError)
+_UNLOADABLE = (
+    *(OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError),
+    *(StrictDataclassError, SafetensorError),
+)
 """What transformers raises for a folder, a configuration or a weights file that it cannot make a model of."""
 
 
@@ -240,8 +245,6 @@ def _is_causal(model: Any) -> bool:
 
 def _look_at_weights(folder: Path) -> None:
     """OSError when a local folder holds no weights, or what is no weights file."""
-    from safetensors import SafetensorError, safe_open
-
     if not folder.is_dir():
         return
     files = sorted(folder.glob("*.safetensors"))
