@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    bases,
     determinism,
     embedded,
     engine,
@@ -95,6 +96,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "signals.auroc": methods.signals_auroc,
     "labels.vs_monte_carlo": labels.vs_monte_carlo,
     "labels.vs_omegaprm": labels.vs_omegaprm,
+    "prm.bases": bases.bases,
     "prm.exact_labels": prm.exact_labels,
     "sequential.error_rate": search.error_rate,
     "search.first_error": search.first_error,

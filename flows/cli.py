@@ -430,3 +430,7 @@ def _add_giving(commands: Any) -> None:
         "--public", action="store_true", help="make a new repository public (default: private)"
     )
     publish.add_argument("--dry-run", action="store_true", help="print the card; send nothing")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

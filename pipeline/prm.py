@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as library_logging
@@ -120,7 +122,7 @@ class PRM:
                     local_files_only=True,
                     output_loading_info=True,
                 )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError, SafetensorError) as error:
             raise UserError(f"{folder}: not a checkpoint that transformers can load: {error}") from None
         if found["missing_keys"]:
             raise UserError(f"{folder}: weights are missing: {', '.join(sorted(found['missing_keys'])[:3])}")

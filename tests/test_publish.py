@@ -337,7 +337,7 @@ def test_a_shard_that_changed_after_sealing_is_not_sent(sealed: RunStore) -> Non
     assert manifest is not None
     shard = sealed.path / manifest.shards[0].file
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
-    with pytest.raises(UserError, match="checksum differs"):
+    with pytest.raises(UserError, match="checksum does not fit"):
         publish_run(sealed, "me/demo", private=True)
     shard.unlink()
     with pytest.raises(UserError, match=r"00000.*cannot be read"):
