@@ -75,7 +75,7 @@ def _drop_rollouts(store: RunStore) -> None:
             lost = without_rollouts(raw, packed, journal.index(path))
             if len(lost) <= len(blocks_of(raw)[1]):
                 offsets = {journal.index(path)[problem].offset for problem in lost}
-                _keep_lines(raw, journal.reads)
+                _keep_lines(raw, journal.is_block)
                 _keep_lines(path, lambda _: True, without=offsets)
 
 

@@ -340,7 +340,7 @@ def test_a_shard_that_changed_after_sealing_is_not_sent(sealed: RunStore) -> Non
     with pytest.raises(UserError, match="checksum does not fit"):
         publish_run(sealed, "me/demo", private=True)
     shard.unlink()
-    with pytest.raises(UserError, match=r"00000.*cannot be read"):
+    with pytest.raises(UserError, match=r"00000.*is missing"):
         publish_run(sealed, "me/demo", private=True)
 
 

@@ -97,7 +97,7 @@ class Run:
                 yield Stored(finished, taken, separator)
         if n != self.manifest.problems:
             raise UserError(
-                f"{self._store.path}: the journals hold {n} finished problems and the dataset those of "
+                f"{self._store.path / 'journal'}: holds {n} finished problems, the dataset those of "
                 f"{self.manifest.problems}: seal it again with `stepmint synthesize`, or see `stepmint check`"
             )
 
