@@ -22,7 +22,7 @@ from pipeline.report import rows_of, summarise
 from pipeline.shard import label_all, open_tools, run_shard
 from pipeline.store import RunStore, read_config
 from schemas.config import RunConfig
-from schemas.errors import BackendError, UserError
+from schemas.errors import BackendError, UserError, disk_trouble
 from schemas.records import Quarantined
 
 Figures = dict[str, Any]
@@ -272,6 +272,10 @@ def _again(_: Path, config: RunConfig) -> Result:
         again(config)
     except (UserError, BackendError) as error:
         return Result(2, "", str(error))
+    except OSError as error:
+        if trouble := disk_trouble(error):
+            return Result(2, "", trouble)
+        raise
     return Result(0, "")
 
 
@@ -304,7 +308,8 @@ def _judge(call: Command, run: Path, config: RunConfig, file: str, before: Resul
     if (found.code, found.gave) == (before.code, before.gave):
         return "repaired" if "mended" in found.said else "same", ""
     folder = str(Path(file).parent)
-    names = (file, file.rpartition(".")[0] + ".", *([f"/{folder}:"] if folder != "." else []))
+    copies = (f"{folder}/00002.", "copy of ")
+    names = (file, file.rpartition(".")[0] + ".", *copies, *([f"/{folder}:"] if folder != "." else []))
     if found.code and any(name in found.said for name in names):
         return "named", ""
     if found.code and ("still owed" in found.said or '"owed"' in found.said or "not sealed" in found.said):

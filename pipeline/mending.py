@@ -25,6 +25,8 @@ def mend(run: Path, names: Collection[str]) -> list[str]:
                 repair(RunStore(run, config))
             except UserError as error:
                 failed.append(str(error))
+            except OSError as error:
+                failed.append(f"{error.filename}: {error.strerror}")
     return failed
 
 

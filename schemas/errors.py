@@ -61,6 +61,8 @@ class BackendGone(BackendError):
 
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
+_PATHS = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""A file is wanted where there is something else."""
 _TEXTS = tuple(os.strerror(number) for number in _DISK[:5])
 
 
@@ -70,7 +72,7 @@ def disk_trouble(error: BaseException, place: str = "writing") -> str:
     Libraries wrap such errors in their own, some with the text alone: then the `place` is named.
     """
     for one in _chain(error):
-        if isinstance(one, OSError) and one.errno in _DISK:
+        if isinstance(one, OSError) and one.errno in (*_DISK, *_PATHS):
             return f"{one.filename or place}: {os.strerror(one.errno)}"
         if found := next((text for text in _TEXTS if text in str(one)), ""):
             return f"{place}: {found}"

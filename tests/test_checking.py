@@ -21,7 +21,7 @@ from pipeline.report import rows_of
 from pipeline.shard import label_all, open_tools
 from pipeline.store import RunStore, read_config
 from schemas.errors import UserError
-from schemas.records import Finished, Problem, Rollout, Vote
+from schemas.records import Finished, PolicyIdentity, Problem, Rollout, Vote
 
 
 @pytest.fixture
