@@ -39,7 +39,7 @@ _BETWEEN = re.compile(
     r"(?:[\s$,;&]|\\[,;:! ()\[\]]|\\text\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*(?:[A-Za-z]\s*=\s*)?\$?"
 )
 """What may stand between boxes that hold one answer together."""
-_MOST_BETWEEN = 40
+_MOST_BETWEEN, _MOST_BOXES = 40, 50
 _NAME = re.compile(r"([A-Za-z]\s*=)\s*\$?$")
 _SENTENCE_END = re.compile(r"[.](?=\s|$)|!(?=\s+[A-Z])")
 _VALUE = re.compile(r"[-+*_`(\[{$€£\s]*(?:\d|\\|\.\d|[A-Za-z]\s*=|[A-Z]\b(?!\s+[a-z])|\()")
@@ -90,7 +90,7 @@ def _hashed(text: str) -> _Stated | None:
 def _boxed(text: str) -> _Stated | None:
     """The last box, with those that stand beside it."""
     boxes: list[tuple[int, int, int]] = []  # where the command, its content and the box's last brace begin
-    for match in _BOXED.finditer(text) if "box" in text else ():
+    for match in list(_BOXED.finditer(text))[-_MOST_BOXES:] if "box" in text else ():
         depth = 1
         for at in range(match.end(), min(len(text), match.end() + LONGEST_ANSWER)):
             depth += (text[at] == "{") - (text[at] == "}")
@@ -110,7 +110,7 @@ def _boxed(text: str) -> _Stated | None:
 
 
 def _named(text: str, box: tuple[int, int, int]) -> str:
-    """A box's content, with the name before it: `x = \boxed{1}`."""
+    r"""A box's content, with the name before it: `x = \boxed{1}`."""
     name = _NAME.search(text[max(0, box[0] - 8) : box[0]])
     return (f"{name[1]} " if name else "") + text[box[1] : box[2]].strip()
 
