@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -110,13 +110,16 @@ class Tally:
 class World:
     """A folder with the problems, a sealed run and a checkpoint, and what every command gives undisturbed."""
 
-    def __init__(self, root: Path, names: tuple[str, ...], *, problems: int) -> None:
+    def __init__(self, root: Path, names: Sequence[str], problems: int, sealed: Path | None = None) -> None:
         self.root, self.start = root, root / "start"
         self.start.mkdir()
         self._write(problems)
         self._trials = 0
         self.references: dict[str, Reference] = {}
-        self._prepare("run", "runs")
+        if sealed is None:
+            self._prepare("run", "runs")
+        else:
+            shutil.copytree(sealed, self.start / "runs" / "demo")
         if "evaluate" in names:
             self._prepare("train", "ck")
         for name in names:
@@ -250,12 +253,13 @@ def struck(
     """Strike a command at a random point: of all its time, or of the time after its first line."""
     whole, first = reference.ended.seconds, reference.ended.first_line_s
     late = rng.random() < 0.5 and 0 < first < whole
-    delay = rng.uniform(0, whole - first) if late else rng.uniform(0.1, whole)
+    delay = rng.uniform(0, whole - first if late else whole)
     goes_on = rng.random() < 0.5
     begun = time.monotonic()
     process = start(name, folder, environment)
-    while late and process.poll() is None and not (folder.parent / "err").stat().st_size:
-        time.sleep(0.005)
+    said = folder.parent / "err"
+    while process.poll() is None and not (said.stat().st_size if late else heeds(process.pid)):
+        time.sleep(0.002)
     time.sleep(delay)
     if process.poll() is not None:
         return _ended(process, folder, begun)
@@ -269,6 +273,15 @@ def struck(
     ended = _ended(process, folder, at)
     ended.struck = True
     return ended
+
+
+def heeds(pid: int) -> bool:
+    """Whether our first line has run: until then a signal meets the bare interpreter."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def _ended(process: "subprocess.Popen[bytes]", folder: Path, since: float, first: float = 0.0) -> Ended:
@@ -301,12 +314,12 @@ def files(folder: Path) -> set[str]:
 def orphans(mark: str, *, patience_s: float = WITHIN_S) -> list[str]:
     """Processes of a trial that are still there after a while: their environment names it."""
     deadline = time.monotonic() + patience_s
-    while (found := list(_marked(mark))) and time.monotonic() < deadline:
+    while (found := list(marked(mark))) and time.monotonic() < deadline:
         time.sleep(0.05)
     return found
 
 
-def _marked(mark: str) -> Iterator[str]:
+def marked(mark: str) -> Iterator[str]:
     for place in Path("/proc").glob("[0-9]*"):
         try:
             if f"{_MARK}={mark}\0".encode() in (place / "environ").read_bytes():
@@ -347,9 +360,9 @@ def _judge(ended: Ended, sign: str, tally: Tally) -> None:
         tally.without_line += ended.code != 0 and (ended.code, ended.said.count(LINE)) != (code, 1)
 
 
-def struck_everywhere(root: Path, names: tuple[str, ...], kills: int, *, problems: int, seed: int) -> Figures:
+def struck_everywhere(world: World, names: Sequence[str], kills: int, seed: int) -> Figures:
     """Strike each of some commands with each signal in turn, until enough were struck."""
-    world, rng = World(root, names, problems=problems), random.Random(seed)
+    rng = random.Random(seed)
     tallies: dict[tuple[str, str], Tally] = {}
     pairs = cycle([(name, sign) for sign in SIGNALS for name in names])
     while sum(tally.kills for tally in tallies.values()) < kills:
@@ -364,7 +377,8 @@ def kill() -> Figures:
     kills = int(os.environ.get("STEPMINT_KILLS", "100"))
     seed = int(os.environ.get("STEPMINT_KILLS_SEED", "1"))
     with tempfile.TemporaryDirectory(prefix="struck-") as folder:
-        found = struck_everywhere(Path(folder), tuple(COMMANDS), kills, problems=300, seed=seed)
+        world = World(Path(folder), tuple(COMMANDS), problems=300)
+        found = struck_everywhere(world, tuple(COMMANDS), kills, seed)
     totals = Counter[str]()
     for tally in found.values():
         counted = {key: value for key, value in tally.items() if key != "slowest_s"}

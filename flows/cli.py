@@ -1,10 +1,12 @@
 """The `stepmint` command: arguments in, exit code out. What a command does stands in `flows.commands`.
 
 Nothing heavy is imported here: `stepmint --help` answers at once. Exit codes: 0 done, 1 not finished (the
-same command goes on), 2 something the person can fix, 130 interrupted.
+same command goes on) or sealed with a source of which nothing could be read, 2 something the person can fix,
+130 interrupted.
 """
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -17,6 +19,7 @@ from flows import interrupt
 from flows.settings import set_defaults
 from pipeline.ranks import world
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
+from schemas.text import one_line, shown
 
 _EXAMPLES = """\
 examples:
@@ -62,6 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     set_defaults()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # half a surrogate pair, or a terminal without UTF-8
+            stream.reconfigure(errors="backslashreplace")
+    args = argparse.Namespace()
     try:
         args = parser().parse_args(argv)
         _set_logging(verbose=args.verbose)
@@ -77,9 +84,16 @@ def _run(argv: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if trouble := disk_trouble(error):
+        if trouble := disk_trouble(error, _place(args)):
             return _complain(f"{trouble}; mend that and run the same command again", 2)
         raise  # a bug
+
+
+def _place(args: argparse.Namespace) -> str:
+    """Where a command writes, as far as its arguments say."""
+    given = vars(args)
+    changed = given.get("run") if given.get("command") in ("fuse", "derive", "train") else None
+    return str(given.get("out") or given.get("config") or changed or "standard output")
 
 
 def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -94,20 +108,21 @@ def _set_logging(*, verbose: bool) -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     if verbose:
         handler = logging.StreamHandler()
-        handler.setFormatter(_Redacting())
+        handler.setFormatter(_Clean())
         for name in ("flows", "pipeline", "verifiers"):
             logging.getLogger(name).setLevel(logging.INFO)
             logging.getLogger(name).addHandler(handler)
 
 
-class _Redacting(logging.Formatter):
+class _Clean(logging.Formatter):
+    """Messages quote models and servers."""
+
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        return shown(redacted(super().format(record)))
 
 
 def _complain(what: object, code: int) -> int:
-    line = " ".join(redacted(str(what)).split())
-    print(f"stepmint: {line}", file=sys.stderr)
+    print(f"stepmint: {one_line(redacted(str(what)))}", file=sys.stderr)
     return code
 
 
@@ -120,6 +135,8 @@ def _dispatch(args: argparse.Namespace) -> int:
         )
     command = getattr(commands, args.command)
     result: dict[str, Any] = command(args)
+    for line in result.get("remarks", ()):
+        _complain(line, 0)
     if args.json and "lines" in result:
         for line in result["lines"]:
             print(json.dumps(line, ensure_ascii=False))
@@ -128,7 +145,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     else:
         getattr(display, args.command)(result)
     sys.stdout.flush()  # here a full disk or a reader that has gone is still ours to name
-    return 1 if any(result.get(name) for name in ("owed", "refused", "damaged")) else 0
+    return 1 if any(result.get(name) for name in ("owed", "refused", "unread", "damaged")) else 0
 
 
 class _Version(argparse.Action):
@@ -413,3 +430,7 @@ def _add_giving(commands: Any) -> None:
         "--public", action="store_true", help="make a new repository public (default: private)"
     )
     publish.add_argument("--dry-run", action="store_true", help="print the card; send nothing")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

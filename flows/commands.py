@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -28,6 +29,7 @@ T = TypeVar("T")
 def run(args: argparse.Namespace) -> Result:
     """Every stage of a run file, or with --dry-run what they would be."""
     config = load_config(Path(args.config), tuple(args.set))
+    _ready(config)
     if args.dry_run:
         return _plan(config)
     return _flow(args, "main", lambda flows: flows.main(config))
@@ -36,6 +38,7 @@ def run(args: argparse.Namespace) -> Result:
 def synthesize(args: argparse.Namespace) -> Result:
     """Label and seal."""
     config = load_config(Path(args.config), tuple(args.set))
+    _ready(config)
     return _flow(args, "synthesize", lambda flows: flows.synthesize(config))
 
 
@@ -54,6 +57,7 @@ def plan(args: argparse.Namespace) -> Result:
         price_per_hour=args.price_per_hour,
     )
     stated.check(config, args.pilot)
+    _ready(config)
     with _listening(args):
         if stated.pass_rate is None:
             store = RunStore.open(config)
@@ -131,6 +135,7 @@ def train(args: argparse.Namespace) -> Result:
 def selftrain(args: argparse.Namespace) -> Result:
     """Rounds of labelling and fine-tuning."""
     config = load_config(Path(args.config), tuple(args.set))
+    _ready(config)
     return _flow(args, "selftrain", lambda flows: flows.selftrain(config))
 
 
@@ -198,6 +203,7 @@ def _counted(lines: Iterator[Result], counts: dict[str, int], only: str | None) 
 
 def status(args: argparse.Namespace) -> Result:
     """Per shard: problems, done, owed, and how many of those failed."""
+    from pipeline.remarks import remarks
     from pipeline.sealing import faults_of
 
     store = _open(Path(args.run))
@@ -222,6 +228,7 @@ def status(args: argparse.Namespace) -> Result:
     return {
         "run": str(store.path),
         "sealed": fresh,
+        "remarks": remarks(manifest) if manifest and fresh else [],
         "problems": store.total(),
         "owed": sum(item["owed"] for item in shards),
         "reasons": dict(Counter(item.reason for item in store.failures()).most_common()),
@@ -281,12 +288,10 @@ def publish(args: argparse.Namespace) -> Result:
         address = _flow(args, "publish", lambda flows: flows.publish(str(folder), args.repo, private=private))
         return {"address": address}
 
-    import json
-
-    from pipeline.publish import dataset_card, model_card, subsets_of
+    from pipeline.publish import dataset_card, model_card, read_card, subsets_of
 
     if (folder / "prm.json").is_file():
-        return {"card": model_card(json.loads((folder / "prm.json").read_text(encoding="utf-8")), args.repo)}
+        return {"card": model_card(read_card(folder), args.repo)}
     store = _open(folder)
     manifest = store.manifest()
     if manifest is None:
@@ -354,6 +359,19 @@ def _chosen(args: argparse.Namespace) -> "Iterator[LabelledSolution]":
         if args.first_errors and (row.first_error is None or row.first_error < 0):
             continue
         yield row
+
+
+def _ready(config: RunConfig) -> None:
+    """UserError where a new run's prompts or problem files cannot be used, before anything is started or paid
+    for; what is taken by itself is said. A run that has read its problems no longer needs the files."""
+    from pipeline.problems import check_problems
+    from pipeline.templates import check_prompts
+
+    if (Path(config.root) / config.name / "problems" / "done.json").is_file():
+        return
+    check_prompts(config)
+    for line in check_problems(config.problems):
+        print(f"stepmint: note: {line}", file=sys.stderr)
 
 
 def _plan(config: RunConfig) -> Result:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from schemas.text import one_line
+
 
 class Listener(Protocol):
     """Hears of stages. One stage at a time."""
@@ -86,7 +88,12 @@ class Bars:
         )
 
         counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total else ()
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), *counted, TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            *counted,
+            TimeElapsedColumn(),
+        )
         self._bar = Progress(*columns, console=Console(stderr=True))
         self._id = self._bar.add_task(stage, total=total, completed=done)
         self._bar.start()
@@ -126,7 +133,7 @@ def listening(to: Listener) -> Iterator[None]:
 def stage(name: str, total: int | None = None, done: int = 0) -> Iterator[None]:
     """Announce a stage for as long as it lasts."""
     heard = _LISTENER.get()
-    heard.begin(name, total, done)
+    heard.begin(one_line(name), total, done)
     whole = False
     try:
         yield

@@ -13,16 +13,17 @@ from flows.engine import NO_CACHE, HereTaskRunner, flow, task, unmapped
 from pipeline.dataset import seal
 from pipeline.owed import nothing_readable, owed_figures, told
 from pipeline.regrade import mark, regrade_shard
+from pipeline.remarks import remarks, unread
 from pipeline.shard import run_shard
 from pipeline.store import RunStore
 from schemas.config import RunConfig
-from schemas.errors import BackendError, UserError
+from schemas.errors import BackendError, UserError, disk_trouble
 
 
 def is_lost_worker(task: Any, task_run: Any, state: Any) -> bool:  # noqa: ARG001 - Prefect passes them by name
     """Retry what neither the person nor the backend's client can mend: one layer of retries a fault."""
     error = state.result(raise_on_failure=False)
-    return not isinstance(error, UserError | BackendError)
+    return not (isinstance(error, UserError | BackendError) or disk_trouble(error))
 
 
 @task(
@@ -65,6 +66,8 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
         "labelled_steps": manifest.labelled_steps,
         "quarantined": manifest.quarantined,
         "beyond_budget": manifest.budget.beyond,
+        "remarks": remarks(manifest),
+        "unread": unread(manifest),
     }
 
 
@@ -76,8 +79,8 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     Raises what the first lost shard raised, or BackendError when problems failed and are still owed: the
     summary then says how many, and why. UserError when the policy's answers gave not one solution.
     """
-    store = RunStore.open(config)
-    with progress.stage("reading the problems"):
+    with progress.stage("reading the problems"):  # and once a machine, all bytes of local weights
+        store = RunStore.open(config)
         total = store.prepare()
     owing = _owing(store)
     if corrected := {shard: names for shard in owing if (names := store.stale(shard))}:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
@@ -26,12 +28,15 @@ _SPARE = re.compile(
     r"[<\[]\W?(step(_end)?|extra_?\d+|unused_?\d+|reserved_?(special_?)?(token_?)?\d+|placeholder_?\d+)\W?[>\]]"
 )
 """Names of tokens that tokenizers keep free for uses like ours."""
-LONGEST = 4096
+_LONGEST = 4096
 """Tokens of a solution where neither the configuration nor the model says less."""
 _MOST_UNREAD = 0.1
 SAMPLE = 500
 """Texts that a tokenizer is tried on."""
-_UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError)
+_UNLOADABLE = (
+    *(OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError),
+    *(StrictDataclassError, SafetensorError),
+)
 """What transformers raises for a folder, a configuration or a weights file that it cannot make a model of."""
 
 
@@ -73,15 +78,22 @@ def open_base(settings: TrainConfig) -> Base:
         )
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING and getattr(config, "is_decoder", True) is False:
         raise _reads_ahead(folder)
-    most = getattr(config, "max_position_embeddings", None) or LONGEST
-    wanted = settings.max_length or min(most, LONGEST)
-    if wanted > most:
-        raise UserError(f"train.max_length = {wanted}: {folder} reads no more than {most} tokens")
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
     known = _step_end_of(folder)
     step_end = choose_step_end(tokenizer, known)
-    return Base(folder, config, tokenizer, step_end, is_prm=step_end == known, max_length=wanted)
+    return Base(
+        folder, config, tokenizer, step_end, is_prm=step_end == known, max_length=length_of(config, settings)
+    )
+
+
+def length_of(config: Any, settings: TrainConfig) -> int:
+    """Tokens of the longest text to learn from. UserError when the model reads fewer than are asked for."""
+    most = getattr(config.get_text_config(), "max_position_embeddings", None) or _LONGEST
+    wanted = settings.max_length or min(most, _LONGEST)
+    if wanted > most:
+        raise UserError(f"max_length = {wanted}: {settings.model} reads no more than {most} tokens")
+    return int(wanted)
 
 
 def choose_step_end(tokenizer: Any, known: int | None = None) -> int:
@@ -228,13 +240,11 @@ def _is_causal(model: Any) -> bool:
     model.eval()
     one, two = (model(input_ids=each, use_cache=False).logits[:, :-1] for each in (ids, other))
     model.train(was_training)
-    return float((one - two).abs().max()) <= 1e-3 * float(one.abs().max()) + 1e-9
+    return float((one - two).abs().max()) <= 1e-5 * float(one.abs().max())
 
 
 def _look_at_weights(folder: Path) -> None:
     """OSError when a local folder holds no weights, or what is no weights file."""
-    from safetensors import SafetensorError, safe_open
-
     if not folder.is_dir():
         return
     files = sorted(folder.glob("*.safetensors"))

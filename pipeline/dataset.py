@@ -10,17 +10,19 @@ from itertools import islice
 
 from pipeline.first_error import consensus
 from pipeline.fusion import fuse
+from pipeline.remarks import remarks
 from pipeline.store import RunStore
 from pipeline.trust import Model, fit, model_of
 from schemas.arrow import SCHEMA_VERSION
+from schemas.config import FusionConfig
 from schemas.errors import UserError
 from schemas.manifest import BudgetReport, Manifest, SourceCount, Trust
 from schemas.plan import Forecast, compare
-from schemas.records import Finished, LabelledSolution
+from schemas.records import Finished, LabelledSolution, Vote
 
 log = logging.getLogger(__name__)
-_TELLING = 100
-"""A source with so many votes and no "no" among them is worth a warning."""
+_REASONS, _SAMPLE = 1000, 200
+"""Different reasons that are counted, and characters kept of a reply that could not be read."""
 _FIT_ON = 2000
 """Solutions the trust is fitted to: those of the problems with the smallest ids, which is a fair sample of
 any run, since ids are hashes. More would move the tables' second digit, and take as much longer."""
@@ -58,12 +60,8 @@ def seal(store: RunStore) -> Manifest:
         )
         manifest = tally.manifest(store, trust).model_copy(update={"shards": shards, "packed": packed})
         manifest = store.seal(folder, manifest)
-    for source in tally.never_denying():
-        log.warning(
-            "%s never said no in %d votes: it tells nothing apart here",
-            source,
-            tally.votes[source] - tally.abstained[source],
-        )
+    for line in remarks(manifest):
+        log.info("%s", line)
     return manifest
 
 
@@ -85,6 +83,9 @@ class Tally:
         self.votes: Counter[str] = Counter()
         self.abstained: Counter[str] = Counter()
         self.denied: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.reasons: dict[str, Counter[str]] = {}
+        self.samples: dict[str, str] = {}
         self.tokens: Counter[str] = Counter()
 
     def count(
@@ -98,10 +99,11 @@ class Tally:
                 self.totals["rollouts"] += item.n_rollouts
                 self.totals["calls"] += item.n_calls
                 self.totals["cut"] += item.over_budget
+                self.totals["ungraded"] += item.problem.answer is None
                 self.tokens.update(item.tokens)
                 if item.skipped:
                     self.skipped[item.skipped] += 1
-            for row in label(items, model, store):
+            for row in label(items, model, store.config.fusion):
                 self._row(row)
                 yield row
 
@@ -114,13 +116,30 @@ class Tally:
             self.dropped[row.consensus] += 1
         for vote in row.votes:
             self.votes[vote.source] += 1
-            self.abstained[vote.source] += vote.p is None
+            self.failed[vote.source] += vote.n_failed
             self.denied[vote.source] += vote.p is not None and vote.p < 0.5
+            if vote.p is None:
+                self._abstained(vote)
 
-    def never_denying(self) -> list[str]:
-        """Sources with many votes of which none says no."""
-        given = {name: n - self.abstained[name] for name, n in self.votes.items()}
-        return sorted(name for name, n in given.items() if n >= _TELLING and not self.denied[name])
+    def _abstained(self, vote: Vote) -> None:
+        self.abstained[vote.source] += 1
+        reasons = self.reasons.setdefault(vote.source, Counter())
+        if len(reasons) < _REASONS or vote.why in reasons:
+            reasons[vote.why] += 1
+        if vote.evidence:
+            self.samples.setdefault(vote.source, vote.evidence[:_SAMPLE])
+
+    def _source(self, name: str) -> SourceCount:
+        counts = SourceCount(
+            votes=self.votes[name],
+            abstained=self.abstained[name],
+            denied=self.denied[name],
+            failed=self.failed[name],
+        )
+        if counts.abstained < counts.votes:
+            return counts
+        why = self.reasons[name].most_common(1)[0][0]
+        return counts.model_copy(update={"why": why, "sample": self.samples.get(name, "")})
 
     def manifest(self, store: RunStore, trust: Trust) -> Manifest:
         """The manifest of what was counted, without its shards."""
@@ -142,15 +161,13 @@ class Tally:
             problems=self.totals["problems"],
             skipped=dict(sorted(self.skipped.items())),
             quarantined=len(store.quarantined()),
+            ungraded=self.totals["ungraded"],
             solutions=self.totals["solutions"],
             steps=self.totals["steps"],
             labelled_steps=self.totals["labelled"],
             kept=self.totals["kept"],
             dropped=dict(sorted(self.dropped.items())),
-            sources={
-                name: SourceCount(votes=self.votes[name], abstained=self.abstained[name])
-                for name in sorted(self.votes)
-            },
+            sources={name: self._source(name) for name in sorted(self.votes)},
             rollouts=self.totals["rollouts"],
             calls=self.totals["calls"],
             tokens=dict(sorted(self.tokens.items())),
@@ -165,9 +182,8 @@ class Tally:
         )
 
 
-def label(items: Sequence[Finished], model: Model, store: RunStore) -> Iterator[LabelledSolution]:
+def label(items: Sequence[Finished], model: Model, fusion: FusionConfig) -> Iterator[LabelledSolution]:
     """The rows of finished problems."""
-    fusion = store.config.fusion
     candidates = [(item.problem, candidate) for item in items for candidate in item.candidates]
     found = fuse([candidate for _, candidate in candidates], model, fusion)
     for (problem, candidate), (labels, first_error) in zip(candidates, found, strict=True):

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, set_seed
 
-from pipeline.bases import LONGEST
 from pipeline.folders import replacing_folder
 from pipeline.policies.base import Prompt
 from pipeline.policies.opening import model_path
@@ -55,7 +54,8 @@ def fine_tune(
         raise UserError(f"{folder}: not a model that transformers can fine-tune: {error}") from None
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     encoded = [encode(tokenizer, lesson, chat=chat) for lesson in lessons]
-    longest = config.max_length or LONGEST
+    most = getattr(model.config, "max_position_embeddings", None) or 1 << 20
+    longest = min(config.max_length or most, most)
     data = [item for item in encoded if item and len(item["input_ids"]) <= longest]
     if not data:
         raise UserError(f"none of {len(encoded)} right solutions fits {longest} tokens to learn from")

@@ -10,13 +10,14 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from pipeline.policies.opening import PREPARED
-from pipeline.problems import data_path
+from pipeline.problems import name_of, problem_files
 from pipeline.recorded import changed, read_record, write_record
 from pipeline.templates import prompt_text
 from schemas.config import PolicyConfig, ProblemsConfig, RunConfig
@@ -59,9 +60,9 @@ class Identity(Record):
 
 
 def recorded(path: Path) -> Identity | None:
-    """What a run's folder says; None where it says nothing. UserError when it cannot be read."""
+    """What a run's folder says; None where it says nothing. UserError when it was changed."""
     file = path / "identity.json"
-    if not file.exists():
+    if not file.is_file():
         return None
     try:
         return Identity.model_validate(read_record(file, path))
@@ -153,22 +154,23 @@ def texts(identity: Identity | None) -> dict[str, str]:
     return {item.name: item.text for item in (identity.inputs if identity else {}).values() if item.text}
 
 
-def problem_files(config: ProblemsConfig) -> list[Path]:
-    """The local files that problems are read from. UserError when one does not exist."""
-    return [data_path(config.path)] if config.source in ("jsonl", "parquet") else []
-
-
 def problems_input(config: ProblemsConfig, path: Path) -> Input:
     """The problems as an input: by the content of files, by the commit of a dataset on the Hub."""
     digests = Digests(path)
-    found = [digests.of(file) for file in problem_files(config)]
+    given = problem_files(config)
+    found = [digests.of(file) for place in given for file in _files_in(place)]
     digests.save()
     digest = (
         found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest() if found else ""
     )
-    if config.source == "huggingface":
-        digest = config.revision or hub_commit(config.path)
-    return Input(name=config.path or config.source, digest=digest)
+    if config.source == "huggingface" and not found:
+        digest = config.revision or hub_commit(name_of(config))
+    return Input(name=name_of(config), digest=digest)
+
+
+def _files_in(place: Path) -> list[Path]:
+    """A file itself, or the files of a saved dataset's folder."""
+    return sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
 
 
 def hub_commit(name: str) -> str:
@@ -220,8 +222,9 @@ class Digests:
             return ""
         files = sorted(f for f in folder.iterdir() if f.suffix in _WEIGHTS and f.is_file())
         whole = hashlib.sha256()
-        for file in files:
-            whole.update(f"{file.name}:{self.of(file)}\n".encode("utf-8", "surrogateescape"))
+        with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+            for file, digest in zip(files, pool.map(self.of, files), strict=True):
+                whole.update(f"{file.name}:{digest}\n".encode("utf-8", "surrogateescape"))
         return whole.hexdigest() if files else ""
 
     def save(self) -> None:

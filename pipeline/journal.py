@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from schemas.errors import UserError
-from schemas.records import Finished, Record, Rollout, gold_id
+from schemas.records import Finished, Record, Rollout, gold_key
 
 log = logging.getLogger(__name__)
 _COMMIT_EVERY_S = 0.5
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
 
     offset: int
     tokens: int
-    gold: str = ""
+    gold: int = 0
     rollouts: int = 0
 
 
@@ -79,13 +79,15 @@ class ShardWriter:
 
     def __init__(self, path: Path, shard: int) -> None:
         self._rollouts = _open_append(path / "rollouts" / f"{shard:05d}.jsonl")
-        self._journal = _open_append(path / "journal" / f"{shard:05d}.jsonl")
+        self._path = path / "journal" / f"{shard:05d}.jsonl"
+        self._journal = _open_append(self._path)
         clock = path / "journal" / f"{shard:05d}.seconds"
         self._clock = os.open(clock, os.O_RDWR | os.O_CREAT, 0o644)
         self._start = time.monotonic() - read_seconds(clock)
         self._waiting: list[tuple[bytes, bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._failed: OSError | None = None
+        self._owner = _current_task()
 
     def record(self, item: Finished, rollouts: list[Rollout]) -> None:
         """Keep a finished problem: at once outside an event loop, within half a second inside one.
@@ -101,7 +103,7 @@ class ShardWriter:
             except RuntimeError:
                 self._commit()
             else:
-                self._timer = loop.call_later(_COMMIT_EVERY_S, self._commit)
+                self._timer = loop.call_later(_COMMIT_EVERY_S, self._tick)
         self._complain()
 
     def close(self) -> None:
@@ -112,6 +114,12 @@ class ShardWriter:
         for descriptor in (self._rollouts, self._journal, self._clock):
             os.close(descriptor)
         self._complain()
+
+    def _tick(self) -> None:
+        """Commit; where the disk takes nothing any more, end the work that would be lost."""
+        self._commit()
+        if self._failed is not None and self._owner is not None:
+            self._owner.cancel()  # `close` then raises what has failed
 
     def _commit(self) -> None:
         """Rollouts first, journal lines last."""
@@ -124,11 +132,18 @@ class ShardWriter:
                     os.fsync(descriptor)
             os.pwrite(self._clock, b"%016.3f\n" % (time.monotonic() - self._start), 0)
         except OSError as error:  # inside a timer nobody would hear of it
-            self._failed = error
+            self._failed = OSError(error.errno, error.strerror, str(self._path))
 
     def _complain(self) -> None:
         if self._failed is not None:
             raise self._failed
+
+
+def _current_task() -> "asyncio.Task[Any] | None":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # outside an event loop
+        return None
 
 
 def read_seconds(path: Path) -> float:
@@ -162,7 +177,7 @@ def scan(path: Path) -> tuple[dict[str, Entry], list[Damage]]:
             try:
                 item = from_json(body_of(line))
                 tokens, n_rollouts = sum(item["tokens"].values()), item.get("n_rollouts", 0)
-                found[item["problem"]["id"]] = Entry(offset, tokens, gold_id(item["problem"]), n_rollouts)
+                found[item["problem"]["id"]] = Entry(offset, tokens, gold_key(item["problem"]), n_rollouts)
             except (ValueError, KeyError, TypeError, AttributeError):
                 if line.endswith(b"\n"):
                     log.warning("%s line %d cannot be read; its problem is owed again", path, number)

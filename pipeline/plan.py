@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.owed import owed_figures, told
 from pipeline.policies.simulated import RIGHT, solution_text
-from pipeline.problems import load_problems
+from pipeline.problems import load_problems, name_of
 from pipeline.shard import label_problem, open_tools, run_shard
 from pipeline.store import RunStore
 from schemas.config import BudgetConfig, PolicyConfig, RunConfig
@@ -110,7 +110,7 @@ def count_problems(config: RunConfig) -> int:
     found = load_problems(config.problems, seed=config.seed)
     n = sum(isinstance(item, Problem) for item in found)
     if not n:
-        raise UserError(f"{config.problems.path or config.problems.source}: no usable problem")
+        raise UserError(f"{name_of(config.problems)}: no usable problem")
     return n
 
 

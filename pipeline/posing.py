@@ -4,6 +4,7 @@ A run only grows. Rows may be added, and the gold answer of a row may be correct
 and is graded again. A row that is gone would leave rollouts without a problem: refused.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,14 +15,17 @@ from pydantic_core import from_json
 from pipeline import identity
 from pipeline.files import append_lines, batches, lines_of, write_lines
 from pipeline.identity import PROBLEMS, Identity, Input
-from pipeline.problems import load_problems
+from pipeline.problems import load_problems, name_of, problem_files
+from pipeline.recorded import read_record, write_record
 from schemas.config import ProblemsConfig
 from schemas.errors import UserError
-from schemas.records import Problem, Quarantined, gold_id, text_id
+from schemas.records import Problem, Quarantined, gold_key, text_id
 
 if TYPE_CHECKING:
     from pipeline.store import RunStore
 
+_NEXT = "problems/next.json"
+"""There from when a shard's problems are all written until they are in place."""
 _LINES_HELD = 4096
 """Problems held while they are spread over the shards."""
 
@@ -34,21 +38,37 @@ def has_changed(store: "RunStore") -> bool:
     if known.read is None:  # a kill came before they were recorded
         return True
     config = store.config.problems
-    if config.source == "huggingface":
+    if _is_far(config):
         return config != known.read
     if config.model_copy(update={"path": known.read.path}) != known.read:
         return True
-    before = known.inputs.get(PROBLEMS)
-    try:
-        now = identity.problems_input(config, store.path)
-    except UserError:
-        if config.path != known.read.path:
-            raise
-        return False  # the file is gone, and the run has read it
-    if before is None and config == known.read:  # begun by a version that did not look
-        identity.record(store.path, known.model_copy(update={"inputs": {**known.inputs, PROBLEMS: now}}))
-        return False
+    before, now = known.inputs.get(PROBLEMS), _as_they_are(store, known)
+    if now is None or (before is None and config == known.read):
+        return False  # the file is gone, and the run has read it; or an earlier version did not look
     return before is None or not before.is_same(now)
+
+
+def note_place(store: "RunStore") -> None:
+    """Record where problems that have not changed are now."""
+    known = identity.recorded(store.path) or Identity()
+    now = None if _is_far(store.config.problems) else _as_they_are(store, known)
+    inputs = {**known.inputs, PROBLEMS: now} if now else known.inputs
+    identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
+
+
+def _is_far(config: ProblemsConfig) -> bool:
+    """Whether the problems are a dataset of the Hub, which is told by its commit."""
+    return config.source == "huggingface" and not problem_files(config)
+
+
+def _as_they_are(store: "RunStore", known: Identity) -> Input | None:
+    """The problems as an input; None where a file that the run has read is gone, UserError for another."""
+    try:
+        return identity.problems_input(store.config.problems, store.path)
+    except UserError:
+        if known.read is None or store.config.problems.path != known.read.path:
+            raise
+        return None
 
 
 def pose(store: "RunStore") -> None:
@@ -59,22 +79,43 @@ def pose(store: "RunStore") -> None:
     known = identity.recorded(store.path) or Identity()
     asked, about = _pinned(store.config.problems, known.inputs.get(PROBLEMS), store.path)
     posed = Posed(store)
-    for items in batches(load_problems(asked, seed=store.config.seed), _LINES_HELD):
-        posed.sort(items)
-    posed.match_rest()
-    if posed.left():
-        raise UserError(_refusal(store, known, about, posed))
-    if not posed.ids:
-        first = f"; the first of {len(posed.bad)} bad rows: {posed.bad[0].reason}" if posed.bad else ""
-        raise UserError(f"{about.name}: no usable problem{first}")
-    store.unvouch()
-    sizes = [posed.write(shard) for shard in range(store.config.shards)]
-    write_lines(store.path / "quarantine.jsonl", (q.model_dump_json() for q in posed.bad))
+    try:
+        for items in batches(load_problems(asked, seed=store.config.seed), _LINES_HELD):
+            posed.sort(items)
+        posed.match_rest()
+        if posed.left():
+            raise UserError(_refusal(store, known, about, posed))
+        if not posed.ids:
+            first = f"; the first of {len(posed.bad)} bad rows: {posed.bad[0].reason}" if posed.bad else ""
+            raise UserError(f"{about.name}: no usable problem{first}")
+        sizes = [posed.write(shard) for shard in range(store.config.shards)]
+    finally:
+        posed.sweep()
+    write_lines(_next(store.path / "quarantine.jsonl"), (q.model_dump_json() for q in posed.bad))
     counts = {"problems": sum(sizes), "quarantined": len(posed.bad), "shards": sizes}
-    store.record_problems(counts)
+    write_record(store.path / _NEXT, counts)  # from here on it is done, whatever is killed
+    finish(store)
     inputs = {**known.inputs, PROBLEMS: about}
     identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
     store.record_config()
+
+
+def finish(store: "RunStore") -> None:
+    """Let the problems that were written take the place of those before them, all or none."""
+    decided = store.path / _NEXT
+    if decided.is_file():
+        store.unvouch()
+        shards = map(store.problem_file, range(store.config.shards))
+        for file in (store.path / "quarantine.jsonl", *shards):
+            if (written := _next(file)).is_file():
+                os.replace(written, file)
+        store.record_problems(read_record(decided, store.path))
+        decided.unlink()
+
+
+def _next(file: Path) -> Path:
+    """A file as it will be."""
+    return file.with_suffix(".next")
 
 
 class Posed:
@@ -85,7 +126,7 @@ class Posed:
         self._rest = store.path / "problems" / "rest.part"
         self.ids = set[str]()
         self.bad: list[Quarantined] = []
-        self._left: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._left: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for shard in range(store.config.shards) if store.is_prepared() else ():
             for problem in store.posed(shard):
                 self.ids.add(problem.id)
@@ -125,7 +166,6 @@ class Posed:
                 else:
                     self._add(problem, lines)
             self._append(lines)
-        self._rest.unlink(missing_ok=True)
 
     def left(self) -> set[str]:
         """Ids of the problems that were not found again."""
@@ -139,10 +179,16 @@ class Posed:
         lines = dict(_by_id(file)) if self._store.is_prepared() else {}
         if part in self._parts:
             lines.update(_by_id(part))
+        written = _next(file)
+        written.unlink(missing_ok=True)  # of an attempt that was killed
         if part in self._parts or not file.is_file() or not self._store.is_prepared():
-            write_lines(file, (lines[name] for name in sorted(lines)))
-        part.unlink(missing_ok=True)
+            write_lines(written, (lines[name] for name in sorted(lines)))
         return len(lines)
+
+    def sweep(self) -> None:
+        """Remove what was put aside on the way."""
+        for part in self._parts:
+            part.unlink(missing_ok=True)
 
     def _add(self, problem: Problem, lines: dict[Path, list[str]]) -> None:
         if problem.id in self.ids:  # an answer that its text had before it was corrected
@@ -171,17 +217,18 @@ def _by_id(file: Path) -> Iterator[tuple[str, str]]:
     return ((from_json(line)["id"], line) for line in lines_of(file))
 
 
-def _gold(problem: Problem) -> str:
-    return gold_id(problem.model_dump(mode="json", include={"answer", "answer_kind", "premises", "tests"}))
+def _gold(problem: Problem) -> int:
+    return gold_key(problem.model_dump(mode="json", include={"answer", "answer_kind", "premises", "tests"}))
 
 
 def _pinned(config: ProblemsConfig, before: Input | None, path: Path) -> tuple[ProblemsConfig, Input]:
     """The section to read by, and what is read: of a Hub dataset the commit that the run began with."""
-    if config.source != "huggingface":
+    if not _is_far(config):
         return config, identity.problems_input(config, path)
-    began = before.digest if before and before.name == config.path else ""
-    commit = config.revision or began or identity.hub_commit(config.path)
-    return config.model_copy(update={"revision": commit}), Input(name=config.path, digest=commit)
+    name = name_of(config)
+    began = before.digest if before and before.name == name else ""
+    commit = config.revision or began or identity.hub_commit(name)
+    return config.model_copy(update={"revision": commit}), Input(name=name, digest=commit)
 
 
 def _refusal(store: "RunStore", known: Identity, about: Input, posed: Posed) -> str:

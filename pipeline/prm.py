@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as library_logging
@@ -120,7 +122,7 @@ class PRM:
                     local_files_only=True,
                     output_loading_info=True,
                 )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError, SafetensorError) as error:
             raise UserError(f"{folder}: not a checkpoint that transformers can load: {error}") from None
         if found["missing_keys"]:
             raise UserError(f"{folder}: weights are missing: {', '.join(sorted(found['missing_keys'])[:3])}")
@@ -146,7 +148,10 @@ class PRM:
         """Whether `score_many` takes the solution: it has steps, none is empty, and all fit the length."""
         if not steps or not all(step.strip() for step in steps):
             return False
-        return len(self.encode(problem, steps).ids) <= self.card.max_length
+        try:
+            return len(self.encode(problem, steps).ids) <= self.card.max_length
+        except UserError:
+            return False
 
     def score_steps(self, problem: str, steps: Sequence[str]) -> list[float]:
         """P(right) of every step."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from pipeline.policies.base import Completion, Policy, Prompt, Sampling
+from pipeline.policies.base import Completion, Policy, Prompt, Sampling, Unfinished
 from pipeline.rollouts import LONGEST_TEXT, outcome_of
 from schemas.errors import BackendError
 from schemas.records import Finished, Problem, Rollout
@@ -35,7 +35,7 @@ class Stored:
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions: those that are stored, and from the first missing one on new ones.
 
-        Raises NotStored where there is nobody to draw them.
+        Raises NotStored where there is nobody to draw them, and what whoever draws them raises.
         """
         found: list[Completion] = []
         while len(found) < n and sampling.seed + len(found) in self.said:
@@ -45,7 +45,11 @@ class Stored:
         if self.behind is None:
             raise NotStored("not among the stored rollouts")
         rest = replace(sampling, seed=sampling.seed + len(found))
-        return [*found, *await self.behind.sample(prompt, n - len(found), rest)]
+        try:
+            return [*found, *await self.behind.sample(prompt, n - len(found), rest)]
+        except Unfinished as failure:  # places count from the first of the whole request
+            drawn = {len(found) + place: completion for place, completion in failure.drawn.items()}
+            raise Unfinished(str(failure), drawn) from failure
 
 
 def before(policy: Policy, said: dict[int, Completion]) -> Stored:

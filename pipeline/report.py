@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.first_error import measured
+from pipeline.remarks import remarks, unread
 from pipeline.store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import UserError
@@ -44,6 +45,9 @@ def summarise(store: RunStore) -> Figures:
         "problems": manifest.problems,
         "skipped": manifest.skipped,
         "quarantined": manifest.quarantined,
+        "ungraded": manifest.ungraded,
+        "remarks": remarks(manifest),
+        "unread": unread(manifest),
         "solutions": manifest.solutions,
         "steps": manifest.steps,
         "labelled_steps": manifest.labelled_steps,

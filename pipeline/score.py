@@ -63,13 +63,15 @@ class Reader:
     def __init__(self, tokenizer: Any, template: str, step_end: int) -> None:
         self._tokenizer, self._template, self._step_end = tokenizer, template, step_end
         names = special_tokens(tokenizer)
-        self._control = {*tokenizer.convert_tokens_to_ids(sorted(names))} - {tokenizer.unk_token_id}
+        self._is_unique = tokenizer.convert_ids_to_tokens(step_end) in names
         known = "|".join(re.escape(name) for name in sorted(names) if len(name) > 1)
         self._names = re.compile(f"(?={known or '(?!)'})", re.IGNORECASE)
 
     def encode(self, problem: str, steps: Any) -> tuple[list[int], list[int]]:
-        """Token ids, and the position of every step's last token. ValueError for a step without text, and
-        for a text that becomes a control token however it is cut."""
+        """Token ids, and the position of every step's last token.
+
+        ValueError for a step without text, and for a text that holds the step-end token however it is cut.
+        """
         text, cuts = "", [0]
         for part in re.split(r"(\{problem\})", self._template):
             if part == "{problem}":
@@ -83,17 +85,14 @@ class Reader:
         bos = self._tokenizer.bos_token_id
         if bos is not None:
             ids = [bos, *ids[sum(id == bos for id in ids[:2]) :]]  # one, whatever template and tokenizer add
-        if self._step_end in ids and self._step_end in self._control:
-            raise ValueError("the token that closes a step stands in the problem or the template")
         ends = []
         for index, step in enumerate(steps):
             if not step.strip():
                 raise ValueError(f"step {index} of a solution is empty: a PRM can only score text")
-            found = self._ids(step)
-            if not self._control.isdisjoint(found):
-                raise ValueError(f"step {index} of a solution is read as a control token")
-            ids += [*found, self._step_end]
+            ids += [*self._ids(step), self._step_end]
             ends.append(len(ids) - 1)
+        if self._is_unique and ids.count(self._step_end) > len(ends):
+            raise ValueError("the token that closes steps also stands inside them")
         return ids, ends
 
     def _ids(self, text: str) -> list[int]:

@@ -18,19 +18,21 @@ from pipeline.policies import open_policy
 from pipeline.policies.base import Policy, Sampling
 from pipeline.policies.pressure import in_turn
 from pipeline.policies.probe import prepare
-from pipeline.policies.replies import one_line
 from pipeline.proposers import omegaprm, sample
 from pipeline.rollouts import Roller, counts, sampling_of, silence
 from pipeline.store import Owed, RunStore
+from pipeline.templates import check_prompts, prompt_text
 from pipeline.unfinished import Draws, Shelf
-from schemas.config import OmegaConfig, RunConfig
+from schemas.config import OmegaConfig, RunConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
 from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Vote
+from schemas.text import one_line
 from verifiers.context import Verifier
 
 log = logging.getLogger(__name__)
 Drawn = Mapping[str, Sequence[Rollout]]
 """Rollouts by their problem's id."""
+NO_GOLD = "the problem has no gold answer"
 _REASON = 400
 """Characters of a failure's reason that are kept."""
 
@@ -198,6 +200,8 @@ async def open_tools(
     config: RunConfig, stack: AsyncExitStack, templates: Mapping[str, str] | None = None
 ) -> Annotators:
     """Everything that a configuration asks for, loaded and tried out; the stack closes it."""
+    kept = templates or {}
+    check_prompts(config, lambda name: kept.get(name) or prompt_text(name))
     policy = await stack.enter_async_context(open_policy(config.policy))
     others = [part.policy if part else None for part in (config.judge, config.prover)]
     judge_policy, prover_policy = [
@@ -206,7 +210,7 @@ async def open_tools(
     await _get_to_know(config, policy, judge_policy, prover_policy)
     names = config.verify.verifiers if config.verify else ()
     verifiers = [formal.verifier_named(name) for name in names]
-    return Annotators(config, policy, judge_policy, prover_policy, verifiers, templates or {})
+    return Annotators(config, policy, judge_policy, prover_policy, verifiers, kept)
 
 
 async def _get_to_know(config: RunConfig, policy: Policy, judge: Policy, prover: Policy) -> None:
@@ -238,7 +242,10 @@ async def label_problem(
         draws=draws,
         templates=tools.templates,
     )
-    skipped, root = await _too_easy_or_hard(roller, tools.config)
+    if problem.answer is None:
+        skipped, root = _nobody_can_label(config), None
+    else:
+        skipped, root = await _too_easy_or_hard(roller, config)
     candidates: list[Candidate] = []
     if not skipped:
         found = await _propose(roller, tools, root)
@@ -278,10 +285,18 @@ async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, lis
     return "", drawn
 
 
+def _nobody_can_label(config: RunConfig) -> str:
+    """Without a gold answer no rollout can be graded: empty where a judge or a verifier can still label."""
+    return "" if config.judge or config.verify else f"{NO_GOLD}, and the run has neither judge nor verifiers"
+
+
 async def _propose(roller: Roller, tools: Annotators, root: list[Rollout] | None) -> list[Candidate]:
-    if isinstance(tools.config.propose, OmegaConfig):
-        return await omegaprm.propose(roller, tools.config.propose, root, tools.verifiers)
-    return await sample.propose(roller, tools.config.propose)
+    propose = tools.config.propose
+    if not isinstance(propose, OmegaConfig):
+        return await sample.propose(roller, propose)
+    if roller.problem.answer is None:  # a search rests on graded rollouts
+        return await sample.propose(roller, SampleConfig())
+    return await omegaprm.propose(roller, propose, root, tools.verifiers)
 
 
 async def _annotated(roller: Roller, found: list[Candidate], tools: Annotators) -> list[Candidate]:
@@ -292,25 +307,46 @@ async def _annotated(roller: Roller, found: list[Candidate], tools: Annotators) 
     return list(await asyncio.gather(*(_annotate(roller, candidate, tools) for candidate in found)))
 
 
+def _ungraded(config: RunConfig, n_steps: int) -> list[Vote]:
+    """Abstentions of what would have rolled out or graded, had the problem a gold answer."""
+    asked = {
+        monte_carlo.SOURCE: config.monte_carlo,
+        bisection.SOURCE: config.bisection,
+        scan.SOURCE: config.scan,
+        prover.SOURCE: config.prover,
+        omegaprm.SOURCE: isinstance(config.propose, OmegaConfig),
+    }
+    sources = [source for source, is_asked in asked.items() if is_asked]
+    votes = [
+        Vote(step=step, source=source, asks="solvable", why=NO_GOLD)
+        for source in sources
+        for step in range(n_steps - 1)
+    ]
+    return [*votes, Vote(step=n_steps - 1, source=monte_carlo.ANSWER, asks="solvable", why=NO_GOLD)]
+
+
 async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> Candidate:
     """The candidate with the votes of every annotator that the run asks for."""
     config, solution = tools.config, candidate.solution
     # The verifiers come first: what they refute saves a search rollouts.
     checked = await formal.annotate(roller.problem, solution, tools.verifiers) if tools.verifiers else []
+    is_graded = roller.problem.answer is not None
     jobs = []
-    if config.bisection:
+    if config.bisection and is_graded:
         jobs.append(bisection.annotate(roller, solution, config.bisection, checked))
-    if config.monte_carlo:
+    if config.monte_carlo and is_graded:
         jobs.append(monte_carlo.annotate(roller, solution, config.monte_carlo))
-    if config.scan:
+    if config.scan and is_graded:
         jobs.append(scan.annotate(roller, solution, config.scan))
-    if config.prover:
+    if config.prover and is_graded:
         jobs.append(prover.annotate(roller.of(tools.prover), solution, config.prover))
     if config.judge:
         jobs += [
             judge.annotate(roller, solution, name, config.judge, tools.judge) for name in config.judge.prompts
         ]
     votes: list[Vote] = [*candidate.votes, *checked]
+    if not is_graded:
+        votes += _ungraded(config, len(solution.steps))
     for found in await asyncio.gather(*jobs):
         # A search has already answered for the last step; its vote is not counted twice.
         known = {(vote.source, vote.step) for vote in votes}

@@ -1,12 +1,11 @@
 """Reads solutions to verify: ProcessBench, GSM8K, PRM800K, FLD, FOLIO, and plain `problem`/`steps` rows."""
 
-import gzip
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.rows import Row, Unreadable, rows_of
 from pipeline.segment import segment
 from schemas.errors import UserError
 
@@ -28,35 +27,32 @@ class Written:
 
 
 def read_solutions(path: Path) -> Iterator[Written]:
-    """The solutions of a JSONL file (also .gz), one by one. UserError naming file, line and what is wrong."""
+    """The solutions of a file, one by one: JSON lines, a JSON list, CSV, TSV or Parquet, text also gzipped.
+
+    UserError naming file, line and what is wrong.
+    """
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    number = 0
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _read(path, number, line)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text after line {number}: {error}") from None
-    if not number:
+        raise UserError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    row = None
+    for row in rows_of(path):
+        yield _read(row)
+    if row is None:
         raise UserError(f"{path}: holds no row")
 
 
-def _read(path: Path, number: int, line: str) -> Written:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}:{number}: not JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{path}:{number}: a row is an object, not {type(row).__name__}")
-    problem, (steps, first) = _problem(row), _steps(row)
-    if not steps and row.get("proofs") != []:  # FLD has no proof of some unknowns
+def _read(row: Row) -> Written:
+    place, value = f"{row.file}:{row.number}", row.value
+    if isinstance(value, Unreadable):
+        raise UserError(f"{place}: {value.why}")
+    if not isinstance(value, dict):
+        raise UserError(f"{place}: a row is an object, not {type(value).__name__}")
+    problem, (steps, first) = _problem(value), _steps(value)
+    if not steps and value.get("proofs") != []:  # FLD has no proof of some unknowns
         raise UserError(
-            f"{path}:{number}: no steps: expected `steps` (a list of texts), a text in one of "
-            f"{', '.join(_SOLUTION)}, or PRM800K's fields; found {', '.join(map(str, row)) or 'nothing'}"
+            f"{place}: no steps: expected `steps` (a list of texts), a text in one of "
+            f"{', '.join(_SOLUTION)}, or PRM800K's fields; found {', '.join(map(str, value)) or 'nothing'}"
         )
-    return Written(str(row.get("id", number)), problem or " ", tuple(steps), first, _premises(row))
+    return Written(str(value.get("id", row.number)), problem or " ", tuple(steps), first, _premises(value))
 
 
 def _problem(row: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from pipeline import identity, journal, packing
 from pipeline.budget import Purse, Standing, share_of, standing
 from pipeline.files import batches, lines_of, write_bytes, write_lines, write_parquet
 from pipeline.journal import Entry, Row, ShardWriter
-from pipeline.posing import has_changed, pose
+from pipeline.posing import finish, has_changed, note_place, pose
 from pipeline.recorded import changed, is_begun, read_record, write_config, write_record
 from pipeline.recorded import read_config as read_config
 from pipeline.sealing import change_over, file_fault, read_manifest, sealing, settle, sha256_of, shards_of
@@ -31,7 +31,7 @@ from schemas.config import RunConfig
 from schemas.errors import UserError
 from schemas.manifest import Manifest, ShardEntry
 from schemas.plan import Plan
-from schemas.records import Finished, LabelledSolution, Problem, Quarantined, gold_id
+from schemas.records import Finished, LabelledSolution, Problem, Quarantined, gold_key
 
 _ROWS_PER_WRITE = 512
 
@@ -79,8 +79,12 @@ class RunStore:
             (path / folder).mkdir(parents=True, exist_ok=True)
         identity.record(path, known)
         store = cls(path, config)
-        if not store.is_prepared() or not has_changed(store):
-            store.record_config()  # else when the other problems are found to be those of this run
+        finish(store)
+        if store.is_prepared() and has_changed(store):
+            return store  # which is recorded when all of its problems are found among the other ones
+        if store.is_prepared():
+            note_place(store)
+        store.record_config()
         return store
 
     @classmethod
@@ -208,10 +212,10 @@ class RunStore:
         finished = {name: entry.tokens for name, entry in found.items()}
         return standing(golds, finished, self._share(shard), self.config.budget.per_problem), found
 
-    def _golds(self, shard: int) -> dict[str, str]:
+    def _golds(self, shard: int) -> dict[str, int]:
         """What each problem of a shard is graded by, in their order."""
         problems = map(from_json, self._lines_of(shard))
-        return {problem["id"]: gold_id(problem) for problem in problems}
+        return {problem["id"]: gold_key(problem) for problem in problems}
 
     def stale(self, shard: int) -> list[str]:
         """Problems whose journal line was graded by a gold that has been corrected since."""

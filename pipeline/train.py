@@ -157,7 +157,11 @@ def prepare(
             steps = row.solution.step_texts()
             if len(texts) < SAMPLE:
                 texts.append("\n".join((row.problem.text, *steps)))
-            encoded = encoder.encode(row.problem.text, steps)
+            try:
+                encoded = encoder.encode(row.problem.text, steps)
+            except UserError:
+                left_out["unreadable"] += 1
+                continue
             if len(encoded.ids) > base.max_length:
                 left_out["too long"] += 1
                 continue

@@ -17,10 +17,11 @@ VerifierName = Literal["arithmetic", "algebra", "constraints", "logic", "code", 
 class ProblemsConfig(Record):
     """Where problems come from."""
 
-    source: Literal["embedded", "jsonl", "parquet", "huggingface"] = "embedded"
-    path: str = ""
-    """File for `jsonl` (also .gz) and `parquet`, dataset name for `huggingface`; `$STEPMINT_DATA` is
-    expanded."""
+    source: Literal["embedded", "jsonl", "csv", "parquet", "huggingface"] = "embedded"
+    path: str | tuple[str, ...] = ""
+    """A file, glob or folder, or a list of them, for `jsonl`, `csv` and `parquet`; files are read as their
+    names say (.jsonl, .json, .csv, .tsv, .parquet, text also .gz) and else as `source`. A dataset name, or a
+    folder of `save_to_disk`, for `huggingface`. `~` and `$STEPMINT_DATA` are expanded."""
     subset: str = ""
     split: str = "train"
     revision: str = ""
@@ -79,7 +80,7 @@ class PromptConfig(Record):
 
     template: str = "embedded_solve"
     """A name under `pipeline/prompts`, or a path to a text file with `{problem}` in it."""
-    separator: str = "\n"
+    separator: str = Field("\n", min_length=1)
     """What stands between two steps."""
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)

@@ -16,6 +16,8 @@ _USER_INFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s?#]*@", re.I)
 _LEAST = 6
 """Shorter values, such as "true", stand in too many texts."""
 _HIDDEN = "***"
+_CONCEALED: set[str] = set()
+"""Names of other variables that hold a secret."""
 
 
 def redacted(text: str) -> str:
@@ -27,9 +29,15 @@ def redacted(text: str) -> str:
     return text
 
 
+def conceal(name: str) -> None:
+    """From now on the value of this environment variable is a secret, too."""
+    _CONCEALED.add(name)
+
+
 def _secrets() -> list[str]:
     """The longest first: a value may be the beginning of another."""
-    named = (value.strip() for name, value in os.environ.items() if _SECRET_NAME.search(name))
+    secret = (name for name in os.environ if name in _CONCEALED or _SECRET_NAME.search(name))
+    named = (os.environ[name].strip() for name in secret)
     return sorted({value for value in named if len(value) >= _LEAST}, key=len, reverse=True)
 
 
@@ -58,16 +66,16 @@ _PATHS = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _TEXTS = tuple(os.strerror(number) for number in _DISK[:5])
 
 
-def disk_trouble(error: BaseException) -> str:
+def disk_trouble(error: BaseException, place: str = "writing") -> str:
     """What a full, failing or closed disk did, as one line that names the file; empty for other errors.
 
-    Libraries wrap such errors in their own, some with the text alone.
+    Libraries wrap such errors in their own, some with the text alone: then the `place` is named.
     """
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in (*_DISK, *_PATHS):
-            return f"{one.filename or 'writing'}: {os.strerror(one.errno)}"
+            return f"{one.filename or place}: {os.strerror(one.errno)}"
         if found := next((text for text in _TEXTS if text in str(one)), ""):
-            return f"writing: {found}"
+            return f"{place}: {found}"
     return ""
 
 

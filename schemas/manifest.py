@@ -50,6 +50,14 @@ class SourceCount(Record):
 
     votes: int = 0
     abstained: int = 0
+    denied: int | None = None
+    """Votes that say no; null in runs sealed before they were counted."""
+    failed: int = 0
+    """Samples of its votes that could not be read."""
+    why: str = ""
+    """Of a source that abstained in every vote: the commonest reason."""
+    sample: str = ""
+    """The beginning of a reply of such a source that could not be read, if there is one."""
 
 
 class BudgetReport(Record):
@@ -77,6 +85,8 @@ class Manifest(Record):
     skipped: dict[str, int] = {}
     """Problems without rows, by reason (difficulty filter, no usable solution)."""
     quarantined: int = 0
+    ungraded: int = 0
+    """Problems without a gold answer: nothing was rolled out for them."""
     solutions: int
     steps: int
     labelled_steps: int

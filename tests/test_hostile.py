@@ -1,4 +1,4 @@
-"""A hostile server costs votes and never turns a label: errors, half replies, empty and megabyte outputs."""
+"""Answers that a server cuts off, withholds, or has no room for cost votes and never turn a label."""
 
 import asyncio
 import hashlib
@@ -51,22 +51,18 @@ class HostileServer:
         digest = hashlib.sha256(f"{prefix}{body['seed']}".encode()).digest()
         if prefix and digest[0] < 256 * self.share:
             self.spoilt += 1
-            return self._spoil(digest[1] % 5, [c.text for c in found])
+            return self._spoil(digest[1] % 3, [c.text for c in found])
         return self._reply([c.text for c in found], "stop")
 
     def _spoil(self, how: int, texts: list[str]) -> httpx.Response:
         match how:
             case 0:
-                return httpx.Response(500, text="out of memory")
+                return self._reply(texts, "content_filter")
             case 1:
-                whole = self._reply(texts, "stop").content
-                return httpx.Response(200, content=whole[: len(whole) // 2])
-            case 2:
-                return self._reply([""] * len(texts), "stop")
-            case 3:
-                return self._reply(["9" * 1_000_000] * len(texts), "stop")
+                said = "This model's maximum context length is 4096 tokens. However, you requested 5000."
+                return httpx.Response(400, json={"error": {"message": said}})
             case _:
-                return self._reply([text[: len(text) // 2] for text in texts], "length")
+                return self._reply([text[: len(text) // 2] for text in texts], "max_tokens")
 
     @staticmethod
     def _reply(texts: list[str], reason: str) -> httpx.Response:

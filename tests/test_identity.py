@@ -1,5 +1,6 @@
 """A run is what it reads, whatever that is called: same content goes on, another is refused by its name."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -9,10 +10,12 @@ import pytest
 
 from pipeline import identity
 from pipeline.identity import Digests
+from pipeline.policies.opening import PREPARED
+from pipeline.shard import run_shard
 from pipeline.store import RunStore
 from schemas.config import PolicyConfig, RunConfig
 from schemas.errors import UserError
-from schemas.records import Finished
+from schemas.records import Finished, content_id
 
 
 def config(folder: Path, **changes: object) -> RunConfig:
@@ -102,6 +105,50 @@ def test_weights_are_told_by_all_of_their_bytes(tmp_path: Path) -> None:
         RunStore.open(on("someone/else"))
 
 
+def test_another_embedded_policy_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = config(tmp_path, policy={"kind": "transformers", "model": "embedded"})
+    monkeypatch.setitem(PREPARED, "embedded", Path(model(tmp_path / "before")))
+    begin(asked)
+    monkeypatch.setitem(PREPARED, "embedded", Path(model(tmp_path / "after", middle=b"1")))
+    with pytest.raises(UserError, match=r"model embedded: its files changed \(digest"):
+        RunStore.open(asked)
+
+
+def test_an_edit_while_a_run_is_under_way_changes_no_prompt(tmp_path: Path) -> None:
+    template = write(tmp_path / "solve.txt", "Solve: {problem}\n")
+    store = RunStore.open(config(tmp_path, prompt={"template": template}))
+    store.prepare()
+    write(tmp_path / "solve.txt", "Otherwise: {problem}\n")
+    asyncio.run(run_shard(store, 0))
+    asked = {c.solution.policy.prompt_digest for item in store.journal(0) for c in item.candidates}
+    assert asked == {content_id("Solve: {problem}\n")}
+
+
+def test_the_hub_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    assert identity.hub_commit("someone/something") == ""
+
+
+def test_a_dataset_of_the_hub_is_read_at_the_commit_that_a_run_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str | None] = []
+
+    def load(*_: object, revision: str | None, **__: object) -> list[dict[str, str]]:
+        read.append(revision)
+        return [{"text": f"{i} + 1?", "answer": str(i + 1)} for i in range(9)]
+
+    commits = iter(["c1", "c2"])
+    monkeypatch.setattr("datasets.load_dataset", load)
+    monkeypatch.setattr(identity, "hub_commit", lambda _: next(commits))
+    hub = {"source": "huggingface", "path": "someone/something"}
+    store = begin(config(tmp_path, problems={**hub, "limit": 2}))
+    assert store.inputs()["problems.path"] == "c1"
+    assert RunStore.open(config(tmp_path, problems={**hub, "limit": 2})).prepare() == 2
+    assert RunStore.open(config(tmp_path, problems={**hub, "limit": 4})).prepare() == 4
+    assert read == ["c1", "c1"]
+
+
 def test_files_are_hashed_once_until_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "weights.bin"
     file.write_bytes(b"one")
@@ -152,7 +199,7 @@ def test_a_run_of_an_earlier_version_goes_on_with_a_note(tmp_path: Path) -> None
 def test_a_damaged_record_is_one_clear_error(tmp_path: Path) -> None:
     store = begin(config(tmp_path))
     (store.path / "identity.json").write_text("{")
-    with pytest.raises(UserError, match=r"identity\.json: damaged .*delete it"):
+    with pytest.raises(UserError, match=r"identity\.json: was changed after it was written"):
         RunStore.open(config(tmp_path))
 
 
@@ -160,15 +207,19 @@ def test_a_damaged_record_is_one_clear_error(tmp_path: Path) -> None:
     ("broken", "match"),
     [
         ({"problems": {"source": "jsonl", "path": "nowhere.jsonl"}}, "no such file"),
-        ({"problems": {"source": "jsonl", "path": "BAD"}}, "no usable problem"),
+        ({"problems": {"source": "jsonl", "path": "BAD"}}, "no column 'text'"),
+        ({"problems": {"source": "jsonl", "path": "EMPTY"}}, "no usable problem"),
         ({"prompt": {"template": "nowhere.txt"}}, "neither a file nor one of"),
     ],
 )
 def test_a_first_run_that_read_no_problem_does_not_lock_its_name(
     tmp_path: Path, broken: dict[str, dict[str, str]], match: str
 ) -> None:
-    bad = write(tmp_path / "bad.jsonl", '{"question": "1 + 1?"}\n')
-    broken = {k: {n: bad if v == "BAD" else v for n, v in part.items()} for k, part in broken.items()}
+    made = {
+        "BAD": write(tmp_path / "bad.jsonl", '{"sentence": "1 + 1?"}\n'),
+        "EMPTY": write(tmp_path / "empty.jsonl", '{"text": ""}\n'),
+    }
+    broken = {k: {n: made.get(v, v) for n, v in part.items()} for k, part in broken.items()}
     with pytest.raises(UserError, match=match):
         RunStore.open(config(tmp_path, shards=4, seed=1, **broken)).prepare()
     store = RunStore.open(config(tmp_path))

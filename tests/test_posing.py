@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,10 @@ def test_a_problem_file_may_move_and_change_its_format(tmp_path: Path) -> None:
     assert RunStore.open(config(tmp_path)).prepare() == 4  # the run has read it
     moved = config(tmp_path, problems={"path": str(tmp_path / "q.jsonl")})
     assert RunStore.open(moved).prepare() == 4
+    RunStore.open(moved)
+    (tmp_path / "q.jsonl").rename(tmp_path / "away.jsonl")
+    assert RunStore.open(moved).prepare() == 4
+    (tmp_path / "away.jsonl").rename(tmp_path / "q.jsonl")
     with gzip.open(tmp_path / "q.jsonl.gz", "wt") as file:
         file.write((tmp_path / "q.jsonl").read_text())
     packed = config(tmp_path, problems={"path": str(tmp_path / "q.jsonl.gz")})
@@ -113,6 +118,17 @@ def test_a_problem_file_may_move_and_change_its_format(tmp_path: Path) -> None:
     assert "q.jsonl.gz" in (store.path / "run.toml").read_text()
     with pytest.raises(UserError, match="no such file"):
         RunStore.open(config(tmp_path, problems={"path": str(tmp_path / "nowhere.jsonl")}))
+
+
+def test_a_file_beside_the_others_adds_its_problems(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    asked = config(tmp_path, problems={"path": str(tmp_path / "parts" / "*.jsonl")})
+    write(tmp_path / "parts" / "a.jsonl", rows(3))
+    assert run(asked).total() == 3
+    write(tmp_path / "parts" / "b.jsonl", rows(5, 3))
+    grown = run(asked)
+    assert grown.total() == 5
+    assert parquet(run(asked.model_copy(update={"name": "whole"}))) == parquet(grown)
 
 
 def test_rows_that_are_gone_are_counted_and_nothing_is_touched(tmp_path: Path) -> None:
@@ -127,8 +143,38 @@ def test_rows_that_are_gone_are_counted_and_nothing_is_touched(tmp_path: Path) -
     ):
         RunStore.open(config(tmp_path)).prepare()
     assert {p: p.read_bytes() for p in before} == before
+    assert not list(store.path.rglob("*.part"))
     write(tmp_path / "p.jsonl", rows(4))
     assert RunStore.open(config(tmp_path)).prepare() == 4
+
+
+@pytest.mark.parametrize("at", range(1, 10))
+def test_growth_that_is_killed_is_all_or_none(
+    tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "p.jsonl", rows(6))
+    run(config(tmp_path))
+    write(tmp_path / "p.jsonl", [{**rows(1)[0], "answer": "wrong"}, *rows(20, 1)])
+    store, calls, real = RunStore.open(config(tmp_path)), list[Path](), os.replace
+
+    def dying(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", dying)
+        with pytest.raises(KeyboardInterrupt):
+            store.prepare()
+    sizes = {sum(1 for shard in range(2) for _ in RunStore.open(config(tmp_path)).posed(shard))}
+    assert sizes <= {6, 20}
+    grown = run(config(tmp_path))
+    whole = run(config(tmp_path, name="whole", problems={"path": str(tmp_path / "p.jsonl")}))
+    assert grown.total() == whole.total() == 20
+    assert not list(grown.path.rglob("*.next")) + list(grown.path.glob("problems/*.part"))
+    texts = [sorted((p.text, p.answer) for s in range(2) for p in one.posed(s)) for one in (grown, whole)]
+    assert texts[0] == texts[1]
 
 
 def test_another_set_of_problems_is_refused_by_its_settings(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import regrade, rollouts, shard
+from pipeline import regrade, replay, rollouts, shard
 from pipeline.dataset import seal
-from pipeline.policies.base import Completion, Policy, Prompt, Sampling
+from pipeline.policies.base import Completion, Policy, Prompt, Sampling, Unfinished
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy
 from pipeline.regrade import Regraded, regrade_shard, stored_problems
 from pipeline.replay import NotStored, Stored
@@ -257,6 +257,20 @@ def test_grading_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     whole = run(asked.model_copy(update={"name": "whole"}))
     told = [[(r.problem.text, len(r.votes)) for r in rows_of(s)] for s in (store, whole)]
     assert sorted({text for text, _ in told[0]}) == sorted({text for text, _ in told[1]})
+
+
+class Failing(Counting):
+    """Draws the second completion of a request and fails with the others."""
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        raise Unfinished("busy", {1: Completion("new", "stop", 1)})
+
+
+def test_what_a_failing_server_did_draw_keeps_its_place() -> None:
+    known = replay.before(Failing(SimulatedPolicy()), {5: Completion("a", "stop", 1)})
+    with pytest.raises(Unfinished) as failure:
+        asyncio.run(known.sample(Prompt("p"), 3, Sampling(seed=5)))
+    assert failure.value.drawn == {2: Completion("new", "stop", 1)}
 
 
 def test_missing_completions_are_not_made_up() -> None:

@@ -44,8 +44,9 @@ def test_formats(tmp_path, row, expected):
         ("", "holds no row"),
         ("{}", "rows.jsonl:1: no steps: expected `steps`"),
         ('{"steps": ["a"]}\n[1]', "rows.jsonl:2: a row is an object, not list"),
-        ("{", "rows.jsonl:1: not JSON"),
-        ("[" * 100_000, "rows.jsonl:1: not JSON"),
+        ("{", "rows.jsonl:1: not valid JSON"),
+        ("[" * 100_000, "rows.jsonl: neither JSON lines nor a JSON list"),
+        ('{"id": ' + "1" * 5000 + "}", "rows.jsonl:1: not valid JSON: an integer of 5,000 digits"),
         ('{"problem": "Q", "steps": [1]}', "no steps"),
     ],
 )
@@ -63,3 +64,11 @@ def test_not_text(tmp_path):
         list(read_solutions(path))
     with pytest.raises(UserError, match="no such file"):
         list(read_solutions(tmp_path / "missing"))
+
+
+def test_lists_and_tables(tmp_path):
+    rows = [{"id": "1", "problem": "Q", "solution": "a"}, {"id": "2", "problem": "Q", "solution": "a\nb"}]
+    (tmp_path / "a.json").write_text("\ufeff" + json.dumps(rows, indent=1), encoding="utf-8")
+    (tmp_path / "a.csv").write_text('\ufeffid,problem,solution\n1,Q,a\n2,Q,"a\nb"\n', encoding="utf-8")
+    for name in ("a.json", "a.csv"):
+        assert [written.steps for written in read_solutions(tmp_path / name)] == [("a",), ("a", "b")]

@@ -8,12 +8,12 @@ question.
 
 import logging
 import re
-import unicodedata
 from itertools import product
 
 from schemas.records import AnswerKind
-from verifiers.expressions import Expression, Name, Number, Refused, exact, is_ambiguous, names
-from verifiers.forms import Based, read_form, same_form
+from verifiers.choices import same_choice, same_words, words_of
+from verifiers.expressions import LONGEST, Expression, Name, Number, Refused, exact, names
+from verifiers.forms import Based, divides_in_two_ways, read_form, same_form
 from verifiers.limits import Pool, run_limited
 from verifiers.measures import Quantity, other_spellings, quantity, same_quantity
 from verifiers.notation import SEPARATOR, grouped, squeezed, tidied, worded
@@ -27,19 +27,19 @@ _HASHES = re.compile(r"####(?!#)[ \t]*([^\n]*)")
 _ANSWER = re.compile(r"[Aa]nswer|ANSWER")
 _SAID = re.compile(
     r"answer(?:[*_`]*(?:[ \t]+(?:to|of|for|in)\b[^.\n:=\\$]{1,60}?)?[ \t]*"
-    r"(?:\b(?:is|was|equals|(?:must|should|would|will) be)\b|=)[ \t]*:?|[*_`]*[ \t]*[:：])"
-    r"[*_`]*[ \t]*(?P<said>[^\n]*)",
+    r"(?:\b(?:is|was|equals|(?:must|should|would|will) be)\b|=)(?:[ \t]*:)?|[*_`]*[ \t]*[:：])"
+    r"[*_`]*[ \t]*(?P<said>[^\n]{0,1000})",
     re.IGNORECASE,
 )
-_HEADED = re.compile(r"answer[ \t*_:]*\n\s*(?P<said>[^\n]+)", re.IGNORECASE)
+_HEADED = re.compile(r"answer[ \t*_:]*\n\s{0,20}(?P<said>[^\s][^\n]{0,1000})", re.IGNORECASE)
 _HEADING = re.compile(r"[ \t#*_]*(?:the[ \t]+)?(?:final[ \t]+)?", re.IGNORECASE)
 """What may stand before a heading's "answer"; the next line is the answer."""
 _BOXED = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
 _BETWEEN = re.compile(
-    r"(?:[\s$,;&]|\\[,;:! ()]|\\text\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*(?:[A-Za-z]\s*=\s*)?\$?"
+    r"(?:[\s$,;&]|\\[,;:! ()\[\]]|\\text\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*(?:[A-Za-z]\s*=\s*)?\$?"
 )
 """What may stand between boxes that hold one answer together."""
-_MOST_BETWEEN = 40
+_MOST_BETWEEN, _MOST_BOXES = 40, 50
 _NAME = re.compile(r"([A-Za-z]\s*=)\s*\$?$")
 _SENTENCE_END = re.compile(r"[.](?=\s|$)|!(?=\s+[A-Z])")
 _VALUE = re.compile(r"[-+*_`(\[{$€£\s]*(?:\d|\\|\.\d|[A-Za-z]\s*=|[A-Z]\b(?!\s+[a-z])|\()")
@@ -90,7 +90,7 @@ def _hashed(text: str) -> _Stated | None:
 def _boxed(text: str) -> _Stated | None:
     """The last box, with those that stand beside it."""
     boxes: list[tuple[int, int, int]] = []  # where the command, its content and the box's last brace begin
-    for match in _BOXED.finditer(text) if "box" in text else ():
+    for match in list(_BOXED.finditer(text))[-_MOST_BOXES:] if "box" in text else ():
         depth = 1
         for at in range(match.end(), min(len(text), match.end() + LONGEST_ANSWER)):
             depth += (text[at] == "{") - (text[at] == "}")
@@ -110,7 +110,7 @@ def _boxed(text: str) -> _Stated | None:
 
 
 def _named(text: str, box: tuple[int, int, int]) -> str:
-    """A box's content, with the name before it: `x = \boxed{1}`."""
+    r"""A box's content, with the name before it: `x = \boxed{1}`."""
     name = _NAME.search(text[max(0, box[0] - 8) : box[0]])
     return (f"{name[1]} " if name else "") + text[box[1] : box[2]].strip()
 
@@ -126,12 +126,11 @@ def _said(text: str, *, beside: bool) -> list[_Stated]:
             match = _HEADED.match(text, word.start()) if heading else None
         if match is None:
             continue
-        said = _SENTENCE_END.split(match["said"].strip())[0]
-        label = ":" in match[0][: match.start("said") - match.start()]
+        said = _SENTENCE_END.split(match["said"].strip(), maxsplit=1)[0]
         if said.strip("*_` ") and not _REMARK.match(said):
-            found.append((bool(_VALUE.match(said)), label, match.start(), said))
-    values = [(at, said) for value, label, at, said in found if value or (label and beside)]
-    return values or ([] if beside else [(at, said) for _, _, at, said in found])
+            found.append((match.start(), said))
+    values = [(at, said) for at, said in found if _VALUE.match(said)]
+    return values or ([] if beside else found)
 
 
 def grade(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None = None) -> bool | None:
@@ -142,7 +141,7 @@ def grade(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None 
         return None
     match kind:
         case "choice":
-            return _same_choice(gold, answer)
+            return same_choice(gold, answer)
         case "text":
             return same_words(gold, answer)
         case _:
@@ -168,10 +167,10 @@ def _as_spelled(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> 
     numbers = [quantity(grouped(text).replace(SEPARATOR, ""), symbols=kind == "expression") for text in words]
     if numbers[0] and numbers[1]:
         return same_quantity(numbers[0], numbers[1])
-    if numbers[0] and _NOTHING.fullmatch(_words(answer)):
+    if numbers[0] and _NOTHING.fullmatch(words_of(answer)):
         return False
-    if _WORDS.fullmatch(words[0]) and _WORDS.fullmatch(words[1]):
-        return same_words(*words)
+    if _WORDS.fullmatch(words[0]) and _WORDS.fullmatch(words[1]) and sorted(words[0]) != sorted(words[1]):
+        return same_words(*words)  # the same letters in another order may be a product: xyz, zyx
     # A number that our own parser cannot read is no number: no library is needed to see that.
     return _same_expression(gold, answer, pool, library=kind == "expression")
 
@@ -179,80 +178,24 @@ def _as_spelled(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> 
 def _same_expression(gold: str, answer: str, pool: Pool | None, *, library: bool) -> bool | None:
     """By every reading of the commas: 1,234 may be a number or a list of two."""
     sides = [
-        [read_form(reading) for reading in dict.fromkeys((grouped(text), text))] for text in (gold, answer)
+        [form for reading in dict.fromkeys((grouped(text), text)) if (form := read_form(reading))]
+        for text in (gold, answer)
     ]
-    verdicts = []
-    for ours, theirs in product(*sides):
-        if ours is None or theirs is None:
-            return _second_opinion(gold, answer, pool) if library else None
-        verdicts.append(same_form(ours, theirs, lambda a, b: _same_scalar(a, b, pool)))
-    return True if True in verdicts else None if None in verdicts else False
+    if not all(sides):
+        return _second_opinion(gold, answer, pool) if library else None
+
+    def same(a: Expression | Based, b: Expression | Based) -> bool | None:
+        return _same_scalar(a, b, pool)
+
+    verdicts = {same_form(ours, theirs, same) for ours, theirs in product(*sides)}
+    if True in verdicts:
+        return True
+    # 3/4 x is read in two ways, and refutes nothing.
+    return None if None in verdicts or divides_in_two_ways(gold) or divides_in_two_ways(answer) else False
 
 
 _NOTHING = re.compile(r"(?:there (?:is|are) )?(?:no (?:real )?solutions?|does not exist|dne|undefined)")
-_WORDS = re.compile(r"[A-Za-z][A-Za-z' -]{2,}")
-_POLAR = re.compile(
-    r"\W*(yes|no|true|false|unknown|uncertain)\b(?=\W*$|\s*[,.;:!—–-]|\s+(?:because|since|as|it|they|the|this|that)\b)"
-)
-_UNSURE = frozenset(
-    "unknown unsure sure know cannot can't none nothing idea depends determined undetermined".split()
-)
-_MOST_WORDS = 3
-
-
-def _words(text: str) -> str:
-    text = worded(unicodedata.normalize("NFKC", text))
-    return " ".join(re.sub(r"[\s$*`\"'’.,;:!?()\\]+", " ", text).casefold().split())
-
-
-def same_words(gold: str, answer: str) -> bool | None:
-    """Whether two answers in words are one; None where one says more, or nothing that can be compared."""
-    ours, theirs = (
-        [w for w in _words(text).split() if w not in {"a", "an", "the"}] for text in (gold, answer)
-    )
-    if not ours or not theirs:
-        return None
-    if ours == theirs:
-        return True
-    polar = _POLAR.match(gold.casefold()), _POLAR.match(worded(answer).casefold().strip("$*` "))
-    if polar[0] and len(ours) == 1:
-        return polar[0][1] == polar[1][1] if polar[1] else None
-    if set(ours) <= set(theirs) or set(theirs) <= set(ours) or max(len(ours), len(theirs)) > _MOST_WORDS:
-        return None
-    numerals = [any(c.isdigit() for word in side for c in word) for side in (ours, theirs)]
-    return None if numerals[0] != numerals[1] or _UNSURE & set(theirs) else False
-
-
-_LETTER = r"[(\[{]?\s*([A-Ja-j])\s*"
-_CHOSEN = re.compile(
-    r"(?:the |is |my )*(?:correct |right |best |final )*(?:answer|option|choice)?\s*(?:is|:|=)?\s*",
-    re.IGNORECASE,
-)
-_CHOICES = (
-    re.compile(_LETTER + r"[)\]}]?\W*"),
-    re.compile(r"[(\[{]\s*([A-Ja-j])\s*[)\]}].*", re.DOTALL),
-    re.compile(r"([A-Ja-j])[.):、](?!\w).*", re.DOTALL),
-    re.compile(r"([A-J])\s*(?:[,;–—-]\s|\b(?:because|since|as|is (?:the )?correct)\b).*", re.DOTALL),
-    re.compile(r"[^A-J]*[(\[]([A-J])[)\]]\W*", re.DOTALL),
-)  # fmt: skip
-_ANOTHER = re.compile(r"(?:\b(?:or|and|nor)\b|[,/&])\s*\(?[A-J]\b")
-
-
-def _same_choice(gold: str, answer: str) -> bool | None:
-    """`(B)`, `B.`, `B) 12` and `b` are the same choice; an answer that names none decides nothing."""
-    letter = _choice(gold)
-    if letter is None:
-        return same_words(gold, answer)
-    other = _choice(answer)
-    return None if other is None else letter == other
-
-
-def _choice(text: str) -> str | None:
-    text = worded(unicodedata.normalize("NFKC", text)).strip(" \t\n$*_`\"'.:\\")
-    if _ANOTHER.search(text):
-        return None
-    text = text[(_CHOSEN.match(text) or re.match("", text)).end() :].strip("*_`$ ")  # type: ignore[union-attr]
-    return next((match[1].upper() for choice in _CHOICES if (match := choice.fullmatch(text))), None)
+_WORDS = re.compile(r"[A-Za-z][A-Za-z' -]{2,}|[Nn]o")
 
 
 def _same_scalar(gold: Expression | Based, answer: Expression | Based, pool: Pool | None) -> bool | None:
@@ -276,7 +219,7 @@ def _same_scalar(gold: Expression | Based, answer: Expression | Based, pool: Poo
             for side, value in zip((gold, answer), values, strict=True)
         ]
         verdict = same_quantity(sides[0], sides[1])
-    return None if verdict is False and (is_ambiguous(gold) or is_ambiguous(answer)) else verdict
+    return verdict
 
 
 def _same_based(gold: Expression | Based, answer: Expression | Based) -> bool | None:
@@ -292,7 +235,8 @@ def _same_based(gold: Expression | Based, answer: Expression | Based) -> bool | 
 
 def _same_values(gold: Expression, answer: Expression, pool: Pool | None) -> bool | None:
     """By value, with roots and symbols. Imported late: numbers never need the algebra."""
-    if "i" in names(gold) | names(answer):
+    symbols = names(gold) | names(answer)
+    if symbols == {"i"}:
         from verifiers.imaginary import same_complex
 
         return same_complex(gold, answer)
@@ -304,7 +248,7 @@ def _same_values(gold: Expression, answer: Expression, pool: Pool | None) -> boo
     verdict = judge_identity(gold, answer, positive=False, pool=pool).verdict
     if verdict == "holds":
         return True
-    return False if verdict == "fails" and not any(shown) else None
+    return False if verdict == "fails" and not any(shown) and "i" not in symbols else None
 
 
 _FENCED = re.compile(
@@ -315,7 +259,9 @@ _FENCED = re.compile(
 
 def _second_opinion(gold: str, answer: str, pool: Pool | None) -> bool | None:
     """True where math-verify says equal and is not known to err; its "different" is too often wrong."""
-    if _FENCED.search(gold) or _FENCED.search(answer) or _outline(gold) != _outline(answer):
+    if max(len(gold), len(answer)) > LONGEST or _outline(gold) != _outline(answer):
+        return None
+    if _FENCED.search(gold) or _FENCED.search(answer):
         return None
     result = run_limited(library_says_equal, (gold, answer), preload="math_verify", pool=pool)
     return True if result.value else None

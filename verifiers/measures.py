@@ -8,11 +8,14 @@ from fractions import Fraction
 from verifiers import units
 from verifiers.words import AFTER, GLUED_UNITS, SCALES
 
-_CHANGING = (SCALES.keys() - {"percent", "cent", "cents"}) | frozenset(
-    "and or to times plus minus trillion k x i e pi sqrt sin cos tan log infinity half squared cubed".split()
+_CHANGING = frozenset(
+    """
+and or to times plus minus hundred hundreds thousand thousands million millions billion billions trillion
+dozen k x i e pi sqrt sin cos tan log infinity half
+""".split()
 )
 """Words that make another number of the one before them, or none, wherever they stand behind it."""
-_NOT_UNITS = AFTER | _CHANGING
+_NOT_UNITS = AFTER | _CHANGING | (SCALES.keys() - {"percent", "cent", "cents"})
 """The same straight after it."""
 _SHORT_UNITS = GLUED_UNITS - _NOT_UNITS | frozenset("j n w v c f kw kn hz pa mi yd sq gb mb kb ms".split())
 _MONEY = {"$": "dollar", "€": "euro", "£": "pound sterling", "¥": "yen", "₹": "rupee", "¢": "cent"}
@@ -100,7 +103,7 @@ def _is_unit(unit: str, *, attached: bool, symbols: bool) -> bool:
         return False
     if first in _SHORT_UNITS:
         return not (symbols and attached and len(first) == 1)
-    return len(first) > 2 + attached
+    return len(first) > (3 if attached else 2 if symbols else 1)
 
 
 def same_quantity(gold: Quantity, answer: Quantity) -> bool | None:
@@ -110,7 +113,9 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool | None:
     pair = {gold.unit, answer.unit} - {""}
     if gold.percent != answer.percent:
         # 28% against 28 or 0.28: equal for one reader and not for another.
-        alike = gold.value in {answer.value, answer.value * 100, answer.value / 100}
+        share, other = (gold, answer) if gold.percent else (answer, gold)
+        meant = share, Quantity(share.value / 100, share.decimals + 2)
+        alike = any(x.value == other.value or _rounded(x, other) or _rounded(other, x) for x in meant)
         return None if alike or pair else False
     if len(pair) == 2:
         return _converted(gold, answer)

@@ -18,7 +18,9 @@ _SURE = re.compile(
 )
 _GROUPED = re.compile(rf"(?<![\d.,{SEPARATOR}])\d{{1,3}}(?:,\d{{3}})+(?!\d|,\d|{SEPARATOR})")
 _SPACED = re.compile(r"([-+$€£]*)([1-9]\d{0,2}(?: \d{3})+)((?:\.\d+)?(?:\D.*)?)")
-_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}")
+_TEXT = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname|boxed|fbox)\s*\{([^{}]*)\}"
+)
 _BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*]*)(?<=[^\s*])\*\*(?![\w(*])")
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "×": "*", "⋅": "*", "·": "*", "∙": "*", "÷": "/", "±": "\\pm ", "∪": "\\cup ",
@@ -44,6 +46,7 @@ def tidied(text: str) -> str:
         text = _without_math(text)
     if "**" in text:
         text = _BOLD.sub(r"\1", text).strip("*").replace("**", "^")
+    text = " ".join(text.split())
     if spaced := _SPACED.fullmatch(text):
         text = spaced[1] + spaced[2].replace(" ", SEPARATOR) + spaced[3]
     return _bare(text)

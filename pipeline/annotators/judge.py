@@ -7,7 +7,8 @@ alone.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from pipeline.annotators.verdicts import Reading, read_first_error, read_per_step, read_redone
 from pipeline.policies.base import Policy
@@ -33,6 +34,7 @@ async def annotate(
     "wrong"."""
     asked, steps = judge_prompt(prompt, roller.prompt_text(prompt)), solution.step_texts()
 
+    @cache
     def read(reply: str) -> Reading:
         return read_reply(reply, asked, steps, roller.problem.text)
 
@@ -41,11 +43,15 @@ async def annotate(
 
     shown = tagged(steps, asked.counts_from) if asked.shows == "paragraphs" else solution.text
     replies = await roller.ask(judge, asked.text, shown, config, readable)
-    readings = [
-        read(reply.text) if reply.stopped == "stop" else Reading(None, _UNFINISHED[reply.stopped])
-        for reply in replies
-    ]
+    readings = [_of(reply, read) for reply in replies]
     return votes_of(readings, len(steps), PREFIX + asked.name, replies)
+
+
+def _of(reply: Rollout, read: Callable[[str], Reading]) -> Reading:
+    if reply.stopped != "stop":
+        return Reading(None, _UNFINISHED.get(reply.stopped, f"it ended with {reply.stopped!r}"))
+    found = read(reply.text)
+    return found if reply.outcome == "correct" or found.first is None else Reading(None, "it is too long")
 
 
 def read_reply(reply: str, prompt: JudgePrompt, steps: Sequence[str], problem: str = "") -> Reading:

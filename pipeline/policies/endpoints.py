@@ -22,7 +22,8 @@ import httpx
 
 from pipeline.policies.pressure import Gate
 from pipeline.policies.refusals import Busy, Failed, check_status
-from pipeline.policies.replies import Unusable, one_line
+from pipeline.policies.replies import Unusable
+from schemas.text import one_line
 
 log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 30.0
@@ -205,7 +206,7 @@ class Endpoints:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Failed(f"cannot connect: {error}", gone=True) from error
         except httpx.HTTPError as error:
-            raise Failed(f"{type(error).__name__}: {one_line(str(error))}") from error
+            raise Failed(f"{type(error).__name__}: {one_line(str(error), 200)}") from error
         finally:
             endpoint.load -= sequences
 

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
-from pipeline.policies.replies import Reply, one_line
+from pipeline.policies.replies import Reply
 from pipeline.policies.restarts import looks_restarted
 from pipeline.policies.server import ServerPolicy
 from schemas.errors import BackendError, UserError
+from schemas.text import one_line
 
 _COUNTING = Prompt(
     "Count from 1 to 30. Write only the numbers, with a comma and a space between them.\n\n",
@@ -26,6 +27,7 @@ _SAYING = Prompt(
 _GREEDY = Sampling(temperature=0.0, max_tokens=16)
 _LONG_ENOUGH = 20
 """Characters; two longer texts are not equal by chance."""
+_PAIRS = 4
 _SEED = 2**47 + 2**33 + 7
 """As large as a run's own seeds."""
 
@@ -51,7 +53,7 @@ class Probe:
 
     def add(self, what: str, holds: bool | None, said: str = "") -> None:
         """Keep a finding."""
-        self.findings.append(Finding(what, holds, one_line(said)))
+        self.findings.append(Finding(what, holds, one_line(said, 200)))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -103,15 +105,19 @@ async def _examine_requests(policy: ServerPolicy, sampling: Sampling, found: Pro
     dialect = policy.dialect
     dialect.token_ids = "return_token_ids" not in dialect.dropped
     asking = replace(sampling, temperature=sampling.temperature or 1.0, max_tokens=24, stop=(), seed=_SEED)
-    pair = await _asked(policy, _SAYING, 2, asking)
-    texts = [completion.text for _, completion in sorted(pair.found.items())]
-    found.add("answers", any(texts), f"writes {texts[0]!r}" if texts else "")
+    for _ in range(_PAIRS):  # two short answers may well be equal by chance
+        asking = replace(asking, seed=asking.seed + 100)
+        pair = await _asked(policy, _SAYING, 2, asking)
+        texts = [completion.text for _, completion in sorted(pair.found.items())]
+        if len(set(texts)) == len(texts):
+            break
     if not any(texts):
-        found.refused = "the server answers with empty texts"
+        raise BackendError(f"no problem was begun: {policy.model} answers with empty texts")
+    found.add("answers", True, f"writes {texts[0]!r}")
     if dialect.many and len(texts) < 2:
         dialect.many = False
         dialect.note("it gives one completion where several are asked for; each is asked for alone")
-    elif dialect.many and texts[0] == texts[1] and len(texts[0]) >= _LONG_ENOUGH:
+    elif dialect.many and texts[0] == texts[1]:
         dialect.many = False
         dialect.note("it gives the same completion several times; each is asked for alone, with its own seed")
     found.add("several completions at once", dialect.many)
@@ -128,7 +134,7 @@ async def _examine_requests(policy: ServerPolicy, sampling: Sampling, found: Pro
 async def _examine_room(policy: ServerPolicy, asking: Sampling, found: Probe, texts: list[str]) -> None:
     """With the run's own token limit, and with the seed of the second completion, asked for alone."""
     stop = (".", "\n")
-    reply = await _asked(policy, _SAYING, 1, replace(asking, seed=_SEED + 1, stop=stop))
+    reply = await _asked(policy, _SAYING, 1, replace(asking, seed=asking.seed + 1, stop=stop))
     if reply.is_sure:
         found.refused = f"prompt.max_tokens = {asking.max_tokens} leaves no room for a prompt; lower it"
         return
@@ -184,11 +190,10 @@ async def continues(policy: ServerPolicy) -> bool | None:
     if first is None and second is None:
         return False  # it answers prompts, and refuses begun answers
     text = second.text if second is not None else ""
-    if text.startswith(begun):
-        return False
-    if len(rest) >= _LONG_ENOUGH and text.startswith(rest[:_LONG_ENOUGH]):
+    if text.startswith(rest[:_LONG_ENOUGH]):
         return True
-    return False if looks_restarted(begun, text) else None
+    restarted = looks_restarted(begun, text) if policy.chat else text.startswith(begun)
+    return False if restarted else None
 
 
 def _counts_on(text: str, *, chat: bool) -> bool | None:

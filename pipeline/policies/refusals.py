@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from pipeline.policies.replies import one_line
+from schemas.text import one_line
 
 _WORDS_BYTES = 4096
 _LONGEST_RETRY_AFTER_S = 10.0**7
@@ -50,7 +50,7 @@ async def check_status(reply: httpx.Response, secret: str) -> None:
     words = await _words(reply)
     if secret:
         words = words.replace(secret, "[the key]")
-    why = f'{status} "{one_line(words)}"' if words else f"answered {status}"
+    why = f'{status} "{one_line(words, 200)}"' if words else f"answered {status}"
     if status in (401, 403, 404):
         raise Refused(why)
     wait_s = _retry_after(reply)
@@ -91,7 +91,7 @@ def _message(data: Any) -> str:
         return ""
     parts = [_message(data[key]) for key in ("error", "message", "detail", "msg") if data.get(key)]
     where = data.get("loc")
-    names = [*where[-2:]] if isinstance(where, list) else []
+    names = where[-1:] if isinstance(where, list) else []
     names += [data[key] for key in ("param", "code") if isinstance(data.get(key), str)]
     named = [name for name in names if isinstance(name, str) and not any(name in part for part in parts)]
     return " ".join([*filter(None, parts), *(f"({name})" for name in named)])

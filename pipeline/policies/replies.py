@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.policies.base import Completion, Sampling
 from pipeline.policies.tokens import cut_at_stop
 from schemas.records import StopReason
+from schemas.text import one_line
 
 log = logging.getLogger(__name__)
 _REASONS: dict[StopReason, frozenset[str]] = {
@@ -111,13 +112,6 @@ def read_reply(body: bytes, n: int, sampling: Sampling, *, chat: bool) -> Reply:
 def excerpt(body: bytes, most: int = 120) -> str:
     """The beginning of a body as one printable line."""
     return one_line(body[: 4 * most].decode(errors="replace"), most)
-
-
-def one_line(text: str, most: int = 200) -> str:
-    """A text from outside as one line: no control characters, and no more than `most` characters."""
-    text = " ".join(text.split())
-    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return plain if len(plain) <= most else f"{plain[: most - 3]}..."
 
 
 def _parsed(body: bytes) -> Any:

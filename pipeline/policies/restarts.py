@@ -9,6 +9,8 @@ _OPENING = re.compile(
     re.IGNORECASE,
 )
 """How a chat model begins to answer."""
+_NUMBERED = re.compile(r"[^\d\n]{0,12}\d+")
+"""How a numbered first step begins: `1.`, `Step 1`, `**Step 1`."""
 
 
 def looks_restarted(prefix: str, text: str) -> bool:
@@ -16,5 +18,11 @@ def looks_restarted(prefix: str, text: str) -> bool:
     start = text.lstrip()
     if len(prefix) >= _LEAST_PREFIX and text.startswith(prefix):
         return True
-    first = prefix.strip().split("\n", 1)[0].strip()
-    return (len(first) >= _LEAST_LINE and start.startswith(first)) or _OPENING.match(start) is not None
+    begun = prefix.lstrip()
+    first = begun.split("\n", 1)[0].strip()
+    number, again = _NUMBERED.match(begun), _NUMBERED.match(start)
+    return (
+        (len(first) >= _LEAST_LINE and start.startswith(first))
+        or (number is not None and again is not None and number[0] == again[0])
+        or _OPENING.match(start) is not None
+    )

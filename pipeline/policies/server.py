@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,12 +25,18 @@ _FEWEST_CHARS_PER_TOKEN = 3
 _BYTES_PER_TOKEN = 128
 _BYTES_PER_CHOICE = 2048
 _BYTES_PER_REPLY = 16_384
-_ROUNDS = 4
+_DOUBTS = 3
+"""Times that a doubtful completion must come out before it is believed to be what the model says."""
+_ROUNDS = 5
 """Times that a choice is asked for when the replies come without it, or with one that is in doubt."""
 _IN_VAIN_AT_FIRST, _IN_VAIN = 12, 32
 """Calls that fail in a row, before any has succeeded and after, until the run stops."""
 _WATCHED = 12
 """Continuations that may look like restarts, and be more than half of them, before the run stops."""
+
+_ASKED_AGAIN = 256
+"""Continuations after which a chat server is asked again whether it continues."""
+_RESTARTED = "the server starts the answer again instead of continuing it"
 
 
 class ServerPolicy:
@@ -94,24 +101,26 @@ class ServerPolicy:
         """Exactly `n` completions, or Unfinished with those that could be drawn."""
         asked = n if sampling.temperature > 0 else min(n, 1)  # many servers refuse to be greedy twice
         found: dict[int, Completion] = {}
-        doubted = set[int]()
+        doubted = Counter[int]()
         missing: dict[int, str] = dict.fromkeys(range(asked), "not asked for")
-        together = self.dialect.many and asked > 1
+        together, got = self.dialect.many and asked > 1, 1
         for _ in range(_ROUNDS):
+            # After a request that gave nothing, one choice alone shows whether more than one was too many.
+            places = sorted(missing) if got else sorted(missing)[:1]
             got = 0
-            for reply in await self._ask(prompt, sorted(missing), sampling, together=together):
+            for reply in await self._ask(prompt, places, sampling, together=together):
                 missing |= reply.missing
                 got += len(reply.found)
                 for place, completion in reply.found.items():
                     why = "" if reply.is_sure else self._doubt(prompt, completion)
-                    if why and place not in doubted:
-                        doubted.add(place)
+                    doubted[place] += bool(why)
+                    if why and doubted[place] < _DOUBTS:
                         missing[place] = why
                     else:
                         found[place] = await self._confirmed(completion, why)
             missing = {place: why for place, why in missing.items() if place not in found}
             if not missing:
-                self._continued += bool(prompt.prefix)
+                await self._count(prompt)
                 return [found[place] for place in range(asked)] * (n // max(1, asked))
             if not got and not together:
                 break
@@ -195,6 +204,17 @@ class ServerPolicy:
             raise BackendGone(f"{calls} calls failed: {why}")
         return Reply({}, dict.fromkeys(range(n), why))
 
+    async def _count(self, prompt: Prompt) -> None:
+        """Now and then ask a chat server again whether it continues: it may have been restarted otherwise."""
+        self._continued += bool(prompt.prefix)
+        if prompt.prefix and self.chat and self._continued % _ASKED_AGAIN == 0:
+            from pipeline.policies.probe import continues
+
+            if await continues(self) is False:
+                raise BackendGone(
+                    f"{_RESTARTED}; the last {_ASKED_AGAIN} continuations may have been new answers too"
+                )
+
     def _doubt(self, prompt: Prompt, completion: Completion) -> str:
         """Why a completion should be drawn once more before it is believed; empty for nearly all."""
         if completion.stopped == "withheld":
@@ -202,10 +222,10 @@ class ServerPolicy:
         if not completion.text:
             return "the server answers with an empty text"
         restarted = bool(prompt.prefix) and looks_restarted(prompt.prefix, completion.text)
-        return "the server starts the answer again instead of continuing it" if restarted else ""
+        return _RESTARTED if restarted else ""
 
     async def _confirmed(self, completion: Completion, why: str) -> Completion:
-        """A completion that is not in doubt, or came out the same twice."""
+        """A completion that is not in doubt, or was drawn several times."""
         if not why:
             return completion
         from pipeline.policies.probe import continues, writes

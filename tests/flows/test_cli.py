@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main, parser
-from flows.display import clean
 from pipeline.export import FORMATS
+from schemas.text import shown
 
 Capture = pytest.CaptureFixture[str]
 
@@ -69,7 +69,7 @@ def test_version(capsys: Capture) -> None:
         (["derive", "{sealed}", "progress", "--set", "least=lots"], "derive progress: least"),
         (["evaluate", "missing"], "no recorded figures"),
         (["verify", "missing"], "no such file"),
-        (["verify", "{file}"], "not JSON"),
+        (["verify", "{file}"], "not valid JSON"),
         (["verify", "{file}", "--workers", "0"], "--workers of at least 1"),
         (["verify", "{file}", "--only", "maybe"], "invalid choice"),
         (["train", "missing"], "no such run file"),
@@ -78,6 +78,25 @@ def test_version(capsys: Capture) -> None:
         (["plan", "{file}", "--pass-rate", "0.3"], "needs --tokens-per-solution"),
         (["plan", "{file}", "--pass-rate", "3", "--tokens-per-solution", "9"], "a share from 0 to 1"),
         (["run", "{file}", "--set", "budget.run=1"], "in each of 2 shards"),
+        (["run", "{file}", "--dry-run", "--set", "prompt.template=missing"], "neither a file nor one of"),
+        (["run", "{file}", "--dry-run", "--set", "prompt.template=judge_processbench"], "is a judge's"),
+        (["run", "{file}", "--dry-run", "--set", 'judge.prompts=["none"]'], "neither a file nor one of"),
+        (["plan", "{file}", "--set", 'judge.prompts=["embedded_solve"]'], "how a judge's reply is read"),
+        (["synthesize", "{file}", "--set", "prompt.template=missing"], "neither a file nor one of"),
+        (["run", "{file}", "--dry-run", "--set", 'problems.path=""'], "problems.path is empty"),
+        (["run", "{file}", "--dry-run", "--set", 'prompt.separator=""'], "prompt.separator"),
+        (
+            [
+                "run",
+                "{file}",
+                "--dry-run",
+                "--set",
+                "problems.source=jsonl",
+                "--set",
+                "problems.path=none.jsonl",
+            ],
+            "none.jsonl: no such file; it is looked for in",
+        ),
     ],
 )
 def test_what_the_person_can_fix_is_one_line(
@@ -88,6 +107,25 @@ def test_what_the_person_can_fix_is_one_line(
     assert err.startswith("stepmint: ")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_a_judge_that_could_never_be_read_is_said_and_shows_in_the_exit_code(
+    run_file: Path, capsys: Capture
+) -> None:
+    settings = [
+        "--set",
+        "name=unread",
+        "--set",
+        "judge.votes=1",
+        "--set",
+        "judge.prompts=['judge_processbench']",
+    ]
+    for command in (["synthesize", run_file, *settings], ["fuse", run_file.parent / "runs" / "unread"]):
+        code, out, err = answer(capsys, *command, "--json")
+        assert code == 1
+        assert json.loads(out)["unread"] == ["judge:judge_processbench"]
+        assert "stepmint: error: judge:judge_processbench abstained in every one of" in err
+        assert "the labels stand on" in err
 
 
 def test_dry_run_does_nothing(run_file: Path, capsys: Capture) -> None:
@@ -140,7 +178,7 @@ def test_show_first_errors(sealed: Path, capsys: Capture) -> None:
 
 
 def test_what_a_model_wrote_cannot_steer_the_terminal() -> None:
-    assert clean("a\x1b[2Jb\u202ec\td\n[red]e") == "a\ufffd[2Jb\ufffdc\td\n[red]e"
+    assert shown("a\x1b[2Jb\u202ec\td\n[red]e") == "a\ufffd[2Jb\ufffdc\td\n[red]e"
 
 
 def test_fuse_makes_new_labels_from_the_same_votes(sealed: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -1,0 +1,40 @@
+"""What a person should know about a sealed run before relying on it, in one line each."""
+
+from schemas.manifest import Manifest
+
+_TELLING = 100
+"""A source with so many votes and no "no" among them is worth a remark."""
+
+
+def remarks(manifest: Manifest) -> list[str]:
+    """Sources that said nothing, or never said no, and problems without a gold answer."""
+    said = [f"error: {_silence(name, manifest)}" for name in unread(manifest)]
+    for name, count in manifest.sources.items():
+        given = count.votes - count.abstained
+        if not given and not count.failed:
+            said.append(f"note: {_silence(name, manifest)}")
+        if given >= _TELLING and count.denied == 0:
+            said.append(f"note: {name} never said no in {given} votes: it tells nothing apart here")
+    if manifest.ungraded:
+        said.append(
+            f"note: {manifest.ungraded} of {manifest.problems} problems have no gold answer: nothing was "
+            "rolled out or graded for them, only judges and verifiers label their steps"
+        )
+    return said
+
+
+def unread(manifest: Manifest) -> list[str]:
+    """Sources that were asked, and of whose answers not one could be read."""
+    return [
+        name
+        for name, count in manifest.sources.items()
+        if count.votes and count.abstained == count.votes and count.failed
+    ]
+
+
+def _silence(name: str, manifest: Manifest) -> str:
+    count = manifest.sources[name]
+    others = [other for other, one in manifest.sources.items() if one.abstained < one.votes]
+    rest = f"the labels stand on {', '.join(others)}" if others else "nothing else spoke: there are no labels"
+    sample = f"; one reply: {count.sample!r}" if count.sample else ""
+    return f"{name} abstained in every one of {count.votes} votes ({count.why}{sample}); {rest}"

@@ -1,0 +1,293 @@
+"""Rows of files as people have them: JSON lines, a JSON list, CSV, TSV and Parquet, plain or gzipped.
+
+A row that cannot be read comes as `Unreadable` with its reason, so that one bad line costs one row. Every row
+is bounded before it is decoded.
+"""
+
+import csv
+import gzip
+import io
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from schemas.errors import UserError
+
+DATA = "STEPMINT_DATA"
+LONGEST_ROW = 10_000_000
+"""Bytes."""
+LARGEST_LIST = 1 << 29
+"""Bytes of a JSON list, which has to be in memory as a whole."""
+_DIGITS = 100
+_KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+class Unreadable(NamedTuple):
+    """A row of which nothing can be made, and why."""
+
+    why: str
+
+
+class Row(NamedTuple):
+    """A row and where it stands."""
+
+    file: Path
+    number: int
+    """The line in a file of text, where a row begins; the row in others. From 1."""
+    value: Any
+
+
+def expanded(text: str) -> Path:
+    """A path with `~` and `$STEPMINT_DATA` expanded. UserError for any other variable: its value, which may
+    be a secret, would stand in records and messages."""
+    if not Path(text).exists():
+        for match in _VARIABLE.finditer(text):
+            if (name := match[1] or match[2]) != DATA:
+                raise UserError(
+                    f"path {text!r}: only ${DATA} and ~ are expanded in a path, not ${name}: write it out"
+                )
+        data = os.environ.get(DATA) or "../shared/data"
+        text = _VARIABLE.sub(lambda _: data, text)
+    return Path(text).expanduser()
+
+
+def files_of(paths: str | Sequence[str]) -> list[Path]:
+    """The files that paths, globs and folders stand for, in the order given and sorted within one of them.
+
+    A folder written by `datasets.save_to_disk` stands for itself. UserError where there is nothing.
+    """
+    found = [path for text in ([paths] if isinstance(paths, str) else paths) for path in _files(text)]
+    if not found:
+        raise UserError("problems.path is empty: name a file, a folder, or a list of them")
+    return list(dict.fromkeys(found))
+
+
+def is_saved(path: Path) -> bool:
+    """Whether a folder was written by `datasets.save_to_disk`."""
+    return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+
+
+def _files(text: str) -> list[Path]:
+    if not text.strip():
+        return []
+    path = expanded(text)
+    if path.is_file() or (path.is_dir() and is_saved(path)):
+        return [path]
+    if path.is_dir():
+        if inside := sorted(file for file in path.iterdir() if _kind(file) and file.is_file()):
+            return inside
+        raise UserError(f"{path}: a folder without any {', '.join(f'.{kind}' for kind in _KINDS)} file in it")
+    if path.exists():
+        raise UserError(f"{path}: neither a file nor a folder")
+    if re.search(r"[*?\[]", path.name) or "*" in text:
+        root = Path(path.anchor) if path.is_absolute() else Path()
+        matching = sorted(file for file in root.glob(str(path.relative_to(root))) if file.is_file())
+        if matching:
+            return matching
+        raise UserError(f"{path}: matches no file{_hint(text)}")
+    raise UserError(f"{path}: no such file{_hint(text)}")
+
+
+def _hint(text: str) -> str:
+    if DATA in text:
+        return f" (from {text!r}); set {DATA} to the folder that holds your data"
+    return "" if Path(text).is_absolute() else f"; it is looked for in {Path.cwd()}"
+
+
+def _kind(path: Path) -> str:
+    """What the name says that a file holds; empty where it says nothing that is read."""
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    kind = {".ndjson": "jsonl"}.get(suffix.lower(), suffix.lower().removeprefix("."))
+    return kind if kind in _KINDS else ""
+
+
+def rows_of(path: Path, kind: str = "") -> Iterator[Row]:
+    """The rows of one file, read as its name says or, where it says nothing, as `kind`.
+
+    UserError when the file as a whole cannot be read.
+    """
+    match _kind(path) or kind:
+        case "parquet":
+            yield from _parquet(path)
+        case "csv" | "tsv" as table:
+            yield from _table(path, "\t" if table == "tsv" else "")
+        case _:
+            yield from _json(path)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    if zipped:
+        return io.BufferedReader(gzip.GzipFile(path))
+    return path.open("rb")
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str | Unreadable]]:
+    """The lines of a text file with their numbers from 1, a byte-order mark left out.
+
+    UserError when the file is not text at all, or ends in the middle of its compression.
+    """
+    number = 0
+    try:
+        with _opened(path) as file:
+            while line := file.readline(LONGEST_ROW + 1):
+                number += 1
+                if len(line) > LONGEST_ROW and not line.endswith(b"\n"):
+                    while (more := file.readline(LONGEST_ROW)) and not more.endswith(b"\n"):
+                        pass
+                    yield number, Unreadable(f"longer than {LONGEST_ROW:,} bytes")
+                else:
+                    yield number, _decoded(path, line, number)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read as text after line {number}: {error}") from None
+
+
+def _decoded(path: Path, line: bytes, number: int) -> str | Unreadable:
+    try:
+        return (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).decode("utf-8")
+    except UnicodeDecodeError as error:
+        if number == 1:
+            raise UserError(
+                f"{path}: cannot be read as text: its first line is not UTF-8 ({error.reason})"
+            ) from None
+        return Unreadable(f"not UTF-8: {error.reason} at byte {error.start}")
+
+
+# JSON
+
+
+def parsed(text: str) -> Any:
+    """One JSON value, or `Unreadable`."""
+    try:
+        return json.loads(text, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        return Unreadable(f"not valid JSON: {error.msg} at column {error.colno}")
+    except (ValueError, RecursionError) as error:
+        return Unreadable(f"not valid JSON: {error}")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"an integer of {len(digits):,} digits")
+    return int(digits)
+
+
+def _json(path: Path) -> Iterator[Row]:
+    """A row a line, or the items of a list that is the whole file."""
+    lines = ((n, line) for n, line in lines_of(path) if isinstance(line, Unreadable) or line.strip())
+    first = next(lines, None)
+    if first and isinstance(first[1], str) and first[1].lstrip().startswith("["):
+        items = _list(path, first[1])
+        if items is not None:
+            yield from (Row(path, number, item) for number, item in enumerate(items, 1))
+            return
+    for number, line in chain([first] if first else [], lines):
+        yield Row(path, number, parsed(line) if isinstance(line, str) else line)
+
+
+def _list(path: Path, first: str) -> list[Any] | None:
+    """The items of a file that is one JSON list; None when its first line is a whole value by itself, which
+    makes it a (strange) row."""
+    try:
+        with _opened(path) as file:
+            whole = file.read(LARGEST_LIST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    if len(whole) > LARGEST_LIST:
+        raise UserError(f"{path}: a JSON list of more than {LARGEST_LIST:,} bytes: write one object a line")
+    try:
+        found = json.loads(whole.decode("utf-8-sig"), parse_int=_lenient)
+    except (ValueError, RecursionError) as error:
+        if isinstance(parsed(first), Unreadable):
+            raise UserError(f"{path}: neither JSON lines nor a JSON list: {error}") from None
+        return None
+    return [Unreadable(_too_long(item)) if _too_long(item) else item for item in found]
+
+
+class _Absurd(str):
+    """The digits of an integer that is none."""
+
+
+def _lenient(digits: str) -> "int | _Absurd":
+    return int(digits) if len(digits) <= _DIGITS else _Absurd(digits)
+
+
+def _too_long(item: Any) -> str:
+    """Why an item of a list is not taken: an absurd integer directly in it."""
+    values = item.values() if isinstance(item, dict) else [item]
+    absurd = next((value for value in values if isinstance(value, _Absurd)), None)
+    return "" if absurd is None else f"an integer of {len(absurd):,} digits"
+
+
+# Tables
+
+
+class _Lines:
+    """The lines of a table for the `csv` module, which joins those of one row."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = lines_of(path)
+        self.number = 0
+        """Of the line read last."""
+        self._bad: Unreadable | None = None
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        self.number, line = next(self._lines)
+        if isinstance(line, Unreadable):
+            self._bad = line
+            return ""
+        return line
+
+    def trouble(self) -> Unreadable | None:
+        """What was wrong with a line since this was last asked."""
+        bad, self._bad = self._bad, None
+        return bad
+
+
+def _table(path: Path, delimiter: str) -> Iterator[Row]:
+    """CSV or TSV with its column names in the first line. An empty cell is no value."""
+    lines = _Lines(path)
+    head = next(lines, "")
+    separator = delimiter or (";" if ";" in head and "," not in head else ",")
+    reader = csv.reader(chain([head], lines), delimiter=separator)
+    columns = next(reader, [])
+    while True:
+        number = lines.number + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            yield Row(path, number, Unreadable(f"not a row of a table: {error}"))
+            continue
+        if cells is None:
+            return
+        if bad := lines.trouble():
+            yield Row(path, number, bad)
+        elif len(cells) > len(columns):
+            yield Row(path, number, Unreadable(f"{len(cells)} cells for {len(columns)} columns"))
+        elif cells:
+            yield Row(path, number, {c: v for c, v in zip(columns, cells, strict=False) if v != ""})
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for value in batch.to_pylist():
+                    number += 1
+                    yield Row(path, number, value)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet file, after row {number}: {error}") from error
