@@ -50,11 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.excepthook = _show_bug
             interrupt.heed()
         code = _run(argv)
-        interrupt.finish()
-    except KeyboardInterrupt:
-        if own:
+        if code and interrupt.heard():
             interrupt.end()
-        return _complain(interrupt.LINE, 130)
+        interrupt.finish()
+    except BaseException as error:
+        if interrupt.heard():  # libraries turn an interruption into errors of their own
+            interrupt.end()
+        if isinstance(error, KeyboardInterrupt):
+            return _complain(interrupt.LINE, 130)
+        raise
     return code
 
 
@@ -112,6 +116,8 @@ class _Redacting(logging.Formatter):
 
 
 def _complain(what: object, code: int) -> int:
+    if interrupt.heard():
+        interrupt.end()
     line = " ".join(redacted(str(what)).split())
     print(f"stepmint: {line}", file=sys.stderr)
     return code
