@@ -55,11 +55,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.excepthook = _show_bug
             interrupt.heed()
         code = _run(argv)
-        interrupt.finish()
-    except KeyboardInterrupt:
-        if own:
+        if code and interrupt.heard():
             interrupt.end()
-        return _complain(interrupt.LINE, 130)
+        interrupt.finish()
+    except BaseException as error:
+        if interrupt.heard():  # libraries turn an interruption into errors of their own
+            interrupt.end()
+        if isinstance(error, KeyboardInterrupt):
+            return _complain(interrupt.LINE, 130)
+        raise
     return code
 
 
@@ -122,6 +126,8 @@ class _Clean(logging.Formatter):
 
 
 def _complain(what: object, code: int) -> int:
+    if interrupt.heard():
+        interrupt.end()
     print(f"stepmint: {one_line(redacted(str(what)))}", file=sys.stderr)
     return code
 
