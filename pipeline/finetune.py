@@ -17,12 +17,8 @@ from pipeline.folders import replacing_folder
 from pipeline.policies.base import Prompt
 from pipeline.policies.opening import model_path
 from pipeline.policies.tokens import text_start
-<<<<<<< HEAD
-from pipeline.prm import pad_right, quiet
-from pipeline.scratch import scratch_folder
-=======
 from pipeline.prm import UNLOADABLE, pad_right, quiet, unloadable
->>>>>>> w-train
+from pipeline.scratch import scratch_folder
 from pipeline.train import run_trainer, training_arguments
 from schemas.config import TrainConfig
 from schemas.errors import UserError
