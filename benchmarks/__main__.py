@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    bases,
     determinism,
     embedded,
     engine,
     faults_kill,
+    faults_server,
     faults_tamper,
     labels,
     logic,
@@ -87,12 +89,14 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "faults.tamper": faults_tamper.tamper,
     "determinism.rounding": determinism.rounding,
     "faults.kill": faults_kill.kill,
+    "faults.server": faults_server.server,
     "policy.transformers": policy_transformers,
     "quality.correlation": methods.quality_correlation,
     "scale.problems": scale.problems,
     "signals.auroc": methods.signals_auroc,
     "labels.vs_monte_carlo": labels.vs_monte_carlo,
     "labels.vs_omegaprm": labels.vs_omegaprm,
+    "prm.bases": bases.bases,
     "prm.exact_labels": prm.exact_labels,
     "sequential.error_rate": search.error_rate,
     "search.first_error": search.first_error,

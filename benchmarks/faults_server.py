@@ -19,7 +19,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.faulty import CHAT, FAULTS, FROM_THE_START, STOP, FaultyServer
+from benchmarks.fault_kinds import CHAT, FAULTS, FROM_THE_START, STOP
+from benchmarks.faulty import FaultyServer
 
 Figures = dict[str, Any]
 PROBLEMS, SINCE, MIXED = 100, 40, 0.3
@@ -28,7 +29,9 @@ _PATIENT_S, _LANES = 240, 4
 _MIXED = [name for name in FAULTS if name not in CHAT and name != "refuses return_token_ids"]
 
 
-def run_file(url: str, root: Path, name: str, problems: int, *, chat: bool = False) -> Figures:
+def run_file(
+    url: str, root: Path, name: str, problems: int, *, chat: bool = False, timeout_s: float = 5.0
+) -> Figures:
     """A run of solutions and rollouts on the server at `url`."""
     source = root / f"problems-{problems}.jsonl"
     if not source.exists():
@@ -39,7 +42,7 @@ def run_file(url: str, root: Path, name: str, problems: int, *, chat: bool = Fal
         "root": str(root / "runs"),
         "problems": {"source": "jsonl", "path": str(source), "fields": {"answer_kind": "answer_kind"}},
         "policy": {
-            "kind": "server", "model": "m", "base_url": url, "chat": chat, "timeout_s": 2.0,
+            "kind": "server", "model": "m", "base_url": url, "chat": chat, "timeout_s": timeout_s,
             "patience_s": 1.5, "in_flight": 64, "api_key_env": "STEPMINT_FAULTY_KEY",
         },
         "prompt": {"max_tokens": 64, "stop": [STOP]},

@@ -8,7 +8,7 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from itertools import islice
@@ -22,14 +22,23 @@ from pipeline.report import rows_of, summarise
 from pipeline.shard import label_all, open_tools, run_shard
 from pipeline.store import RunStore, read_config
 from schemas.config import RunConfig
-from schemas.errors import BackendError, UserError
+from schemas.errors import BackendError, UserError, disk_trouble
 from schemas.records import Quarantined
 
 Figures = dict[str, Any]
 Spoil = Callable[[Path, random.Random], None]
 _SCRATCH = "stepmint-tampered-"
-_TIMES = {"cut": 2, "flip": 4}
-"""How often a tampering that is drawn by chance is done to a file; the others once."""
+WAYS = {
+    "cut": 2,
+    "flip": 4,
+    "empty": 1,
+    "remove": 1,
+    "double": 1,
+    "beside": 1,
+    "folder": 1,
+    "link": 1,
+}
+"""How often each file is tampered with in each way; the first two are drawn by chance."""
 
 
 def tamper() -> Figures:
@@ -163,7 +172,9 @@ _SPOILS: dict[str, Spoil] = {
 }
 
 
-def tampered(root: Path, *, seed: int, files: Sequence[str] = (), times: int = 1) -> Iterator[Outcome]:
+def tampered(
+    root: Path, *, seed: int, files: Sequence[str] = (), ways: Mapping[str, int] = WAYS
+) -> Iterator[Outcome]:
     """Tamper with every file of two runs (or those whose path ends in one of `files`), each in every way, and
     try every command on it."""
     rng = random.Random(seed)
@@ -178,7 +189,7 @@ def tampered(root: Path, *, seed: int, files: Sequence[str] = (), times: int = 1
             file = str(path.relative_to(run))
             if files and not file.endswith(tuple(files)):
                 continue
-            for how, number in [(way, i) for way in _ways(path) for i in range(_TIMES.get(way, 1) * times)]:
+            for how, number in [(way, i) for way in _ways(path) for i in range(ways.get(way, 0))]:
                 state = rng.getstate()
                 for command, call in commands.items():
                     with _copy(run) as copy:
@@ -261,6 +272,10 @@ def _again(_: Path, config: RunConfig) -> Result:
         again(config)
     except (UserError, BackendError) as error:
         return Result(2, "", str(error))
+    except OSError as error:
+        if trouble := disk_trouble(error):
+            return Result(2, "", trouble)
+        raise
     return Result(0, "")
 
 
@@ -293,7 +308,8 @@ def _judge(call: Command, run: Path, config: RunConfig, file: str, before: Resul
     if (found.code, found.gave) == (before.code, before.gave):
         return "repaired" if "mended" in found.said else "same", ""
     folder = str(Path(file).parent)
-    names = (file, file.rpartition(".")[0] + ".", *([f"/{folder}:"] if folder != "." else []))
+    copies = (f"{folder}/00002.", "copy of ")
+    names = (file, file.rpartition(".")[0] + ".", *copies, *([f"/{folder}:"] if folder != "." else []))
     if found.code and any(name in found.said for name in names):
         return "named", ""
     if found.code and ("still owed" in found.said or '"owed"' in found.said or "not sealed" in found.said):

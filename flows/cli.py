@@ -55,11 +55,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.excepthook = _show_bug
             interrupt.heed()
         code = _run(argv)
-        interrupt.finish()
-    except KeyboardInterrupt:
-        if own:
+        if code and interrupt.heard():
             interrupt.end()
-        return _complain(interrupt.LINE, 130)
+        interrupt.finish()
+    except BaseException as error:
+        if interrupt.heard():  # libraries turn an interruption into errors of their own
+            interrupt.end()
+        if isinstance(error, KeyboardInterrupt):
+            return _complain(interrupt.LINE, 130)
+        raise
     return code
 
 
@@ -122,6 +126,8 @@ class _Clean(logging.Formatter):
 
 
 def _complain(what: object, code: int) -> int:
+    if interrupt.heard():
+        interrupt.end()
     print(f"stepmint: {one_line(redacted(str(what)))}", file=sys.stderr)
     return code
 
@@ -430,3 +436,7 @@ def _add_giving(commands: Any) -> None:
         "--public", action="store_true", help="make a new repository public (default: private)"
     )
     publish.add_argument("--dry-run", action="store_true", help="print the card; send nothing")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

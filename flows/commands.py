@@ -29,7 +29,7 @@ T = TypeVar("T")
 def run(args: argparse.Namespace) -> Result:
     """Every stage of a run file, or with --dry-run what they would be."""
     config = load_config(Path(args.config), tuple(args.set))
-    _check(config)
+    _ready(config)
     if args.dry_run:
         return _plan(config)
     return _flow(args, "main", lambda flows: flows.main(config))
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> Result:
 def synthesize(args: argparse.Namespace) -> Result:
     """Label and seal."""
     config = load_config(Path(args.config), tuple(args.set))
-    _check(config)
+    _ready(config)
     return _flow(args, "synthesize", lambda flows: flows.synthesize(config))
 
 
@@ -57,7 +57,7 @@ def plan(args: argparse.Namespace) -> Result:
         price_per_hour=args.price_per_hour,
     )
     stated.check(config, args.pilot)
-    _check(config)
+    _ready(config)
     with _listening(args):
         if stated.pass_rate is None:
             store = RunStore.open(config)
@@ -136,7 +136,7 @@ def train(args: argparse.Namespace) -> Result:
 def selftrain(args: argparse.Namespace) -> Result:
     """Rounds of labelling and fine-tuning."""
     config = load_config(Path(args.config), tuple(args.set))
-    _check(config)
+    _ready(config)
     return _flow(args, "selftrain", lambda flows: flows.selftrain(config))
 
 
@@ -289,12 +289,10 @@ def publish(args: argparse.Namespace) -> Result:
         address = _flow(args, "publish", lambda flows: flows.publish(str(folder), args.repo, private=private))
         return {"address": address}
 
-    import json
-
-    from pipeline.publish import dataset_card, model_card, subsets_of
+    from pipeline.publish import dataset_card, model_card, read_card, subsets_of
 
     if (folder / "prm.json").is_file():
-        return {"card": model_card(json.loads((folder / "prm.json").read_text(encoding="utf-8")), args.repo)}
+        return {"card": model_card(read_card(folder), args.repo)}
     store = _open(folder)
     manifest = store.manifest()
     if manifest is None:
@@ -364,7 +362,7 @@ def _chosen(args: argparse.Namespace) -> "Iterator[LabelledSolution]":
         yield row
 
 
-def _check(config: RunConfig) -> None:
+def _ready(config: RunConfig) -> None:
     """UserError where a new run's prompts or problem files cannot be used, before anything is started or paid
     for; what is taken by itself is said. A run that has read its problems no longer needs the files."""
     from pipeline.problems import check_problems

@@ -180,9 +180,9 @@ def status(result: Result) -> None:
 def check(result: Result) -> None:
     """What was mended, what is wrong, and what mends it."""
     for what in result["repaired"]:
-        _say(f"mended: {what}")
+        _say(f"mended: {shown(what)}")
     for why in result["failed"]:
-        _say(f"not mended: {why}")
+        _say(f"not mended: {shown(why)}")
     _damage(result)
     if not result["damaged"]:
         _say(f"{result['run']}: everything is as it was written")
@@ -193,7 +193,7 @@ def check(result: Result) -> None:
 
 def _damage(result: Result) -> None:
     for what in result["damaged"]:
-        _print(Text(f"damaged: {shown(what)}", style="red"))
+        _say(f"damaged: {shown(what)}")
 
 
 def _budget(budget: Result) -> None:

@@ -94,6 +94,11 @@ def _watch(reading: int) -> None:
     end()
 
 
+def heard() -> bool:
+    """Whether a signal has asked for the end: what goes wrong from then on is its doing."""
+    return _Heard.number != 0
+
+
 def finish() -> None:
     """The command has done its work: a late signal does not disturb the interpreter's own end."""
     _Heard.unwinding = True

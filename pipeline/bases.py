@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from pipeline.policies.opening import model_path
-from pipeline.prm import CARD, Encoder, quiet, two_labels
+from pipeline.prm import CARD, UNLOADABLE, Encoder, quiet, two_labels, unloadable
 from pipeline.score import classifier, special_tokens
 from schemas.config import TrainConfig
 from schemas.errors import UserError
@@ -26,13 +27,11 @@ _SPARE = re.compile(
     r"[<\[]\W?(step(_end)?|extra_?\d+|unused_?\d+|reserved_?(special_?)?(token_?)?\d+|placeholder_?\d+)\W?[>\]]"
 )
 """Names of tokens that tokenizers keep free for uses like ours."""
-LONGEST = 4096
+_LONGEST = 4096
 """Tokens of a solution where neither the configuration nor the model says less."""
 _MOST_UNREAD = 0.1
 SAMPLE = 500
 """Texts that a tokenizer is tried on."""
-_UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError)
-"""What transformers raises for a folder, a configuration or a weights file that it cannot make a model of."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ def open_base(settings: TrainConfig) -> Base:
     try:
         whole = AutoConfig.from_pretrained(folder, local_files_only=local)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=local)
-    except _UNLOADABLE as error:
-        raise _unloadable(folder, error) from None
+    except UNLOADABLE as error:
+        raise unloadable(folder, error) from None
     config = _text_config(whole)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False):
         raise UserError(
@@ -73,15 +72,22 @@ def open_base(settings: TrainConfig) -> Base:
         )
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING and getattr(config, "is_decoder", True) is False:
         raise _reads_ahead(folder)
-    most = getattr(config, "max_position_embeddings", None) or LONGEST
-    wanted = settings.max_length or min(most, LONGEST)
-    if wanted > most:
-        raise UserError(f"train.max_length = {wanted}: {folder} reads no more than {most} tokens")
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
     known = _step_end_of(folder)
     step_end = choose_step_end(tokenizer, known)
-    return Base(folder, config, tokenizer, step_end, is_prm=step_end == known, max_length=wanted)
+    return Base(
+        folder, config, tokenizer, step_end, is_prm=step_end == known, max_length=length_of(config, settings)
+    )
+
+
+def length_of(config: Any, settings: TrainConfig) -> int:
+    """Tokens of the longest text to learn from. UserError when the model reads fewer than are asked for."""
+    most = getattr(config.get_text_config(), "max_position_embeddings", None) or _LONGEST
+    wanted = settings.max_length or min(most, _LONGEST)
+    if wanted > most:
+        raise UserError(f"max_length = {wanted}: {settings.model} reads no more than {most} tokens")
+    return int(wanted)
 
 
 def choose_step_end(tokenizer: Any, known: int | None = None) -> int:
@@ -113,8 +119,8 @@ def open_model(base: Base) -> Any:
     try:
         with quiet():  # that a head is new is no news here
             model, missing = _load(base)
-    except _UNLOADABLE as error:
-        raise _unloadable(base.folder, error) from None
+    except UNLOADABLE as error:
+        raise unloadable(base.folder, error) from None
     lost = [name for name in missing if not name.startswith(("score.", "classifier."))]
     if lost:
         raise UserError(f"{base.folder}: {len(lost)} weights are missing, {lost[0]} first")
@@ -147,8 +153,8 @@ def check_base(settings: TrainConfig, template: str, texts: Iterable[str]) -> di
         with torch.device("meta"), quiet():
             classifier(base.config)(two_labels(base.config))
         _look_at_weights(Path(base.folder))
-    except _UNLOADABLE as error:
-        raise _unloadable(base.folder, error) from None
+    except UNLOADABLE as error:
+        raise unloadable(base.folder, error) from None
     encoder = base.encoder(template)
     too_long = sum(len(encoder.encode(text, ()).ids) >= base.max_length for text in sample)
     return {
@@ -233,8 +239,6 @@ def _is_causal(model: Any) -> bool:
 
 def _look_at_weights(folder: Path) -> None:
     """OSError when a local folder holds no weights, or what is no weights file."""
-    from safetensors import SafetensorError, safe_open
-
     if not folder.is_dir():
         return
     files = sorted(folder.glob("*.safetensors"))
@@ -255,11 +259,6 @@ def _step_end_of(folder: str) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if isinstance(found, int) else None
-
-
-def _unloadable(folder: str, error: Exception) -> UserError:
-    said = str(error).strip().partition("\n")[0][:300]
-    return UserError(f"{folder}: not a model that transformers can load: {said or type(error).__name__}")
 
 
 def _reads_ahead(folder: str) -> UserError:

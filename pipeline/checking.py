@@ -143,6 +143,8 @@ def _rollouts(store: RunStore) -> Iterator[Finding]:
             elif raw.exists() and not damage and not store.standing(shard).owed:
                 yield Finding(f"{raw}: is not packed, though the shard owes nothing", "seal")
         yield from map(Finding, faults)
+    for stranger in packing.strangers(store.path, store.config.shards):
+        yield Finding(f"{stranger}: move it elsewhere")
 
 
 def without_rollouts(raw: Path, packed: Path, done: Mapping[str, Entry]) -> set[str]:
@@ -201,7 +203,7 @@ def _dataset(store: RunStore) -> Iterator[Finding]:
     run_file = run / "run.toml"
     if recorded.is_as_written(run_file) and manifest.config_digest != recorded.digest_of(run_file):
         yield Finding(f"{path}: was sealed from votes of other settings than {run_file} has", "seal")
-    is_fine = not any(packing.packed_fault(run, shard) for shard in range(store.config.shards))
+    is_fine = not any(packing.faults(run, store.config.shards))
     if manifest.packed and is_fine and manifest.packed != packing.checksums(run, store.config.shards):
         yield Finding(f"{run / 'rollouts'}: other files than the manifest names", "seal")
     done = sum(len(store.standing(shard).done) for shard in range(store.config.shards))

@@ -14,6 +14,7 @@ from pipeline.remarks import remarks
 from pipeline.store import RunStore
 from pipeline.trust import Model, fit, model_of
 from schemas.arrow import SCHEMA_VERSION
+from schemas.config import FusionConfig
 from schemas.errors import UserError
 from schemas.manifest import BudgetReport, Manifest, SourceCount, Trust
 from schemas.plan import Forecast, compare
@@ -102,7 +103,7 @@ class Tally:
                 self.tokens.update(item.tokens)
                 if item.skipped:
                     self.skipped[item.skipped] += 1
-            for row in label(items, model, store):
+            for row in label(items, model, store.config.fusion):
                 self._row(row)
                 yield row
 
@@ -181,9 +182,8 @@ class Tally:
         )
 
 
-def label(items: Sequence[Finished], model: Model, store: RunStore) -> Iterator[LabelledSolution]:
+def label(items: Sequence[Finished], model: Model, fusion: FusionConfig) -> Iterator[LabelledSolution]:
     """The rows of finished problems."""
-    fusion = store.config.fusion
     candidates = [(item.problem, candidate) for item in items for candidate in item.candidates]
     found = fuse([candidate for _, candidate in candidates], model, fusion)
     for (problem, candidate), (labels, first_error) in zip(candidates, found, strict=True):

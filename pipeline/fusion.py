@@ -25,8 +25,6 @@ from schemas.sources import declared
 
 _REACHES = ("rollouts", "search", "grade")
 """Kinds of sources whose yes says that the answer is still in reach, and so was at every step before."""
-
-
 Fused = tuple[tuple[StepLabel, ...], int | None]
 """Labels of one solution, and its first error (-1 for none, None when not established)."""
 
@@ -46,7 +44,7 @@ def _labels(votes: Sequence[Vote], chances: Floats, config: FusionConfig) -> Fus
     right = 1 - np.cumsum(chances)[:-1]
     counts, speaking, reaching = pooled(votes), list(filter(_speaks, votes)), list(filter(_reaches, votes))
     labels: list[StepLabel] = []
-    first_error: int | None = -1
+    first_error: int | None = -1 if len(right) else None
     for step, p in enumerate(np.clip(right, 0.0, 1.0)):
         mine = [vote for vote in speaking if vote.step == step]
         after = [vote for vote in reaching if vote.step >= step]
@@ -85,7 +83,7 @@ def _share(vote: Vote) -> float:
 
 
 def _affirms(vote: Vote) -> bool:
-    return _reaches(vote) or (declared(vote.source).kind not in _REACHES and _share(vote) >= 0.5)
+    return _reaches(vote) or (declared(vote.source).kind not in _REACHES and _share(vote) > 0.5)
 
 
 def _decide(

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from schemas.errors import UserError
-from schemas.records import Finished, Rollout, gold_key
+from schemas.records import Finished, Record, Rollout, gold_key
 
 log = logging.getLogger(__name__)
 _COMMIT_EVERY_S = 0.5
@@ -55,6 +55,13 @@ class Entry(NamedTuple):
     tokens: int
     gold: int = 0
     rollouts: int = 0
+
+
+class Block(Record):
+    """A line of rollouts: all that was drawn for a problem."""
+
+    problem: str
+    rollouts: tuple[Rollout, ...]
 
 
 class Damage(NamedTuple):
@@ -248,12 +255,21 @@ def blocks_of(raw: Path) -> tuple[dict[str, int], list[Damage]]:
     offset = 0
     with raw.open("rb") if raw.exists() else nullcontext(()) as file:
         for number, line in enumerate(file, start=1):
-            if (head := _BLOCK_OF.match(line)) and reads(line):
+            if (head := _BLOCK_OF.match(line)) and is_block(line):
                 blocks[head[1].decode()] = offset
             elif line.endswith(b"\n"):
                 damage.append(Damage(number, offset))
             offset += len(line)
     return blocks, damage
+
+
+def is_block(line: bytes) -> bool:
+    """Whether a line holds the rollouts of a problem, each of which can be packed."""
+    try:
+        Block.model_validate_json(body_of(line))
+    except ValueError:
+        return False
+    return True
 
 
 def reads(line: bytes) -> bool:

@@ -25,6 +25,8 @@ def mend(run: Path, names: Collection[str]) -> list[str]:
                 repair(RunStore(run, config))
             except UserError as error:
                 failed.append(str(error))
+            except OSError as error:
+                failed.append(f"{error.filename}: {error.strerror}")
     return failed
 
 
@@ -75,7 +77,7 @@ def _drop_rollouts(store: RunStore) -> None:
             lost = without_rollouts(raw, packed, journal.index(path))
             if len(lost) <= len(blocks_of(raw)[1]):
                 offsets = {journal.index(path)[problem].offset for problem in lost}
-                _keep_lines(raw, journal.reads)
+                _keep_lines(raw, journal.is_block)
                 _keep_lines(path, lambda _: True, without=offsets)
 
 

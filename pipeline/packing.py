@@ -63,16 +63,26 @@ def packed_fault(run: Path, shard: int) -> str:
     return "" if begun else vouched_fault(run, packed)
 
 
+def faults(run: Path, shards: int) -> Iterator[str]:
+    """What is wrong with the packed rollouts of a run, a line each."""
+    yield from (fault for shard in range(shards) if (fault := packed_fault(run, shard)))
+    yield from strangers(run, shards)
+
+
+def strangers(run: Path, shards: int) -> Iterator[str]:
+    """Parquet files beside those of the rollouts, a line each."""
+    known = {paths(run, shard)[1] for shard in range(shards)}
+    for path in sorted((run / "rollouts").glob("*.parquet")):
+        if path not in known:
+            yield f"{path}: is not of this run, but would be read as rollouts/*.parquet"
+
+
 def checksums(run: Path, shards: int) -> dict[str, str]:
     """Checksums of a run's packed rollouts by their path in the run. UserError when one is not as it was."""
-    found = {}
-    for shard in range(shards):
-        if fault := packed_fault(run, shard):
-            raise UserError(f"{fault}: see `stepmint check {run}`")
-        _, packed = paths(run, shard)
-        if packed.exists():
-            found[str(packed.relative_to(run))] = sha256_of(packed)
-    return found
+    for fault in faults(run, shards):
+        raise UserError(f"{fault}: see `stepmint check {run}`")
+    found = (paths(run, shard)[1] for shard in range(shards))
+    return {str(packed.relative_to(run)): sha256_of(packed) for packed in found if packed.exists()}
 
 
 def paths(run: Path, shard: int) -> tuple[Path, Path]:

@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from pydantic import ValidationError
+
 from pipeline import replay
 from pipeline.annotators import bisection, formal, judge, monte_carlo, prover, scan
 from pipeline.budget import Allowance, Purse
@@ -136,7 +138,7 @@ class Work:
         try:
             item, rollouts = await self._labelled(problem, draws)
             finished = True
-        except BackendError as error:
+        except (BackendError, ValidationError) as error:  # or what it said can be kept in no file
             log.warning("problem %s failed and stays owed: %s", problem.id, error)
             self._purse.settle(None)
             source, reason = problem.source, one_line(str(error), _REASON)

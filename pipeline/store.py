@@ -258,10 +258,11 @@ class RunStore:
             yield from rows
 
     def damage(self) -> list[str]:
-        """What cannot be read of the journals, whose problems are then owed again, and of packed rollouts."""
+        """What is not as it was written of problems, packed rollouts and journals, whose problems are then
+        owed again."""
         shards = range(self.config.shards)
-        lines = [f"{path}: {one}" for path in map(self._journal, shards) for one in journal.scan(path)[1]]
-        return lines + [fault for shard in shards if (fault := packing.packed_fault(self.path, shard))]
+        lines = (f"{path}: {one}" for path in map(self._journal, shards) for one in journal.scan(path)[1])
+        return [*self.problem_faults(), *lines, *packing.faults(self.path, self.config.shards)]
 
     def survey(self, n: int) -> Survey:
         """What is owed and beyond the budget, and where the `n` done problems with the smallest ids lie."""

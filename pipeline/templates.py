@@ -15,6 +15,7 @@ a LaTeX command (`\boxed{answer}`) too, and `{{word}}` is the text `{word}`. See
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -25,7 +26,7 @@ PROMPTS = Path(__file__).parent / "prompts"
 Reads = Literal["first_error", "per_step", "redo"]
 Shows = Literal["text", "paragraphs"]
 _MOST = 1_000_000
-"""Bytes; a longer file is no prompt."""
+"""Characters; a longer file is no prompt."""
 _FENCE = "---"
 _KEY = re.compile(r"([A-Za-z_]+)\s*[:=]\s*(.*)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -74,14 +75,17 @@ def load_judge(name: str) -> JudgePrompt:
 def prompt_text(name: str) -> str:
     """The whole file of a prompt, the lines in front included: what a run is identified by."""
     path = prompt_file(name)
-    if path.stat().st_size > _MOST:
-        raise UserError(f"prompt {path}: larger than {_MOST:,} bytes: not a prompt")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(_MOST + 1)
     except UnicodeDecodeError as error:
         raise UserError(f"prompt {path}: not UTF-8 text: {error}") from None
+    if len(text) > _MOST:
+        raise UserError(f"prompt {path}: longer than {_MOST:,} characters: not a prompt")
+    return text
 
 
+@lru_cache(maxsize=64)
 def solving_text(name: str, whole: str) -> str:
     """What a solving prompt asks, of its whole file."""
     head, text = _parts(name, whole)
@@ -93,6 +97,7 @@ def solving_text(name: str, whole: str) -> str:
     return text.rstrip(" \t")
 
 
+@lru_cache(maxsize=64)
 def judge_prompt(name: str, whole: str) -> JudgePrompt:
     """What a judge's prompt asks and declares, of its whole file."""
     head, text = _parts(name, whole)
@@ -128,12 +133,22 @@ def check_prompts(config: RunConfig, read: Callable[[str], str] = prompt_text) -
 
 def fill(template: str, **values: str) -> str:
     """Put values into a template, in one pass: braces inside a value stay as they are."""
+    return "".join(
+        text if variable is None else values.get(variable, text) for text, variable in _pieces(template)
+    )
 
-    def replaced(match: re.Match[str]) -> str:
-        literal, name = match.groups()
-        return f"{{{literal}}}" if literal else values.get(name, match[0])
 
-    return _VARIABLE.sub(replaced, template)
+@lru_cache(maxsize=64)
+def _pieces(template: str) -> tuple[tuple[str, str | None], ...]:
+    """A template cut at its variables: text, and which variable takes its place."""
+    pieces: list[tuple[str, str | None]] = []
+    end = 0
+    for match in _VARIABLE.finditer(template):
+        literal, variable = match.groups()
+        pieces.append((template[end : match.start()], None))
+        pieces.append((f"{{{literal}}}" if literal else match[0], variable))
+        end = match.end()
+    return (*pieces, (template[end:], None))
 
 
 def prompt_file(name: str) -> Path:

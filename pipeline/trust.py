@@ -111,7 +111,8 @@ class Batch:
             for name, steps in counts_of(votes).items():
                 table = counts.setdefault(name, np.zeros((2, *shape)))
                 for step, pair in steps.items():
-                    table[:, row, step] = pair
+                    if step < n_steps:
+                        table[:, row, step] = pair
         self.seen = {name: emissions(c, n, _levels(name)) for name, (c, n) in sorted(counts.items())}
         """Emissions of every source, shape (B, T, levels)."""
 

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from schemas.addresses import Addresses, VariableName, check_parameters
 from schemas.errors import UserError
-from schemas.records import Record, content_id
+from schemas.records import Record, Seed, content_id
 
 VerifierName = Literal["arithmetic", "algebra", "constraints", "logic", "code", "tables"]
 
@@ -84,7 +84,7 @@ class PromptConfig(Record):
     """What stands between two steps."""
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int = Field(256, ge=1)
+    max_tokens: int = Field(256, ge=1, lt=2**31)
     stop: tuple[str, ...] = ()
 
 
@@ -200,7 +200,7 @@ class JudgeConfig(Record):
     """One source of votes each; names under `pipeline/prompts`, or paths."""
     votes: int = Field(4, ge=1)
     temperature: float = Field(1.0, ge=0)
-    max_tokens: int = Field(1024, ge=1)
+    max_tokens: int = Field(1024, ge=1, lt=2**31)
     policy: PolicyConfig | None = None
     """The judge; the solving policy itself when left out."""
 
@@ -250,7 +250,7 @@ class TrainConfig(Record):
     """Tokens of the longest solution to learn from; by default what the base reads, and 4096 at most."""
     holdout: float = Field(0.1, ge=0, lt=1)
     """Share of problems kept apart to fit the calibration on."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class SelfTrainConfig(Record):
@@ -280,7 +280,7 @@ class RunConfig(Record):
     """A run file. Sections that are left out are stages that are left out."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = 0
+    seed: Seed = 0
     shards: int = Field(1, ge=1)
     root: str = "runs"
     """Folder that holds the run's folder."""

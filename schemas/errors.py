@@ -16,6 +16,8 @@ _USER_INFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s?#]*@", re.I)
 _LEAST = 6
 """Shorter values, such as "true", stand in too many texts."""
 _HIDDEN = "***"
+_CONCEALED: set[str] = set()
+"""Names of other variables that hold a secret."""
 
 
 def redacted(text: str) -> str:
@@ -27,9 +29,15 @@ def redacted(text: str) -> str:
     return text
 
 
+def conceal(name: str) -> None:
+    """From now on the value of this environment variable is a secret, too."""
+    _CONCEALED.add(name)
+
+
 def _secrets() -> list[str]:
     """The longest first: a value may be the beginning of another."""
-    named = (value.strip() for name, value in os.environ.items() if _SECRET_NAME.search(name))
+    secret = (name for name in os.environ if name in _CONCEALED or _SECRET_NAME.search(name))
+    named = (os.environ[name].strip() for name in secret)
     return sorted({value for value in named if len(value) >= _LEAST}, key=len, reverse=True)
 
 
@@ -53,6 +61,8 @@ class BackendGone(BackendError):
 
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
+_PATHS = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""A file is wanted where there is something else."""
 _TEXTS = tuple(os.strerror(number) for number in _DISK[:5])
 
 
@@ -62,7 +72,7 @@ def disk_trouble(error: BaseException, place: str = "writing") -> str:
     Libraries wrap such errors in their own, some with the text alone: then the `place` is named.
     """
     for one in _chain(error):
-        if isinstance(one, OSError) and one.errno in _DISK:
+        if isinstance(one, OSError) and one.errno in (*_DISK, *_PATHS):
             return f"{one.filename or place}: {os.strerror(one.errno)}"
         if found := next((text for text in _TEXTS if text in str(one)), ""):
             return f"{place}: {found}"

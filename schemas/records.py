@@ -6,7 +6,7 @@ All are frozen, refuse unknown fields, and survive JSON and Arrow unchanged. Eve
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,10 +19,19 @@ StopReason = Literal["stop", "length", "withheld", "error", "budget"]
 that was never drawn, and is never stored."""
 
 
+LONGEST = 2**27
+"""Characters of a text in a record."""
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+"""A number that its Arrow column holds: one that does not fit must not get as far as the dataset."""
+Total = Annotated[int, Field(ge=0, lt=2**63)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
 class Record(BaseModel):
     """Frozen base; unknown fields are refused so that a misspelt one is never lost in silence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    # With a bound on texts, texts that no file can hold (half a surrogate pair) are refused as well.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, str_max_length=LONGEST)
 
 
 def content_id(*parts: Any) -> str:
@@ -45,7 +54,7 @@ class Source(Record):
 
     dataset: str
     split: str = ""
-    row: int = Field(0, ge=0)
+    row: Total = 0
 
 
 class Table(Record):
@@ -129,8 +138,8 @@ class Step(Record):
     """One step: its text, and its character span [start, end) in the solution's text."""
 
     text: str
-    start: int = Field(ge=0)
-    end: int = Field(ge=0)
+    start: Count
+    end: Count
 
 
 class PolicyIdentity(Record):
@@ -143,8 +152,8 @@ class PolicyIdentity(Record):
     prompt_digest: str = ""
     temperature: float = 1.0
     top_p: float = 1.0
-    max_tokens: int = 0
-    seed: int = 0
+    max_tokens: Count = 0
+    seed: Seed = 0
 
 
 class Solution(Record):
@@ -161,7 +170,7 @@ class Solution(Record):
     answer."""
     policy: PolicyIdentity
     stopped: StopReason = "stop"
-    tokens: int = Field(0, ge=0)
+    tokens: Count = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -178,7 +187,7 @@ class Solution(Record):
 class Vote(Record):
     """One source's opinion of one step. Raw votes are kept: labels can always be recomputed from them."""
 
-    step: int = Field(ge=0)
+    step: Count
     source: str
     """Who speaks: `monte_carlo`, `bisection`, `omegaprm`, `scan`, `prover`, `judge:review`, `arithmetic`,
     `algebra`, `constraints`, `logic`, `code`, `tables`."""
@@ -188,18 +197,18 @@ class Vote(Record):
     p: float | None = Field(None, ge=0, le=1)
     """Probability of yes. None abstains, with the reason in `why`. Of most sources the share `correct` / `n`;
     a search's is a posterior over all its rollouts."""
-    correct: int = Field(0, ge=0)
+    correct: Count = 0
     """Samples that said yes (c)."""
-    n: int = Field(0, ge=0)
+    n: Count = 0
     """Samples that could be read (n)."""
-    n_failed: int = Field(0, ge=0)
+    n_failed: Count = 0
     """Samples that could not: cut off, unparsed, failed calls, or not drawn for want of tokens. They count
     for neither side."""
     why: str = ""
     """Reason for an abstention or a refutation, for people who read rows."""
     evidence: str = ""
     """Counter-values, a proof core, a critique, or the ids of the rollouts, as text."""
-    tokens: int = Field(0, ge=0)
+    tokens: Total = 0
     """Tokens generated for this vote. Seconds are not recorded: they would make equal runs differ."""
 
     @model_validator(mode="after")
@@ -232,7 +241,7 @@ class LabelledSolution(Record):
     problem: Problem
     solution: Solution
     labels: tuple[StepLabel, ...]
-    first_error: int | None = None
+    first_error: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
     """0-based index of the first wrong step; -1 when every step is right; None when not established."""
     kept: bool = True
     """Whether the consensus filter keeps this row; a dropped row stays in the dataset with its reason."""
@@ -266,10 +275,10 @@ class Finished(Record):
     candidates: tuple[Candidate, ...] = ()
     skipped: str = ""
     """Why there are no candidates: the difficulty filter's verdict, or that no solution was finished."""
-    n_rollouts: int = 0
-    n_calls: int = 0
+    n_rollouts: Total = 0
+    n_calls: Total = 0
     """Requests to the policies; one may ask for several completions."""
-    tokens: dict[str, int] = {}
+    tokens: dict[str, Total] = {}
     """Tokens generated, by purpose."""
     over_budget: bool = False
     """Whether `budget.per_problem` kept something from being drawn."""
@@ -285,15 +294,15 @@ class Rollout(Record):
     text: str
     outcome: Outcome
     stopped: StopReason
-    tokens: int = Field(0, ge=0)
-    seed: int = 0
+    tokens: Count = 0
+    seed: Seed = 0
 
 
 class Quarantined(Record):
     """A bad record and what was wrong with it."""
 
     file: str
-    row: int | None = None
+    row: Total | None = None
     field: str = ""
     reason: str
     problem_id: str = ""

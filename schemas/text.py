@@ -5,7 +5,7 @@ import re
 _LONGEST_LINE = 4_000
 _CODE = re.compile(r"[\w .,:;/@+=()~%&?!'-]*", re.ASCII)
 """Letters that mean the same in a code span, in a table and in HTML."""
-_MARKUP = re.compile(r"[\\`*_{}\[\]()#+|~!<>&\"'$@:-]")
+_MARKUP = re.compile(r"[\\`*_{}\[\]()#|~!<>&\"$@:]|^[-+=]|(?<=^\d)\.")
 
 
 def shown(text: str) -> str:

@@ -168,6 +168,8 @@ def _break(folder: Path, how: str) -> None:
             (folder / "config.json").unlink()
         case "unknown type":
             (folder / "config.json").write_text('{"model_type": "hal9000"}')
+        case "nonsense":
+            (folder / "config.json").write_text('{"model_type": "llama", "hidden_size": "wide"}')
         case "no tokenizer":
             (folder / "tokenizer.json").unlink()
             (folder / "tokenizer_config.json").unlink()
@@ -185,6 +187,7 @@ def _break(folder: Path, how: str) -> None:
         ("pointer", r"model\.safetensors: "),
         ("no config", "not a model that transformers can load"),
         ("unknown type", "hal9000"),
+        ("nonsense", "hidden_size"),
         ("no tokenizer", "not a model that transformers can load"),
         ("encoder-decoder", "not one of type 't5'"),
         ("encoder", "reads ahead"),

@@ -95,7 +95,7 @@ def says(v: Vote, step: int, label: int) -> bool:
     if v.p is None or v.step != step or (v.source == "bisection" and not v.n):
         return False
     share = v.correct / v.n if v.n else v.p
-    return share >= 0.5 if label else share <= 0.5
+    return share > 0.5 if label else share <= 0.5
 
 
 @settings(max_examples=200, deadline=None)

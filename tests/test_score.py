@@ -190,3 +190,20 @@ def test_the_script_imports_nothing_of_this_project() -> None:
         line.split()[1].split(".")[0] for line in source.splitlines() if line.startswith(("from", "import"))
     }
     assert imported <= {*sys.stdlib_module_names, "torch", "transformers"}
+
+
+def test_the_example_of_the_documentation_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "prm.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    prm = checkpoint(gpt2_like(), tmp_path / "checkpoints" / "mine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "score", raising=False)
+    exec(compile(code, "docs/prm.md", "exec"), {})
+    del sys.modules["score"]
+    said = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert said == pytest.approx(
+        prm.score_steps("What is 2 + 3 + 4?", ["2 + 3 = 5.", "5 + 4 = 10."]), abs=1e-5
+    )

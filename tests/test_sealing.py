@@ -1,6 +1,5 @@
 """Sealing and packing are one step each: killed anywhere, old or new is whole."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -14,9 +13,7 @@ import pytest
 from pipeline import folders
 from pipeline.dataset import seal
 from pipeline.report import rows_of
-from pipeline.shard import run_shard
 from pipeline.store import RunStore, read_config
-from schemas.config import RunConfig
 from schemas.errors import UserError
 from schemas.manifest import ShardEntry
 
@@ -55,34 +52,6 @@ def listing(run: Path) -> list[str]:
     """Files and folders, without the locks and the clock."""
     found = (str(path.relative_to(run)) for path in run.rglob("*"))
     return sorted(name for name in found if not name.endswith((".lock", ".seconds")))
-
-
-@pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two shards that owes nothing, its rollouts not packed yet."""
-    root = tmp_path_factory.mktemp("labelled")
-    problems = root / "problems.jsonl"
-    problems.write_text("".join(json.dumps({"text": f"p {i}", "answer": "right"}) + "\n" for i in range(9)))
-    config = RunConfig.model_validate(
-        {
-            "name": "r",
-            "root": str(root),
-            "shards": 2,
-            "problems": {"source": "jsonl", "path": str(problems)},
-            "policy": {"kind": "simulated", "slip": 0.2, "n_steps": 4},
-            "prompt": {"max_tokens": 1000},
-            "monte_carlo": {"rollouts": 4},
-        }
-    )
-    store = RunStore.open(config)
-    store.prepare()
-    pack, RunStore.pack_rollouts = RunStore.pack_rollouts, lambda self, shard: 0  # type: ignore[method-assign]
-    try:
-        for shard in range(2):
-            asyncio.run(run_shard(store, shard))
-    finally:
-        RunStore.pack_rollouts = pack  # type: ignore[method-assign]
-    return store.path
 
 
 def copied(run: Path, to: Path) -> RunStore:

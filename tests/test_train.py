@@ -267,3 +267,23 @@ def test_a_preview_shows_a_row_as_the_model_reads_it(base: str) -> None:
     assert found["left_out"] == {"no label": 1, "too long": 1}
     assert (found["solutions"], found["longest"]) == (1, len(found["first_row"]))
     assert (found["step_token"], found["unknown"]) == ("<|step_end|>", 0)
+
+
+@pytest.mark.parametrize("holdout", [0.0, 0.5])
+def test_a_training_that_diverges_is_one_line_and_writes_nothing(
+    base: str, tmp_path: Path, holdout: float
+) -> None:
+    rows = [make_row(i, labels) for i, labels in enumerate(LABELS)]
+    config = settings(base, epochs=40, learning_rate=1e38, holdout=holdout)
+    with pytest.raises(UserError, match=r"the training diverged: .* Lower learning_rate, now 1e\+38"):
+        train_prm(rows, config, tmp_path / "prm", template=TEMPLATE, dataset_digest="")
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_another_vocabulary_are_refused_with_the_share_that_is_unknown(
+    base: str, tmp_path: Path
+) -> None:
+    rows = [make_row(i, [1, 0], text="w1 gibberish\nmore of it w2") for i in range(4)]
+    with pytest.raises(UserError, match=r"tokenizer reads \d\d% of the text as unknown tokens"):
+        train_prm(rows, settings(base), tmp_path / "prm", template=TEMPLATE, dataset_digest="")
+    assert not list(tmp_path.iterdir())

@@ -219,3 +219,80 @@ def test_every_verifier_and_annotator_is_declared() -> None:
     assert declared(judge.PREFIX + "review").kind == "judge"
     assert declared("policy") == declared("somebody") == declared("")
     assert declared("somebody").kind == "opinion"
+
+
+def rebuilt(n_steps: int, votes: list[Vote], trust: Trust) -> list[float]:
+    """Every step's p as data/README.md says that it comes about, slowly and with nothing of the product's."""
+    said = [v for v in votes if v.p is not None]
+    counts: dict[tuple[str, int], list[float]] = {}
+    for v in said:
+        name = "policy" if v.source in ("monte_carlo", "omegaprm", "scan") else v.source
+        if v.source == "bisection" or (v.source == "omegaprm" and any(x.source == "bisection" for x in said)):
+            continue
+        pair = counts.setdefault((name, v.step), [0, 0])
+        pair[0] += v.correct if v.n else v.p or 0
+        pair[1] += v.n or 1
+
+    def seen(name: str, step: int, levels: list[float]) -> np.ndarray:
+        c, n = counts.get((name, step), [0, 0])
+        logs = np.array([c * np.log(y) + (n - c) * np.log(1 - y) for y in levels])
+        return np.exp(np.maximum(logs - logs.max(), -6))
+
+    def moves(row: list[float], lost: list[float]) -> np.ndarray:
+        table, size = np.zeros((len(trust.levels),) * 2), len(trust.levels)
+        for i in range(1, size):
+            table[i, 0] += row[0]
+            for j in range(1, i - 1):
+                table[i, j] += row[1] / (i - 2)
+            table[i, i - 1] += row[2] + (row[1] if i < 3 else 0)
+            table[i, i] += row[3] + (row[4] if i == size - 1 else 0)
+            weights = [2.0**-j for j in range(1, size - i)]
+            for j, w in enumerate(weights, start=1):
+                table[i, i + j] += row[4] * w / sum(weights)
+        table[0] = [lost[0], *[lost[1] / (size - 1)] * (size - 1)]
+        return table
+
+    weights = []
+    search = {v.step: v.p or 0.0 for v in said if v.source == "bisection"}
+    for k in range(n_steps + 1):
+        weight = 1.0
+        for step in range(min(k + 1, n_steps)):
+            hazard = trust.last_hazard or 0 if step == n_steps - 1 else trust.hazard
+            weight *= hazard if step == k else 1 - hazard
+        for name, rows in trust.tables.items():
+            for step in range(n_steps):
+                row = np.array(rows[0 if step < k else 1 if step == k else 2])
+                levels = [1e-4, 1 - 1e-4] if len(row) == 2 else trust.levels
+                weight *= row / row.sum() @ seen(name, step, levels)
+        for name, (start, right, wrong, lost) in trust.rollouts.items():
+            level = np.array(start) / sum(start)
+            before, at = (
+                moves([x / sum(row) for x in row], [x / sum(lost) for x in lost]) for row in (right, wrong)
+            )
+            for step in range(n_steps):
+                after = trust.hazard * at + (1 - trust.hazard) * before
+                level = level @ (before if step < k else at if step == k else after)
+                level = level * seen(name, step, trust.levels)
+            weight *= level.sum()
+        if search:
+            chances = -np.diff([1.0, *(search[step] for step in range(n_steps - 1)), 0.0])
+            weight *= max(chances[min(k, n_steps - 1)] / chances.max(), np.exp(-6))
+        weights.append(weight)
+    return list(1 - np.cumsum(weights)[:-1] / sum(weights))
+
+
+def test_p_is_rebuilt_from_row_and_manifest_as_the_data_dictionary_says(
+    world: list[tuple[int, int, list[Vote]]],
+) -> None:
+    prover = [
+        (n, [*votes, *(vote(step, "prover", 5 - step, 5) for step in range(2))]) for _, n, votes in world[:80]
+    ]
+    trust = fit(prover)
+    for n_steps, votes in prover[:12]:
+        search = [
+            Vote(step=step, source="bisection", asks="solvable", p=0.9 - 0.1 * step, correct=1, n=2)
+            for step in range(n_steps - 1)
+        ]
+        for given in (votes, [*votes, *search, vote(0, "omegaprm", 0, 8)], votes[::2]):
+            expected = 1 - np.cumsum(posterior(n_steps, given, model_of(trust)))[:-1]
+            assert rebuilt(n_steps, given, trust) == pytest.approx(list(expected), abs=1e-7)

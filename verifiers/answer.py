@@ -12,8 +12,8 @@ from itertools import product
 
 from schemas.records import AnswerKind
 from verifiers.choices import same_choice, same_words, words_of
-from verifiers.expressions import Expression, Name, Number, Refused, exact, is_ambiguous, names
-from verifiers.forms import Based, read_form, same_form
+from verifiers.expressions import LONGEST, Expression, Name, Number, Refused, exact, names
+from verifiers.forms import Based, divides_in_two_ways, read_form, same_form
 from verifiers.limits import Pool, run_limited
 from verifiers.measures import Quantity, other_spellings, quantity, same_quantity
 from verifiers.notation import SEPARATOR, grouped, squeezed, tidied, worded
@@ -28,10 +28,10 @@ _ANSWER = re.compile(r"[Aa]nswer|ANSWER")
 _SAID = re.compile(
     r"answer(?:[*_`]*(?:[ \t]+(?:to|of|for|in)\b[^.\n:=\\$]{1,60}?)?[ \t]*"
     r"(?:\b(?:is|was|equals|(?:must|should|would|will) be)\b|=)(?:[ \t]*:)?|[*_`]*[ \t]*[:：])"
-    r"[*_`]*[ \t]*(?P<said>[^\n]*)",
+    r"[*_`]*[ \t]*(?P<said>[^\n]{0,1000})",
     re.IGNORECASE,
 )
-_HEADED = re.compile(r"answer[ \t*_:]*\n\s*(?P<said>[^\n]+)", re.IGNORECASE)
+_HEADED = re.compile(r"answer[ \t*_:]*\n\s{0,20}(?P<said>[^\s][^\n]{0,1000})", re.IGNORECASE)
 _HEADING = re.compile(r"[ \t#*_]*(?:the[ \t]+)?(?:final[ \t]+)?", re.IGNORECASE)
 """What may stand before a heading's "answer"; the next line is the answer."""
 _BOXED = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
@@ -39,7 +39,7 @@ _BETWEEN = re.compile(
     r"(?:[\s$,;&]|\\[,;:! ()\[\]]|\\text\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*(?:[A-Za-z]\s*=\s*)?\$?"
 )
 """What may stand between boxes that hold one answer together."""
-_MOST_BETWEEN = 40
+_MOST_BETWEEN, _MOST_BOXES = 40, 50
 _NAME = re.compile(r"([A-Za-z]\s*=)\s*\$?$")
 _SENTENCE_END = re.compile(r"[.](?=\s|$)|!(?=\s+[A-Z])")
 _VALUE = re.compile(r"[-+*_`(\[{$€£\s]*(?:\d|\\|\.\d|[A-Za-z]\s*=|[A-Z]\b(?!\s+[a-z])|\()")
@@ -90,7 +90,7 @@ def _hashed(text: str) -> _Stated | None:
 def _boxed(text: str) -> _Stated | None:
     """The last box, with those that stand beside it."""
     boxes: list[tuple[int, int, int]] = []  # where the command, its content and the box's last brace begin
-    for match in _BOXED.finditer(text) if "box" in text else ():
+    for match in list(_BOXED.finditer(text))[-_MOST_BOXES:] if "box" in text else ():
         depth = 1
         for at in range(match.end(), min(len(text), match.end() + LONGEST_ANSWER)):
             depth += (text[at] == "{") - (text[at] == "}")
@@ -110,7 +110,7 @@ def _boxed(text: str) -> _Stated | None:
 
 
 def _named(text: str, box: tuple[int, int, int]) -> str:
-    """A box's content, with the name before it: `x = \boxed{1}`."""
+    r"""A box's content, with the name before it: `x = \boxed{1}`."""
     name = _NAME.search(text[max(0, box[0] - 8) : box[0]])
     return (f"{name[1]} " if name else "") + text[box[1] : box[2]].strip()
 
@@ -126,7 +126,7 @@ def _said(text: str, *, beside: bool) -> list[_Stated]:
             match = _HEADED.match(text, word.start()) if heading else None
         if match is None:
             continue
-        said = _SENTENCE_END.split(match["said"].strip())[0]
+        said = _SENTENCE_END.split(match["said"].strip(), maxsplit=1)[0]
         if said.strip("*_` ") and not _REMARK.match(said):
             found.append((match.start(), said))
     values = [(at, said) for at, said in found if _VALUE.match(said)]
@@ -188,7 +188,10 @@ def _same_expression(gold: str, answer: str, pool: Pool | None, *, library: bool
         return _same_scalar(a, b, pool)
 
     verdicts = {same_form(ours, theirs, same) for ours, theirs in product(*sides)}
-    return True if True in verdicts else None if None in verdicts else False
+    if True in verdicts:
+        return True
+    # 3/4 x is read in two ways, and refutes nothing.
+    return None if None in verdicts or divides_in_two_ways(gold) or divides_in_two_ways(answer) else False
 
 
 _NOTHING = re.compile(r"(?:there (?:is|are) )?(?:no (?:real )?solutions?|does not exist|dne|undefined)")
@@ -216,7 +219,7 @@ def _same_scalar(gold: Expression | Based, answer: Expression | Based, pool: Poo
             for side, value in zip((gold, answer), values, strict=True)
         ]
         verdict = same_quantity(sides[0], sides[1])
-    return None if verdict is False and (is_ambiguous(gold) or is_ambiguous(answer)) else verdict
+    return verdict
 
 
 def _same_based(gold: Expression | Based, answer: Expression | Based) -> bool | None:
@@ -256,7 +259,9 @@ _FENCED = re.compile(
 
 def _second_opinion(gold: str, answer: str, pool: Pool | None) -> bool | None:
     """True where math-verify says equal and is not known to err; its "different" is too often wrong."""
-    if _FENCED.search(gold) or _FENCED.search(answer) or _outline(gold) != _outline(answer):
+    if max(len(gold), len(answer)) > LONGEST or _outline(gold) != _outline(answer):
+        return None
+    if _FENCED.search(gold) or _FENCED.search(answer):
         return None
     result = run_limited(library_says_equal, (gold, answer), preload="math_verify", pool=pool)
     return True if result.value else None

@@ -50,7 +50,7 @@ _INFINITE = {
 _NAME = r"\\?[A-Za-z]+(?:_(?:\{[^{}]*\}|\w))?'*"
 _NAMED = re.compile(rf"({_NAME}|[A-Za-z][A-Za-z ]*)\s*=\s*(.+)", re.DOTALL)
 _TUPLED = re.compile(rf"\(\s*({_NAME}(?:\s*,\s*{_NAME})+)\s*\)\s*=\s*(\(.+\))", re.DOTALL)
-_AND = re.compile(r"\s*,?\s+(?:and|or)\s+|\s*;\s*", re.IGNORECASE)
+_AND = re.compile(r",?\s(?:and|or)\s|;", re.IGNORECASE)
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 _BASED = re.compile(
     r"\(?(?P<digits>[0-9A-Fa-f]{1,200})\)?\s*(?:_|\(?\s*(?=base))\s*[({\s]*(?:base\s*)?(?P<base>\d{1,2}|[a-z]{3,5})[)}\s]*"
@@ -69,7 +69,7 @@ def read_form(text: str, depth: int = 0) -> Form | None:
         return _compound(text, depth + 1)
     if named := _TUPLED.fullmatch(text):
         return _tupled(named, depth)
-    parts = _split(_AND.sub(",", worded(text)))
+    parts = _split(_AND.sub(",", " ".join(worded(text).split())))
     if len(parts) > _MOST_PARTS:
         return None
     if len(parts) > 1:
@@ -189,6 +189,17 @@ def _split(text: str) -> list[str]:
             parts.append(text[start:at])
             start = at + 1
     return [*parts, text[start:]]
+
+
+_GROUP = r"\((?:[^()]|\([^()]*\))*\)"
+_BARE_DIVISION = re.compile(
+    rf"/\s*(?:\d[\d.]*|[A-Za-z]*{_GROUP}|[A-Za-z])(?:\s*\^\s*(?:\w+|{_GROUP}))?\s*(?!(?:and|or)\b)[A-Za-z(]"
+)
+
+
+def divides_in_two_ways(text: str) -> bool:
+    """Whether a slash stands before a product without a sign, as in `3/4 x`; a written fraction is clear."""
+    return "/" in text and bool(_BARE_DIVISION.search(to_plain(text)))
 
 
 def same_form(gold: Form, answer: Form, same: Same) -> bool | None:

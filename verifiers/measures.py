@@ -8,11 +8,14 @@ from fractions import Fraction
 from verifiers import units
 from verifiers.words import AFTER, GLUED_UNITS, SCALES
 
-_CHANGING = (SCALES.keys() - {"percent", "cent", "cents"}) | frozenset(
-    "and or to times plus minus trillion k x i e pi sqrt sin cos tan log infinity half squared cubed".split()
+_CHANGING = frozenset(
+    """
+and or to times plus minus hundred hundreds thousand thousands million millions billion billions trillion
+dozen k x i e pi sqrt sin cos tan log infinity half
+""".split()
 )
 """Words that make another number of the one before them, or none, wherever they stand behind it."""
-_NOT_UNITS = AFTER | _CHANGING
+_NOT_UNITS = AFTER | _CHANGING | (SCALES.keys() - {"percent", "cent", "cents"})
 """The same straight after it."""
 _SHORT_UNITS = GLUED_UNITS - _NOT_UNITS | frozenset("j n w v c f kw kn hz pa mi yd sq gb mb kb ms".split())
 _MONEY = {"$": "dollar", "€": "euro", "£": "pound sterling", "¥": "yen", "₹": "rupee", "¢": "cent"}

@@ -46,6 +46,7 @@ def tidied(text: str) -> str:
         text = _without_math(text)
     if "**" in text:
         text = _BOLD.sub(r"\1", text).strip("*").replace("**", "^")
+    text = " ".join(text.split())
     if spaced := _SPACED.fullmatch(text):
         text = spaced[1] + spaced[2].replace(" ", SEPARATOR) + spaced[3]
     return _bare(text)

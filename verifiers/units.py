@@ -33,9 +33,10 @@ def factor(unit: str, other: str) -> Fraction | None:
 
 @lru_cache(maxsize=256)
 def scales(unit: str) -> frozenset[Fraction]:
-    """What one of the unit is in each unit of its kind; empty for an unknown one."""
+    """What one of the unit is in each unit of its kind that sums are told in; empty for an unknown one."""
     kind, size = _UNITS.get(singular(unit), (None, Fraction(1)))
-    return frozenset(size / other for group, other in _UNITS.values() if group == kind)
+    told = (found for name, found in _UNITS.items() if name not in {"nickel", "dime"})
+    return frozenset(size / other for group, other in told if group == kind)
 
 
 def singular(unit: str) -> str:

@@ -8,6 +8,7 @@ alone.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from pipeline.annotators.verdicts import Reading, read_first_error, read_per_step, read_redone
 from pipeline.policies.base import Policy
@@ -33,6 +34,7 @@ async def annotate(
     "wrong"."""
     asked, steps = judge_prompt(prompt, roller.prompt_text(prompt)), solution.step_texts()
 
+    @cache
     def read(reply: str) -> Reading:
         return read_reply(reply, asked, steps, roller.problem.text)
 

@@ -19,6 +19,7 @@ from pipeline.annotators.wording import (
     called_wrong,
     fields,
     final_line,
+    is_review,
     plain,
     sentences,
 )
@@ -36,10 +37,15 @@ class Reading(NamedTuple):
     why: str = ""
 
 
+_THOUGHTS = "(?:think|thinking|thought|thoughts|reasoning|scratchpad)"
+_THINKS = re.compile(rf"[<\[\u25c1]{_THOUGHTS}[>\]\u25b7]", re.IGNORECASE)
+_THOUGHT = re.compile(rf"[<\[\u25c1]/{_THOUGHTS}[>\]\u25b7]", re.IGNORECASE)
+
+
 def spoken(reply: str) -> str | None:
     """A reply without what its model thought; None when it ended while it was thinking."""
-    said = re.split(r"</think(?:ing)?>", reply, flags=re.IGNORECASE)[-1]
-    return None if re.search(r"<think(?:ing)?>", said, re.IGNORECASE) else said
+    said = _THOUGHT.split(reply)[-1]
+    return None if _THINKS.search(said) else said
 
 
 def read_first_error(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
@@ -50,8 +56,7 @@ def read_first_error(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
         return Reading(None, "it ended while it was thinking")
     text = plain(said[-_LONGEST:])
     asked = sorted([*boxes(text), *fields(text)], key=lambda found: found.at)
-    told = list(sentences(text))
-    found = _decided(asked, told) if asked else _last(told, text)
+    found = _decided(asked[-1], text) if asked else _last(text)
     if found.number is None:
         return Reading(None, found.why or "it names no step, and does not say that there is no error")
     if found.number == NONE:
@@ -62,24 +67,30 @@ def read_first_error(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     return Reading(None, "it names a step that the solution does not have")
 
 
-def _decided(asked: list[Said], told: list[Said]) -> Said:
-    """The last verdict in the form asked for, unless a sentence stands against it."""
-    last = asked[-1]
+def _decided(last: Said, text: str) -> Said:
+    """The last verdict in the form asked for, unless a sentence stands against it: any later one, or any at
+    all where the verdict may be the answer of the problem."""
     if last.number is None:
         return last
-    against = [s for s in told if s.number not in (None, last.number) and (s.at > last.at or last.loose)]
+    if not is_review(text):
+        return Said(last.at, None, "it solves the problem instead of reviewing the solution")
+    told = sentences(text if last.loose else text[last.at :])
+    against = any(said.number not in (None, last.number) for said in told)
     return Said(last.at, None, _TWO) if against else last
 
 
-def _last(told: list[Said], text: str) -> Said:
+def _last(text: str) -> Said:
     """The verdict of a last line or of the last sentence, unless others stand against it."""
+    told = list(sentences(text))
     numbers = [said.number for said in told if said.number is not None]
     if line := final_line(text):
         return line if set(numbers) <= {line.number} else Said(line.at, None, _TWO)
+    called = called_wrong(text)
     if not numbers:
-        return called_wrong(text)
+        return Said(0, called.pop() if len(called) == 1 else None)
     last = told[-1]
-    return Said(last.at, None, _TWO) if last.number == NONE and set(numbers) != {NONE} else last
+    against = last.number == NONE and (called or set(numbers) != {NONE})
+    return Said(last.at, None, _TWO) if against else last
 
 
 # A verdict a step

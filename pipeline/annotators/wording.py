@@ -97,10 +97,21 @@ _REDONE = re.compile(
     re.IGNORECASE,
 )
 """From here on the judge solves the problem itself."""
+_SOLVES = re.compile(r"\d\s*[-+*/=^]\s*\d|=\s*-?\d|\\(?:frac|times|cdot|sqrt)\b")
+_REVIEWS = re.compile(
+    rf"\b(?:{UNIT}|err\w+|paragr\w+|mistakes?|flaws?|(?:in)?correct\w*|wrong|right|review|verdict|check\w*|fine|"
+    r"valid|sound|solution|student|compar\w+|verif\w+)\b|[\u0400-\uffff]",
+    re.IGNORECASE,
+)
 _LOOSE = re.compile(r"\b(?:answer|result|value|total|sum)\s+(?:is|=)?\s*:?\s*$", re.IGNORECASE)
 _LABEL = re.compile(
     r"\W*(?:my\s+)?(?:final\s+)?(?:answer|verdict|conclusion|result|output)\W*", re.IGNORECASE
 )
+
+
+def is_review(text: str) -> bool:
+    """Whether a text speaks of the solution at all: a judge may have solved the problem instead."""
+    return not _SOLVES.search(text) or bool(_REVIEWS.search(text))
 
 
 def boxes(text: str) -> Iterator[Said]:
@@ -216,6 +227,18 @@ _BARE = re.compile(
     r"(?![\w%]|\s*[-+*/=^]|[.,]\d)",
     re.IGNORECASE,
 )
+_TOPICS = (
+    *("error", "mistake", "flaw", "slip", "fault", "inaccura", "wrong", "incorrect", "erroneous", "invalid"),
+    *("correct", "right", "valid", "sound", "fine", "accurate"),
+)
+
+
+def _speaks(sentence: str) -> bool:
+    """Whether a sentence can hold a verdict at all; most cannot, and this is quick to tell."""
+    lower = sentence.lower()
+    return any(topic in lower for topic in _TOPICS)
+
+
 _ASIDE = re.compile(
     r"^\W*(?:(?:no(?=\s*[,.:;!]|\s+wait)|wait|actually|hm+|sorry|oh|okay|so|correction)\b[\s,.:;!-]+)+",
     re.IGNORECASE,
@@ -259,6 +282,8 @@ def sentences(text: str) -> Iterator[Said]:
     for sentence in _END.split(text):
         start = at = text.index(sentence, at)
         at += len(sentence)
+        if not _speaks(sentence):
+            continue
         said = _ASIDE.sub("", sentence[:400])
         number = _named(said, alone=alone)
         if number is not None:
@@ -301,7 +326,7 @@ _POLITE = re.compile(r"[\s\-_=]*|.*\b(?:let me know|hope this|feel free|note)\b.
 
 
 def final_line(text: str) -> Said | None:
-    """A last line that is only a verdict, or ends in one with its label, whatever politeness follows."""
+    """A last line that is nothing but a verdict, or ends in a labelled one, whatever politeness follows."""
     lines = text.rstrip().split("\n")[-_LAST:]
     while len(lines) > 1 and _POLITE.fullmatch(lines[-1][:200]):
         lines.pop()
@@ -320,12 +345,14 @@ _CALLED = re.compile(
 )
 
 
-def called_wrong(text: str) -> Said:
-    """The only step that a plain sentence calls wrong."""
+def called_wrong(text: str) -> set[int]:
+    """The steps that plain sentences call wrong, without saying which is the first."""
     found = set()
     for sentence in _END.split(text):
         sentence = sentence[:400]
+        if not _speaks(sentence):
+            continue
         called = None if _HEDGE.search(sentence) else _CALLED.search(sentence)
         if called and not NEGATED.search(sentence[: called.end()]):
             found.add(int(called[1] or called[2]))
-    return Said(0, found.pop()) if len(found) == 1 else Said(0, None)
+    return found

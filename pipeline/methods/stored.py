@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.annotators.prover import SOURCE as PROVER
 from pipeline.methods.counts import Count, count, grade_of
 from pipeline.methods.tree import OTHERS, Tree, build
-from pipeline.packing import lost, packed_fault
+from pipeline.packing import faults, lost
 from pipeline.sealing import shards_of
 from pipeline.segment import prefix_of
 from pipeline.store import RunStore
@@ -60,8 +60,8 @@ class Run:
             raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
         self._store, self.manifest = store, manifest
         shards_of(store.path, manifest)
-        if faults := [f for shard in range(store.config.shards) if (f := packed_fault(store.path, shard))]:
-            raise UserError(f"{faults[0]}: see `stepmint check {store.path}`")
+        for fault in faults(store.path, store.config.shards):
+            raise UserError(f"{fault}: see `stepmint check {store.path}`")
 
     @property
     def config(self) -> RunConfig:
@@ -97,7 +97,7 @@ class Run:
                 yield Stored(finished, taken, separator)
         if n != self.manifest.problems:
             raise UserError(
-                f"{self._store.path}: the journals hold {n} finished problems and the dataset those of "
+                f"{self._store.path / 'journal'}: holds {n} finished problems, the dataset those of "
                 f"{self.manifest.problems}: seal it again with `stepmint synthesize`, or see `stepmint check`"
             )
 

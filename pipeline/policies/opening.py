@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.policies.base import Policy
 from pipeline.policies.gemma import NAME as GEMMA
 from schemas.config import PolicyConfig
-from schemas.errors import UserError
+from schemas.errors import UserError, conceal
 
 _FOLDER = Path(__file__).parent.parent / "embedded"
 EMBEDDED = _FOLDER / "checkpoint"
@@ -43,6 +43,7 @@ def open_policy(config: PolicyConfig) -> Policy:
         case "server":
             from pipeline.policies.server import ServerPolicy
 
+            conceal(config.api_key_env)
             return ServerPolicy(
                 config.base_url,
                 config.model,

@@ -225,6 +225,8 @@ def test_every_shipped_judge_is_tested() -> None:
         ("<think>The first error is in paragraph 1, so \\boxed{1}", None),
         ("so \\boxed{1}</think>I found no errors. \\boxed{-1}", -1),
         ("<think>\\boxed{1}</think>I would rather not say.", None),
+        ("[THINK]\\boxed{1}[/THINK]\\boxed{2}", 2),
+        ("<reasoning>The first error is in step 1.</reasoning>\nAll steps are correct.", -1),
         ('{"verdict": "no error"}', -1),
         ('{"paragraph": 2, "verdict": "incorrect"}', 2),
         ('[{"paragraph": 0, "verdict": "correct"}, {"paragraph": 1, "verdict": "correct"}]', None),
@@ -234,6 +236,11 @@ def test_every_shipped_judge_is_tested() -> None:
         ("Let me see.\n\nParagraph 3", 3),
         ("Verdict: 2\n\nLet me know if you have questions.", 2),
         ("The sum is:\n\n3\n\nand that is what the solution has.", None),
+        ("48 / 2 = 24, and 48 + 24 = 72.\n\nThe answer is \\boxed{2}.", None),  # it solved the problem
+        ("48 / 2 = 24 is right.\n\nThe answer is \\boxed{2}.", 2),
+        ("The answer is \\boxed{2}.", 2),
+        ("The solution is correct. However, paragraph 2 contains a mistake.", None),
+        ("I find no errors in this solution. Paragraph 2 is not wrong.", -1),
         ("wrong", None),
         ("right right wrong", None),
         (

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.fault_kinds import CHAT, FAULTS, FROM_THE_START
 from benchmarks.faults_server import SECRET, compare, label, rows, run_file
-from benchmarks.faulty import CHAT, FAULTS, FROM_THE_START, FaultyServer
+from benchmarks.faulty import FaultyServer
 from pipeline.policies import server as policies
 
 PROBLEMS = 8

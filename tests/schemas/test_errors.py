@@ -5,6 +5,8 @@ import pickle
 
 import pytest
 
+from pipeline.policies import open_policy
+from schemas.config import PolicyConfig
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
 
 KEY = "sk-very/secret+0123"
@@ -20,6 +22,17 @@ def test_values_of_secret_variables_are_hidden(name: str, monkeypatch: pytest.Mo
         error = kind(f"{KEY} and {KEY}")
         again = pickle.loads(pickle.dumps(error))
         assert KEY not in f"{error} {error!r} {error.args} {again!r}"
+
+
+def test_the_key_of_a_server_is_hidden_whatever_its_variable_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MY_LLM", KEY)
+    assert redacted(KEY) == KEY
+    open_policy(
+        PolicyConfig(kind="server", model="m", base_url="http://127.0.0.1:1/v1", api_key_env="MY_LLM")
+    )
+    assert redacted(KEY) == "***"
 
 
 def test_one_secret_that_begins_another_hides_both(monkeypatch: pytest.MonkeyPatch) -> None:
