@@ -99,7 +99,8 @@ def regrade(args: argparse.Namespace) -> Result:
     from pipeline.regrade import mark, regrade_shard
     from pipeline.store import RunStore
 
-    store = RunStore.open(_config_of(Path(args.run)))
+    # It asks nobody: whatever has become of prompts and models, the run has what it needs.
+    store = RunStore.reopen(_config_of(Path(args.run)))
     found = Counter[str]()
     mark(store).touch()
     with _listening(args):
