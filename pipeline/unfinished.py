@@ -160,8 +160,11 @@ def _read(line: bytes) -> tuple[str, list[Any]] | None:
     checksum, _, body = line.rstrip(b"\n").partition(b" ")
     if checksum != b"%08x" % zlib.crc32(body):
         return None
-    item = from_json(body)
-    return item["problem"], item["drawn"]
+    try:
+        item = from_json(body)
+        return item["problem"], item["drawn"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _key(policy: Policy, prompt: Prompt, sampling: Sampling, place: int) -> str:
