@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.annotators import bisection, formal, monte_carlo
+from pipeline.first_error import measured
 from pipeline.proposers import omegaprm, sample
 from pipeline.rollouts import Roller
 from pipeline.segment import prefix_of
@@ -24,7 +25,7 @@ from schemas.config import (
     SampleConfig,
     VerifierName,
 )
-from schemas.records import Problem, Solution, Vote
+from schemas.records import Candidate, Problem, Solution, Vote
 
 Figures = dict[str, Any]
 PROBLEMS = 60
@@ -63,30 +64,18 @@ the first on, are labelled."""
 
 def _fused(arm: Arm) -> Labelled:
     """By fusion, fitted to the arm's own votes."""
-    from pipeline.fusion import fit, fuse
+    from pipeline.fusion import fuse
+    from pipeline.trust import fit, model_of
 
-    trust = fit([(len(solution.steps), votes) for _, solution, votes in arm.rows])
-    found = []
-    for _, solution, votes in arm.rows:
-        labels, first = fuse(solution, votes, trust, FusionConfig())
-        found.append((first, sum(label.label is not None for label in labels)))
-    return found
+    model = model_of(fit([(len(solution.steps), votes) for _, solution, votes in arm.rows]))
+    candidates = [Candidate(solution=solution, votes=tuple(votes)) for _, solution, votes in arm.rows]
+    found = fuse(candidates, model, FusionConfig())
+    return [(first, sum(label.label is not None for label in labels)) for labels, first in found]
 
 
 def _measured(arm: Arm) -> Labelled:
-    """As the papers label: wrong from the first prefix without a success on, right before it; where prefixes
-    were left out, a success speaks for those before it."""
-    found: Labelled = []
-    for _, solution, votes in arm.rows:
-        n_steps = len(solution.steps)
-        rates = {v.step: v.p for v in votes if v.asks == "solvable" and v.p is not None}
-        if rates.get(n_steps - 1) == 1:
-            found.append((-1, n_steps))
-            continue
-        dead = next((s for s in sorted(rates) if rates[s] == 0 and s - 1 in {-1, *rates}), None)
-        alive = max((s for s, p in rates.items() if p and (dead is None or s < dead)), default=-1)
-        found.append((dead, dead + 1) if dead is not None else (None, alive + 1))
-    return found
+    """As the papers label, by rollouts alone and without a fit."""
+    return [measured(len(solution.steps), votes) for _, solution, votes in arm.rows]
 
 
 def _judge(arm: Arm, labelled: Labelled) -> Figures:

@@ -65,13 +65,13 @@ def exact_labels() -> Figures:
 
 def _save_base(config: TrainConfig, template: str, out: Path) -> None:
     """What training begins with, as a PRM."""
+    from pipeline.bases import open_base, open_model
     from pipeline.prm import PRM, PrmCard
-    from pipeline.train import open_model, open_tokenizer
 
-    tokenizer, _, step_end = open_tokenizer(config.model, template)
-    card = PrmCard(template=template, step_end=step_end, max_length=config.max_length)
+    base = open_base(config)
+    card = PrmCard(template=template, step_end=base.step_end, max_length=base.max_length)
     out.mkdir()
-    PRM(open_model(config.model, len(tokenizer)), tokenizer, card).save(out)
+    PRM(open_model(base), base.tokenizer, card).save(out)
 
 
 async def _by_likelihood(config: RunConfig, samples: Samples) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.annotators import bisection, monte_carlo
 from pipeline.annotators.monte_carlo import SOURCE
+from pipeline.first_error import measured
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy, solution_text
 from pipeline.proposers import omegaprm
@@ -225,8 +226,8 @@ async def _plain(policy: SimulatedPolicy, error: int, k: int) -> tuple[list[int]
         roller, config = _roller(policy, seed), OmegaConfig(rollouts=k)
         solution, tree = _solution(roller, [step < error - 1 for step in range(8)]), omegaprm.Tree()
         await omegaprm._search(tree, omegaprm.State("", []), solution, roller, config)
-        sound = (prefix.count("\n") for prefix, state in tree.states.items() if state.value)
-        found.append(1 + max(sound, default=0))
+        first, _ = measured(8, omegaprm._candidate(tree, solution).votes)
+        found.append(1 + first if first is not None else 0)
         drawn += len(roller.taken)
     return found, drawn
 

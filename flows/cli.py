@@ -6,17 +6,20 @@ same command goes on) or sealed with a source of which nothing could be read, 2 
 """
 
 import argparse
-import errno
-import importlib.metadata
+import io
 import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any, NoReturn
 
+from flows import interrupt
 from flows.settings import set_defaults
-from schemas.errors import BackendError, UserError
+from pipeline.ranks import world
+from schemas.errors import BackendError, UserError, disk_trouble, redacted
+from schemas.text import one_line, shown
 
 _EXAMPLES = """\
 examples:
@@ -25,6 +28,7 @@ examples:
   stepmint run mine.toml --set monte_carlo.rollouts=16  change one setting of the file
   stepmint plan mine.toml                               what it will take, from its first problems
   stepmint status runs/mine                             what is done, what is owed
+  stepmint check runs/mine                              is everything as it was written?
   stepmint show runs/mine --first-errors                labelled solutions, step by step
   stepmint fuse runs/mine --set fusion.accept=0.9       new labels from the same votes
   stepmint export runs/mine --format trl --out mine.jsonl
@@ -41,8 +45,34 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code and prints errors as one line."""
+    """Run a command; returns its exit code and prints errors as one line.
+
+    Without arguments it is the process's own: those of the command line are taken, and signals end it.
+    """
+    own = argv is None
+    try:
+        if own:
+            sys.excepthook = _show_bug
+            interrupt.heed()
+        code = _run(argv)
+        if code and interrupt.heard():
+            interrupt.end()
+        interrupt.finish()
+    except BaseException as error:
+        if interrupt.heard():  # libraries turn an interruption into errors of their own
+            interrupt.end()
+        if isinstance(error, KeyboardInterrupt):
+            return _complain(interrupt.LINE, 130)
+        raise
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     set_defaults()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # half a surrogate pair, or a terminal without UTF-8
+            stream.reconfigure(errors="backslashreplace")
+    args = argparse.Namespace()
     try:
         args = parser().parse_args(argv)
         _set_logging(verbose=args.verbose)
@@ -53,16 +83,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, 2)
     except BackendError as error:
         return _complain(error, 1)
-    except KeyboardInterrupt:
-        return _complain("interrupted; resume with the same command", 130)
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain once more while it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT):
-            raise
-        return _complain(f"{error.filename or 'writing'}: {error.strerror}", 2)
+    except Exception as error:
+        if trouble := disk_trouble(error, _place(args)):
+            return _complain(f"{trouble}; mend that and run the same command again", 2)
+        raise  # a bug
+
+
+def _place(args: argparse.Namespace) -> str:
+    """Where a command writes, as far as its arguments say."""
+    given = vars(args)
+    changed = given.get("run") if given.get("command") in ("fuse", "derive", "train") else None
+    return str(given.get("out") or given.get("config") or changed or "standard output")
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """All that helps to find it, except secrets."""
+    import traceback
+
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="")
 
 
 def _set_logging(*, verbose: bool) -> None:
@@ -70,20 +112,33 @@ def _set_logging(*, verbose: bool) -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     if verbose:
         handler = logging.StreamHandler()
+        handler.setFormatter(_Clean())
         for name in ("flows", "pipeline", "verifiers"):
             logging.getLogger(name).setLevel(logging.INFO)
             logging.getLogger(name).addHandler(handler)
 
 
+class _Clean(logging.Formatter):
+    """Messages quote models and servers."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(redacted(super().format(record)))
+
+
 def _complain(what: object, code: int) -> int:
-    line = " ".join(str(what).split())
-    print(f"stepmint: {line}", file=sys.stderr)
+    if interrupt.heard():
+        interrupt.end()
+    print(f"stepmint: {one_line(redacted(str(what)))}", file=sys.stderr)
     return code
 
 
 def _dispatch(args: argparse.Namespace) -> int:
     from flows import commands, display
 
+    if world() > 1 and args.command != "train":
+        raise UserError(
+            f"{args.command} is for one process, and torchrun started {world()}: only `stepmint train` shares"
+        )
     command = getattr(commands, args.command)
     result: dict[str, Any] = command(args)
     for line in result.get("remarks", ()):
@@ -95,7 +150,18 @@ def _dispatch(args: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         getattr(display, args.command)(result)
-    return 1 if result.get("owed") or result.get("unread") else 0
+    sys.stdout.flush()  # here a full disk or a reader that has gone is still ours to name
+    return 1 if any(result.get(name) for name in ("owed", "refused", "unread", "damaged")) else 0
+
+
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for: until then it would only delay the first line of `main`."""
+
+    def __call__(self, *_: object, **__: object) -> None:
+        from importlib.metadata import version
+
+        print(f"stepmint {version('stepmint')}")
+        raise SystemExit
 
 
 def parser() -> argparse.ArgumentParser:
@@ -106,9 +172,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument(
-        "--version", action="version", version=f"stepmint {importlib.metadata.version('stepmint')}"
-    )
+    top.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_making(commands)
     _add_looking(commands)
@@ -174,6 +238,14 @@ def _add_making(commands: Any) -> None:
     fuse.add_argument("run", help="folder of a run")
     _add_set(fuse)
 
+    regrade = _command(
+        commands,
+        "regrade",
+        "grade the stored rollouts of a run again, by the golds and the grader of today, without sampling",
+        "stepmint regrade runs/mine",
+    )
+    regrade.add_argument("run", help="folder of a run")
+
     _add_training(commands)
 
 
@@ -217,6 +289,11 @@ def _add_training(commands: Any) -> None:
     _add_set(train)
     train.add_argument(
         "--out", default="", help="folder of the checkpoint (default: checkpoints/NAME beside runs)"
+    )
+    train.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would be learnt, and one row token by token; do nothing",
     )
 
     selftrain = _command(
@@ -267,8 +344,34 @@ def _add_looking(commands: Any) -> None:
     )
     status.add_argument("run", help="folder of a run")
 
+    check = _command(
+        commands,
+        "check",
+        "compare everything a run has on disk with its checksums (exit code 1 while something is wrong)",
+        "stepmint check runs/mine --repair",
+    )
+    check.add_argument("run", help="folder of a run")
+    check.add_argument(
+        "--repair",
+        action="store_true",
+        help="mend what the journal and the source of the problems can mend",
+    )
+
     _add_verify(commands)
-    _command(commands, "doctor", "say what this machine and environment can do", "stepmint doctor")
+    doctor = _command(
+        commands,
+        "doctor",
+        "say what this machine and environment can do, or what the policies of a run file do",
+        "stepmint doctor --policy mine.toml",
+    )
+    doctor.add_argument(
+        "--policy",
+        default="",
+        metavar="FILE",
+        help="ask the policy, judge and prover of a run file a few short questions, and say whether a run "
+        "could use them (exit code 1 when not)",
+    )
+    _add_set(doctor)
 
 
 def _add_verify(commands: Any) -> None:
@@ -333,3 +436,7 @@ def _add_giving(commands: Any) -> None:
         "--public", action="store_true", help="make a new repository public (default: private)"
     )
     publish.add_argument("--dry-run", action="store_true", help="print the card; send nothing")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

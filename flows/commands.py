@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows import progress
+from flows.checks import base_of, preview
 from flows.doctor import examine
+from pipeline.ranks import rank
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 
@@ -82,16 +84,51 @@ def fuse(args: argparse.Namespace) -> Result:
     from pipeline.report import summarise
     from pipeline.store import RunStore
 
-    store = RunStore.open(config)
+    store = RunStore.reopen(config)
     with _listening(args), progress.stage("fusing the votes"):
         manifest = seal(store)
+        store.record_config()  # a fusion that failed leaves the run as it was
     return {**summarise(store), "path": str(store.path), "dataset_digest": manifest.digest()}
+
+
+def regrade(args: argparse.Namespace) -> Result:
+    """Grades, votes and labels anew from the stored rollouts; sampling nothing, it needs no flow."""
+    import asyncio
+
+    from pipeline.dataset import seal
+    from pipeline.regrade import mark, regrade_shard
+    from pipeline.store import RunStore
+
+    store = RunStore.open(_config_of(Path(args.run)))
+    found = Counter[str]()
+    mark(store).touch()
+    with _listening(args):
+        with progress.stage("reading the problems"):
+            store.prepare()
+        finished = [len(store.entries(shard)) for shard in range(store.config.shards)]
+        with progress.stage("grading the stored rollouts again", sum(finished)):
+            for shard in range(store.config.shards):
+                work = regrade_shard(store, shard, advance=progress.advance)
+                found.update(asyncio.run(work)._asdict())
+        owed = sum(len(store.standing(shard).owed) for shard in range(store.config.shards))
+        if not owed:
+            with progress.stage("fusing the votes"):
+                seal(store)
+            mark(store).unlink()
+    return {"run": str(store.path), **found, "owed": owed}
 
 
 def train(args: argparse.Namespace) -> Result:
     """Train on a sealed run."""
     path = Path(args.run)
     config = _config_of(path, args.set) if path.is_dir() else load_config(path, tuple(args.set))
+    if args.dry_run:
+        return {"dry_run": preview(config)}
+    if rank():  # of torchrun's processes the first answers, and the others help it
+        from flows.train import checkpoint_of, train_model
+
+        train_model.fn(config, args.out or str(checkpoint_of(config)))
+        raise SystemExit(0)
     return _flow(args, "train", lambda flows: flows.train(config, args.out))
 
 
@@ -167,10 +204,12 @@ def _counted(lines: Iterator[Result], counts: dict[str, int], only: str | None) 
 def status(args: argparse.Namespace) -> Result:
     """Per shard: problems, done, owed, and how many of those failed."""
     from pipeline.remarks import remarks
+    from pipeline.sealing import faults_of
 
     store = _open(Path(args.run))
     if not store.is_prepared():
-        return {"run": str(store.path), "sealed": False, "problems": 0, "owed": 1, "shards": [], "tokens": {}}
+        nothing: Result = {"problems": 0, "owed": 1, "reasons": {}, "shards": [], "tokens": {}}
+        return {"run": str(store.path), "sealed": False, **nothing}
     set_aside = store.quarantined()
     failed = {item.problem_id for item in set_aside}
     tokens, cut = Counter[str](), 0
@@ -184,6 +223,7 @@ def status(args: argparse.Namespace) -> Result:
         counts = {"done": len(standing.done), "owed": len(standing.owed), "failed": failing}
         shards.append({"shard": shard, **counts, "beyond": len(standing.beyond)})
     manifest = store.manifest()
+    damaged = [*store.damage(), *faults_of(store.path, manifest)]
     fresh = manifest is not None and manifest.fusion_digest == store.config.fusion_digest()
     return {
         "run": str(store.path),
@@ -191,8 +231,10 @@ def status(args: argparse.Namespace) -> Result:
         "remarks": remarks(manifest) if manifest and fresh else [],
         "problems": store.total(),
         "owed": sum(item["owed"] for item in shards),
+        "reasons": dict(Counter(item.reason for item in store.failures()).most_common()),
         "shards": shards,
         "quarantined": [item.model_dump() for item in set_aside],
+        "damaged": damaged,
         "tokens": tokens,
         "budget": {
             **store.config.budget.model_dump(),
@@ -202,19 +244,24 @@ def status(args: argparse.Namespace) -> Result:
     }
 
 
+def check(args: argparse.Namespace) -> Result:
+    """A run's files against what vouches for them, and with --repair what can be mended."""
+    from pipeline.checking import check as examined
+
+    with _listening(args), progress.stage("checking the run"):
+        return examined(Path(args.run), repair=args.repair)
+
+
 def export(args: argparse.Namespace) -> Result:
     """Write another tool's format; the file appears whole or not at all."""
     from pipeline.export import export as write
+    from pipeline.files import replacing_text
     from pipeline.report import rows_of
 
     rows = (row for row in rows_of(_open(Path(args.run))) if row.kept or not args.kept)
     out = Path(args.out)
-    if not out.parent.is_dir():
-        raise UserError(f"{out}: the folder {out.parent} does not exist")
-    part = out.with_name(f"{out.name}.part")
-    with part.open("w", encoding="utf-8") as file:
+    with replacing_text(out) as file:
         counts = write(rows, args.format, file)
-    os.replace(part, out)
     return {"out": str(out), "format": args.format, **counts}
 
 
@@ -241,12 +288,10 @@ def publish(args: argparse.Namespace) -> Result:
         address = _flow(args, "publish", lambda flows: flows.publish(str(folder), args.repo, private=private))
         return {"address": address}
 
-    import json
-
-    from pipeline.publish import dataset_card, model_card, subsets_of
+    from pipeline.publish import dataset_card, model_card, read_card, subsets_of
 
     if (folder / "prm.json").is_file():
-        return {"card": model_card(json.loads((folder / "prm.json").read_text(encoding="utf-8")), args.repo)}
+        return {"card": model_card(read_card(folder), args.repo)}
     store = _open(folder)
     manifest = store.manifest()
     if manifest is None:
@@ -254,9 +299,14 @@ def publish(args: argparse.Namespace) -> Result:
     return {"card": dataset_card(store, manifest, subsets_of(store, manifest))}
 
 
-def doctor(args: argparse.Namespace) -> Result:  # noqa: ARG001 - every command takes its arguments
-    """The environment, without asking the network."""
-    return examine()
+def doctor(args: argparse.Namespace) -> Result:
+    """The environment, without asking the network; or with --policy what the policies of a run file do."""
+    if not args.policy:
+        return examine()
+
+    from flows.doctor import examine_policies
+
+    return examine_policies(load_config(Path(args.policy), tuple(args.set)))
 
 
 def _flow(args: argparse.Namespace, module: str, call: Callable[[Any], T]) -> T:
@@ -286,11 +336,10 @@ def _listening(args: argparse.Namespace) -> Any:
 
 def _config_of(folder: Path, overrides: list[str] | None = None) -> RunConfig:
     """A run's recorded configuration, with the folder it lies in now: it may have been moved or renamed."""
-    recorded = folder / "run.toml"
-    if not recorded.is_file():
-        raise UserError(f"{folder}: not a run (it has no run.toml)")
+    from pipeline.recorded import read_config
+
     here = folder if folder.name else folder.resolve()
-    config = load_config(recorded, tuple(overrides or ()))
+    config = read_config(folder, tuple(overrides or ()))
     return config.model_copy(update={"root": str(here.parent), "name": here.name})
 
 
@@ -337,6 +386,7 @@ def _plan(config: RunConfig) -> Result:
         "path": str(folder),
         "exists": (folder / "run.toml").is_file(),
         "checkpoint": checkpoint,
+        "base": base_of(config),
     }
 
 

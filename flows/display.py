@@ -13,9 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from schemas.text import one_line, shown
+
 Result = dict[str, Any]
 _SIGNS = {1: ("right", "green"), 0: ("WRONG", "bold red"), None: ("-", "dim")}
 _VERDICTS = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "abstains": ("-", "yellow")}
+_HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
 _APART = ("run", "remarks", "unread")
 """Not among the figures of what was sealed: a name, and what is said on stderr."""
 _QUALITY = ("labelled", "precision", "recall", "f1", "exact")
@@ -46,8 +49,21 @@ def fuse(result: Result) -> None:
     _dataset(result)
 
 
+def regrade(result: Result) -> None:
+    """How many problems came out otherwise."""
+    figures("graded again", {key: value for key, value in result.items() if key != "run"})
+    if result["owed"]:
+        _say(f"{result['owed']} problems are owed: `stepmint run` with the run's file draws what they need")
+
+
 def train(result: Result) -> None:
-    """What was measured in training."""
+    """What was measured in training, or what would be learnt."""
+    if "dry_run" in result:
+        found = result["dry_run"]
+        figures("training", {key: value for key, value in found.items() if key != "first_row"})
+        for line in found["first_row"]:
+            _say(shown(line))
+        return
     figures("training", {key: value for key, value in result.items() if key != "checkpoint"})
     _say(f"checkpoint  {result['checkpoint']}")
 
@@ -65,7 +81,7 @@ def selftrain(result: Result) -> None:
             policy["loss"],
             value["loss"],
         )
-        table.add_row(*map(str, figures_of))
+        _row(table, *map(str, figures_of))
     _print(table)
     _say(f"policy       {result['policy']}")
     _say(f"value model  {result['value_model']}")
@@ -85,9 +101,7 @@ def plan(result: Result) -> None:
     for name in ("calls", "completions", "tokens", "gpu_hours", "cost", "reached"):
         if found := result[name]:
             ends = (_amount(found[key]) for key in ("value", "low", "high"))
-            table.add_row(
-                "problems within budget.run" if name == "reached" else name.replace("_", " "), *ends
-            )
+            _row(table, "problems within budget.run" if name == "reached" else name.replace("_", " "), *ends)
     _print(table)
     purposes = ", ".join(f"{name} {_amount(n)}" for name, n in result["purposes"].items())
     _say(f"tokens by purpose: {purposes}")
@@ -113,7 +127,7 @@ def verify(result: Result) -> None:
     start, before = time.perf_counter(), ""
     for line in result["lines"]:
         if line["id"] != before:
-            _print(Text(f"\n{clean(line['id'])}", style="bold"))
+            _print(Text(f"\n{shown(line['id'])}", style="bold"))
             before = line["id"]
         _reviewed(line)
     counts, seconds = result["counts"], time.perf_counter() - start
@@ -124,13 +138,13 @@ def verify(result: Result) -> None:
 
 def _reviewed(line: Result) -> None:
     sign, style = _VERDICTS[line["verdict"]]
-    text = Text(clean(line["text"]))
+    text = Text(shown(line["text"]))
     for finding in line["findings"]:
         text.stylize(f"underline {_VERDICTS[finding['verdict']][1]}", *finding["span"])
     _print(Text.assemble((f"{line['step']:>3} ", "dim"), (f"{sign:<8} ", style), text))
     for finding in line["findings"]:
         if finding["verdict"] != "holds":
-            reason = f"{finding['by']}: {clean(finding['reason'])}"
+            reason = f"{finding['by']}: {shown(finding['reason'])}"
             _print(Text(f"             {reason}", style=_VERDICTS[finding["verdict"]][1]))
 
 
@@ -143,7 +157,7 @@ def status(result: Result) -> None:
     columns = ("shard", "done", "owed", "failed", *(("beyond",) if budget["beyond"] else ()))
     table = _table(*columns)
     for item in result["shards"]:
-        table.add_row(*(str(item[key]) for key in columns))
+        _row(table, *(str(item[key]) for key in columns))
     _print(table)
     done = sum(item["done"] for item in result["shards"])
     state = "sealed" if result["sealed"] else "open"
@@ -152,12 +166,34 @@ def status(result: Result) -> None:
         f"{result['run']}: {state}, {done} of {result['problems']} problems done, {tokens:,} tokens generated"
     )
     _budget(budget)
+    _damage(result)
+    for reason, n in list(result["reasons"].items())[:3]:
+        _say(f"owed, {n} times: {shown(reason)}")
     aside = result["quarantined"]
     for item in aside[:5]:
         where = f"{item['file']} row {item['row']}" if item["row"] is not None else item["file"]
-        _say(f"set aside: {where}: {item['reason']}")
+        _say(one_line(f"set aside: {where}: {item['reason']}"))
     if len(aside) > 5:
         _say(f"... and {len(aside) - 5} more: stepmint status --json")
+
+
+def check(result: Result) -> None:
+    """What was mended, what is wrong, and what mends it."""
+    for what in result["repaired"]:
+        _say(f"mended: {shown(what)}")
+    for why in result["failed"]:
+        _say(f"not mended: {shown(why)}")
+    _damage(result)
+    if not result["damaged"]:
+        _say(f"{result['run']}: everything is as it was written")
+    elif result["repairable"] and not result["failed"]:
+        many = f"{result['repairable']} of {len(result['damaged'])}"
+        _say(f"stepmint check {result['run']} --repair mends {many}")
+
+
+def _damage(result: Result) -> None:
+    for what in result["damaged"]:
+        _say(f"damaged: {shown(what)}")
 
 
 def _budget(budget: Result) -> None:
@@ -195,30 +231,45 @@ def publish(result: Result) -> None:
 
 
 def doctor(result: Result) -> None:
-    """What is there and what is missing."""
+    """What is there and what is missing; or what each policy was found to do."""
+    if "policies" in result:
+        for role, found in result["policies"].items():
+            _probe(role, found)
+        return
     table = _table("", "")
     for name, value in _flat(result):
-        table.add_row(Text(name), Text(_value(value), style="" if value not in (None, False) else "yellow"))
+        _row(table, name, Text(shown(_value(value)), style="" if value not in (None, False) else "yellow"))
     _print(table)
+
+
+def _probe(role: str, found: Result) -> None:
+    table = _table(f"{role}: {shown(found['kind'])} {shown(found['model'])}", "", "")
+    for finding in found["findings"]:
+        sign, style = _HOLDS[finding["holds"]]
+        table.add_row(Text(finding["what"]), Text(sign, style=style), Text(shown(finding["said"])))
+    _print(table)
+    for note in found["notes"]:
+        _say(f"note: {shown(note)}")
+    _say(shown(f"a run would be refused: {found['refused']}" if found["refused"] else "a run can use it"))
 
 
 def figures(title: str, found: Result) -> None:
     """Any nested figures as name and value; an interval stands behind its value."""
     table = _table(title, "", right=1)
     for name, value in _flat({key: value for key, value in found.items() if value not in ({}, None)}):
-        table.add_row(Text(name.replace("_", " ")), Text(_value(value)))
+        _row(table, name.replace("_", " "), _value(value))
     _print(table)
 
 
 def _dataset(result: Result) -> None:
     table = _table("dataset", "", right=1)
     for name in ("problems", "solutions", "steps", "labelled_steps", "quarantined", "rollouts"):
-        table.add_row(name.replace("_", " "), f"{result[name]:,}")
+        _row(table, name.replace("_", " "), f"{result[name]:,}")
     for reason, n in result["skipped"].items():
-        table.add_row(Text(f"skipped: {reason}"), f"{n:,}")
+        _row(table, f"skipped: {reason}", f"{n:,}")
     if result["ungraded"]:
-        table.add_row("without a gold answer", f"{result['ungraded']:,}")
-    table.add_row("tokens", f"{result['tokens']['total']:,}")
+        _row(table, "without a gold answer", f"{result['ungraded']:,}")
+    _row(table, "tokens", f"{result['tokens']['total']:,}")
     _print(table)
     if "budget" in result:
         _budget(result["budget"])
@@ -226,14 +277,14 @@ def _dataset(result: Result) -> None:
         _off(result["plan"])
     sources = _table("source", "votes", "abstained", right=2)
     for name, count in result["sources"].items():
-        sources.add_row(Text(name), f"{count['votes']:,}", f"{count['abstained']:,}")
+        _row(sources, name, f"{count['votes']:,}", f"{count['abstained']:,}")
     _print(sources)
     quality = result.get("label_quality")
     if quality:
         table = _table("labels against the exact truth", *_QUALITY, right=len(_QUALITY))
         for name, found in quality.items():
             if isinstance(found, dict):
-                table.add_row(name, *(_value(found.get(key)) for key in _QUALITY))
+                _row(table, name, *(_value(found.get(key)) for key in _QUALITY))
         _print(table)
 
 
@@ -242,7 +293,7 @@ def _off(plan: Result) -> None:
     table = _table("planned", "predicted", "actual", "ratio", right=3)
     for name, ratio in plan["ratio"].items():
         predicted, actual = plan["predicted"][name], plan["actual"][name]
-        table.add_row(name.replace("_", " "), _amount(predicted), _amount(actual), f"{ratio:.2f}")
+        _row(table, name.replace("_", " "), _amount(predicted), _amount(actual), f"{ratio:.2f}")
     _print(table)
 
 
@@ -259,6 +310,13 @@ def _plan(result: Result) -> None:
     _say(f"# run: {result['path']} ({'goes on where it stopped' if result['exists'] else 'new'})")
     if result["checkpoint"]:
         _say(f"# checkpoint: {result['checkpoint']}")
+    if base := result["base"]:
+        _say(
+            f"# base: {base['model']} ({base['type']}), step token {base['step_token']}, at most "
+            f"{base['max_length']:,} tokens, {base['unknown']:.1%} of the problems' text unknown to it"
+        )
+        if base["problems_too_long"]:
+            _say(f"# too long for it: {base['problems_too_long']} of {base['problems_tried']} problems tried")
 
 
 def _solution(row: Result) -> None:
@@ -270,25 +328,26 @@ def _solution(row: Result) -> None:
         if first < 0
         else f"first error: step {first}"
     )
-    head = Text(f"solution {row['solution_id']}", style="bold")
-    head.append(f"  answer {clean(row['answer'] or 'none')} ({row['outcome']}), {verdict}", style="not bold")
+    head = Text(f"solution {shown(row['solution_id'])}", style="bold")
+    head.append(f"  answer {shown(row['answer'] or 'none')} ({row['outcome']}), {verdict}", style="not bold")
     if not row["kept"]:
-        head.append(f"  dropped: {row['consensus']}", style="yellow")
+        head.append(f"  dropped: {shown(row['consensus'])}", style="yellow")
     _print(head)
-    _print(Text(clean(row["problem"]), style="italic"))
+    _print(Text(shown(row["problem"]), style="italic"))
     table = _table("", "label", "p", "step", "decided by", "why", "votes")
     for index, step in enumerate(row["steps"]):
         sign, style = _SIGNS[row["labels"][index]]
         p = row["p"][index]
         votes = ", ".join(_vote(vote) for vote in row["votes"] if vote["step"] == index)
-        table.add_row(
+        _row(
+            table,
             str(index),
             Text(sign, style=style),
             "" if p is None else f"{p:.2f}",
-            Text(clean(step)),
-            Text(row["decided_by"][index].replace("+", "\n")),
-            Text(clean(row["reason"][index])),
-            Text(clean(votes), style="dim"),
+            step,
+            row["decided_by"][index].replace("+", "\n"),
+            row["reason"][index],
+            Text(shown(votes), style="dim"),
         )
     _print(table)
 
@@ -304,14 +363,13 @@ def _vote(vote: Result) -> str:
     return f"{vote['source']} {said}"
 
 
-def clean(text: str) -> str:
-    """A text without control characters, line ends and tabs apart."""
-    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def _flat(found: Result, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in found.items():
-        name = f"{prefix}{key}"
+    for key, figure in found.items():
+        name, value = f"{prefix}{key}", figure
+        if "note" in found and key in ("note", "f1"):  # it says why the figure is what it is
+            if key == "note":
+                continue
+            value = found["note"]
         if isinstance(value, dict) and "value" not in value:
             if key != "by_n":  # a curve: in the JSON, too long for a table
                 yield from _flat(value, f"{name} / ")
@@ -321,6 +379,8 @@ def _flat(found: Result, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _value(value: Any) -> str:
     match value:
+        case {"value": None}:
+            return "none"
         case {"value": middle, "low": low, "high": high}:
             return f"{_value(middle)} [{_value(low)}, {_value(high)}]"
         case None:
@@ -331,7 +391,7 @@ def _value(value: Any) -> str:
             return f"{value:.3f}"
         case int():
             return f"{value:,}"
-    return clean(str(value))
+    return shown(str(value))
 
 
 def _without_none(data: Any) -> Any:
@@ -341,12 +401,19 @@ def _without_none(data: Any) -> Any:
 
 
 def _table(*columns: str, right: int = 0) -> Table:
-    """A table whose last `right` columns are numbers."""
+    """A table whose last `right` columns are numbers. Rows are added by `_row`."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
         number = index >= len(columns) - right
-        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
+        table.add_column(
+            Text(shown(name)), justify="right" if number else "left", overflow="fold", no_wrap=number
+        )
     return table
+
+
+def _row(table: Table, *cells: str | Text) -> None:
+    """A row of texts as they are: a name with brackets is no markup."""
+    table.add_row(*(cell if isinstance(cell, Text) else Text(shown(cell)) for cell in cells))
 
 
 def _print(item: Table | Text) -> None:
@@ -355,4 +422,4 @@ def _print(item: Table | Text) -> None:
 
 def _say(text: str) -> None:
     """Plain text as it is: neither wrapped nor coloured, so that it can be copied and piped."""
-    print(text)
+    print(shown(text))

@@ -1,5 +1,7 @@
-"""What this machine and environment can do, found out without heavy imports and without the network."""
+"""What this machine and environment can do, found out without heavy imports and without the network; and,
+when asked, what the policies of a run file do."""
 
+import asyncio
 import importlib.metadata
 import os
 import platform
@@ -9,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.policies.opening import PREPARED
+from schemas.config import PolicyConfig, RunConfig
+from schemas.errors import BackendError, UserError
 
 _CORE = ("stepmint", "prefect", "pyarrow", "datasets", "sympy", "z3-solver", "math-verify", "huggingface_hub")
 _EXTRAS = {
@@ -66,3 +70,30 @@ def _memory() -> float | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB, 1)
     except (ValueError, OSError):
         return None
+
+
+def examine_policies(config: RunConfig) -> dict[str, Any]:
+    """A short conversation with the policy of a run file, and with its judge and prover where it has them."""
+    from pipeline.policies import open_policy
+    from pipeline.policies.base import Sampling
+    from pipeline.policies.probe import Probe, examine
+    from pipeline.rollouts import sampling_of
+
+    async def meet(policy: PolicyConfig, sampling: Sampling, prefixes: bool) -> Probe:
+        found = Probe(policy.kind, policy.model)
+        try:
+            async with open_policy(policy) as opened:
+                found = await examine(opened, sampling, prefixes=prefixes)
+        except (UserError, BackendError) as error:
+            found.refused = str(error)
+        return found
+
+    asking = sampling_of(config.prompt)
+    roles = {"policy": (config.policy, asking, True)}
+    if config.judge and config.judge.policy:
+        judging = Sampling(temperature=config.judge.temperature, max_tokens=config.judge.max_tokens)
+        roles["judge"] = (config.judge.policy, judging, False)
+    if config.prover:
+        roles["prover"] = (config.prover.policy, asking, True)
+    found = {role: asyncio.run(meet(*asked)).as_dict() for role, asked in roles.items()}
+    return {"policies": found, "refused": [role for role, probe in found.items() if probe["refused"]]}

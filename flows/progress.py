@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from schemas.text import one_line
+
 
 class Listener(Protocol):
     """Hears of stages. One stage at a time."""
@@ -23,8 +25,8 @@ class Listener(Protocol):
         """One problem is done."""
         ...
 
-    def end(self) -> None:
-        """The stage is over."""
+    def end(self, *, whole: bool) -> None:
+        """The stage is over; not `whole` where an error or a signal has ended it."""
         ...
 
 
@@ -37,7 +39,7 @@ class Silent:
     def advance(self) -> None:
         """Say nothing."""
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:
         """Say nothing."""
 
 
@@ -59,9 +61,10 @@ class Lines:
         if self._total and before * 4 // self._total != self._done * 4 // self._total:
             print(f"{self._stage}: {self._done}/{self._total}", file=sys.stderr, flush=True)
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:
         """Say how long it took."""
-        print(f"{self._stage}: {duration(time.monotonic() - self._start)}", file=sys.stderr, flush=True)
+        if whole:
+            print(f"{self._stage}: {duration(time.monotonic() - self._start)}", file=sys.stderr, flush=True)
 
 
 class Bars:
@@ -85,7 +88,12 @@ class Bars:
         )
 
         counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total else ()
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), *counted, TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            *counted,
+            TimeElapsedColumn(),
+        )
         self._bar = Progress(*columns, console=Console(stderr=True))
         self._id = self._bar.add_task(stage, total=total, completed=done)
         self._bar.start()
@@ -94,10 +102,9 @@ class Bars:
         """Move the bar by one problem."""
         self._bar.advance(self._id)
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:
         """Leave the bar as it stands."""
-        task = self._bar.tasks[0]
-        if task.total is None:
+        if whole and self._bar.tasks[0].total is None:
             self._bar.update(self._id, total=1, completed=1)
         self._bar.stop()
 
@@ -126,11 +133,13 @@ def listening(to: Listener) -> Iterator[None]:
 def stage(name: str, total: int | None = None, done: int = 0) -> Iterator[None]:
     """Announce a stage for as long as it lasts."""
     heard = _LISTENER.get()
-    heard.begin(name, total, done)
+    heard.begin(one_line(name), total, done)
+    whole = False
     try:
         yield
+        whole = True
     finally:
-        heard.end()
+        heard.end(whole=whole)
 
 
 def advance() -> None:

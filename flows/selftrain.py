@@ -12,7 +12,6 @@ from flows.synthesize import synthesize
 from flows.train import checkpoint_of, read_json
 from pipeline.methods.stored import Run
 from pipeline.store import RunStore
-from pipeline.templates import load_template
 from schemas.config import RunConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 
@@ -23,7 +22,7 @@ DONE = "selftrain.json"
 @task(cache_policy=NO_CACHE)
 def tune_policy(config: RunConfig, settings: SelfTrainConfig, value_model: str) -> dict[str, Any]:
     """Fine-tune the round's policy on its right solutions; returns the figures, with the new folder."""
-    run, out = Run(RunStore.open(config)), checkpoint_of(config) / "policy"
+    run, out = Run(RunStore.reopen(config)), checkpoint_of(config) / "policy"
     wanted = _wanted(run, settings.model_dump(mode="json", exclude={"rounds"}), value_model)
     if (kept := _kept(out, wanted)) is not None:
         return kept
@@ -53,7 +52,7 @@ def tune_policy(config: RunConfig, settings: SelfTrainConfig, value_model: str) 
 @task(cache_policy=NO_CACHE)
 def train_value(config: RunConfig, training: TrainConfig) -> dict[str, Any]:
     """Train the value model on the round's quality values; returns the figures, with its folder."""
-    run, out = Run(RunStore.open(config)), checkpoint_of(config) / "value"
+    run, out = Run(RunStore.reopen(config)), checkpoint_of(config) / "value"
     settings = training.model_copy(update={"targets": "soft", "rows": "all"})
     wanted = _wanted(run, settings.model_dump(mode="json"), "")
     if (kept := _kept(out, wanted)) is not None:
@@ -68,7 +67,7 @@ def train_value(config: RunConfig, training: TrainConfig) -> dict[str, Any]:
             value_rows(run),
             settings,
             out,
-            template=load_template(config.prompt.template),
+            template=run.template,
             dataset_digest=run.manifest.digest(),
         )
     figures = {"folder": str(out), **{key: metrics[key] for key in ("solutions", "updates", "loss")}}

@@ -2,42 +2,59 @@
 
 Prefect would start one itself, but in our process group: Ctrl-C would stop the server before the flow could
 report its end to it, and pages of connection errors would follow. Ours leads a session of its own, leaves
-when its parent is gone, and starts while the command is still importing what it needs.
+when its parent is gone, and starts while the command is still importing what it needs. Its database is its
+own, too, and goes with it: servers that shared one would migrate and lock it under each other's feet. The
+first one keeps a copy of its empty tables in Prefect's home, because making them takes a quarter of a minute.
 """
 
+import asyncio
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from flows.settings import DEFAULTS, set_defaults
+from pipeline.scratch import scratch_folder
 from schemas.errors import BackendError
+from verifiers.lifeline import lifeline
 
 _PATIENCE_S = 600.0
 """A new database is migrated first: 14 s on an idle machine, three minutes were seen on a crowded one."""
+_DATABASE = ("PREFECT_API_DATABASE_", "PREFECT_SERVER_DATABASE_")
+"""Whoever sets one of these has a database in mind."""
+_SQLITE = "sqlite+aiosqlite:///"
+_LEAN = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+}
 
 
 @contextmanager
 def starting() -> Iterator["Server | None"]:
     """Start a server if none is configured; call `ready` on it before the first flow."""
     set_defaults()  # Prefect reads its environment while it is imported
-    # Its settings alone take two seconds to import, which the server may as well use.
-    server = Server() if _nothing_is_set() else None
-    try:
-        if server is None:
-            from prefect.settings import PREFECT_API_URL
+    with scratch_folder() as folder:
+        # Its settings alone take two seconds to import, which the server may as well use.
+        server = Server(folder) if _nothing_is_set() else None
+        try:
+            if server is None:
+                from prefect.settings import PREFECT_API_URL
 
-            server = None if PREFECT_API_URL.value() else Server()
-        yield server
-    finally:
-        if server is not None:
-            server.stop()
+                server = None if PREFECT_API_URL.value() else Server(folder)
+            yield server
+        finally:
+            if server is not None:
+                server.stop()
 
 
 def _nothing_is_set() -> bool:
@@ -56,19 +73,23 @@ def _nothing_is_set() -> bool:
 
 
 class Server:
-    """A server process on a free port of the loopback interface."""
+    """A server process on a free port of the loopback interface, its database in a folder that passes."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/api"
-        quiet = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        settings = {**os.environ, **_settings()}
+        if not any(name.upper().startswith(_DATABASE) for name in settings):
+            settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"{_SQLITE}{folder / 'server.db'}"
+        line = lifeline().fileno()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         """Its last words explain a failed start."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flows.server", str(port), str(os.getpid())],
-            env={**os.environ, **_settings(), **quiet},
+            [sys.executable, "-m", "flows.server", str(port), str(line), str(folder)],
+            env={**settings, **_LEAN},
+            pass_fds=[line],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._said,
@@ -88,13 +109,9 @@ class Server:
                 _drain()
 
     def stop(self) -> None:
-        """End the process."""
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        """End the process at once: what it knows is of no use any more."""
+        self._process.kill()
+        self._process.wait()
         self._said.close()
 
     def _wait(self) -> None:
@@ -132,21 +149,44 @@ def _drain() -> None:
     EventsWorker.instance().drain()
 
 
-def _leave_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
+def _leave_with(line: int, folder: Path) -> None:
+    os.read(line, 1)  # returns when nobody is left to write
+    shutil.rmtree(folder.parent, ignore_errors=True)
     os._exit(0)
 
 
-def serve(port: int, parent: int) -> None:
-    """Be the server of a process: leave when told to, or when the parent is gone."""
+def _lay_tables(database: Path) -> None:
+    """Make a new database with Prefect's tables: a copy of the one kept in its home, or else step by step."""
+    from prefect import __version__
+    from prefect.server.database import provide_database_interface
+    from prefect.settings import PREFECT_HOME
+
+    from pipeline.files import write_bytes
+
+    kept = PREFECT_HOME.value() / f"temporary-server-{__version__}.db"
+    with suppress(OSError, sqlite3.Error):
+        shutil.copyfile(kept, database)
+        with closing(sqlite3.connect(database)) as tables:
+            if tables.execute("PRAGMA quick_check").fetchone() == ("ok",):
+                return
+    database.unlink(missing_ok=True)
+    asyncio.run(provide_database_interface().create_db())
+    with suppress(OSError), closing(sqlite3.connect(database)) as tables:
+        write_bytes(kept, tables.serialize())
+
+
+def serve(port: int, line: int, folder: Path) -> None:
+    """Be the server of a process, and leave when it is gone."""
     import uvicorn
 
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_leave_with, args=(line, folder), daemon=True).start()
+    database = folder / "server.db"
+    if os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL") == f"{_SQLITE}{database}":
+        _lay_tables(database)
     uvicorn.run(
         "prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=port, log_level="error"
     )
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), int(sys.argv[2]))
+    serve(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

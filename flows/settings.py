@@ -23,6 +23,8 @@ DEFAULTS = {
     # fourteen times slower; sleeping at once costs a quarter of the speed where there is no other work.
     "GOMP_SPINCOUNT": "2000",
     "TOKENIZERS_PARALLELISM": "false",
+    # Semaphores that an interrupted command leaves are removed by multiprocessing; it need not say so.
+    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
     "TRANSFORMERS_VERBOSITY": "error",
     "VLLM_LOGGING_LEVEL": "ERROR",
 }

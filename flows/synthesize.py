@@ -4,22 +4,26 @@ What is done stands in the run's folder, not in Prefect.
 """
 
 import asyncio
+from itertools import chain
 from typing import Any
 
 from flows import progress
+from flows.checks import check_base
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task, unmapped
 from pipeline.dataset import seal
+from pipeline.owed import nothing_readable, owed_figures, told
+from pipeline.regrade import mark, regrade_shard
 from pipeline.remarks import remarks, unread
 from pipeline.shard import run_shard
 from pipeline.store import RunStore
 from schemas.config import RunConfig
-from schemas.errors import BackendError, UserError
+from schemas.errors import BackendError, UserError, disk_trouble
 
 
 def is_lost_worker(task: Any, task_run: Any, state: Any) -> bool:  # noqa: ARG001 - Prefect passes them by name
     """Retry what neither the person nor the backend's client can mend: one layer of retries a fault."""
     error = state.result(raise_on_failure=False)
-    return not isinstance(error, UserError | BackendError)
+    return not (isinstance(error, UserError | BackendError) or disk_trouble(error))
 
 
 @task(
@@ -43,10 +47,16 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
         (manifest.config_digest, manifest.fusion_digest, manifest.problems)
         == (config.digest(), config.fusion_digest(), store.total() - manifest.budget.beyond)
         and manifest.budget.run == config.budget.run
+        and manifest.inputs == store.inputs()
+        and not mark(store).exists()
+        and manifest.packed == store.packed()
     )
+    if manifest is not None and same:
+        store.settle(manifest)
     if manifest is None or not same:
         with progress.stage("fusing the votes"):
             manifest = seal(store)
+        mark(store).unlink(missing_ok=True)
     return {
         "run": str(store.path),
         "dataset_digest": manifest.digest(),
@@ -64,34 +74,53 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
 @flow(name="synthesize", flow_run_name="{config.name}", task_runner=HereTaskRunner())
 def synthesize(config: RunConfig) -> dict[str, Any]:
     """Label every problem the run owes and its budget reaches, and seal it. A shard that is lost does not
-    stop the others.
+    stop the others. Before all that the base of `[train]` is tried out.
 
-    Raises what the first lost shard raised, or BackendError when problems failed and are still owed.
+    Raises what the first lost shard raised, or BackendError when problems failed and are still owed: the
+    summary then says how many, and why. UserError when the policy's answers gave not one solution.
     """
-    store = RunStore.open(config)
-    with progress.stage("reading the problems"):
+    with progress.stage("reading the problems"):  # and once a machine, all bytes of local weights
+        store = RunStore.open(config)
         total = store.prepare()
-    owing = {shard: n for shard in range(config.shards) if (n := len(store.standing(shard).owed))}
-    failed = 0
+    owing = _owing(store)
+    if corrected := {shard: names for shard in owing if (names := store.stale(shard))}:
+        n = sum(map(len, corrected.values()))
+        with progress.stage(f"{n} gold answers changed: grading the stored rollouts again", n):
+            for shard, names in corrected.items():
+                asyncio.run(regrade_shard(store, shard, only=set(names), advance=progress.advance))
+        owing = _owing(store)
+    if owing and config.train:
+        with progress.stage("trying out the base of the PRM"):
+            check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
     if owing:
         with progress.stage("labelling", total, total - sum(owing.values())):
             futures = label_shard.map(unmapped(config), sorted(owing))
             found = [future.result(raise_on_failure=False) for future in futures]
-        _raise_first(found)
-        failed = sum(counts["failed"] for counts in found)
-    if failed:
-        last = store.quarantined()[-1].reason
-        raise BackendError(
-            f"{failed} of {total} problems failed and are still owed, the last one with: {last}; "
-            "the same command does them again"
-        )
+        _raise_owed(store, total, found)
     sealed: dict[str, Any] = seal_run(config)
+    manifest = store.manifest()
+    if manifest is not None and (why := nothing_readable(manifest)):
+        store.write_summary({**sealed, "skipped": manifest.skipped, "error": why})
+        raise UserError(f"{store.path}: {why}")
     return sealed
 
 
-def _raise_first(found: list[Any]) -> None:
-    """Raise the error that says most: one the person can fix, else the first."""
+def _owing(store: RunStore) -> dict[int, int]:
+    """How many problems each shard owes; shards that owe none are left out."""
+    return {shard: n for shard in range(store.config.shards) if (n := len(store.standing(shard).owed))}
+
+
+def _raise_owed(store: RunStore, total: int, found: list[Any]) -> None:
+    """Raise the error that says most: one the person can fix, else a bug, else why problems are owed."""
     errors = [item for item in found if isinstance(item, BaseException)]
-    errors.sort(key=lambda error: not isinstance(error, UserError))
-    if errors:
+    errors.sort(key=lambda error: (not isinstance(error, UserError), isinstance(error, BackendError)))
+    figures = owed_figures(store)
+    if figures["owed"]:
+        store.write_summary({"run": str(store.path), "problems": total, "sealed": False, **figures})
+    if errors and not isinstance(errors[0], BackendError):
         raise errors[0]
+    if errors or any(counts["failed"] for counts in found):
+        why = str(errors[0]) if errors else told(figures["reasons"])
+        raise BackendError(
+            f"{figures['owed']} of {total} problems are still owed; the same command draws them. {why}"
+        )

@@ -9,9 +9,9 @@ from typing import Any
 
 from flows import progress
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task
+from pipeline.ranks import rank
 from pipeline.report import evaluate_run, rows_of
 from pipeline.store import RunStore
-from pipeline.templates import load_template
 from schemas.config import RunConfig, TrainConfig
 from schemas.errors import UserError
 
@@ -28,11 +28,11 @@ def checkpoint_of(config: RunConfig) -> Path:
 @task(cache_policy=NO_CACHE)
 def train_model(config: RunConfig, out: str) -> dict[str, Any]:
     """Train on a sealed run and return the metrics; a checkpoint of the same rows and settings is kept."""
-    store, folder, settings = RunStore.open(config), Path(out), config.train or TrainConfig()
+    store, folder, settings = RunStore.reopen(config), Path(out), config.train or TrainConfig()
     manifest = store.manifest()
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
-    template = load_template(config.prompt.template)
+    template = store.template()
     wanted = {
         "dataset_digest": manifest.digest(),
         "template": template,
@@ -48,7 +48,8 @@ def train_model(config: RunConfig, out: str) -> dict[str, Any]:
         metrics = train_prm(
             rows_of(store), settings, folder, template=template, dataset_digest=manifest.digest()
         )
-    write_json(folder / TRAINED, wanted)
+    if not rank():
+        write_json(folder / TRAINED, wanted)
     return metrics
 
 
@@ -65,7 +66,7 @@ def evaluate_model(config: RunConfig, checkpoint: str) -> dict[str, Any]:
     from pipeline.prm import write_json
 
     with progress.stage("evaluating the PRM"):
-        figures = evaluate_run(RunStore.open(config), folder)
+        figures = evaluate_run(RunStore.reopen(config), folder)
     write_json(folder / EVALUATED, {"settings": votes, "figures": figures})
     return figures
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
-from pipeline.policies.base import Completion, Policy, Prompt, Sampling
+from pipeline.policies.base import Completion, Prompt, Sampler, Sampling
 from schemas.config import BudgetConfig
 
 
@@ -28,7 +28,7 @@ class Allowance:
         """To be held while a request is drawn and graded. Without a limit everyone's turn is now."""
         return nullcontext() if self._limit is None else self._turn
 
-    async def draw(self, policy: Policy, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+    async def draw(self, policy: Sampler, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions; those that could exceed the limit are not drawn and come as `budget`."""
         if self._limit is None:
             return await self._sample(policy, prompt, n, sampling)
@@ -40,7 +40,7 @@ class Allowance:
         self.reached |= len(drawn) < n
         return [*drawn, *(Completion("", "budget") for _ in range(n - len(drawn)))]
 
-    async def _sample(self, policy: Policy, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+    async def _sample(self, policy: Sampler, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         drawn = await policy.sample(prompt, n, sampling)
         self.calls += 1
         self.tokens += sum(completion.tokens for completion in drawn)

@@ -4,14 +4,17 @@ manifest."""
 import importlib.metadata
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
-from pipeline.fusion import consensus, fit, fuse
+from pipeline.first_error import consensus
+from pipeline.fusion import fuse
 from pipeline.remarks import remarks
 from pipeline.store import RunStore
+from pipeline.trust import Model, fit, model_of
 from schemas.arrow import SCHEMA_VERSION
+from schemas.config import FusionConfig
 from schemas.errors import UserError
 from schemas.manifest import BudgetReport, Manifest, SourceCount, Trust
 from schemas.plan import Forecast, compare
@@ -23,6 +26,8 @@ _REASONS, _SAMPLE = 1000, 200
 _FIT_ON = 2000
 """Solutions the trust is fitted to: those of the problems with the smallest ids, which is a fair sample of
 any run, since ids are hashes. More would move the tables' second digit, and take as much longer."""
+_AT_ONCE = 64
+"""Problems labelled together: the arithmetic is that of a batch."""
 _RECORDED = (
     "stepmint",
     "pyarrow",
@@ -38,21 +43,25 @@ _RECORDED = (
 
 def seal(store: RunStore) -> Manifest:
     """Fuse and seal a run whose shards owe nothing. UserError names what is still owed."""
+    packed = store.packed()
     found = store.survey(_FIT_ON)
     if found.owed:
+        damaged = "".join(f"{line}; " for line in store.damage())
         raise UserError(
-            f"{store.path}: {found.owed} problems are still owed; run the same command again to do them"
+            f"{store.path}: {damaged}{found.owed} problems are still owed; run the same command again to do "
+            "them"
         )
     trust = fit_trust(store.read(found.sample))
     tally = Tally(found.beyond)
-    shards = tuple(
-        store.write_shard(shard, tally.count(store.journal(shard), trust, store))
-        for shard in range(store.config.shards)
-    )
-    manifest = tally.manifest(store, trust).model_copy(update={"shards": shards})
+    with store.sealing() as folder:
+        shards = tuple(
+            store.write_shard(folder, shard, tally.count(store.journal(shard), trust, store))
+            for shard in range(store.config.shards)
+        )
+        manifest = tally.manifest(store, trust).model_copy(update={"shards": shards, "packed": packed})
+        manifest = store.seal(folder, manifest)
     for line in remarks(manifest):
         log.info("%s", line)
-    store.seal(manifest)
     return manifest
 
 
@@ -83,16 +92,18 @@ class Tally:
         self, finished: Iterator[Finished], trust: Trust, store: RunStore
     ) -> Iterator[LabelledSolution]:
         """Label every candidate, counting as it goes."""
-        for item in finished:
-            self.totals["problems"] += 1
-            self.totals["rollouts"] += item.n_rollouts
-            self.totals["calls"] += item.n_calls
-            self.totals["cut"] += item.over_budget
-            self.totals["ungraded"] += item.problem.answer is None
-            self.tokens.update(item.tokens)
-            if item.skipped:
-                self.skipped[item.skipped] += 1
-            for row in label(item, trust, store):
+        model = model_of(trust)
+        while items := list(islice(finished, _AT_ONCE)):
+            for item in items:
+                self.totals["problems"] += 1
+                self.totals["rollouts"] += item.n_rollouts
+                self.totals["calls"] += item.n_calls
+                self.totals["cut"] += item.over_budget
+                self.totals["ungraded"] += item.problem.answer is None
+                self.tokens.update(item.tokens)
+                if item.skipped:
+                    self.skipped[item.skipped] += 1
+            for row in label(items, model, store.config.fusion):
                 self._row(row)
                 yield row
 
@@ -167,31 +178,28 @@ class Tally:
             plan=compare(store.plan(), actual),
             trust=trust,
             versions=_versions(),
+            inputs=store.inputs(),
         )
 
 
-def label(item: Finished, trust: Trust, store: RunStore) -> list[LabelledSolution]:
-    """The rows of one finished problem."""
-    fusion = store.config.fusion
-    rows = []
-    for candidate in item.candidates:
-        solution, votes = candidate.solution, candidate.votes
-        labels, first_error = fuse(solution, votes, trust, fusion)
-        kept, how = (
-            consensus(len(solution.steps), votes, fusion.threshold) if fusion.consensus else (True, "")
+def label(items: Sequence[Finished], model: Model, fusion: FusionConfig) -> Iterator[LabelledSolution]:
+    """The rows of finished problems."""
+    candidates = [(item.problem, candidate) for item in items for candidate in item.candidates]
+    found = fuse([candidate for _, candidate in candidates], model, fusion)
+    for (problem, candidate), (labels, first_error) in zip(candidates, found, strict=True):
+        solution, votes, kept, how = candidate.solution, candidate.votes, True, ""
+        if fusion.consensus:
+            has_gold = problem.answer is not None
+            kept, how = consensus(len(solution.steps), votes, fusion.threshold, has_gold=has_gold)
+        yield LabelledSolution(
+            problem=problem,
+            solution=solution,
+            labels=labels,
+            first_error=first_error,
+            kept=kept,
+            consensus=how,
+            votes=votes,
         )
-        rows.append(
-            LabelledSolution(
-                problem=item.problem,
-                solution=solution,
-                labels=labels,
-                first_error=first_error,
-                kept=kept,
-                consensus=how,
-                votes=votes,
-            )
-        )
-    return rows
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,7 @@
 Nothing is tuned on what is measured. The threshold is 0.5, because scores are calibrated on other problems.
 The headline aggregation is the product: a score is P(step right, given that the steps before it are right),
 so the product is P(the whole solution is right). Intervals are 95% bootstraps over problems, not over
-samples.
+samples. What a file cannot tell, for it holds right solutions only or none that fits, is None and never 0.
 """
 
 import gzip
@@ -106,21 +106,20 @@ def predict(scores: Sequence[float], threshold: float = THRESHOLD) -> int:
     return next((index for index, score in enumerate(scores) if score < threshold), -1)
 
 
-def first_error_f1(predictions: Sequence[int | None], gold: Sequence[int]) -> dict[str, float]:
+def first_error_f1(predictions: Sequence[int | None], gold: Sequence[int]) -> dict[str, float | None]:
     """ProcessBench's accuracies and their harmonic mean (arXiv 2412.06559, section 3).
 
-    A prediction of None, for a solution that could not be scored, counts as a miss.
+    A prediction of None, for a solution that could not be scored, counts as a miss. What needs solutions of a
+    kind that is not there, with an error or without, is None.
     """
     pairs = list(zip(predictions, gold, strict=True))
-    wrong = [p == g for p, g in pairs if g != -1]
-    right = [p == g for p, g in pairs if g == -1]
-    near = [p is not None and p != -1 and abs(p - g) <= 1 for p, g in pairs if g != -1]
-    acc_err, acc_cor = _mean(wrong), _mean(right)
+    acc_err = _mean([p == g for p, g in pairs if g != -1])
+    acc_cor = _mean([p == g for p, g in pairs if g == -1])
     return {
         "acc_err": acc_err,
         "acc_cor": acc_cor,
-        "f1": _harmonic(acc_err, acc_cor),
-        "within_one": _mean(near),
+        "f1": None if acc_err is None or acc_cor is None else _harmonic(acc_err, acc_cor),
+        "within_one": _mean([p is not None and p != -1 and abs(p - g) <= 1 for p, g in pairs if g != -1]),
     }
 
 
@@ -186,7 +185,12 @@ def evaluate_prm(
 def bootstrap(
     n_problems: int, measure: Measure, *, seed: int, resamples: int = _RESAMPLES
 ) -> dict[str, float | None]:
-    """`measure` of all problem indices, with its 95% interval over problems drawn with replacement."""
+    """`measure` of all problem indices, with its 95% interval over problems drawn with replacement.
+
+    None for each of the three that cannot be measured.
+    """
+    if not n_problems:
+        return {"value": None, "low": None, "high": None}
     rng = np.random.default_rng(seed)
     draws = [measure(rng.integers(0, n_problems, n_problems)) for _ in range(resamples)]
     known = [draw for draw in draws if np.isfinite(draw)]
@@ -195,19 +199,30 @@ def bootstrap(
 
 
 def _score(prm: Scorer, items: Sequence[tuple[str, tuple[str, ...]]]) -> list[list[float] | None]:
-    """Scores, None for what the model cannot read. Equal items are read once."""
+    """Scores, None for what the model cannot read. Equal items are read once.
+
+    UserError when an answer is not one probability for every step.
+    """
     readable = [item for item in dict.fromkeys(items) if prm.readable(*item)]
     known = dict(zip(readable, prm.score_many(readable), strict=True))
+    for (problem, steps), scores in known.items():
+        if len(scores) != len(steps) or not all(0 <= score <= 1 for score in scores):  # NaN is neither
+            raise UserError(
+                f"the scores of a solution of {problem[:60]!r} are not {len(steps)} probabilities: "
+                f"{scores[:8]}"
+            )
     return [known.get(item) for item in items]
 
 
 def _localisation(
     gold: Sequence[GoldSolution], scores: Sequence[list[float] | None], seed: int
 ) -> dict[str, Any]:
-    predictions = [None if s is None else predict(s) for s in scores]
-    labels = [item.first_error for item in gold]
-    by_problem = _groups([item.problem for item in gold])
-    steps = [_judged(s, label) for s, label in zip(scores, labels, strict=True)]
+    """Figures of the solutions that could be scored, and how many could not and why."""
+    pairs = [(item, s) for item, s in zip(gold, scores, strict=True) if s is not None]
+    labels = [item.first_error for item, _ in pairs]
+    predictions = [predict(s) for _, s in pairs]
+    by_problem = _groups([item.problem for item, _ in pairs])
+    steps = [_judged(s, item.first_error) for item, s in pairs]
     counts = np.zeros((len(by_problem), 2, 2))  # per problem: (no error, error) x (hits, solutions)
     for row, members in enumerate(by_problem):
         for i in members:
@@ -215,34 +230,41 @@ def _localisation(
 
     def f1(drawn: NDArray[np.int64]) -> float:
         (right, n_right), (wrong, n_wrong) = counts[drawn].sum(axis=0)
-        return _harmonic(wrong / max(1, n_wrong), right / max(1, n_right))
+        return _harmonic(wrong / n_wrong, right / n_right) if n_right and n_wrong else float("nan")
 
     def pooled(drawn: NDArray[np.int64]) -> Floats:
-        return np.concatenate([steps[i] for problem in drawn for i in by_problem[problem]])
+        found = [steps[i] for problem in drawn for i in by_problem[problem]]
+        return np.concatenate(found) if found else np.empty((0, 2))
 
     def auroc(drawn: NDArray[np.int64]) -> float:
         return step_auroc(*pooled(drawn).T)
 
     n, every = len(by_problem), pooled(np.arange(len(by_problem)))
+    empty = sum(not item.steps or not all(map(str.strip, item.steps)) for item in gold)
+    said = [None if s is None else predict(s) for s in scores]
+    whole = first_error_f1(said, [item.first_error for item in gold])["f1"]
+    never = bool(labels) and set(predictions) == {-1}
     return {
         "first_error": {
             "solutions": len(gold),
-            "with_error": sum(label != -1 for label in labels),
-            "unscored": sum(s is None for s in scores),
+            "with_error": sum(item.first_error != -1 for item in gold),
+            "too_long": len(gold) - len(pairs) - empty,
+            "unreadable": empty,
+            "measured_on": len(pairs),
+            **({"note": f"never says wrong at {THRESHOLD:g}"} if never else {}),
             **first_error_f1(predictions, labels),
             "f1": bootstrap(n, f1, seed=seed),
+            **({"f1_if_unread_are_misses": whole} if len(pairs) < len(gold) else {}),
             # A PRM that mostly blames the last step has learnt to grade answers, not steps.
-            "lowest_is_last": _mean([s.index(min(s)) == len(s) - 1 for s in scores if s]),
+            "lowest_is_last": _mean([s.index(min(s)) == len(s) - 1 for _, s in pairs]),
         },
         "auroc": bootstrap(n, auroc, seed=seed, resamples=_RESAMPLES // 5),
         "calibration": {"steps": len(every), **(calibration(*every.T) if len(every) else {})},
     }
 
 
-def _judged(scores: list[float] | None, first_error: int) -> Floats:
+def _judged(scores: list[float], first_error: int) -> Floats:
     """(steps, 2) of score and truth up to the first error; what comes after it has no truth."""
-    if scores is None:
-        return np.empty((0, 2))
     known = scores if first_error == -1 else scores[: first_error + 1]
     return np.array([(score, index != first_error) for index, score in enumerate(known)], dtype=np.float64)
 
@@ -280,7 +302,7 @@ def _choices(group: Sequence[Scored], scores: Sequence[Sequence[float]]) -> dict
     answers = [sample.answer for sample in group]
     weights = [overall(steps, HEADLINE) if steps else 0.0 for steps in scores]
     found = {
-        "pass_at_1": _mean([sample.right for sample in group]),
+        "pass_at_1": float(np.mean([sample.right for sample in group])),
         "pass_at_n": float(any(sample.right for sample in group)),
         "majority": _right(group, majority_vote(answers)),
         "weighted_vote": _right(group, weighted_vote(answers, weights)),
@@ -304,7 +326,7 @@ def _by_n(
                 chosen = _choices([group[i] for i in drawn], [steps[i] for i in drawn])
                 for name, value in chosen.items():
                     totals[name] += [value] * (1 if n < len(group) else _SUBSETS)
-        found[str(n)] = {name: round(_mean(values), 4) for name, values in totals.items()}
+        found[str(n)] = {name: round(float(np.mean(values)), 4) for name, values in totals.items()}
         n *= 2
     return found
 
@@ -325,8 +347,9 @@ def _ece(p: Floats, targets: Floats, bins: NDArray[Any]) -> float:
     return float(np.abs(gaps).sum() / len(p))
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else 0.0
+def _mean(values: Sequence[float]) -> float | None:
+    """The mean, None of nothing."""
+    return float(np.mean(values)) if values else None
 
 
 def _harmonic(a: float, b: float) -> float:

@@ -5,6 +5,7 @@ format that cannot express a row says so by None: an undecided step must not bec
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
@@ -48,22 +49,32 @@ def to_prm800k(row: LabelledSolution) -> Exported:
 def to_math_shepherd(row: LabelledSolution) -> Exported:
     """Math-Shepherd's two texts: `input` with the tag after every step, `label` with + or - in its place.
 
-    From the first error on every step is bad, as in the paper's hard estimate. Rows that hold the tag
-    themselves cannot be taken apart again and are left out.
+    A line there is a step and its number, so a step's own line ends become spaces and a number that it brings
+    is left out. From the first error on every step is bad, as in the paper's hard estimate. Rows that hold
+    the tag themselves cannot be taken apart again and are left out.
     """
-    texts = [row.problem.text, *row.solution.step_texts()]
-    if row.first_error is None or any(STEP_TAG in text for text in texts):
+    problem = _flat(row.problem.text)
+    steps = [_NUMBERED.sub("", _flat(text)) for text in row.solution.step_texts()]
+    if row.first_error is None or any(STEP_TAG in text for text in (problem, *steps)):
         return None
     right = row.first_error if row.first_error >= 0 else len(row.labels)
-    steps = row.solution.step_texts()
     numbered = [f"Step {number}: {text}" for number, text in enumerate(steps, start=1)]
     signs = ["+" if index < right else "-" for index in range(len(steps))]
     labelled = [f"{text} {sign}" for text, sign in zip(numbered, signs, strict=True)]
     return {
-        "input": f"{row.problem.text} " + "\n".join(f"{text} {STEP_TAG}" for text in numbered),
-        "label": f"{row.problem.text} " + "\n".join(labelled),
+        "input": f"{problem} " + "\n".join(f"{text} {STEP_TAG}" for text in numbered),
+        "label": f"{problem} " + "\n".join(labelled),
         "task": row.problem.source.dataset or row.problem.domain,
     }
+
+
+_NUMBERED = re.compile(r"^(?:[\s#*_]*step[ \t]*\d+[ \t]*[*_]*[:.)][*_]*[ \t]*)+", re.IGNORECASE)
+"""The number of a step that its text begins with: `Step 1:`, `**Step 1.**`, `### Step 1)`."""
+
+
+def _flat(text: str) -> str:
+    """On one line, however line ends are written."""
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 def to_processbench(row: LabelledSolution) -> Exported:
@@ -94,11 +105,20 @@ def export(rows: Iterable[LabelledSolution], name: str, out: TextIO) -> dict[str
     convert = FORMATS[name]
     counts = Counter(written=0, left_out=0)
     for row in rows:
-        converted = convert(row)
+        converted = convert(row) if row.solution.steps else None
         counts["written" if converted else "left_out"] += 1
         if converted:
-            out.write(json.dumps(converted, ensure_ascii=False) + "\n")
+            out.write(_line(converted))
     return dict(counts)
+
+
+def _line(item: dict[str, Any]) -> str:
+    """One line of JSON for every reader: some take more characters than the line feed for an end."""
+    line = json.dumps(item, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    return _OTHER_ENDS.sub(lambda match: f"\\u{ord(match[0]):04x}", line) + "\n"
+
+
+_OTHER_ENDS = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
 
 def _labelled_part(row: LabelledSolution) -> tuple[list[str], list[int]]:

@@ -4,9 +4,6 @@ The prompt is written by the same function as in sampling and is not learnt; the
 would no longer stop. The Trainer of transformers does the work.
 """
 
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PrinterCallback,
-    ProgressCallback,
-    Trainer,
-    set_seed,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, set_seed
 
+from pipeline.folders import replacing_folder
 from pipeline.policies.base import Prompt
 from pipeline.policies.opening import model_path
 from pipeline.policies.tokens import text_start
-from pipeline.prm import pad_right, quiet
-from pipeline.train import Bar, training_arguments
+from pipeline.prm import UNLOADABLE, pad_right, quiet, unloadable
+from pipeline.scratch import scratch_folder
+from pipeline.train import run_trainer, training_arguments
 from schemas.config import TrainConfig
 from schemas.errors import UserError
 
@@ -48,7 +40,8 @@ def fine_tune(
 ) -> dict[str, Any]:
     """Train `config.model` on the lessons and write a checkpoint to `out`, which it replaces whole.
 
-    Returns counts and the mean loss. UserError when nothing fits `config.max_length`.
+    Returns counts and the mean loss. UserError when nothing fits `config.max_length`, and when training
+    diverges.
     """
     folder = model_path(config.model)
     local = Path(folder).is_dir()
@@ -57,15 +50,15 @@ def fine_tune(
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=local)
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=local)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: not a model that transformers can fine-tune: {error}") from None
+    except UNLOADABLE as error:
+        raise unloadable(folder, error) from None
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     encoded = [encode(tokenizer, lesson, chat=chat) for lesson in lessons]
-    data = [item for item in encoded if item and len(item["input_ids"]) <= config.max_length]
+    most = getattr(model.config, "max_position_embeddings", None) or 1 << 20
+    longest = min(config.max_length or most, most)
+    data = [item for item in encoded if item and len(item["input_ids"]) <= longest]
     if not data:
-        raise UserError(
-            f"none of {len(encoded)} right solutions fits {config.max_length} tokens to learn from"
-        )
+        raise UserError(f"none of {len(encoded)} right solutions fits {longest} tokens to learn from")
     updates, loss = _fit(model, data, config, pad)
     _publish(model, tokenizer, out)
     return {"solutions": len(data), "left_out": len(encoded) - len(data), "updates": updates, "loss": loss}
@@ -87,24 +80,19 @@ def _fit(model: Any, data: Any, config: TrainConfig, pad: int) -> tuple[int, flo
             "labels": pad_right([item["labels"] for item in batch], _IGNORED),
         }
 
-    with tempfile.TemporaryDirectory(prefix="stepmint-tune-") as scratch:
+    with scratch_folder() as scratch:
         trainer = Trainer(
-            model=model, args=training_arguments(config, scratch), train_dataset=data, data_collator=collate
+            model=model,
+            args=training_arguments(config, str(scratch)),
+            train_dataset=data,
+            data_collator=collate,
         )
-        for callback in (PrinterCallback, ProgressCallback):
-            trainer.remove_callback(callback)
-        if sys.stderr.isatty():
-            trainer.add_callback(Bar())
-        result = trainer.train()
-    return result.global_step, round(result.training_loss, 5)
+        return run_trainer(trainer, config)[1:]
 
 
 def _publish(model: Any, tokenizer: Any, out: Path) -> None:
-    """Beside `out`, then by rename: whoever opens it finds a whole checkpoint or none."""
-    part = out.with_name(f"{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    with quiet():
-        model.save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
+    """Whoever opens it finds a whole checkpoint or none."""
+    with replacing_folder(out) as part:
+        with quiet():
+            model.save_pretrained(part)
+        tokenizer.save_pretrained(part)

@@ -1,7 +1,7 @@
 """A shard's journal and rollouts on disk: appended while problems finish, read back without holding them all.
 
 A problem is done when its journal line is whole. Its rollouts are on disk before that line, so a whole line
-vouches for everything before it.
+vouches for everything before it. Every line ends in a checksum of its own: `{..., "crc": "8 digits"}`.
 """
 
 import asyncio
@@ -12,10 +12,12 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,12 +25,13 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from schemas.errors import UserError
-from schemas.records import Finished, Rollout
+from schemas.records import Finished, Record, Rollout, gold_key
 
 log = logging.getLogger(__name__)
 _COMMIT_EVERY_S = 0.5
 """Waiting for the disk after every problem would take longer than a fast policy; this much work can be lost
 to a kill, beside the problems under way."""
+_SIGN = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
 _BLOCK_OF = re.compile(rb'\{"problem": ?"([^"]*)"')
 ROLLOUTS = pa.schema(
     [
@@ -46,10 +49,29 @@ Row = dict[str, Any]
 
 
 class Entry(NamedTuple):
-    """Where a finished problem's line begins, in bytes, and what the problem cost."""
+    """Where a finished problem's line begins, in bytes, what the problem cost, and what it was graded by."""
 
     offset: int
     tokens: int
+    gold: int = 0
+    rollouts: int = 0
+
+
+class Block(Record):
+    """A line of rollouts: all that was drawn for a problem."""
+
+    problem: str
+    rollouts: tuple[Rollout, ...]
+
+
+class Damage(NamedTuple):
+    """A line that cannot be read, by its number from 1 and its first byte."""
+
+    number: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"line {self.number} (byte {self.offset}) was changed or is torn"
 
 
 class ShardWriter:
@@ -57,13 +79,15 @@ class ShardWriter:
 
     def __init__(self, path: Path, shard: int) -> None:
         self._rollouts = _open_append(path / "rollouts" / f"{shard:05d}.jsonl")
-        self._journal = _open_append(path / "journal" / f"{shard:05d}.jsonl")
+        self._path = path / "journal" / f"{shard:05d}.jsonl"
+        self._journal = _open_append(self._path)
         clock = path / "journal" / f"{shard:05d}.seconds"
         self._clock = os.open(clock, os.O_RDWR | os.O_CREAT, 0o644)
         self._start = time.monotonic() - read_seconds(clock)
         self._waiting: list[tuple[bytes, bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._failed: OSError | None = None
+        self._owner = _current_task()
 
     def record(self, item: Finished, rollouts: list[Rollout]) -> None:
         """Keep a finished problem: at once outside an event loop, within half a second inside one.
@@ -71,14 +95,15 @@ class ShardWriter:
         Raises the OSError that an earlier problem met on its way to the disk.
         """
         block = {"problem": item.problem.id, "rollouts": [r.model_dump() for r in rollouts]}
-        self._waiting.append((_line(json.dumps(block)), _line(item.model_dump_json())))
+        lines = (json.dumps(block), item.model_dump_json())
+        self._waiting.append((signed(_bytes(lines[0])), signed(_bytes(lines[1]))))
         if self._timer is None:
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
                 self._commit()
             else:
-                self._timer = loop.call_later(_COMMIT_EVERY_S, self._commit)
+                self._timer = loop.call_later(_COMMIT_EVERY_S, self._tick)
         self._complain()
 
     def close(self) -> None:
@@ -89,6 +114,12 @@ class ShardWriter:
         for descriptor in (self._rollouts, self._journal, self._clock):
             os.close(descriptor)
         self._complain()
+
+    def _tick(self) -> None:
+        """Commit; where the disk takes nothing any more, end the work that would be lost."""
+        self._commit()
+        if self._failed is not None and self._owner is not None:
+            self._owner.cancel()  # `close` then raises what has failed
 
     def _commit(self) -> None:
         """Rollouts first, journal lines last."""
@@ -101,11 +132,18 @@ class ShardWriter:
                     os.fsync(descriptor)
             os.pwrite(self._clock, b"%016.3f\n" % (time.monotonic() - self._start), 0)
         except OSError as error:  # inside a timer nobody would hear of it
-            self._failed = error
+            self._failed = OSError(error.errno, error.strerror, str(self._path))
 
     def _complain(self) -> None:
         if self._failed is not None:
             raise self._failed
+
+
+def _current_task() -> "asyncio.Task[Any] | None":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # outside an event loop
+        return None
 
 
 def read_seconds(path: Path) -> float:
@@ -116,22 +154,36 @@ def read_seconds(path: Path) -> float:
         return 0.0
 
 
+def path_of(run: Path, shard: int) -> Path:
+    """A shard's journal."""
+    return run / "journal" / f"{shard:05d}.jsonl"
+
+
 def index(path: Path) -> dict[str, Entry]:
-    """Every finished problem of a journal by its id; of a problem that was done twice, the first line."""
+    """Every finished problem of a journal by its id; of a problem that was graded again, the last line."""
+    return scan(path)[0]
+
+
+def scan(path: Path) -> tuple[dict[str, Entry], list[Damage]]:
+    """A journal's `index`, and its lines that cannot be read: their problems are owed again. A last line
+    without its end was torn by a kill, which is no damage."""
     found: dict[str, Entry] = {}
+    damage: list[Damage] = []
     if not path.exists():
-        return found
+        return found, damage
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                item = from_json(line)
-                found.setdefault(item["problem"]["id"], Entry(offset, sum(item["tokens"].values())))
-            except (ValueError, KeyError, TypeError):
+                item = from_json(body_of(line))
+                tokens, n_rollouts = sum(item["tokens"].values()), item.get("n_rollouts", 0)
+                found[item["problem"]["id"]] = Entry(offset, tokens, gold_key(item["problem"]), n_rollouts)
+            except (ValueError, KeyError, TypeError, AttributeError):
                 if line.endswith(b"\n"):
                     log.warning("%s line %d cannot be read; its problem is owed again", path, number)
+                    damage.append(Damage(number, offset))
             offset += len(line)
-    return found
+    return found, damage
 
 
 def read(path: Path, entries: Iterable[Entry]) -> Iterator[Finished]:
@@ -142,46 +194,100 @@ def read(path: Path, entries: Iterable[Entry]) -> Iterator[Finished]:
     with path.open("rb") as file:
         for entry in entries:
             file.seek(entry.offset)
-            try:
-                yield Finished.model_validate_json(file.readline())
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                raise UserError(
-                    f"{path}: the line at byte {entry.offset} is no finished problem ({where}: "
-                    f"{first['msg']}): delete that line and run again"
-                ) from None
+            yield finished_of(path, entry.offset, file.readline())
 
 
-def stored_rollouts(raw: Path, packed: Path) -> Iterator[Row]:
+def finished_of(path: Path, offset: int, line: bytes) -> Finished:
+    """The record of a journal's line. UserError when it is none."""
+    try:
+        return Finished.model_validate_json(body_of(line))
+    except ValidationError as error:
+        first = error.errors()[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except ValueError as error:
+        why = str(error)
+    raise UserError(
+        f"{path}: the line at byte {offset} is no finished problem ({why}): drop that line with "
+        f"`stepmint check {path.parent.parent} --repair`, then run again"
+    )
+
+
+def is_record(line: bytes) -> bool:
+    """Whether a line is a finished problem."""
+    try:
+        Finished.model_validate_json(body_of(line))
+    except ValueError:
+        return False
+    return True
+
+
+def signed(body: bytes) -> bytes:
+    """A line of a JSON object with its checksum."""
+    return body[:-1] + b',"crc":"%08x"}\n' % crc32(body)
+
+
+def body_of(line: bytes) -> bytes:
+    """The JSON object of a line that `signed` made; lines of earlier versions have no checksum. ValueError
+    when it does not fit."""
+    line = line.removesuffix(b"\n")
+    sign = _SIGN.fullmatch(line[-18:])
+    if sign is None:
+        return line
+    body = line[:-18] + b"}"
+    if int(sign[1], 16) != crc32(body):
+        raise ValueError("its checksum does not fit")
+    return body
+
+
+def stored_rollouts(raw: Path, packed: Path) -> Iterator[tuple[str, list[Row]]]:
     """Rollouts as rows, by problem in the order of their ids: those packed before, and those of `raw`, which
     replace a problem's older ones."""
-    blocks: dict[str, int] = {}
-    offset = 0
-    with raw.open("rb") as file:
-        for line in file:
-            if (head := _BLOCK_OF.match(line)) and _reads(line):
-                blocks[head[1].decode()] = offset
-            offset += len(line)
+    blocks = blocks_of(raw)[0]
     older = ((k, rows) for k, rows in _packed(packed) if k not in blocks)
-    for _, rows in heapq.merge(older, _blocks(raw, blocks), key=itemgetter(0)):
-        yield from rows
+    yield from heapq.merge(older, _blocks(raw, blocks), key=itemgetter(0))
 
 
-def _reads(line: bytes) -> bool:
-    """False for a line torn by a kill: its problem was owed, and has a later block."""
+def blocks_of(raw: Path) -> tuple[dict[str, int], list[Damage]]:
+    """Where the last block of every problem begins, and the lines that cannot be read; a last line without
+    its end was torn by a kill."""
+    blocks: dict[str, int] = {}
+    damage: list[Damage] = []
+    offset = 0
+    with raw.open("rb") if raw.exists() else nullcontext(()) as file:
+        for number, line in enumerate(file, start=1):
+            if (head := _BLOCK_OF.match(line)) and is_block(line):
+                blocks[head[1].decode()] = offset
+            elif line.endswith(b"\n"):
+                damage.append(Damage(number, offset))
+            offset += len(line)
+    return blocks, damage
+
+
+def is_block(line: bytes) -> bool:
+    """Whether a line holds the rollouts of a problem, each of which can be packed."""
     try:
-        from_json(line)
+        Block.model_validate_json(body_of(line))
+    except ValueError:
+        return False
+    return True
+
+
+def reads(line: bytes) -> bool:
+    """Whether a line is a whole JSON object with the checksum that fits it."""
+    try:
+        from_json(body_of(line))
     except ValueError:
         return False
     return True
 
 
 def _blocks(raw: Path, blocks: dict[str, int]) -> Iterator[tuple[str, list[Row]]]:
+    if not blocks:
+        return
     with raw.open("rb") as file:
         for problem, offset in sorted(blocks.items()):
             file.seek(offset)
-            yield problem, json.loads(file.readline())["rollouts"]
+            yield problem, json.loads(body_of(file.readline()))["rollouts"]
 
 
 def _packed(path: Path) -> Iterator[tuple[str, list[Row]]]:
@@ -192,8 +298,8 @@ def _packed(path: Path) -> Iterator[tuple[str, list[Row]]]:
                 yield problem, list(group)
 
 
-def _line(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass") + b"\n"
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -203,9 +309,25 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _open_append(path: Path) -> int:
-    """Open for appending. A torn last line is closed off first, or the next line would be lost with it."""
+    """Open for appending, at the end of the last whole line: what a kill has torn is owed again."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     size = os.lseek(descriptor, 0, os.SEEK_END)
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+    start = _start_of_last_line(descriptor, size)
+    last = os.pread(descriptor, size - start, start)
+    if last and reads(last):
         os.write(descriptor, b"\n")
+    elif last:
+        os.ftruncate(descriptor, start)
     return descriptor
+
+
+def _start_of_last_line(descriptor: int, size: int) -> int:
+    """Where the text after the last line's end begins: `size` when there is none."""
+    end = size
+    while end:
+        start = max(0, end - 65_536)
+        at = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+        end = start
+    return 0

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.owed import owed_figures, told
 from pipeline.policies.simulated import RIGHT, solution_text
 from pipeline.problems import load_problems, name_of
 from pipeline.shard import label_problem, open_tools, run_shard
 from pipeline.store import RunStore
 from schemas.config import BudgetConfig, PolicyConfig, RunConfig
-from schemas.errors import UserError
+from schemas.errors import BackendError, UserError
 from schemas.plan import Plan, Range
 from schemas.records import Finished, Problem
 
@@ -82,7 +83,8 @@ def plan_from_pilot(
 ) -> Plan:
     """Label the first `n` problems of the run, unless that is done already, and predict the rest.
 
-    Raises BackendError when the policy fails on all of them, UserError when too few are left to predict from.
+    Raises BackendError when the policy fails on one of them: a prediction from the others would be of easier
+    problems. UserError when too few are left to predict from.
     """
     problems, before = store.prepare(), store.plan()
     speed = asyncio.run(_pilot(store, n, advance))
@@ -125,7 +127,12 @@ async def _pilot(store: RunStore, n: int, advance: Callable[[], None]) -> Speed:
         missing = min(wanted - len(standing.done), len(standing.owed))
         if missing > 0:
             before = sum(store.finished(shard).values())
-            await run_shard(store, shard, most=missing, opened=opened, advance=advance)
+            counts = await run_shard(store, shard, most=missing, opened=opened, advance=advance)
+            if counts["failed"]:
+                raise BackendError(
+                    f"{counts['failed']} problems of the pilot failed, so nothing is predicted: "
+                    f"{told(owed_figures(store)['reasons'])}; the same command draws them again"
+                )
             seconds += time.perf_counter() - start
             tokens += sum(store.finished(shard).values()) - before
         wanted -= len(standing.done) + max(0, missing)

@@ -1,13 +1,14 @@
 """A trained process reward model: one reading of a solution gives P(step is right) for every step.
 
 The checkpoint is an ordinary token-classification model of two labels (1 is right), so any tool that opens
-those can serve it; `prm.json` beside it holds what such a tool cannot know. Every step is tokenised alone
-and closed by one step-end token, by the same function in training and here: tokenised as one text, a full
-stop and the newline after it can merge, and the score would then be read where none was learnt.
+those can serve it; `prm.json` beside it holds what such a tool cannot know, and `score.py` reads both. Every
+step is tokenised alone and closed by one step-end token, by the same function in training and here: tokenised
+as one text, a full stop and the newline after it can merge, and the score would then be read where none was
+learnt.
 """
 
 import json
-import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,19 +16,24 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as library_logging
 
-from pipeline.policies.base import Prompt
-from pipeline.policies.tokens import prompt_ids
-from pipeline.templates import fill
+from pipeline import score
+from pipeline.files import write_bytes
 from schemas.errors import UserError
 from schemas.records import Record
 
 CARD = "prm.json"
-STEP_TOKEN = "<step>"
 _BATCH_TOKENS = 8192
+UNLOADABLE = (
+    *(OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError),
+    *(StrictDataclassError, SafetensorError),
+)
+"""What transformers raises for a folder, a configuration or a weights file that it cannot make a model of."""
 Number = TypeVar("Number", int, float)
 
 
@@ -37,7 +43,9 @@ class PrmCard(Record):
     template: str
     """The text before the first step, with `{problem}` in it."""
     step_end: int
-    """Id of the token that closes every step; the score is read there."""
+    """Id of the token that closes every step, and stands nowhere else; the score is read there."""
+    step_token: str = ""
+    """That token's name."""
     max_length: int
     base_model: str = ""
     dataset_digest: str = ""
@@ -72,22 +80,17 @@ class Tokens(Protocol):
 
 
 class Encoder:
-    """Text to token ids: the one way for training, scoring, and whoever serves the checkpoint elsewhere."""
+    """Text to token ids: the one way for training, scoring, and `score.py` beside a checkpoint."""
 
     def __init__(self, tokenizer: Any, template: str, step_end: int) -> None:
-        self._tokenizer, self._template, self._step_end = tokenizer, template, step_end
+        self._reader = score.Reader(tokenizer, template, step_end)
 
     def encode(self, problem: str, steps: Sequence[str]) -> Encoded:
         """One end per step, whatever the steps hold. UserError for a step without any text."""
-        ids = prompt_ids(self._tokenizer, Prompt(fill(self._template, problem=problem)), chat=False)
-        ends: list[int] = []
-        for index, step in enumerate(steps):
-            if not step.strip():
-                raise UserError(f"step {index} of a solution is empty: a PRM can only score text")
-            ids += self._tokenizer.encode(step, add_special_tokens=False)
-            ids.append(self._step_end)
-            ends.append(len(ids) - 1)
-        return Encoded(ids, ends)
+        try:
+            return Encoded(*self._reader.encode(problem, steps))
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
 
 def two_labels(config: Any) -> Any:
@@ -97,18 +100,6 @@ def two_labels(config: Any) -> Any:
     config.classifier_dropout = 0.0
     config.token_classification_bias = False  # some servers drop a head's bias in silence
     return config
-
-
-def choose_step_end(tokenizer: Any) -> int:
-    """The newline where it is one token, for the model knows it; else `<step>`, added if it is missing.
-
-    Where it was added the model's embeddings must grow: `len(tokenizer)` tells.
-    """
-    newline = tokenizer.encode("\n", add_special_tokens=False)
-    if len(newline) == 1 and newline[0] != tokenizer.unk_token_id:
-        return int(newline[0])
-    tokenizer.add_special_tokens({"extra_special_tokens": [STEP_TOKEN]}, replace_extra_special_tokens=False)
-    return int(tokenizer.convert_tokens_to_ids(STEP_TOKEN))
 
 
 class PRM:
@@ -127,12 +118,19 @@ class PRM:
             raise UserError(f"{folder}: not a PRM of `stepmint train`: {CARD}: {error}") from None
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
             with quiet():
-                model = AutoModelForTokenClassification.from_pretrained(
-                    folder, dtype=torch.float32, local_files_only=True
+                model, found = score.classifier(config).from_pretrained(
+                    folder,
+                    config=config,
+                    dtype=torch.float32,
+                    local_files_only=True,
+                    output_loading_info=True,
                 )
-        except (OSError, ValueError) as error:
-            raise UserError(f"{folder}: not a checkpoint that transformers can load: {error}") from None
+        except UNLOADABLE as error:
+            raise unloadable(folder, error) from None
+        if found["missing_keys"]:
+            raise UserError(f"{folder}: weights are missing: {', '.join(sorted(found['missing_keys'])[:3])}")
         if model.config.num_labels != 2:
             raise UserError(f"{folder}: expected 2 labels, found {model.config.num_labels}")
         if device == "auto":
@@ -140,10 +138,11 @@ class PRM:
         return cls(model.to(device), tokenizer, card)
 
     def save(self, folder: Path) -> None:
-        """Write checkpoint, tokenizer and card into a folder."""
+        """Write checkpoint, tokenizer, card, and the code that scores with them, into a folder."""
         with quiet():
             self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        shutil.copyfile(score.__file__, folder / "score.py")
         write_json(folder / CARD, self.card.model_dump())
 
     def encode(self, problem: str, steps: Sequence[str]) -> Encoded:
@@ -154,7 +153,10 @@ class PRM:
         """Whether `score_many` takes the solution: it has steps, none is empty, and all fit the length."""
         if not steps or not all(step.strip() for step in steps):
             return False
-        return len(self.encode(problem, steps).ids) <= self.card.max_length
+        try:
+            return len(self.encode(problem, steps).ids) <= self.card.max_length
+        except UserError:
+            return False
 
     def score_steps(self, problem: str, steps: Sequence[str]) -> list[float]:
         """P(right) of every step."""
@@ -170,12 +172,20 @@ class PRM:
         encoded = [self.encode(problem, steps) for problem, steps in items]
         for item, (problem, _) in zip(encoded, items, strict=True):
             if len(item.ids) > self.card.max_length:
-                shown = problem if len(problem) <= 60 else problem[:57] + "..."
                 raise UserError(
-                    f"a solution of {shown!r} has {len(item.ids)} tokens, over the {self.card.max_length} "
-                    "this PRM was trained with: train with a larger max_length, or leave it out"
+                    f"a solution of {_shown(problem)} has {len(item.ids)} tokens, over the "
+                    f"{self.card.max_length} this PRM was trained with: train with a larger max_length, or "
+                    "leave it out"
                 )
-        return self.read(encoded)
+        found = self.read(encoded)
+        for margins, (problem, _) in zip(found, items, strict=True):
+            if not bool(margins.isfinite().all()):
+                step = margins.isfinite().tolist().index(False)
+                raise UserError(
+                    f"the PRM's score of step {step} of a solution of {_shown(problem)} is not a number: the "
+                    "checkpoint is damaged, or its training went astray"
+                )
+        return found
 
     def read(self, encoded: Sequence[Tokens]) -> list[Tensor]:
         """Margins of solutions that are token ids already, whatever their length."""
@@ -195,6 +205,16 @@ class PRM:
         logits = self.model(input_ids=ids.to(self.model.device), use_cache=False).logits.double().cpu()
         margins = logits[..., 1] - logits[..., 0]
         return [margins[row, torch.tensor(item.ends, dtype=torch.long)] for row, item in enumerate(batch)]
+
+
+def unloadable(folder: str | Path, error: Exception) -> UserError:
+    """What to say of a model that transformers cannot load."""
+    said = str(error).strip().partition("\n")[0][:300]
+    return UserError(f"{folder}: not a model that transformers can load: {said or type(error).__name__}")
+
+
+def _shown(problem: str) -> str:
+    return repr(problem if len(problem) <= 60 else problem[:57] + "...")
 
 
 @contextmanager
@@ -219,6 +239,4 @@ def pad_right(rows: Sequence[list[Number]], pad: Number) -> Tensor:
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_bytes(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())

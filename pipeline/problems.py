@@ -159,7 +159,13 @@ def _huggingface(config: ProblemsConfig) -> Iterator[Row]:
     import datasets
 
     try:
-        data = datasets.load_dataset(name, config.subset or None, split=config.split, streaming=True)
+        data = datasets.load_dataset(
+            name,
+            config.subset or None,
+            split=config.split,
+            revision=config.revision or None,
+            streaming=True,
+        )
         for number, value in enumerate(data, 1):
             yield Row(Path(name), number, value)
     except Exception as error:  # of many libraries: network, formats, names

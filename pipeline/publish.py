@@ -6,15 +6,20 @@ refuses a repository which moved meanwhile; the tag comes last.
 
 import json
 import os
+import re
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline import packing
+from pipeline.folders import LISTED
+from pipeline.scratch import scratch_folder
+from pipeline.sealing import shards_of
 from pipeline.store import RunStore
 from schemas.errors import BackendError, UserError
 from schemas.manifest import Manifest
+from schemas.text import as_code, in_markdown, one_line
 
 Result = TypeVar("Result")
 _ROW = (
@@ -23,6 +28,7 @@ _ROW = (
     "vote, so that the labels can be computed again. Steps are counted from 0; "
     "`first_error` is -1 when all are right."
 )
+_MOST_LICENCES = 50
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -34,24 +40,34 @@ def publish_run(store: RunStore, repo_id: str, *, private: bool) -> str:
     manifest = store.manifest()
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
-    with tempfile.TemporaryDirectory(prefix="stepmint-") as scratch:
-        stage_data(store, manifest, Path(scratch))
+    with scratch_folder() as scratch:
+        stage_data(store, manifest, scratch)
         card = dataset_card(store, manifest, subsets_of(store, manifest)).encode()
         sealed = (store.path / "manifest.json").read_bytes()
+        if store.manifest() != manifest:
+            raise UserError(f"{store.path}: was sealed anew meanwhile: give the same command again")
         files = {"README.md": card, "manifest.json": sealed}
         tag = f"v-{manifest.digest()}"
-        return _asked(lambda: _upload(Path(scratch), repo_id, "dataset", files, tag=tag, private=private))
+        return _asked(lambda: _upload(scratch, repo_id, "dataset", files, tag=tag, private=private))
 
 
 def publish_checkpoint(folder: Path, repo_id: str, *, private: bool) -> str:
     """Upload a PRM as a model; returns its address. Errors as in `publish_run`."""
+    card = read_card(folder)
+    files = {"README.md": model_card(card, repo_id).encode()}
+    tag = f"v-{card.get('dataset_digest') or 'unknown'}"
+    return _asked(lambda: _upload(folder, repo_id, "model", files, tag=tag, private=private))
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """What `prm.json` says of a checkpoint. UserError where it is none."""
     try:
         card = json.loads((folder / "prm.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: not a checkpoint of `stepmint train`: {error}") from None
-    files = {"README.md": model_card(card, repo_id).encode()}
-    tag = f"v-{card.get('dataset_digest') or 'unknown'}"
-    return _asked(lambda: _upload(folder, repo_id, "model", files, tag=tag, private=private))
+    if not isinstance(card, dict):
+        raise UserError(f"{folder}: not a checkpoint of `stepmint train`: prm.json holds no object")
+    return card
 
 
 def stage_data(store: RunStore, manifest: Manifest, folder: Path) -> None:
@@ -68,8 +84,8 @@ def subsets_of(store: RunStore, manifest: Manifest) -> dict[str, str]:
 
 
 def _files(store: RunStore, manifest: Manifest) -> dict[str, list[Path]]:
-    steps = [store.path / shard.file for shard in manifest.shards]
-    rollouts = sorted((store.path / "rollouts").glob("*.parquet"))
+    steps = shards_of(store.path, manifest)
+    rollouts = [store.path / name for name in packing.checksums(store.path, store.config.shards)]
     return {"steps": steps, **({"rollouts": rollouts} if rollouts else {})}
 
 
@@ -77,7 +93,7 @@ def dataset_card(store: RunStore, manifest: Manifest, subsets: dict[str, str]) -
     """The README of the dataset: front matter for the Hub, then what the manifest says."""
     lines = [
         "---",
-        "pretty_name: " + json.dumps(manifest.name),
+        "pretty_name: " + json.dumps(one_line(manifest.name), ensure_ascii=False),
         f"size_categories: [{_size(manifest.solutions)}]",
     ]
     lines += [
@@ -89,34 +105,40 @@ def dataset_card(store: RunStore, manifest: Manifest, subsets: dict[str, str]) -
         default = ["  default: true"] if name == "steps" else []
         files = ["  data_files:", "  - split: train", f"    path: {glob}"]
         lines += [f"- config_name: {name}", *default, *files]
-    lines += ["---", "", f"# {manifest.name}", "", _what(manifest), ""]
+    lines += ["---", "", f"# {in_markdown(manifest.name)}", "", _what(manifest), ""]
     lines += ["| source of votes | votes | abstained |", "| --- | ---: | ---: |"]
-    lines += [f"| `{name}` | {c.votes} | {c.abstained} |" for name, c in sorted(manifest.sources.items())]
+    lines += [
+        f"| {as_code(name)} | {c.votes} | {c.abstained} |" for name, c in sorted(manifest.sources.items())
+    ]
     prompt, policy = store.config.prompt, store.config.policy
     lines += [
         "",
-        f"Solutions and rollouts: `{policy.model}` ({policy.kind}), temperature {prompt.temperature}, "
+        f"Solutions and rollouts: {as_code(policy.model)} ({policy.kind}), temperature {prompt.temperature}, "
         f"{manifest.rollouts} completions, {sum(manifest.tokens.values())} tokens.",
         "",
         _ROW,
         "",
         *_licences(store),
-        f"Sealed {manifest.sealed_at} by stepmint {manifest.stepmint}; configuration "
-        f"`{manifest.config_digest}`, fusion `{manifest.fusion_digest}`, rows `{manifest.digest()}`.",
+        f"Sealed {in_markdown(manifest.sealed_at)} by stepmint {in_markdown(manifest.stepmint)}; "
+        f"configuration {as_code(manifest.config_digest)}, fusion {as_code(manifest.fusion_digest)}, rows "
+        f"{as_code(manifest.digest())}.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def model_card(card: dict[str, Any], repo_id: str) -> str:
     """The README of a PRM: how its scores are read."""
+    names = ("base_model", "targets", "label_kind", "dataset_digest")
+    said = {name: as_code(str(card.get(name) or "unknown")) for name in names}
     return (
         "---\nlibrary_name: transformers\npipeline_tag: token-classification\n"
         "tags: [process-reward-model, prm, reasoning]\n---\n\n"
-        f"# {repo_id.split('/')[-1]}\n\n"
+        f"# {in_markdown(repo_id.split('/')[-1])}\n\n"
         "A process reward model: at the token that closes a step, label 1 says that the step is right. "
-        "`prm.json` holds the text before the first step, that token's id and the calibration.\n\n"
-        f"Base model `{card.get('base_model', '')}`, {card.get('targets', '')} targets, "
-        f"labels `{card.get('label_kind', '')}`, dataset `{card.get('dataset_digest', '')}`.\n"
+        "`prm.json` holds the text before the first step, that token's id and the calibration; `score.py` "
+        "scores steps with them, in plain transformers.\n\n"
+        f"Base model {said['base_model']}, {said['targets']} targets, labels {said['label_kind']}, "
+        f"dataset {said['dataset_digest']}.\n"
     )
 
 
@@ -133,7 +155,7 @@ def _upload(
         repo_id=repo.repo_id,
         folder_path=folder,
         repo_type=kind,
-        ignore_patterns=["README.md"],
+        ignore_patterns=["README.md", LISTED],
         delete_patterns=stale,
         commit_message=f"Upload {tag}",
     )
@@ -146,9 +168,12 @@ def _upload(
     return str(repo)
 
 
+_CLIENTS = frozenset({"httpx", "httpx2", "requests"})
+"""Libraries that the Hub's client has spoken HTTP with: their errors share no class of ours."""
+
+
 def _asked(ask: Callable[[], Result]) -> Result:
-    """What the Hub answers, with its refusals in our words."""
-    import httpx
+    """What the Hub answers, with its refusals and silences in our words. `ask` does nothing but ask."""
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
@@ -156,6 +181,7 @@ def _asked(ask: Callable[[], Result]) -> Result:
         OfflineModeIsEnabled,
     )
 
+    _check_token()
     try:
         return ask()
     except OfflineModeIsEnabled:
@@ -166,10 +192,42 @@ def _asked(ask: Callable[[], Result]) -> Result:
         raise UserError(f"not a name for a repository: {str(error).splitlines()[0]}") from None
     except HfHubHTTPError as error:
         raise _refusal(error) from None
-    except (httpx.TransportError, ConnectionError) as error:
+    except Exception as error:
+        if not _is_transport(error):
+            if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
+                raise UserError(
+                    f"{_endpoint()} does not answer as the Hub does ({type(error).__name__}): "
+                    "check HF_ENDPOINT"
+                ) from error
+            raise
+        what = str(error) or type(error).__name__
         raise BackendError(
-            f"the Hub cannot be reached: {error}; the same command uploads what is missing"
+            f"the Hub at {_endpoint()} cannot be reached: {what}; the same command uploads what is missing"
         ) from None
+
+
+def _is_transport(error: Exception) -> bool:
+    """Whether the network failed, or what speaks for it, and not a file of ours."""
+    if any(parent.__module__.split(".")[0] in _CLIENTS for parent in type(error).__mro__):
+        return True
+    return isinstance(error, OSError) and error.filename is None
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
+
+
+def _check_token() -> None:
+    """A token that no header can carry fails deep in the client, with the token in the message."""
+    from huggingface_hub import get_token
+
+    if re.search(r"[^!-~]", get_token() or ""):
+        raise UserError(
+            "the Hub's token holds a space, a line end or a letter that no token has: set HF_TOKEN anew, "
+            "or `hf auth login`"
+        )
 
 
 def _refusal(error: Any) -> Exception:
@@ -182,7 +240,8 @@ def _refusal(error: Any) -> Exception:
         case 412:
             return UserError("the repository changed while this was uploaded (412): publish again")
         case _:
-            return BackendError(f"the Hub answered {status}: {str(error).splitlines()[0]}")
+            said = re.sub(r"//[^/@\s]*@", "//", (str(error).splitlines() or [""])[0])
+            return BackendError(f"the Hub answered {status}: {said}")
 
 
 def _link(path: Path, target: Path) -> None:
@@ -202,10 +261,12 @@ def _what(manifest: Manifest) -> str:
 
 
 def _licences(store: RunStore) -> list[str]:
-    found = sorted(
-        {f"{p.licence or 'not stated'} ({p.source.dataset or 'unnamed'})" for p in _problems(store)}
-    )
-    return ["Licences of the problems: " + "; ".join(found) + ".", ""] if found else []
+    found = sorted({(p.licence or "not stated", p.source.dataset or "unnamed") for p in _problems(store)})
+    named = [
+        f"{in_markdown(licence)} ({in_markdown(dataset)})" for licence, dataset in found[:_MOST_LICENCES]
+    ]
+    more = [f"and {len(found) - _MOST_LICENCES} more"] if len(found) > _MOST_LICENCES else []
+    return ["Licences of the problems: " + "; ".join([*named, *more]) + ".", ""] if found else []
 
 
 def _problems(store: RunStore) -> "Any":

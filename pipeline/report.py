@@ -2,11 +2,11 @@
 are."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.fusion import monte_carlo_first_error
+from pipeline.first_error import measured
 from pipeline.remarks import remarks, unread
 from pipeline.store import RunStore
 from schemas.config import RunConfig
@@ -17,16 +17,20 @@ Figures = dict[str, Any]
 
 
 def rows_of(store: RunStore) -> Iterator[LabelledSolution]:
-    """Every row of a sealed run, read shard by shard. UserError while the run is open."""
+    """Every row of a sealed run, read shard by shard once all of them are known to be as they were written.
+    UserError while the run is open, and for a file that is not."""
     import pyarrow.parquet as pq
 
+    from pipeline.sealing import shards_of
     from schemas.arrow import from_row
 
     manifest = store.manifest()
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet; run `stepmint run` again to finish it")
-    for shard in manifest.shards:
-        with pq.ParquetFile(store.path / shard.file) as file:
+    for path in shards_of(store.path, manifest):
+        if not path.exists():
+            shards_of(store.path, manifest)  # sealed anew since we began
+        with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=256):
                 yield from map(from_row, batch.to_pylist())
 
@@ -78,7 +82,7 @@ def label_quality(rows: Iterable[LabelledSolution], threshold: float = 0.0) -> F
         if truth is None:
             unknown += 1
             continue
-        alone = monte_carlo_first_error(len(row.labels), row.votes, threshold)
+        alone, _ = measured(len(row.labels), row.votes, threshold)
         found["monte_carlo"].append((alone, truth))
         found["consensus"].append((alone if row.kept else None, truth))
         found["fused"].append((row.first_error, truth))
@@ -110,7 +114,7 @@ Samples = list[tuple[Problem, list[Solution]]]
 
 def evaluate_run(store: RunStore, checkpoint: Path) -> Figures:
     """Measure a PRM on problems that no run trains on: first errors against exact truth, and best-of-n."""
-    return evaluate_samples(asyncio.run(held_out_samples(store.config)), checkpoint)
+    return evaluate_samples(asyncio.run(held_out_samples(store.config, store.templates())), checkpoint)
 
 
 def evaluate_samples(samples: Samples, checkpoint: Path) -> Figures:
@@ -134,13 +138,14 @@ def evaluate_samples(samples: Samples, checkpoint: Path) -> Figures:
     return evaluate_prm(PRM.load(checkpoint), gold, groups)
 
 
-async def held_out_samples(config: RunConfig) -> Samples:
+async def held_out_samples(config: RunConfig, templates: Mapping[str, str] | None = None) -> Samples:
     """The solutions that a PRM of the run chooses from: `evaluate.samples` for each of `evaluate.problems`
     problems that no run trains on."""
     from pipeline.embedded.truth import problems
     from pipeline.policies import open_policy
+    from pipeline.policies.probe import prepare
     from pipeline.proposers.sample import to_solution
-    from pipeline.rollouts import Roller
+    from pipeline.rollouts import Roller, sampling_of
 
     if config.evaluate is None or config.problems.source != "embedded":
         raise UserError(
@@ -150,7 +155,10 @@ async def held_out_samples(config: RunConfig) -> Samples:
         config.evaluate.problems, seed=config.seed, steps=config.problems.steps, split="held-out"
     )
     async with open_policy(config.policy) as policy:
-        rollers = [Roller(policy, config.prompt, problem, seed=config.seed) for problem in posed]
+        await prepare(policy, sampling_of(config.prompt), prefixes=False)
+        rollers = [
+            Roller(policy, config.prompt, problem, seed=config.seed, templates=templates) for problem in posed
+        ]
         drawn = await asyncio.gather(
             *(roller.roll("", config.evaluate.samples, "held-out") for roller in rollers)
         )

@@ -2,18 +2,26 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.budget import Allowance
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
-from pipeline.templates import fill, load_template
+from pipeline.templates import fill, prompt_text, solving_text
+from pipeline.unfinished import Draws
 from schemas.config import JudgeConfig, PromptConfig
 from schemas.records import Outcome, Problem, Rollout, seed_of
 from verifiers.answer import extract_answer, grade
 
 LONGEST_TEXT = 200_000
 """Characters; a longer completion is a fault of the backend and is not read."""
+
+
+def sampling_of(prompt: PromptConfig) -> Sampling:
+    """How a run's policy is sampled, but for the seed."""
+    return Sampling(
+        temperature=prompt.temperature, top_p=prompt.top_p, max_tokens=prompt.max_tokens, stop=prompt.stop
+    )
 
 
 class Roller:
@@ -27,10 +35,13 @@ class Roller:
         *,
         seed: int,
         allowance: Allowance | None = None,
+        draws: Draws | None = None,
+        templates: Mapping[str, str] | None = None,
     ) -> None:
         self.policy, self.prompt, self.problem, self._seed = policy, prompt, problem, seed
-        self.allowance = allowance or Allowance()
-        self.template = load_template(prompt.template)
+        self.allowance, self.draws = allowance or Allowance(), draws or Draws()
+        self._templates = templates or {}
+        self.template = solving_text(prompt.template, self.prompt_text(prompt.template))
         self.taken: list[Rollout] = []
         """Every completion drawn, in the order of asking."""
         self._others: dict[Policy, Roller] = {}
@@ -39,10 +50,22 @@ class Roller:
     def of(self, policy: Policy) -> "Roller":
         """The same problem asked of another policy; what it draws is kept, and shared, here."""
         if policy not in self._others:
-            other = Roller(policy, self.prompt, self.problem, seed=self._seed, allowance=self.allowance)
+            other = Roller(
+                policy,
+                self.prompt,
+                self.problem,
+                seed=self._seed,
+                allowance=self.allowance,
+                draws=self.draws,
+                templates=self._templates,
+            )
             other.taken = self.taken
             self._others[policy] = other
         return self._others[policy]
+
+    def prompt_text(self, name: str) -> str:
+        """A prompt's whole file: the one that the run began with, or today's where no run is under way."""
+        return self._templates.get(name) or prompt_text(name)
 
     async def roll(self, prefix: str, n: int, purpose: str, *, start: int = 0) -> list[Rollout]:
         """`n` graded completions of a prefix, the `start`-th and those after it. Equal requests share one
@@ -54,20 +77,14 @@ class Roller:
 
     def sampling(self, prefix: str, purpose: str) -> Sampling:
         """How completions of a prefix are drawn; the seed depends on what is asked and on nothing else."""
-        return Sampling(
-            temperature=self.prompt.temperature,
-            top_p=self.prompt.top_p,
-            max_tokens=self.prompt.max_tokens,
-            stop=self.prompt.stop,
-            seed=seed_of(self._seed, self.problem.id, prefix, purpose),
-        )
+        return replace(sampling_of(self.prompt), seed=seed_of(self._seed, self.problem.id, prefix, purpose))
 
     async def _draw(self, prefix: str, n: int, purpose: str, start: int) -> list[Rollout]:
         prompt = Prompt(fill(self.template, problem=self.problem.text), prefix)
         sampling = self.sampling(prefix, purpose)
         sampling = replace(sampling, seed=sampling.seed + start)
         async with self.allowance.turn():
-            completions = await self.allowance.draw(self.policy, prompt, n, sampling)
+            completions = await self.allowance.draw(self.draws.of(self.policy), prompt, n, sampling)
             if self.problem.answer_kind != "expression":
                 return [self._keep(prefix, purpose, sampling.seed + i, c) for i, c in enumerate(completions)]
             # These may need a library in a worker, seconds at worst; the event loop must feed engines
@@ -101,7 +118,7 @@ class Roller:
         seed = seed_of(self._seed, self.problem.id, "judge", text)
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed)
         async with self.allowance.turn():
-            replies = await self.allowance.draw(judge, Prompt(text), config.votes, sampling)
+            replies = await self.allowance.draw(self.draws.of(judge), Prompt(text), config.votes, sampling)
         kept = [
             Rollout(
                 problem_id=self.problem.id,
@@ -137,6 +154,10 @@ def silence(rollouts: Sequence[Rollout], what: str) -> str:
     """Why rollouts say nothing: they were not drawn, or not one of them allowed `what`."""
     if any(rollout.stopped == "budget" for rollout in rollouts):
         return f"the problem's token budget is spent; {what}"
+    if rollouts and all(rollout.stopped == "withheld" for rollout in rollouts):
+        return f"the server withheld every answer; {what}"
+    if rollouts and all(rollout.stopped == "length" and not rollout.text for rollout in rollouts):
+        return f"the prompt leaves no room to answer; {what}"
     return what
 
 

@@ -3,7 +3,10 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal, TypeVar
+
+from verifiers.answer import grade
 
 Aggregation = Literal["min", "product", "last"]
 AGGREGATIONS: dict[Aggregation, Callable[[Sequence[float]], float]] = {
@@ -42,18 +45,53 @@ def majority_vote(answers: Sequence[str | None]) -> int | None:
 def weighted_vote(answers: Sequence[str | None], weights: Sequence[float]) -> int | None:
     """Index of the first solution whose answer has the greatest summed weight; None when none has an answer.
 
-    A missing answer is silence, not an answer of its own: it never wins. Ties go to the answer given first.
+    Answers that the grader finds equal are one: 1/2 and 0.5. A missing or empty answer is silence, not an
+    answer of its own: it never wins. Ties go to the answer given first.
     """
     totals: dict[str, float] = defaultdict(float)
     first: dict[str, int] = {}
+    groups = _groups([answer for answer in answers if answer])
     for index, (answer, weight) in enumerate(zip(answers, weights, strict=True)):
-        if answer is not None:
-            key = normalised(answer)
+        if key := groups.get(normalised(answer or "")):
             totals[key] += weight
             first.setdefault(key, index)
     return first[max(totals, key=totals.__getitem__)] if totals else None
 
 
+_MOST_PAIRS = 300
+"""Answers compared by value in one vote; further ones are equal only where they are written alike."""
+
+
+def _groups(answers: Sequence[str]) -> dict[str, str]:
+    """For each answer, as compared, the first one given that equals it."""
+    written: dict[str, str] = {}
+    for answer in answers:
+        if key := normalised(answer):
+            written.setdefault(key, answer)
+    heads: list[str] = []
+    found: dict[str, str] = {}
+    pairs = 0
+    for key, answer in written.items():
+        found[key] = key
+        for head in heads:
+            pairs += 1
+            if pairs > _MOST_PAIRS:
+                break
+            if _equal(written[head], answer):
+                found[key] = head
+                break
+        if found[key] == key:
+            heads.append(key)
+    return found
+
+
+@lru_cache(maxsize=1 << 16)
+def _equal(one: str, other: str) -> bool:
+    """Whether both are surely one answer: as values, or as the same choice. A doubt keeps them apart."""
+    verdict = grade(one, other, "expression")
+    return bool(grade(one, other, "choice") if verdict is None else verdict)
+
+
 def normalised(answer: str) -> str:
-    """An answer as compared between samples: case, spaces and a closing full stop do not count."""
-    return "".join(answer.split()).casefold().rstrip(".")
+    """An answer as compared between samples: case, rows of spaces and a closing full stop do not count."""
+    return " ".join(answer.split()).casefold().rstrip(". ")

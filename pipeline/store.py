@@ -5,37 +5,35 @@ whole, rows are made from the journal alone, finished files appear by rename, an
 """
 
 import fcntl
-import hashlib
 import heapq
 import json
-import tomllib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import tomli_w
+from pydantic import ValidationError
 from pydantic_core import from_json
 
-from pipeline import journal
+from pipeline import identity, journal, packing
 from pipeline.budget import Purse, Standing, share_of, standing
-from pipeline.files import append_lines, batches, lines_of, write_bytes, write_lines, write_parquet
-from pipeline.journal import ROLLOUTS, Entry, ShardWriter
-from pipeline.problems import load_problems, name_of
+from pipeline.files import batches, lines_of, write_bytes, write_lines, write_parquet
+from pipeline.journal import Entry, Row, ShardWriter
+from pipeline.posing import finish, has_changed, note_place, pose
+from pipeline.recorded import changed, is_begun, read_record, write_config, write_record
+from pipeline.recorded import read_config as read_config
+from pipeline.sealing import change_over, file_fault, read_manifest, sealing, settle, sha256_of, shards_of
+from pipeline.templates import prompt_text, solving_text
+from pipeline.unfinished import Shelf
 from schemas.arrow import SCHEMA, to_table
-from schemas.config import RunConfig, parse_config
+from schemas.config import RunConfig
 from schemas.errors import UserError
 from schemas.manifest import Manifest, ShardEntry
 from schemas.plan import Plan
-from schemas.records import Finished, LabelledSolution, Problem, Quarantined
+from schemas.records import Finished, LabelledSolution, Problem, Quarantined, gold_key
 
 _ROWS_PER_WRITE = 512
-_ROLLOUTS_PER_WRITE = 4096
-_LINES_HELD = 4096
-"""Problems held while they are spread over the shards."""
 
 
 class Owed(NamedTuple):
@@ -73,62 +71,103 @@ class RunStore:
         """Create or reopen `root/name`. UserError names the keys in which the recorded configuration
         differs."""
         path = Path(config.root) / config.name
-        recorded = path / "run.toml"
-        if recorded.exists():
-            before = read_config(path)
-            if before.digest() != config.digest():
-                raise UserError(
-                    f"run {config.name!r} in {path} was started with {_differences(before, config)}: "
-                    "change it back, choose another name, or delete the folder"
-                )
-        for folder in ("problems", "journal", "rollouts", "shards"):
+        if is_begun(path):
+            config, known = identity.admit(path, read_config(path), config)
+        else:
+            known = identity.Identity(inputs=identity.inputs_of(config, path, {}))
+        for folder in ("problems", "journal", "rollouts"):
             (path / folder).mkdir(parents=True, exist_ok=True)
-        head = f"# The resolved configuration of this run; digest {config.digest()}\n"
-        write_bytes(recorded, (head + tomli_w.dumps(_without_none(config.model_dump(mode="json")))).encode())
+        identity.record(path, known)
+        store = cls(path, config)
+        finish(store)
+        if store.is_prepared() and has_changed(store):
+            return store  # which is recorded when all of its problems are found among the other ones
+        if store.is_prepared():
+            note_place(store)
+        store.record_config()
+        return store
+
+    @classmethod
+    def reopen(cls, config: RunConfig) -> "RunStore":
+        """An existing run, to be read or fused: nothing is written, and what its prompts and models are now
+        does not matter. UserError when there is no such run, or another one."""
+        path = Path(config.root) / config.name
+        found = identity.differences(read_config(path), config, {}, {})
+        if found:
+            raise UserError(
+                f"run {config.name!r} in {path} was started with {', '.join(found)}: leave these settings as "
+                "they were"
+            )
         return cls(path, config)
+
+    def record_config(self) -> None:
+        """Write down the configuration that the run goes on with."""
+        write_config(self.path, self.config)
+
+    def inputs(self) -> dict[str, str]:
+        """SHA-256, or the name where there is none, of everything that the run reads, by its role."""
+        known = identity.recorded(self.path) or identity.Identity()
+        return {role: item.digest or item.name for role, item in sorted(known.inputs.items())}
+
+    def templates(self) -> dict[str, str]:
+        """The texts of the run's prompts by their names, as they were when it began."""
+        return identity.texts(identity.recorded(self.path))
+
+    def template(self) -> str:
+        """The text that the policy is asked with."""
+        name = self.config.prompt.template
+        return solving_text(name, self.templates().get(name) or prompt_text(name))
 
     # Problems
 
     def prepare(self) -> int:
-        """Read the problems once, spread them over the shards by their ids, quarantine the bad ones.
-        Returns how many."""
-        if self._done.exists():
-            return self.total()
-        sizes = [0] * self.config.shards
-        bad: list[Quarantined] = []
-        for items in batches(load_problems(self.config.problems, seed=self.config.seed), _LINES_HELD):
-            lines: dict[int, list[str]] = defaultdict(list)
-            for item in items:
-                if isinstance(item, Quarantined):
-                    bad.append(item)
-                else:
-                    lines[int(item.id, 16) % self.config.shards].append(item.model_dump_json())
-            for shard, new in lines.items():
-                append_lines(self._parts(shard), new, anew=not sizes[shard])
-                sizes[shard] += len(new)
-        if not any(sizes):
-            first = f"; the first of {len(bad)} bad rows: {bad[0].reason}" if bad else ""
-            raise UserError(f"{name_of(self.config.problems)}: no usable problem{first}")
-        for shard, size in enumerate(sizes):
-            # A line begins with its problem's id, a hash. In their order a run that stops early has done a
-            # fair sample, whatever the order of its source.
-            parts = self._parts(shard)
-            write_lines(self._problems(shard), sorted(lines_of(parts)) if size else ())
-            parts.unlink(missing_ok=True)
-        write_lines(self.path / "quarantine.jsonl", (q.model_dump_json() for q in bad))
-        counts = {"problems": sum(sizes), "quarantined": len(bad), "shards": sizes}
-        write_bytes(self._done, json.dumps(counts).encode())
-        return sum(sizes)
+        """Read the problems, unless the run has them as they are now. Returns how many it has.
+
+        UserError where there is none, or where one that the run has is gone.
+        """
+        if not self.is_prepared() or has_changed(self):
+            pose(self)
+        return self.total()
 
     @property
     def _done(self) -> Path:
         return self.path / "problems" / "done.json"
 
-    def _problems(self, shard: int) -> Path:
+    def problem_file(self, shard: int) -> Path:
+        """Where a shard's problems lie, in the order of their ids."""
         return self.path / "problems" / f"{shard:05d}.jsonl"
 
-    def _parts(self, shard: int) -> Path:
-        return self.path / "problems" / f"{shard:05d}.part"
+    def record_problems(self, counts: dict[str, Any]) -> None:
+        """Write down how many problems the run has, with the checksums of their files."""
+        files = (self.path / "quarantine.jsonl", *map(self.problem_file, range(self.config.shards)))
+        sums = {str(file.relative_to(self.path)): sha256_of(file) for file in files}
+        write_record(self._done, {**counts, "sha256": sums})
+
+    def unvouch(self) -> None:
+        """Forget the checksums of the problems' files, which are about to be written anew."""
+        if self.is_prepared():
+            write_record(self._done, {k: v for k, v in self._prepared().items() if k != "sha256"})
+
+    def _prepared(self) -> dict[str, Any]:
+        return read_record(self._done, self.path)
+
+    def problem_sums(self) -> dict[str, str]:
+        """The checksums that the files of the problems were written with, by their path in the run."""
+        return dict(self._prepared().get("sha256", {}))
+
+    def problem_faults(self) -> Iterator[str]:
+        """What is wrong with the files of the problems, a line each."""
+        for name, sha256 in self.problem_sums().items():
+            if fault := file_fault(self.path, self.path / name, sha256):
+                yield fault
+
+    def _lines_of(self, shard: int) -> Iterator[str]:
+        """The lines of a shard's problems, as they were written."""
+        path = self.problem_file(shard)
+        sha256 = self.problem_sums().get(str(path.relative_to(self.path)))
+        if sha256 and (fault := file_fault(self.path, path, sha256)):
+            raise UserError(f"{fault}: see `stepmint check {self.path}`")
+        return lines_of(path)
 
     def is_prepared(self) -> bool:
         """Whether the problems have been read."""
@@ -136,11 +175,11 @@ class RunStore:
 
     def total(self) -> int:
         """Number of problems in the run."""
-        return int(json.loads(self._done.read_text())["problems"])
+        return int(self._prepared()["problems"])
 
     def posed(self, shard: int) -> Iterator[Problem]:
         """The problems of a shard in the order in which they are done."""
-        return map(Problem.model_validate_json, lines_of(self._problems(shard)))
+        return map(Problem.model_validate_json, self._lines_of(shard))
 
     def owed(self, shard: int) -> list[Problem]:
         """Problems of a shard that are within the budget and have no whole journal line."""
@@ -164,40 +203,71 @@ class RunStore:
 
     def standing(self, shard: int) -> Standing:
         """Which problems of a shard are done, owed, and beyond the budget; each in their order."""
-        return self._standing(shard, journal.index(self._journal(shard)))
+        return self._standing(shard)[0]
 
-    def _standing(self, shard: int, found: Mapping[str, Entry]) -> Standing:
+    def _standing(self, shard: int) -> tuple[Standing, dict[str, Entry]]:
+        """The standing, and the entries of the problems that are graded by the gold they have now."""
+        golds = self._golds(shard)
+        found = {k: entry for k, entry in self.entries(shard).items() if entry.gold == golds.get(k)}
         finished = {name: entry.tokens for name, entry in found.items()}
-        ids = (str(from_json(line)["id"]) for line in lines_of(self._problems(shard)))
-        return standing(ids, finished, self._share(shard), self.config.budget.per_problem)
+        return standing(golds, finished, self._share(shard), self.config.budget.per_problem), found
+
+    def _golds(self, shard: int) -> dict[str, int]:
+        """What each problem of a shard is graded by, in their order."""
+        problems = map(from_json, self._lines_of(shard))
+        return {problem["id"]: gold_key(problem) for problem in problems}
+
+    def stale(self, shard: int) -> list[str]:
+        """Problems whose journal line was graded by a gold that has been corrected since."""
+        golds, found = self._golds(shard), self.entries(shard)
+        return [name for name, gold in golds.items() if name in found and found[name].gold != gold]
 
     def _share(self, shard: int) -> int | None:
         if self.config.budget.run is None:
             return None
-        sizes = json.loads(self._done.read_text()).get("shards")
+        sizes = self._prepared().get("shards")
         if sizes is None:  # prepared by an earlier version
-            sizes = [sum(1 for _ in lines_of(self._problems(i))) for i in range(self.config.shards)]
+            sizes = [sum(1 for _ in lines_of(self.problem_file(i))) for i in range(self.config.shards)]
         return share_of(self.config.budget, sizes, shard)
 
     # Journal
 
     def finished(self, shard: int) -> dict[str, int]:
         """The tokens that each finished problem of a shard has cost, by its id."""
-        return {name: entry.tokens for name, entry in journal.index(self._journal(shard)).items()}
+        return {name: entry.tokens for name, entry in self._standing(shard)[1].items()}
+
+    def entries(self, shard: int) -> dict[str, Entry]:
+        """The journal's whole lines by their problem's id, whatever they were graded by."""
+        return journal.index(self._journal(shard))
 
     def journal(self, shard: int) -> Iterator[Finished]:
         """Finished problems of a shard within the budget, in the order of their ids; a torn last line is owed
         again."""
-        found = journal.index(self._journal(shard))
-        done = self._standing(shard, found).done
-        return journal.read(self._journal(shard), (found[name] for name in sorted(done)))
+        at, found = self._standing(shard)
+        return journal.read(self._journal(shard), (found[name] for name in sorted(at.done)))
+
+    def lines(self, shard: int, entries: Iterable[Entry]) -> Iterator[Finished]:
+        """The problems of some lines of a shard's journal."""
+        return journal.read(self._journal(shard), entries)
+
+    def rollouts(self, shard: int) -> Iterator[Row]:
+        """A shard's rollouts as rows, packed or not, in the order of their problems' ids."""
+        raw = self.path / "rollouts" / f"{shard:05d}.jsonl"
+        for _, rows in journal.stored_rollouts(raw, raw.with_suffix(".parquet")):
+            yield from rows
+
+    def damage(self) -> list[str]:
+        """What is not as it was written of problems, packed rollouts and journals, whose problems are then
+        owed again."""
+        shards = range(self.config.shards)
+        lines = (f"{path}: {one}" for path in map(self._journal, shards) for one in journal.scan(path)[1])
+        return [*self.problem_faults(), *lines, *packing.faults(self.path, self.config.shards)]
 
     def survey(self, n: int) -> Survey:
         """What is owed and beyond the budget, and where the `n` done problems with the smallest ids lie."""
         owed, beyond, first = 0, 0, list[Place]()
         for shard in range(self.config.shards):
-            found = journal.index(self._journal(shard))
-            at = self._standing(shard, found)
+            at, found = self._standing(shard)
             owed, beyond = owed + len(at.owed), beyond + len(at.beyond)
             places = (Place(name, shard, found[name]) for name in at.done)
             first = heapq.nsmallest(n, chain(first, places))
@@ -209,7 +279,7 @@ class RunStore:
             yield from journal.read(self._journal(place.shard), [place.entry])
 
     def _journal(self, shard: int) -> Path:
-        return self.path / "journal" / f"{shard:05d}.jsonl"
+        return journal.path_of(self.path, shard)
 
     def seconds(self) -> float:
         """How long the run's shards have been worked on, all sessions together."""
@@ -219,58 +289,81 @@ class RunStore:
     @contextmanager
     def writing(self, shard: int) -> Iterator[ShardWriter]:
         """Exclusive right to append to one shard. UserError when another process has it."""
-        with (self.path / "journal" / f"{shard:05d}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"{self.path}: shard {shard} is being written by another process") from None
+        with self.locked(shard):
             writer = ShardWriter(self.path, shard)
             try:
                 yield writer
             finally:
                 writer.close()
 
+    def shelf(self, shard: int) -> Shelf:
+        """What was drawn for problems of a shard that are still owed."""
+        return Shelf(self.path / "journal" / f"{shard:05d}.unfinished")
+
+    @contextmanager
+    def locked(self, shard: int) -> Iterator[None]:
+        """Exclusive right to change one shard's files. UserError when another process has it."""
+        with (self.path / "journal" / f"{shard:05d}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{self.path}: shard {shard} is being written by another process") from None
+            yield
+
     def pack_rollouts(self, shard: int) -> int:
-        """Add a shard's new rollouts to its Parquet file, which takes the place of the old one; those of a
-        problem that had to be done again are replaced. Returns how many the file then holds."""
-        raw = self.path / "rollouts" / f"{shard:05d}.jsonl"
-        packed = raw.with_suffix(".parquet")
-        if not raw.exists():
+        """Add a shard's new rollouts to its Parquet file; see `pipeline.packing`. Returns how many the file
+        then holds, 0 when there was nothing to add."""
+        if not (self.path / "rollouts" / f"{shard:05d}.jsonl").exists():
             return 0
-        rows = batches(journal.stored_rollouts(raw, packed), _ROLLOUTS_PER_WRITE)
-        n = write_parquet(packed, (pa.Table.from_pylist(some, ROLLOUTS) for some in rows), ROLLOUTS)
-        raw.unlink()
-        return n
+        with self.locked(shard):
+            return packing.pack(self.path, shard, self.entries(shard))
 
     # Dataset
 
-    def write_shard(self, shard: int, items: Iterable[LabelledSolution]) -> ShardEntry:
-        """Write one Parquet shard; equal rows give equal bytes within one pyarrow version."""
-        path = self.path / "shards" / f"{shard:05d}.parquet"
-        rows = write_parquet(path, map(to_table, batches(items, _ROWS_PER_WRITE)), SCHEMA)
-        return ShardEntry(
-            file=f"shards/{path.name}", rows=rows, sha256=hashlib.sha256(path.read_bytes()).hexdigest()
-        )
+    def sealing(self) -> AbstractContextManager[Path]:
+        """A folder for a new generation of shards, which `seal` makes the dataset."""
+        return sealing(self.path)
 
-    def seal(self, manifest: Manifest) -> None:
-        """Write the manifest: from now on this folder is a dataset."""
-        write_bytes(self.path / "manifest.json", (manifest.model_dump_json(indent=2) + "\n").encode())
+    def write_shard(self, folder: Path, shard: int, items: Iterable[LabelledSolution]) -> ShardEntry:
+        """Write one Parquet shard into a new generation; equal rows give equal bytes within one pyarrow
+        version."""
+        name = f"{shard:05d}.parquet"
+        rows, sha256 = write_parquet(folder / name, map(to_table, batches(items, _ROWS_PER_WRITE)), SCHEMA)
+        return ShardEntry(file=f"shards/{name}", rows=rows, sha256=sha256)
+
+    def seal(self, folder: Path, manifest: Manifest) -> Manifest:
+        """Make the shards in `folder` the dataset, in one step; returns the manifest as it is written."""
+        return change_over(self.path, folder, manifest)
+
+    def settle(self, manifest: Manifest) -> None:
+        """End what a kill while sealing left half done. UserError names a shard that is not as it was."""
+        shards_of(self.path, manifest)
+        with sealing(self.path):
+            settle(self.path, manifest)
+
+    def packed(self) -> dict[str, str]:
+        """Checksums of the rollouts' Parquet files by their path in the run, all of them packed."""
+        for shard in range(self.config.shards):
+            self.pack_rollouts(shard)
+        return packing.checksums(self.path, self.config.shards)
 
     def manifest(self) -> Manifest | None:
-        """The manifest, or None while the run is open."""
-        path = self.path / "manifest.json"
-        return Manifest.model_validate_json(path.read_bytes()) if path.exists() else None
+        """The manifest, or None while the run is open. UserError when it was changed."""
+        return read_manifest(self.path)
 
     def plan(self) -> Plan | None:
         """What was predicted for this very configuration, if anything was."""
         path = self.path / "plan.json"
-        plan = Plan.model_validate_json(path.read_bytes()) if path.exists() else None
+        try:
+            plan = Plan.model_validate(read_record(path, self.path)) if path.exists() else None
+        except ValidationError as error:
+            raise UserError(changed(path, self.path, error.errors()[0]["msg"])) from None
         return plan if plan and plan.config_digest == self.config.digest() else None
 
     def write_plan(self, plan: Plan) -> None:
         """Keep a prediction, which the manifest will be compared with. A new run's folder may be made."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_bytes(self.path / "plan.json", (plan.model_dump_json(indent=2) + "\n").encode())
+        write_record(self.path / "plan.json", plan.model_dump(mode="json"))
 
     def write_summary(self, figures: dict[str, Any]) -> None:
         """Keep the figures of a finished run beside its manifest."""
@@ -280,9 +373,13 @@ class RunStore:
 
     def quarantined(self) -> list[Quarantined]:
         """Everything set aside: bad rows, then problems that failed and are still owed."""
-        files = [self.path / "quarantine.jsonl", *sorted((self.path / "problems").glob("*.failed.jsonl"))]
-        lines = (line for file in files if file.exists() for line in lines_of(file))
-        return [Quarantined.model_validate_json(line) for line in lines]
+        bad = self.path / "quarantine.jsonl"
+        return [*(read_failures(bad, self.path) if bad.exists() else ()), *self.failures()]
+
+    def failures(self) -> list[Quarantined]:
+        """Why problems are still owed: of each that failed, and of each shard that stopped early."""
+        files = sorted((self.path / "problems").glob("*.failed.jsonl"))
+        return [item for file in files for item in read_failures(file, self.path)]
 
     def set_aside(self, shard: int, failures: Iterable[Quarantined]) -> None:
         """Replace what a shard has set aside: everything it owed has just been tried.
@@ -293,30 +390,9 @@ class RunStore:
         write_lines(path, (failure.model_dump_json() for failure in failures))
 
 
-def read_config(path: Path) -> RunConfig:
-    """The configuration recorded in a run's folder. UserError when the folder holds none."""
-    recorded = path / "run.toml"
-    if not recorded.is_file():
-        raise UserError(f"{path}: not a run (it has no run.toml)")
-    return parse_config(tomllib.loads(recorded.read_text(encoding="utf-8")), str(recorded))
-
-
-def _differences(before: RunConfig, after: RunConfig) -> str:
-    old, new = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
-    ignored = ("fusion", "budget.run", "train", "evaluate", "self_train", "name", "root")
-    changed = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k) and not k.startswith(ignored)]
-    return ", ".join(f"{k}={old.get(k)!r}, not {new.get(k)!r}" for k in changed)
-
-
-def _flat(data: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(data, dict):
-        return {prefix: data}
-    return {
-        k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}".strip(".")).items()
-    }
-
-
-def _without_none(data: object) -> "dict[str, object]":
-    """TOML has no null: a key that is absent means its default."""
-    assert isinstance(data, dict)
-    return {k: _without_none(v) if isinstance(v, dict) else v for k, v in data.items() if v is not None}
+def read_failures(file: Path, run: Path) -> Iterator[Quarantined]:
+    """What one file says was set aside. UserError when it cannot be read."""
+    try:
+        yield from map(Quarantined.model_validate_json, lines_of(file))
+    except ValueError as error:  # a line that is no record, or bytes that are no text
+        raise UserError(changed(file, run, str(error).splitlines()[0])) from None

@@ -1,15 +1,14 @@
 """Train a PRM: one linear head of two labels on a language model, one score at the end of every step.
 
-The Trainer of transformers does the work; ours are the collator, the loss and the calibration. The loss
+The Trainer of transformers does the work; ours are the collator and the loss. The loss
 takes probabilities as targets, which label columns of integers would round away, and its mean runs over all
 labelled steps of an update. Steps after the first error are masked: whether they are "right" has no agreed
 meaning.
 """
 
 import logging
-import shutil
+import math
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,20 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import (
-    AutoConfig,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    PrinterCallback,
-    ProgressCallback,
-    Trainer,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArguments, set_seed
 
-from pipeline.evaluate import calibration, step_auroc
-from pipeline.policies.opening import model_path
-from pipeline.prm import PRM, Encoder, PrmCard, choose_step_end, pad_right, quiet, two_labels, write_json
+from pipeline.bases import SAMPLE, Base, check_base, open_base, open_model, refuse_unread
+from pipeline.calibrate import calibrate
+from pipeline.folders import check_ours, replacing_folder
+from pipeline.prm import PRM, PrmCard, pad_right, write_json
+from pipeline.ranks import rank, world
+from pipeline.scratch import scratch_folder
 from schemas.config import TrainConfig
 from schemas.errors import UserError
 from schemas.records import LabelledSolution, content_id
@@ -42,8 +35,6 @@ from schemas.records import LabelledSolution, content_id
 log = logging.getLogger(__name__)
 IGNORE = -100.0
 """Target of every token that is not the end of a labelled step. The Trainer counts what differs from it."""
-_SMALLEST_FIT = 30
-"""Fewest held-out steps of each label to fit a calibration on."""
 
 AfterError = Literal["mask", "zero", "cut", "keep"]
 
@@ -64,32 +55,38 @@ def train_prm(
 ) -> dict[str, Any]:
     """Train on labelled solutions and write checkpoint, tokenizer, `prm.json` and `metrics.json` to `out`.
 
-    `template` is the policy's prompt with `{problem}` in it. Returns what `metrics.json` holds. UserError
-    when nothing is left to train on, or when `out` is a folder of something else.
+    `template` is the policy's prompt with `{problem}` in it. Returns what `metrics.json` holds. Under
+    `torchrun` all processes train one model; the first of them calibrates and writes it, the others return
+    nothing. UserError when the base cannot be used, when nothing is left to train on, when training diverges,
+    or when `out` is a folder of something else.
     """
-    if out.exists() and not (out / "prm.json").is_file() and any(out.iterdir()):
-        raise UserError(f"{out}: holds something other than a PRM: choose another folder")
+    check_ours(out)
     start = time.monotonic()
-    tokenizer, encoder, step_end = open_tokenizer(config.model, template)
-    examples, counts, kinds = prepare(rows, config, encoder)
+    base = open_base(config)
+    per_process(config)
+    examples, counts, kinds, unknown = prepare(rows, config, base, template)
     training, holdout = split(examples, config)
     if not training:
         raise UserError(f"no labelled solution to train on: {dict(counts)}")
-    model, steps, loss = _fit(config, tokenizer, training)
+    model, steps, loss = _fit(config, base, training)
+    if rank():
+        return {}
     card = PrmCard(
         template=template,
-        step_end=step_end,
-        max_length=config.max_length,
+        step_end=base.step_end,
+        step_token=base.tokenizer.convert_ids_to_tokens(base.step_end),
+        max_length=base.max_length,
         base_model=config.model,
         dataset_digest=dataset_digest,
         label_kind=kinds.most_common(1)[0][0],
         targets=config.targets,
     )
-    prm, held_out = calibrate(PRM(model, tokenizer, card), holdout)
+    prm, held_out = calibrate(PRM(model, base.tokenizer, card), holdout)
     metrics = {
         "solutions": len(training),
         "holdout_solutions": len(holdout),
         "left_out": dict(counts),
+        "unknown": round(unknown, 4),
         "labelled_steps": _labelled(training),
         "share_right": round(float(np.mean([t for e in training for t in e.targets if t is not None])), 4),
         "updates": steps,
@@ -102,23 +99,49 @@ def train_prm(
     return metrics
 
 
-def open_tokenizer(model: str, template: str) -> tuple[Any, Encoder, int]:
-    """Tokenizer, encoder and step-end id for a base model. UserError when transformers cannot open it."""
-    folder = model_path(model)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=Path(folder).is_dir())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: not a model that transformers can load: {error}") from None
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    step_end = choose_step_end(tokenizer)
-    return tokenizer, Encoder(tokenizer, template, step_end), step_end
+def preview(rows: Iterable[LabelledSolution], config: TrainConfig, template: str) -> dict[str, Any]:
+    """What `train_prm` would learn from, without weights: counts, and the first row token by token.
+
+    UserError as in `train_prm`, but for what only its weights can show.
+    """
+    kept = list(rows)
+    checked = check_base(config, template, (row.problem.text for row in kept))
+    base = open_base(config)
+    examples, counts, _, unknown = prepare(kept, config, base, template)
+    training, holdout = split(examples, config)
+    if not training:
+        raise UserError(f"no labelled solution to train on: {dict(counts)}")
+    return {
+        **{name: checked[name] for name in ("model", "type", "step_token", "max_length")},
+        "solutions": len(training),
+        "holdout_solutions": len(holdout),
+        "left_out": dict(counts),
+        "unknown": round(unknown, 4),
+        "labelled_steps": _labelled(training),
+        "longest": max(len(example.ids) for example in examples),
+        "first_row": describe(training[0], base.tokenizer),
+    }
+
+
+def describe(example: Example, tokenizer: Any) -> list[str]:
+    """The tokens of a row as the model reads them, one a line, with the target where there is one."""
+    targets = dict(zip(example.ends, example.targets, strict=True))
+    lines = []
+    for at, token in enumerate(example.ids):
+        target = "no label" if targets.get(at) is None else f"{targets[at]:g}"
+        shown = f"  <- {target}" if at in targets else ""
+        lines.append(f"{at:5d} {token:7d} {tokenizer.decode([token])!r}{shown}")
+    return lines
 
 
 def prepare(
-    rows: Iterable[LabelledSolution], config: TrainConfig, encoder: Encoder
-) -> tuple[list[Example], Counter[str], Counter[str]]:
-    """Examples, how many rows were left out and why, and the label kinds seen."""
+    rows: Iterable[LabelledSolution], config: TrainConfig, base: Base, template: str
+) -> tuple[list[Example], Counter[str], Counter[str], float]:
+    """Examples, how many rows were left out and why, the label kinds seen, and the share of unknown text.
+
+    UserError when the base's tokenizer cannot read the rows.
+    """
+    encoder, texts = base.encoder(template), list[str]()
     examples: list[Example] = []
     left_out: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
@@ -131,15 +154,22 @@ def prepare(
         elif any(not step.text.strip() for step in row.solution.steps):
             left_out["empty step"] += 1
         else:
-            encoded = encoder.encode(row.problem.text, row.solution.step_texts())
-            if len(encoded.ids) > config.max_length:
+            steps = row.solution.step_texts()
+            if len(texts) < SAMPLE:
+                texts.append("\n".join((row.problem.text, *steps)))
+            try:
+                encoded = encoder.encode(row.problem.text, steps)
+            except UserError:
+                left_out["unreadable"] += 1
+                continue
+            if len(encoded.ids) > base.max_length:
                 left_out["too long"] += 1
                 continue
             kinds.update(label.kind for label in row.labels)
             examples.append(Example(encoded.ids, encoded.ends, targets, row.problem.id))
     if left_out:
         log.info("left out of training: %s", dict(left_out))
-    return examples, left_out, kinds
+    return examples, left_out, kinds, refuse_unread(base, texts)
 
 
 def targets_of(row: LabelledSolution, targets: Literal["hard", "soft"]) -> list[float | None]:
@@ -196,88 +226,54 @@ def soft_loss(logits: Tensor, labels: Tensor, n_items: Tensor | int | None = Non
     return total / (known.sum().clamp(min=1) if n_items is None else n_items)
 
 
-def describe_row(row: LabelledSolution, config: TrainConfig, *, template: str) -> str:
-    """The tokens of a row as the model reads them, one a line, with the target where there is one."""
-    tokenizer, encoder, _ = open_tokenizer(config.model, template)
-    encoded = encoder.encode(row.problem.text, row.solution.step_texts())
-    targets: dict[int, object] = dict(zip(encoded.ends, targets_of(row, config.targets), strict=True))
-    lines = [f"{len(encoded.ids)} tokens, {len(encoded.ends)} steps, first error {row.first_error}"]
-    for at, token in enumerate(encoded.ids):
-        shown = "" if at not in targets else "  <- no label" if targets[at] is None else f"  <- {targets[at]}"
-        lines.append(f"{at:5d} {token:7d} {tokenizer.decode([token])!r}{shown}")
-    return "\n".join(lines)
+def _fit(config: TrainConfig, base: Base, training: list[Example]) -> tuple[Any, int, float]:
+    """The trained model, the number of updates, and the mean training loss.
 
-
-def calibrate(prm: PRM, holdout: list[Example]) -> tuple[PRM, dict[str, Any]]:
-    """The PRM with Platt scaling fitted on held-out problems, and the figures before and after it.
-
-    With too few held-out steps of either label the scores stay as they are: a fit would be worse than none.
+    UserError when the loss or a weight stops being a number.
     """
-    margins, targets = _held_out(prm, holdout)
-    right = int((targets >= 0.5).sum())
-    found: dict[str, Any] = {"steps": len(targets), "share_right": round(right / max(1, len(targets)), 4)}
-    if min(right, len(targets) - right) == 0:
-        return prm, found
-    found["auroc"] = step_auroc(margins, targets >= 0.5)
-    found["before"] = calibration(_sigmoid(margins), targets)
-    if min(right, len(targets) - right) < _SMALLEST_FIT:
-        return prm, found
-    a, b = fit_platt(margins, targets)
-    if a <= 0:
-        log.warning("the held-out scores do not rise with the labels: no calibration is applied")
-        return prm, found
-    found["after"] = calibration(_sigmoid(a * margins + b), targets)
-    return PRM(prm.model, prm.tokenizer, prm.card.model_copy(update={"a": a, "b": b})), found
-
-
-def fit_platt(margins: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """(a, b) of sigmoid(a * margin + b) by Newton's method on the cross-entropy.
-
-    Targets are drawn in by one count a side (Platt 1999, section 2.2): separable data give finite values too.
-    """
-    right = targets.sum()
-    low, high = 1.0 / (len(targets) - right + 2.0), (right + 1.0) / (right + 2.0)
-    goal = low + (high - low) * targets
-    design = np.stack([margins, np.ones_like(margins)], axis=1)
-
-    def loss(at: np.ndarray[Any, Any]) -> float:
-        z = design @ at
-        return float((np.logaddexp(0.0, z) - goal * z).sum())
-
-    weights = np.array([1.0, 0.0])
-    for _ in range(100):
-        p = _sigmoid(design @ weights)
-        curvature = (design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
-        step = np.linalg.solve(curvature, design.T @ (p - goal))
-        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-10:
-            step = step / 2  # far from the optimum a full step overshoots
-        weights = weights - step
-        if np.abs(step).max() < 1e-8:
-            break
-    return float(weights[0]), float(weights[1])
-
-
-def _fit(config: TrainConfig, tokenizer: Any, training: list[Example]) -> tuple[Any, int, float]:
-    """The trained model, the number of updates, and the mean training loss."""
     set_seed(config.seed)
-    model = open_model(config.model, len(tokenizer))
+    model = open_model(base)
     data: Any = [{"input_ids": e.ids, "ends": e.ends, "targets": e.targets} for e in training]
-    with tempfile.TemporaryDirectory(prefix="stepmint-train-") as scratch:
+    pad = base.tokenizer.pad_token_id or 0
+
+    def loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+        found = soft_loss(outputs.logits, labels, num_items_in_batch)
+        if not bool(found.isfinite()):
+            raise astray(config)
+        return found
+
+    with scratch_folder() as scratch:
         trainer = Trainer(
             model=model,
-            args=training_arguments(config, scratch),
+            args=training_arguments(config, str(scratch)),
             train_dataset=data,
-            data_collator=lambda batch: collate(batch, tokenizer.pad_token_id),
-            compute_loss_func=lambda outputs, labels, num_items_in_batch=None: soft_loss(
-                outputs.logits, labels, num_items_in_batch
-            ),
+            data_collator=lambda batch: collate(batch, pad),
+            compute_loss_func=loss,
         )
-        for callback in (PrinterCallback, ProgressCallback):
-            trainer.remove_callback(callback)
-        if sys.stderr.isatty():
-            trainer.add_callback(Bar())
-        result = trainer.train()
+        return run_trainer(trainer, config)
+
+
+def run_trainer(trainer: Trainer, config: TrainConfig) -> tuple[Any, int, float]:
+    """Train; returns the model, the number of updates and the mean loss. UserError when that is no number."""
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    if sys.stderr.isatty() and not rank():
+        trainer.add_callback(Bar())
+    result = trainer.train()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # each process goes on alone
+    weights = trainer.model.parameters()
+    if not math.isfinite(result.training_loss) or not all(bool(w.isfinite().all()) for w in weights):
+        raise astray(config)
     return trainer.model, result.global_step, round(result.training_loss, 5)
+
+
+def astray(config: TrainConfig) -> UserError:
+    """What to say when a training has left the numbers."""
+    return UserError(
+        f"the training diverged: its loss or a weight is not a number any more; nothing was written. Lower "
+        f"learning_rate, now {config.learning_rate:g}"
+    )
 
 
 class Bar(ProgressCallback):  # type: ignore[misc, unused-ignore]
@@ -293,7 +289,7 @@ def training_arguments(config: TrainConfig, scratch: str) -> TrainingArguments:
         output_dir=scratch,
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=per_process(config),
         train_sampling_strategy="group_by_length",
         lr_scheduler_type="linear",
         warmup_steps=0.1,
@@ -302,6 +298,7 @@ def training_arguments(config: TrainConfig, scratch: str) -> TrainingArguments:
         seed=config.seed,
         save_strategy="no",
         logging_strategy="no",
+        logging_nan_inf_filter=False,
         report_to="none",
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -309,60 +306,24 @@ def training_arguments(config: TrainConfig, scratch: str) -> TrainingArguments:
     )
 
 
-def open_model(name: str, vocabulary: int) -> Any:
-    """A model of two labels to train, with the head that its checkpoint holds or else a new one, in float32.
-
-    `vocabulary` is the tokenizer's size: embeddings grow to it. UserError when transformers cannot open it.
-    """
-    folder = model_path(name)
-    local = Path(folder).is_dir()
-    try:
-        config = two_labels(AutoConfig.from_pretrained(folder, local_files_only=local))
-        with quiet():  # that a head is new is no news here
-            model = AutoModelForTokenClassification.from_pretrained(
-                folder, config=config, dtype=torch.float32, local_files_only=local
-            )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: not a model that transformers can load: {error}") from None
-    if vocabulary > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(vocabulary)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = (
-                0.0  # thousands of solutions, few epochs: noise on the scores costs more than it regularises
-            )
-    return model
+def per_process(config: TrainConfig) -> int:
+    """Solutions of an optimiser step that each process of `torchrun` reads. UserError when they do not share
+    evenly."""
+    share, rest = divmod(config.batch_size, world())
+    if rest:
+        raise UserError(
+            f"train.batch_size = {config.batch_size} cannot be shared by {world()} processes: it is the "
+            "solutions of one optimiser step, over all of them"
+        )
+    return share
 
 
 def _labelled(examples: list[Example]) -> int:
     return sum(target is not None for example in examples for target in example.targets)
 
 
-def _held_out(prm: PRM, holdout: list[Example]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    margins: list[float] = []
-    targets: list[float] = []
-    for example, scores in zip(holdout, prm.read(holdout), strict=True):
-        for margin, target in zip(scores.tolist(), example.targets, strict=True):
-            if target is not None:
-                margins.append(margin)
-                targets.append(target)
-    return np.array(margins), np.array(targets)
-
-
-def _sigmoid(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))  # never overflows
-
-
 def _publish(prm: PRM, metrics: dict[str, Any], out: Path) -> None:
-    """Write to a folder beside `out`, then rename: a run cut short never leaves half a checkpoint."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part, old = out.with_name(out.name + ".part"), out.with_name(out.name + ".old")
-    for folder in (part, old):
-        shutil.rmtree(folder, ignore_errors=True)
-    part.mkdir()
-    prm.save(part)
-    write_json(part / "metrics.json", metrics)
-    if out.exists():
-        out.rename(old)
-    part.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    """A run cut short never leaves half a checkpoint."""
+    with replacing_folder(out) as part:
+        prm.save(part)
+        write_json(part / "metrics.json", metrics)

@@ -1,6 +1,7 @@
 """Reviews solutions step by step: the work behind `stepmint verify`."""
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 from pipeline.solutions import Written
 from schemas.records import Problem
 from verifiers.context import StepContext
+from verifiers.lifeline import hold, lifeline
 from verifiers.review import review
 
 _CHUNK, _AHEAD = 16, 8
@@ -30,7 +32,15 @@ def verify(solutions: Iterable[Written], *, workers: int = 1) -> Iterator[dict[s
         return
     solutions, under_way = iter(solutions), deque[Future[Results]]()
     # Fresh interpreters, as everywhere: a fork of a process with threads may hang.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    spawned = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, spawned, initializer=hold, initargs=(lifeline(),))
+    first = list(islice(solutions, _CHUNK))
+    # They all start now; Ctrl-C would reach them while they are importing.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        under_way.append(pool.submit(_verified_all, first))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         while chunk := list(islice(solutions, _CHUNK)):
             under_way.append(pool.submit(_verified_all, chunk))

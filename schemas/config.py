@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from schemas.addresses import Addresses, VariableName, check_parameters
 from schemas.errors import UserError
-from schemas.records import Record, content_id
+from schemas.records import Record, Seed, content_id
 
 VerifierName = Literal["arithmetic", "algebra", "constraints", "logic", "code", "tables"]
 
@@ -23,13 +24,15 @@ class ProblemsConfig(Record):
     folder of `save_to_disk`, for `huggingface`. `~` and `$STEPMINT_DATA` are expanded."""
     subset: str = ""
     split: str = "train"
+    revision: str = ""
+    """For `huggingface`: a branch, tag or commit. A run that grows reads the commit it began with."""
     mapping: Literal["plain", "gsm8k", "math"] = "plain"
     """How rows become problems: `plain` reads `fields`; `gsm8k` takes the answer after `####`; `math` the
     last box."""
     fields: dict[str, str] = {}
     """For `plain`: our field name -> the dataset's column, e.g. `{text = "question"}`."""
     limit: int | None = Field(None, ge=1)
-    """Use only the first so many good problems."""
+    """Use only the first so many good problems. It may be raised later: the run goes on with more."""
     steps: tuple[int, int] = (3, 8)
     """For `embedded`: fewest and most steps of the reference solution."""
 
@@ -46,18 +49,30 @@ class PolicyConfig(Record):
     in_flight: int = Field(256, ge=1)
     """Completions an engine writes at once: the batch of each engine or server. A quarter more are asked for,
     and fewer where the engine's cache is smaller than their tokens."""
-    base_url: str | Annotated[tuple[str, ...], Field(min_length=1)] = "http://127.0.0.1:8000/v1"
+    base_url: Addresses = "http://127.0.0.1:8000/v1"
     """For `server`: one, or several that serve the same model. A run may go on with others."""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: VariableName = "OPENAI_API_KEY"
     """Name of the environment variable that holds the server's key; the key itself is never stored."""
     chat: bool = False
     timeout_s: float = Field(120.0, gt=0)
+    patience_s: float = Field(600.0, ge=0)
+    """For `server`: while it says that it is busy the run waits, until nothing was answered for so long."""
+    drop: tuple[str, ...] = ()
+    """For `server`: parameters that it refuses and that are not sent, of `n`, `top_p`, `temperature`, `seed`,
+    `stop`. Without `seed` a run cannot be repeated; without the others the server's own value counts."""
+    extra_body: dict[str, Any] = {}
+    """For `server`: further parameters of every request, e.g. `{top_k = 50}`."""
     slip: float = Field(0.15, ge=0, le=1)
     """For `simulated`: chance that a good step turns bad."""
     recover: float = Field(0.0, ge=0, le=1)
     """For `simulated`: chance that a bad step is repaired."""
     n_steps: int = Field(8, ge=1)
     """For `simulated`: steps per solution."""
+
+    @model_validator(mode="after")
+    def _asks_for_what_it_can(self) -> "PolicyConfig":
+        check_parameters(self.drop, self.extra_body)
+        return self
 
 
 class PromptConfig(Record):
@@ -69,7 +84,7 @@ class PromptConfig(Record):
     """What stands between two steps."""
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int = Field(256, ge=1)
+    max_tokens: int = Field(256, ge=1, lt=2**31)
     stop: tuple[str, ...] = ()
 
 
@@ -185,7 +200,7 @@ class JudgeConfig(Record):
     """One source of votes each; names under `pipeline/prompts`, or paths."""
     votes: int = Field(4, ge=1)
     temperature: float = Field(1.0, ge=0)
-    max_tokens: int = Field(1024, ge=1)
+    max_tokens: int = Field(1024, ge=1, lt=2**31)
     policy: PolicyConfig | None = None
     """The judge; the solving policy itself when left out."""
 
@@ -231,10 +246,11 @@ class TrainConfig(Record):
     learning_rate: float = Field(1e-4, gt=0)
     batch_size: int = Field(16, ge=1)
     """Solutions per optimiser step."""
-    max_length: int = Field(1024, ge=16)
+    max_length: int | None = Field(None, ge=16)
+    """Tokens of the longest solution to learn from; by default what the base reads, and 4096 at most."""
     holdout: float = Field(0.1, ge=0, lt=1)
     """Share of problems kept apart to fit the calibration on."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class SelfTrainConfig(Record):
@@ -264,7 +280,7 @@ class RunConfig(Record):
     """A run file. Sections that are left out are stages that are left out."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = 0
+    seed: Seed = 0
     shards: int = Field(1, ge=1)
     root: str = "runs"
     """Folder that holds the run's folder."""
@@ -303,18 +319,34 @@ class RunConfig(Record):
             )
         return self
 
-    def digest(self) -> str:
-        """Identity of the run: everything that can change a vote. Speed settings and later stages are left
-        out."""
-        later = {"name", "root", "fusion", "budget", "train", "evaluate", "self_train"}
+    def settings(self) -> dict[str, Any]:
+        """Everything that can change a vote, but for what a run knows by its content (`pipeline.identity`):
+        prompts, problems and models. Speed and later stages are left out."""
+        later = {"name", "root", "problems", "fusion", "budget", "train", "evaluate", "self_train"}
         votes = self.model_dump(mode="json", exclude=later)
-        if self.budget.per_problem is not None:
-            votes["budget"] = self.budget.per_problem
+        votes["budget"] = {"per_problem": self.budget.per_problem}
+        del votes["prompt"]["template"]
+        (votes["judge"] or {}).pop("prompts", None)
         others = ((votes[name] or {}).get("policy") for name in ("judge", "prover"))
         for policy in (votes["policy"], *others):
-            for speed in ("in_flight", "base_url", "timeout_s", "api_key_env"):
-                (policy or {}).pop(speed, None)
-        return content_id(votes)
+            for other in ("model", "in_flight", "base_url", "timeout_s", "patience_s", "api_key_env"):
+                (policy or {}).pop(other, None)
+            for later_added in ("drop", "extra_body"):  # runs from before they existed go on
+                if policy and not policy[later_added]:
+                    del policy[later_added]
+        return votes
+
+    def digest(self) -> str:
+        """Identity of the settings that can change a vote; with those of its inputs, that of the run."""
+        return content_id(self.settings())
+
+    def policies(self) -> dict[str, PolicyConfig]:
+        """The models that a run asks, by their section."""
+        found = {"policy": self.policy}
+        for name, part in (("judge.policy", self.judge), ("prover.policy", self.prover)):
+            if part is not None and part.policy is not None:
+                found[name] = part.policy
+        return found
 
     def fusion_digest(self) -> str:
         """Identity of the labels, given the votes."""

@@ -1,22 +1,37 @@
 """The manifest: written last, it turns a folder of shards into a dataset and says how it came about."""
 
-from pydantic import Field
+from pathlib import PurePath
+from typing import Annotated
+
+from pydantic import Field, model_validator
 
 from schemas.plan import PlanReport
 from schemas.records import Record, content_id
 
+Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 in hexadecimal."""
+RolloutsFile = Annotated[str, Field(pattern=r"^rollouts/[0-9]{5,}\.parquet$")]
 SourceTable = dict[str, list[list[float]]]
-"""Source -> three rows (before, at, after the first error) of bin probabilities."""
+"""Source -> rows of probabilities."""
 
 
 class Trust(Record):
-    """What fusion learnt about the sources of this run (see `pipeline.fusion`)."""
+    """What fusion learnt about the sources of this run (see `pipeline.trust`)."""
 
     hazard: float = Field(ge=0, le=1)
     """Chance that a step, all before it being right, is the first error."""
     last_hazard: float | None = Field(default=None, ge=0, le=1)
     """The same for the last step, which also gives the answer; null in runs sealed before it was kept."""
+    levels: list[float] = []
+    """The shares of yes that judges' replies and rollouts are taken to have. Empty in runs sealed before
+    votes were read as counts; the tables of those are over four bins of p."""
     tables: SourceTable
+    """Three rows (before, at, after the first error): of a judge over the levels, of a verifier and of the
+    graded answer over no and yes."""
+    rollouts: SourceTable = {}
+    """Of `policy` and `prover` four rows: the level of the bare problem; how a right step moves a level above
+    the lowest (lost, fell, slipped by one, stayed, rose); how a wrong one does; what any step makes of the
+    lowest (stays, comes back)."""
     n_solutions: int = 0
     """Solutions the fit looked at: all, or in a large run those of the problems with the smallest ids."""
 
@@ -24,9 +39,10 @@ class Trust(Record):
 class ShardEntry(Record):
     """One Parquet file of the dataset."""
 
-    file: str
-    rows: int
-    sha256: str
+    file: str = Field(pattern=r"^(shards|sealed/[0-9a-f]{16})/[0-9]{5,}\.parquet$")
+    """Its path in the run's folder, which it never leaves."""
+    rows: int = Field(ge=0)
+    sha256: Checksum
 
 
 class SourceCount(Record):
@@ -91,8 +107,21 @@ class Manifest(Record):
     """Null where nothing was planned."""
     trust: Trust | None = None
     shards: tuple[ShardEntry, ...] = ()
+    packed: dict[RolloutsFile, Checksum] = {}
+    """Checksums of the Parquet files of the rollouts; empty in runs sealed before they were kept."""
     versions: dict[str, str] = {}
+    inputs: dict[str, str] = {}
+    """What the run read, by role: SHA-256 of prompts, problem files and local weights, or a name."""
+
+    @model_validator(mode="after")
+    def _one_folder(self) -> "Manifest":
+        if len({PurePath(shard.file).parent for shard in self.shards}) > 1:
+            raise ValueError("the shards lie in several folders")
+        return self
 
     def digest(self) -> str:
         """Identity of the rows: sealing the same votes with the same fusion again gives it again."""
-        return content_id([shard.model_dump(mode="json") for shard in self.shards])
+        names = (f"shards/{PurePath(shard.file).name}" for shard in self.shards)
+        return content_id(
+            [{"file": n, "rows": s.rows, "sha256": s.sha256} for n, s in zip(names, self.shards, strict=True)]
+        )

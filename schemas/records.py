@@ -5,7 +5,8 @@ All are frozen, refuse unknown fields, and survive JSON and Arrow unchanged. Eve
 
 import hashlib
 import json
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,14 +14,24 @@ AnswerKind = Literal["number", "expression", "choice", "text"]
 Outcome = Literal["correct", "incorrect", "unknown"]
 Asks = Literal["valid", "solvable"]
 LabelKind = Literal["local", "cumulative", "first_error", "quality"]
-StopReason = Literal["stop", "length", "error", "budget"]
-"""Why a completion ended; `budget` is one that was never drawn, and is never stored."""
+StopReason = Literal["stop", "length", "withheld", "error", "budget"]
+"""Why a completion ended: `withheld` by the server's filter; `error` for an unusable text; `budget` is one
+that was never drawn, and is never stored."""
+
+
+LONGEST = 2**27
+"""Characters of a text in a record."""
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+"""A number that its Arrow column holds: one that does not fit must not get as far as the dataset."""
+Total = Annotated[int, Field(ge=0, lt=2**63)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 class Record(BaseModel):
     """Frozen base; unknown fields are refused so that a misspelt one is never lost in silence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    # With a bound on texts, texts that no file can hold (half a surrogate pair) are refused as well.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, str_max_length=LONGEST)
 
 
 def content_id(*parts: Any) -> str:
@@ -43,7 +54,7 @@ class Source(Record):
 
     dataset: str
     split: str = ""
-    row: int = Field(0, ge=0)
+    row: Total = 0
 
 
 class Table(Record):
@@ -71,7 +82,8 @@ class UnitTest(Record):
 
 
 class Problem(Record):
-    """A problem to be solved. Its id is the hash of its text, answer and, where it has one, table."""
+    """A problem to be solved. Its id is the hash of its text, answer and, where it has one, table, as they
+    were first read: a corrected answer changes no id, and so keeps the rollouts drawn for the problem."""
 
     id: str = ""
     text: str = Field(min_length=1)
@@ -108,12 +120,26 @@ def _problem_id(data: dict[str, Any]) -> str:
     )
 
 
+def text_id(problem: Problem) -> str:
+    """What a policy is asked: two problems with equal text and table differ in their gold answers at most."""
+    return content_id(problem.text, problem.table and problem.table.model_dump(mode="json"))
+
+
+def gold_key(problem: Mapping[str, Any]) -> int:
+    """What rollouts and steps are judged by, of a problem as JSON: its answer, kind, premises and tests.
+
+    A number that tells golds apart within one process: computed for every line of a journal, it is cheap.
+    """
+    defaults: dict[str, Any] = {"answer": None, "answer_kind": "expression", "premises": [], "tests": []}
+    return hash(repr([problem.get(name, default) for name, default in defaults.items()]))
+
+
 class Step(Record):
     """One step: its text, and its character span [start, end) in the solution's text."""
 
     text: str
-    start: int = Field(ge=0)
-    end: int = Field(ge=0)
+    start: Count
+    end: Count
 
 
 class PolicyIdentity(Record):
@@ -126,8 +152,8 @@ class PolicyIdentity(Record):
     prompt_digest: str = ""
     temperature: float = 1.0
     top_p: float = 1.0
-    max_tokens: int = 0
-    seed: int = 0
+    max_tokens: Count = 0
+    seed: Seed = 0
 
 
 class Solution(Record):
@@ -144,7 +170,7 @@ class Solution(Record):
     answer."""
     policy: PolicyIdentity
     stopped: StopReason = "stop"
-    tokens: int = Field(0, ge=0)
+    tokens: Count = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -161,7 +187,7 @@ class Solution(Record):
 class Vote(Record):
     """One source's opinion of one step. Raw votes are kept: labels can always be recomputed from them."""
 
-    step: int = Field(ge=0)
+    step: Count
     source: str
     """Who speaks: `monte_carlo`, `bisection`, `omegaprm`, `scan`, `prover`, `judge:review`, `arithmetic`,
     `algebra`, `constraints`, `logic`, `code`, `tables`."""
@@ -171,18 +197,18 @@ class Vote(Record):
     p: float | None = Field(None, ge=0, le=1)
     """Probability of yes. None abstains, with the reason in `why`. Of most sources the share `correct` / `n`;
     a search's is a posterior over all its rollouts."""
-    correct: int = Field(0, ge=0)
+    correct: Count = 0
     """Samples that said yes (c)."""
-    n: int = Field(0, ge=0)
+    n: Count = 0
     """Samples that could be read (n)."""
-    n_failed: int = Field(0, ge=0)
+    n_failed: Count = 0
     """Samples that could not: cut off, unparsed, failed calls, or not drawn for want of tokens. They count
     for neither side."""
     why: str = ""
     """Reason for an abstention or a refutation, for people who read rows."""
     evidence: str = ""
     """Counter-values, a proof core, a critique, or the ids of the rollouts, as text."""
-    tokens: int = Field(0, ge=0)
+    tokens: Total = 0
     """Tokens generated for this vote. Seconds are not recorded: they would make equal runs differ."""
 
     @model_validator(mode="after")
@@ -198,13 +224,14 @@ class StepLabel(Record):
     label: Literal[0, 1] | None = None
     """1 right, 0 wrong, None no label: masked in training, kept in the row."""
     p: float | None = Field(None, ge=0, le=1)
-    """Probability that the step and every step before it are right."""
+    """Probability that the step and every step before it are right; None where no vote bears on the step."""
     low: float | None = Field(None, ge=0, le=1)
     high: float | None = Field(None, ge=0, le=1)
-    """95% interval of `p` where rollouts were counted."""
+    """95% interval of the success rate of the policy's rollouts from after the step, where there are any."""
     kind: LabelKind = "first_error"
     decided_by: str = ""
-    """The sources that settled it, joined by `+`; empty where nobody did."""
+    """The sources with a vote on the step, or those that imply its label, joined by `+`; empty without a
+    label."""
     reason: str = ""
 
 
@@ -214,13 +241,14 @@ class LabelledSolution(Record):
     problem: Problem
     solution: Solution
     labels: tuple[StepLabel, ...]
-    first_error: int | None = None
+    first_error: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
     """0-based index of the first wrong step; -1 when every step is right; None when not established."""
     kept: bool = True
     """Whether the consensus filter keeps this row; a dropped row stays in the dataset with its reason."""
     consensus: str = ""
-    """How Monte Carlo and judge compare: `agree_error`, `agree_clean`, `disagree_position`,
-    `disagree_existence`, `judge_unparsed`, `mc_incomplete`; empty where nobody judged."""
+    """How rollouts and judge compare: `agree_error`, `agree_clean`, `disagree_position`,
+    `disagree_existence`, `judge_unparsed`, `mc_incomplete`; `no_gold`, `judge_only` where there are no
+    rollouts to compare with; empty where nobody judged."""
     votes: tuple[Vote, ...] = ()
 
     @model_validator(mode="after")
@@ -247,10 +275,10 @@ class Finished(Record):
     candidates: tuple[Candidate, ...] = ()
     skipped: str = ""
     """Why there are no candidates: the difficulty filter's verdict, or that no solution was finished."""
-    n_rollouts: int = 0
-    n_calls: int = 0
+    n_rollouts: Total = 0
+    n_calls: Total = 0
     """Requests to the policies; one may ask for several completions."""
-    tokens: dict[str, int] = {}
+    tokens: dict[str, Total] = {}
     """Tokens generated, by purpose."""
     over_budget: bool = False
     """Whether `budget.per_problem` kept something from being drawn."""
@@ -266,15 +294,15 @@ class Rollout(Record):
     text: str
     outcome: Outcome
     stopped: StopReason
-    tokens: int = Field(0, ge=0)
-    seed: int = 0
+    tokens: Count = 0
+    seed: Seed = 0
 
 
 class Quarantined(Record):
     """A bad record and what was wrong with it."""
 
     file: str
-    row: int | None = None
+    row: Total | None = None
     field: str = ""
     reason: str
     problem_id: str = ""

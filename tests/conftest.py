@@ -1,8 +1,49 @@
 """Properties are checked on the same examples every time, and however slow the machine is."""
 
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "stepmint", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("stepmint")
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two shards that owes nothing and is not sealed, its rollouts not packed; to be copied."""
+    from pipeline.shard import label_all, open_tools
+    from pipeline.store import RunStore
+    from schemas.config import RunConfig
+
+    root = tmp_path_factory.mktemp("labelled")
+    problems = root / "problems.jsonl"
+    problems.write_text("".join(json.dumps({"text": f"p {i}", "answer": "right"}) + "\n" for i in range(9)))
+    config = RunConfig.model_validate(
+        {
+            "name": "r",
+            "root": str(root),
+            "shards": 2,
+            "problems": {"source": "jsonl", "path": str(problems)},
+            "policy": {"kind": "simulated", "slip": 0.2, "n_steps": 4},
+            "prompt": {"max_tokens": 1000},
+            "monte_carlo": {"rollouts": 4},
+        }
+    )
+    store = RunStore.open(config)
+    store.prepare()
+
+    async def label(shard: int) -> None:
+        with store.writing(shard) as writer:
+            async with AsyncExitStack() as stack:
+                tools = await open_tools(config, stack)
+                await label_all(store.owing(shard), tools, writer, store.purse(shard))
+
+    for shard in range(2):
+        asyncio.run(label(shard))
+    return store.path

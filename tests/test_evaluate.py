@@ -34,7 +34,7 @@ class Oracle:
     """Reads the truth off the step: `bad` is wrong. Solutions with `endless` in them are too long for it."""
 
     def readable(self, problem: str, steps: Sequence[str]) -> bool:
-        return bool(steps) and "endless" not in steps
+        return bool(steps) and "endless" not in steps and all(map(str.strip, steps))
 
     def score_many(self, items: Sequence[tuple[str, Sequence[str]]]) -> list[list[float]]:
         return [[0.1 if step == "bad" else 0.9 for step in steps] for _, steps in items]
@@ -126,15 +126,59 @@ def test_perfect_scores_give_a_perfect_evaluation() -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_what_cannot_be_scored_is_a_miss_and_counted() -> None:
-    gold = [GoldSolution("a", "p", ("endless",), -1), GoldSolution("b", "q", ("good",), -1)]
+def test_what_cannot_be_scored_is_counted_and_figures_say_of_how_many_they_are() -> None:
+    gold = [
+        GoldSolution("a", "p", ("endless",), -1),
+        GoldSolution("b", "q", ("good",), -1),
+        GoldSolution("c", "r", ("bad",), 0),
+        GoldSolution("d", "s", ("bad", " "), 0),
+    ]
     found = evaluate_prm(
         Oracle(), gold, [[Scored("p", ("endless",), "7", True), Scored("p", (), None, False)]]
     )
-    assert found["first_error"]["unscored"] == 1
-    assert found["first_error"]["acc_cor"] == 0.5
+    first = found["first_error"]
+    assert (first["solutions"], first["too_long"], first["unreadable"], first["measured_on"]) == (4, 1, 1, 2)
+    assert (first["acc_cor"], first["acc_err"], first["f1"]["value"]) == (1, 1, 1)
+    assert first["f1_if_unread_are_misses"] == 0.5
     assert found["best_of_n"]["unscored"] == 2
     assert evaluate_prm(Oracle(), [], []) == {}
+
+
+@pytest.mark.parametrize(
+    ("gold", "known"),
+    [
+        ([GoldSolution("a", "p", ("good", "good"), -1)], {"acc_cor"}),
+        ([GoldSolution("a", "p", ("bad",), 0)], {"acc_err", "within_one"}),
+        ([GoldSolution("a", "p", ("endless",), 0)], set()),
+    ],
+)
+def test_what_one_kind_of_solution_cannot_tell_is_null(gold: list[GoldSolution], known: set[str]) -> None:
+    found = json.loads(json.dumps(evaluate_prm(Oracle(), gold, []), allow_nan=False))
+    first = found["first_error"]
+    assert {name for name in ("acc_cor", "acc_err", "within_one") if first[name] is not None} == known
+    for figure in (first["f1"], found["auroc"]):
+        assert figure == {"value": None, "low": None, "high": None}
+
+
+class Constant(Oracle):
+    def __init__(self, score: float) -> None:
+        self._score = score
+
+    def score_many(self, items: Sequence[tuple[str, Sequence[str]]]) -> list[list[float]]:
+        return [[self._score] * len(steps) for _, steps in items]
+
+
+def test_a_scorer_that_never_says_wrong_is_told_so() -> None:
+    gold = [GoldSolution("a", "p", ("good",), -1), GoldSolution("b", "q", ("good", "bad"), 1)]
+    found = evaluate_prm(Constant(0.9), gold, [])["first_error"]
+    assert (found["note"], found["f1"]["value"]) == ("never says wrong at 0.5", 0)
+    assert "note" not in evaluate_prm(Constant(0.1), gold, [])["first_error"]
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -0.1, 1.5])
+def test_a_score_that_is_no_probability_is_an_error_with_its_row(score: float) -> None:
+    with pytest.raises(UserError, match="solution of 'the problem' are not 1 probabilities"):
+        evaluate_prm(Constant(score), [GoldSolution("a", "the problem", ("good",), -1)], [])
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "math", "olympiadbench", "omnimath"])

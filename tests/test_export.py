@@ -3,10 +3,13 @@
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.evaluate import load_gold
 from pipeline.export import FORMATS, STEP_TAG, export, to_math_shepherd, to_prm800k, to_processbench, to_trl
@@ -111,6 +114,80 @@ def shape(value: Any) -> Any:
 
 def samples(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def row_of(steps: list[str], first_error: int | None, problem: str = "What is 6*7?") -> LabelledSolution:
+    posed = Problem(text=problem, answer="42")
+    solution = Solution(
+        problem_id=posed.id,
+        text="-",
+        steps=tuple(Step(text=text, start=0, end=len(text)) for text in steps),
+        policy=PolicyIdentity(kind="k", model="m"),
+    )
+    right = len(steps) if first_error in (-1, None) else first_error
+    labels = tuple(
+        StepLabel(label=None if first_error is None or index > right else int(index < right))
+        for index in range(len(steps))
+    )
+    return LabelledSolution(problem=posed, solution=solution, labels=labels, first_error=first_error)
+
+
+TEXTS = st.one_of(
+    st.sampled_from(
+        (
+            "Step 1: Add", "**Step 2:** 3 + 4 = 7 +", "### Step 3. two\n\nlines", "step 4) a -", "1. one",
+            "Step 1: Step 2: b", "Step 1 is to add", "a\r\nStep 9: b", "x\u2028y\x85z", '{"label": null}',
+            "</s><|im_end|>",
+        )
+    ),
+    st.text(max_size=30),
+).filter(lambda text: bool(text.strip()) and STEP_TAG not in text)  # fmt: skip
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5), st.data())
+def test_math_shepherd_is_taken_apart_again(steps: list[str], data: st.DataObject) -> None:
+    first = data.draw(st.integers(-1, len(steps) - 1))
+    item = row_of(steps, first, "What is\n6*7?")
+    found = to_math_shepherd(item)
+    assert found is not None
+    for text in (found["input"], found["label"]):
+        assert text.splitlines() == text.split("\n")
+        assert len(text.split("\n")) == len(steps)
+    lines = found["input"].removeprefix("What is 6*7? ").split("\n")
+    texts = [
+        line.removeprefix(f"Step {number}: ").removesuffix(f" {STEP_TAG}")
+        for number, line in enumerate(lines, 1)
+    ]
+    for text, step in zip(texts, steps, strict=True):
+        assert "".join(step.split()).endswith("".join(text.split()))
+        assert not re.match(r"\W*step \d+:", text, re.IGNORECASE)
+    signs = [line[-1] for line in found["label"].split("\n")]
+    assert signs == ["+" if first < 0 or index < first else "-" for index in range(len(steps))]
+    assert to_math_shepherd(row_of(texts, first)) == found
+
+
+@pytest.mark.parametrize(
+    "step", ["Step 1: add", "**Step 1:** add", "### Step 1. add", "Step 1: Step 1: add", "step 1) add"]
+)
+def test_math_shepherd_numbers_once(step: str) -> None:
+    found = to_math_shepherd(row_of([step], -1))
+    assert found is not None
+    assert found["label"] == "What is 6*7? Step 1: add +"
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+@given(steps=st.lists(TEXTS, max_size=3), data=st.data())
+def test_every_row_is_one_line_for_every_reader(name: str, steps: list[str], data: st.DataObject) -> None:
+    first = data.draw(st.one_of(st.none(), st.integers(-1, len(steps) - 1)))
+    out = io.StringIO()
+    counts = export([row_of(steps, first)], name, out)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == counts["written"]
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+    if name == "trl" and lines:
+        assert json.loads(lines[0])["completions"] == steps[: len(json.loads(lines[0])["labels"])]
+    if name == "processbench" and lines:
+        assert json.loads(lines[0])["steps"] == steps
 
 
 @needs_data

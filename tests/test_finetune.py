@@ -53,3 +53,10 @@ def test_nothing_to_learn_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none of 0 right solutions"):
         fine_tune([], TrainConfig(), tmp_path / "policy")
     assert not (tmp_path / "policy").exists()
+
+
+def test_a_training_that_diverges_writes_nothing(tmp_path: Path) -> None:
+    config = TrainConfig(epochs=8, learning_rate=1e38, batch_size=1)
+    with pytest.raises(UserError, match="the training diverged"):
+        fine_tune([LESSON], config, tmp_path / "policy")
+    assert not list(tmp_path.iterdir())

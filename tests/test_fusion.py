@@ -1,32 +1,35 @@
-"""Fusion recovers planted reliabilities, and consensus filtering decides as the paper says."""
+"""A label stands where votes bear it out, and nowhere else."""
+
+import asyncio
+from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.annotators import monte_carlo
 from pipeline.annotators.judge import votes_of
 from pipeline.annotators.verdicts import Reading
-from pipeline.fusion import bin_of, consensus, fit, fuse, located, monte_carlo_first_error, posterior
-from schemas.config import FusionConfig
-from schemas.manifest import Trust
-from schemas.records import PolicyIdentity, Solution, Step, Vote
+from pipeline.fusion import Fused, fuse
+from pipeline.policies.simulated import SimulatedPolicy
+from pipeline.proposers import sample
+from pipeline.rollouts import Roller
+from pipeline.trust import Model, fit, model_of
+from schemas.config import FusionConfig, MonteCarloConfig, PromptConfig, SampleConfig
+from schemas.records import Candidate, PolicyIdentity, Problem, Solution, Step, StepLabel, Vote
+from schemas.sources import declared
 
 RULES = FusionConfig()
-
-
-def mc(rates: list[float | None], k: int = 8) -> list[Vote]:
-    return [
-        Vote(
-            step=i,
-            source="monte_carlo",
-            asks="solvable",
-            p=r,
-            correct=round((r or 0) * k),
-            n=k if r is not None else 0,
-        )
-        for i, r in enumerate(rates)
-    ]
+UNFITTED = Model(0.1, 0.1, {})
+CERTAIN, DOOMED = Model(1e-6, 1e-6, {}), Model(0.9999, 0.9999, {})
+"""Hazards that alone would call every step right, or wrong."""
+_RIGHT, _WRONG = [0.01] * 4 + [0.04] * 3 + [0.84], [0.84] + [0.04] * 3 + [0.01] * 4
+KEEN = Model(0.2, 0.2, {"judge:a": (np.array([_RIGHT, _WRONG, _RIGHT]),)})
+"""Knows the judge as one that is mostly right."""
+SURE_OF_ROLLOUTS = "rollouts:policy"
+LOSES = tuple(np.array(row) for row in ([1e-6] * 7 + [1.0], [0, 0, 0, 1, 0], [1.0, 0, 0, 0, 0], [1.0, 0]))
+"""Rollouts that always succeed until a step is wrong, and never after."""
 
 
 def solution(n_steps: int) -> Solution:
@@ -39,194 +42,292 @@ def solution(n_steps: int) -> Solution:
     )
 
 
-@pytest.mark.parametrize(
-    ("rates", "judge", "threshold", "kept", "reason"),
-    [
-        ([1, 0.75, 0.5, 0, 0.25], 3, 0, True, "agree_error"),
-        ([1, 0.75, 0.5, 0, 0.25], 2, 0, False, "disagree_position"),
-        ([1, 0.75, 0.5, 0, 0.25], -1, 0, False, "disagree_existence"),
-        ([1, 0.75, 0.125], -1, 0, True, "agree_clean"),
-        ([1, 0.75, 0.125], -1, 0.125, False, "disagree_existence"),
-        ([0, 0.5], 0, 0, True, "agree_error"),
-        ([1, 0.5], None, 0, False, "judge_unparsed"),
-        ([1, None, 0.5], -1, 0, False, "mc_incomplete"),
-    ],
-)
-def test_consensus(
-    rates: list[float | None], judge: int | None, threshold: float, kept: bool, reason: str
+def vote(step: int, source: str, correct: int, n: int = 8, *, why: str = "") -> Vote:
+    p = correct / n if n else None
+    return Vote(step=step, source=source, asks="valid", p=p, correct=correct, n=n, why=why)
+
+
+def rolled(*correct: int | None) -> list[Vote]:
+    """Monte Carlo votes, c of 8; None where a step was not rolled out."""
+    return [vote(step, "monte_carlo", c) for step, c in enumerate(correct) if c is not None]
+
+
+def fused(n_steps: int, votes: list[Vote], model: Model, rules: FusionConfig) -> Fused:
+    return fuse([Candidate(solution=solution(n_steps), votes=tuple(votes))], model, rules)[0]
+
+
+def said(labels: tuple[StepLabel, ...]) -> list[int | None]:
+    return [label.label for label in labels]
+
+
+# Property: over any votes
+
+
+SOURCES = ["monte_carlo", "scan", "omegaprm", "prover", "bisection", "answer", "logic", "judge:a", "outsider"]
+
+
+@st.composite
+def any_votes(draw: st.DrawFn) -> tuple[int, list[Vote]]:
+    """Votes of any sources on any steps: counts, abstentions, shares without counts, and a search's p."""
+    n_steps = draw(st.integers(1, 6))
+    votes = []
+    for _ in range(draw(st.integers(0, 14))):
+        source, n = draw(st.sampled_from(SOURCES)), draw(st.integers(0, 12))
+        correct = draw(st.integers(0, n))
+        share = correct / n if n else draw(st.sampled_from([None, 0.0, 0.3, 0.5, 1.0]))
+        p = draw(st.none() | st.floats(0, 1)) if source == "bisection" else share
+        step = n_steps - 1 if source == "answer" else draw(st.integers(0, n_steps - 1))
+        votes.append(Vote(step=step, source=source, asks="valid", p=p, correct=correct, n=n))
+    return n_steps, votes
+
+
+MODELS = st.sampled_from([UNFITTED, CERTAIN, DOOMED])
+
+
+def reaches(v: Vote) -> bool:
+    if v.p is None or v.source in ("logic", "judge:a", "outsider"):
+        return False
+    return v.correct > 0 or (v.n == 0 and v.p > 0 and v.source != "bisection")
+
+
+def says(v: Vote, step: int, label: int) -> bool:
+    """Whether a vote on the step itself says right (1) or wrong (0)."""
+    if v.p is None or v.step != step or (v.source == "bisection" and not v.n):
+        return False
+    share = v.correct / v.n if v.n else v.p
+    return share > 0.5 if label else share <= 0.5
+
+
+@settings(max_examples=200, deadline=None)
+@given(any_votes(), MODELS)
+def test_every_label_has_a_vote_that_implies_it(given_votes: tuple[int, list[Vote]], model: Model) -> None:
+    n_steps, votes = given_votes
+    labels, first = fused(n_steps, votes, model, RULES)
+    for step, label in enumerate(labels):
+        implied = [v for v in votes if v.step >= step and reaches(v)]
+        if label.label == 1:
+            assert implied or any(says(v, step, 1) for v in votes)
+        if label.label == 0:
+            assert any(says(v, step, 0) for v in votes)
+            assert set(label.reason.split(": ")[0].split("+")) <= {v.source for v in votes if v.step == step}
+        assert (label.decided_by != "") == (label.label is not None)
+        assert set(filter(None, label.decided_by.split("+"))) <= {v.source for v in votes if v.p is not None}
+        assert (label.reason != "") == (label.label != 1)
+        if not implied and not any(says(v, step, 0) or says(v, step, 1) for v in votes):
+            assert label.p is None
+    if first == -1:
+        assert said(labels) == [1] * n_steps
+    elif first is not None:
+        assert said(labels) == [1] * first + [0] + [None] * (n_steps - first - 1)
+    else:
+        assert 0 not in said(labels)
+    p = [label.p for label in labels if label.p is not None]
+    assert p == sorted(p, reverse=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 12), MODELS, st.sampled_from(["logic", "monte_carlo", "answer", "bisection"]))
+def test_no_vote_no_label(n_steps: int, model: Model, source: str) -> None:
+    abstentions = [Vote(step=i, source=source, asks="valid", why="says nothing") for i in range(n_steps)]
+    for votes in ([], abstentions):
+        labels, first = fused(n_steps, votes, model, RULES)
+        assert first is None
+        assert {(x.label, x.p, x.decided_by, x.reason) for x in labels} == {
+            (None, None, "", "no source voted on this step")
+        }
+
+
+@settings(max_examples=60, deadline=None)
+@given(any_votes(), MODELS, st.integers(0, 5), st.sampled_from(SOURCES), st.randoms())
+def test_an_abstention_changes_nothing_and_order_does_not_matter(
+    given_votes: tuple[int, list[Vote]], model: Model, step: int, source: str, rng: object
 ) -> None:
-    votes = [*mc(rates), *votes_of([Reading(judge)], len(rates), "judge:x")]
-    assert consensus(len(rates), votes, threshold) == (kept, reason)
-
-
-def test_without_a_judge_nothing_is_dropped() -> None:
-    assert consensus(2, mc([1, 0])) == (True, "")
-
-
-def test_steps_after_the_monte_carlo_error_need_no_rollouts() -> None:
-    assert monte_carlo_first_error(4, mc([0.5, 0.0])) == 1
-    assert monte_carlo_first_error(4, mc([0.5, 0.5])) is None
-
-
-def test_consensus_precision_in_simulation() -> None:
-    """Independent sources: P(kept) = .5675 and precision .9868 for a = .7, m = .8, eight steps."""
-    rng = np.random.default_rng(0)
-    n, steps, kept, hits = 20_000, 8, 0, 0
-    others = {t: [x for x in range(-1, steps) if x != t] for t in range(-1, steps)}
-    for truth in rng.integers(-1, steps, n):
-        named = [int(truth) if rng.random() < a else int(rng.choice(others[int(truth)])) for a in (0.7, 0.8)]
-        kept += named[0] == named[1]
-        hits += named[0] == named[1] == truth
-    assert kept / n == pytest.approx(0.5675, abs=0.015)
-    assert hits / kept == pytest.approx(0.9868, abs=0.006)
-
-
-def test_without_votes_the_posterior_is_the_prior() -> None:
-    expected = [0.15, 0.1275, 0.108375, 0.092119, 0.522006]
-    assert posterior(4, [], 0.15, {}) == pytest.approx(expected, abs=1e-6)
-
-
-def test_the_worked_example_of_the_chain_model() -> None:
-    """Judge says ok, ok, bad, bad; se .7, sp .9, and .7 bad after an error."""
-    table = np.array([[0.1, 0, 0, 0.9], [0.7, 0, 0, 0.3], [0.7, 0, 0, 0.3]])
-    votes = [
-        Vote(step=i, source="j", asks="valid", p=p, n=1, correct=int(p)) for i, p in enumerate([1, 1, 0, 0])
+    n_steps, votes = given_votes
+    silent = Vote(step=step % n_steps, source=source, asks="valid", n_failed=8, why="cut off")
+    if any(v.source == "bisection" for v in votes):
+        return  # a search votes on every step or on none
+    labels, first = fused(n_steps, votes, model, RULES)
+    again, first_again = fused(n_steps, [silent, *votes[::-1]], model, RULES)
+    assert first == first_again
+    assert [(x.label, x.decided_by, x.low, x.high) for x in labels] == [
+        (x.label, x.decided_by, x.low, x.high) for x in again
     ]
-    found = posterior(4, votes, 0.15, {"j": table})
-    assert found == pytest.approx([0.0871, 0.2221, 0.5664, 0.0688, 0.0557], abs=1e-4)
-    assert 1 - np.cumsum(found)[:-1] == pytest.approx([0.9129, 0.6908, 0.1244, 0.0557], abs=1e-4)
-
-
-def simulate(n: int, seed: int) -> list[tuple[int, int, list[Vote]]]:
-    """(first error, steps, votes) of solutions whose sources' tables are known."""
-    rng = np.random.default_rng(seed)
-    tables = {
-        "judge:a": [[0.05, 0.1, 0.15, 0.7], [0.6, 0.2, 0.15, 0.05], [0.3, 0.3, 0.2, 0.2]],
-        "monte_carlo": [[0.1, 0.2, 0.3, 0.4], [0.8, 0.15, 0.05, 0.0], [0.9, 0.08, 0.02, 0.0]],
-        "arithmetic": [[0.0, 0, 0, 1.0], [0.5, 0, 0, 0.5], [0.2, 0, 0, 0.8]],
-    }
-    centre = [0.0, 0.25, 0.75, 1.0]
-    made = []
-    for _ in range(n):
-        n_steps = int(rng.integers(3, 9))
-        error = next((t for t in range(n_steps) if rng.random() < 0.12), -1)
-        votes = []
-        for step in range(n_steps):
-            state = 0 if error == -1 or step < error else 1 if step == error else 2
-            for name, table in tables.items():
-                if rng.random() < 0.85:
-                    p = centre[int(rng.choice(4, p=table[state]))]
-                    votes.append(Vote(step=step, source=name, asks="valid", p=p, n=8, correct=round(8 * p)))
-        made.append((error, n_steps, votes))
-    return made
-
-
-@pytest.fixture(scope="module")
-def world() -> list[tuple[int, int, list[Vote]]]:
-    return simulate(1500, 1)
-
-
-@pytest.fixture(scope="module")
-def trust(world: list[tuple[int, int, list[Vote]]]) -> Trust:
-    return fit((n, votes) for _, n, votes in world)
-
-
-def test_the_fit_recovers_what_was_planted(trust: Trust) -> None:
-    assert trust.hazard == pytest.approx(0.12, abs=0.02)
-    assert trust.tables["judge:a"][0] == pytest.approx([0.05, 0.1, 0.15, 0.7], abs=0.03)
-    assert trust.tables["judge:a"][1] == pytest.approx([0.6, 0.2, 0.15, 0.05], abs=0.08)
-    lost, none_as_before, _, kept = trust.tables["monte_carlo"][2]
-    assert lost + none_as_before == pytest.approx(0.9, abs=0.04)
-    assert none_as_before > 0.7
-    assert kept == pytest.approx(0.1, abs=0.04)
-    assert trust.tables["arithmetic"][0][0] < 0.01
-
-
-def test_fused_labels_beat_every_source_and_are_calibrated(
-    trust: Trust, world: list[tuple[int, int, list[Vote]]]
-) -> None:
-    exact = alone = judged = 0
-    p, right = [], []
-    for error, n_steps, votes in simulate(800, 2):
-        labels, named = fuse(
-            solution(n_steps), votes, trust, RULES.model_copy(update={"accept": 0.5, "reject": 0.5})
-        )
-        exact += named == error
-        alone += monte_carlo_first_error(n_steps, votes) == error
-        judged += next((v.step for v in votes if v.source == "judge:a" and v.p == 0), -1) == error
-        p += [label.p for label in labels]
-        right += [error == -1 or step < error for step in range(n_steps)]
-    assert exact > 1.15 * max(alone, judged)
-    bins = np.minimum((np.array(p) * 10).astype(int), 9)
-    gap = sum(abs((np.array(p)[bins == b] - np.array(right)[bins == b]).sum()) for b in range(10)) / len(p)
-    assert gap < 0.03
+    assert [x.p or 0 for x in labels] == pytest.approx([x.p or 0 for x in again], abs=2e-6)
 
 
 @settings(max_examples=60)
-@given(st.lists(st.none() | st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=9))
-def test_p_never_rises_and_labels_end_at_the_first_error(rates: list[float | None]) -> None:
-    trust = fit([(len(rates), mc(rates))])
-    labels, first = fuse(solution(len(rates)), mc(rates), trust, RULES)
-    p = [label.p for label in labels]
+@given(st.lists(st.none() | st.sampled_from([0, 2, 4, 6, 8]), min_size=1, max_size=9))
+def test_a_fit_to_one_solution_is_a_fit(rates: list[int | None]) -> None:
+    model = model_of(fit([(len(rates), rolled(*rates))]))
+    labels, _ = fused(len(rates), rolled(*rates), model, RULES)
+    p = [label.p for label in labels if label.p is not None]
     assert p == sorted(p, reverse=True)
-    said = [label.label for label in labels]
-    if first is not None and first >= 0:
-        assert said == [1] * first + [0] + [None] * (len(said) - first - 1)
-    elif first == -1:
-        assert said == [1] * len(said)
 
 
-def test_abstentions_change_nothing_and_order_does_not_matter(trust: Trust) -> None:
-    votes = mc([1.0, 0.5, 0.0])
-    silent = Vote(step=1, source="arithmetic", asks="valid", why="no claim")
-    one = fuse(solution(3), votes, trust, RULES)[0]
-    assert [x.p for x in one] == [x.p for x in fuse(solution(3), [silent, *votes[::-1]], trust, RULES)[0]]
+# What speaks for what
 
 
-def test_one_vote_is_no_oracle(trust: Trust) -> None:
-    votes = mc([1.0, 1.0, 1.0]) + [Vote(step=1, source="arithmetic", asks="valid", p=0.0, n=1)]
-    assert 0 < posterior(3, votes, trust.hazard, {k: np.array(t) for k, t in trust.tables.items()})[1] < 1
+def test_a_success_speaks_for_the_steps_before_it() -> None:
+    labels, first = fused(4, rolled(None, None, 8, None), UNFITTED, RULES)
+    assert said(labels) == [1, 1, 1, None]
+    assert labels[0].decided_by == "monte_carlo"
+    assert labels[3].p is None
+    assert first is None
 
 
-def test_bins() -> None:
-    assert [bin_of(p) for p in (0, 0.1, 0.5, 0.6, 0.99, 1)] == [0, 1, 1, 2, 2, 3]
+def test_a_right_answer_speaks_for_every_step() -> None:
+    labels, first = fused(3, [vote(2, "answer", 1, 1)], Model(0.02, 0.02, {}), RULES)
+    assert said(labels) == [1, 1, 1]
+    assert {label.decided_by for label in labels} == {"answer"}
+    assert first == -1
 
 
-def search(p: list[float | None], *, right: bool = False) -> list[Vote]:
-    """Votes of a search on all steps but the last, and the grade."""
-    votes = [Vote(step=i, source="bisection", asks="solvable", p=x) for i, x in enumerate(p)]
-    grade = float(right)
-    return [*votes, Vote(step=len(p), source="answer", asks="solvable", p=grade, n=1, correct=int(right))]
+def test_a_refutation_speaks_for_no_other_step() -> None:
+    for model in (UNFITTED, CERTAIN, DOOMED):
+        labels, first = fused(4, [vote(2, "logic", 0, 1, why="5 is not 4")], model, RULES)
+        assert said(labels) == [None] * 4
+        assert labels[0].reason == labels[1].reason == labels[3].reason == "no source voted on this step"
+        assert first is None
 
 
-def test_a_search_gives_back_the_likelihood_of_every_first_error() -> None:
-    """P(K) = .1, .6, .2, .1; the grade, not the rollouts, tells an error in the last step from none."""
-    found = np.exp(located(4, search([0.9, 0.3, 0.1])))
-    assert found / found.max() == pytest.approx([1 / 6, 1, 1 / 3, 1 / 6, 1 / 6])
-    assert located(4, search([1.0, 1.0, 0.0])).min() == pytest.approx(-6)
-    for silent in ([None, None, None], [0.75, 0.5, 0.25]):
-        assert located(4, search(silent)) == pytest.approx(np.zeros(5))
-    assert located(1, search([])) == pytest.approx(np.zeros(2))
+def test_between_a_success_and_a_failure_two_steps_apart_nothing_is_called_wrong() -> None:
+    """Alive after step 1, lost after step 3, and nobody looked at step 2: the error is one of the two."""
+    votes = [*rolled(8, 8, None, 0, 0), vote(5, "answer", 0, 1)]
+    labels, first = fused(6, votes, UNFITTED, RULES)
+    assert said(labels) == [1, 1, None, None, None, None]
+    assert first is None
+    assert labels[2].reason == "no source voted on this step"
+    assert labels[2].p is None
+    told = [*votes, *votes_of([Reading(2)] * 3, 6, "judge:a")]
+    assert fused(6, told, KEEN, RULES)[1] == 2
+
+
+def test_an_error_by_exclusion_is_not_established() -> None:
+    """Every other step is cleared on its own; the votes on step 1 are all in its favour."""
+    votes = [*rolled(8, None, None), vote(1, "logic", 1, 1), vote(2, "answer", 0, 1), vote(2, "logic", 1, 1)]
+    labels, first = fused(3, votes, Model(0.1, 0.1, {}), RULES.model_copy(update={"reject": 0.5}))
+    assert first != 1
+    assert labels[1].label != 0
+
+
+def test_a_judges_yes_speaks_for_its_steps() -> None:
+    labels, first = fused(4, votes_of([Reading(2)] * 8, 4, "judge:a"), KEEN, RULES)
+    assert said(labels) == [1, 1, 0, None]
+    assert labels[2].decided_by == "judge:a"
+    assert labels[2].reason == "judge:a: 0 of 8 say yes"
+    assert labels[3].reason == "after the first error"
+    assert first == 2
+
+
+def test_the_last_failure_is_the_grades() -> None:
+    labels, first = fused(3, [*rolled(8, 8), vote(2, "answer", 0, 1)], Model(0.03, 0.3, {}), RULES)
+    assert said(labels) == [1, 1, 0]
+    assert labels[2].reason == "answer: 0 of 1 say yes"
+    assert first == 2
+
+
+def test_a_search_speaks_where_its_rollouts_passed() -> None:
+    """Its p stands on steps that no rollout has passed, too: there it is no evidence of its own."""
+    found = [(0.99, 3, 3), (0.98, 0, 0), (0.02, 0, 6)]
+    votes = [
+        Vote(step=i, source="bisection", asks="solvable", p=p, correct=c, n=n)
+        for i, (p, c, n) in enumerate(found)
+    ]
+    labels, first = fused(4, [*votes, vote(3, "answer", 0, 1)], UNFITTED, RULES)
+    assert said(labels) == [1, None, None, None]
+    assert labels[1].reason == "no source voted on this step"
+    assert first is None
+    passed = votes[1].model_copy(update={"correct": 2, "n": 3})
+    labels, first = fused(4, [votes[0], passed, votes[2], vote(3, "answer", 0, 1)], UNFITTED, RULES)
+    assert said(labels) == [1, 1, 0, None]
+    assert first == 2
 
 
 def test_a_search_and_a_refutation_are_fused() -> None:
     """The search leaves step 1 or 2; the verifier refutes 2 and passes 1."""
-    votes = search([0.98, 0.7, 0.02])
-    checked = [
-        Vote(step=step, source="arithmetic", asks="valid", p=float(step != 2), n=1) for step in range(4)
+    p = [0.98, 0.7, 0.02]
+    votes = [
+        *(
+            Vote(step=i, source="bisection", asks="solvable", p=x, correct=int(i == 0), n=2)
+            for i, x in enumerate(p)
+        ),
+        vote(3, "answer", 0, 1),
     ]
-    trust = fit([(4, [*votes, *checked])] * 3)
-    assert set(trust.tables) == {"answer", "arithmetic"}
-    assert fuse(solution(4), votes, trust, RULES)[1] is None
-    labels, first = fuse(solution(4), [*votes, *checked], trust, RULES)
+    checked = [vote(step, "arithmetic", int(step != 2), 1) for step in range(4)]
+    model = model_of(fit([(4, [*votes, *checked])] * 3))
+    assert set(model.tables) == {"answer", "arithmetic"}
+    assert fused(4, votes, model, RULES)[1] is None
+    labels, first = fused(4, [*votes, *checked], model, RULES)
     assert first == 2
-    assert [label.label for label in labels] == [1, 1, 0, None]
+    assert said(labels) == [1, 1, 0, None]
+
+
+def test_the_interval_follows_the_pooled_counts() -> None:
+    votes = [vote(0, "monte_carlo", 4), vote(0, "scan", 4), vote(0, "prover", 8), vote(0, "logic", 1, 1)]
+    label = fused(2, votes, UNFITTED, RULES)[0][0]
+    assert (label.low, label.high) == (0.28, 0.72), "Wilson, 8 of 16"
 
 
 @pytest.mark.parametrize(
-    ("p", "right", "first"),
-    [([0.9, 0.4, 0.1], False, 1), ([0.9, 0.8, 0.7], False, 3), ([None, None, None], False, None),
-     ([None, None, None], True, -1), ([0.2, 0.1, 0.1], False, 0)],
-)  # fmt: skip
-def test_the_first_error_of_a_search(p: list[float | None], right: bool, first: int | None) -> None:
-    assert monte_carlo_first_error(4, search(p, right=right)) == first
+    ("n", "label"), [(1, None), (2, None), (3, 0), (8, 0)], ids=["0 of 1", "0 of 2", "0 of 3", "0 of 8"]
+)
+def test_too_few_readable_rollouts_call_no_step_wrong(n: int, label: int | None) -> None:
+    """All other votes point here, and still: nothing on the step itself says so loudly enough."""
+    votes = [
+        *rolled(8, 8),
+        vote(2, "monte_carlo", 0, n),
+        *rolled(None, None, None, 0),
+        vote(4, "answer", 0, 1),
+    ]
+    labels, first = fused(5, votes, Model(0.1, 0.1, {SURE_OF_ROLLOUTS: LOSES}), RULES)
+    assert (labels[2].p or 0) <= 0.2
+    assert labels[2].label == label
+    assert first == (2 if label == 0 else None)
+    if label is None:
+        assert labels[2].reason == "no vote on this step is enough to call it wrong"
+
+
+# Few readable rollouts
+
+
+def thinned(votes: list[Vote], keep: float, rng: np.random.Generator) -> list[Vote]:
+    """Each rollout lost with chance 1 - `keep`, whatever it would have said."""
+    left = []
+    for v in votes:
+        if declared(v.source).kind == "rollouts":
+            correct, failed = int(rng.binomial(v.correct, keep)), int(rng.binomial(v.n - v.correct, keep))
+            v = vote(v.step, v.source, correct, correct + failed)
+        left.append(v)
+    return left
+
+
+def test_a_server_that_loses_three_completions_of_four_turns_no_right_label_wrong() -> None:
+    async def drawn() -> list[tuple[Solution, list[Vote]]]:
+        policy, found = SimulatedPolicy(slip=0.06), []
+        for i in range(60):
+            problem = Problem(text=f"problem {i}", answer="right", answer_kind="text")
+            roller = Roller(policy, PromptConfig(max_tokens=1000), problem, seed=1)
+            for candidate in await sample.propose(roller, SampleConfig(n=2)):
+                votes = await monte_carlo.annotate(roller, candidate.solution, MonteCarloConfig())
+                found.append((candidate.solution, votes))
+        return found
+
+    run = asyncio.run(drawn())
+    assert len(run) > 90
+    moved: Counter[tuple[int | None, int | None]] = Counter()
+    before = labels_of(run)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        after = labels_of([(s, thinned(votes, 0.25, rng)) for s, votes in run])
+        moved.update(
+            pair for one, other in zip(before, after, strict=True) for pair in zip(one, other, strict=True)
+        )
+    assert moved[1, 0] <= moved[1, 1] / 500
+    assert moved[0, 1] == 0
+    assert moved[1, 1] > 0.8 * sum(n for (was, _), n in moved.items() if was == 1)
+
+
+def labels_of(run: list[tuple[Solution, list[Vote]]]) -> list[list[int | None]]:
+    model = model_of(fit([(len(s.steps), votes) for s, votes in run]))
+    found = fuse([Candidate(solution=s, votes=tuple(votes)) for s, votes in run], model, RULES)
+    return [said(labels) for labels, _ in found]

@@ -1,4 +1,4 @@
-"""A hostile server costs votes and never turns a label: errors, half replies, empty and megabyte outputs."""
+"""Answers that a server cuts off, withholds, or has no room for cost votes and never turn a label."""
 
 import asyncio
 import hashlib
@@ -7,11 +7,13 @@ import json
 import httpx
 import pytest
 
-from pipeline.fusion import fit, fuse, monte_carlo_first_error
+from pipeline.first_error import measured
+from pipeline.fusion import fuse
 from pipeline.policies.base import Prompt, Sampling
 from pipeline.policies.server import ServerPolicy
 from pipeline.policies.simulated import SimulatedPolicy, read_states
 from pipeline.shard import Annotators, label_problem
+from pipeline.trust import fit, model_of
 from schemas.config import FusionConfig, RunConfig
 from schemas.records import Finished, Problem
 
@@ -49,22 +51,18 @@ class HostileServer:
         digest = hashlib.sha256(f"{prefix}{body['seed']}".encode()).digest()
         if prefix and digest[0] < 256 * self.share:
             self.spoilt += 1
-            return self._spoil(digest[1] % 5, [c.text for c in found])
+            return self._spoil(digest[1] % 3, [c.text for c in found])
         return self._reply([c.text for c in found], "stop")
 
     def _spoil(self, how: int, texts: list[str]) -> httpx.Response:
         match how:
             case 0:
-                return httpx.Response(500, text="out of memory")
+                return self._reply(texts, "content_filter")
             case 1:
-                whole = self._reply(texts, "stop").content
-                return httpx.Response(200, content=whole[: len(whole) // 2])
-            case 2:
-                return self._reply([""] * len(texts), "stop")
-            case 3:
-                return self._reply(["9" * 1_000_000] * len(texts), "stop")
+                said = "This model's maximum context length is 4096 tokens. However, you requested 5000."
+                return httpx.Response(400, json={"error": {"message": said}})
             case _:
-                return self._reply([text[: len(text) // 2] for text in texts], "length")
+                return self._reply([text[: len(text) // 2] for text in texts], "max_tokens")
 
     @staticmethod
     def _reply(texts: list[str], reason: str) -> httpx.Response:
@@ -104,11 +102,11 @@ def test_faults_mean_fewer_votes(runs: tuple[list[Finished], list[Finished], Hos
 def test_no_label_turns(runs: tuple[list[Finished], list[Finished], HostileServer]) -> None:
     honest, hostile, _ = runs
     trust = fit((len(c.solution.steps), c.votes) for item in honest for c in item.candidates)
+    model = model_of(trust)
     labelled = 0
     for one, other in zip(honest, hostile, strict=True):
         for plain, spoilt in zip(one.candidates, other.candidates, strict=True):
-            before, _ = fuse(plain.solution, plain.votes, trust, FusionConfig())
-            after, _ = fuse(spoilt.solution, spoilt.votes, trust, FusionConfig())
+            (before, _), (after, _) = fuse([plain, spoilt], model, FusionConfig())
             states = read_states(plain.solution.text)
             for step, (a, b) in enumerate(zip(before, after, strict=True)):
                 labelled += b.label is not None
@@ -127,6 +125,6 @@ def test_every_vote_that_is_left_counts_only_what_was_readable(
             for vote in candidate.votes:
                 if vote.p:
                     assert all(states[: vote.step + 1])
-            error = monte_carlo_first_error(len(states), candidate.votes)
+            error, _ = measured(len(states), candidate.votes)
             if error is not None and False in states:
                 assert error <= states.index(False)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForTokenClassification,
@@ -12,7 +13,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from pipeline.prm import PRM, Encoder, PrmCard, choose_step_end
+from pipeline.bases import choose_step_end
+from pipeline.prm import PRM, Encoder, PrmCard
 from schemas.errors import UserError
 
 TEMPLATE = "Problem: {problem}\nSolution:\n"
@@ -31,6 +33,7 @@ def make_tokenizer(*, newline: bool = True) -> PreTrainedTokenizerFast:
 
 def make_prm(*, a: float = 1.0, b: float = 0.0, max_length: int = 256) -> PRM:
     tokenizer = make_tokenizer()
+    step_end = choose_step_end(tokenizer)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
@@ -38,7 +41,7 @@ def make_prm(*, a: float = 1.0, b: float = 0.0, max_length: int = 256) -> PRM:
         classifier_dropout=0.0, token_classification_bias=False,
     )  # fmt: skip
     model = LlamaForTokenClassification(config)
-    card = PrmCard(template=TEMPLATE, step_end=choose_step_end(tokenizer), max_length=max_length, a=a, b=b)
+    card = PrmCard(template=TEMPLATE, step_end=step_end, max_length=max_length, a=a, b=b)
     return PRM(model, tokenizer, card)
 
 
@@ -72,7 +75,7 @@ def test_label_one_is_right(prm: PRM, logits: tuple[float, float], p: float) -> 
         ["a + b = c"],
         ["a\nb", "\n\nc", "d\n\n"],
         ["1 = 1"] * 9,
-        ["\u00e9 \u2211 \U0001f600", "unseen words", "<step>", "</s>"],
+        ["\u00e9 \u2211 \U0001f600", "unseen words", "<|step_end|>", "</s>"],
     ],
 )
 def test_one_score_for_every_step(prm: PRM, steps: list[str]) -> None:
@@ -128,21 +131,32 @@ def test_steps_are_tokenised_alone(prm: PRM) -> None:
         + "Problem: a\nSolution:\n".replace("Problem", "<unk>")
         .replace("Solution", "<unk>")
         .replace(":", "<unk>")
-        + "b\n\nc\n"
+        + "b\n<|step_end|>c<|step_end|>"
     )
 
 
 def test_a_problem_with_braces_is_left_alone() -> None:
-    encoder = Encoder(make_tokenizer(), TEMPLATE, 1)
+    encoder = Encoder(make_tokenizer(), TEMPLATE, 2)
     assert len(encoder.encode("{problem} {x}", ["a"]).ends) == 1
 
 
-def test_without_a_newline_token_a_step_token_is_added() -> None:
-    tokenizer = make_tokenizer(newline=False)
-    size = len(tokenizer)
-    assert choose_step_end(tokenizer) == size == choose_step_end(tokenizer)
-    assert len(tokenizer) == size + 1
-    assert tokenizer.convert_ids_to_tokens(size) == "<step>"
+def test_a_score_that_is_no_number_is_an_error_with_its_problem_and_step() -> None:
+    prm = make_prm()
+    with torch.no_grad():
+        prm.model.get_input_embeddings().weight[prm.tokenizer.convert_tokens_to_ids("4")] = float("nan")
+    assert prm.score_steps("a", ["b"])
+    with pytest.raises(UserError, match="score of step . of a solution of 'a = 1' is not a number"):
+        prm.score_many([("a", ["b"]), ("a = 1", ["b", "4", "c"])])
+
+
+def test_a_checkpoint_without_its_head_is_refused_and_not_given_a_new_one(prm: PRM, tmp_path: Path) -> None:
+    prm.save(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(
+        {name: w for name, w in weights.items() if name != "score.weight"}, tmp_path / "model.safetensors"
+    )
+    with pytest.raises(UserError, match=r"weights are missing: score\.weight"):
+        PRM.load(tmp_path)
 
 
 def test_a_saved_checkpoint_scores_the_same_and_opens_as_an_ordinary_model(prm: PRM, tmp_path: Path) -> None:
@@ -162,5 +176,5 @@ def test_what_is_no_prm_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a PRM"):
         PRM.load(tmp_path)
     (tmp_path / "prm.json").write_text(PrmCard(template="", step_end=0, max_length=1).model_dump_json())
-    with pytest.raises(UserError, match="not a checkpoint"):
+    with pytest.raises(UserError, match="not a model"):
         PRM.load(tmp_path)

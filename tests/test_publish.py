@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from pipeline import publish
 from pipeline.publish import dataset_card, model_card, publish_checkpoint, publish_run, subsets_of
 from pipeline.store import RunStore
 from schemas.arrow import SCHEMA_VERSION
-from schemas.config import ProblemsConfig, RunConfig
-from schemas.errors import UserError
-from schemas.manifest import Manifest
+from schemas.config import PolicyConfig, ProblemsConfig, RunConfig
+from schemas.errors import BackendError, UserError
+from schemas.manifest import Manifest, SourceCount
+from schemas.records import Problem, Source
 
 
 class Hub(ThreadingHTTPServer):
@@ -115,14 +117,12 @@ def sealed(tmp_path: Path) -> RunStore:
     posed = ProblemsConfig(limit=2)
     store = RunStore.open(RunConfig(name="demo", root=str(tmp_path / "runs"), shards=2, problems=posed))
     store.prepare()
-    entries = tuple(store.write_shard(shard, []) for shard in range(2))
     counts = {"problems": 2, "solutions": 3, "steps": 9, "labelled_steps": 8, "kept": 3}
     digests = {"config_digest": "c", "fusion_digest": "f", "sealed_at": "2026-01-01T00:00:00+00:00"}
-    store.seal(
-        Manifest(
-            name="demo", stepmint="0", schema_version=SCHEMA_VERSION, shards=entries, **counts, **digests
-        )
-    )
+    with store.sealing() as folder:
+        entries = tuple(store.write_shard(folder, shard, []) for shard in range(2))
+        versions = {"stepmint": "0", "schema_version": SCHEMA_VERSION}
+        store.seal(folder, Manifest(name="demo", shards=entries, **versions, **counts, **digests))
     return store
 
 
@@ -233,3 +233,148 @@ def test_card_front_matter_is_yaml_that_names_existing_files(sealed: RunStore) -
     assert [config["config_name"] for config in found["configs"]] == ["steps"]
     assert found["configs"][0]["data_files"][0]["path"] == "data/steps/train-*.parquet"
     assert yaml.safe_load(model_card({}, "me/demo").split("---\n")[1])["library_name"] == "transformers"
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """A server that is no Hub."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        status, body, location = self.server.reply  # type: ignore[attr-defined]
+        if status:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Location", location)
+            self.end_headers()
+            self.wfile.write(body)
+        self.close_connection = not status
+
+    do_GET = do_POST
+
+
+def refusal_of(folder: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch, *, token: str = "hf_x") -> str:  # noqa: S107
+    """What publishing to an endpoint ends in; the client reads its settings when it is asked."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises((UserError, BackendError)) as raised:
+        publish_checkpoint(folder, "me/demo", private=True)
+    said = str(raised.value)
+    assert "\n" not in said
+    return f"{raised.type.__name__}: {said}"
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ((200, b"<html>welcome</html>", ""), "does not answer as the Hub does"),
+        ((200, b"[1]", ""), "does not answer as the Hub does"),
+        ((200, b"", ""), "does not answer as the Hub does"),
+        ((302, b"", "/again"), "cannot be reached: Exceeded maximum allowed redirects"),
+        ((404, b"<html>\n\x1b[31mno</html>", ""), "the Hub answered 404"),
+        ((0, b"", ""), "cannot be reached"),
+    ],
+)
+def test_a_server_that_is_no_hub_is_one_line(
+    reply: tuple[int, bytes, str], said: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    server.reply = reply  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    assert said in refusal_of(checkpoint, f"http://127.0.0.1:{server.server_port}", monkeypatch)
+    if reply[1] == b"[1]":
+        found = refusal_of(checkpoint, f"https://127.0.0.1:{server.server_port}", monkeypatch)
+        assert found.startswith("BackendError: the Hub at https://")
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:9", "http://nobody.invalid", "nonsense", "http://[::bad"]
+)
+def test_an_unreachable_hub_is_one_line(
+    endpoint: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = refusal_of(checkpoint, endpoint, monkeypatch)
+    assert said.startswith(f"BackendError: the Hub at {endpoint} cannot be reached: ")
+
+
+def test_a_password_in_the_endpoint_stays_out_of_the_message(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "secret" not in refusal_of(checkpoint, "http://me:secret@127.0.0.1:9", monkeypatch)
+
+
+@pytest.mark.parametrize("token", ["hf_é", "hf_a b", "hf_a\tb", "“hf_x”"])
+def test_a_token_that_no_header_can_carry_is_one_line_without_it(
+    token: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = refusal_of(checkpoint, "http://127.0.0.1:9", monkeypatch, token=token)
+    assert said.startswith("UserError: the Hub's token holds")
+    assert token not in said
+
+
+def test_a_fault_of_our_own_is_no_silence_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask() -> None:
+        raise FileNotFoundError(2, "gone", "shard.parquet")
+
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    with pytest.raises(FileNotFoundError):
+        publish._asked(ask)
+
+
+def test_a_shard_that_changed_after_sealing_is_not_sent(sealed: RunStore) -> None:
+    manifest = sealed.manifest()
+    assert manifest is not None
+    shard = sealed.path / manifest.shards[0].file
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    with pytest.raises(UserError, match="checksum does not fit"):
+        publish_run(sealed, "me/demo", private=True)
+    shard.unlink()
+    with pytest.raises(UserError, match=r"00000.*is missing"):
+        publish_run(sealed, "me/demo", private=True)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", "3"])
+def test_a_broken_card_is_no_checkpoint(content: str, tmp_path: Path) -> None:
+    (tmp_path / "prm.json").write_text(content)
+    with pytest.raises(UserError, match="not a checkpoint"):
+        publish_checkpoint(tmp_path, "me/demo", private=True)
+
+
+HOSTILE = "</td><script>x</script> | `a` ``b``\n---\nlicense: evil\n# [x](javascript:1) \x1b[31m\u202e *b*"
+
+
+def test_hostile_names_stay_words_in_the_cards(sealed: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    import yaml
+
+    manifest = sealed.manifest()
+    assert manifest is not None
+    sources = {HOSTILE: SourceCount(votes=1)}
+    hostile = manifest.model_copy(update={"name": HOSTILE, "sources": sources, "sealed_at": HOSTILE})
+    problem = Problem(text="x", licence=HOSTILE, source=Source(dataset=HOSTILE))
+    monkeypatch.setattr(publish, "_problems", lambda _: [problem])
+    config = sealed.config.model_copy(update={"policy": PolicyConfig(model=HOSTILE)})
+    monkeypatch.setattr(sealed, "config", config)
+    fields = dict.fromkeys(("base_model", "targets", "label_kind", "dataset_digest"), HOSTILE)
+    for card in (
+        dataset_card(sealed, hostile, subsets_of(sealed, manifest)),
+        model_card(fields, f"me/{HOSTILE}"),
+    ):
+        _, front, body = card.split("---\n", 2)
+        assert "license" not in yaml.safe_load(front)
+        assert all(c == "\n" or c.isprintable() for c in card)
+        assert "<script" not in body
+        assert "](javascript" not in body
+        assert sum(line.startswith("#") for line in body.splitlines()) == 1
+        rows = [line for line in body.splitlines() if line.startswith("|")]
+        assert all(row.count("|") == 4 for row in rows)

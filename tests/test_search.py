@@ -1,7 +1,10 @@
 """Choosing among samples: aggregation, ties, and answers that are missing."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipeline import search
 from pipeline.search import best_of_n, majority_vote, overall, weighted_vote
 
 SCORES = [[0.9, 0.9, 0.5], [0.7, 0.7, 0.7], [0.1, 0.9, 0.9]]
@@ -40,6 +43,13 @@ def test_product_is_the_chance_that_every_step_is_right() -> None:
         (["7", " 8", "8. "], 1),
         (["Tall", "fair", "tall"], 0),
         ([None, None, "7"], 2),
+        (["2", "1/2", "0.5"], 1),
+        (["2", "\\frac{1}{2}", "2", "0.5", "1/2"], 1),
+        (["2", "12,345", "12{,}345"], 1),
+        (["x+2", "x+1", "1+x"], 1),
+        (["B", "(C)", "C. 12 apples"], 1),
+        (["3", "5 1/2", "51/2"], 0),
+        (["", " ", "7", "7.0"], 2),
         ([None, None], None),
         ([], None),
     ],
@@ -52,3 +62,17 @@ def test_weights_overrule_numbers() -> None:
     assert weighted_vote(["7", "8", "8"], [0.9, 0.3, 0.4]) == 0
     assert weighted_vote(["7", "8", "8"], [0.6, 0.3, 0.4]) == 1
     assert weighted_vote([None, "8"], [1.0, 0.0]) == 1
+
+
+def test_a_vote_over_many_answers_grades_a_bounded_number_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    graded = []
+    monkeypatch.setattr(search, "grade", lambda *pair: graded.append(pair))
+    answers = [f"unknown thing {index}" for index in range(500)]
+    assert majority_vote([*answers, answers[-1]]) == 499
+    assert len(graded) < 1000
+
+
+@given(st.lists(st.sampled_from(["1/2", "0.5", "0.50", "2", "x+1", None, "{"]), max_size=6))
+def test_votes_never_depend_on_how_an_answer_is_written(answers: list[str | None]) -> None:
+    plain = ["1/2" if answer in ("0.5", "0.50") else answer for answer in answers]
+    assert majority_vote(answers) == majority_vote(plain)

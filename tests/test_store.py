@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.journal import ShardWriter
+from pipeline.journal import ShardWriter, body_of, signed
 from pipeline.store import RunStore
 from schemas.config import MonteCarloConfig, RunConfig
 from schemas.errors import UserError
@@ -111,8 +111,9 @@ def test_what_is_owed_comes_with_the_cost_of_what_lies_before(store: RunStore) -
 def test_a_line_that_is_no_record_is_named(store: RunStore) -> None:
     finish(store, 0, 1)
     journal = store.path / "journal" / "00000.jsonl"
-    journal.write_bytes(journal.read_bytes().replace(b'"candidates":[]', b'"candidates":[7]'))
-    with pytest.raises(UserError, match=r"byte 0 is no finished problem \(candidates\.0: .*delete that line"):
+    line = body_of(journal.read_bytes()).replace(b'"candidates":[]', b'"candidates":[7]')
+    journal.write_bytes(signed(line))
+    with pytest.raises(UserError, match=r"byte 0 is no finished problem \(candidates\.0: .*drop that line"):
         list(store.journal(0))
 
 

@@ -10,6 +10,8 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from pipeline.bases import open_base
+from pipeline.calibrate import calibrate, fit_platt
 from pipeline.evaluate import predict
 from pipeline.prm import PRM
 from pipeline.segment import segment
@@ -17,12 +19,9 @@ from pipeline.train import (
     IGNORE,
     Example,
     after_error,
-    calibrate,
     collate,
-    describe_row,
-    fit_platt,
-    open_tokenizer,
     prepare,
+    preview,
     soft_loss,
     split,
     targets_of,
@@ -139,32 +138,32 @@ def test_targets_come_from_labels_or_from_probabilities() -> None:
 
 
 def test_every_target_sits_on_its_step_end_and_nowhere_else(base: str) -> None:
-    tokenizer, encoder, step_end = open_tokenizer(base, TEMPLATE)
+    opened = open_base(settings(base))
     rows = [make_row(i, labels) for i, labels in enumerate(LABELS)]
-    examples, _, kinds = prepare(rows, settings(base), encoder)
+    examples, _, kinds, unknown = prepare(rows, settings(base), opened, TEMPLATE)
+    assert unknown == 0
     assert set(kinds) == {"first_error"}
     batch = collate([{"input_ids": e.ids, "ends": e.ends, "targets": e.targets} for e in examples], 0)
     known = batch["labels"] != IGNORE
     assert int(known.sum()) == sum(x is not None for labels in LABELS for x in labels)
-    assert set(batch["input_ids"][known].tolist()) == {step_end}
+    assert set(batch["input_ids"][known].tolist()) == {opened.step_end}
     for row, labels in enumerate(LABELS):
         assert batch["labels"][row][known[row]].tolist() == [x for x in labels if x is not None]
     assert batch["labels"].dtype == torch.float32
-    assert tokenizer.pad_token_id == 0
 
 
 def test_rows_that_cannot_be_used_are_counted_with_their_reason(base: str) -> None:
-    _, encoder, _ = open_tokenizer(base, TEMPLATE)
     rows = [
         make_row(1, [1, 0]),
         make_row(2, [1, 0], kept=False),
         make_row(3, [None, None]),
         make_row(4, [1], text=" ".join(["w1"] * 50)),
     ]
-    examples, left_out, _ = prepare(rows, settings(base, rows="consensus", max_length=64), encoder)
+    config = settings(base, rows="consensus", max_length=64)
+    examples, left_out, *_ = prepare(rows, config, open_base(config), TEMPLATE)
     assert len(examples) == 1
     assert left_out == {"dropped by consensus": 1, "no label": 1, "too long": 1}
-    assert len(prepare(rows, settings(base), encoder)[0]) == 3
+    assert len(prepare(rows, settings(base), open_base(settings(base)), TEMPLATE)[0]) == 3
 
 
 def test_the_holdout_takes_whole_problems_whatever_else_is_there(base: str) -> None:
@@ -203,7 +202,8 @@ def test_eight_solutions_are_learnt_in_under_200_updates(base: str, tmp_path: Pa
         row.first_error for row in rows
     ]
     assert prm.card.model_dump(exclude={"step_end"}) == {
-        "template": TEMPLATE, "max_length": 1024, "base_model": base, "dataset_digest": "d",
+        "template": TEMPLATE, "step_token": "<|step_end|>", "max_length": 2048, "base_model": base,
+        "dataset_digest": "d",
         "label_kind": "first_error", "targets": "hard", "a": 1.0, "b": 0.0,
     }  # fmt: skip
     assert "score.bias" not in prm.model.state_dict()
@@ -227,8 +227,7 @@ def test_equal_seeds_train_equal_models_and_the_saved_one_is_the_trained_one(
         found.append(PRM.load(tmp_path / name, device="cpu").score_many(items))
     assert found[0] == found[1] != found[2]
     again = PRM.load(tmp_path / "a", device="cpu")
-    _, encoder, _ = open_tokenizer(base, TEMPLATE)
-    examples = prepare(rows, settings(base), encoder)[0]
+    examples = prepare(rows, settings(base), open_base(settings(base)), TEMPLATE)[0]
     assert [m.tolist() for m in again.read(examples)] == [m.tolist() for m in again.margins(items)]
 
 
@@ -261,7 +260,30 @@ def test_training_again_replaces_a_prm_and_nothing_else(base: str, tmp_path: Pat
         train_prm(rows, settings(str(other)), out, template=TEMPLATE, dataset_digest="")
 
 
-def test_a_row_is_shown_as_the_model_reads_it(base: str) -> None:
-    shown = describe_row(make_row(1, [1, 0, None]), settings(base), template=TEMPLATE).splitlines()
-    assert shown[0].endswith("3 steps, first error 1")
-    assert [line.split("<- ")[1] for line in shown if "<-" in line] == ["1.0", "0.0", "no label"]
+def test_a_preview_shows_a_row_as_the_model_reads_it(base: str) -> None:
+    rows = [make_row(1, [1, 0, None]), make_row(2, [None]), make_row(3, [1], text=" ".join(["w1"] * 50))]
+    found = preview(rows, settings(base, max_length=64), TEMPLATE)
+    assert [line.split("<- ")[1] for line in found["first_row"] if "<-" in line] == ["1", "0", "no label"]
+    assert found["left_out"] == {"no label": 1, "too long": 1}
+    assert (found["solutions"], found["longest"]) == (1, len(found["first_row"]))
+    assert (found["step_token"], found["unknown"]) == ("<|step_end|>", 0)
+
+
+@pytest.mark.parametrize("holdout", [0.0, 0.5])
+def test_a_training_that_diverges_is_one_line_and_writes_nothing(
+    base: str, tmp_path: Path, holdout: float
+) -> None:
+    rows = [make_row(i, labels) for i, labels in enumerate(LABELS)]
+    config = settings(base, epochs=40, learning_rate=1e38, holdout=holdout)
+    with pytest.raises(UserError, match=r"the training diverged: .* Lower learning_rate, now 1e\+38"):
+        train_prm(rows, config, tmp_path / "prm", template=TEMPLATE, dataset_digest="")
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_another_vocabulary_are_refused_with_the_share_that_is_unknown(
+    base: str, tmp_path: Path
+) -> None:
+    rows = [make_row(i, [1, 0], text="w1 gibberish\nmore of it w2") for i in range(4)]
+    with pytest.raises(UserError, match=r"tokenizer reads \d\d% of the text as unknown tokens"):
+        train_prm(rows, settings(base), tmp_path / "prm", template=TEMPLATE, dataset_digest="")
+    assert not list(tmp_path.iterdir())

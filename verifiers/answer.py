@@ -2,316 +2,207 @@ r"""Finds the final answer of a solution and compares it with the gold one: True
 
 Numbers and choices are settled here in microseconds. Expressions are compared by our own forms first; only
 where they cannot tell is math-verify asked, in a worker, and only its yes is used, and only where its known
-false equalities (units, percent, intervals against sets, tiny or rounded numbers) are out of the question.
+false equalities (units, percent, intervals against sets, bases, tiny or rounded numbers) are out of the
+question.
 """
 
 import logging
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
+from itertools import product
 
 from schemas.records import AnswerKind
-from verifiers.expressions import NUMBER, Expression, Name, Number, Refused, exact, names, parse
-from verifiers.latex import to_plain
+from verifiers.choices import same_choice, same_words, words_of
+from verifiers.expressions import LONGEST, Expression, Name, Number, Refused, exact, names
+from verifiers.forms import Based, divides_in_two_ways, read_form, same_form
 from verifiers.limits import Pool, run_limited
+from verifiers.measures import Quantity, other_spellings, quantity, same_quantity
+from verifiers.notation import SEPARATOR, grouped, squeezed, tidied, worded
 
 TAIL = 20_000
 """The answer is looked for in the last characters only."""
 LONGEST_ANSWER = 1_000
 
-_HASHES = re.compile(r"####[ \t]*([^\n]*)")
-_SAID = re.compile(r"(?i)\banswer\s+is\s*:?\s*([^\n]*)")
-_BOXED = re.compile(r"\\f?boxed\s*\{")
-_SENTENCE_END = re.compile(r"[.!](?=\s|$)")
+_THOUGHT = re.compile(r"</think(?:ing)?>")
+_HASHES = re.compile(r"####(?!#)[ \t]*([^\n]*)")
+_ANSWER = re.compile(r"[Aa]nswer|ANSWER")
+_SAID = re.compile(
+    r"answer(?:[*_`]*(?:[ \t]+(?:to|of|for|in)\b[^.\n:=\\$]{1,60}?)?[ \t]*"
+    r"(?:\b(?:is|was|equals|(?:must|should|would|will) be)\b|=)(?:[ \t]*:)?|[*_`]*[ \t]*[:：])"
+    r"[*_`]*[ \t]*(?P<said>[^\n]{0,1000})",
+    re.IGNORECASE,
+)
+_HEADED = re.compile(r"answer[ \t*_:]*\n\s{0,20}(?P<said>[^\s][^\n]{0,1000})", re.IGNORECASE)
+_HEADING = re.compile(r"[ \t#*_]*(?:the[ \t]+)?(?:final[ \t]+)?", re.IGNORECASE)
+"""What may stand before a heading's "answer"; the next line is the answer."""
+_BOXED = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
+_BETWEEN = re.compile(
+    r"(?:[\s$,;&]|\\[,;:! ()\[\]]|\\text\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*(?:[A-Za-z]\s*=\s*)?\$?"
+)
+"""What may stand between boxes that hold one answer together."""
+_MOST_BETWEEN, _MOST_BOXES = 40, 50
+_NAME = re.compile(r"([A-Za-z]\s*=)\s*\$?$")
+_SENTENCE_END = re.compile(r"[.](?=\s|$)|!(?=\s+[A-Z])")
+_VALUE = re.compile(r"[-+*_`(\[{$€£\s]*(?:\d|\\|\.\d|[A-Za-z]\s*=|[A-Z]\b(?!\s+[a-z])|\()")
+"""How a value begins: other words about an answer that was boxed before are a remark on it."""
+_REMARK = re.compile(
+    r"\W*(?:in)?(?:correct|right|wrong|valid|not|also|therefore|thus|then|below)\b", re.IGNORECASE
+)
+
+_Stated = tuple[int, str]
+"""Where an answer is stated, and the answer."""
 
 
 def extract_answer(text: str) -> str | None:
-    r"""The last `#### x`, else the last `\boxed{x}`, else the last "The answer is x"; else None."""
+    r"""The answer stated last: `#### x`, `\boxed{x}`, "The answer is x", "Answer: x"; None where none is.
+
+    Boxes side by side are one answer. A `####` line of words with more text after it is a heading. What a
+    model thought aloud counts only when it says nothing after that.
+    """
     text = text[-TAIL:]
-    if hashes := _HASHES.findall(text):
-        return _cleaned(hashes[-1])
-    if (boxed := _last_boxed(text)) is not None:
-        return _cleaned(boxed)
-    if said := _SAID.findall(text):
-        return _cleaned(_SENTENCE_END.split(said[-1].replace("**", ""))[0])
-    return None
+    thoughts = list(_THOUGHT.finditer(text)) if "</think" in text else []
+    if thoughts and text[thoughts[-1].end() :].strip():
+        text = text[thoughts[-1].end() :]
+    marked = [found for found in (_boxed(text), _hashed(text)) if found]
+    stated = [*marked, *_said(text, beside=bool(marked))]
+    return _cleaned(max(stated)[1]) if stated else None
 
 
 def _cleaned(text: str) -> str | None:
-    return text.strip()[:LONGEST_ANSWER] or None
+    text = text.strip()
+    if text.count("**") == 1 or (text.count("**") == 2 and text[:2] == text[-2:] == "**"):
+        text = text.removeprefix("**").removesuffix("**").strip()
+    return text[:LONGEST_ANSWER] or None
 
 
-def _last_boxed(text: str) -> str | None:
-    found = None
-    for match in _BOXED.finditer(text):
+def _hashed(text: str) -> _Stated | None:
+    lines = list(_HASHES.finditer(text)) if "####" in text else []
+    if not lines or not lines[-1][1].strip():
+        return None
+    last = lines[-1]
+    begun = text[: last.start()].rpartition("\n")[2].strip(" \t>*#") == ""
+    if begun and text[last.end() :].strip():
+        worded = re.search(r"[A-Za-z]{2}", re.sub(r"\\[A-Za-z]+", "", last[1]))
+        if worded or len(lines) > 1:
+            return None  # a heading
+    return last.start(), last[1]
+
+
+def _boxed(text: str) -> _Stated | None:
+    """The last box, with those that stand beside it."""
+    boxes: list[tuple[int, int, int]] = []  # where the command, its content and the box's last brace begin
+    for match in list(_BOXED.finditer(text))[-_MOST_BOXES:] if "box" in text else ():
         depth = 1
         for at in range(match.end(), min(len(text), match.end() + LONGEST_ANSWER)):
             depth += (text[at] == "{") - (text[at] == "}")
             if depth == 0:
-                found = text[match.end() : at]
+                boxes.append((match.start(), match.end(), at))
                 break
-    return found
+    if not boxes:
+        return None
+    run = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        gap = text[box[2] + 1 : run[0][0]]
+        if len(gap) > _MOST_BETWEEN or box[2] > run[0][0] or not _BETWEEN.fullmatch(gap):
+            break
+        run.insert(0, box)
+    found = [_named(text, box) for box in run] if len(run) > 1 else [text[boxes[-1][1] : boxes[-1][2]]]
+    return boxes[-1][0], ", ".join(dict.fromkeys(found))
+
+
+def _named(text: str, box: tuple[int, int, int]) -> str:
+    r"""A box's content, with the name before it: `x = \boxed{1}`."""
+    name = _NAME.search(text[max(0, box[0] - 8) : box[0]])
+    return (f"{name[1]} " if name else "") + text[box[1] : box[2]].strip()
+
+
+def _said(text: str, *, beside: bool) -> list[_Stated]:
+    """What sentences and labels say; beside a marked answer only what reads like a value."""
+    found = []
+    for word in _ANSWER.finditer(text) if "nswer" in text or "NSWER" in text else ():
+        match = _SAID.match(text, word.start())
+        if match is None or not match["said"]:
+            start = text.rfind("\n", 0, word.start()) + 1
+            heading = _HEADING.fullmatch(text, start, word.start())
+            match = _HEADED.match(text, word.start()) if heading else None
+        if match is None:
+            continue
+        said = _SENTENCE_END.split(match["said"].strip(), maxsplit=1)[0]
+        if said.strip("*_` ") and not _REMARK.match(said):
+            found.append((match.start(), said))
+    values = [(at, said) for at, said in found if _VALUE.match(said)]
+    return values or ([] if beside else found)
 
 
 def grade(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None = None) -> bool | None:
     """Whether the answer equals the gold one. None when there is no answer or it cannot be decided."""
-    if answer is None or not answer.strip() or not gold.strip():
+    if answer is None or len(answer) > LONGEST_ANSWER or len(gold) > LONGEST_ANSWER:
         return None
-    if len(answer) > LONGEST_ANSWER or len(gold) > LONGEST_ANSWER:
+    if not answer.strip() or not gold.strip():
         return None
     match kind:
         case "choice":
-            return _choice(gold) == _choice(answer)
+            return same_choice(gold, answer)
         case "text":
-            return _words(gold) == _words(answer)
+            return same_words(gold, answer)
         case _:
-            numbers = _quantity(gold), _quantity(answer)
-            if numbers[0] is not None and numbers[1] is not None:
-                return _same_quantity(numbers[0], numbers[1])
-            if _NOTHING.fullmatch(_words(answer)) and numbers[0] is not None:
-                return False
-            # A number that our own parser cannot read is no number: no library is needed to see that.
-            return _same_expression(gold, answer, pool, library=kind == "expression")
+            return _same_value(tidied(gold), tidied(answer), kind, pool)
 
 
-_NOTHING = re.compile(r"(?:there (?:is|are) )?(?:no (?:real )?solutions?|does not exist|dne|undefined)")
-
-
-def _words(text: str) -> str:
-    text = re.sub(r"\\(?:text|mathrm|textbf)\{([^{}]*)\}", r"\1", text)
-    return " ".join(re.sub(r"[\s$*`\"'.,;:!?]+", " ", text).casefold().split())
-
-
-def _choice(text: str) -> str:
-    """`(B)`, `B.`, `B) 12` and `b` are the same choice."""
-    words = _words(text)
-    letter = re.match(r"\(?([a-j])(?:\)|\]|$)", words)
-    return letter[1] if letter else words
-
-
-_NOT_UNITS = frozenset(
-    {
-        "million",
-        "billion",
-        "thousand",
-        "hundred",
-        "dozen",
-        "k",
-        "and",
-        "or",
-        "to",
-        "times",
-        "plus",
-        "minus",
-        "x",
-    }
-)
-_QUANTITY = re.compile(
-    rf"(?:[A-Za-z]\s*=\s*)?(?P<number>[-−]?\s?(?:{NUMBER})(?:\s*/\s*\d+)?)\s*(?P<percent>%)?\s*"
-    r"(?P<unit>[A-Za-z][A-Za-z .]*)?\.?"
-)
-_UNWRAPPED = re.compile(r"\\(?:text|mathrm|textbf|mbox)\{([^{}]*)\}")
-_DEGREES = re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\s*°")
-_SPACES = re.compile(r"\\[,;:! ]|~")
-_SURE_DEGREES = 10
-"""From here on an angle without a unit is meant in degrees, where the other side says so."""
-_TRIM = str.maketrans("", "", "$€£*`")
-
-
-@dataclass(frozen=True)
-class _Quantity:
-    value: Fraction
-    decimals: int
-    percent: bool
-    unit: str
-
-
-def _quantity(text: str) -> _Quantity | None:
-    plain = _DEGREES.sub(" degrees ", _UNWRAPPED.sub(r"\1", text))
-    plain = _SPACES.sub(" ", plain).translate(_TRIM).replace("\\%", "%").replace("\\", "").strip()
-    match = _QUANTITY.fullmatch(plain)
-    if match is None:
+def _same_value(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> bool | None:
+    if not gold or not answer:
         return None
-    unit = (match["unit"] or "").strip(" .").lower()
-    if set(unit.split()) & _NOT_UNITS:
-        return None
-    digits = re.sub(r"[\s,]", "", match["number"]).replace("−", "-")
-    top, _, bottom = digits.partition("/")
-    if bottom and int(bottom) == 0:
-        return None
-    value = Fraction(top) / int(bottom or 1)
-    return _Quantity(value, len(top.partition(".")[2]), match["percent"] is not None, unit)
+    verdict = _as_spelled(gold, answer, kind, pool)
+    if verdict is False:
+        # 3,5 may be 3.5: a spelling that has another reading refutes nothing which that reading confirms.
+        for ours, theirs in product((gold, *other_spellings(gold)), (answer, *other_spellings(answer))):
+            if (ours, theirs) != (gold, answer) and _as_spelled(ours, theirs, kind, pool):
+                return None
+    return verdict
 
 
-def _same_quantity(gold: _Quantity, answer: _Quantity) -> bool | None:
-    units = {_singular(unit) for unit in (gold.unit, answer.unit) if unit}
-    if gold.percent != answer.percent:
-        # 28% against 28 or 0.28: equal for one reader and not for another.
-        alike = gold.value in {answer.value, answer.value * 100, answer.value / 100}
-        return None if alike else False
-    if gold.value == answer.value:
-        # 90 degrees against 90: below a full turn and a half of radians nobody can tell.
-        unsure = units == {"degree"} and gold.unit != answer.unit and abs(gold.value) < _SURE_DEGREES
-        return True if len(units) < 2 and not unsure else None
-    return None if len(units) > 1 or _rounded(gold, answer) or _rounded(answer, gold) else False
-
-
-def _singular(unit: str) -> str:
-    return unit[:-1] if unit.endswith("s") and len(unit) > 2 else unit
-
-
-def _rounded(coarse: _Quantity, fine: _Quantity) -> bool:
-    """Whether a decimal is the other value with fewer digits; nobody can tell whether that was allowed."""
-    more = (fine.value * 10**coarse.decimals).denominator != 1
-    return more and coarse.decimals > 0 and abs(coarse.value - fine.value) < Fraction(1, 10**coarse.decimals)
-
-
-@dataclass(frozen=True)
-class _Form:
-    """An answer by its brackets: a scalar has none, `(1, 2)` is a point or an interval, `{1, 2}` a set."""
-
-    brackets: str
-    parts: "tuple[_Form | Expression, ...]"
-
-
-_DEEPEST = 8
-_BRACKETS = {"(": ")", "[": "]", "{": "}"}
-
-
-def _form(text: str, depth: int = 0) -> _Form | None:
-    if depth > _DEEPEST:
-        return None
-    text = text.strip().strip("$").replace("\\left", "").replace("\\right", "")
-    text = re.sub(r"\\\{", "{", re.sub(r"\\\}", "}", text)).strip().removesuffix(".")
-    text = re.sub(r"^[A-Za-z]\s*=(?!=)", "", text).strip()
-    if _MATRIX.fullmatch(text) or "\\cup" in text or "\\pm" in text:
-        return _compound(text, depth + 1)
-    if text.replace(" ", "") in _INFINITE:
-        return _Form("", (Name(_INFINITE[text.replace(" ", "")]),))
-    inner, brackets = text, ""
-    if len(text) > 1 and text[0] in _BRACKETS and text[-1] in ")]}" and _closes_at_end(text):
-        inner, brackets = text[1:-1], text[0] + text[-1]
-    parts = _split(inner.replace("{,}", ""))
-    if len(parts) == 1 and brackets in {"", "()"}:
-        try:
-            return _Form("", (parse(to_plain(text)),))
-        except Refused:
-            return None
-    forms = [_form(part, depth + 1) for part in parts]
-    if any(form is None for form in forms):
-        return None
-    return _Form(brackets, tuple(form for form in forms if form is not None))
-
-
-_MATRIX = re.compile(r"\\begin\{([pbv]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
-_INFINITE = {
-    sign + word: f"{'-' if '-' in sign else ''}infinity"
-    for sign in ("", "+", "-")
-    for word in ("\\infty", "∞")
-}
-
-
-def _compound(text: str, depth: int) -> _Form | None:
-    """A matrix by rows, a union of intervals, or the two values of a plus-minus."""
-    matrix = _MATRIX.fullmatch(text)
-    if matrix:
-        rows = [
-            [_form(cell, depth) for cell in row.split("&")]
-            for row in re.split(r"\\\\", matrix[2])
-            if row.strip()
-        ]
-        cells = [cell for row in rows for cell in row]
-        shape = f"matrix {len(rows)} {[len(row) for row in rows]}"
-    elif text.count("\\pm") == 1:
-        cells = [_form(text.replace("\\pm", sign), depth) for sign in "+-"]
-        shape = ""
-    else:
-        cells, shape = [_form(part, depth) for part in text.split("\\cup")], "∪"
-    found = tuple(cell for cell in cells if cell is not None)
-    return _Form(shape, found) if len(found) == len(cells) else None
-
-
-def _closes_at_end(text: str) -> bool:
-    depth = 0
-    for at, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if depth == 0:
-            return at == len(text) - 1
-    return False
-
-
-def _split(text: str) -> list[str]:
-    """At commas outside brackets, except before three digits: 1,234 is one number."""
-    parts, depth, start = [], 0, 0
-    for at, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0 and not re.match(r"(?<=\d),\d{3}(?!\d)", text[at:]):
-            parts.append(text[start:at])
-            start = at + 1
-    return [*parts, text[start:]]
+def _as_spelled(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> bool | None:
+    if squeezed(gold) == squeezed(answer):
+        return True
+    words = worded(gold), worded(answer)
+    numbers = [quantity(grouped(text).replace(SEPARATOR, ""), symbols=kind == "expression") for text in words]
+    if numbers[0] and numbers[1]:
+        return same_quantity(numbers[0], numbers[1])
+    if numbers[0] and _NOTHING.fullmatch(words_of(answer)):
+        return False
+    if _WORDS.fullmatch(words[0]) and _WORDS.fullmatch(words[1]) and sorted(words[0]) != sorted(words[1]):
+        return same_words(*words)  # the same letters in another order may be a product: xyz, zyx
+    # A number that our own parser cannot read is no number: no library is needed to see that.
+    return _same_expression(gold, answer, pool, library=kind == "expression")
 
 
 def _same_expression(gold: str, answer: str, pool: Pool | None, *, library: bool) -> bool | None:
-    if re.sub(r"\s+", "", gold) == re.sub(r"\s+", "", answer):
-        return True
-    forms = _form(gold), _form(answer)
-    if forms[0] is None or forms[1] is None:
+    """By every reading of the commas: 1,234 may be a number or a list of two."""
+    sides = [
+        [form for reading in dict.fromkeys((grouped(text), text)) if (form := read_form(reading))]
+        for text in (gold, answer)
+    ]
+    if not all(sides):
         return _second_opinion(gold, answer, pool) if library else None
-    return _same_form(forms[0], forms[1], lambda a, b: _same_scalar(a, b, pool))
 
+    def same(a: Expression | Based, b: Expression | Based) -> bool | None:
+        return _same_scalar(a, b, pool)
 
-def _same_form(
-    gold: _Form, answer: _Form, same: Callable[[Expression, Expression], bool | None]
-) -> bool | None:
-    if gold.brackets != answer.brackets:
-        return False if _unlike_intervals(gold, answer) else None
-    if len(gold.parts) != len(answer.parts):
-        return False
-    verdicts = [
-        _same_form(a, b, same) if isinstance(a, _Form) and isinstance(b, _Form)
-        else None if isinstance(a, _Form) or isinstance(b, _Form) else same(a, b)
-        for a, b in zip(gold.parts, answer.parts, strict=True)
-    ]  # fmt: skip
-    if all(verdicts):
+    verdicts = {same_form(ours, theirs, same) for ours, theirs in product(*sides)}
+    if True in verdicts:
         return True
-    if gold.brackets in {"{}", "", "∪"} and len(gold.parts) > 1:
-        return _same_set(gold, answer, same)
-    return False if any(verdict is False for verdict in verdicts) else None
+    # 3/4 x is read in two ways, and refutes nothing.
+    return None if None in verdicts or divides_in_two_ways(gold) or divides_in_two_ways(answer) else False
 
 
-def _unlike_intervals(gold: _Form, answer: _Form) -> bool:
-    """Whether both are intervals, told by an infinite end, that include their ends differently."""
-    return all(
-        len(form.parts) == 2
-        and any(
-            isinstance(p, _Form) and isinstance(p.parts[0], Name) and "infinity" in p.parts[0].name
-            for p in form.parts
-        )
-        for form in (gold, answer)
-    )
+_NOTHING = re.compile(r"(?:there (?:is|are) )?(?:no (?:real )?solutions?|does not exist|dne|undefined)")
+_WORDS = re.compile(r"[A-Za-z][A-Za-z' -]{2,}|[Nn]o")
 
 
-def _same_set(
-    gold: _Form, answer: _Form, same: Callable[[Expression, Expression], bool | None]
-) -> bool | None:
-    """Each part has its partner. Order is not part of a set, and rarely of a list."""
-    left = [part for part in answer.parts if isinstance(part, _Form)]
-    doubt = False
-    for part in gold.parts:
-        verdicts = [_same_form(part, other, same) if isinstance(part, _Form) else None for other in left]
-        if True in verdicts:
-            left.pop(verdicts.index(True))
-        elif None in verdicts:
-            doubt = True
-        else:
-            return False
-    return None if doubt else True
-
-
-def _same_scalar(gold: Expression, answer: Expression, pool: Pool | None) -> bool | None:
+def _same_scalar(gold: Expression | Based, answer: Expression | Based, pool: Pool | None) -> bool | None:
     if gold == answer:
         return True
+    if isinstance(gold, Based) or isinstance(answer, Based):
+        return _same_based(gold, answer)
     if any(isinstance(side, Name) and "infinity" in side.name for side in (gold, answer)):
         # Infinity is no number; against an expression with symbols nobody can tell.
         symbols = names(gold) | names(answer)
@@ -319,18 +210,36 @@ def _same_scalar(gold: Expression, answer: Expression, pool: Pool | None) -> boo
     try:
         values = exact(gold, {}), exact(answer, {})
     except Refused as refusal:
-        return (
-            _same_values(gold, answer, pool) if refusal.kind in {"irrational", "undefined_symbol"} else None
-        )
-    quantities = [
-        _Quantity(value, side.decimals if isinstance(side, Number) else 0, False, "")
-        for side, value in zip((gold, answer), values, strict=True)
-    ]
-    return _same_quantity(quantities[0], quantities[1])
+        if refusal.kind not in {"irrational", "undefined_symbol"}:
+            return None
+        verdict = _same_values(gold, answer, pool)
+    else:
+        sides = [
+            Quantity(value, side.decimals if isinstance(side, Number) else 0)
+            for side, value in zip((gold, answer), values, strict=True)
+        ]
+        verdict = same_quantity(sides[0], sides[1])
+    return verdict
+
+
+def _same_based(gold: Expression | Based, answer: Expression | Based) -> bool | None:
+    """Digits of one base are compared. A number without one may be meant in any, or be the value."""
+    if isinstance(gold, Based) and isinstance(answer, Based):
+        same = gold.value == answer.value
+        return same if gold.base == answer.base else None if same else False
+    based, other = (gold, answer) if isinstance(gold, Based) else (answer, gold)
+    if not isinstance(based, Based) or not isinstance(other, Number):
+        return None
+    return None if other.value == based.value or other.text == based.digits.lstrip("0") else False
 
 
 def _same_values(gold: Expression, answer: Expression, pool: Pool | None) -> bool | None:
     """By value, with roots and symbols. Imported late: numbers never need the algebra."""
+    symbols = names(gold) | names(answer)
+    if symbols == {"i"}:
+        from verifiers.imaginary import same_complex
+
+        return same_complex(gold, answer)
     if names(gold) != names(answer):
         return None
     from verifiers.algebra import judge_identity
@@ -339,23 +248,30 @@ def _same_values(gold: Expression, answer: Expression, pool: Pool | None) -> boo
     verdict = judge_identity(gold, answer, positive=False, pool=pool).verdict
     if verdict == "holds":
         return True
-    return False if verdict == "fails" and not any(shown) else None
+    return False if verdict == "fails" and not any(shown) and "i" not in symbols else None
 
 
 _FENCED = re.compile(
-    r"[%°!|±]|\\(?:text|mathrm|ldots|cdots|dots|circ|infty|pm|cup|overline)|\.\.\.|\d\.\d|\^\{?-?\d\d|[A-Za-z]{3,}\s[A-Za-z]{3,}"
+    r"[%°!|±$]|\\(?:text|mathrm|ldots|cdots|dots|circ|infty|pm|cup|overline)|\.\.\.|\d\.\d|\^\{?-?\d\d|\d\s*_"
+    r"|[A-Za-z]{3,}\s[A-Za-z]{3,}"
 )
 
 
 def _second_opinion(gold: str, answer: str, pool: Pool | None) -> bool | None:
     """True where math-verify says equal and is not known to err; its "different" is too often wrong."""
-    ends = {(text.strip(" $")[:1], text.strip(" $")[-1:]) for text in (gold, answer)}
-    if _FENCED.search(gold) or _FENCED.search(answer) or gold.count("=") != answer.count("="):
+    if max(len(gold), len(answer)) > LONGEST or _outline(gold) != _outline(answer):
         return None
-    if len(ends) > 1 and any(bracket in "".join(map("".join, ends)) for bracket in "[](){}"):
+    if _FENCED.search(gold) or _FENCED.search(answer):
         return None
     result = run_limited(library_says_equal, (gold, answer), preload="math_verify", pool=pool)
     return True if result.value else None
+
+
+def _outline(text: str) -> tuple[int, frozenset[str], str, str]:
+    """What the library overlooks: equal signs, which symbols there are, and the outer brackets."""
+    symbols = frozenset(re.sub(r"\\[A-Za-z]+|[^A-Za-z]", "", text))
+    ends = (re.match(r"\\?[{(\[]", text), re.search(r"\)$|\]$|\\}$", text))
+    return text.count("="), symbols, ends[0][0] if ends[0] else "", ends[1][0] if ends[1] else ""
 
 
 def library_says_equal(gold: str, answer: str) -> bool:

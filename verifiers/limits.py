@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
+from verifiers.lifeline import hold, lifeline
+
 START_S = 20.0
 """How long a new worker may take to say that it is ready, on a busy machine."""
 CALLS_PER_WORKER = 400
@@ -47,12 +49,14 @@ class _Worker:
 
     def __init__(self) -> None:
         self._connection, theirs = Pipe()
+        line = lifeline().fileno()
         paths = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "verifiers.limits", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
+            [sys.executable, "-P", "-m", "verifiers.limits", str(theirs.fileno()), str(line)],
+            pass_fds=[theirs.fileno(), line],
             env={**os.environ, "PYTHONPATH": paths},
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C would reach it while it is importing
         )
         theirs.close()
         self.calls = 0
@@ -167,9 +171,9 @@ def run_limited(
     return chosen.run(function, args, timeout_s=timeout_s, memory_mb=memory_mb, preload=preload)
 
 
-def serve(descriptor: int) -> None:
+def serve(descriptor: int, line: int) -> None:
     """A worker's life: answer calls until the other side goes away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hold(Connection(line, writable=False))
     connection = Connection(descriptor)
     connection.send("ready")
     while True:
@@ -177,7 +181,7 @@ def serve(descriptor: int) -> None:
             message = connection.recv()
         except (EOFError, OSError):
             return
-        # The parent kills on time; this alarm ends a worker whose parent has died meanwhile.
+        # The parent kills on time; this alarm ends a worker whose parent is stopped.
         signal.setitimer(signal.ITIMER_REAL, START_S + message.timeout_s + 5)
         reply = _answer(message, connection)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -227,4 +231,4 @@ def _limit_memory(memory_mb: int) -> None:
 
 if __name__ == "__main__":
     # Messages are pickled as verifiers.limits._Message; the copy that is __main__ would have another class.
-    importlib.import_module("verifiers.limits").serve(int(sys.argv[1]))
+    importlib.import_module("verifiers.limits").serve(*map(int, sys.argv[1:]))

@@ -38,16 +38,16 @@ class _Shift(ast.NodeTransformer):
 
 
 def canonical(value: Any) -> str:
-    """A text that is equal for equal plain values: sets and dictionaries sorted, floats to nine digits."""
+    """A text equal where == holds between plain values, floats to nine digits: True is 1, and 2.0 is 2."""
     if isinstance(value, dict):
         return "{" + ", ".join(sorted(f"{canonical(k)}: {canonical(v)}" for k, v in value.items())) + "}"
     if isinstance(value, (set, frozenset)):
         return "set(" + ", ".join(sorted(map(canonical, value))) + ")"
     if isinstance(value, (list, tuple)):
-        return type(value).__name__ + "(" + ", ".join(map(canonical, value)) + ")"
+        return f"{'list' if isinstance(value, list) else 'tuple'}(" + ", ".join(map(canonical, value)) + ")"
     if isinstance(value, float):
         return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.9g}"
-    return repr(value)
+    return repr(int(value)) if isinstance(value, int) else repr(value)
 
 
 def _show(tree: ast.Module, names: dict[str, Any], file: str) -> str:

@@ -219,7 +219,9 @@ class _Watch:
                 selector.register(source, selectors.EVENT_READ, name)
             while selector.get_map():
                 ready = selector.select(max(0.0, self.deadline - time.monotonic()))
-                if time.monotonic() >= self.deadline and not self._stop("timeout"):
+                # After a stop (Ctrl-Z) time is up, but what has ended by itself was in time: only read it.
+                over = time.monotonic() >= self.deadline and self.process.poll() is None
+                if over and not self._stop("timeout"):
                     break
                 for key, _ in ready:
                     if not self._read(key.data, key.fd):

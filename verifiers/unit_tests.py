@@ -49,7 +49,8 @@ def run_test(code: str, test: UnitTest) -> Tested:
         shown, wanted = Shown(run.stdout if run.status == "ok" else None, run), test.expected
     if shown.text is None:
         return _fault(shown)
-    if shown.text.split() == wanted.split():
+    # What a program prints may be spaced otherwise; in a value every character counts.
+    if shown.text == wanted if test.call else shown.text.split() == wanted.split():
         return Tested("pass")
     return Tested("wrong", f"{shown.text.strip()[:80]}, not {wanted.strip()[:80]}")
 

@@ -1,6 +1,7 @@
 """Units that are exact multiples of each other."""
 
 from fractions import Fraction
+from functools import lru_cache
 
 _LENGTHS = {"mm": "1/1000", "cm": "1/100", "m": "1", "km": "1000", "meter": "1", "metre": "1"}
 _MORE_LENGTHS = {"millimeter": "1/1000", "centimeter": "1/100", "kilometer": "1000", "kilometre": "1000"}
@@ -28,6 +29,14 @@ def factor(unit: str, other: str) -> Fraction | None:
     if sizes[0] is None or sizes[1] is None or sizes[0][0] != sizes[1][0]:
         return None
     return sizes[0][1] / sizes[1][1]
+
+
+@lru_cache(maxsize=256)
+def scales(unit: str) -> frozenset[Fraction]:
+    """What one of the unit is in each unit of its kind that sums are told in; empty for an unknown one."""
+    kind, size = _UNITS.get(singular(unit), (None, Fraction(1)))
+    told = (found for name, found in _UNITS.items() if name not in {"nickel", "dime"})
+    return frozenset(size / other for group, other in told if group == kind)
 
 
 def singular(unit: str) -> str:

@@ -13,7 +13,7 @@ from functools import cache
 from pipeline.annotators.verdicts import Reading, read_first_error, read_per_step, read_redone
 from pipeline.policies.base import Policy
 from pipeline.rollouts import Roller, silence
-from pipeline.templates import JudgePrompt, load_judge
+from pipeline.templates import JudgePrompt, judge_prompt
 from schemas.config import JudgeConfig
 from schemas.records import Outcome, Rollout, Solution, StopReason, Vote
 
@@ -32,7 +32,7 @@ async def annotate(
 ) -> list[Vote]:
     """Votes of one judge prompt on every step. Replies that cannot be read count as failed, never as
     "wrong"."""
-    asked, steps = load_judge(prompt), solution.step_texts()
+    asked, steps = judge_prompt(prompt, roller.prompt_text(prompt)), solution.step_texts()
 
     @cache
     def read(reply: str) -> Reading:

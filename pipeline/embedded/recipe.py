@@ -29,6 +29,7 @@ from pipeline.embedded.language import PIECES, build_tokenizer
 from pipeline.embedded.lessons import Lesson
 from pipeline.embedded.looking import add_nothing, look_back
 from pipeline.embedded.reading import Doubts, Reader, Readings, deepened
+from pipeline.folders import fresh_folder
 from pipeline.prm import pad_right, quiet
 
 log = logging.getLogger(__name__)
@@ -280,14 +281,13 @@ def language_loss(model: LlamaForCausalLM, group: list[Text], pad: int) -> Tenso
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """Write beside `out`, then rename file by file: a reader of `out` never maps half a file."""
-    part = out.with_name(f"{out.name}.part")
-    with quiet():
-        model.save_pretrained(part)
-    tokenizer.save_pretrained(part)
     out.mkdir(parents=True, exist_ok=True)
-    for file in part.iterdir():
-        file.replace(out / file.name)
-    part.rmdir()
+    with fresh_folder(out.parent) as part:
+        with quiet():
+            model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        for file in part.iterdir():
+            file.replace(out / file.name)
 
 
 def main() -> None:

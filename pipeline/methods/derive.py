@@ -1,15 +1,14 @@
 """Write what a method derives from a sealed run: one Parquet file, which says how it came about."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipeline.files import batches, write_parquet
 from pipeline.methods import (
     advantage,
     compression,
@@ -21,6 +20,7 @@ from pipeline.methods import (
     similarity,
 )
 from pipeline.methods.stored import Run
+from pipeline.vouched import write_vouched
 from schemas.derive import (
     AdvantageSettings,
     CompressionSettings,
@@ -52,12 +52,7 @@ def derive(run: Run, settings: DeriveSettings, out: Path) -> dict[str, Any]:
     }
     names = {"problem_id": "string", **columns}
     schema = pa.schema([pa.field(n, pa.type_for_alias(t)) for n, t in names.items()], metadata)
-    part = out.with_name(f"{out.name}.tmp-{os.getpid()}")
-    try:
-        n_rows = _write(part, rows, schema)
-        os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)
+    n_rows = _write(out, rows, schema, vouch=out.parent == run.derived)
     return {
         "out": str(out),
         "method": settings.method,
@@ -88,13 +83,10 @@ def _table(run: Run, settings: DeriveSettings) -> tuple[dict[str, str], Iterator
             return probing.COLUMNS, probing.rows(run, settings)
 
 
-def _write(path: Path, rows: Iterable[Row], schema: pa.Schema) -> int:
-    written, waiting = 0, iter(rows)
-    some = list(islice(waiting, _ROWS_PER_WRITE))  # what cannot begin leaves no folder behind
+def _write(path: Path, rows: Iterable[Row], schema: pa.Schema, *, vouch: bool) -> int:
+    """Write the rows, with their checksum beside them where the file lies in the run's own folder."""
+    waiting = batches(rows, _ROWS_PER_WRITE)
+    first = list(islice(waiting, 1))  # what cannot begin leaves no folder behind
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=3) as writer:
-        while some:
-            writer.write_table(pa.Table.from_pylist(some, schema))
-            written += len(some)
-            some = list(islice(waiting, _ROWS_PER_WRITE))
-    return written
+    tables = (pa.Table.from_pylist(some, schema) for some in chain(first, waiting))
+    return write_vouched(path, tables, schema) if vouch else write_parquet(path, tables, schema)[0]

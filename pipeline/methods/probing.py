@@ -14,7 +14,7 @@ from pipeline.methods.tree import OTHERS
 from pipeline.policies import Policy, Prompt, Sampling, Scorer, open_policy, scorer
 from pipeline.search import normalised
 from pipeline.segment import without_answer
-from pipeline.templates import fill, load_template
+from pipeline.templates import fill
 from schemas.config import RunConfig
 from schemas.derive import SignalSettings
 from schemas.records import Solution, content_id, seed_of
@@ -79,7 +79,7 @@ def rows(run: Run, settings: SignalSettings) -> Iterator[dict[str, Any]]:
     """
     config = run.config
     policy = open_policy(settings.policy or config.policy)
-    asking = Asking(policy, scorer(policy), config, settings, load_template(config.prompt.template))
+    asking = Asking(policy, scorer(policy), config, settings, run.template)
     with asyncio.Runner() as loop:
         loop.run(_enter(policy))
         try:

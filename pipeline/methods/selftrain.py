@@ -17,7 +17,7 @@ from pipeline.methods.tree import Tree
 from pipeline.prm import PRM
 from pipeline.search import overall
 from pipeline.segment import segment
-from pipeline.templates import fill, load_template
+from pipeline.templates import fill
 from schemas.records import LabelledSolution, PolicyIdentity, Solution, StepLabel
 
 
@@ -30,7 +30,7 @@ def pass_rate(run: Run) -> Count:
 def lessons(run: Run, per_problem: int, value_model: PRM | None = None) -> Iterator[Lesson]:
     """At most `per_problem` different right solutions a problem: those the value model ranks highest by
     their weakest step, or those most often found, and then the first by their text."""
-    template = load_template(run.config.prompt.template)
+    template = run.template
     for stored in run:
         tree = stored.tree
         right: Counter[str] = Counter()

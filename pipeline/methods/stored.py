@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 
 from pipeline.annotators.prover import SOURCE as PROVER
 from pipeline.methods.counts import Count, count, grade_of
 from pipeline.methods.tree import OTHERS, Tree, build
+from pipeline.packing import faults, lost
+from pipeline.sealing import shards_of
 from pipeline.segment import prefix_of
 from pipeline.store import RunStore
 from schemas.config import RunConfig
@@ -56,14 +59,27 @@ class Run:
         if manifest is None:
             raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
         self._store, self.manifest = store, manifest
+        shards_of(store.path, manifest)
+        for fault in faults(store.path, store.config.shards):
+            raise UserError(f"{fault}: see `stepmint check {store.path}`")
 
     @property
     def config(self) -> RunConfig:
         """The run's configuration."""
         return self._store.config
 
+    @property
+    def derived(self) -> Path:
+        """The folder of what is derived from the run."""
+        return self._store.path / "derived"
+
+    @property
+    def template(self) -> str:
+        """The text that the policy was asked with."""
+        return self._store.template()
+
     def __iter__(self) -> Iterator[Stored]:
-        separator = self.config.prompt.separator
+        separator, n = self.config.prompt.separator, 0
         for shard in range(self.config.shards):
             drawn = groupby(self._rollouts(shard), key=lambda rollout: rollout.problem_id)
             problem, group = next(drawn, ("", iter(())))
@@ -74,7 +90,16 @@ class Run:
                 if problem == finished.problem.id:
                     taken = tuple(group)
                     problem, group = next(drawn, ("", iter(())))
+                if finished.n_rollouts and not taken:
+                    raw = self._store.path / "rollouts" / f"{shard:05d}.jsonl"
+                    raise UserError(lost(self._store.path, raw, finished.problem.id))
+                n += 1
                 yield Stored(finished, taken, separator)
+        if n != self.manifest.problems:
+            raise UserError(
+                f"{self._store.path / 'journal'}: holds {n} finished problems, the dataset those of "
+                f"{self.manifest.problems}: seal it again with `stepmint synthesize`, or see `stepmint check`"
+            )
 
     def _rollouts(self, shard: int) -> Iterator[Rollout]:
         """A shard's rollouts, in the order of their problems' ids."""

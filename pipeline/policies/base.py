@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
-from schemas.errors import UserError
+from schemas.errors import BackendError, UserError
 from schemas.records import PolicyIdentity, StopReason, content_id
 
 
@@ -34,25 +34,40 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Completion:
-    """One continuation. `stopped` is `stop` when the model ended it, `length` when it was cut off, `error`
-    when the call failed or its reply could not be used; only a `stop` may be graded."""
+    """One continuation. `stopped` is `stop` when the model ended it, `length` when it was cut off or its
+    prompt left no room to answer, `withheld` when a filter kept it back; only a `stop` may be graded."""
 
     text: str
     stopped: StopReason
     tokens: int = 0
 
 
-class Policy(Protocol):
+class Unfinished(BackendError):
+    """Some completions of a request could not be drawn. `drawn` holds the others, by their place in it."""
+
+    def __init__(self, why: str, drawn: dict[int, Completion]) -> None:
+        super().__init__(why)
+        self.drawn = drawn
+
+
+class Sampler(Protocol):
+    """Whatever completions can be asked of."""
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        """Exactly `n` completions, the i-th of them fixed by `sampling.seed + i`.
+
+        Raises BackendError, often an `Unfinished`, when the backend failed to draw one: that is no completion
+        and no vote. BackendGone means that nothing more should be asked of the backend.
+        """
+        ...
+
+
+class Policy(Sampler, Protocol):
     """A language model behind any backend. Use as an async context manager: leaving it frees the backend."""
 
     kind: str
     model: str
     revision: str
-
-    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
-        """Exactly `n` completions. A single failed call gives `error` completions; BackendError means the
-        backend is gone and nothing more can be asked of it."""
-        ...
 
     async def __aenter__(self) -> Self: ...
 

@@ -5,11 +5,10 @@ loads.
 """
 
 import os
-import shutil
-import tempfile
 from importlib import import_module
 from pathlib import Path
 
+from pipeline.scratch import scratch_folder
 from schemas.errors import UserError
 
 NAME = "gemma-3-270m"
@@ -31,8 +30,7 @@ def gemma_folder() -> Path:
     from pipeline.policies.transformers import convert_gguf
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{NAME}-", dir=folder.parent))
-    try:
+    with scratch_folder(folder.parent) as work:
         source = package.assemble(work / "model.gguf")
         convert_gguf(source, work / "done")
         try:
@@ -40,8 +38,6 @@ def gemma_folder() -> Path:
         except OSError:
             if not folder.is_dir():  # else another process was faster
                 raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return folder
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.policies.base import Policy
 from pipeline.policies.gemma import NAME as GEMMA
 from schemas.config import PolicyConfig
-from schemas.errors import UserError
+from schemas.errors import UserError, conceal
 
 _FOLDER = Path(__file__).parent.parent / "embedded"
 EMBEDDED = _FOLDER / "checkpoint"
@@ -17,7 +17,7 @@ PREPARED = {"embedded": EMBEDDED, "embedded-reader": _FOLDER / "reader"}
 def open_policy(config: PolicyConfig) -> Policy:
     """The policy of a configuration, not yet entered.
 
-    Raises UserError when a prepared model is asked for that is not there.
+    Raises UserError when a prepared model is asked for that is not there, or the key is no key.
     """
     match config.kind:
         case "transformers":
@@ -43,18 +43,33 @@ def open_policy(config: PolicyConfig) -> Policy:
         case "server":
             from pipeline.policies.server import ServerPolicy
 
+            conceal(config.api_key_env)
             return ServerPolicy(
                 config.base_url,
                 config.model,
-                api_key=os.environ.get(config.api_key_env),
+                api_key=_api_key(config.api_key_env),
                 in_flight=config.in_flight,
                 timeout_s=config.timeout_s,
+                patience_s=config.patience_s,
                 chat=config.chat,
+                drop=config.drop,
+                extra_body=config.extra_body,
             )
         case "simulated":
             from pipeline.policies.simulated import SimulatedPolicy
 
             return SimulatedPolicy(slip=config.slip, recover=config.recover, n_steps=config.n_steps)
+
+
+def _api_key(name: str) -> str | None:
+    """The key in an environment variable. UserError, without the key, when a header cannot hold it."""
+    key = os.environ.get(name, "")
+    if all("!" <= letter <= "~" for letter in key):
+        return key or None
+    odd = next(letter for letter in key if not "!" <= letter <= "~")
+    what = {"\n": "a newline", "\r": "a newline", " ": "a space", "\t": "a tab"}.get(odd)
+    what = what or ("a control character" if odd.isascii() else "a letter that is not ASCII")
+    raise UserError(f"the key in the environment variable {name} holds {what}: set it again without")
 
 
 def model_path(model: str) -> str:

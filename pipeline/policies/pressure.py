@@ -23,6 +23,8 @@ _FIRST_GUESS = 0.25
 """Share of `max_tokens` that a completion is taken to write until one has been seen."""
 _NEWEST = 0.02
 """Weight of the newest request in the averages of what requests write."""
+_LESS, _MORE = 0.7, 0.1
+"""What a refusal for want of room leaves of the room, and the sequences that a good reply gives back."""
 
 
 @dataclass(eq=False)
@@ -105,6 +107,8 @@ class Gate:
         self.sequences, self.tokens = sequences, tokens
         self.engines = 1
         """Engines behind the gate, each with so much room."""
+        self.share = 1.0
+        """Of the batch, what servers that limit their clients have been found to take."""
         self._length, self._alive = math.nan, 1.0
         self._under_way: set[Request] = set()
         self._sequences = self._tokens = 0.0
@@ -156,6 +160,16 @@ class Gate:
                 admitted.set_result(None)
             heapq.heappop(self._queue)
 
+    def slow_down(self) -> None:
+        """A server has more to do than it wants: ask for less at once."""
+        self.share = max(1 / (self.engines * self.sequences), self.share * _LESS)
+
+    def speed_up(self) -> None:
+        """A call went well: slowly ask for more again."""
+        if self.share < 1:
+            self.share = min(1.0, self.share + _MORE / (self.engines * self.sequences))
+            self.admit()
+
     def _leave(self, request: Request) -> None:
         if request in self._under_way:
             self._under_way.remove(request)
@@ -174,7 +188,8 @@ class Gate:
             self._sequences = self._tokens = 0.0  # of rounding errors
             return True
         sequences, tokens = self._sequences + request.sequences, self._tokens + request.tokens
-        return sequences <= _AHEAD * self.engines * self.sequences and tokens <= self.engines * self.tokens
+        room = _AHEAD * self.engines * self.sequences * self.share
+        return sequences <= room and tokens <= self.engines * self.tokens
 
     def _learn(self, request: Request) -> None:
         if not request.wrote or not (longest := max(request.wrote)):

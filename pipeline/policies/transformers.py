@@ -70,12 +70,12 @@ class TransformersPolicy:
             await asyncio.to_thread(worker.join)
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
-        """Exactly `n` completions; `error` when the prompt leaves no room to answer."""
+        """Exactly `n` completions; cut off before they begin when the prompt leaves no room to answer."""
         self._check()
         ids = prompt_ids(self._tokenizer, prompt, chat=self._chat)
         limit = min(sampling.max_tokens, (self._max_len or 1 << 30) - len(ids))
         if not ids or limit < 1 or n < 1:
-            return [Completion("", "error") for _ in range(n)]
+            return [Completion("", "length") for _ in range(n)]
         async with self._gate.hold(len(ids), n, limit) as request:
             self._check()  # it may have closed while this waited
             found: list[Completion] = await self._ask(

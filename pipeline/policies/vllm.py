@@ -61,15 +61,14 @@ class VllmPolicy:
             gc.collect()  # it sits in reference cycles; collected at exit it would print a traceback
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
-        """Exactly `n` completions; `error` when the prompt leaves no room to answer."""
+        """Exactly `n` completions; cut off before they begin when the prompt leaves no room to answer."""
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
         self._check()
-        failed = [Completion("", "error") for _ in range(n)]
         ids = prompt_ids(self._tokenizer, prompt, chat=self._chat)
         limit = min(sampling.max_tokens, self._max_len - len(ids) if self._max_len else sampling.max_tokens)
         if not ids or limit < 1 or n < 1:
-            return failed
+            return [Completion("", "length") for _ in range(n)]
         draws = n if sampling.temperature > 0 else 1  # vLLM refuses to be greedy twice
         params = SamplingParams(
             n=draws,
@@ -84,9 +83,9 @@ class VllmPolicy:
             final = await self._ask(ids, params)
             found = sorted(final.outputs, key=lambda out: out.index) if final is not None else []
             request.wrote = [len(out.token_ids) for out in found]
-        if len(found) != draws:
-            return failed
-        done = [Completion(o.text, _STOPS.get(o.finish_reason, "error"), len(o.token_ids)) for o in found]
+        if len(found) != draws or any(out.finish_reason not in _STOPS for out in found):
+            raise BackendError(f"{self.model}: the engine gave up a request")
+        done = [Completion(o.text, _STOPS[o.finish_reason], len(o.token_ids)) for o in found]
         return done if draws == n else done * n
 
     async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:

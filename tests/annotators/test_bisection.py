@@ -7,12 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.annotators import bisection
-from pipeline.fusion import fit, fuse
+from pipeline.fusion import fuse
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy, read_states, solution_text
 from pipeline.proposers.sample import to_solution
 from pipeline.rollouts import Roller
 from pipeline.shard import Annotators, label_problem
+from pipeline.trust import fit, model_of
 from schemas.config import BisectionConfig, PromptConfig, RunConfig
 from schemas.records import Finished, Outcome, Problem, Rollout, Vote
 
@@ -232,11 +233,10 @@ def test_a_run_with_it_is_the_same_in_any_order_and_locates_errors() -> None:
     finished = asyncio.run(in_turn())
     assert finished == asyncio.run(at_once())
     candidates = [candidate for item in finished for candidate in item.candidates]
-    trust = fit([(len(c.solution.steps), c.votes) for c in candidates])
+    model = model_of(fit([(len(c.solution.steps), c.votes) for c in candidates]))
     hits = []
-    for candidate in candidates:
+    for candidate, (_, said) in zip(candidates, fuse(candidates, model, config.fusion), strict=True):
         states = read_states(candidate.solution.text)
-        _, said = fuse(candidate.solution, candidate.votes, trust, config.fusion)
         if False in states:
             hits.append(said == states.index(False))
         else:

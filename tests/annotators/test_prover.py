@@ -3,7 +3,7 @@
 import asyncio
 
 from pipeline.annotators import prover
-from pipeline.fusion import monte_carlo_first_error
+from pipeline.first_error import measured
 from pipeline.policies.simulated import SimulatedPolicy, solution_text
 from pipeline.proposers.sample import to_solution
 from pipeline.rollouts import Roller
@@ -29,4 +29,4 @@ def test_the_prover_is_asked_and_not_the_policy() -> None:
     assert {(r.purpose, r.outcome) for r in roller.taken if r.prefix == ""} == {("prover", "correct")}
     assert roller.of(other) is roller.of(other)
     # Its rates say nothing about what the policy itself can still reach.
-    assert monte_carlo_first_error(4, votes) is None
+    assert measured(4, votes) == (None, 0)

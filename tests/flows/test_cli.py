@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main, parser
-from flows.display import clean
 from pipeline.export import FORMATS
+from schemas.text import shown
 
 Capture = pytest.CaptureFixture[str]
 
@@ -178,7 +178,7 @@ def test_show_first_errors(sealed: Path, capsys: Capture) -> None:
 
 
 def test_what_a_model_wrote_cannot_steer_the_terminal() -> None:
-    assert clean("a\x1b[2Jb\u202ec\td\n[red]e") == "a\ufffd[2Jb\ufffdc\td\n[red]e"
+    assert shown("a\x1b[2Jb\u202ec\td\n[red]e") == "a\ufffd[2Jb\ufffdc\td\n[red]e"
 
 
 def test_fuse_makes_new_labels_from_the_same_votes(sealed: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -32,7 +32,7 @@ class Counting:
     def advance(self) -> None:
         self.advanced += 1
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:
         pass
 
 

@@ -206,3 +206,32 @@ def test_jobs_that_ask_nothing_are_bounded() -> None:
 
     asyncio.run(run())
     assert most == 7
+
+
+def test_a_busy_server_is_asked_for_less_and_slowly_for_more_again() -> None:
+    gate = Gate(64)
+    for _ in range(40):
+        gate.slow_down()
+    assert gate.share == 1 / 64
+    for _ in range(64 * 10):
+        gate.speed_up()
+    assert 0.9 < gate.share <= 1.0
+
+
+def test_less_at_once_is_still_one_at_a_time() -> None:
+    async def run() -> None:
+        gate = Gate(8)
+        for _ in range(20):
+            gate.slow_down()
+        async with gate.hold(1, 8, 10):
+            waits = asyncio.create_task(_held(gate))
+            await asyncio.sleep(0)
+            assert not waits.done()
+        await waits
+
+    asyncio.run(run())
+
+
+async def _held(gate: Gate) -> None:
+    async with gate.hold(1, 1, 10):
+        return

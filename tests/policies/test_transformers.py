@@ -121,7 +121,7 @@ def test_stop_texts_end_a_completion_and_stay_out(models: dict[str, str]) -> Non
 def test_a_prompt_that_fills_the_model_is_an_error(models: dict[str, str]) -> None:
     long, nearly = Prompt("cat" + " cat" * 127), Prompt("cat" + " cat" * 117)
     too_long, short = ask(models["llama"], [(long, 2, Sampling()), (nearly, 2, Sampling(max_tokens=50))])
-    assert too_long == [Completion("", "error")] * 2
+    assert too_long == [Completion("", "length")] * 2
     assert all(c.tokens <= 9 for c in short)
     assert {c.stopped for c in short} <= {"length", "stop"}
 

@@ -219,3 +219,22 @@ def test_call_numbers_are_the_kernels(machine, header):
     assert (
         not {"clone", "fork", "execve", "socket", "ptrace", "mount", "prctl"} & seccomp.calls(machine).keys()
     )
+
+
+def test_what_ended_in_time_counts_although_nobody_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after Ctrl-Z: when the command goes on, time is long up."""
+    import selectors
+
+    look = selectors.DefaultSelector.select
+    ready: list[int] = []
+
+    def late(self: selectors.DefaultSelector, timeout: float | None = None) -> object:
+        found = look(self, timeout)
+        if found and any(key.data == "out" for key, _ in found) and not ready:
+            ready.append(1)
+            time.sleep(1.5)
+        return found
+
+    monkeypatch.setattr(selectors.DefaultSelector, "select", late)
+    run = run_python("print(37 * 43)", limits=Limits(wall_s=1.0))
+    assert (run.status, run.stdout) == ("ok", "1591\n")

@@ -1,0 +1,123 @@
+"""Ctrl-C, SIGTERM and SIGHUP end a command within seconds, whatever it is doing.
+
+The first signal raises `Interrupted` in the main thread, so that what is being written is closed, servers
+are told and temporary files go. But Python's handlers wait while C code runs, and a library may swallow the
+exception. So a thread of ours hears of every signal, too, and ends the process when the way out takes too
+long: the run's folder is made for that, and helper processes end by `verifiers.lifeline`.
+"""
+
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import NoReturn
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LINE = "interrupted; resume with the same command"
+PATIENCE_S = 3.0
+"""How long the orderly way out may take."""
+_APART_S = 0.5
+"""A second signal so long after the first is impatience. Sooner, it is the terminal's or Prefect's echo."""
+_CLEAN = "\r\x1b[K\x1b[?25h"
+"""Of a progress bar: clear its line, show the cursor."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal has asked the command to end."""
+
+
+class _Heard:
+    """What has been heard so far; one command a process."""
+
+    number = 0
+    """The first signal; 0 while there was none."""
+    unwinding = False
+    """Nothing more is raised: the command is on its way out, or has ended."""
+    said = False
+    pipe = -1
+    """Where the thread is told."""
+
+
+def heed() -> None:
+    """From now on signals end this process. Call in the main thread, before anything slow."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    _Heard.pipe = writing
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, and jobs in the background of a script
+            signal.signal(number, _raise)
+    threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
+    os.register_at_fork(after_in_child=_unheed)
+
+
+def _unheed() -> None:
+    """A fork is another process: its signals are not for our thread, which it does not have."""
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
+        if signal.getsignal(number) is _raise:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _hush() -> None:
+    """On the way out libraries have much to say about what they were doing."""
+    sys.unraisablehook = lambda _: None
+    threading.excepthook = lambda _: None
+    logging.raiseExceptions = False
+
+
+def _raise(number: int, _: FrameType | None) -> None:
+    if not _Heard.unwinding:
+        _Heard.number = _Heard.number or number
+        _Heard.unwinding = True
+        _hush()
+        os.write(_Heard.pipe, b"\0")  # an event loop may have taken the thread's ear
+        raise Interrupted
+
+
+def _watch(reading: int) -> None:
+    """Wait for a signal, then until time is up or another one comes; and end the process."""
+    while not _Heard.number:
+        heard = [number for number in os.read(reading, 64) if number in SIGNALS]
+        _Heard.number = _Heard.number or next(iter(heard), 0)
+    _hush()
+    first = time.monotonic()
+    while (left := first + PATIENCE_S - time.monotonic()) > 0:
+        if select.select([reading], [], [], left)[0]:
+            again = any(number in SIGNALS for number in os.read(reading, 64))
+            if again and time.monotonic() > first + _APART_S:
+                break
+    end()
+
+
+def heard() -> bool:
+    """Whether a signal has asked for the end: what goes wrong from then on is its doing."""
+    return _Heard.number != 0
+
+
+def finish() -> None:
+    """The command has done its work: a late signal does not disturb the interpreter's own end."""
+    _Heard.unwinding = True
+
+
+def end() -> NoReturn:
+    """Say how to go on and end the process at once."""
+    _say()
+    os._exit(128 + (_Heard.number or signal.SIGINT))
+
+
+def _say() -> None:
+    """Print the line, once; never wait for whoever should read it."""
+    if _Heard.said:
+        return
+    _Heard.said = True
+    try:
+        cursor = _CLEAN if os.isatty(2) else ""
+        if select.select([], [2], [], 0.5)[1]:
+            os.write(2, f"{cursor}stepmint: {LINE}\n".encode())
+    except OSError:
+        pass

@@ -1,0 +1,107 @@
+"""Where a solution first goes wrong by one kind of source alone, without fitting anything: by rollouts, as
+Math-Shepherd and OmegaPRM label; by judges; and whether the two agree (the consensus filter).
+
+Product, reports and benchmarks all take the first error from `measured`.
+"""
+
+from collections.abc import Sequence
+
+from pipeline.annotators import judge as judges
+from schemas.records import Vote
+from schemas.sources import declared
+
+
+def heard(votes: Sequence[Vote]) -> list[Vote]:
+    """The votes that say something; of those whose rollouts a search has counted too, only the search's."""
+    said = [vote for vote in votes if vote.p is not None]
+    counted = {name for vote in said for name in declared(vote.source).includes}
+    return [vote for vote in said if vote.source not in counted]
+
+
+def pooled(votes: Sequence[Vote]) -> dict[int, tuple[int, int]]:
+    """Right rollouts of the policy, and all that could be read, by the step they start after. All its sources
+    together; the prover is another policy and stays apart."""
+    counts: dict[int, tuple[int, int]] = {}
+    for vote in heard(votes):
+        if declared(vote.source).by == "policy" and vote.n:
+            correct, n = counts.get(vote.step, (0, 0))
+            counts[vote.step] = correct + vote.correct, n + vote.n
+    return counts
+
+
+def measured(n_steps: int, votes: Sequence[Vote], threshold: float = 0.0) -> tuple[int | None, int]:
+    """The first error by the policy's rollouts, and how many steps, from the first on, they speak for.
+
+    A step is wrong when its share of right rollouts is at most `threshold` and the step before it was
+    measured and is not (the first step needs none before it). A success speaks for every step before it, and
+    a right answer for all of them. The first error is -1 where there is none, and None where the steps left
+    out leave it open. (Math-Shepherd's hard estimate, arXiv 2312.08935, and OmegaPRM's search, arXiv
+    2406.06592, which leaves steps out.)
+    """
+    grade = next((v.p for v in votes if declared(v.source).kind == "grade" and v.p is not None), None)
+    if grade == 1:
+        return -1, n_steps
+    sound = _sound(votes, threshold)
+    if grade is not None:
+        sound[n_steps - 1] = False
+    for step in sorted(sound):
+        if not sound[step] and (step == 0 or sound.get(step - 1)):
+            return step, step + 1
+    alive = max((step for step, is_sound in sound.items() if is_sound), default=-1)
+    return (-1 if alive == n_steps - 1 else None), alive + 1
+
+
+def _sound(votes: Sequence[Vote], threshold: float) -> dict[int, bool]:
+    """Whether each measured step still leads to the answer. A search's posterior weighs its own counts better
+    than a threshold does, so it decides where no other rollouts were drawn."""
+    said = heard(votes)
+    sound = {v.step: v.p >= 0.5 for v in said if declared(v.source).kind == "search" and v.p is not None}
+    others = {v.step for v in said if declared(v.source)[:2] == ("rollouts", "policy") and v.n}
+    counts = pooled(votes)
+    return sound | {step: counts[step][0] / counts[step][1] > threshold for step in others}
+
+
+def judged_first_error(n_steps: int, votes: Sequence[Vote]) -> tuple[int | None, bool]:
+    """The first error that all judges' replies together name (None: none can be read), and whether anyone
+    judged."""
+    judged = [vote for vote in votes if declared(vote.source).kind == "judge"]
+    by_step: dict[int, Vote] = {}
+    for vote in judged:
+        old = by_step.get(vote.step)
+        correct, n = (vote.correct + old.correct, vote.n + old.n) if old else (vote.correct, vote.n)
+        by_step[vote.step] = vote.model_copy(update={"correct": correct, "n": n})
+    return judges.first_error_of(list(by_step.values()), n_steps), bool(judged)
+
+
+def consensus(
+    n_steps: int, votes: Sequence[Vote], threshold: float = 0.0, *, has_gold: bool = True
+) -> tuple[bool, str]:
+    """Whether rollouts and judges name the same first error, and which way they agree or differ.
+
+    Reasons: agree_error, agree_clean, disagree_position, disagree_existence, judge_unparsed, mc_incomplete
+    (arXiv 2501.07301, section 3.1). Several judge prompts are pooled. What the filter cannot be applied to is
+    kept, unfiltered: solutions nobody judged (an empty reason), of problems without a gold answer (no_gold),
+    and those whose policy was never rolled out from a step (judge_only), unless their graded answer alone
+    settles it and agrees.
+    """
+    named, anyone = judged_first_error(n_steps, votes)
+    if not anyone:
+        return True, ""
+    if not has_gold:
+        return True, "no_gold"
+    found, _ = measured(n_steps, votes, threshold)
+    rolled = any(declared(vote.source).by == "policy" for vote in votes)
+    if not rolled and (found is None or found != named):
+        return True, "judge_only"
+    return compare(found, named)
+
+
+def compare(found: int | None, named: int | None) -> tuple[bool, str]:
+    """Whether two first errors (-1 for none, None for unknown) are the same, and how they agree or differ."""
+    if found is None:
+        return False, "mc_incomplete"
+    if named is None:
+        return False, "judge_unparsed"
+    if found == named:
+        return True, "agree_clean" if found == -1 else "agree_error"
+    return False, "disagree_existence" if -1 in (found, named) else "disagree_position"

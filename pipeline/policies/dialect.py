@@ -1,0 +1,125 @@
+"""How one server wants to be asked. It is learnt from what the server refuses, where nothing is lost by it.
+
+What cannot be left out or said otherwise without changing the draws is for the person to configure.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.policies.base import Prompt, Sampling
+
+log = logging.getLogger(__name__)
+_SMALL = 2**31
+"""Seeds below this fit every server."""
+_NAMED = r"(?<![\w-]){name}(?![\w-])"
+_TOO_LONG = re.compile(
+    "|".join(
+        (
+            r"context[ _](length|size|window)",
+            r"exceed_context_size",
+            r"maximum (model|input|sequence|context) len",
+            r"(prompt|inputs?)`? (is|are) too long",
+            r"prompt.{0,40} longer than",
+            r"input.{0,60} (longer than|exceeds?) ",
+            r"(input|prompt) (length|tokens?).{0,60}(exceed|longer|too (long|large|many))",
+            r"max_new_tokens`? must be <=",
+            r"inputs`? must have less than",
+            r"too many (input|prompt) tokens",
+            r"prompt contains \d+ tokens",
+        )
+    ),
+    re.IGNORECASE,
+)
+"""How vLLM, OpenAI, llama.cpp, TGI, SGLang, Anthropic and Mistral say that a prompt does not fit."""
+
+
+def is_too_long(words: str) -> bool:
+    """Whether a refusal says that the prompt leaves no room to answer."""
+    return _TOO_LONG.search(words) is not None
+
+
+class Dialect:
+    """The parameters of a completion request, in the words of the server at hand.
+
+    `many` says that one request may ask for several completions; else each is asked for alone, with the seed
+    it would have had. `drop` and `extra` come from the configuration.
+    """
+
+    def __init__(
+        self, *, chat: bool, drop: Sequence[str] = (), extra: Mapping[str, Any] | None = None
+    ) -> None:
+        self.chat, self.extra = chat, dict(extra or {})
+        self.many, self.fold, self.token_ids = "n" not in drop, False, False
+        self.limit = "max_tokens"
+        self._renamed = False
+        self.dropped = set(drop)
+        self.notes: list[str] = []
+        """What is done otherwise for this server's sake, for the person."""
+
+    def request(self, model: str, prompt: Prompt, n: int, sampling: Sampling) -> dict[str, Any]:
+        """The body of a request."""
+        asked: dict[str, Any] = {
+            "model": model,
+            "n": n,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            self.limit: sampling.max_tokens,
+            "seed": sampling.seed % _SMALL if self.fold else sampling.seed,
+        }
+        if sampling.stop:
+            asked["stop"] = list(sampling.stop)
+        if self.token_ids:
+            asked["return_token_ids"] = True
+        asked = {name: value for name, value in asked.items() if name not in self.dropped} | self.extra
+        if not self.chat:
+            return {**asked, "prompt": prompt.text + prompt.prefix}
+        asked["messages"] = [{"role": "user", "content": prompt.text}]
+        if prompt.prefix:
+            asked["messages"].append({"role": "assistant", "content": prompt.prefix})
+            asked |= {"continue_final_message": True, "add_generation_prompt": False}
+        return asked
+
+    def learn(self, words: str, body: Mapping[str, Any]) -> bool:
+        """Ask differently from now on, where a refusal names what the server does not take; False when there
+        is nothing that could be changed without loss."""
+        change = self._change(words, body)
+        if change:
+            self.note(change)
+        return bool(change)
+
+    def note(self, said: str) -> None:
+        """Keep a remark, and log it the first time."""
+        if said not in self.notes:
+            self.notes.append(said)
+            log.warning("%s", said)
+
+    def _change(self, words: str, body: Mapping[str, Any]) -> str:
+        def named(name: str) -> bool:
+            return name in body and re.search(_NAMED.format(name=name), words) is not None
+
+        if "max_completion_tokens" in words and self.limit == "max_tokens" and not self._renamed:
+            self.limit, self._renamed = "max_completion_tokens", True
+            return "the token limit is called `max_completion_tokens` here"
+        if named("max_completion_tokens") and not self._renamed:
+            self.limit, self._renamed = "max_tokens", True
+            return "the token limit is called `max_tokens` here"
+        if named("return_token_ids"):
+            self.token_ids = False
+            self.dropped.add("return_token_ids")
+            return "it does not list the tokens of a completion"
+        if named("seed") and body["seed"] >= _SMALL:
+            self.fold = True
+            return "seeds are sent modulo 2**31"
+        if named("stop"):
+            self.dropped.add("stop")
+            return "`stop` is refused; texts are cut at it when they arrive"
+        for name in ("top_p", "temperature"):
+            if named(name) and body[name] == 1:
+                self.dropped.add(name)
+                return f"`{name}` is refused and left out; it is 1"
+        if body.get("n", 1) > 1 and (named("n") or named("best_of")):
+            self.many = False
+            return "several completions at once are refused; each is asked for alone, with its own seed"
+        return ""

@@ -1,0 +1,109 @@
+"""What a server's refusal means: to wait, to try again, to ask otherwise, or to tell the person."""
+
+import json
+import re
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from schemas.text import one_line
+
+_WORDS_BYTES = 4096
+_LONGEST_RETRY_AFTER_S = 10.0**7
+
+
+class Failed(Exception):
+    """A call that cannot be used, in one sentence; `gone` when nobody could be connected to."""
+
+    def __init__(self, why: str, *, gone: bool = False) -> None:
+        super().__init__(why)
+        self.gone = gone
+
+
+class Refused(Failed):
+    """An endpoint refuses the key or does not know the model: for the person who configured it to mend."""
+
+
+class Busy(Exception):
+    """The server is well but has too much to do; it may say for how long to wait, else `wait_s` is 0."""
+
+    def __init__(self, why: str, wait_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.wait_s = wait_s
+
+
+class Rejected(Exception):
+    """The server does not take this request as it is; `words` say why."""
+
+    def __init__(self, why: str, words: str) -> None:
+        super().__init__(why)
+        self.words = words
+
+
+async def check_status(reply: httpx.Response, secret: str) -> None:
+    """Raise what a status other than 200 means, with the server's own words, the `secret` left out."""
+    status = reply.status_code
+    if status == 200:
+        return
+    words = await _words(reply)
+    if secret:
+        words = words.replace(secret, "[the key]")
+    why = f'{status} "{one_line(words, 200)}"' if words else f"answered {status}"
+    if status in (401, 403, 404):
+        raise Refused(why)
+    wait_s = _retry_after(reply)
+    if status in (429, 503) or (wait_s and status >= 500):
+        raise Busy(why, wait_s)
+    if 400 <= status < 500 and status not in (408, 409, 425):
+        raise Rejected(why, words)
+    if reply.is_redirect:
+        where = one_line(reply.headers.get("location", ""), 80)
+        raise Failed(f"answered {status}, a redirect to {where!r}, which is not followed")
+    raise Failed(why)
+
+
+async def _words(reply: httpx.Response) -> str:
+    """What the server says about it: the message of a JSON error, or the text of a page."""
+    if reply.headers.get("content-encoding", "identity") != "identity":
+        return ""
+    body = bytearray()
+    async for chunk in reply.aiter_bytes():
+        body += chunk
+        if len(body) >= _WORDS_BYTES:
+            break
+    text = body[:_WORDS_BYTES].decode(errors="replace")
+    try:
+        said = _message(json.loads(text))
+    except (ValueError, RecursionError):
+        said = ""
+    return one_line(said or re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", text, flags=re.S), 1000)
+
+
+def _message(data: Any) -> str:
+    """The parts of an error that say something, in the shapes of OpenAI, FastAPI and others."""
+    if isinstance(data, str):
+        return data
+    if isinstance(data, list):
+        return "; ".join(filter(None, map(_message, data[:4])))
+    if not isinstance(data, dict):
+        return ""
+    parts = [_message(data[key]) for key in ("error", "message", "detail", "msg") if data.get(key)]
+    where = data.get("loc")
+    names = where[-1:] if isinstance(where, list) else []
+    names += [data[key] for key in ("param", "code") if isinstance(data.get(key), str)]
+    named = [name for name in names if isinstance(name, str) and not any(name in part for part in parts)]
+    return " ".join([*filter(None, parts), *(f"({name})" for name in named)])
+
+
+def _retry_after(reply: httpx.Response) -> float:
+    """Seconds from the header, which holds a number or a date; 0 where it holds neither."""
+    value = reply.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", value):
+        return min(float(value), _LONGEST_RETRY_AFTER_S)
+    try:
+        wait = parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return 0.0
+    return min(max(0.0, wait), _LONGEST_RETRY_AFTER_S)

@@ -1,0 +1,220 @@
+"""From a server's reply to completions. A reply is hostile until it has been read in bounds.
+
+What can be read of a reply is kept, what cannot is missing: it is drawn again, and is never a completion.
+"""
+
+import itertools
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline.policies.base import Completion, Sampling
+from pipeline.policies.tokens import cut_at_stop
+from schemas.records import StopReason
+from schemas.text import one_line
+
+log = logging.getLogger(__name__)
+_REASONS: dict[StopReason, frozenset[str]] = {
+    "stop": frozenset(
+        """stop eos eos_token end end_token end_turn end_of_text endoftext end_of_sequence stop_sequence
+        stop_token stop_word stop_string complete completed done finished normal""".split()
+    ),
+    "length": frozenset(
+        """length max_length max_tokens max_new_tokens max_output_tokens model_length context_length
+        token_limit incomplete""".split()
+    ),
+    "withheld": frozenset(
+        """content_filter safety recitation blocklist prohibited_content spii refusal guardrail
+        guardrail_intervened tool_calls tool_use function_call""".split()
+    ),
+    "error": frozenset(
+        """error abort aborted cancelled canceled timeout unavailable overloaded
+        insufficient_system_resource""".split()
+    ),
+}
+"""What servers write as `finish_reason`, in lower case; an `error` there is the server's, and is drawn
+again."""
+_KNOWN = {word: stopped for stopped, words in _REASONS.items() for word in words}
+_CHARS_PER_TOKEN = 32
+"""More than this many characters a token is not the text that was asked for."""
+_GUESSED_CHARS_PER_TOKEN = 4
+"""For servers that do not say how many tokens they wrote."""
+_SLACK = 8
+"""Tokens that a server may count beyond the limit: ends, and begun stop texts."""
+
+
+class Unusable(Exception):
+    """A reply, or a choice of it, that is no completion; in one sentence."""
+
+
+@dataclass
+class Reply:
+    """Completions by their place in the request, and why the others are missing."""
+
+    found: dict[int, Completion] = field(default_factory=dict)
+    missing: dict[int, str] = field(default_factory=dict)
+    prompt_tokens: int | None = None
+    per_choice: bool = False
+    """Whether the server told the tokens of each choice, and not only their sum."""
+    notes: set[str] = field(default_factory=set)
+    """What was odd, for the person; nothing was lost by it."""
+    is_sure: bool = False
+    """Whether empty texts are meant: the prompt leaves no room to answer."""
+
+    def at(self, place: int) -> "Reply":
+        """The reply to a request for one, which stands at this place of a larger one."""
+        return replace(
+            self,
+            found={place: self.found[0]} if 0 in self.found else {},
+            missing={place: self.missing[0]} if 0 in self.missing else {},
+        )
+
+
+def read_reply(body: bytes, n: int, sampling: Sampling, *, chat: bool) -> Reply:
+    """The completions of a request for `n`. Raises Unusable when there is not one in it."""
+    data = _parsed(body)
+    choices = data.get("choices") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(choices, list):
+        raise Unusable(f"not a completion: {excerpt(body)}")
+    if not choices:
+        raise Unusable("a reply without choices")
+    reply = Reply()
+    usage = data.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    reply.prompt_tokens = _count(usage.get("prompt_tokens"), 10**9)
+    placed = _placed(choices, n)
+    texts = {place: _text(choice, chat) for place, choice in placed.items()}
+    told = {place: _ids(choice, sampling) for place, choice in placed.items()}
+    reply.per_choice = bool(told) and all(count is not None for count in told.values())
+    total = _count(usage.get("completion_tokens"), len(choices) * (sampling.max_tokens + _SLACK))
+    if total is None and not reply.per_choice:
+        reply.notes.add("it does not say credibly how many tokens it wrote; they are estimated from the text")
+    shares = dict(zip(texts, _shares(total, list(texts.values()), sampling), strict=True))
+    for place, choice in placed.items():
+        count = told[place]
+        tokens = shares[place] if count is None else count
+        certain = count if count is not None else total if total is not None and len(choices) == 1 else None
+        try:
+            reply.found[place] = _completion(choice, texts[place], sampling, tokens, certain, reply.notes)
+        except Unusable as fault:
+            reply.missing[place] = str(fault)
+    for place in range(n):
+        if place not in reply.found:
+            reply.missing.setdefault(place, f"{len(choices)} choices instead of {n}")
+    if not reply.found:
+        raise Unusable(next(iter(reply.missing.values())))
+    return reply
+
+
+def excerpt(body: bytes, most: int = 120) -> str:
+    """The beginning of a body as one printable line."""
+    return one_line(body[: 4 * most].decode(errors="replace"), most)
+
+
+def _parsed(body: bytes) -> Any:
+    def refuse(constant: str) -> float:
+        raise ValueError(constant)
+
+    try:
+        return json.loads(body.decode(), parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise Unusable(f"not a completion: {excerpt(body) or 'an empty reply'}") from None
+
+
+def _placed(choices: list[Any], n: int) -> dict[int, dict[str, Any]]:
+    """Choices by their `index`; by their order where no choice has one, or all have the same."""
+    choices = choices[: 16 * n]
+    indexes = [choice.get("index") if isinstance(choice, dict) else None for choice in choices]
+    known = [i for i in indexes if isinstance(i, int) and not isinstance(i, bool)]
+    if not known or (len(set(known)) == 1 and len(choices) == n):
+        return {place: c for place, c in enumerate(choices[:n]) if isinstance(c, dict)}
+    placed: dict[int, dict[str, Any]] = {}
+    twice = set[int]()
+    for index, choice in zip(indexes, choices, strict=True):
+        if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < n:
+            twice |= {index} & placed.keys()
+            placed[index] = choice
+    return {place: choice for place, choice in placed.items() if place not in twice}
+
+
+def _text(choice: dict[str, Any], chat: bool) -> str | None:
+    message = choice.get("message") if chat else choice
+    text = message.get("content" if chat else "text") if isinstance(message, dict) else None
+    return text if isinstance(text, str) else None
+
+
+def _completion(
+    choice: dict[str, Any],
+    text: str | None,
+    sampling: Sampling,
+    tokens: int,
+    certain: int | None,
+    notes: set[str],
+) -> Completion:
+    stopped = _stopped(choice.get("finish_reason"), sampling, certain, notes)
+    if stopped == "withheld":
+        return Completion("", "withheld", tokens)
+    if text is None:
+        raise Unusable("a choice without a text")
+    if len(text) > _CHARS_PER_TOKEN * (sampling.max_tokens + _SLACK):
+        raise Unusable(f"{len(text)} characters for at most {sampling.max_tokens} tokens")
+    if "\0" in text or not _is_text(text):
+        raise Unusable("a text with characters that no text has")
+    cut = cut_at_stop(text, sampling.stop)
+    if cut is not None:
+        notes.add("it writes on after `prompt.stop`; its texts are cut there")
+        return Completion(cut, "stop", tokens)
+    return Completion(text, stopped, tokens)
+
+
+def _stopped(reason: object, sampling: Sampling, tokens: int | None, notes: set[str]) -> StopReason:
+    """Why a completion ended; of an unknown reason, by how many tokens were surely written."""
+    word = reason.strip().lower() if isinstance(reason, str) and len(reason) < 100 else None
+    known = _KNOWN.get(word) if word else None
+    if known == "error":
+        raise Unusable(f"finish_reason {one_line(str(reason), 40)!r}")
+    if known is not None:
+        return known
+    if reason is not None and not isinstance(reason, str):
+        raise Unusable(f"a finish_reason of type {type(reason).__name__}")
+    if tokens is None:
+        raise Unusable(f"finish_reason {one_line(str(reason), 40)!r}, and no count of tokens")
+    stopped: StopReason = "length" if tokens >= sampling.max_tokens else "stop"
+    notes.add(f"finish_reason {one_line(str(reason), 40)!r} is read as {stopped!r}, by the tokens written")
+    return stopped
+
+
+def _ids(choice: dict[str, Any], sampling: Sampling) -> int | None:
+    """How many tokens a choice holds, where the server lists them."""
+    ids = choice.get("token_ids")
+    if not isinstance(ids, list) or not 0 < len(ids) <= sampling.max_tokens + _SLACK:
+        return None
+    return min(len(ids), sampling.max_tokens)
+
+
+def _count(value: object, most: int) -> int | None:
+    """A number of tokens that can be believed; 0 is as good as none."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and isinstance(value, int) and 0 < value <= most else None
+
+
+def _shares(total: int | None, texts: Sequence[str | None], sampling: Sampling) -> list[int]:
+    """Tokens per completion, by the lengths of their texts: servers mostly tell only the sum."""
+    lengths = [len(text or "") for text in texts]
+    if total is None:
+        return [min(sampling.max_tokens, math.ceil(n / _GUESSED_CHARS_PER_TOKEN)) for n in lengths]
+    weights = lengths if any(lengths) else [1] * len(lengths)
+    ends = [0, *(round(total * part / sum(weights)) for part in itertools.accumulate(weights))]
+    return [min(sampling.max_tokens, end - start) for start, end in itertools.pairwise(ends)]
+
+
+def _is_text(text: str) -> bool:
+    """False with lone surrogates, which no file or table can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

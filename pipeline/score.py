@@ -1,0 +1,124 @@
+"""Score every step of a solution with a process reward model, in plain transformers.
+
+This file stands beside the checkpoint and needs nothing but torch and transformers:
+
+    python score.py "What is 2 + 3 + 4?" "2 + 3 = 5." "5 + 4 = 10."
+
+It prints P(step is right) for each step. Import `load` and `Reader` to score from Python.
+"""
+
+import json
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers.modeling_layers import GenericForTokenClassification
+from transformers.modeling_outputs import TokenClassifierOutput
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+)
+
+
+def classifier(config: Any) -> Any:
+    """The class of the model: token classification, made here for families that have no such class.
+
+    KeyError when the configuration is of no causal language model.
+    """
+    if type(config) in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING:
+        return MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING[type(config)]
+    causal = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    family = next(base for base in causal.__mro__ if PreTrainedModel in base.__bases__)
+    name = (
+        re.sub("(ForCausalLM|LMHeadModel|ModelWithLMHead)$", "", causal.__name__) + "ForTokenClassification"
+    )
+    about = {"config_class": type(config), "base_model_prefix": family.base_model_prefix or "model"}
+    return type(name, (_Headed, family), about)
+
+
+class _Headed(GenericForTokenClassification):  # type: ignore[misc, unused-ignore]
+    """A language model under one linear head, `score`: two logits at every token."""
+
+    def forward(self, input_ids: Any, **others: Any) -> TokenClassifierOutput:
+        read = getattr(self, self.base_model_prefix)(input_ids, **others)
+        return TokenClassifierOutput(logits=self.score(self.dropout(read.last_hidden_state)))
+
+
+def special_tokens(tokenizer: Any) -> set[str]:
+    """Names of the tokens that are no text."""
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    return {*tokenizer.all_special_tokens, *(str(token) for token in added if token.special)}
+
+
+class Reader:
+    """Problem and steps to token ids, as in training: every step is tokenised alone and closed by one token.
+
+    Names of control tokens that stand in a text stay text: it is cut inside them before it is tokenised.
+    """
+
+    def __init__(self, tokenizer: Any, template: str, step_end: int) -> None:
+        self._tokenizer, self._template, self._step_end = tokenizer, template, step_end
+        names = special_tokens(tokenizer)
+        self._is_unique = tokenizer.convert_ids_to_tokens(step_end) in names
+        known = "|".join(re.escape(name) for name in sorted(names) if len(name) > 1)
+        self._names = re.compile(f"(?={known or '(?!)'})", re.IGNORECASE)
+
+    def encode(self, problem: str, steps: Any) -> tuple[list[int], list[int]]:
+        """Token ids, and the position of every step's last token.
+
+        ValueError for a step without text, and for a text that holds the step-end token however it is cut.
+        """
+        text, cuts = "", [0]
+        for part in re.split(r"(\{problem\})", self._template):
+            if part == "{problem}":
+                cuts += [len(text) + cut for cut in self._cuts(problem)]
+            text += problem if part == "{problem}" else part
+        ids: list[int] = []
+        for start, end in pairwise([*cuts, len(text)]):
+            ids += self._tokenizer.encode(text[start:end], add_special_tokens=start == 0)
+            if start == 0 and ids and ids[-1] == self._tokenizer.eos_token_id:
+                ids.pop()  # an encoder's habit; after an end there is nothing to continue
+        bos = self._tokenizer.bos_token_id
+        if bos is not None:
+            ids = [bos, *ids[sum(id == bos for id in ids[:2]) :]]  # one, whatever template and tokenizer add
+        ends = []
+        for index, step in enumerate(steps):
+            if not step.strip():
+                raise ValueError(f"step {index} of a solution is empty: a PRM can only score text")
+            ids += [*self._ids(step), self._step_end]
+            ends.append(len(ids) - 1)
+        if self._is_unique and ids.count(self._step_end) > len(ends):
+            raise ValueError("the token that closes steps also stands inside them")
+        return ids, ends
+
+    def _ids(self, text: str) -> list[int]:
+        pieces = (text[start:end] for start, end in pairwise([0, *self._cuts(text), len(text)]))
+        return [i for piece in pieces for i in self._tokenizer.encode(piece, add_special_tokens=False)]
+
+    def _cuts(self, text: str) -> list[int]:
+        return [match.start() + 1 for match in self._names.finditer(text)]
+
+
+def load(folder: Path) -> tuple[Any, Reader, dict[str, Any]]:
+    """Model, reader and card (`prm.json`) of a checkpoint."""
+    card = json.loads((folder / "prm.json").read_text(encoding="utf-8"))
+    reader = Reader(AutoTokenizer.from_pretrained(folder), card["template"], card["step_end"])
+    model = classifier(AutoConfig.from_pretrained(folder)).from_pretrained(folder, dtype=torch.float32)
+    return model.eval(), reader, card
+
+
+def score(model: Any, reader: Reader, card: dict[str, Any], problem: str, steps: list[str]) -> list[float]:
+    """P(right) of every step. Keep to `card["max_length"]` tokens: the model was trained with no more."""
+    ids, ends = reader.encode(problem, steps)
+    with torch.inference_mode():
+        logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, ends].double()
+    margins = logits[:, 1] - logits[:, 0]  # label 1 is right
+    return torch.sigmoid(card["a"] * margins + card["b"]).tolist()
+
+
+if __name__ == "__main__":
+    print(json.dumps(score(*load(Path(__file__).parent), sys.argv[1], sys.argv[2:])))

@@ -1,0 +1,37 @@
+"""Text of models, servers and files, made harmless where it is shown: a terminal, a line, a card."""
+
+import re
+
+_LONGEST_LINE = 4_000
+_CODE = re.compile(r"[\w .,:;/@+=()~%&?!'-]*", re.ASCII)
+"""Letters that mean the same in a code span, in a table and in HTML."""
+_MARKUP = re.compile(r"[\\`*_{}\[\]()#|~!<>&\"$@:]|^[-+=]|(?<=^\d)\.")
+
+
+def shown(text: str) -> str:
+    """The text letter by letter, without the control characters that could steer a terminal.
+
+    Line ends and tabs stay. Each character becomes one character, so places in the text stay where they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def one_line(text: str, most: int = _LONGEST_LINE) -> str:
+    """The same as one line of at most so many characters."""
+    line = shown(" ".join(text.split()))
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def in_markdown(text: str) -> str:
+    """As words of a Markdown line or table cell: neither markup nor HTML, whatever it holds."""
+    return _MARKUP.sub(lambda match: f"&#{ord(match[0])};", one_line(text))
+
+
+def as_code(text: str) -> str:
+    """As code in a Markdown line or table cell. A code span cannot hold every text; HTML's element can."""
+    line = one_line(text)
+    if line and _CODE.fullmatch(line):
+        return f"`{line}`"
+    return f"<code>{_MARKUP.sub(lambda match: f'&#{ord(match[0])};', line)}</code>"

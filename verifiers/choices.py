@@ -1,0 +1,70 @@
+"""Answers that are a choice or a few words: what names no choice, or says more, decides nothing."""
+
+import re
+import unicodedata
+
+from verifiers.notation import worded
+
+_POLAR = re.compile(
+    r"\W*(yes|no|true|false|unknown|uncertain)\b(?=\W*$|\s*[,.;:!—–-]|\s+(?:because|since|as|it|they|the|this|that)\b)"
+)
+_UNSURE = frozenset(
+    "unknown unsure sure know cannot can't none nothing idea depends determined undetermined".split()
+)
+_MOST_WORDS = 3
+
+
+def words_of(text: str) -> str:
+    """The words alone: without marks, stops and capitals."""
+    text = worded(unicodedata.normalize("NFKC", text))
+    return " ".join(re.sub(r"[\s$*`\"'’.,;:!?()\\]+", " ", text).casefold().split())
+
+
+def same_words(gold: str, answer: str) -> bool | None:
+    """Whether two answers in words are one; None where one says more, or nothing that can be compared."""
+    ours, theirs = (
+        [w for w in words_of(text).split() if w not in {"a", "an", "the"}] for text in (gold, answer)
+    )
+    if not ours or not theirs:
+        return None
+    if ours == theirs:
+        return True
+    polar = _POLAR.match(gold.casefold()), _POLAR.match(worded(answer).casefold().strip("$*` "))
+    if polar[0] and len(ours) == 1:
+        return polar[0][1] == polar[1][1] if polar[1] else None
+    if set(ours) <= set(theirs) or set(theirs) <= set(ours) or max(len(ours), len(theirs)) > _MOST_WORDS:
+        return None
+    numerals = [any(c.isdigit() for word in side for c in word) for side in (ours, theirs)]
+    return None if numerals[0] != numerals[1] or _UNSURE & set(theirs) else False
+
+
+_LETTER = r"[(\[{]?\s*([A-Ja-j])\s*"
+_CHOSEN = re.compile(
+    r"(?:the |is |my )*(?:correct |right |best |final )*(?:answer|option|choice)?\s*(?:is|:|=)?\s*",
+    re.IGNORECASE,
+)
+_CHOICES = (
+    re.compile(_LETTER + r"[)\]}]?\W*"),
+    re.compile(r"[(\[{]\s*([A-Ja-j])\s*[)\]}].*", re.DOTALL),
+    re.compile(r"([A-Ja-j])[.):、](?!\w).*", re.DOTALL),
+    re.compile(r"([A-J])\s*(?:[,;–—-]\s|\b(?:because|since|as|is (?:the )?correct)\b).*", re.DOTALL),
+    re.compile(r"[^A-J]*[(\[]([A-J])[)\]]\W*", re.DOTALL),
+)  # fmt: skip
+_ANOTHER = re.compile(r"(?:\b(?:or|and|nor)\b|[,/&])\s*\(?[A-J]\b")
+
+
+def same_choice(gold: str, answer: str) -> bool | None:
+    """`(B)`, `B.`, `B) 12` and `b` are the same choice; an answer that names none decides nothing."""
+    letter = _choice(gold)
+    if letter is None:
+        return same_words(gold, answer)
+    other = _choice(answer)
+    return None if other is None else letter == other
+
+
+def _choice(text: str) -> str | None:
+    text = worded(unicodedata.normalize("NFKC", text)).strip(" \t\n$*_`\"'.:\\")
+    if _ANOTHER.search(text):
+        return None
+    text = text[(_CHOSEN.match(text) or re.match("", text)).end() :].strip("*_`$ ")  # type: ignore[union-attr]
+    return next((match[1].upper() for choice in _CHOICES if (match := choice.fullmatch(text))), None)

@@ -1,0 +1,115 @@
+r"""One spelling for the many ways to write an answer: marks around it, separators inside numbers, Unicode.
+
+`**\(12,\!345\)**.`, `12{,}345` and `12,345` all become one text with a separator of our own, so that a comma
+which is left separates the items of a list.
+"""
+
+import re
+
+SEPARATOR = "\u066c"
+"""Between thousands, where that is sure. A comma between such digits may also separate two numbers."""
+
+_MARKS = (("$$", "$$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'))
+_MOST_MARKS = 8
+_SPACE = r"(?:\\[,;:! ]|~)"
+_WIDE_SPACES = "\u00a0\u2009\u202f"
+_SURE = re.compile(
+    rf"(?<=\d)(?:,\s?\\!\s?|\{{,\}}(?:\\!)?\s?|{_SPACE}\s?|[{_WIDE_SPACES}'’])(?=\d{{3}}(?!\d))"
+)
+_GROUPED = re.compile(rf"(?<![\d.,{SEPARATOR}])\d{{1,3}}(?:,\d{{3}})+(?!\d|,\d|{SEPARATOR})")
+_SPACED = re.compile(r"([-+$€£]*)([1-9]\d{0,2}(?: \d{3})+)((?:\.\d+)?(?:\D.*)?)")
+_TEXT = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname|boxed|fbox)\s*\{([^{}]*)\}"
+)
+_BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*]*)(?<=[^\s*])\*\*(?![\w(*])")
+_SIGNS = str.maketrans(
+    {"−": "-", "–": "-", "×": "*", "⋅": "*", "·": "*", "∙": "*", "÷": "/", "±": "\\pm ", "∪": "\\cup ",
+     "²": "^2", "³": "^3", "°": "^\\circ ", "∞": "\\infty ", "π": "\\pi ",
+     **{c: " " for c in _WIDE_SPACES}, **{chr(0xFEE0 + c): chr(c) for c in range(0x21, 0x7F)}}
+)  # fmt: skip
+_VULGAR = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅛": "1/8", "⅜": "3/8"}
+_PLAIN = re.compile(r"[A-Za-z0-9.+/=%^-]*")
+"""Nothing in it has two spellings."""
+_EDGES = frozenset('$\\*_`".,;:) ]\n\t\r\u00a0')
+_ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
+
+
+def tidied(text: str) -> str:
+    """The answer without what only surrounds it, in the spelling described above. Dollars left are money."""
+    text = _bare(text)
+    if text.isascii() and _PLAIN.fullmatch(text):
+        return text
+    text = _SURE.sub(SEPARATOR, text)
+    if not text.isascii():
+        text = _from_unicode(text)
+    if "$" in text or "\\" in text or "{" in text:
+        text = _without_math(text)
+    if "**" in text:
+        text = _BOLD.sub(r"\1", text).strip("*").replace("**", "^")
+    text = " ".join(text.split())
+    if spaced := _SPACED.fullmatch(text):
+        text = spaced[1] + spaced[2].replace(" ", SEPARATOR) + spaced[3]
+    return _bare(text)
+
+
+def _bare(text: str) -> str:
+    """Without the marks around the whole of it, nor a stop or a comma behind it."""
+    for _ in range(_MOST_MARKS):
+        if text[:1] not in _EDGES and text[-1:] not in _EDGES:
+            break
+        before = text
+        text = text.strip()
+        if text[-1:] in {".", ",", ";", ":"} and text[-2:-1] not in {".", "\\"}:
+            text = text[:-1].rstrip()
+        for start, end in _MARKS:
+            inner = text[len(start) : -len(end)]
+            if text.startswith(start) and text.endswith(end) and inner.strip() and start not in inner:
+                text = inner
+        if text[:1] == text[-1:] == "$" and "$" not in text[1:-1].replace("\\$", "") and len(text) > 2:
+            text = text[1:-1]
+        if text == before:
+            break
+    return text
+
+
+def _from_unicode(text: str) -> str:
+    for sign, written in _VULGAR.items():
+        text = re.sub(rf"(?<=\d)\s?{sign}", f" {written}", text).replace(sign, written)
+    text = _ROOT.sub(lambda match: f"\\sqrt{{{match[1] or match[2]}}}", text)
+    return text.translate(_SIGNS)
+
+
+def _without_math(text: str) -> str:
+    """Marks of inline math become spaces: an even number of dollars, which an odd one is not."""
+    if text.replace("\\$", "").count("$") % 2 == 0:
+        text = re.sub(r"(?<!\\)\$", " ", text)
+    text = text.replace("\\$", "$").replace("\\(", " ").replace("\\)", " ").replace("\\%", "%")
+    return re.sub(r"\\(?:left|right)(?![A-Za-z])", "", text).replace("{,}", ",")
+
+
+def worded(text: str) -> str:
+    r"""The answer with `\text{...}` opened, spacing commands as spaces, and degrees as a word."""
+    if "\\" not in text:
+        return text
+    text = _TEXT.sub(r" \1 ", text)
+    text = re.sub(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)(?![A-Za-z])", " degrees ", text)
+    return re.sub(rf"{_SPACE}|\\q?quad(?![A-Za-z])", " ", text).strip()
+
+
+def grouped(text: str) -> str:
+    """Commas before three digits read as thousands; not where they alone stand in brackets, as in (1,234)."""
+    return _GROUPED.sub(lambda match: _group(text, match), text) if "," in text else text
+
+
+def _group(text: str, match: re.Match[str]) -> str:
+    before, after = text[: match.start()].rstrip(), text[match.end() :].lstrip()
+    alone = before.endswith(("(", "[", "\\{")) and after.startswith((")", "]", "\\}"))
+    return match[0] if alone else match[0].replace(",", SEPARATOR)
+
+
+_LOOSE = re.compile(r"(?<!\w)\s+|\s+(?!\w)")
+
+
+def squeezed(text: str) -> str:
+    """Without the spaces that separate nothing."""
+    return _LOOSE.sub("", text) if " " in text else text
