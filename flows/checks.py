@@ -26,13 +26,11 @@ def check_base(config: RunConfig, problems: Iterable[Problem]) -> dict[str, Any]
     return bases.check_base(settings, load_template(config.prompt.template), (p.text for p in problems))
 
 
-def base_of(config: RunConfig) -> dict[str, Any] | None:
-    """The same for a run that may not have begun; None without `[train]`.
+def base_of(config: RunConfig) -> dict[str, Any]:
+    """The same for a run that may not have begun.
 
     It is tried on the run's own problems, but a dataset of the Hub is not fetched for that.
     """
-    if not config.train:
-        return None
     from pipeline.problems import load_problems
 
     here = () if config.problems.source == "huggingface" else load_problems(config.problems, seed=config.seed)

@@ -387,7 +387,7 @@ def _plan(config: RunConfig) -> Result:
         "path": str(folder),
         "exists": (folder / "run.toml").is_file(),
         "checkpoint": checkpoint,
-        "base": base_of(config),
+        "base": base_of(config) if config.train else None,
     }
 
 
