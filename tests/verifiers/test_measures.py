@@ -361,6 +361,8 @@ NOT_OTHER, NOT_SAME = SAME | DOUBT, OTHER | DOUBT
         (r"\arctan \frac{1}{2}", r"\tan^{-1} \frac12", "expression", NOT_OTHER),
         (r"\arccos 0", r"\frac{\pi}{2}", "expression", NOT_OTHER),
         (r"\arctan 2", r"\arctan 3", "expression", NOT_SAME),
+        ("(1,2)", "(1,2), (1,2)", "expression", NOT_OTHER),
+        (r"\{1,2\}", r"\{1,1,2\}", "expression", SAME),
         ("2xyz", "2zyx", "expression", SAME),
         ("xy", "yx", "expression", SAME),
         ("ab", "ba", "expression", SAME),
