@@ -63,7 +63,7 @@ class Roller:
     ) -> None:
         self.policy, self.prompt, self.problem, self._seed = policy, prompt, problem, seed
         self.allowance, self.draws = allowance or Allowance(), draws or Draws()
-        self.template = load_template(prompt.template)
+        self.template, self._how = load_template(prompt.template), sampling_of(prompt)
         self.taken: list[Rollout] = []
         """Every completion drawn, in the order of asking."""
         self._others: dict[Policy, Roller] = {}
@@ -94,7 +94,7 @@ class Roller:
 
     def sampling(self, prefix: str, purpose: str) -> Sampling:
         """How completions of a prefix are drawn; the seed depends on what is asked and on nothing else."""
-        return replace(sampling_of(self.prompt), seed=seed_of(self._seed, self.problem.id, prefix, purpose))
+        return replace(self._how, seed=seed_of(self._seed, self.problem.id, prefix, purpose))
 
     async def _draw(self, prefix: str, n: int, purpose: str, start: int) -> list[Rollout]:
         prompt = Prompt(fill(self.template, problem=self.problem.text), prefix)
