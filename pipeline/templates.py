@@ -86,6 +86,7 @@ def prompt_text(name: str) -> str:
 
 
 @lru_cache(maxsize=64)
+@lru_cache(maxsize=64)
 def solving_text(name: str, whole: str) -> str:
     """What a solving prompt asks, of its whole file."""
     head, text = _parts(name, whole)
@@ -97,6 +98,7 @@ def solving_text(name: str, whole: str) -> str:
     return text.rstrip(" \t")
 
 
+@lru_cache(maxsize=64)
 @lru_cache(maxsize=64)
 def judge_prompt(name: str, whole: str) -> JudgePrompt:
     """What a judge's prompt asks and declares, of its whole file."""
