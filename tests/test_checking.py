@@ -291,3 +291,27 @@ def test_tampering_is_named_mended_or_harmless(tmp_path: Path) -> None:
     assert len(outcomes) > 60
     assert [one for one in outcomes if one.outcome.isupper()] == []
     assert {one.outcome for one in outcomes} == {"named", "owed", "repaired", "same"}
+
+
+# What commands write for us
+
+
+def test_an_export_goes_where_it_is_sent_and_replaces_nothing_but_files(
+    sealed: RunStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def export(out: Path) -> int:
+        return main(["export", str(sealed.path), "--format", "prm800k", "--out", str(out)])
+
+    (tmp_path / "link").symlink_to("real")
+    assert export(tmp_path / "link") == 0
+    assert len((tmp_path / "real").read_text().splitlines()) == len(rows(sealed))
+    assert export(tmp_path) == 2
+    assert "is a folder" in capsys.readouterr().err
+    assert export(Path("/dev/full")) == 2
+    assert capsys.readouterr().err == "stepmint: /dev/full: cannot be written: No space left on device\n"
+    assert export(Path("/dev/null")) == 0
+    assert Path("/dev/null").is_char_device()
+    assert main(["derive", str(sealed.path), "fork", "--out", str(tmp_path / "link")]) == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes().startswith(b"PAR1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "r", "real"]
