@@ -86,7 +86,6 @@ def prompt_text(name: str) -> str:
 
 
 @lru_cache(maxsize=64)
-@lru_cache(maxsize=64)
 def solving_text(name: str, whole: str) -> str:
     """What a solving prompt asks, of its whole file."""
     head, text = _parts(name, whole)
@@ -98,7 +97,6 @@ def solving_text(name: str, whole: str) -> str:
     return text.rstrip(" \t")
 
 
-@lru_cache(maxsize=64)
 @lru_cache(maxsize=64)
 def judge_prompt(name: str, whole: str) -> JudgePrompt:
     """What a judge's prompt asks and declares, of its whole file."""
