@@ -27,6 +27,7 @@ _SMALL = {
     **{"num_heads": 8, "expand": 2, "time_step_rank": 4, "hidden_size_per_layer_input": 8},
     **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
 }
+_LARGEST = 20_000_000
 _UNBUILT = (
     *(AttributeError, AssertionError, ImportError, KeyError, NotImplementedError, OSError),
     *(RuntimeError, StrictDataclassError, TypeError, ValueError),
@@ -65,6 +66,7 @@ def bases() -> Figures:
 
 
 def _outcome(kind: str) -> str:
+    import torch
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -76,7 +78,12 @@ def _outcome(kind: str) -> str:
         folder = Path(scratch) / "base"
         try:
             config = _shrunk(CONFIG_MAPPING[kind]())
-            MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config).float().save_pretrained(folder)
+            build = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+            with torch.device("meta"):
+                size = sum(weight.numel() for weight in build(config).parameters())
+            if size > _LARGEST:
+                return f"not built: {size:,} weights are too many to try"
+            build(config).float().save_pretrained(folder)
         except _UNBUILT as error:
             return f"not built: {type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
         for name in ("tokenizer.json", "tokenizer_config.json"):

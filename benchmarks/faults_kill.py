@@ -95,16 +95,17 @@ class Tally:
     kills: int = 0
     unheeded: int = 0
     slowest_s: float = 0.0
-    without_line: int = 0
     tracebacks: int = 0
     orphans: int = 0
+    without_line: list[str] = field(default_factory=list)
+    """Exit code and last words of those that ended in another way than they should."""
     not_repeated: list[str] = field(default_factory=list)
     different: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
 
     def bad(self) -> bool:
-        counts = (self.unheeded, self.without_line, self.tracebacks, self.orphans)
-        return any(counts) or bool(self.not_repeated or self.different or self.left_over)
+        """Whether anything went wrong."""
+        return any(value for name, value in vars(self).items() if name not in ("kills", "slowest_s"))
 
 
 class World:
@@ -308,7 +309,9 @@ def results(name: str, folder: Path, ended: Ended, environment: dict[str, str]) 
 
 
 def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    """The files of a trial, and what stands in its TMPDIR: torch leaves a folder of its own there."""
+    mine = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    return mine | {f"TMPDIR/{name}" for name in os.listdir(folder.parent / "tmp")}
 
 
 def orphans(mark: str, *, patience_s: float = WITHIN_S) -> list[str]:
@@ -345,8 +348,7 @@ def strike(world: World, name: str, sign: str, rng: random.Random, tally: Tally)
         differ = {key for key in {*found, *reference.results} if found.get(key) != reference.results.get(key)}
         tally.different += sorted(differ)
         tally.orphans += len(orphans(environment[_MARK]))
-        more = files(folder) - reference.files
-        tally.left_over += sorted([*more, *(f"TMPDIR/{name}" for name in os.listdir(folder.parent / "tmp"))])
+        tally.left_over += sorted(files(folder) - reference.files)
 
 
 def _judge(ended: Ended, sign: str, tally: Tally) -> None:
@@ -357,7 +359,8 @@ def _judge(ended: Ended, sign: str, tally: Tally) -> None:
         tally.unheeded += ended.seconds > WITHIN_S
         tally.slowest_s = round(max(tally.slowest_s, ended.seconds), 2)
         # A command that ended by itself, an instant before, has nothing to say.
-        tally.without_line += ended.code != 0 and (ended.code, ended.said.count(LINE)) != (code, 1)
+        if ended.code and (ended.code, ended.said.count(LINE)) != (code, 1):
+            tally.without_line.append(f"{ended.code}: {ended.said[-200:]!r}")
 
 
 def struck_everywhere(world: World, names: Sequence[str], kills: int, seed: int) -> Figures:

@@ -1,5 +1,6 @@
-"""What can be found out about a training before it, and before the labels for it are paid for."""
+"""What can be found out before anything is started or paid for."""
 
+import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,13 +27,11 @@ def check_base(config: RunConfig, problems: Iterable[Problem]) -> dict[str, Any]
     return bases.check_base(settings, load_template(config.prompt.template), (p.text for p in problems))
 
 
-def base_of(config: RunConfig) -> dict[str, Any] | None:
-    """The same for a run that may not have begun; None without `[train]`.
+def base_of(config: RunConfig) -> dict[str, Any]:
+    """The same for a run that may not have begun.
 
     It is tried on the run's own problems, but a dataset of the Hub is not fetched for that.
     """
-    if not config.train:
-        return None
     from pipeline.problems import load_problems
 
     here = () if config.problems.source == "huggingface" else load_problems(config.problems, seed=config.seed)
@@ -47,3 +46,33 @@ def preview(config: RunConfig) -> dict[str, Any]:
 
     store = RunStore(Path(config.root) / config.name, config)
     return preview_rows(rows_of(store), config.train or TrainConfig(), store.template())
+
+
+def ready(config: RunConfig) -> None:
+    """UserError where a new run's prompts or problem files cannot be used, before anything is started or paid
+    for; what is taken by itself is said. A run that has read its problems no longer needs the files."""
+    from pipeline.problems import check_problems
+    from pipeline.templates import check_prompts
+
+    if (Path(config.root) / config.name / "problems" / "done.json").is_file():
+        return
+    check_prompts(config)
+    for line in check_problems(config.problems):
+        print(f"stepmint: note: {line}", file=sys.stderr)
+
+
+def outline(config: RunConfig) -> dict[str, Any]:
+    """The stages of a run file, and what is known before any of them."""
+    folder = Path(config.root) / config.name
+    stages = ["synthesize", *(["train"] if config.train else []), *(["evaluate"] if config.evaluate else [])]
+    checkpoint = str(Path(config.root).parent / "checkpoints" / config.name) if config.train else None
+    return {
+        "config": config.model_dump(mode="json"),
+        "digest": config.digest(),
+        "fusion_digest": config.fusion_digest(),
+        "stages": stages,
+        "path": str(folder),
+        "exists": (folder / "run.toml").is_file(),
+        "checkpoint": checkpoint,
+        "base": base_of(config) if config.train else None,
+    }

@@ -13,35 +13,14 @@ import os
 import sys
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
 
 from flows import interrupt
+from flows.arguments import parser
 from flows.settings import set_defaults
 from pipeline.ranks import world
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
 from schemas.text import one_line, shown
-
-_EXAMPLES = """\
-examples:
-  stepmint run configs/embedded.toml                    label, train and evaluate; no GPU, no network
-  stepmint run mine.toml --dry-run                      what would be done, and with which settings
-  stepmint run mine.toml --set monte_carlo.rollouts=16  change one setting of the file
-  stepmint plan mine.toml                               what it will take, from its first problems
-  stepmint status runs/mine                             what is done, what is owed
-  stepmint check runs/mine                              is everything as it was written?
-  stepmint show runs/mine --first-errors                labelled solutions, step by step
-  stepmint fuse runs/mine --set fusion.accept=0.9       new labels from the same votes
-  stepmint export runs/mine --format trl --out mine.jsonl
-  stepmint verify solutions.jsonl                       check the calculations of any solutions
-  stepmint derive runs/mine quality                     another method's values from the same rollouts
-
-An interrupted command goes on where it stopped: run it again.
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see `{self.prog} --help`")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,11 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.excepthook = _show_bug
             interrupt.heed()
         code = _run(argv)
-        interrupt.finish()
-    except KeyboardInterrupt:
-        if own:
+        if code and interrupt.heard():
             interrupt.end()
-        return _complain(interrupt.LINE, 130)
+        interrupt.finish()
+    except BaseException as error:
+        if interrupt.heard():  # libraries turn an interruption into errors of their own
+            interrupt.end()
+        if isinstance(error, KeyboardInterrupt):
+            return _complain(interrupt.LINE, 130)
+        raise
     return code
 
 
@@ -122,6 +105,8 @@ class _Clean(logging.Formatter):
 
 
 def _complain(what: object, code: int) -> int:
+    if interrupt.heard():
+        interrupt.end()
     print(f"stepmint: {one_line(redacted(str(what)))}", file=sys.stderr)
     return code
 
@@ -146,290 +131,6 @@ def _dispatch(args: argparse.Namespace) -> int:
         getattr(display, args.command)(result)
     sys.stdout.flush()  # here a full disk or a reader that has gone is still ours to name
     return 1 if any(result.get(name) for name in ("owed", "refused", "unread", "damaged")) else 0
-
-
-class _Version(argparse.Action):
-    """Looks the version up when it is asked for: until then it would only delay the first line of `main`."""
-
-    def __call__(self, *_: object, **__: object) -> None:
-        from importlib.metadata import version
-
-        print(f"stepmint {version('stepmint')}")
-        raise SystemExit
-
-
-def parser() -> argparse.ArgumentParser:
-    """Every command with its help."""
-    top = _Parser(
-        prog="stepmint",
-        description="Label the steps of solutions, train process reward models on them, and measure both.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    top.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    _add_making(commands)
-    _add_looking(commands)
-    _add_giving(commands)
-    return top
-
-
-def _command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
-    added: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    added.add_argument(
-        "--json", action="store_true", help="print the result as JSON on stdout, without progress"
-    )
-    added.add_argument("-v", "--verbose", action="store_true", help="log what happens, on stderr")
-    return added
-
-
-def _add_set(added: argparse.ArgumentParser) -> None:
-    added.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="change one setting of the run file, e.g. prompt.temperature=0.7; may be given several times",
-    )
-
-
-def _add_making(commands: Any) -> None:
-    run = _command(
-        commands,
-        "run",
-        "do every stage of a run file: label, train, evaluate",
-        "stepmint run configs/embedded.toml",
-    )
-    run.add_argument("config", help="run file (TOML)")
-    _add_set(run)
-    run.add_argument(
-        "--dry-run", action="store_true", help="print the resolved run file and the stages; do nothing"
-    )
-
-    synthesize = _command(
-        commands,
-        "synthesize",
-        "label the problems of a run file and seal the dataset",
-        "stepmint synthesize mine.toml",
-    )
-    synthesize.add_argument("config", help="run file (TOML)")
-    _add_set(synthesize)
-
-    _add_plan(commands)
-
-    fuse = _command(
-        commands,
-        "fuse",
-        "make the labels of a run again from its recorded votes, without sampling",
-        "stepmint fuse runs/mine --set fusion.accept=0.9",
-    )
-    fuse.add_argument("run", help="folder of a run")
-    _add_set(fuse)
-
-    regrade = _command(
-        commands,
-        "regrade",
-        "grade the stored rollouts of a run again, by the golds and the grader of today, without sampling",
-        "stepmint regrade runs/mine",
-    )
-    regrade.add_argument("run", help="folder of a run")
-
-    _add_training(commands)
-
-
-def _add_plan(commands: Any) -> None:
-    plan = _command(
-        commands,
-        "plan",
-        "predict the calls, tokens, hours and cost of a run, before they are spent",
-        "stepmint plan mine.toml --pilot 32 --price-per-hour 2.50\n"
-        "  stepmint plan mine.toml --pass-rate 0.3 --tokens-per-solution 250 --tokens-per-second 9000",
-    )
-    plan.description = f"""{plan.description}
-
-A pilot labels the first problems of the run with its own policy and predicts the rest from what they
-took. They are the run's own beginning: `stepmint run` goes on after them, and nothing is paid twice.
-With --pass-rate nothing is sampled: the run's methods are tried out on a simulated policy instead.
-
-Each figure has a 90% interval. It knows how problems differ, not how far a stated number is wrong.
-Sealing the run writes beside the prediction what it took (`plan` in manifest.json)."""
-    plan.add_argument("config", help="run file (TOML)")
-    _add_set(plan)
-    plan.add_argument("--pilot", type=int, default=16, metavar="N", help="problems to label now (default 16)")
-    numbers = (
-        ("--pass-rate", None, "share of the policy's solutions that are right, instead of a pilot"),
-        ("--tokens-per-solution", 0.0, "tokens of a whole solution; needed with --pass-rate"),
-        ("--tokens-per-second", None, "speed of the policy, instead of the pilot's"),
-        ("--price-per-hour", None, "price of the machine, for the cost"),
-    )
-    for name, default, said in numbers:
-        plan.add_argument(name, type=float, default=default, metavar="X", help=said)
-    plan.add_argument(
-        "--steps", type=int, default=8, metavar="N", help="steps of a solution with --pass-rate (default 8)"
-    )
-
-
-def _add_training(commands: Any) -> None:
-    train = _command(
-        commands, "train", "train a PRM on a sealed run", "stepmint train runs/mine --set train.epochs=2"
-    )
-    train.add_argument("run", metavar="RUN|CONFIG", help="folder of a run, or its run file")
-    _add_set(train)
-    train.add_argument(
-        "--out", default="", help="folder of the checkpoint (default: checkpoints/NAME beside runs)"
-    )
-    train.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print what would be learnt, and one row token by token; do nothing",
-    )
-
-    selftrain = _command(
-        commands,
-        "selftrain",
-        "let a policy learn from its own right solutions, round by round, with a value model beside it",
-        "stepmint selftrain mine.toml --set self_train.rounds=3",
-    )
-    selftrain.add_argument("config", help="run file (TOML)")
-    _add_set(selftrain)
-
-    evaluate = _command(
-        commands,
-        "evaluate",
-        "measure a PRM on solutions whose first error is known",
-        "stepmint evaluate checkpoints/mine processbench/gsm8k.jsonl",
-    )
-    evaluate.add_argument("checkpoint", help="folder of a PRM")
-    evaluate.add_argument(
-        "on",
-        nargs="*",
-        metavar="FILE|RUN",
-        help="JSONL files (also .gz) in ProcessBench's format, or a run on embedded problems, for new "
-        "held-out ones; without any: the figures recorded at training",
-    )
-
-
-def _add_looking(commands: Any) -> None:
-    show = _command(
-        commands,
-        "show",
-        "print labelled solutions with the votes behind them",
-        "stepmint show runs/mine -n 5",
-    )
-    show.add_argument("run", help="folder of a sealed run")
-    which = show.add_mutually_exclusive_group()
-    which.add_argument("--id", default="", help="only the solution or problem whose id begins like this")
-    which.add_argument(
-        "--first-errors", action="store_true", help="only solutions with an established first error"
-    )
-    show.add_argument("-n", type=int, default=3, help="at most so many solutions (default 3)")
-
-    status = _command(
-        commands,
-        "status",
-        "say what a run has done, owes, and set aside (exit code 1 while it owes something)",
-        "stepmint status runs/mine",
-    )
-    status.add_argument("run", help="folder of a run")
-
-    check = _command(
-        commands,
-        "check",
-        "compare everything a run has on disk with its checksums (exit code 1 while something is wrong)",
-        "stepmint check runs/mine --repair",
-    )
-    check.add_argument("run", help="folder of a run")
-    check.add_argument(
-        "--repair",
-        action="store_true",
-        help="mend what the journal and the source of the problems can mend",
-    )
-
-    _add_verify(commands)
-    doctor = _command(
-        commands,
-        "doctor",
-        "say what this machine and environment can do, or what the policies of a run file do",
-        "stepmint doctor --policy mine.toml",
-    )
-    doctor.add_argument(
-        "--policy",
-        default="",
-        metavar="FILE",
-        help="ask the policy, judge and prover of a run file a few short questions, and say whether a run "
-        "could use them (exit code 1 when not)",
-    )
-    _add_set(doctor)
-
-
-def _add_verify(commands: Any) -> None:
-    verify = _command(
-        commands,
-        "verify",
-        "check the calculations and equations of solutions, step by step, without a model",
-        "stepmint verify solutions.jsonl --only fails",
-    )
-    verify.add_argument(
-        "file",
-        help="JSONL file (also .gz) of ProcessBench, GSM8K or PRM800K, or with `problem` and `steps`; "
-        "--json prints one object a step",
-    )
-    verify.add_argument(
-        "--only", choices=("holds", "fails", "abstains"), help="print only steps with this verdict"
-    )
-    verify.add_argument("-n", type=int, default=0, help="at most so many solutions (default: all)")
-    verify.add_argument("--workers", type=int, default=1, help="processes to share the work (default 1)")
-
-
-def _add_giving(commands: Any) -> None:
-    export = _command(
-        commands,
-        "export",
-        "write a run's rows in the format of another tool",
-        "stepmint export runs/mine --format processbench --out mine.jsonl",
-    )
-    export.add_argument("run", help="folder of a sealed run")
-    formats = ("trl", "prm800k", "math_shepherd", "processbench")
-    export.add_argument("--format", required=True, choices=formats, help="one of %(choices)s")
-    export.add_argument("--out", required=True, help="JSONL file to write")
-    export.add_argument("--kept", action="store_true", help="only rows that the consensus filter keeps")
-
-    derive = _command(
-        commands,
-        "derive",
-        "derive another method's values from what a sealed run has stored",
-        "stepmint derive runs/mine advantage --set best_of=4",
-    )
-    derive.add_argument("run", help="folder of a sealed run")
-    methods = ("advantage", "progress", "scan", "compression", "quality", "similarity", "fork", "signals")
-    derive.add_argument("method", choices=methods, metavar="METHOD", help="one of %(choices)s")
-    derive.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one setting of the method, e.g. gamma=0.9; may be given several times",
-    )
-    derive.add_argument("--out", default="", help="Parquet file (default: RUN/derived/METHOD.parquet)")
-
-    publish = _command(
-        commands,
-        "publish",
-        "put a run's dataset or a PRM on the Hugging Face Hub",
-        "stepmint publish runs/mine me/my-steps --public",
-    )
-    publish.add_argument("run", metavar="RUN|CHECKPOINT", help="folder of a sealed run or of a PRM")
-    publish.add_argument("repo", metavar="OWNER/NAME", help="repository; made if there is none")
-    publish.add_argument(
-        "--public", action="store_true", help="make a new repository public (default: private)"
-    )
-    publish.add_argument("--dry-run", action="store_true", help="print the card; send nothing")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows import progress
-from flows.checks import base_of, preview
+from flows.checks import outline, preview, ready
 from flows.doctor import examine
 from pipeline.ranks import rank
 from schemas.config import RunConfig, load_config
@@ -29,16 +28,16 @@ T = TypeVar("T")
 def run(args: argparse.Namespace) -> Result:
     """Every stage of a run file, or with --dry-run what they would be."""
     config = load_config(Path(args.config), tuple(args.set))
-    _ready(config)
+    ready(config)
     if args.dry_run:
-        return _plan(config)
+        return outline(config)
     return _flow(args, "main", lambda flows: flows.main(config))
 
 
 def synthesize(args: argparse.Namespace) -> Result:
     """Label and seal."""
     config = load_config(Path(args.config), tuple(args.set))
-    _ready(config)
+    ready(config)
     return _flow(args, "synthesize", lambda flows: flows.synthesize(config))
 
 
@@ -57,7 +56,7 @@ def plan(args: argparse.Namespace) -> Result:
         price_per_hour=args.price_per_hour,
     )
     stated.check(config, args.pilot)
-    _ready(config)
+    ready(config)
     with _listening(args):
         if stated.pass_rate is None:
             store = RunStore.open(config)
@@ -99,7 +98,8 @@ def regrade(args: argparse.Namespace) -> Result:
     from pipeline.regrade import mark, regrade_shard
     from pipeline.store import RunStore
 
-    store = RunStore.open(_config_of(Path(args.run)))
+    # It asks nobody: whatever has become of prompts and models, the run has what it needs.
+    store = RunStore.reopen(_config_of(Path(args.run)))
     found = Counter[str]()
     mark(store).touch()
     with _listening(args):
@@ -135,7 +135,7 @@ def train(args: argparse.Namespace) -> Result:
 def selftrain(args: argparse.Namespace) -> Result:
     """Rounds of labelling and fine-tuning."""
     config = load_config(Path(args.config), tuple(args.set))
-    _ready(config)
+    ready(config)
     return _flow(args, "selftrain", lambda flows: flows.selftrain(config))
 
 
@@ -359,35 +359,6 @@ def _chosen(args: argparse.Namespace) -> "Iterator[LabelledSolution]":
         if args.first_errors and (row.first_error is None or row.first_error < 0):
             continue
         yield row
-
-
-def _ready(config: RunConfig) -> None:
-    """UserError where a new run's prompts or problem files cannot be used, before anything is started or paid
-    for; what is taken by itself is said. A run that has read its problems no longer needs the files."""
-    from pipeline.problems import check_problems
-    from pipeline.templates import check_prompts
-
-    if (Path(config.root) / config.name / "problems" / "done.json").is_file():
-        return
-    check_prompts(config)
-    for line in check_problems(config.problems):
-        print(f"stepmint: note: {line}", file=sys.stderr)
-
-
-def _plan(config: RunConfig) -> Result:
-    folder = Path(config.root) / config.name
-    stages = ["synthesize", *(["train"] if config.train else []), *(["evaluate"] if config.evaluate else [])]
-    checkpoint = str(Path(config.root).parent / "checkpoints" / config.name) if config.train else None
-    return {
-        "config": config.model_dump(mode="json"),
-        "digest": config.digest(),
-        "fusion_digest": config.fusion_digest(),
-        "stages": stages,
-        "path": str(folder),
-        "exists": (folder / "run.toml").is_file(),
-        "checkpoint": checkpoint,
-        "base": base_of(config),
-    }
 
 
 def _recorded(checkpoint: Path) -> Result:

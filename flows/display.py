@@ -5,17 +5,12 @@ the control characters that could steer a terminal.
 """
 
 import time
-from collections.abc import Iterator
-from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from flows.printing import Result, add_row, flat, new_table, say, show_item, value_of, without_none
 from schemas.text import one_line, shown
 
-Result = dict[str, Any]
 _SIGNS = {1: ("right", "green"), 0: ("WRONG", "bold red"), None: ("-", "dim")}
 _VERDICTS = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "abstains": ("-", "yellow")}
 _HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
@@ -34,14 +29,14 @@ def run(result: Result) -> None:
         if part in result:
             figures(part, result[part])
     if "checkpoint" in result:
-        _say(f"checkpoint  {result['checkpoint']}")
-    _say(f"look inside: stepmint show {result['path']} --first-errors")
+        say(f"checkpoint  {result['checkpoint']}")
+    say(f"look inside: stepmint show {result['path']} --first-errors")
 
 
 def synthesize(result: Result) -> None:
     """What was sealed."""
     figures("sealed", {key: value for key, value in result.items() if key not in _APART})
-    _say(f"look inside: stepmint show {result['run']} --first-errors")
+    say(f"look inside: stepmint show {result['run']} --first-errors")
 
 
 def fuse(result: Result) -> None:
@@ -53,7 +48,7 @@ def regrade(result: Result) -> None:
     """How many problems came out otherwise."""
     figures("graded again", {key: value for key, value in result.items() if key != "run"})
     if result["owed"]:
-        _say(f"{result['owed']} problems are owed: `stepmint run` with the run's file draws what they need")
+        say(f"{result['owed']} problems are owed: `stepmint run` with the run's file draws what they need")
 
 
 def train(result: Result) -> None:
@@ -62,15 +57,15 @@ def train(result: Result) -> None:
         found = result["dry_run"]
         figures("training", {key: value for key, value in found.items() if key != "first_row"})
         for line in found["first_row"]:
-            _say(shown(line))
+            say(shown(line))
         return
     figures("training", {key: value for key, value in result.items() if key != "checkpoint"})
-    _say(f"checkpoint  {result['checkpoint']}")
+    say(f"checkpoint  {result['checkpoint']}")
 
 
 def selftrain(result: Result) -> None:
     """A line a round, and where its models are."""
-    table = _table("round", "problems solved", "of", "learnt from", "policy loss", "value loss")
+    table = new_table("round", "problems solved", "of", "learnt from", "policy loss", "value loss")
     for item in result["rounds"]:
         policy, value = item["policy"], item["value"]
         figures_of = (
@@ -81,10 +76,10 @@ def selftrain(result: Result) -> None:
             policy["loss"],
             value["loss"],
         )
-        _row(table, *map(str, figures_of))
-    _print(table)
-    _say(f"policy       {result['policy']}")
-    _say(f"value model  {result['value_model']}")
+        add_row(table, *map(str, figures_of))
+    show_item(table)
+    say(f"policy       {result['policy']}")
+    say(f"value model  {result['value_model']}")
 
 
 def evaluate(result: Result) -> None:
@@ -97,21 +92,23 @@ def evaluate(result: Result) -> None:
 
 def plan(result: Result) -> None:
     """What a run will take, and what that rests on."""
-    table = _table("prediction", "", "low", "high", right=3)
+    table = new_table("prediction", "", "low", "high", right=3)
     for name in ("calls", "completions", "tokens", "gpu_hours", "cost", "reached"):
         if found := result[name]:
             ends = (_amount(found[key]) for key in ("value", "low", "high"))
-            _row(table, "problems within budget.run" if name == "reached" else name.replace("_", " "), *ends)
-    _print(table)
+            add_row(
+                table, "problems within budget.run" if name == "reached" else name.replace("_", " "), *ends
+            )
+    show_item(table)
     purposes = ", ".join(f"{name} {_amount(n)}" for name, n in result["purposes"].items())
-    _say(f"tokens by purpose: {purposes}")
+    say(f"tokens by purpose: {purposes}")
     where = "of this run, labelled and kept" if result["origin"] == "pilot" else "simulated at the pass rate"
-    _say(f"predicted for {result['problems']:,} problems from {result['sampled']:,} {where}; 90% intervals")
-    _say(f"the dearest of them took {result['dearest']:,} tokens")
+    say(f"predicted for {result['problems']:,} problems from {result['sampled']:,} {where}; 90% intervals")
+    say(f"the dearest of them took {result['dearest']:,} tokens")
     if result["tokens_per_second"]:
-        _say(f"at {_amount(result['tokens_per_second'])} tokens/s; more problems at once may go faster")
+        say(f"at {_amount(result['tokens_per_second'])} tokens/s; more problems at once may go faster")
     else:
-        _say("hours and cost need a speed: --tokens-per-second, and --price-per-hour")
+        say("hours and cost need a speed: --tokens-per-second, and --price-per-hour")
 
 
 def show(result: Result) -> None:
@@ -119,7 +116,7 @@ def show(result: Result) -> None:
     for row in result["rows"]:
         _solution(row)
     if not result["rows"]:
-        _say("no such rows")
+        say("no such rows")
 
 
 def verify(result: Result) -> None:
@@ -127,13 +124,13 @@ def verify(result: Result) -> None:
     start, before = time.perf_counter(), ""
     for line in result["lines"]:
         if line["id"] != before:
-            _print(Text(f"\n{shown(line['id'])}", style="bold"))
+            show_item(Text(f"\n{shown(line['id'])}", style="bold"))
             before = line["id"]
         _reviewed(line)
     counts, seconds = result["counts"], time.perf_counter() - start
     total = sum(counts.values())
     shares = ", ".join(f"{n:,} {verdict}" for verdict, n in counts.items())
-    _say(f"\n{result['file']}: {total:,} steps: {shares}; {total / seconds:,.0f} steps/s")
+    say(f"\n{result['file']}: {total:,} steps: {shares}; {total / seconds:,.0f} steps/s")
 
 
 def _reviewed(line: Result) -> None:
@@ -141,68 +138,68 @@ def _reviewed(line: Result) -> None:
     text = Text(shown(line["text"]))
     for finding in line["findings"]:
         text.stylize(f"underline {_VERDICTS[finding['verdict']][1]}", *finding["span"])
-    _print(Text.assemble((f"{line['step']:>3} ", "dim"), (f"{sign:<8} ", style), text))
+    show_item(Text.assemble((f"{line['step']:>3} ", "dim"), (f"{sign:<8} ", style), text))
     for finding in line["findings"]:
         if finding["verdict"] != "holds":
             reason = f"{finding['by']}: {shown(finding['reason'])}"
-            _print(Text(f"             {reason}", style=_VERDICTS[finding["verdict"]][1]))
+            show_item(Text(f"             {reason}", style=_VERDICTS[finding["verdict"]][1]))
 
 
 def status(result: Result) -> None:
     """Shards, then what was set aside."""
     if not result["shards"]:
-        _say(f"{result['run']}: the problems have not been read yet")
+        say(f"{result['run']}: the problems have not been read yet")
         return
     budget = result["budget"]
     columns = ("shard", "done", "owed", "failed", *(("beyond",) if budget["beyond"] else ()))
-    table = _table(*columns)
+    table = new_table(*columns)
     for item in result["shards"]:
-        _row(table, *(str(item[key]) for key in columns))
-    _print(table)
+        add_row(table, *(str(item[key]) for key in columns))
+    show_item(table)
     done = sum(item["done"] for item in result["shards"])
     state = "sealed" if result["sealed"] else "open"
     tokens = sum(result["tokens"].values())
-    _say(
+    say(
         f"{result['run']}: {state}, {done} of {result['problems']} problems done, {tokens:,} tokens generated"
     )
     _budget(budget)
     _damage(result)
     for reason, n in list(result["reasons"].items())[:3]:
-        _say(f"owed, {n} times: {shown(reason)}")
+        say(f"owed, {n} times: {shown(reason)}")
     aside = result["quarantined"]
     for item in aside[:5]:
         where = f"{item['file']} row {item['row']}" if item["row"] is not None else item["file"]
-        _say(one_line(f"set aside: {where}: {item['reason']}"))
+        say(one_line(f"set aside: {where}: {item['reason']}"))
     if len(aside) > 5:
-        _say(f"... and {len(aside) - 5} more: stepmint status --json")
+        say(f"... and {len(aside) - 5} more: stepmint status --json")
 
 
 def check(result: Result) -> None:
     """What was mended, what is wrong, and what mends it."""
     for what in result["repaired"]:
-        _say(f"mended: {shown(what)}")
+        say(f"mended: {shown(what)}")
     for why in result["failed"]:
-        _say(f"not mended: {shown(why)}")
+        say(f"not mended: {shown(why)}")
     _damage(result)
     if not result["damaged"]:
-        _say(f"{result['run']}: everything is as it was written")
+        say(f"{result['run']}: everything is as it was written")
     elif result["repairable"] and not result["failed"]:
         many = f"{result['repairable']} of {len(result['damaged'])}"
-        _say(f"stepmint check {result['run']} --repair mends {many}")
+        say(f"stepmint check {result['run']} --repair mends {many}")
 
 
 def _damage(result: Result) -> None:
     for what in result["damaged"]:
-        _say(f"damaged: {shown(what)}")
+        say(f"damaged: {shown(what)}")
 
 
 def _budget(budget: Result) -> None:
     """What the budgets kept from being drawn, and how to go on."""
     if budget["cut"]:
         most = budget["per_problem"]
-        _say(f"{budget['cut']:,} problems reached budget.per_problem = {most:,}; what was cut off abstains")
+        say(f"{budget['cut']:,} problems reached budget.per_problem = {most:,}; what was cut off abstains")
     if budget["beyond"]:
-        _say(
+        say(
             f"stopped for its budget: {budget['beyond']:,} problems lie beyond budget.run = "
             f"{budget['run']:,}; raise it and give the same command again to do them"
         )
@@ -215,19 +212,19 @@ def export(result: Result) -> None:
         if result["left_out"]
         else ""
     )
-    _say(f"{result['written']} rows written to {result['out']}{left}")
+    say(f"{result['written']} rows written to {result['out']}{left}")
 
 
 def derive(result: Result) -> None:
     """Where it went, and with which settings."""
     settings = ", ".join(f"{key}={value}" for key, value in result["settings"].items())
-    _say(f"{result['rows']} rows of {result['method']} written to {result['out']}")
-    _say(f"settings: {settings or 'none'}")
+    say(f"{result['rows']} rows of {result['method']} written to {result['out']}")
+    say(f"settings: {settings or 'none'}")
 
 
 def publish(result: Result) -> None:
     """The card, or the address."""
-    _say(result.get("card") or result["address"])
+    say(result.get("card") or result["address"])
 
 
 def doctor(result: Result) -> None:
@@ -236,65 +233,67 @@ def doctor(result: Result) -> None:
         for role, found in result["policies"].items():
             _probe(role, found)
         return
-    table = _table("", "")
-    for name, value in _flat(result):
-        _row(table, name, Text(shown(_value(value)), style="" if value not in (None, False) else "yellow"))
-    _print(table)
+    table = new_table("", "")
+    for name, value in flat(result):
+        add_row(
+            table, name, Text(shown(value_of(value)), style="" if value not in (None, False) else "yellow")
+        )
+    show_item(table)
 
 
 def _probe(role: str, found: Result) -> None:
-    table = _table(f"{role}: {shown(found['kind'])} {shown(found['model'])}", "", "")
+    table = new_table(f"{role}: {shown(found['kind'])} {shown(found['model'])}", "", "")
     for finding in found["findings"]:
         sign, style = _HOLDS[finding["holds"]]
         table.add_row(Text(finding["what"]), Text(sign, style=style), Text(shown(finding["said"])))
-    _print(table)
+    show_item(table)
     for note in found["notes"]:
-        _say(f"note: {shown(note)}")
-    _say(shown(f"a run would be refused: {found['refused']}" if found["refused"] else "a run can use it"))
+        say(f"note: {shown(note)}")
+    say(shown(f"a run would be refused: {found['refused']}" if found["refused"] else "a run can use it"))
 
 
 def figures(title: str, found: Result) -> None:
     """Any nested figures as name and value; an interval stands behind its value."""
-    table = _table(title, "", right=1)
-    for name, value in _flat({key: value for key, value in found.items() if value not in ({}, None)}):
-        _row(table, name.replace("_", " "), _value(value))
-    _print(table)
+    table = new_table(title, "", right=1)
+    for name, value in flat({key: value for key, value in found.items() if value not in ({}, None)}):
+        add_row(table, name.replace("_", " "), value_of(value))
+    show_item(table)
 
 
 def _dataset(result: Result) -> None:
-    table = _table("dataset", "", right=1)
+    table = new_table("dataset", "", right=1)
     for name in ("problems", "solutions", "steps", "labelled_steps", "quarantined", "rollouts"):
-        _row(table, name.replace("_", " "), f"{result[name]:,}")
+        add_row(table, name.replace("_", " "), f"{result[name]:,}")
     for reason, n in result["skipped"].items():
-        _row(table, f"skipped: {reason}", f"{n:,}")
+        add_row(table, f"skipped: {reason}", f"{n:,}")
     if result["ungraded"]:
-        _row(table, "without a gold answer", f"{result['ungraded']:,}")
-    _row(table, "tokens", f"{result['tokens']['total']:,}")
-    _print(table)
+        add_row(table, "without a gold answer", f"{result['ungraded']:,}")
+    add_row(table, "tokens", f"{result['tokens']['total']:,}")
+    show_item(table)
     if "budget" in result:
         _budget(result["budget"])
     if "plan" in result:
         _off(result["plan"])
-    sources = _table("source", "votes", "abstained", right=2)
+    sources = new_table("source", "votes", "abstained", right=2)
     for name, count in result["sources"].items():
-        _row(sources, name, f"{count['votes']:,}", f"{count['abstained']:,}")
-    _print(sources)
+        add_row(sources, name, f"{count['votes']:,}", f"{count['abstained']:,}")
+    show_item(sources)
     quality = result.get("label_quality")
     if quality:
-        table = _table("labels against the exact truth", *_QUALITY, right=len(_QUALITY))
+        table = new_table("labels against the exact truth", *_QUALITY, right=len(_QUALITY))
         for name, found in quality.items():
             if isinstance(found, dict):
-                _row(table, name, *(_value(found.get(key)) for key in _QUALITY))
-        _print(table)
+                add_row(table, name, *(value_of(found.get(key)) for key in _QUALITY))
+        show_item(table)
 
 
 def _off(plan: Result) -> None:
     """How far a prediction was off."""
-    table = _table("planned", "predicted", "actual", "ratio", right=3)
+    table = new_table("planned", "predicted", "actual", "ratio", right=3)
     for name, ratio in plan["ratio"].items():
         predicted, actual = plan["predicted"][name], plan["actual"][name]
-        _row(table, name.replace("_", " "), _amount(predicted), _amount(actual), f"{ratio:.2f}")
-    _print(table)
+        add_row(table, name.replace("_", " "), _amount(predicted), _amount(actual), f"{ratio:.2f}")
+    show_item(table)
 
 
 def _amount(value: float) -> str:
@@ -304,19 +303,19 @@ def _amount(value: float) -> str:
 def _plan(result: Result) -> None:
     import tomli_w
 
-    _say(tomli_w.dumps(_without_none(result["config"])).rstrip())
-    _say(f"\n# digest {result['digest']}, fusion {result['fusion_digest']}")
-    _say(f"# stages: {', '.join(result['stages'])}")
-    _say(f"# run: {result['path']} ({'goes on where it stopped' if result['exists'] else 'new'})")
+    say(tomli_w.dumps(without_none(result["config"])).rstrip())
+    say(f"\n# digest {result['digest']}, fusion {result['fusion_digest']}")
+    say(f"# stages: {', '.join(result['stages'])}")
+    say(f"# run: {result['path']} ({'goes on where it stopped' if result['exists'] else 'new'})")
     if result["checkpoint"]:
-        _say(f"# checkpoint: {result['checkpoint']}")
+        say(f"# checkpoint: {result['checkpoint']}")
     if base := result["base"]:
-        _say(
+        say(
             f"# base: {base['model']} ({base['type']}), step token {base['step_token']}, at most "
             f"{base['max_length']:,} tokens, {base['unknown']:.1%} of the problems' text unknown to it"
         )
         if base["problems_too_long"]:
-            _say(f"# too long for it: {base['problems_too_long']} of {base['problems_tried']} problems tried")
+            say(f"# too long for it: {base['problems_too_long']} of {base['problems_tried']} problems tried")
 
 
 def _solution(row: Result) -> None:
@@ -332,14 +331,14 @@ def _solution(row: Result) -> None:
     head.append(f"  answer {shown(row['answer'] or 'none')} ({row['outcome']}), {verdict}", style="not bold")
     if not row["kept"]:
         head.append(f"  dropped: {shown(row['consensus'])}", style="yellow")
-    _print(head)
-    _print(Text(shown(row["problem"]), style="italic"))
-    table = _table("", "label", "p", "step", "decided by", "why", "votes")
+    show_item(head)
+    show_item(Text(shown(row["problem"]), style="italic"))
+    table = new_table("", "label", "p", "step", "decided by", "why", "votes")
     for index, step in enumerate(row["steps"]):
         sign, style = _SIGNS[row["labels"][index]]
         p = row["p"][index]
         votes = ", ".join(_vote(vote) for vote in row["votes"] if vote["step"] == index)
-        _row(
+        add_row(
             table,
             str(index),
             Text(sign, style=style),
@@ -349,7 +348,7 @@ def _solution(row: Result) -> None:
             row["reason"][index],
             Text(shown(votes), style="dim"),
         )
-    _print(table)
+    show_item(table)
 
 
 def _vote(vote: Result) -> str:
@@ -361,65 +360,3 @@ def _vote(vote: Result) -> str:
         else {0.0: "no", 1.0: "yes"}.get(vote["p"], f"{vote['p']:.2f}")
     )
     return f"{vote['source']} {said}"
-
-
-def _flat(found: Result, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, figure in found.items():
-        name, value = f"{prefix}{key}", figure
-        if "note" in found and key in ("note", "f1"):  # it says why the figure is what it is
-            if key == "note":
-                continue
-            value = found["note"]
-        if isinstance(value, dict) and "value" not in value:
-            if key != "by_n":  # a curve: in the JSON, too long for a table
-                yield from _flat(value, f"{name} / ")
-        else:
-            yield name, value
-
-
-def _value(value: Any) -> str:
-    match value:
-        case {"value": None}:
-            return "none"
-        case {"value": middle, "low": low, "high": high}:
-            return f"{_value(middle)} [{_value(low)}, {_value(high)}]"
-        case None:
-            return "none"
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:.3f}"
-        case int():
-            return f"{value:,}"
-    return shown(str(value))
-
-
-def _without_none(data: Any) -> Any:
-    if not isinstance(data, dict):
-        return data
-    return {key: _without_none(value) for key, value in data.items() if value is not None}
-
-
-def _table(*columns: str, right: int = 0) -> Table:
-    """A table whose last `right` columns are numbers. Rows are added by `_row`."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for index, name in enumerate(columns):
-        number = index >= len(columns) - right
-        table.add_column(
-            Text(shown(name)), justify="right" if number else "left", overflow="fold", no_wrap=number
-        )
-    return table
-
-
-def _row(table: Table, *cells: str | Text) -> None:
-    """A row of texts as they are: a name with brackets is no markup."""
-    table.add_row(*(cell if isinstance(cell, Text) else Text(shown(cell)) for cell in cells))
-
-
-def _print(item: Table | Text) -> None:
-    Console().print(item)
-
-
-def _say(text: str) -> None:
-    """Plain text as it is: neither wrapped nor coloured, so that it can be copied and piped."""
-    print(shown(text))

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -38,6 +39,7 @@ class _Heard:
     unwinding = False
     """Nothing more is raised: the command is on its way out, or has ended."""
     said = False
+    saying = threading.Lock()
     pipe = -1
     """Where the thread is told."""
 
@@ -94,25 +96,30 @@ def _watch(reading: int) -> None:
     end()
 
 
+def heard() -> bool:
+    """Whether a signal has asked for the end: what goes wrong from then on is its doing."""
+    return _Heard.number != 0
+
+
 def finish() -> None:
     """The command has done its work: a late signal does not disturb the interpreter's own end."""
     _Heard.unwinding = True
 
 
 def end() -> NoReturn:
-    """Say how to go on and end the process at once."""
+    """Say how to go on and end the process at once, with the processes that its libraries have begun."""
     _say()
+    # Not imported: an import that was under way would be waited for.
+    children = getattr(sys.modules.get("multiprocessing"), "active_children", list)
+    for child in children():
+        child.kill()
     os._exit(128 + (_Heard.number or signal.SIGINT))
 
 
 def _say() -> None:
     """Print the line, once; never wait for whoever should read it."""
-    if _Heard.said:
-        return
-    _Heard.said = True
-    try:
-        cursor = _CLEAN if os.isatty(2) else ""
-        if select.select([], [2], [], 0.5)[1]:
+    with _Heard.saying, suppress(OSError):
+        if not _Heard.said and select.select([], [2], [], 0.5)[1]:
+            _Heard.said = True
+            cursor = _CLEAN if os.isatty(2) else ""
             os.write(2, f"{cursor}stepmint: {LINE}\n".encode())
-    except OSError:
-        pass

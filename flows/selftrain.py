@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import progress
+from flows.checks import base_of
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task
 from flows.synthesize import synthesize
 from flows.train import checkpoint_of, read_json
@@ -84,6 +85,8 @@ def selftrain(config: RunConfig) -> dict[str, Any]:
             f"self-training needs a policy whose weights it can change, not {config.policy.kind!r}: "
             'use kind = "transformers" or "vllm"'
         )
+    with progress.stage("trying out the base of the value model"):
+        base_of(config)
     rounds: list[dict[str, Any]] = []
     model, value_model = config.policy.model, ""
     for number in range(settings.rounds):

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from pipeline.policies.opening import model_path
-from pipeline.prm import CARD, Encoder, quiet, two_labels
+from pipeline.prm import CARD, UNLOADABLE, Encoder, quiet, two_labels, unloadable
 from pipeline.score import classifier, special_tokens
 from schemas.config import TrainConfig
 from schemas.errors import UserError
@@ -33,11 +32,6 @@ _LONGEST = 4096
 _MOST_UNREAD = 0.1
 SAMPLE = 500
 """Texts that a tokenizer is tried on."""
-_UNLOADABLE = (
-    *(OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError),
-    *(StrictDataclassError, SafetensorError),
-)
-"""What transformers raises for a folder, a configuration or a weights file that it cannot make a model of."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +63,8 @@ def open_base(settings: TrainConfig) -> Base:
     try:
         whole = AutoConfig.from_pretrained(folder, local_files_only=local)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=local)
-    except _UNLOADABLE as error:
-        raise _unloadable(folder, error) from None
+    except UNLOADABLE as error:
+        raise unloadable(folder, error) from None
     config = _text_config(whole)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False):
         raise UserError(
@@ -125,8 +119,8 @@ def open_model(base: Base) -> Any:
     try:
         with quiet():  # that a head is new is no news here
             model, missing = _load(base)
-    except _UNLOADABLE as error:
-        raise _unloadable(base.folder, error) from None
+    except UNLOADABLE as error:
+        raise unloadable(base.folder, error) from None
     lost = [name for name in missing if not name.startswith(("score.", "classifier."))]
     if lost:
         raise UserError(f"{base.folder}: {len(lost)} weights are missing, {lost[0]} first")
@@ -159,8 +153,8 @@ def check_base(settings: TrainConfig, template: str, texts: Iterable[str]) -> di
         with torch.device("meta"), quiet():
             classifier(base.config)(two_labels(base.config))
         _look_at_weights(Path(base.folder))
-    except _UNLOADABLE as error:
-        raise _unloadable(base.folder, error) from None
+    except UNLOADABLE as error:
+        raise unloadable(base.folder, error) from None
     encoder = base.encoder(template)
     too_long = sum(len(encoder.encode(text, ()).ids) >= base.max_length for text in sample)
     return {
@@ -265,11 +259,6 @@ def _step_end_of(folder: str) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if isinstance(found, int) else None
-
-
-def _unloadable(folder: str, error: Exception) -> UserError:
-    said = str(error).strip().partition("\n")[0][:300]
-    return UserError(f"{folder}: not a model that transformers can load: {said or type(error).__name__}")
 
 
 def _reads_ahead(folder: str) -> UserError:

@@ -17,7 +17,7 @@ from pipeline.folders import replacing_folder
 from pipeline.policies.base import Prompt
 from pipeline.policies.opening import model_path
 from pipeline.policies.tokens import text_start
-from pipeline.prm import pad_right, quiet
+from pipeline.prm import UNLOADABLE, pad_right, quiet, unloadable
 from pipeline.scratch import scratch_folder
 from pipeline.train import run_trainer, training_arguments
 from schemas.config import TrainConfig
@@ -50,8 +50,8 @@ def fine_tune(
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=local)
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=local)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: not a model that transformers can fine-tune: {error}") from None
+    except UNLOADABLE as error:
+        raise unloadable(folder, error) from None
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     encoded = [encode(tokenizer, lesson, chat=chat) for lesson in lessons]
     most = getattr(model.config, "max_position_embeddings", None) or 1 << 20

@@ -29,6 +29,11 @@ from schemas.records import Record
 
 CARD = "prm.json"
 _BATCH_TOKENS = 8192
+UNLOADABLE = (
+    *(OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError),
+    *(StrictDataclassError, SafetensorError),
+)
+"""What transformers raises for a folder, a configuration or a weights file that it cannot make a model of."""
 Number = TypeVar("Number", int, float)
 
 
@@ -122,8 +127,8 @@ class PRM:
                     local_files_only=True,
                     output_loading_info=True,
                 )
-        except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError, SafetensorError) as error:
-            raise UserError(f"{folder}: not a checkpoint that transformers can load: {error}") from None
+        except UNLOADABLE as error:
+            raise unloadable(folder, error) from None
         if found["missing_keys"]:
             raise UserError(f"{folder}: weights are missing: {', '.join(sorted(found['missing_keys'])[:3])}")
         if model.config.num_labels != 2:
@@ -200,6 +205,12 @@ class PRM:
         logits = self.model(input_ids=ids.to(self.model.device), use_cache=False).logits.double().cpu()
         margins = logits[..., 1] - logits[..., 0]
         return [margins[row, torch.tensor(item.ends, dtype=torch.long)] for row, item in enumerate(batch)]
+
+
+def unloadable(folder: str | Path, error: Exception) -> UserError:
+    """What to say of a model that transformers cannot load."""
+    said = str(error).strip().partition("\n")[0][:300]
+    return UserError(f"{folder}: not a model that transformers can load: {said or type(error).__name__}")
 
 
 def _shown(problem: str) -> str:

@@ -88,8 +88,12 @@ def check_problems(config: ProblemsConfig) -> list[str]:
     by itself is returned in words. Reads the first rows only, and nothing from a network."""
     said: list[str] = []
     if files := problem_files(config):
-        with_rows = islice(_file_rows(config, files), _LOOKED_AT)
-        _columns(config, list(with_rows), said)
+        rows = list(islice(_file_rows(config, files), _LOOKED_AT))
+        columns = _columns(config, rows, said)
+        bad = [complaint for row in rows if (complaint := _complaint(row.value, columns))]
+        if len(bad) == len(rows) < _LOOKED_AT:  # all of them are looked at
+            first = f"; the first of {len(bad)} bad rows: {bad[0][1]}" if bad else ""
+            raise UserError(f"{name_of(config)}: no usable problem{first}")
     return said
 
 

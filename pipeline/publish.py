@@ -135,7 +135,8 @@ def model_card(card: dict[str, Any], repo_id: str) -> str:
         "tags: [process-reward-model, prm, reasoning]\n---\n\n"
         f"# {in_markdown(repo_id.split('/')[-1])}\n\n"
         "A process reward model: at the token that closes a step, label 1 says that the step is right. "
-        "`prm.json` holds the text before the first step, that token's id and the calibration.\n\n"
+        "`prm.json` holds the text before the first step, that token's id and the calibration; `score.py` "
+        "scores steps with them, in plain transformers.\n\n"
         f"Base model {said['base_model']}, {said['targets']} targets, labels {said['label_kind']}, "
         f"dataset {said['dataset_digest']}.\n"
     )

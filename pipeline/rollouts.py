@@ -40,7 +40,7 @@ class Roller:
     ) -> None:
         self.policy, self.prompt, self.problem, self._seed = policy, prompt, problem, seed
         self.allowance, self.draws = allowance or Allowance(), draws or Draws()
-        self._templates = templates or {}
+        self._templates, self._how = templates or {}, sampling_of(prompt)
         self.template = solving_text(prompt.template, self.prompt_text(prompt.template))
         self.taken: list[Rollout] = []
         """Every completion drawn, in the order of asking."""
@@ -77,7 +77,7 @@ class Roller:
 
     def sampling(self, prefix: str, purpose: str) -> Sampling:
         """How completions of a prefix are drawn; the seed depends on what is asked and on nothing else."""
-        return replace(sampling_of(self.prompt), seed=seed_of(self._seed, self.problem.id, prefix, purpose))
+        return replace(self._how, seed=seed_of(self._seed, self.problem.id, prefix, purpose))
 
     async def _draw(self, prefix: str, n: int, purpose: str, start: int) -> list[Rollout]:
         prompt = Prompt(fill(self.template, problem=self.problem.text), prefix)

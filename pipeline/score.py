@@ -64,8 +64,7 @@ class Reader:
         self._tokenizer, self._template, self._step_end = tokenizer, template, step_end
         names = special_tokens(tokenizer)
         self._is_unique = tokenizer.convert_ids_to_tokens(step_end) in names
-        known = "|".join(re.escape(name) for name in sorted(names) if len(name) > 1)
-        self._names = re.compile(f"(?={known or '(?!)'})", re.IGNORECASE)
+        self._names = sorted(name.lower() for name in names if len(name) > 1)
 
     def encode(self, problem: str, steps: Any) -> tuple[list[int], list[int]]:
         """Token ids, and the position of every step's last token.
@@ -100,7 +99,9 @@ class Reader:
         return [i for piece in pieces for i in self._tokenizer.encode(piece, add_special_tokens=False)]
 
     def _cuts(self, text: str) -> list[int]:
-        return [match.start() + 1 for match in self._names.finditer(text)]
+        lower = text.lower()
+        named = [f"(?={re.escape(name)})" for name in self._names if name in lower]
+        return sorted({m.start() + 1 for name in named for m in re.finditer(name, text, re.IGNORECASE)})
 
 
 def load(folder: Path) -> tuple[Any, Reader, dict[str, Any]]:

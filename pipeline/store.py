@@ -125,6 +125,7 @@ class RunStore:
 
         UserError where there is none, or where one that the run has is gone.
         """
+        finish(self)
         if not self.is_prepared() or has_changed(self):
             pose(self)
         return self.total()

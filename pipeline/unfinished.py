@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Draws:
 
     def __init__(self, known: Mapping[str, Completion] | None = None) -> None:
         self._known = known or {}
-        self._made: list[tuple[Policy, Prompt, Sampling, dict[int, Completion]]] = []
+        self._made: list[tuple[Policy, Prompt, Sampling, Iterable[tuple[int, Completion]]]] = []
         self._under_way, self._closed = 0, False
         self._idle = asyncio.Event()
 
@@ -44,7 +44,7 @@ class Draws:
         return {
             _key(policy, prompt, sampling, place): completion
             for policy, prompt, sampling, completions in self._made
-            for place, completion in completions.items()
+            for place, completion in completions
         }
 
     async def close(self) -> None:
@@ -80,12 +80,12 @@ class Draws:
         try:
             found = await policy.sample(prompt, n, sampling)
         except Unfinished as failure:
-            self._made.append((policy, prompt, sampling, failure.drawn))
+            self._made.append((policy, prompt, sampling, failure.drawn.items()))
             raise
         finally:
             self._under_way -= 1
             self._idle.set()
-        self._made.append((policy, prompt, sampling, dict(enumerate(found))))
+        self._made.append((policy, prompt, sampling, list(enumerate(found))))
         return found
 
 
@@ -160,8 +160,11 @@ def _read(line: bytes) -> tuple[str, list[Any]] | None:
     checksum, _, body = line.rstrip(b"\n").partition(b" ")
     if checksum != b"%08x" % zlib.crc32(body):
         return None
-    item = from_json(body)
-    return item["problem"], item["drawn"]
+    try:
+        item = from_json(body)
+        return item["problem"], item["drawn"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _key(policy: Policy, prompt: Prompt, sampling: Sampling, place: int) -> str:

@@ -31,7 +31,7 @@ EVERYTHING: dict[str, Any] = {
     "judge": {"votes": 2, "max_tokens": 100},
     "verify": {"verifiers": ["arithmetic"]},
 }
-BUDGETS = {"per_problem": 900, "run": 10_000}
+BUDGETS = {"per_problem": 900, "run": 14_000}
 
 
 class Late:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flows import commands
-from flows.cli import parser
+from flows.arguments import parser
 from flows.synthesize import _raise_owed
 from pipeline import shard as shards
 from pipeline.owed import nothing_readable, owed_figures, told

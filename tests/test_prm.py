@@ -176,5 +176,5 @@ def test_what_is_no_prm_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a PRM"):
         PRM.load(tmp_path)
     (tmp_path / "prm.json").write_text(PrmCard(template="", step_end=0, max_length=1).model_dump_json())
-    with pytest.raises(UserError, match="not a checkpoint"):
+    with pytest.raises(UserError, match="not a model"):
         PRM.load(tmp_path)

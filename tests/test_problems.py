@@ -229,6 +229,16 @@ def test_files_that_cannot_be_read(tmp_path: Path, name: str, content: bytes, sa
         load(write(tmp_path, name, content))
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "no usable problem"), ("name = 1\nx", "the first of 2 bad rows: not valid JSON")],
+)
+def test_a_file_without_a_problem_is_seen_before_the_run(tmp_path: Path, content: str, said: str) -> None:
+    path = write(tmp_path, "a.jsonl", content)
+    with pytest.raises(UserError, match=said):
+        check_problems(ProblemsConfig(source="jsonl", path=str(path)))
+
+
 def test_paths_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("STEPMINT_DATA", str(tmp_path))

@@ -161,9 +161,9 @@ def _same_value(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> 
 
 
 def _as_spelled(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> bool | None:
-    if squeezed(gold) == squeezed(answer):
-        return True
     words = worded(gold), worded(answer)
+    if squeezed(words[0]) == squeezed(words[1]):
+        return True
     numbers = [quantity(grouped(text).replace(SEPARATOR, ""), symbols=kind == "expression") for text in words]
     if numbers[0] and numbers[1]:
         return same_quantity(numbers[0], numbers[1])

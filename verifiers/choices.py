@@ -35,7 +35,7 @@ def same_words(gold: str, answer: str) -> bool | None:
     if set(ours) <= set(theirs) or set(theirs) <= set(ours) or max(len(ours), len(theirs)) > _MOST_WORDS:
         return None
     numerals = [any(c.isdigit() for word in side for c in word) for side in (ours, theirs)]
-    return None if numerals[0] != numerals[1] or _UNSURE & set(theirs) else False
+    return None if numerals[0] != numerals[1] or _UNSURE & {*ours, *theirs} else False
 
 
 _LETTER = r"[(\[{]?\s*([A-Ja-j])\s*"
@@ -46,7 +46,7 @@ _CHOSEN = re.compile(
 _CHOICES = (
     re.compile(_LETTER + r"[)\]}]?\W*"),
     re.compile(r"[(\[{]\s*([A-Ja-j])\s*[)\]}].*", re.DOTALL),
-    re.compile(r"([A-Ja-j])[.):、](?!\w).*", re.DOTALL),
+    re.compile(r"(?:([A-J])[.):、](?![A-Za-z])|([a-j])[.):](?!\w)).*", re.DOTALL),
     re.compile(r"([A-J])\s*(?:[,;–—-]\s|\b(?:because|since|as|is (?:the )?correct)\b).*", re.DOTALL),
     re.compile(r"[^A-J]*[(\[]([A-J])[)\]]\W*", re.DOTALL),
 )  # fmt: skip
@@ -55,16 +55,27 @@ _ANOTHER = re.compile(r"(?:\b(?:or|and|nor)\b|[,/&])\s*\(?[A-J]\b")
 
 def same_choice(gold: str, answer: str) -> bool | None:
     """`(B)`, `B.`, `B) 12` and `b` are the same choice; an answer that names none decides nothing."""
+    several = _several(gold), _several(answer)
+    if several[0] and several[1]:
+        return several[0] == several[1]
     letter = _choice(gold)
     if letter is None:
-        return same_words(gold, answer)
+        return None if several[0] else same_words(gold, answer)
     other = _choice(answer)
     return None if other is None else letter == other
+
+
+def _several(text: str) -> frozenset[str]:
+    """The letters where an answer is nothing but some of them: `A, C`, `AC`, `(A) and (C)`."""
+    plain = re.sub(r"\band\b|[\s,;/&().]+", "", worded(unicodedata.normalize("NFKC", text)).strip("$*`"))
+    letters = frozenset(plain)
+    return letters if 1 < len(letters) == len(plain) and letters <= frozenset("ABCDEFGHIJ") else frozenset()
 
 
 def _choice(text: str) -> str | None:
     text = worded(unicodedata.normalize("NFKC", text)).strip(" \t\n$*_`\"'.:\\")
     if _ANOTHER.search(text):
         return None
-    text = text[(_CHOSEN.match(text) or re.match("", text)).end() :].strip("*_`$ ")  # type: ignore[union-attr]
-    return next((match[1].upper() for choice in _CHOICES if (match := choice.fullmatch(text))), None)
+    text = _CHOSEN.sub("", text, count=1).strip("*_`$ ")
+    found = next((match for choice in _CHOICES if (match := choice.fullmatch(text))), None)
+    return found[found.lastindex or 1].upper() if found else None

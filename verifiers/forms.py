@@ -39,7 +39,7 @@ class Form:
 Same = Callable[[Expression | Based, Expression | Based], bool | None]
 
 _DEEPEST = 8
-_MOST_PARTS = 100
+_MOST_PARTS = 40
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _MATRIX = re.compile(r"\\begin\{([pbv]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
 _INFINITE = {
@@ -210,7 +210,8 @@ def same_form(gold: Form, answer: Form, same: Same) -> bool | None:
     if gold.brackets != answer.brackets:
         return False if _unlike_intervals(gold, answer) else None
     if len(gold.parts) != len(answer.parts):
-        return False
+        ours, theirs = _distinct(gold, same), _distinct(answer, same)
+        return same_form(ours, theirs, same) if (ours, theirs) != (gold, answer) else False
     verdicts = [_same_part(a, b, same) for a, b in zip(gold.parts, answer.parts, strict=True)]
     if all(verdicts):
         return True
@@ -226,6 +227,19 @@ def _same_part(gold: Part, answer: Part, same: Same) -> bool | None:
     if isinstance(gold, Form) and isinstance(answer, Form):
         return same_form(gold, answer, same)
     return None if isinstance(gold, Form) or isinstance(answer, Form) else same(gold, answer)
+
+
+def _distinct(form: Form, same: Same) -> Form:
+    """A list or set without what it says twice: `x+11 or 11+x` is one answer."""
+    if form.brackets not in {"", "{}", "∪"} or len(form.parts) < 2:
+        return form
+    found: list[Part] = []
+    for part in form.parts:
+        if not any(_same_part(part, other, same) for other in found):
+            found.append(part)
+    if len(found) == 1 and not form.brackets and isinstance(found[0], Form):
+        return found[0]
+    return Form(form.brackets, tuple(found))
 
 
 def _same_set(gold: tuple[Part, ...], answer: tuple[Part, ...], same: Same) -> bool | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from verifiers import units
+from verifiers.notation import SEPARATOR
 from verifiers.words import AFTER, GLUED_UNITS, SCALES
 
 _CHANGING = frozenset(
@@ -151,8 +152,13 @@ _GROUPS = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3})+(?![\d.])")
 
 def other_spellings(text: str) -> Iterator[str]:
     """How else a number may be meant: with a decimal comma, with points between thousands, exclaimed."""
-    if not {",", ".", "!"} & set(text):
+    if not {",", ".", "!", SEPARATOR} & set(text):
         return
+    if text.count(SEPARATOR) == 1 and "," not in text:
+        yield text.replace(SEPARATOR, ".")
+    text = text.replace(SEPARATOR, "")
+    if ";" in text:
+        yield re.sub(r"(?<=\d),(?=\d)", ".", text)
     if re.fullmatch(r"[^\d(\[{]*\d+,\d+[^\d)\]}]*", text):
         yield text.replace(",", ".")
     if _GROUPS.search(text):

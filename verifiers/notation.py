@@ -28,8 +28,9 @@ _SIGNS = str.maketrans(
      **{c: " " for c in _WIDE_SPACES}, **{chr(0xFEE0 + c): chr(c) for c in range(0x21, 0x7F)}}
 )  # fmt: skip
 _VULGAR = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅛": "1/8", "⅜": "3/8"}
-_PLAIN = re.compile(r"[A-Za-z0-9.+/=%^-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9./=%^-]*")
 """Nothing in it has two spellings."""
+_PLUS_MINUS = re.compile(r"^\+-|\+/-")
 _EDGES = frozenset('$\\*_`".,;:) ]\n\t\r\u00a0')
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
 
@@ -46,6 +47,8 @@ def tidied(text: str) -> str:
         text = _without_math(text)
     if "**" in text:
         text = _BOLD.sub(r"\1", text).strip("*").replace("**", "^")
+    if "+" in text:
+        text = _PLUS_MINUS.sub(r"\\pm ", text)
     text = " ".join(text.split())
     if spaced := _SPACED.fullmatch(text):
         text = spaced[1] + spaced[2].replace(" ", SEPARATOR) + spaced[3]

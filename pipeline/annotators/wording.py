@@ -326,7 +326,7 @@ _POLITE = re.compile(r"[\s\-_=]*|.*\b(?:let me know|hope this|feel free|note)\b.
 
 
 def final_line(text: str) -> Said | None:
-    """A last line that is nothing but a verdict, or ends in a labelled one, whatever politeness follows."""
+    """A last line that is only a verdict, or ends in one with its label, whatever politeness follows."""
     lines = text.rstrip().split("\n")[-_LAST:]
     while len(lines) > 1 and _POLITE.fullmatch(lines[-1][:200]):
         lines.pop()

@@ -202,7 +202,7 @@ class Endpoints:
                     await check_status(reply, self._secret)
                     return await _bounded(reply, limit)
         except TimeoutError:
-            raise Failed(f"no reply within {self._timeout_s:g} s") from None
+            raise Failed(f"no reply within policy.timeout_s = {self._timeout_s:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Failed(f"cannot connect: {error}", gone=True) from error
         except httpx.HTTPError as error:

@@ -160,6 +160,10 @@ class Gate:
                 admitted.set_result(None)
             heapq.heappop(self._queue)
 
+    def forget(self) -> None:
+        """What was asked so far was unlike what is to come: learn anew how much completions write."""
+        self._length, self._alive = math.nan, 1.0
+
     def slow_down(self) -> None:
         """A server has more to do than it wants: ask for less at once."""
         self.share = max(1 / (self.engines * self.sequences), self.share * _LESS)

@@ -86,6 +86,7 @@ async def examine(policy: Policy, sampling: Sampling, *, prefixes: bool = True) 
             if holds is False:
                 found.refused = _RESTARTS
     finally:
+        policy.forget()
         found.notes += [note for note in policy.dialect.notes if note not in found.notes]
     return found
 

@@ -204,6 +204,10 @@ class ServerPolicy:
             raise BackendGone(f"{calls} calls failed: {why}")
         return Reply({}, dict.fromkeys(range(n), why))
 
+    def forget(self) -> None:
+        """Take the measure of what completions write from those that follow, and not from a probe's."""
+        self._gate.forget()
+
     async def _count(self, prompt: Prompt) -> None:
         """Now and then ask a chat server again whether it continues: it may have been restarted otherwise."""
         self._continued += bool(prompt.prefix)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main, parser
+from flows.arguments import parser
+from flows.cli import main
 from pipeline.export import FORMATS
 from schemas.text import shown
 

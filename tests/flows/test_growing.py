@@ -8,7 +8,8 @@ import pytest
 
 from flows.cli import main
 from flows.train import evaluate_model, train_model
-from pipeline import rollouts
+from pipeline import identity, rollouts
+from pipeline.store import RunStore
 from schemas.config import load_config
 from schemas.errors import UserError
 
@@ -78,6 +79,16 @@ def test_a_whole_run_is_graded_again(mine: Path, capsys: Capture, monkeypatch: p
     assert main(["regrade", str(mine)]) == 0
     assert "12" in capsys.readouterr().out
     assert files(mine / "shards") != before
+
+
+def test_grading_again_needs_no_prompt_as_it_was(mine: Path) -> None:
+    known = identity.recorded(mine)
+    assert known is not None
+    asked = known.inputs["prompt.template"].model_copy(update={"name": "gone.txt"})
+    identity.record(mine, known.model_copy(update={"inputs": {**known.inputs, "prompt.template": asked}}))
+    config = load_config(mine / "run.toml", ("prompt.template=gone.txt", f"root={str(mine.parent)!r}"))
+    RunStore(mine, config).record_config()
+    assert main(["regrade", str(mine)]) == 0
 
 
 def test_grading_again_leaves_what_it_cannot_do_to_the_run(mine: Path, capsys: Capture) -> None:

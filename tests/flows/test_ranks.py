@@ -89,3 +89,15 @@ def test_a_batch_that_cannot_be_shared_is_refused(
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UserError, match="batch_size = 64 cannot be shared by 3 processes"):
         per_process(config.train or TrainConfig())
+
+
+def test_the_second_process_helps_without_prefect_and_says_nothing(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(train_model, "fn", lambda config, folder: asked.append(folder))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert main(["train", str(sealed), "--out", "somewhere"]) == 0
+    assert asked == ["somewhere"]
+    assert capsys.readouterr() == ("", "")

@@ -262,3 +262,16 @@ def test_a_bug_is_shown_without_secrets(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.endswith("ValueError: http://***@h/ said ***\n")
     assert "in bug" in done.stderr
+
+
+@pytest.mark.parametrize("turned", ["ValueError('x')", "UserError('x')", "SystemExit(3)"])
+def test_what_a_library_makes_of_an_interruption_is_not_shown(turned: str) -> None:
+    code = (
+        "import os, signal, sys, flows.cli as c\nfrom schemas.errors import UserError\n"
+        "def load(args):\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"    except KeyboardInterrupt:\n        raise {turned}\n"
+        "c._dispatch = load\nsys.argv = ['stepmint', 'doctor']\nsys.exit(c.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (143, SAID)
