@@ -243,6 +243,8 @@ class ServerPolicy:
                 return completion
             case False:
                 raise BackendGone(why)
+        if not self.chat:
+            return completion  # it read prompt and prefix as one text
         self._restarted += 1
         if self._restarted >= _WATCHED and 2 * self._restarted > self._continued:
             raise BackendGone(f"{why}, in {self._restarted} of {self._continued} continuations")
