@@ -55,7 +55,7 @@ COMMANDS = {
     "export": Command(
         ("export", "runs/demo", "--format", "trl", "--out", "o.jsonl"), ("runs",), ("o.jsonl",)
     ),
-    "derive": Command(("derive", "runs/demo", "quality"), ("runs",), ("runs/demo/derived/*", *ROWS)),
+    "derive": Command(("derive", "runs/demo", "quality"), ("runs",), ("runs/demo/derived/*.parquet", *ROWS)),
     "train": Command(
         ("train", "runs/demo", "--out", "ck", "--set", "train.model=embedded", "--set", "train.epochs=1"),
         ("runs",),

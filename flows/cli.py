@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(argv)
         if code and interrupt.heard():
             interrupt.end()
-        interrupt.finish()
+        if own:
+            interrupt.finish(code)
     except BaseException as error:
         if interrupt.heard():  # libraries turn an interruption into errors of their own
             interrupt.end()

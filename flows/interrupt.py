@@ -6,6 +6,7 @@ exception. So a thread of ours hears of every signal, too, and ends the process 
 long: the run's folder is made for that, and helper processes end by `verifiers.lifeline`.
 """
 
+import atexit
 import logging
 import os
 import select
@@ -38,6 +39,7 @@ class _Heard:
     """The first signal; 0 while there was none."""
     unwinding = False
     """Nothing more is raised: the command is on its way out, or has ended."""
+    code: int | None = None
     said = False
     saying = threading.Lock()
     pipe = -1
@@ -46,6 +48,7 @@ class _Heard:
 
 def heed() -> None:
     """From now on signals end this process. Call in the main thread, before anything slow."""
+    atexit.register(_leave)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     _Heard.pipe = writing
@@ -101,9 +104,19 @@ def heard() -> bool:
     return _Heard.number != 0
 
 
-def finish() -> None:
-    """The command has done its work: a late signal does not disturb the interpreter's own end."""
+def finish(code: int) -> None:
+    """The command has done its work: a late signal does not disturb its end, for which this is the code."""
     _Heard.unwinding = True
+    _Heard.code = code
+
+
+def _leave() -> None:
+    """The last exit handler. What Python does after it only takes time, without our handlers."""
+    if _Heard.code is not None:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(_Heard.code)
 
 
 def end() -> NoReturn:

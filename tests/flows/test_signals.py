@@ -264,6 +264,19 @@ def test_a_bug_is_shown_without_secrets(tmp_path: Path) -> None:
     assert "in bug" in done.stderr
 
 
+def test_a_signal_after_the_work_changes_nothing() -> None:
+    code = (
+        "import atexit, builtins, os, signal, sys, flows.cli as c\n"
+        "class Late:\n    def __del__(self):\n        strike()\n"
+        "def strike(kill=os.kill, me=os.getpid(), term=signal.SIGTERM):\n    kill(me, term)\n"
+        "def work(args):\n    builtins.late = Late()\n    atexit.register(strike)\n"
+        "    print('done')\n    return 0\n"
+        "c._dispatch = work\nsys.argv = ['stepmint', 'doctor']\nsys.exit(c.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
 @pytest.mark.parametrize("turned", ["ValueError('x')", "UserError('x')", "SystemExit(3)"])
 def test_what_a_library_makes_of_an_interruption_is_not_shown(turned: str) -> None:
     code = (
