@@ -1,9 +1,9 @@
 """Which families of language models can be the base of a PRM."""
 
-import shutil
 import tempfile
 import warnings
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 Figures = dict[str, Any]
 _TEXT = "Mia is neat. Everyone who is glad is quick."
 _SMALL = {
-    **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input"), 128),
+    **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input"), 272),
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "word_embed_proj_dim"), 64),
     **dict.fromkeys(("intermediate_size", "ffn_dim", "decoder_ffn_dim", "encoder_ffn_dim"), 64),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"), 2),
@@ -29,8 +29,8 @@ _SMALL = {
 }
 _LARGEST = 20_000_000
 _UNBUILT = (
-    *(AttributeError, AssertionError, ImportError, KeyError, NotImplementedError, OSError),
-    *(RuntimeError, StrictDataclassError, TypeError, ValueError),
+    *(ArithmeticError, AttributeError, AssertionError, ImportError, LookupError, NotImplementedError),
+    *(OSError, RuntimeError, StrictDataclassError, TypeError, ValueError),
 )
 """What a configuration raises that cannot be made small in this crude way."""
 
@@ -70,7 +70,6 @@ def _outcome(kind: str) -> str:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    from pipeline.policies.opening import EMBEDDED
     from schemas.errors import UserError
 
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
@@ -83,11 +82,12 @@ def _outcome(kind: str) -> str:
                 size = sum(weight.numel() for weight in build(config).parameters())
             if size > _LARGEST:
                 return f"not built: {size:,} weights are too many to try"
-            build(config).float().save_pretrained(folder)
+            model = build(config).float()
+            model(input_ids=torch.arange(3, 15)[None], use_cache=False)
+            model.save_pretrained(folder)
         except _UNBUILT as error:
             return f"not built: {type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            shutil.copyfile(EMBEDDED / name, folder / name)
+        _tokenizer().save_pretrained(folder)
         try:
             return _trained(str(folder), Path(scratch) / "prm")
         except UserError as error:
@@ -119,13 +119,26 @@ def _trained(base: str, out: Path) -> str:
     return "ok" if abs(one[0] - two[0]) < 1e-5 else f"failed: {one} became {two}"
 
 
+def _tokenizer() -> Any:
+    """One that reads bytes, whatever its class makes of it: some families put pieces of their own into it."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    core = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>")
+
+
 def _shrunk(config: Any) -> Any:
     """The same configuration with everything in it small that has a name we know."""
     text = config.get_text_config()
     for name, value in _SMALL.items():
-        if getattr(text, name, None) is not None:
-            setattr(text, name, value)
+        # Some names are read only, or stand for one value in each layer.
+        with suppress(AttributeError, NotImplementedError):
+            if getattr(text, name, None) is not None:
+                setattr(text, name, value)
     for name in ("layer_types", "mlp_layer_types", "layers_block_type"):
         if isinstance(vars(text).get(name), list):
-            setattr(text, name, getattr(text, name)[:2])
+            setattr(text, name, vars(text)[name][:2])
     return config
