@@ -55,7 +55,7 @@ def solution() -> dict[str, object]:
             {
                 "run": HOSTILE, "sealed": False, "problems": 1, "owed": 0, "tokens": {},
                 "shards": [{"shard": 0, "done": 1, "owed": 0, "failed": 0, "beyond": 0}],
-                "budget": {"beyond": 0, "cut": 0}, "damaged": [HOSTILE], "reasons": {HOSTILE: 2}, "remarks": [],
+                "budget": {"beyond": 0, "cut": 0}, "damaged": [HOSTILE], "reasons": {HOSTILE: 2},
                 "quarantined": [{"file": HOSTILE, "row": 1, "reason": f"line\n{HOSTILE}"}],
             },
         ),
