@@ -103,7 +103,7 @@ def _trained(base: str, out: Path) -> str:
     from pipeline.prm import PRM, PrmCard
     from schemas.config import TrainConfig
 
-    settings = TrainConfig(model=base, max_length=64)
+    settings = TrainConfig(model=base, max_length=120)
     check_base(settings, "{problem}\n", [_TEXT])
     opened = open_base(settings)
     model = open_model(opened).train()
@@ -112,7 +112,7 @@ def _trained(base: str, out: Path) -> str:
     model(input_ids=ids, use_cache=False).logits[0, -1, 0].backward()
     optimiser.step()
     prm = PRM(
-        model, opened.tokenizer, PrmCard(template="{problem}\n", step_end=opened.step_end, max_length=64)
+        model, opened.tokenizer, PrmCard(template="{problem}\n", step_end=opened.step_end, max_length=120)
     )
     prm.save(out)
     one, two = (p.score_steps(_TEXT, [_TEXT]) for p in (prm, PRM.load(out, device="cpu")))
