@@ -111,6 +111,11 @@ def _add_making(commands: Any) -> None:
     )
     fuse.add_argument("run", help="folder of a run")
     _add_set(fuse)
+    fuse.add_argument(
+        "--partial",
+        action="store_true",
+        help="seal what is done although problems are still owed (exit code 1; the manifest says how many)",
+    )
 
     regrade = _command(
         commands,

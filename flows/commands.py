@@ -85,9 +85,10 @@ def fuse(args: argparse.Namespace) -> Result:
 
     store = RunStore.reopen(config)
     with _listening(args), progress.stage("fusing the votes"):
-        manifest = seal(store)
+        manifest = seal(store, partial=args.partial)
         store.record_config()  # a fusion that failed leaves the run as it was
-    return {**summarise(store), "path": str(store.path), "dataset_digest": manifest.digest()}
+    about = {"path": str(store.path), "dataset_digest": manifest.digest(), "owed": manifest.owed}
+    return {**summarise(store), **about}
 
 
 def regrade(args: argparse.Namespace) -> Result:

@@ -41,18 +41,21 @@ _RECORDED = (
 )
 
 
-def seal(store: RunStore) -> Manifest:
-    """Fuse and seal a run whose shards owe nothing. UserError names what is still owed."""
+def seal(store: RunStore, *, partial: bool = False) -> Manifest:
+    """Fuse and seal a run whose shards owe nothing, or with `partial` what is done of it.
+
+    UserError names what is still owed.
+    """
     packed = store.packed()
     found = store.survey(_FIT_ON)
-    if found.owed:
+    if found.owed and not partial:
         damaged = "".join(f"{line}; " for line in store.damage())
         raise UserError(
             f"{store.path}: {damaged}{found.owed} problems are still owed; run the same command again to do "
-            "them"
+            f"them, or seal what is done with `stepmint fuse {store.path} --partial`"
         )
     trust = fit_trust(store.read(found.sample))
-    tally = Tally(found.beyond)
+    tally = Tally(found.beyond, found.owed)
     with store.sealing() as folder:
         shards = tuple(
             store.write_shard(folder, shard, tally.count(store.journal(shard), trust, store))
@@ -74,9 +77,9 @@ def fit_trust(sample: Iterator[Finished]) -> Trust:
 class Tally:
     """Counts what passes through on the way into the shards."""
 
-    def __init__(self, beyond: int = 0) -> None:
-        self.beyond = beyond
-        """Problems that the run's budget did not reach."""
+    def __init__(self, beyond: int = 0, owed: int = 0) -> None:
+        self.beyond, self.owed = beyond, owed
+        """Problems that the run's budget did not reach, and those that it still owes."""
         self.totals: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -159,6 +162,7 @@ class Tally:
             fusion_digest=store.config.fusion_digest(),
             sealed_at=datetime.now(UTC).isoformat(timespec="seconds"),
             problems=self.totals["problems"],
+            owed=self.owed,
             skipped=dict(sorted(self.skipped.items())),
             quarantined=len(store.quarantined()),
             ungraded=self.totals["ungraded"],

@@ -253,10 +253,11 @@ def _link(path: Path, target: Path) -> None:
 
 
 def _what(manifest: Manifest) -> str:
+    owed = f" {manifest.owed} more problems of the run are not in it yet." if manifest.owed else ""
     kept = f"; {manifest.kept} rows pass the consensus filter" if manifest.dropped else ""
     return (
         f"{manifest.solutions} solutions of {manifest.problems} problems, {manifest.labelled_steps} of "
-        f"{manifest.steps} steps labelled{kept}."
+        f"{manifest.steps} steps labelled{kept}.{owed}"
     )
 
 

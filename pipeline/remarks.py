@@ -9,6 +9,8 @@ _TELLING = 100
 def remarks(manifest: Manifest) -> list[str]:
     """Sources that said nothing, or never said no, and problems without a gold answer."""
     said = [f"error: {_silence(name, manifest)}" for name in unread(manifest)]
+    if manifest.owed:
+        said.append(f"note: {manifest.owed} problems are still owed: only a part of the run is sealed")
     for name, count in manifest.sources.items():
         given = count.votes - count.abstained
         if not given and not count.failed:

@@ -82,6 +82,8 @@ class Manifest(Record):
     sealed_at: str
     """UTC, ISO 8601."""
     problems: int
+    owed: int = 0
+    """Problems that are not in the dataset: they were still owed when a part of the run was sealed."""
     skipped: dict[str, int] = {}
     """Problems without rows, by reason (difficulty filter, no usable solution)."""
     quarantined: int = 0

@@ -1,5 +1,6 @@
 """The command line: exit codes, one-line errors, and what stdout and stderr hold."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -11,7 +12,11 @@ import pytest
 
 from flows.arguments import parser
 from flows.cli import main
+from pipeline.dataset import seal
 from pipeline.export import FORMATS
+from pipeline.shard import run_shard
+from pipeline.store import RunStore
+from schemas.config import load_config
 from schemas.text import shown
 
 Capture = pytest.CaptureFixture[str]
@@ -194,6 +199,23 @@ def test_fuse_makes_new_labels_from_the_same_votes(sealed: Path, tmp_path: Path,
     assert strict["labelled_steps"] < same["labelled_steps"]
     assert strict["rollouts"] == same["rollouts"]
     assert json.loads(answer(capsys, "status", copy, "--json")[1]) == before
+
+
+def test_a_part_of_a_run_is_sealed_when_asked_and_says_so(run_file: Path, capsys: Capture) -> None:
+    config = load_config(run_file)
+    store = RunStore.open(config)
+    store.prepare()
+    asyncio.run(run_shard(store, 0, most=3))
+    owed = store.total() - 3
+    code, _, err = answer(capsys, "fuse", store.path)
+    assert (code, f"{owed} problems are still owed" in err, "--partial" in err) == (2, True, True)
+    code, out, err = answer(capsys, "fuse", store.path, "--partial", "--json")
+    assert (code, json.loads(out)["problems"], json.loads(out)["owed"]) == (1, 3, owed)
+    assert f"note: {owed} problems are still owed: only a part of the run is sealed" in err
+    assert f"{owed} more problems" in answer(capsys, "publish", store.path, "me/x", "--dry-run")[1]
+    for shard in range(config.shards):
+        asyncio.run(run_shard(store, shard))
+    assert seal(store).owed == 0
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
