@@ -25,6 +25,7 @@ from schemas.sources import declared
 
 _REACHES = ("rollouts", "search", "grade")
 """Kinds of sources whose yes says that the answer is still in reach, and so was at every step before."""
+_WRONG = "the final answer is wrong"
 Fused = tuple[tuple[StepLabel, ...], int | None]
 """Labels of one solution, and its first error (-1 for none, None when not established)."""
 
@@ -118,7 +119,10 @@ def _against(mine: Sequence[Vote], reject: float) -> list[str]:
         if source.kind == "rollouts":
             rolled.setdefault(source.by, []).append(vote)
         elif _share(vote) <= 0.5:
-            said.append((not vote.why, vote.source, vote.why or f"{vote.correct} of {vote.n} say yes"))
+            counted = f"{vote.correct} of {vote.n} say yes"
+            said.append(
+                (not vote.why, vote.source, vote.why or (_WRONG if source.kind == "grade" else counted))
+            )
     for votes in rolled.values():
         correct, n = sum(vote.correct for vote in votes), sum(vote.n for vote in votes)
         if n and _at_most(correct, n) <= reject:

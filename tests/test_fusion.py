@@ -222,7 +222,7 @@ def test_a_judges_yes_speaks_for_its_steps() -> None:
 def test_the_last_failure_is_the_grades() -> None:
     labels, first = fused(3, [*rolled(8, 8), vote(2, "answer", 0, 1)], Model(0.03, 0.3, {}), RULES)
     assert said(labels) == [1, 1, 0]
-    assert labels[2].reason == "answer: 0 of 1 say yes"
+    assert labels[2].reason == "answer: the final answer is wrong"
     assert first == 2
 
 
