@@ -121,13 +121,28 @@ def _trained(base: str, out: Path) -> str:
 
 def _tokenizer() -> Any:
     """One that reads bytes, whatever its class makes of it: some families put pieces of their own into it."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     letters = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     core = Tokenizer(models.BPE(vocab=letters, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>")
+
+
+def byte_model(folder: Path) -> str:
+    """A tiny random language model that reads bytes, so any text; returns its folder."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    _tokenizer().save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=272, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return str(folder)
 
 
 def _shrunk(config: Any) -> Any:

@@ -24,6 +24,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bases import byte_model
 from flows.interrupt import LINE
 
 Figures = dict[str, Any]
@@ -57,8 +58,8 @@ COMMANDS = {
     ),
     "derive": Command(("derive", "runs/demo", "quality"), ("runs",), ("runs/demo/derived/*.parquet", *ROWS)),
     "train": Command(
-        ("train", "runs/demo", "--out", "ck", "--set", "train.model=embedded", "--set", "train.epochs=1"),
-        ("runs",),
+        ("train", "runs/demo", "--out", "ck", "--set", "train.model=base", "--set", "train.epochs=1"),
+        ("runs", "base"),
         ("ck/*.safetensors", "ck/prm.json", *ROWS),
     ),
     "evaluate": Command(("evaluate", "ck", "gold.jsonl"), ("ck",), ("ck/*.safetensors",)),
@@ -115,6 +116,8 @@ class World:
         self.root, self.start = root, root / "start"
         self.start.mkdir()
         self._write(problems)
+        if {"train", "evaluate"} & set(names):
+            byte_model(self.start / "base")
         self._trials = 0
         self.references: dict[str, Reference] = {}
         if sealed is None:
