@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.annotators.wording import (
+    BACK,
     NONE,
     UNIT,
     Said,
@@ -75,7 +76,13 @@ def _decided(last: Said, text: str) -> Said:
     if not is_review(text):
         return Said(last.at, None, "it solves the problem instead of reviewing the solution")
     told = sentences(text if last.loose else text[last.at :])
-    against = any(said.number not in (None, last.number) for said in told)
+    after = text[last.at :]
+    against = any(said.number not in (None, last.number) for said in told) or bool(BACK.search(after))
+    if last.number == NONE:
+        against = against or bool(called_wrong(after))
+    else:
+        before = [said.number for said in sentences(text[: last.at])]
+        against = against or before[-1:] == [NONE]
     return Said(last.at, None, _TWO) if against else last
 
 
@@ -87,7 +94,7 @@ def _last(text: str) -> Said:
         return line if set(numbers) <= {line.number} else Said(line.at, None, _TWO)
     called = called_wrong(text)
     if not numbers:
-        return Said(0, called.pop() if len(called) == 1 else None)
+        return Said(0, called.pop() if len(called) == 1 and not told else None)
     last = told[-1]
     against = last.number == NONE and (called or set(numbers) != {NONE})
     return Said(last.at, None, _TWO) if against else last
