@@ -362,6 +362,8 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such run file; `ls configs` shows the ready ones") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder: name a run file, such as {path}/run.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     for override in overrides:

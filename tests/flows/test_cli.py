@@ -63,6 +63,16 @@ def test_version(capsys: Capture) -> None:
         (["fuse", "{sealed}", "--set", "fusion.accept=2"], "fusion.accept"),
         (["export", "{sealed}", "--format", "csv", "--out", "x"], "invalid choice"),
         (["export", "{sealed}", "--format", "trl", "--out", "/missing/x"], "does not exist"),
+        (
+            ["export", "{sealed}", "--format", "trl", "--out", "{sealed}/run.toml"],
+            "among the files of the run",
+        ),
+        (
+            ["export", "{sealed}", "--format", "trl", "--out", "{sealed}/shards/x"],
+            "among the files of the run",
+        ),
+        (["derive", "{sealed}", "fork", "--out", "{sealed}/manifest.json"], "among the files of the run"),
+        (["run", "{sealed}"], "is a folder: name a run file"),
         (["derive", "missing", "fork"], "not a run"),
         (["derive", "{sealed}", "magic"], "invalid choice"),
         (["derive", "{sealed}", "fork", "--set", "gama=0.9"], "derive fork: gama"),
