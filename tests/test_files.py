@@ -91,7 +91,12 @@ def test_devices_are_written_to(tmp_path: Path) -> None:
         out.write(b"zero")
         out.flush()
         subprocess.run(command, stdout=out, check=True)
-    assert (tmp_path / "out").read_bytes().endswith(b"two\n")
+    assert (tmp_path / "out").read_bytes() == b"zeroonetwo\n"
+    with (tmp_path / "out").open("wb") as out:
+        out.write(b"zero")
+        out.flush()
+        subprocess.run(command, stdout=out, check=True)
+    assert (tmp_path / "out").read_bytes() == b"zeroonetwo\n"
 
 
 def test_a_folder_and_a_missing_folder_are_one_line(tmp_path: Path) -> None:

@@ -353,3 +353,12 @@ def test_verify_shows_reasons_and_a_rate(tmp_path: Path, capsys: Capture) -> Non
     assert "77 stands neither in the problem nor in an earlier step" in out
     assert re.search(r"3 steps: 1 holds, 1 fails, 1 abstains; [\d,]+ steps/s", out)
     assert "\x1b[31m" not in out
+
+
+def test_rows_sent_to_standard_output_are_all_that_stands_there(sealed: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flows.cli", "export", str(sealed), "--format", "trl", "--out"]
+    subprocess.run([*command, str(tmp_path / "asked")], check=True, capture_output=True)
+    with (tmp_path / "sent").open("wb") as out:
+        done = subprocess.run([*command, "/dev/stdout"], check=True, stdout=out, stderr=subprocess.PIPE)
+    assert (tmp_path / "sent").read_bytes() == (tmp_path / "asked").read_bytes() != b""
+    assert b"rows written to /dev/stdout" in done.stderr
