@@ -95,6 +95,10 @@ def test_version(capsys: Capture) -> None:
         (["plan", "{file}", "--set", 'judge.prompts=["embedded_solve"]'], "how a judge's reply is read"),
         (["synthesize", "{file}", "--set", "prompt.template=missing"], "neither a file nor one of"),
         (["run", "{file}", "--dry-run", "--set", 'problems.path=""'], "problems.path is empty"),
+        (
+            ["run", "{file}", "--dry-run", "--set", "policy.kind=vllm", "--set", "policy.model=/no/model"],
+            "policy.model: /no/model: no such folder",
+        ),
         (["run", "{file}", "--dry-run", "--set", 'prompt.separator=""'], "prompt.separator"),
         (
             [
