@@ -141,6 +141,7 @@ def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
 
 
 _BULLET = re.compile(r"^\s*(?:[-*•>]\s+|(?:step|paragraph)\s*\d+\s*[:.)-]\s*|\d{1,3}[.)]\s+)", re.IGNORECASE)
+_FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*\w*\s*")
 _WORD = re.compile(r"[^\W\d_]+")
 _KNOWN = 0.8
 """Share of its words that a step done again has from the problem and the solution: below it is other text."""
@@ -171,7 +172,7 @@ def read_redone(reply: str, steps: Sequence[str], problem: str = "") -> Reading:
         if index < len(redone) and told.split() != redone[index][0].split():
             words = _WORD.findall(redone[index][0])
             n_known = sum(word in known for word in words)
-            is_step = n_known >= _KNOWN * len(words)
+            is_step = words and n_known >= _KNOWN * len(words)
             return Reading(index) if is_step else Reading(None, "it is not the solution done again")
         if answered.strip() not in ("", answer):
             return Reading(index)
@@ -179,5 +180,6 @@ def read_redone(reply: str, steps: Sequence[str], problem: str = "") -> Reading:
 
 
 def _unmarked(text: str) -> str:
-    """Lines without bold, list signs and step numbers."""
-    return "\n".join(_BULLET.sub("", line.replace("**", "")) for line in text.split("\n"))
+    """Lines without bold, list signs and step numbers; those of a code fence are none."""
+    lines = (line for line in text.split("\n") if not _FENCE.fullmatch(line))
+    return "\n".join(_BULLET.sub("", line.replace("**", "")) for line in lines)

@@ -101,7 +101,7 @@ _REDONE = re.compile(
 )
 """From here on the judge solves the problem itself."""
 _SOLVES = re.compile(r"\d\s*[-+*/=^]\s*\d|=\s*-?\d|\\(?:frac|times|cdot|sqrt)\b")
-_STATES = re.compile(r"(?:\b[^\W\d_]{2,}\b[^\n\\]{0,80}?){2}\s\d|(?:\b[^\W\d_]{2,}\b\W+){5}")
+_STATES = re.compile(r"(?:\b[^\W\d_]{2,}\b[^\n\\]{0,80}?){2}\s\d+(?![\d%])|(?:\b[^\W\d_]{2,}\b\W+){5}")
 """Words about numbers, or more words than "the final answer is"."""
 _COUNTED = re.compile(
     r"\}?[\s$]*(?!(?:and|as|because|since|where|which|due|is|but|so|with|for|in|at)\b)[a-z]{3,}\W*(?:\n|$)"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.annotators.verdicts import read_first_error
+from pipeline.annotators.verdicts import read_first_error, read_redone
 
 N_STEPS = 5
 
@@ -71,3 +71,10 @@ def test_a_doubtful_reply_says_nothing(reply: str) -> None:
 )
 def test_a_plain_reply_is_read(reply: str, verdict: int) -> None:
     assert read_first_error(reply, N_STEPS).first == verdict
+
+
+def test_a_solution_done_again_in_a_fence_or_without_words_names_no_step() -> None:
+    steps = ["She sold 48 clips in April.", "So she sold 72 clips.\n#### 72"]
+    again = "\n".join(steps)
+    assert read_redone(f"```text\n{again}\n```", steps).first == -1
+    assert read_redone("#### 72", steps).first is None
