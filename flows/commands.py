@@ -256,14 +256,17 @@ def check(args: argparse.Namespace) -> Result:
 def export(args: argparse.Namespace) -> Result:
     """Write another tool's format; the file appears whole or not at all."""
     from pipeline.export import export as write
-    from pipeline.files import replacing_text
+    from pipeline.files import is_standard_output, replacing_text
+    from pipeline.recorded import check_outside
     from pipeline.report import rows_of
 
     rows = (row for row in rows_of(_open(Path(args.run))) if row.kept or not args.kept)
     out = Path(args.out)
+    check_outside(out)
+    piped = is_standard_output(out)
     with replacing_text(out) as file:
         counts = write(rows, args.format, file)
-    return {"out": str(out), "format": args.format, **counts}
+    return {"out": str(out), "format": args.format, "piped": piped, **counts}
 
 
 def derive(args: argparse.Namespace) -> Result:
@@ -274,9 +277,11 @@ def derive(args: argparse.Namespace) -> Result:
 
     from pipeline.methods.derive import derive as write
     from pipeline.methods.stored import Run
+    from pipeline.recorded import check_outside
 
     store = _open(Path(args.run))
     out = Path(args.out) if args.out else store.path / "derived" / f"{args.method}.parquet"
+    check_outside(out)
     with _listening(args), progress.stage(f"deriving {args.method}"):
         return write(Run(store), settings, out)
 

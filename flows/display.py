@@ -4,6 +4,7 @@ Problems and steps are written by models: their texts are shown as they are, nev
 the control characters that could steer a terminal.
 """
 
+import sys
 import time
 
 from rich.text import Text
@@ -212,7 +213,11 @@ def export(result: Result) -> None:
         if result["left_out"]
         else ""
     )
-    say(f"{result['written']} rows written to {result['out']}{left}")
+    line = f"{result['written']} rows written to {result['out']}{left}"
+    if result.get("piped"):
+        print(shown(line), file=sys.stderr)  # standard output holds the rows
+    else:
+        say(line)
 
 
 def derive(result: Result) -> None:

@@ -73,7 +73,9 @@ def replacing(path: Path) -> Iterator[Sink]:
     with complaining(path):
         target = _behind(path)
         if target is None:
-            with path.open("wb") as stream:
+            # Standard output sent to a file: opened anew it would be written from its beginning, twice.
+            own = os.dup(1) if is_standard_output(path) else None
+            with path.open("wb") if own is None else os.fdopen(own, "wb") as stream:
                 yield Sink(stream)
             return
         temporary, file = _begin(target)
@@ -95,6 +97,14 @@ def replacing_text(path: Path) -> Iterator[TextIO]:
     """`replacing` for UTF-8 text."""
     with replacing(path) as sink:
         yield cast(TextIO, codecs.getwriter("utf-8")(sink))
+
+
+def is_standard_output(path: Path) -> bool:
+    """Whether a path, such as /dev/stdout, is where this process prints."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
 
 
 def _behind(path: Path) -> Path | None:

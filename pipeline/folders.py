@@ -26,6 +26,8 @@ _CHECKPOINT = (
     "*.json", "*.safetensors", "*.jinja", "*.model", "*.spm", "merges.txt", "vocab.txt",
 )  # fmt: skip
 """What a checkpoint of an earlier version may hold, which has no list."""
+_MARKS = ("prm.json", "training.json", "selftrain.json")
+"""One of these tells it from a model of somebody else."""
 _AT_CWD, _EXCHANGE = -100, 2
 
 
@@ -60,7 +62,7 @@ def check_ours(path: Path) -> None:
         ours = {LISTED, *LATER, *(path / LISTED).read_text().splitlines()}
         found = [name for name in found if name not in ours]
     if not (path / LISTED).is_file():
-        is_checkpoint = (path / "config.json").is_file()
+        is_checkpoint = any((path / name).is_file() for name in _MARKS)
         found = [
             name
             for name in found

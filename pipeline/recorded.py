@@ -3,6 +3,7 @@ noticed when the file is read, and named."""
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,17 @@ def _without_none(data: object) -> "dict[str, object]":
     """TOML has no null: a key that is absent means its default."""
     assert isinstance(data, dict)
     return {k: _without_none(v) if isinstance(v, dict) else v for k, v in data.items() if v is not None}
+
+
+_OF_A_RUN = frozenset(
+    "run.toml manifest.json identity.json plan.json digests.json summary.json quarantine.jsonl "
+    "problems journal rollouts sealed shards".split()
+)
+
+
+def check_outside(out: Path) -> None:
+    """UserError where a result would replace a file of a run, or stand among them."""
+    target = Path(os.path.realpath(out))
+    for folder in target.parents:
+        if target.relative_to(folder).parts[0] in _OF_A_RUN and (folder / "run.toml").is_file():
+            raise UserError(f"{out}: stands among the files of the run {folder}: choose another place")

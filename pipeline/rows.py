@@ -255,12 +255,15 @@ class _Lines:
 
 
 def _table(path: Path, delimiter: str) -> Iterator[Row]:
-    """CSV or TSV with its column names in the first line. An empty cell is no value."""
+    """CSV or TSV with its column names in the first line. An empty cell is no value. UserError where a name
+    stands twice: nobody can tell which column is meant."""
     lines = _Lines(path)
     head = next(lines, "")
     separator = delimiter or (";" if ";" in head and "," not in head else ",")
     reader = csv.reader(chain([head], lines), delimiter=separator)
-    columns = next(reader, [])
+    columns = [name.strip() for name in next(reader, [])]
+    if twice := sorted({name for name in columns if name and columns.count(name) > 1}):
+        raise UserError(f"{path}: the column {twice[0]!r} stands twice in its first line: rename one of them")
     while True:
         number = lines.number + 1
         try:

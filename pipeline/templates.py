@@ -31,6 +31,10 @@ _FENCE = "---"
 _KEY = re.compile(r"([A-Za-z_]+)\s*[:=]\s*(.*)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _VARIABLE = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
+_ALMOST = re.compile(
+    r"(?<![\\{])\{[A-Za-z_]\w*(?:![rsa]|\.[A-Za-z_]\w*|\[\w+\])\}|\{\{\s+[A-Za-z_]\w*\s+\}\}"
+)
+"""A variable as other template languages write it."""
 _LATEX = re.compile(r"(?:\\[A-Za-z]+\*?|[\^_])(?:\[[^\[\]]*\]|\{[^{}]*\})*$")
 """Before a brace: a LaTeX command, `^` or `_`, with the arguments it already has."""
 _NEEDED = """begin the file with the lines
@@ -200,6 +204,12 @@ def _complain_of_variables(name: str, text: str, *, known: tuple[str, ...], need
             raise UserError(
                 f"prompt {name}: nothing fills {{{variable}}}; known: {names}. "
                 f"To have the text {{{variable}}} itself, write {{{{{variable}}}}}"
+            )
+    for almost in _ALMOST.finditer(text):
+        if not _LATEX.search(text[max(0, almost.start() - 200) : almost.start()]):
+            raise UserError(
+                f"prompt {name}: nothing fills {almost[0]}; a variable is {{word}}. "
+                f"To have the text {{word}}, write {{{{word}}}}"
             )
     if needed not in held:
         raise UserError(f"prompt {name}: has no {{{needed}}} in it")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.addresses import Addresses, VariableName, check_parameters
+from schemas.complaints import complaint
 from schemas.errors import UserError
 from schemas.records import Record, Seed, content_id
 
@@ -359,9 +360,11 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     Raises UserError naming the file and the field.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such run file; `ls configs` shows the ready ones") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder: name a run file, such as {path}/run.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     for override in overrides:
@@ -374,7 +377,7 @@ def parse_config(data: dict[str, Any], origin: str) -> RunConfig:
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc'])) or 'run file'}: {e['msg']}" for e in error.errors()]
+        lines = [complaint(e, RunConfig) for e in error.errors()]
         raise UserError(f"{origin}: {'; '.join(lines)}") from None
 
 

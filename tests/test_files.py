@@ -91,7 +91,12 @@ def test_devices_are_written_to(tmp_path: Path) -> None:
         out.write(b"zero")
         out.flush()
         subprocess.run(command, stdout=out, check=True)
-    assert (tmp_path / "out").read_bytes().endswith(b"two\n")
+    assert (tmp_path / "out").read_bytes() == b"zeroonetwo\n"
+    with (tmp_path / "out").open("wb") as out:
+        out.write(b"zero")
+        out.flush()
+        subprocess.run(command, stdout=out, check=True)
+    assert (tmp_path / "out").read_bytes() == b"zeroonetwo\n"
 
 
 def test_a_folder_and_a_missing_folder_are_one_line(tmp_path: Path) -> None:
@@ -204,9 +209,20 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     assert json.loads((out / "config.json").read_text()) == "two"
     (out / "thesis.json").unlink()
     (out / folders.LISTED).unlink()  # as an earlier version wrote it
+    (out / "prm.json").write_text("{}")
     fill(out, "four")
     with pytest.raises(UserError, match="is not a folder"):
         fill(out / "config.json", "five")
+
+
+def test_a_model_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "gemma"
+    out.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (out / name).write_text("theirs")
+    with pytest.raises(UserError, match="holds something other than a PRM or policy of ours"):
+        fill(out, "one")
+    assert (out / "config.json").read_text() == "theirs"
 
 
 def test_a_link_to_a_folder_is_followed(tmp_path: Path) -> None:

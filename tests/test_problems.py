@@ -273,3 +273,9 @@ def test_a_dataset_that_cannot_be_had_is_one_line() -> None:
         with pytest.raises(UserError, match=said) as error:
             load(path, source="huggingface")
         assert "\n" not in str(error.value)
+
+
+def test_the_columns_of_a_table_are_told_by_their_names(tmp_path: Path) -> None:
+    assert answers(load(write(tmp_path, "a.csv", " text , answer ,,\nWhat is 1 + 1?,2,,\n"))) == ["2"]
+    with pytest.raises(UserError, match=r"b\.csv: the column 'answer' stands twice"):
+        load(write(tmp_path, "b.csv", "text,answer,answer\nWhat is 1 + 1?,2,3\n"))

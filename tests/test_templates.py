@@ -136,3 +136,9 @@ def test_a_run_is_refused_for_its_prompts_before_it_begins(tmp_path: Path) -> No
     same = [written(tmp_path, HEAD + "{solution}"), written(other, HEAD + "{solution}")]
     with pytest.raises(UserError, match="both named 'mine'"):
         check_prompts(run(judge={"prompts": same}))
+
+
+@pytest.mark.parametrize("almost", ["{{ answer }}", "{answer!r}", "{row.answer}", "{steps[0]}"])
+def test_a_variable_of_another_template_language_is_refused(tmp_path: Path, almost: str) -> None:
+    with pytest.raises(UserError, match="nothing fills"):
+        load_template(written(tmp_path, f"{{problem}} {almost}"))

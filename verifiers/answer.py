@@ -31,12 +31,15 @@ _SAID = re.compile(
     r"[*_`]*[ \t]*(?P<said>[^\n]{0,1000})",
     re.IGNORECASE,
 )
-_HEADED = re.compile(r"answer[ \t*_:]*\n\s{0,20}(?P<said>[^\s][^\n]{0,1000})", re.IGNORECASE)
+_HEADED = re.compile(
+    r"answer[ \t*_:]*\n\s{0,20}(?:(?:[-•*]|\d{1,2}[.)])[ \t]+)?(?P<said>[^\s][^\n]{0,1000})", re.IGNORECASE
+)
 _HEADING = re.compile(r"[ \t#*_]*(?:the[ \t]+)?(?:final[ \t]+)?", re.IGNORECASE)
 """What may stand before a heading's "answer"; the next line is the answer."""
 _BOXED = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
 _BETWEEN = re.compile(
-    r"(?:[\s$,;&]|\\[,;:! ()\[\]]|\\text\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*(?:[A-Za-z]\s*=\s*)?\$?"
+    r"(?:[\s$,;&]|\(?\b[a-e]\)|\\[,;:! ()\[\]]|\\text\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*"
+    r"(?:[A-Za-z]\s*=\s*)?\$?"
 )
 """What may stand between boxes that hold one answer together."""
 _MOST_BETWEEN, _MOST_BOXES = 40, 50
@@ -44,6 +47,8 @@ _NAME = re.compile(r"([A-Za-z]\s*=)\s*\$?$")
 _SENTENCE_END = re.compile(r"[.](?=\s|$)|!(?=\s+[A-Z])")
 _VALUE = re.compile(r"[-+*_`(\[{$€£\s]*(?:\d|\\|\.\d|[A-Za-z]\s*=|[A-Z]\b(?!\s+[a-z])|\()")
 """How a value begins: other words about an answer that was boxed before are a remark on it."""
+_ANOTHERS = re.compile(r"(?:\b(?:wrong|incorrect|false|bad)|\w['’]s|s['’])\s+(?:final\s+)?$", re.IGNORECASE)
+"""Before "answer": a mistaken one, or somebody's."""
 _REMARK = re.compile(
     r"\W*(?:in)?(?:correct|right|wrong|valid|not|also|therefore|thus|then|below)\b", re.IGNORECASE
 )
@@ -124,7 +129,7 @@ def _said(text: str, *, beside: bool) -> list[_Stated]:
             start = text.rfind("\n", 0, word.start()) + 1
             heading = _HEADING.fullmatch(text, start, word.start())
             match = _HEADED.match(text, word.start()) if heading else None
-        if match is None:
+        if match is None or (beside and _ANOTHERS.search(text[max(0, word.start() - 30) : word.start()])):
             continue
         said = _SENTENCE_END.split(match["said"].strip(), maxsplit=1)[0]
         if said.strip("*_` ") and not _REMARK.match(said):
@@ -164,6 +169,8 @@ def _as_spelled(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> 
     words = worded(gold), worded(answer)
     if squeezed(words[0]) == squeezed(words[1]):
         return True
+    if "!!" in gold or "!!" in answer:
+        return None  # a double factorial, or excitement
     numbers = [quantity(grouped(text).replace(SEPARATOR, ""), symbols=kind == "expression") for text in words]
     if numbers[0] and numbers[1]:
         return same_quantity(numbers[0], numbers[1])
@@ -253,7 +260,7 @@ def _same_values(gold: Expression, answer: Expression, pool: Pool | None) -> boo
 
 _FENCED = re.compile(
     r"[%°!|±$]|\\(?:text|mathrm|ldots|cdots|dots|circ|infty|pm|cup|overline)|\.\.\.|\d\.\d|\^\{?-?\d\d|\d\s*_"
-    r"|[A-Za-z]{3,}\s[A-Za-z]{3,}"
+    r"|[A-Za-z]{3,}\s[A-Za-z]{3,}|\d:\d\d|:\d+:|[A-Za-z]\([^()]*\)\s*=|\d(?:\s+|-)\d+/\d"
 )
 
 

@@ -198,7 +198,9 @@ _BARE_DIVISION = re.compile(
 
 
 def divides_in_two_ways(text: str) -> bool:
-    """Whether a slash stands before a product without a sign, as in `3/4 x`; a written fraction is clear."""
+    """Whether a slash stands before a product without a sign, as in `3/4 x`, or `1/3 %`."""
+    if "%" in text and ("/" in text or "frac" in text):
+        return True
     return "/" in text and bool(_BARE_DIVISION.search(to_plain(text)))
 
 

@@ -161,6 +161,8 @@ def other_spellings(text: str) -> Iterator[str]:
         yield re.sub(r"(?<=\d),(?=\d)", ".", text)
     if re.fullmatch(r"[^\d(\[{]*\d+,\d+[^\d)\]}]*", text):
         yield text.replace(",", ".")
+    if re.fullmatch(r"\D*\d{1,2}(?:,\d\d)+,\d{3}\D*", text):
+        yield text.replace(",", "")  # lakhs and crores
     if _GROUPS.search(text):
         yield _GROUPS.sub(lambda match: match[0].replace(".", ""), text).replace(",", ".")
     if text.endswith("!"):

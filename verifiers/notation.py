@@ -14,9 +14,9 @@ _MOST_MARKS = 8
 _SPACE = r"(?:\\[,;:! ]|~)"
 _WIDE_SPACES = "\u00a0\u2009\u202f"
 _SURE = re.compile(
-    rf"(?<=\d)(?:,\s?\\!\s?|\{{,\}}(?:\\!)?\s?|{_SPACE}\s?|[{_WIDE_SPACES}'’])(?=\d{{3}}(?!\d))"
+    rf"(?<=\d)(?:,\s?\\!\s?|\\!\s?,\s?|\{{,\}}(?:\\!)?\s?|{_SPACE}\s?|[{_WIDE_SPACES}'’])(?=\d{{3}}(?!\d))"
 )
-_GROUPED = re.compile(rf"(?<![\d.,{SEPARATOR}])\d{{1,3}}(?:,\d{{3}})+(?!\d|,\d|{SEPARATOR})")
+_GROUPED = re.compile(rf"(?<![\d.,{SEPARATOR}])\d{{1,3}}(?:[,{SEPARATOR}]\d{{3}})+(?!\d|[,{SEPARATOR}]\d)")
 _SPACED = re.compile(r"([-+$€£]*)([1-9]\d{0,2}(?: \d{3})+)((?:\.\d+)?(?:\D.*)?)")
 _TEXT = re.compile(
     r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname|boxed|fbox)\s*\{([^{}]*)\}"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.annotators.wording import (
+    BACK,
     NONE,
     UNIT,
     Said,
@@ -75,7 +76,13 @@ def _decided(last: Said, text: str) -> Said:
     if not is_review(text):
         return Said(last.at, None, "it solves the problem instead of reviewing the solution")
     told = sentences(text if last.loose else text[last.at :])
-    against = any(said.number not in (None, last.number) for said in told)
+    after = text[last.at :]
+    against = any(said.number not in (None, last.number) for said in told) or bool(BACK.search(after))
+    if last.number == NONE:
+        against = against or bool(called_wrong(after))
+    else:
+        before = [said.number for said in sentences(text[: last.at])]
+        against = against or before[-1:] == [NONE]
     return Said(last.at, None, _TWO) if against else last
 
 
@@ -87,7 +94,7 @@ def _last(text: str) -> Said:
         return line if set(numbers) <= {line.number} else Said(line.at, None, _TWO)
     called = called_wrong(text)
     if not numbers:
-        return Said(0, called.pop() if len(called) == 1 else None)
+        return Said(0, called.pop() if len(called) == 1 and not told else None)
     last = told[-1]
     against = last.number == NONE and (called or set(numbers) != {NONE})
     return Said(last.at, None, _TWO) if against else last
@@ -134,6 +141,7 @@ def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
 
 
 _BULLET = re.compile(r"^\s*(?:[-*•>]\s+|(?:step|paragraph)\s*\d+\s*[:.)-]\s*|\d{1,3}[.)]\s+)", re.IGNORECASE)
+_FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*\w*\s*")
 _WORD = re.compile(r"[^\W\d_]+")
 _KNOWN = 0.8
 """Share of its words that a step done again has from the problem and the solution: below it is other text."""
@@ -164,7 +172,7 @@ def read_redone(reply: str, steps: Sequence[str], problem: str = "") -> Reading:
         if index < len(redone) and told.split() != redone[index][0].split():
             words = _WORD.findall(redone[index][0])
             n_known = sum(word in known for word in words)
-            is_step = n_known >= _KNOWN * len(words)
+            is_step = words and n_known >= _KNOWN * len(words)
             return Reading(index) if is_step else Reading(None, "it is not the solution done again")
         if answered.strip() not in ("", answer):
             return Reading(index)
@@ -172,5 +180,6 @@ def read_redone(reply: str, steps: Sequence[str], problem: str = "") -> Reading:
 
 
 def _unmarked(text: str) -> str:
-    """Lines without bold, list signs and step numbers."""
-    return "\n".join(_BULLET.sub("", line.replace("**", "")) for line in text.split("\n"))
+    """Lines without bold, list signs and step numbers; those of a code fence are none."""
+    lines = (line for line in text.split("\n") if not _FENCE.fullmatch(line))
+    return "\n".join(_BULLET.sub("", line.replace("**", "")) for line in lines)

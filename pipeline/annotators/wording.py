@@ -22,7 +22,7 @@ class Said(NamedTuple):
 
 
 UNIT = r"(?:paragraph|step|line)s?"
-_NUMBERED = re.compile(rf"\b{UNIT}\s*(?:number|no\.|index)?\s*[#:(]?\s*(-?\d{{1,4}})\b", re.IGNORECASE)
+_NUMBERED = re.compile(rf"\b{UNIT}\s*(?:number|no\.|index)?\s*[#:(=]?\s*(-?\d{{1,4}})\b", re.IGNORECASE)
 _FAULT = r"(?:error|mistake|flaw|slip|fault|inaccuracy|wrong|incorrect|erroneous|invalid|flawed|mistaken)"
 _RIGHT = r"(?:correct|right|valid|sound|fine|accurate|error-free|flawless)"
 
@@ -49,7 +49,7 @@ def plain(text: str) -> str:
         if not n:
             break
     text = re.sub(
-        r"\\[()\[\],;:!]|\\(?:quad|displaystyle)\b|[*`$~]|^[ \t]*(?:#+|>)[ \t]*",
+        r"\\[()\[\],;:!]|\\(?:quad|displaystyle)\b|[*`$~]|^[ \t]*(?:#{1,3}(?!#)|#{5,}|>)[ \t]*",
         " ",
         text,
         flags=re.MULTILINE,
@@ -79,15 +79,18 @@ _NO_ERROR = re.compile(
 _WHOSE = r"(?:solution|student|author|writer|original|problem|question|answer key)(?:'s)?"
 _GIVES = (
     r"(?:answer|result|conclu\w+|writes?|wrote|says?|said|stat\w+|claim\w*|gives?|gave|box\w*|ends?|reach\w*|"
-    r"reports?|obtain\w*|gets?|got|arriv\w*)"
+    r"reports?|obtain\w*|gets?|got|arriv\w*|find\w*|comput\w+|calculat\w+|determin\w+|deriv\w+|leads?)"
 )
 _QUOTED = re.compile(
     rf"\b{_WHOSE}\s+(?:\w+\s+){{0,2}}{_GIVES}\b|\b{UNIT}\s+\d+,?\s+(?:\w+\s+)?{_GIVES}\b|"
     rf"\b(?:final|last)\s+{UNIT}\s+(?:\w+\s+)?{_GIVES}\b|"
     r"\b(?:correct(?:ed)?|right|true|actual|expected|intended|given|reference|proper|wrong|incorrect|erroneous|its|their)"
     r"\s+(?:final\s+)?(?:answer|result|value|total|sum)\b|"
-    r"\b(?:answer|result|value|sum|total|it|this|that|which)\s+(?:should|would|must)\s+(?:be|have)\b|"
-    r"\b(?:I|we)\s+(?:get|got|obtain|compute|calculate|arrive)\b|\b(?:yields?|equals?)\b|"
+    rf"\b(?:answer|result|value|sum|total|it|this|that|which|{UNIT}\s+\d+)\s+(?:should|would|must)\s+(?:be|have)\b|"
+    rf"\b(?:value|number|term|expression|figure)\s+(?:in|of)\s+{UNIT}\s+\d+|\bnumber\s+of\s+\w+\W*$|"
+    r"\b(?:confidence|score|rating|grade|points?)\b|\bgiv(?:es|ing)\b|\bbecomes?\b|\bagree\b|"
+    r"\banswer\s+(?:in|of)\s+the\s+solution\b|\b(?:is|are)\s+(?:correct|right)\b|"
+    r"\b(?:I|we)\s+(?:also\s+|too\s+)?(?:get|got|obtain|compute|calculate|arrive)\b|\b(?:yields?|equals?)\b|"
     r"\binstead\s+of\b|\brather\s+than\b|=\s*$|\bto\s+(?:the|this)\s+(?:\w+\s+)?problem\b",
     re.IGNORECASE,
 )
@@ -98,12 +101,26 @@ _REDONE = re.compile(
 )
 """From here on the judge solves the problem itself."""
 _SOLVES = re.compile(r"\d\s*[-+*/=^]\s*\d|=\s*-?\d|\\(?:frac|times|cdot|sqrt)\b")
+_STATES = re.compile(r"(?:\b[^\W\d_]{2,}\b[^\n\\]{0,80}?){2}\s\d+(?![\d%])|(?:\b[^\W\d_]{2,}\b\W+){5}")
+"""Words about numbers, or more words than "the final answer is"."""
+_COUNTED = re.compile(
+    r"\}?[\s$]*(?!(?:and|as|because|since|where|which|due|is|but|so|with|for|in|at)\b)[a-z]{3,}\W*(?:\n|$)"
+)
+"""What follows the number in a box where it counts something: a unit."""
 _REVIEWS = re.compile(
     rf"\b(?:{UNIT}|err\w+|paragr\w+|mistakes?|flaws?|(?:in)?correct\w*|wrong|right|review|verdict|check\w*|fine|"
-    r"valid|sound|solution|student|compar\w+|verif\w+)\b|[\u0400-\uffff]",
+    r"valid|sound|solution|student|compar\w+|verif\w+|fix(?:ed|ing)|number|not\s+-?\d+|fehler\w*|falsch\w*|schritt|absatz|paso|[ée]tape|passo)\b"
+    r"|[\u0400-\uffff]",
     re.IGNORECASE,
 )
-_LOOSE = re.compile(r"\b(?:answer|result|value|total|sum)\s+(?:is|=)?\s*:?\s*$", re.IGNORECASE)
+_NAMES = re.compile(rf"\b(?:{UNIT}|{_FAULT}s?|index|verdict|earliest|first)\b", re.IGNORECASE)
+"""Words before a box that make it a verdict, and not the answer of the problem."""
+_SIDE_BY_SIDE = re.compile(r"[\s,;/$]*(?:\b(?:or|and)\b[\s$]*)?")
+BACK = re.compile(
+    r"(?:^|[.!?\n)]\s*)(?:(?:but|so|oh|hm+),?\s+)?(?:wait|hold on|actually|on second|correction)\b",
+    re.IGNORECASE,
+)
+"""A reply that begins to think again after its verdict."""
 _LABEL = re.compile(
     r"\W*(?:my\s+)?(?:final\s+)?(?:answer|verdict|conclusion|result|output)\W*", re.IGNORECASE
 )
@@ -111,25 +128,40 @@ _LABEL = re.compile(
 
 def is_review(text: str) -> bool:
     """Whether a text speaks of the solution at all: a judge may have solved the problem instead."""
-    return not _SOLVES.search(text) or bool(_REVIEWS.search(text))
+    return bool(_REVIEWS.search(text)) or not (_SOLVES.search(text) or _STATES.search(text))
 
 
 def boxes(text: str) -> Iterator[Said]:
     """Every box that holds a verdict; those that quote an answer are passed over."""
-    redone = _REDONE.search(text)
+    redone, end, earlier = _REDONE.search(text), -1, None
     for match in list(_BOX.finditer(text))[-_BOXES:]:
         inner = match[1] or _inside(text, match.end())
+        beside = end > 0 and bool(_SIDE_BY_SIDE.fullmatch(text, end, match.start()))
+        end = match.end() + (0 if match[1] or inner is None else len(inner) + 1)
         if inner is not None and not inner.strip():
             continue  # an echo of "in \boxed{}"
-        before = _before(text, match.start())
         if redone and match.start() > redone.start():
             continue
+        before = _before(text, match.start())
         if _QUOTED.search(before) and not (_FIRST.search(before) or _AT.search(before)):
             continue
         number = None if inner is None else _value(inner)
         why = "its box is not closed" if inner is None else "its box holds no number of a step"
-        loose = bool(_LOOSE.search(before)) and not _LABEL.fullmatch(before)
+        loose = bool(before.strip()) and not _NAMES.search(before) and not _LABEL.fullmatch(before)
+        if number is not None and _repeats(number, text, match.start()):
+            number, why = None, "its box repeats what was calculated"
+        if number is not None and number >= 0 and _COUNTED.match(text, end):
+            number, why = None, "its box counts something"
+        if beside and number != earlier:
+            number, why = None, "it gives two boxes"
+        earlier = number
         yield Said(match.start(), number, "" if number is not None else why, loose)
+
+
+def _repeats(number: int, text: str, at: int) -> bool:
+    """Whether a box holds the last result before it, and no step of that number is spoken of."""
+    results = re.findall(r"=\s*(-?\d+)\b(?![.,]?\d)", text[max(0, at - 400) : at])
+    return results[-1:] == [str(number)] and number not in {int(n) for n in _NUMBERED.findall(text)}
 
 
 def _inside(text: str, start: int) -> str | None:
@@ -151,6 +183,8 @@ def _before(text: str, at: int) -> str:
         line = lines.pop()
         if line and not line.endswith((":", "=", "is")):
             return ""
+    if line.endswith((".", "!", "?", ";")):
+        return ""
     sentence = re.split(r"(?<=[.!?;])\s", line)[-1]
     return re.split(r"\b(?:so|thus|therefore|hence)\b,?", sentence, flags=re.IGNORECASE)[-1]
 
@@ -223,8 +257,8 @@ _FIRST = re.compile(
     re.IGNORECASE,
 )
 _BARE = re.compile(
-    rf"\b(?:first|earliest)\b[^\n]{{0,80}}?\b{_FAULT}s?\b[^\n\d]{{0,40}}?(?:\bis\b|:|=|\bat\b|\bindex\b)\s*(-?\d{{1,4}})"
-    r"(?![\w%]|\s*[-+*/=^]|[.,]\d)",
+    rf"\b(?:first|earliest)\b[^\n]{{0,80}}?\b{_FAULT}s?\b(?!\s+(?:value|number|result|term|sum|figure))[^\n\d]{{0,40}}?"
+    r"(?:\bis\b|:|=|\bat\b|\bindex\b)\s*(-?\d{1,4})(?![\w%]|\s*[-+*/=^]|[.,]\d|\s+[a-z])",
     re.IGNORECASE,
 )
 _TOPICS = (
@@ -240,7 +274,9 @@ def _speaks(sentence: str) -> bool:
 
 
 _ASIDE = re.compile(
-    r"^\W*(?:(?:no(?=\s*[,.:;!]|\s+wait)|wait|actually|hm+|sorry|oh|okay|so|correction)\b[\s,.:;!-]+)+",
+    r"^\W*(?:(?:no(?=\s*[,.:;!]|\s+wait)|wait|actually|hm+|sorry|oh|okay|so|correction)\b[\s,.:;!-]+)+|"
+    r"^\W*(?:after|upon|on|having)\s+[^,\d\n]{0,40}?\b(?:review|check|read|inspect|examin|verif|analy|consider|go)\w*"
+    r"[^,\d\n]{0,60},\s*",
     re.IGNORECASE,
 )
 _SAYS_NONE = re.compile(r"\bfirst\s+error\s*[:=]\s*(?:none|no(?:\s+error)?|n/a|null)\b", re.IGNORECASE)
@@ -249,9 +285,10 @@ _ALL_RIGHT = re.compile(
     r"(?:\bnot|n't|\bcannot|\bunable\s+to)\s+(?:find|see|spot|identify|detect|locate|contain|have|make|found)\s+"
     r"(?:any(?:thing)?|an|a\s+single|a)\s+(?:\w+\s+){0,2}?(?:errors?|mistakes?|flaws?|wrong|incorrect)\b|"
     r"(?:\bnot|n't)\s+(?:any|a\s+single)\s+(?:errors?|mistakes?)\b|"
+    r"^\W*all\s+correct\b|"
     r"\bnothing\s+(?:(?:is|was|looks|to\s+be)\s+)?(?:wrong|incorrect)\b|\b(?:error|mistake)-free\b|"
     rf"\b(?:all|every|each)(?:\s+of)?(?:\s+the)?(?:\s+\w+)?\s+{UNIT}(?:\s+(?:of|in)\s+(?:the|this)\s+solution)?"
-    rf"\s+(?:is|are|were|was)\s+(?:\w+\s+)?{_RIGHT}\b|"
+    rf"\s+(?:(?:is|are|were|was)\s+(?:\w+\s+)?)?{_RIGHT}\b|"
     rf"\b(?:the|this)\s+(?:\w+\s+)?solution\s+is\s+(?:\w+\s+)?{_RIGHT}\b|\beverything\s+is\s+(?:\w+\s+)?{_RIGHT}\b|"
     rf"\b(?:none\s+of\s+the|no)\s+{UNIT}\s+(?:is|are|contains?|has|have)\s+(?:an?\s+|any\s+)?{_FAULT}s?\b",
     re.IGNORECASE,
@@ -265,7 +302,7 @@ _WHOLE = re.compile(
 _PARTLY = re.compile(
     r"\b(?:so far|until|till|before|up to|yet|except|apart from|other(?:wise)?|but|however|although|though|"
     r"besides|prior|previous|preceding|first|here|these|those|further|more|additional|subsequent|later|rest|remaining|"
-    r"after\w*|only|almost|nearly|mostly|partly|partially|if|whether|assum\w+|not\s+all|not\s+every|"
+    r"doubt\w*|far\s+from|hardly|scarcely|(?:cannot|can't)\s+(?:say|conclude|confirm|guarantee)|after\w*|only|almost|nearly|mostly|partly|partially|if|whether|assum\w+|not\s+all|not\s+every|"
     r"th(?:is|at)\s+(?:paragraph|step|line|part)|in\s+(?:the\s+)?(?:arithmetic|algebra|calculation|second|third|last|"
     rf"final))\b|\b{UNIT}\s+(?:\w+\s+)?-?\d|\?|"
     r"\b(?:arithmetic|calculation|algebra(?:ic)?|computation(?:al)?|spelling|major|serious|obvious)\s+"
@@ -331,6 +368,8 @@ def final_line(text: str) -> Said | None:
     while len(lines) > 1 and _POLITE.fullmatch(lines[-1][:200]):
         lines.pop()
     line = lines[-1].strip()
+    if line.startswith("####"):
+        return None  # so GSM8K marks the answer of a problem
     found = _LINE.fullmatch(line[:200])
     if not found and (sentence := _END.split(line[-200:])[-1]) and re.search(r"[A-Za-z]\s*[:=]", sentence):
         found = _LINE.fullmatch(sentence)

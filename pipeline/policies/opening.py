@@ -1,6 +1,7 @@
 """From a configuration to a policy. Each backend's library is imported in its own arm."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.policies.base import Policy
@@ -59,6 +60,20 @@ def open_policy(config: PolicyConfig) -> Policy:
             from pipeline.policies.simulated import SimulatedPolicy
 
             return SimulatedPolicy(slip=config.slip, recover=config.recover, n_steps=config.n_steps)
+
+
+def check_policies(policies: Mapping[str, PolicyConfig]) -> None:
+    """UserError where a key is no key, or a model's folder is not there. Nothing is loaded or asked for."""
+    for name, policy in policies.items():
+        if policy.kind == "server":
+            _api_key(policy.api_key_env)
+        elif policy.kind != "simulated" and _is_path(policy.model) and not Path(policy.model).exists():
+            raise UserError(f"{name}.model: {policy.model}: no such folder")
+
+
+def _is_path(model: str) -> bool:
+    """Whether a model's name can only be a path: those of the Hub are OWNER/NAME."""
+    return model.startswith(("/", "./", "../", "~")) or model.count("/") > 1
 
 
 def _api_key(name: str) -> str | None:

@@ -68,6 +68,16 @@ def test_version(capsys: Capture) -> None:
         (["fuse", "{sealed}", "--set", "fusion.accept=2"], "fusion.accept"),
         (["export", "{sealed}", "--format", "csv", "--out", "x"], "invalid choice"),
         (["export", "{sealed}", "--format", "trl", "--out", "/missing/x"], "does not exist"),
+        (
+            ["export", "{sealed}", "--format", "trl", "--out", "{sealed}/run.toml"],
+            "among the files of the run",
+        ),
+        (
+            ["export", "{sealed}", "--format", "trl", "--out", "{sealed}/shards/x"],
+            "among the files of the run",
+        ),
+        (["derive", "{sealed}", "fork", "--out", "{sealed}/manifest.json"], "among the files of the run"),
+        (["run", "{sealed}"], "is a folder: name a run file"),
         (["derive", "missing", "fork"], "not a run"),
         (["derive", "{sealed}", "magic"], "invalid choice"),
         (["derive", "{sealed}", "fork", "--set", "gama=0.9"], "derive fork: gama"),
@@ -90,6 +100,10 @@ def test_version(capsys: Capture) -> None:
         (["plan", "{file}", "--set", 'judge.prompts=["embedded_solve"]'], "how a judge's reply is read"),
         (["synthesize", "{file}", "--set", "prompt.template=missing"], "neither a file nor one of"),
         (["run", "{file}", "--dry-run", "--set", 'problems.path=""'], "problems.path is empty"),
+        (
+            ["run", "{file}", "--dry-run", "--set", "policy.kind=vllm", "--set", "policy.model=/no/model"],
+            "policy.model: /no/model: no such folder",
+        ),
         (["run", "{file}", "--dry-run", "--set", 'prompt.separator=""'], "prompt.separator"),
         (
             [
@@ -365,3 +379,12 @@ def test_verify_shows_reasons_and_a_rate(tmp_path: Path, capsys: Capture) -> Non
     assert "77 stands neither in the problem nor in an earlier step" in out
     assert re.search(r"3 steps: 1 holds, 1 fails, 1 abstains; [\d,]+ steps/s", out)
     assert "\x1b[31m" not in out
+
+
+def test_rows_sent_to_standard_output_are_all_that_stands_there(sealed: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flows.cli", "export", str(sealed), "--format", "trl", "--out"]
+    subprocess.run([*command, str(tmp_path / "asked")], check=True, capture_output=True)
+    with (tmp_path / "sent").open("wb") as out:
+        done = subprocess.run([*command, "/dev/stdout"], check=True, stdout=out, stderr=subprocess.PIPE)
+    assert (tmp_path / "sent").read_bytes() == (tmp_path / "asked").read_bytes() != b""
+    assert b"rows written to /dev/stdout" in done.stderr
