@@ -92,8 +92,8 @@ async def examine(policy: Policy, sampling: Sampling, *, prefixes: bool = True) 
 
 
 _RESTARTS = (
-    "the server starts a begun answer again instead of continuing it, so every step would look right; use "
-    "`chat = false`, or a server that knows `continue_final_message`, as vLLM's does"
+    "the server does not continue a begun answer: it refuses it, or starts again, and every step would look "
+    "right; use `chat = false`, or a server that knows `continue_final_message`, as vLLM's does"
 )
 _CONTINUES = {
     True: "",
@@ -178,18 +178,22 @@ async def writes(policy: ServerPolicy) -> bool:
 
 async def continues(policy: ServerPolicy) -> bool | None:
     """Whether the server continues a begun answer; None when that cannot be told from its replies."""
-    first = _only(await policy.draw(_COUNTING, 1, _GREEDY))
+    counted = await policy.draw(_COUNTING, 1, _GREEDY)
+    first = _only(counted)
     if first is not None and (verdict := _counts_on(first.text, chat=policy.chat)) is not None:
         return verdict
     longer = replace(_GREEDY, max_tokens=48)
     whole = _only(await policy.draw(Prompt(_COUNTING.text), 1, longer))
     if whole is None or len(whole.text) < 2 * _LONG_ENOUGH:
         return None
-    half = len(whole.text) // 2
+    # Before a word: half of one is other tokens than the model wrote, and may be continued otherwise.
+    half = max(whole.text.rfind(" ", 0, len(whole.text) // 2), len(whole.text) // 4)
     begun, rest = whole.text[:half], whole.text[half:]
     second = _only(await policy.draw(Prompt(_COUNTING.text, begun), 1, longer))
-    if first is None and second is None:
-        return False  # it answers prompts, and refuses begun answers
+    if first is None and second is None:  # it answers prompts, and refuses begun answers
+        words = counted.missing.get(0, "") if counted is not None else ""
+        policy.dialect.note(f"a begun answer is refused: {words}")
+        return False
     text = second.text if second is not None else ""
     if text.startswith(rest[:_LONG_ENOUGH]):
         return True

@@ -91,14 +91,16 @@ def test_a_good_server(chat: bool) -> None:
 def test_a_chat_server_that_begins_anew_is_refused(counts: str) -> None:
     found, _ = probe(Model(counts, chat=True))
     assert holds(found)["continues a begun answer"] is False
-    assert "starts a begun answer again" in found.refused
+    assert "does not continue a begun answer" in found.refused
     assert probe(Model(counts, chat=True), prefixes=False)[0].refused == ""
 
 
 def test_a_server_that_refuses_begun_answers_is_refused() -> None:
     refuses: Callable[[Body], bool] = lambda asked: "continue_final_message" in asked  # noqa: E731
     words = "Unrecognized request argument supplied: continue_final_message"
-    assert "starts a begun answer" in probe(Model(chat=True, refuses=refuses, words=words))[0].refused
+    found, _ = probe(Model(chat=True, refuses=refuses, words=words))
+    assert "does not continue a begun answer: it refuses it" in found.refused
+    assert any(words in note for note in found.notes)
 
 
 def test_what_cannot_be_told_is_said_and_goes_on() -> None:
@@ -112,7 +114,7 @@ def test_the_words_of_the_run_itself_tell_where_a_model_cannot_count() -> None:
         def answer(self, text: str, index: int) -> str:
             return f"always the same long answer, whatever was begun {'' if 'Count' in text else index}"
 
-    assert "starts a begun answer" in probe(Parrot(chat=True))[0].refused
+    assert "does not continue a begun answer" in probe(Parrot(chat=True))[0].refused
 
 
 def test_n_ignored_or_refused_or_with_one_seed_for_all_means_single_requests() -> None:
@@ -137,6 +139,23 @@ def test_a_server_that_never_answers_is_a_backend_error_before_any_problem() -> 
         probe(Model(refuses=lambda asked: True, words="out of order"))
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_the_own_answer_of_a_model_that_cannot_count_is_cut_before_a_word(chat: bool) -> None:
+    whole = "an incomprehensibilities-loving uncharacteristically poetical answer"
+
+    class Words(Model):
+        """Continues after whole words, and loses its way in half of one, as tokenizers make models do."""
+
+        def answer(self, text: str, index: int) -> str:
+            if "Count" not in text:
+                return f"a sentence of its own, number {index}"
+            begun = text.partition("\n\n")[2]
+            rest = whole.removeprefix(begun)
+            return rest if rest != whole and rest.startswith(" ") or not begun else "something else"
+
+    assert holds(probe(Words(chat=chat))[0])["continues a begun answer"] is True
+
+
 def test_a_run_on_a_server_that_begins_anew_does_not_begin() -> None:
     async def run() -> None:
         transport = httpx.MockTransport(Model("1, 2, 3, 4", chat=True))
@@ -144,7 +163,7 @@ def test_a_run_on_a_server_that_begins_anew_does_not_begin() -> None:
             await prepare(policy, SAMPLING, prefixes=False)
             await prepare(policy, SAMPLING, prefixes=True)
 
-    with pytest.raises(UserError, match="m: the server starts a begun answer again"):
+    with pytest.raises(UserError, match="m: the server does not continue a begun answer"):
         asyncio.run(run())
 
 
