@@ -95,6 +95,36 @@ def test_a_chat_server_that_begins_anew_is_refused(counts: str) -> None:
     assert probe(Model(counts, chat=True), prefixes=False)[0].refused == ""
 
 
+def servers(*models: Model, gone: int = 0) -> Probe:
+    """The conversation with several servers, of which the last `gone` cannot be reached."""
+    hosts = {f"s{i}": model for i, model in enumerate(models)}
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.host not in hosts:
+            raise httpx.ConnectError("nobody is there")
+        return hosts[request.url.host](request)
+
+    async def run() -> Probe:
+        urls = [f"http://s{i}/v1" for i in range(len(models) + gone)]
+        transport = httpx.MockTransport(handler)
+        async with ServerPolicy(urls, "m", transport=transport, chat=True, backoff_s=0.001) as policy:
+            return await examine(policy, SAMPLING)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("bad", range(3))
+def test_one_of_several_servers_that_begins_anew_is_found(bad: int) -> None:
+    found = servers(*(Model("10, 11" if i == bad else "0, 11", chat=True) for i in range(3)))
+    assert found.refused.startswith(f"http://s{bad}/v1: the server does not continue")
+
+
+def test_a_server_that_cannot_be_reached_is_told_and_left_out() -> None:
+    found = servers(Model(chat=True), gone=1)
+    assert found.refused == ""
+    assert "http://s1/v1 cannot be reached and is left out" in found.notes
+
+
 def test_a_server_that_refuses_begun_answers_is_refused() -> None:
     refuses: Callable[[Body], bool] = lambda asked: "continue_final_message" in asked  # noqa: E731
     words = "Unrecognized request argument supplied: continue_final_message"
@@ -132,6 +162,18 @@ def test_a_token_limit_of_the_run_beyond_the_model_is_refused() -> None:
     refuses: Callable[[Body], bool] = lambda asked: asked["max_tokens"] > 100  # noqa: E731
     found, _ = probe(Model(refuses=refuses, words=words))
     assert found.refused == "prompt.max_tokens = 200 leaves no room for a prompt; lower it"
+
+
+def test_a_judges_limit_beyond_the_model_is_refused_by_its_own_name() -> None:
+    words = "max_tokens=300 cannot be greater than max_model_len=256. Please request fewer output tokens."
+    model = Model(refuses=lambda asked: asked["max_tokens"] > 256, words=words)
+
+    async def run() -> None:
+        async with ServerPolicy("http://there/v1", "m", transport=httpx.MockTransport(model)) as policy:
+            await prepare(policy, SAMPLING, prefixes=False, limit=("judge.max_tokens", 300))
+
+    with pytest.raises(UserError, match="judge.max_tokens = 300 leaves no room for a prompt; lower it"):
+        asyncio.run(run())
 
 
 def test_a_server_that_never_answers_is_a_backend_error_before_any_problem() -> None:
