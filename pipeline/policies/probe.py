@@ -108,7 +108,7 @@ _RESTARTS = (
 )
 _CONTINUES = {
     True: "",
-    False: _RESTARTS,
+    False: "it refuses it, or starts again",
     None: "cannot be told from its replies; the run watches for answers that start again",
 }
 
