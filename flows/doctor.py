@@ -77,23 +77,28 @@ def examine_policies(config: RunConfig) -> dict[str, Any]:
     from pipeline.policies import open_policy
     from pipeline.policies.base import Sampling
     from pipeline.policies.probe import Probe, examine
-    from pipeline.rollouts import sampling_of
+    from pipeline.rollouts import sampling_of, token_limit
 
-    async def meet(policy: PolicyConfig, sampling: Sampling, prefixes: bool) -> Probe:
+    async def meet(
+        policy: PolicyConfig, sampling: Sampling, prefixes: bool, limit: tuple[str, int] | None
+    ) -> Probe:
         found = Probe(policy.kind, policy.model)
         try:
             async with open_policy(policy) as opened:
-                found = await examine(opened, sampling, prefixes=prefixes)
+                found = await examine(opened, sampling, prefixes=prefixes, limit=limit)
         except (UserError, BackendError) as error:
             found.refused = str(error)
         return found
 
     asking = sampling_of(config.prompt)
-    roles = {"policy": (config.policy, asking, True)}
+    roles: dict[str, tuple[PolicyConfig, Sampling, bool, tuple[str, int] | None]] = {
+        "policy": (config.policy, asking, True, token_limit(config))
+    }
     if config.judge and config.judge.policy:
         judging = Sampling(temperature=config.judge.temperature, max_tokens=config.judge.max_tokens)
-        roles["judge"] = (config.judge.policy, judging, False)
+        limit = ("judge.max_tokens", judging.max_tokens)
+        roles["judge"] = (config.judge.policy, judging, False, limit)
     if config.prover:
-        roles["prover"] = (config.prover.policy, asking, True)
+        roles["prover"] = (config.prover.policy, asking, True, None)
     found = {role: asyncio.run(meet(*asked)).as_dict() for role, asked in roles.items()}
     return {"policies": found, "refused": [role for role, probe in found.items() if probe["refused"]]}

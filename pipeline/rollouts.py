@@ -9,7 +9,7 @@ from pipeline.budget import Allowance
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from pipeline.templates import fill, prompt_text, solving_text
 from pipeline.unfinished import Draws
-from schemas.config import JudgeConfig, PromptConfig
+from schemas.config import JudgeConfig, PromptConfig, RunConfig
 from schemas.records import Outcome, Problem, Rollout, seed_of
 from verifiers.answer import extract_answer, grade
 
@@ -22,6 +22,14 @@ def sampling_of(prompt: PromptConfig) -> Sampling:
     return Sampling(
         temperature=prompt.temperature, top_p=prompt.top_p, max_tokens=prompt.max_tokens, stop=prompt.stop
     )
+
+
+def token_limit(config: RunConfig) -> tuple[str, int]:
+    """The largest token limit that a run's policy is asked with, and the setting that it comes from."""
+    limits = [("prompt.max_tokens", config.prompt.max_tokens)]
+    if config.judge and config.judge.policy is None:
+        limits.append(("judge.max_tokens", config.judge.max_tokens))
+    return max(limits, key=lambda limit: limit[1])
 
 
 class Roller:

@@ -19,7 +19,7 @@ from pipeline.policies.base import Policy, Sampling
 from pipeline.policies.pressure import in_turn
 from pipeline.policies.probe import prepare
 from pipeline.proposers import omegaprm, sample
-from pipeline.rollouts import Roller, counts, sampling_of, silence
+from pipeline.rollouts import Roller, counts, sampling_of, silence, token_limit
 from pipeline.store import Owed, RunStore
 from pipeline.templates import check_prompts, prompt_text
 from pipeline.unfinished import Draws, Shelf
@@ -218,12 +218,12 @@ async def _get_to_know(config: RunConfig, policy: Policy, judge: Policy, prover:
     methods = (config.monte_carlo, config.bisection, config.scan)
     prefixes = any(methods) or isinstance(config.propose, OmegaConfig)
     asking = sampling_of(config.prompt)
-    await prepare(policy, asking, prefixes=prefixes, chat=config.policy.chat)
+    await prepare(policy, asking, prefixes=prefixes, chat=config.policy.chat, limit=token_limit(config))
     if prover is not policy and config.prover:
         await prepare(prover, asking, prefixes=True, chat=config.prover.policy.chat)
     if judge is not policy and config.judge:
         judging = Sampling(temperature=config.judge.temperature, max_tokens=config.judge.max_tokens)
-        await prepare(judge, judging, prefixes=False)
+        await prepare(judge, judging, prefixes=False, limit=("judge.max_tokens", judging.max_tokens))
 
 
 async def label_problem(

@@ -28,6 +28,7 @@ _TOO_LONG = re.compile(
             r"inputs`? must have less than",
             r"too many (input|prompt) tokens",
             r"prompt contains \d+ tokens",
+            r"cannot be greater than max_model_len",
         )
     ),
     re.IGNORECASE,

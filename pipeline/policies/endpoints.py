@@ -13,7 +13,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeVar
@@ -103,6 +104,16 @@ class Endpoints:
         """Learn which endpoints are there, and how many tokens the cache of a vLLM server holds."""
         found = await asyncio.gather(*(self._cache_tokens(endpoint) for endpoint in self.all))
         self._gate.tokens = min((tokens for tokens in found if tokens), default=self._gate.tokens)
+
+    @contextmanager
+    def only(self, endpoint: Endpoint) -> Iterator[None]:
+        """Until it ends, calls go to one endpoint; for questions that each must answer itself."""
+        kept, self.all = self.all, [endpoint]
+        try:
+            yield
+        finally:
+            self.all = kept
+            self._resize()
 
     async def close(self) -> None:
         """End the probes and the connections."""

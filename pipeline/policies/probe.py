@@ -60,49 +60,76 @@ class Probe:
         return asdict(self)
 
 
-async def prepare(policy: Policy, sampling: Sampling, *, prefixes: bool, chat: bool = False) -> None:
+async def prepare(
+    policy: Policy,
+    sampling: Sampling,
+    *,
+    prefixes: bool,
+    chat: bool = False,
+    limit: tuple[str, int] | None = None,
+) -> None:
     """Get to know a policy before its first problem. UserError when a run on it would be worthless:
     with `prefixes`, when it does not continue begun answers. BackendError when it does not answer.
 
     An engine in this process is only asked where a chat template stands between it and the prefix.
     """
     if isinstance(policy, ServerPolicy) or (chat and prefixes):
-        found = await examine(policy, sampling, prefixes=prefixes)
+        found = await examine(policy, sampling, prefixes=prefixes, limit=limit)
         if found.refused:
             raise UserError(f"{policy.model}: {found.refused}")
 
 
-async def examine(policy: Policy, sampling: Sampling, *, prefixes: bool = True) -> Probe:
-    """Everything that can be found out in a handful of short calls, with `sampling` as the run has it."""
+async def examine(
+    policy: Policy, sampling: Sampling, *, prefixes: bool = True, limit: tuple[str, int] | None = None
+) -> Probe:
+    """Everything that can be found out in a handful of short calls, with `sampling` as the run has it.
+
+    `limit` is the largest token limit that the policy will be asked with and the setting it comes from,
+    where that is not the `prompt.max_tokens` of `sampling`.
+    """
     found = Probe(policy.kind, policy.model)
     if not isinstance(policy, ServerPolicy):
         await _examine_engine(policy, found)
         return found
     try:
-        await _examine_requests(policy, sampling, found)
+        await _examine_requests(policy, sampling, limit or ("prompt.max_tokens", sampling.max_tokens), found)
         if prefixes and not found.refused:
-            holds = await continues(policy)
-            found.add("continues a begun answer", holds, _CONTINUES[holds])
-            if holds is False:
-                found.refused = _RESTARTS
+            await _examine_prefixes(policy, found)
     finally:
         policy.forget()
-        found.notes += [note for note in policy.dialect.notes if note not in found.notes]
+        gone = [endpoint.url for endpoint in policy.endpoints.all if not endpoint.there]
+        found.notes += [*policy.dialect.notes, *(f"{url} cannot be reached and is left out" for url in gone)]
     return found
 
 
 _RESTARTS = (
-    "the server starts a begun answer again instead of continuing it, so every step would look right; use "
-    "`chat = false`, or a server that knows `continue_final_message`, as vLLM's does"
+    "the server does not continue a begun answer: it refuses it, or starts again, and every step would look "
+    "right; use `chat = false`, or a server that knows `continue_final_message`, as vLLM's does"
 )
 _CONTINUES = {
     True: "",
-    False: _RESTARTS,
+    False: "it refuses it, or starts again",
     None: "cannot be told from its replies; the run watches for answers that start again",
 }
 
 
-async def _examine_requests(policy: ServerPolicy, sampling: Sampling, found: Probe) -> None:
+async def _examine_prefixes(policy: ServerPolicy, found: Probe) -> None:
+    """Each server is asked: one that begins anew is enough to spoil a run."""
+    several = len(policy.endpoints.all) > 1
+    for endpoint in policy.endpoints.all:
+        if not endpoint.there:
+            continue
+        with policy.endpoints.only(endpoint):
+            holds = await continues(policy)
+        found.add("continues a begun answer", holds, f"{endpoint.url} " * several + _CONTINUES[holds])
+        if holds is False:
+            found.refused = f"{endpoint.url}: " * several + _RESTARTS
+            return
+
+
+async def _examine_requests(
+    policy: ServerPolicy, sampling: Sampling, limit: tuple[str, int], found: Probe
+) -> None:
     dialect = policy.dialect
     dialect.token_ids = "return_token_ids" not in dialect.dropped
     asking = replace(sampling, temperature=sampling.temperature or 1.0, max_tokens=24, stop=(), seed=_SEED)
@@ -129,17 +156,20 @@ async def _examine_requests(policy: ServerPolicy, sampling: Sampling, found: Pro
         "tokens of each completion", dialect.token_ids, "" if dialect.token_ids else "shared out by length"
     )
     found.add("finish reasons", not any("finish_reason" in note for note in dialect.notes))
-    await _examine_room(policy, replace(asking, max_tokens=sampling.max_tokens), found, texts)
+    await _examine_room(policy, asking, limit, found, texts)
 
 
-async def _examine_room(policy: ServerPolicy, asking: Sampling, found: Probe, texts: list[str]) -> None:
+async def _examine_room(
+    policy: ServerPolicy, asking: Sampling, limit: tuple[str, int], found: Probe, texts: list[str]
+) -> None:
     """With the run's own token limit, and with the seed of the second completion, asked for alone."""
-    stop = (".", "\n")
-    reply = await _asked(policy, _SAYING, 1, replace(asking, seed=asking.seed + 1, stop=stop))
+    setting, most = limit
+    asking = replace(asking, seed=asking.seed + 1, stop=(".", "\n"), max_tokens=most)
+    reply = await _asked(policy, _SAYING, 1, asking)
     if reply.is_sure:
-        found.refused = f"prompt.max_tokens = {asking.max_tokens} leaves no room for a prompt; lower it"
+        found.refused = f"{setting} = {most} leaves no room for a prompt; lower it"
         return
-    found.add("room for prompt.max_tokens", True, str(asking.max_tokens))
+    found.add(f"room for {setting}", True, str(most))
     found.add("stops at `stop`", not any("prompt.stop" in note for note in policy.dialect.notes))
     text = next(iter(reply.found.values())).text
     if len(texts) == 2 and min(len(text), len(texts[1])) >= _LONG_ENOUGH:
@@ -178,18 +208,22 @@ async def writes(policy: ServerPolicy) -> bool:
 
 async def continues(policy: ServerPolicy) -> bool | None:
     """Whether the server continues a begun answer; None when that cannot be told from its replies."""
-    first = _only(await policy.draw(_COUNTING, 1, _GREEDY))
+    counted = await policy.draw(_COUNTING, 1, _GREEDY)
+    first = _only(counted)
     if first is not None and (verdict := _counts_on(first.text, chat=policy.chat)) is not None:
         return verdict
     longer = replace(_GREEDY, max_tokens=48)
     whole = _only(await policy.draw(Prompt(_COUNTING.text), 1, longer))
     if whole is None or len(whole.text) < 2 * _LONG_ENOUGH:
         return None
-    half = len(whole.text) // 2
+    # Before a word: half of one is other tokens than the model wrote, and may be continued otherwise.
+    half = max(whole.text.rfind(" ", 0, len(whole.text) // 2), len(whole.text) // 4)
     begun, rest = whole.text[:half], whole.text[half:]
     second = _only(await policy.draw(Prompt(_COUNTING.text, begun), 1, longer))
-    if first is None and second is None:
-        return False  # it answers prompts, and refuses begun answers
+    if first is None and second is None:  # it answers prompts, and refuses begun answers
+        words = counted.missing.get(0, "") if counted is not None else ""
+        policy.dialect.note(f"a begun answer is refused: {words}")
+        return False
     text = second.text if second is not None else ""
     if text.startswith(rest[:_LONG_ENOUGH]):
         return True

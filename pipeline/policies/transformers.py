@@ -194,7 +194,10 @@ def convert_gguf(source: Path, target: Path) -> None:
             source.parent, dtype=torch.bfloat16, quantization_config=quantised, **options
         )
         model.save_pretrained(target)
-    AutoTokenizer.from_pretrained(source.parent, **options).save_pretrained(target)
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, **options)
+    # The reader forgets it. Here every prompt is given one, but a server asks the tokenizer alone.
+    tokenizer.add_bos_token = tokenizer.bos_token is not None
+    tokenizer.save_pretrained(target)
 
 
 def _settle(future: "asyncio.Future[Any]", done: Any, error: BaseException | None) -> None:

@@ -91,14 +91,46 @@ def test_a_good_server(chat: bool) -> None:
 def test_a_chat_server_that_begins_anew_is_refused(counts: str) -> None:
     found, _ = probe(Model(counts, chat=True))
     assert holds(found)["continues a begun answer"] is False
-    assert "starts a begun answer again" in found.refused
+    assert "does not continue a begun answer" in found.refused
     assert probe(Model(counts, chat=True), prefixes=False)[0].refused == ""
+
+
+def servers(*models: Model, gone: int = 0) -> Probe:
+    """The conversation with several servers, of which the last `gone` cannot be reached."""
+    hosts = {f"s{i}": model for i, model in enumerate(models)}
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.host not in hosts:
+            raise httpx.ConnectError("nobody is there")
+        return hosts[request.url.host](request)
+
+    async def run() -> Probe:
+        urls = [f"http://s{i}/v1" for i in range(len(models) + gone)]
+        transport = httpx.MockTransport(handler)
+        async with ServerPolicy(urls, "m", transport=transport, chat=True, backoff_s=0.001) as policy:
+            return await examine(policy, SAMPLING)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("bad", range(3))
+def test_one_of_several_servers_that_begins_anew_is_found(bad: int) -> None:
+    found = servers(*(Model("10, 11" if i == bad else "0, 11", chat=True) for i in range(3)))
+    assert found.refused.startswith(f"http://s{bad}/v1: the server does not continue")
+
+
+def test_a_server_that_cannot_be_reached_is_told_and_left_out() -> None:
+    found = servers(Model(chat=True), gone=1)
+    assert found.refused == ""
+    assert "http://s1/v1 cannot be reached and is left out" in found.notes
 
 
 def test_a_server_that_refuses_begun_answers_is_refused() -> None:
     refuses: Callable[[Body], bool] = lambda asked: "continue_final_message" in asked  # noqa: E731
     words = "Unrecognized request argument supplied: continue_final_message"
-    assert "starts a begun answer" in probe(Model(chat=True, refuses=refuses, words=words))[0].refused
+    found, _ = probe(Model(chat=True, refuses=refuses, words=words))
+    assert "does not continue a begun answer: it refuses it" in found.refused
+    assert any(words in note for note in found.notes)
 
 
 def test_what_cannot_be_told_is_said_and_goes_on() -> None:
@@ -112,7 +144,7 @@ def test_the_words_of_the_run_itself_tell_where_a_model_cannot_count() -> None:
         def answer(self, text: str, index: int) -> str:
             return f"always the same long answer, whatever was begun {'' if 'Count' in text else index}"
 
-    assert "starts a begun answer" in probe(Parrot(chat=True))[0].refused
+    assert "does not continue a begun answer" in probe(Parrot(chat=True))[0].refused
 
 
 def test_n_ignored_or_refused_or_with_one_seed_for_all_means_single_requests() -> None:
@@ -132,9 +164,38 @@ def test_a_token_limit_of_the_run_beyond_the_model_is_refused() -> None:
     assert found.refused == "prompt.max_tokens = 200 leaves no room for a prompt; lower it"
 
 
+def test_a_judges_limit_beyond_the_model_is_refused_by_its_own_name() -> None:
+    words = "max_tokens=300 cannot be greater than max_model_len=256. Please request fewer output tokens."
+    model = Model(refuses=lambda asked: asked["max_tokens"] > 256, words=words)
+
+    async def run() -> None:
+        async with ServerPolicy("http://there/v1", "m", transport=httpx.MockTransport(model)) as policy:
+            await prepare(policy, SAMPLING, prefixes=False, limit=("judge.max_tokens", 300))
+
+    with pytest.raises(UserError, match="judge.max_tokens = 300 leaves no room for a prompt; lower it"):
+        asyncio.run(run())
+
+
 def test_a_server_that_never_answers_is_a_backend_error_before_any_problem() -> None:
     with pytest.raises(BackendError, match="no problem was begun.*out of order"):
         probe(Model(refuses=lambda asked: True, words="out of order"))
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_the_own_answer_of_a_model_that_cannot_count_is_cut_before_a_word(chat: bool) -> None:
+    whole = "an incomprehensibilities-loving uncharacteristically poetical answer"
+
+    class Words(Model):
+        """Continues after whole words, and loses its way in half of one, as tokenizers make models do."""
+
+        def answer(self, text: str, index: int) -> str:
+            if "Count" not in text:
+                return f"a sentence of its own, number {index}"
+            begun = text.partition("\n\n")[2]
+            rest = whole.removeprefix(begun)
+            return rest if rest != whole and rest.startswith(" ") or not begun else "something else"
+
+    assert holds(probe(Words(chat=chat))[0])["continues a begun answer"] is True
 
 
 def test_a_run_on_a_server_that_begins_anew_does_not_begin() -> None:
@@ -144,7 +205,7 @@ def test_a_run_on_a_server_that_begins_anew_does_not_begin() -> None:
             await prepare(policy, SAMPLING, prefixes=False)
             await prepare(policy, SAMPLING, prefixes=True)
 
-    with pytest.raises(UserError, match="m: the server starts a begun answer again"):
+    with pytest.raises(UserError, match="m: the server does not continue a begun answer"):
         asyncio.run(run())
 
 

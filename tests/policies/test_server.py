@@ -195,6 +195,7 @@ TOO_LONG = [
     "The input (5000 tokens) is longer than the model's context length (4096 tokens).",
     "prompt is too long: 213000 tokens > 200000 maximum",
     "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
+    "max_tokens=400 cannot be greater than max_model_len=256. Please request fewer output tokens.",
     "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
 ]
 

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.policies.base import Completion, Prompt, Sampling
-from pipeline.policies.transformers import TransformersPolicy
+from pipeline.policies.transformers import TransformersPolicy, convert_gguf
 from schemas.errors import BackendError, UserError
 
 Call = tuple[Prompt, int, Sampling]
@@ -162,3 +162,24 @@ def test_revisions_tell_checkpoints_apart(models: dict[str, str]) -> None:
     revisions = {TransformersPolicy(folder).revision for folder in models.values()}
     assert len(revisions) == 3
     assert all(len(revision) == 16 for revision in revisions)
+
+
+class NoModel:
+    def save_pretrained(self, folder: Path) -> None:
+        pass
+
+
+def test_a_converted_model_reads_bos_behind_a_server_too(
+    models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GGUF files say of BOS what their reader forgets, and a server asks the tokenizer alone."""
+    read = AutoTokenizer.from_pretrained(models["llama"])
+    read.backend_tokenizer.post_processor = None
+    assert read("the cat").input_ids[0] != read.bos_token_id
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *a, **o: NoModel())
+    with monkeypatch.context() as patch:
+        patch.setattr(AutoTokenizer, "from_pretrained", lambda *a, **o: read)
+        convert_gguf(tmp_path / "model.gguf", tmp_path / "done")
+    ids = AutoTokenizer.from_pretrained(tmp_path / "done")("the cat").input_ids
+    assert ids[0] == read.bos_token_id
+    assert ids.count(read.bos_token_id) == 1
