@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 def run(args: argparse.Namespace) -> Result:
     """Every stage of a run file, or with --dry-run what they would be."""
-    config = load_config(Path(args.config), tuple(args.set))
+    config = _given(args)
     ready(config)
     if args.dry_run:
         return outline(config)
@@ -36,14 +36,14 @@ def run(args: argparse.Namespace) -> Result:
 
 def synthesize(args: argparse.Namespace) -> Result:
     """Label and seal."""
-    config = load_config(Path(args.config), tuple(args.set))
+    config = _given(args)
     ready(config)
     return _flow(args, "synthesize", lambda flows: flows.synthesize(config))
 
 
 def plan(args: argparse.Namespace) -> Result:
     """What a run will take; a pilot is the beginning of the run itself."""
-    config = load_config(Path(args.config), tuple(args.set))
+    config = _given(args)
 
     from pipeline.plan import Stated, count_problems, plan_from_pass_rate, plan_from_pilot
     from pipeline.store import RunStore
@@ -135,7 +135,7 @@ def train(args: argparse.Namespace) -> Result:
 
 def selftrain(args: argparse.Namespace) -> Result:
     """Rounds of labelling and fine-tuning."""
-    config = load_config(Path(args.config), tuple(args.set))
+    config = _given(args)
     ready(config)
     return _flow(args, "selftrain", lambda flows: flows.selftrain(config))
 
@@ -301,7 +301,7 @@ def publish(args: argparse.Namespace) -> Result:
     store = _open(folder)
     manifest = store.manifest()
     if manifest is None:
-        raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
+        raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
     return {"card": dataset_card(store, manifest, subsets_of(store, manifest))}
 
 
@@ -349,6 +349,18 @@ def _config_of(folder: Path, overrides: list[str] | None = None) -> RunConfig:
     return config.model_copy(update={"root": str(here.parent), "name": here.name})
 
 
+def _given(args: argparse.Namespace) -> RunConfig:
+    """The run file of a command; or the run in a folder, by the folder or the `run.toml` in it, wherever it
+    lies now."""
+    from pipeline.recorded import is_begun
+
+    path = Path(args.config)
+    folder = path if path.is_dir() else path.parent
+    if path in (folder, folder / "run.toml") and is_begun(folder):
+        return _config_of(folder, args.set)
+    return load_config(path, tuple(args.set))
+
+
 def _open(folder: Path) -> "RunStore":
     """A run for reading: unlike `RunStore.open` this writes nothing."""
     from pipeline.store import RunStore
@@ -370,6 +382,8 @@ def _chosen(args: argparse.Namespace) -> "Iterator[LabelledSolution]":
 def _recorded(checkpoint: Path) -> Result:
     import json
 
+    if not checkpoint.is_dir():
+        raise UserError(f"{checkpoint}: no such folder; `stepmint train RUN` makes a checkpoint")
     found = {}
     for name in ("metrics", "evaluation"):
         path = checkpoint / f"{name}.json"

@@ -186,7 +186,7 @@ def check(result: Result) -> None:
         say(f"{result['run']}: everything is as it was written")
     elif result["repairable"] and not result["failed"]:
         many = f"{result['repairable']} of {len(result['damaged'])}"
-        say(f"stepmint check {result['run']} --repair mends {many}")
+        say(f"stepmint check {result['run']} --repair may mend {many}")
 
 
 def _damage(result: Result) -> None:

@@ -31,7 +31,7 @@ def train_model(config: RunConfig, out: str) -> dict[str, Any]:
     store, folder, settings = RunStore.reopen(config), Path(out), config.train or TrainConfig()
     manifest = store.manifest()
     if manifest is None:
-        raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
+        raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
     template = store.template()
     wanted = {
         "dataset_digest": manifest.digest(),

@@ -51,8 +51,8 @@ def seal(store: RunStore, *, partial: bool = False) -> Manifest:
     if found.owed and not partial:
         damaged = "".join(f"{line}; " for line in store.damage())
         raise UserError(
-            f"{store.path}: {damaged}{found.owed} problems are still owed; run the same command again to do "
-            f"them, or seal what is done with `stepmint fuse {store.path} --partial`"
+            f"{store.path}: {damaged}{found.owed} problems are still owed: `stepmint run {store.path}` does "
+            f"them, `stepmint fuse {store.path} --partial` seals what is done"
         )
     trust = fit_trust(store.read(found.sample))
     tally = Tally(found.beyond, found.owed)

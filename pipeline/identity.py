@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from pipeline.policies.opening import PREPARED
 from pipeline.problems import name_of, problem_files
-from pipeline.recorded import changed, read_record, write_record
+from pipeline.recorded import changed, has_drawn, is_begun, read_config, read_record, write_record
 from pipeline.templates import prompt_text
 from schemas.config import PolicyConfig, ProblemsConfig, RunConfig
 from schemas.errors import UserError
@@ -74,6 +74,19 @@ def record(path: Path, identity: Identity) -> None:
     """Keep an identity, if it is not what the folder says already."""
     if recorded(path) != identity:
         write_record(path / "identity.json", identity.model_dump(mode="json"))
+
+
+def enter(path: Path, config: RunConfig) -> tuple[RunConfig, Identity]:
+    """The configuration that a run begins or goes on with, and its identity. One for which nothing was drawn
+    yet begins anew with another configuration. UserError where that cannot be."""
+    if is_begun(path):
+        try:
+            return admit(path, read_config(path), config)
+        except UserError:
+            if has_drawn(path):
+                raise
+            (path / "problems" / "done.json").unlink(missing_ok=True)
+    return config, Identity(inputs=inputs_of(config, path, {}))
 
 
 def admit(path: Path, before: RunConfig, config: RunConfig) -> tuple[RunConfig, Identity]:

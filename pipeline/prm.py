@@ -112,6 +112,8 @@ class PRM:
     @classmethod
     def load(cls, folder: Path, *, device: str = "auto") -> Self:
         """A checkpoint written by `train_prm`. UserError when the folder holds none."""
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; `stepmint train RUN` makes a checkpoint")
         try:
             card = PrmCard.model_validate_json((folder / CARD).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

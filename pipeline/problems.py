@@ -210,6 +210,11 @@ def _columns(config: ProblemsConfig, rows: Sequence[Row], said: list[str]) -> di
                 said.append(f"{name_of(config)}: the column {column!r} is read as {ours}")
         columns |= taken
         _complain_of_rationales(config, rows, columns["answer"])
+        if columns["answer"] not in there:
+            said.append(
+                f"{name_of(config)}: no column with gold answers ({', '.join(there)[:200]}): nothing will be "
+                'rolled out or graded; fields = {answer = "..."} names one'
+            )
     if columns["text"] not in there:
         raise UserError(
             f"{name_of(config)}: no column {columns['text']!r}; it has {', '.join(there)[:300]}: set "

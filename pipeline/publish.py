@@ -39,7 +39,7 @@ def publish_run(store: RunStore, repo_id: str, *, private: bool) -> str:
     """
     manifest = store.manifest()
     if manifest is None:
-        raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
+        raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
     with scratch_folder() as scratch:
         stage_data(store, manifest, scratch)
         card = dataset_card(store, manifest, subsets_of(store, manifest)).encode()

@@ -37,6 +37,12 @@ def is_begun(path: Path) -> bool:
     )
 
 
+def has_drawn(path: Path) -> bool:
+    """Whether a run's folder holds anything that was paid for."""
+    files = (*(path / "journal").glob("*.jsonl"), *(path / "journal").glob("*.unfinished"))
+    return any(file.stat().st_size for file in (*files, *(path / "rollouts").glob("*")))
+
+
 def read_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """The configuration recorded in a run's folder, with some settings changed as by `--set`.
 

@@ -26,7 +26,7 @@ def rows_of(store: RunStore) -> Iterator[LabelledSolution]:
 
     manifest = store.manifest()
     if manifest is None:
-        raise UserError(f"{store.path}: not sealed yet; run `stepmint run` again to finish it")
+        raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
     for path in shards_of(store.path, manifest):
         if not path.exists():
             shards_of(store.path, manifest)  # sealed anew since we began

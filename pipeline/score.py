@@ -122,4 +122,6 @@ def score(model: Any, reader: Reader, card: dict[str, Any], problem: str, steps:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit("usage: python score.py PROBLEM STEP [STEP ...]")
     print(json.dumps(score(*load(Path(__file__).parent), sys.argv[1], sys.argv[2:])))

@@ -21,7 +21,7 @@ from pipeline.budget import Purse, Standing, share_of, standing
 from pipeline.files import batches, lines_of, write_bytes, write_lines, write_parquet
 from pipeline.journal import Entry, Row, ShardWriter
 from pipeline.posing import finish, has_changed, note_place, pose
-from pipeline.recorded import changed, is_begun, read_record, write_config, write_record
+from pipeline.recorded import changed, has_drawn, read_record, write_config, write_record
 from pipeline.recorded import read_config as read_config
 from pipeline.sealing import change_over, file_fault, read_manifest, sealing, settle, sha256_of, shards_of
 from pipeline.templates import prompt_text, solving_text
@@ -71,16 +71,15 @@ class RunStore:
         """Create or reopen `root/name`. UserError names the keys in which the recorded configuration
         differs."""
         path = Path(config.root) / config.name
-        if is_begun(path):
-            config, known = identity.admit(path, read_config(path), config)
-        else:
-            known = identity.Identity(inputs=identity.inputs_of(config, path, {}))
+        config, known = identity.enter(path, config)
         for folder in ("problems", "journal", "rollouts"):
             (path / folder).mkdir(parents=True, exist_ok=True)
         identity.record(path, known)
         store = cls(path, config)
         finish(store)
         if store.is_prepared() and has_changed(store):
+            if not has_drawn(path):
+                store._done.unlink()  # nothing is lost by beginning anew
             return store  # which is recorded when all of its problems are found among the other ones
         if store.is_prepared():
             note_place(store)

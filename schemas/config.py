@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from schemas.addresses import Addresses, VariableName, check_parameters
 from schemas.complaints import complaint
 from schemas.errors import UserError
+from schemas.overrides import set_key
 from schemas.records import Record, Seed, content_id
 
 VerifierName = Literal["arithmetic", "algebra", "constraints", "logic", "code", "tables"]
@@ -36,6 +37,17 @@ class ProblemsConfig(Record):
     """Use only the first so many good problems. It may be raised later: the run goes on with more."""
     steps: tuple[int, int] = (3, 8)
     """For `embedded`: fewest and most steps of the reference solution."""
+
+    @model_validator(mode="after")
+    def _generated_problems_are_in_no_file(self) -> "ProblemsConfig":
+        unread = [name for name in ("path", "subset", "fields", "revision") if getattr(self, name)]
+        if self.source == "embedded" and (unread or self.mapping != "plain"):
+            name = unread[0] if unread else "mapping"
+            raise ValueError(
+                f'`{name}` belongs to problems that are read: set source = "jsonl", "csv", "parquet" or '
+                '"huggingface"; without it they are generated'
+            )
+        return self
 
 
 class PolicyConfig(Record):
@@ -364,7 +376,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     except FileNotFoundError:
         raise UserError(f"{path}: no such run file; `ls configs` shows the ready ones") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: is a folder: name a run file, such as {path}/run.toml") from None
+        raise UserError(f"{path}: is a folder, and not of a run: name a run file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     for override in overrides:
@@ -379,20 +391,3 @@ def parse_config(data: dict[str, Any], origin: str) -> RunConfig:
     except ValidationError as error:
         lines = [complaint(e, RunConfig) for e in error.errors()]
         raise UserError(f"{origin}: {'; '.join(lines)}") from None
-
-
-def set_key(data: dict[str, Any], override: str) -> None:
-    """Put `section.key=value` into nested dictionaries. UserError when that is not what it says."""
-    key, found, value = override.partition("=")
-    if not found:
-        raise UserError(f"--set {override}: expected section.key=value")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
-    *sections, last = key.strip().split(".")
-    for section in sections:
-        data = data.setdefault(section, {})
-        if not isinstance(data, dict):
-            raise UserError(f"--set {override}: {section} is not a section")
-    data[last] = parsed

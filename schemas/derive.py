@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from schemas.config import PolicyConfig, set_key
+from schemas.config import PolicyConfig
 from schemas.errors import UserError
+from schemas.overrides import set_key
 from schemas.records import Record
 
 

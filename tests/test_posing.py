@@ -15,6 +15,7 @@ from pipeline.shard import run_shard
 from pipeline.store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import UserError
+from schemas.records import Finished
 
 Row = dict[str, Any]
 
@@ -200,6 +201,9 @@ def test_equal_texts_with_different_answers_stay_apart(tmp_path: Path) -> None:
     store = RunStore.open(config(tmp_path))
     assert store.prepare() == 3
     before = {p.id: p.answer for shard in range(2) for p in store.posed(shard)}
+    shard = next(shard for shard in range(2) if any(store.posed(shard)))
+    with store.writing(shard) as writer:
+        writer.record(Finished(problem=next(store.posed(shard))), [])
     write(tmp_path / "p.jsonl", [*twins[:2], {"text": "x?", "answer": "4"}])
     store = RunStore.open(config(tmp_path))
     assert store.prepare() == 3

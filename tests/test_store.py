@@ -150,7 +150,14 @@ def test_a_full_disk_is_heard_of(store: RunStore) -> None:
     assert not store.finished(0)
 
 
+def draw_something(store: RunStore) -> None:
+    """From then on it is a run of its configuration."""
+    with store.writing(0) as writer:
+        writer.record(Finished(problem=next(store.posed(0))), [])
+
+
 def test_another_configuration_is_refused_by_the_names_of_its_keys(tmp_path: Path, store: RunStore) -> None:
+    draw_something(store)
     with pytest.raises(UserError, match=r"monte_carlo\.rollouts=None, not 4|seed=0, not 5"):
         RunStore.open(config(tmp_path, seed=5, monte_carlo=MonteCarloConfig(rollouts=4)))
 
@@ -160,8 +167,20 @@ def test_speed_servers_and_fusion_may_change(tmp_path: Path, store: RunStore) ->
     RunStore.open(config(tmp_path, fusion={"accept": 0.7}, policy=other))
     assert RunStore.open(config(tmp_path, policy=other)).config.policy.base_url == other["base_url"]
     RunStore.open(config(tmp_path, budget={"run": 99}))
+    draw_something(store)
     with pytest.raises(UserError, match=r"budget\.per_problem=None, not 999"):
         RunStore.open(config(tmp_path, budget={"per_problem": 999}))
+
+
+def test_a_run_that_drew_nothing_begins_anew_with_another_configuration(
+    tmp_path: Path, store: RunStore
+) -> None:
+    other = RunStore.open(config(tmp_path, seed=5, policy={"model": "embeded"}))
+    assert not other.is_prepared()
+    assert other.prepare() == store.total()
+    draw_something(other)
+    with pytest.raises(UserError, match="seed=5, not 0"):
+        RunStore.open(config(tmp_path))
 
 
 def test_two_writers_of_one_shard_are_refused(store: RunStore) -> None:

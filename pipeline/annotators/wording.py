@@ -358,6 +358,7 @@ _LINE = re.compile(
 )
 
 
+_BARE_LINE = re.compile(r"[^\w\-]*\d{1,4}[^\w\-]*")
 _LAST = 8
 _POLITE = re.compile(r"[\s\-_=]*|.*\b(?:let me know|hope this|feel free|note)\b.*", re.IGNORECASE)
 
@@ -374,7 +375,13 @@ def final_line(text: str) -> Said | None:
     if not found and (sentence := _END.split(line[-200:])[-1]) and re.search(r"[A-Za-z]\s*[:=]", sentence):
         found = _LINE.fullmatch(sentence)
     number = _value(found[1]) if found else None
-    return Said(len(text), number) if number is not None else None
+    if number is None:
+        return None
+    # "He has 3 eggs.", and then "3": a number without a word that the text before it has worked out.
+    before = text[: text.rindex(line)]
+    worked_out = re.search(rf"(?<![\d.]){number}(?![\d.]*\d)", _NUMBERED.sub("", before))
+    loose = line.startswith("=") or (number >= 0 and bool(_BARE_LINE.fullmatch(line)) and bool(worked_out))
+    return Said(len(text), number, loose=loose)
 
 
 _CALLED = re.compile(

@@ -57,7 +57,7 @@ class Run:
     def __init__(self, store: RunStore) -> None:
         manifest = store.manifest()
         if manifest is None:
-            raise UserError(f"{store.path}: not sealed yet; finish it with `stepmint synthesize`")
+            raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
         self._store, self.manifest = store, manifest
         shards_of(store.path, manifest)
         for fault in faults(store.path, store.config.shards):

@@ -9,6 +9,7 @@ from typing import Self
 import pytest
 
 from pipeline.annotators.judge import annotate, first_error_of
+from pipeline.annotators.verdicts import read_first_error
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.rollouts import Roller
 from pipeline.segment import segment
@@ -426,3 +427,26 @@ def test_steps_are_shown_in_tags_counted_as_declared(tmp_path: Path) -> None:
     roller = Roller(judge, PromptConfig(), PROBLEM, seed=1)
     asyncio.run(annotate(roller, solution(), str(path), JudgeConfig(votes=1), judge))
     assert judge.asked[0].startswith(f"<paragraph_1>\n{STEPS[0]}\n</paragraph_1>\n<paragraph_2>")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "He has 3 eggs.\n3",
+        "I checked and it all works; it is 3 eggs.\n3",
+        "Tom has 2 * 4 = 8 eggs.\nSo he has 8 - 5 = 3 eggs.\n#### 3",
+        "#### 1",
+        "= 2",
+        "Everything adds up to 8 - 5 = 3.\n\n**3**",
+    ],
+)
+def test_a_number_that_may_be_the_answer_of_the_problem_is_no_verdict(reply: str) -> None:
+    assert read_first_error(reply, 6, 1).first is None
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["2", "**2**", "I went through it.\n\n2", "Step 2 is wrong, as 2 * 4 = 8.\n2", "So 12.5 it is.\n2"],
+)
+def test_a_number_alone_is_a_verdict_otherwise(reply: str) -> None:
+    assert read_first_error(reply, 6, 1).first == 1

@@ -1,5 +1,6 @@
 """The commands on a run that grows, and on one that is only read."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from flows.cli import main
 from flows.train import evaluate_model, train_model
 from pipeline import identity, rollouts
+from pipeline.shard import run_shard
 from pipeline.store import RunStore
 from schemas.config import load_config
 from schemas.errors import UserError
@@ -133,3 +135,17 @@ def test_commands_that_look_write_nothing(mine: Path, tmp_path: Path, capsys: Ca
     assert main(["export", str(mine), "--format", "trl", "--out", str(tmp_path / "x.jsonl")]) == 0
     assert main(["publish", str(mine), "me/mine", "--dry-run"]) == 0
     assert files(mine) == before
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_run_that_was_moved_goes_on_where_it_lies(run_file: Path, tmp_path: Path, capsys: Capture) -> None:
+    store = RunStore.open(load_config(run_file))
+    store.prepare()
+    asyncio.run(run_shard(store, 0, most=2))
+    moved = tmp_path / "elsewhere" / "renamed"
+    moved.parent.mkdir()
+    store.path.rename(moved)
+    assert main(["synthesize", str(moved), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"] == str(moved)
+    assert main(["status", str(moved)]) == 0
+    assert not store.path.exists()
