@@ -356,8 +356,6 @@ _LINE = re.compile(
     rf"((?:{UNIT}|index|number)?[\s#:(]*-?\d{{1,4}}|none|no\s+errors?)\s*[)\]]?[\s.!]*",
     re.IGNORECASE,
 )
-
-
 _BARE_LINE = re.compile(r"[^\w\-]*\d{1,4}[^\w\-]*")
 _LAST = 8
 _POLITE = re.compile(r"[\s\-_=]*|.*\b(?:let me know|hope this|feel free|note)\b.*", re.IGNORECASE)
@@ -374,14 +372,12 @@ def final_line(text: str) -> Said | None:
     found = _LINE.fullmatch(line[:200])
     if not found and (sentence := _END.split(line[-200:])[-1]) and re.search(r"[A-Za-z]\s*[:=]", sentence):
         found = _LINE.fullmatch(sentence)
-    number = _value(found[1]) if found else None
-    if number is None:
+    if not found or (number := _value(found[1])) is None:
         return None
-    # "He has 3 eggs.", and then "3": a number without a word that the text before it has worked out.
-    before = text[: text.rindex(line)]
-    worked_out = re.search(rf"(?<![\d.]){number}(?![\d.]*\d)", _NUMBERED.sub("", before))
-    loose = line.startswith("=") or (number >= 0 and bool(_BARE_LINE.fullmatch(line)) and bool(worked_out))
-    return Said(len(text), number, loose=loose)
+    # "He has 3 eggs.", and then "3": a number without a word, which the text before it has worked out.
+    worked_out = re.search(rf"(?<![\d.]){number}(?![\d.]*\d)", _NUMBERED.sub("", text[: text.rindex(line)]))
+    bare = number >= 0 and _BARE_LINE.fullmatch(line)
+    return Said(len(text), number, loose=line.startswith("=") or bool(bare and worked_out))
 
 
 _CALLED = re.compile(
