@@ -15,6 +15,7 @@ from pipeline.rows import Row, Unreadable, expanded, files_of, is_saved, rows_of
 from schemas.config import ProblemsConfig
 from schemas.errors import UserError
 from schemas.records import AnswerKind, Problem, Quarantined, Source
+from schemas.text import one_line
 from verifiers.answer import extract_answer
 
 log = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ def _dataset(config: ProblemsConfig, folder: Path) -> Iterator[Row]:
     try:
         data = datasets.load_from_disk(str(folder))
     except Exception as error:  # whatever is wrong with the files
-        raise UserError(f"{folder}: cannot be loaded as a saved dataset: {_one_line(error)}") from error
+        raise UserError(f"{folder}: cannot be loaded as a saved dataset: {_named(error)}") from error
     if isinstance(data, datasets.DatasetDict):
         if config.split not in data:
             raise UserError(f"{folder}: no split {config.split!r}; it has {', '.join(data)}")
@@ -174,11 +175,11 @@ def _huggingface(config: ProblemsConfig) -> Iterator[Row]:
             yield Row(Path(name), number, value)
     except Exception as error:  # of many libraries: network, formats, names
         where = f", after row {number}" if number else ""
-        raise UserError(f"dataset {name!r}, split {config.split!r}{where}: {_one_line(error)}") from error
+        raise UserError(f"dataset {name!r}, split {config.split!r}{where}: {_named(error)}") from error
 
 
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(str(error), 300)}"
 
 
 # Columns
