@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -171,7 +171,7 @@ class World:
             _MARK: str(place),
         }
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "HF_"))}
-        with _hub() if name == "publish" else _nowhere() as address:
+        with _hub() if name == "publish" else nullcontext({"HF_HUB_OFFLINE": "1"}) as address:
             yield folder, {**kept, **mine, **address}
         shutil.rmtree(place)
 
@@ -199,11 +199,6 @@ rollouts = 8
 [verify]
 verifiers = ["arithmetic"]
 """
-
-
-@contextmanager
-def _nowhere() -> Iterator[dict[str, str]]:
-    yield {"HF_HUB_OFFLINE": "1"}
 
 
 @contextmanager
@@ -280,7 +275,7 @@ def struck(
 
 
 def heeds(pid: int) -> bool:
-    """Whether our first line has run: until then a signal meets the bare interpreter."""
+    """Whether our first line has run; until then a signal meets the bare interpreter."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -361,8 +356,8 @@ def _judge(ended: Ended, sign: str, tally: Tally) -> None:
         code = 128 + getattr(signal, f"SIG{sign}")
         tally.unheeded += ended.seconds > WITHIN_S
         tally.slowest_s = round(max(tally.slowest_s, ended.seconds), 2)
-        # A command that ended by itself, an instant before, has nothing to say.
-        if ended.code and (ended.code, ended.said.count(LINE)) != (code, 1):
+        # A command that ended by itself, an instant before, has nothing to say. One that could not is killed.
+        if ended.code and (ended.code not in (code, -signal.SIGKILL) or ended.said.count(LINE) != 1):
             tally.without_line.append(f"{ended.code}: {ended.said[-200:]!r}")
 
 
@@ -373,7 +368,9 @@ def struck_everywhere(world: World, names: Sequence[str], kills: int, seed: int)
     pairs = cycle([(name, sign) for sign in SIGNALS for name in names])
     while sum(tally.kills for tally in tallies.values()) < kills:
         name, sign = next(pairs)
-        strike(world, name, sign, rng, tallies.setdefault((name, sign), Tally()))
+        tally = tallies.setdefault((name, sign), Tally())
+        strike(world, name, sign, rng, tally)
+        print(f"{name} {sign}: {vars(tally)}", file=sys.stderr, flush=True)
     return {f"{name} {sign}": vars(tally) for (name, sign), tally in sorted(tallies.items())}
 
 

@@ -3,11 +3,14 @@
 The first signal raises `Interrupted` in the main thread, so that what is being written is closed, servers
 are told and temporary files go. But Python's handlers wait while C code runs, and a library may swallow the
 exception. So a thread of ours hears of every signal, too, and ends the process when the way out takes too
-long: the run's folder is made for that, and helper processes end by `verifiers.lifeline`.
+long: the run's folder is made for that, and helper processes end by `verifiers.lifeline`. C code that holds
+the interpreter's lock, such as the loader of a large library, stops the thread as well. So a small process
+of ours, the keeper, hears of the signals first, tells the thread, and kills the command when all that fails.
 """
 
 import atexit
 import logging
+import mmap
 import os
 import select
 import signal
@@ -22,6 +25,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE = "interrupted; resume with the same command"
 PATIENCE_S = 3.0
 """How long the orderly way out may take."""
+_KILL_S = 4.5
+"""After so long the keeper kills the command."""
 _APART_S = 0.5
 """A second signal so long after the first is impatience. Sooner, it is the terminal's or Prefect's echo."""
 _CLEAN = "\r\x1b[K\x1b[?25h"
@@ -40,19 +45,27 @@ class _Heard:
     unwinding = False
     """Nothing more is raised: the command is on its way out, or has ended."""
     code: int | None = None
-    said = False
+    said = mmap.mmap(-1, 1)
+    """Whether the line was printed; shared with the keeper."""
     saying = threading.Lock()
     pipe = -1
-    """Where the thread is told."""
+    """Where Python's C code writes each signal, and we what shall wake the thread. The keeper reads it."""
 
 
 def heed() -> None:
     """From now on signals end this process. Call in the main thread, before anything slow."""
     atexit.register(_leave)
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    _Heard.pipe = writing
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    told, _Heard.pipe = os.pipe()
+    reading, relay = os.pipe()
+    command = os.getpid()
+    if not os.fork():
+        os.close(_Heard.pipe)
+        os.close(reading)
+        _keep(told, relay, command)
+    os.close(told)
+    os.close(relay)
+    os.set_blocking(_Heard.pipe, False)
+    signal.set_wakeup_fd(_Heard.pipe, warn_on_full_buffer=False)
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup, and jobs in the background of a script
             signal.signal(number, _raise)
@@ -61,11 +74,36 @@ def heed() -> None:
 
 
 def _unheed() -> None:
-    """A fork is another process: its signals are not for our thread, which it does not have."""
+    """A fork is another process: its signals are not for our thread, which it does not have. Nor may it
+    hold the pipe: the keeper stays as long as somebody does."""
     signal.set_wakeup_fd(-1)
+    if _Heard.pipe >= 0:
+        os.close(_Heard.pipe)
+        _Heard.pipe = -1
     for number in SIGNALS:
         if signal.getsignal(number) is _raise:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _keep(told: int, relay: int, command: int) -> NoReturn:
+    """The keeper: pass on what is told; kill the command where it has not ended in time; leave after it."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    for stream in (0, 1):  # whoever reads the command's output waits for its end, not for ours
+        os.close(stream)
+    until: float | None = None
+    while select.select([told], [], [], until and max(0.0, until - time.monotonic()))[0]:
+        heard_now = os.read(told, 64)
+        if not heard_now:  # nobody is left who could be told anything
+            os._exit(0)
+        with suppress(OSError):
+            os.write(relay, heard_now)
+        if until is None and any(number in SIGNALS for number in heard_now):
+            until = time.monotonic() + _KILL_S
+    if os.getppid() == command:
+        _say()
+        os.kill(command, signal.SIGKILL)
+    os._exit(0)
 
 
 def _hush() -> None:
@@ -132,7 +170,7 @@ def end() -> NoReturn:
 def _say() -> None:
     """Print the line, once; never wait for whoever should read it."""
     with _Heard.saying, suppress(OSError):
-        if not _Heard.said and select.select([], [2], [], 0.5)[1]:
-            _Heard.said = True
+        if not _Heard.said[0] and select.select([], [2], [], 0.5)[1]:
+            _Heard.said[0] = 1
             cursor = _CLEAN if os.isatty(2) else ""
             os.write(2, f"{cursor}stepmint: {LINE}\n".encode())

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks import faults_kill
+from flows import interrupt
 from flows.cli import main
 from flows.interrupt import LINE
 from flows.server import Server
@@ -34,6 +35,8 @@ while True:
 ASLEEP = STUBBORN.format(act="time.sleep(600)")
 DEAF = STUBBORN.format(act="hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)")
 """C code that runs on: Python's handlers wait for it."""
+LOCKED = "import ctypes\n" + STUBBORN.format(act="ctypes.PyDLL(None).sleep(600)")
+"""C code that keeps the interpreter's lock, as the loading of a library does: no thread of ours runs."""
 TAKEN = "signal.signal(signal.SIGTERM, lambda *_: None)" + ASLEEP
 """Prefect has a handler of its own while a flow runs."""
 CLEANING = """
@@ -81,6 +84,22 @@ def test_who_does_not_leave_is_ended(number: signal.Signals, body: str) -> None:
     process.send_signal(number)
     assert process.communicate(timeout=60) == ("", SAID)
     assert process.returncode == 128 + number
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_cannot_hear_is_killed_by_the_keeper(number: signal.Signals) -> None:
+    process = begin(LOCKED)
+    process.send_signal(number)
+    began = time.monotonic()
+    assert process.communicate(timeout=60) == ("", SAID)
+    assert process.returncode == -signal.SIGKILL
+    assert time.monotonic() - began > interrupt._KILL_S - 0.1
+
+
+@pytest.mark.parametrize("ends", ["", "os.kill(os.getpid(), signal.SIGKILL)", "os._exit(3)"])
+def test_the_keeper_leaves_with_the_command(ends: str) -> None:
+    process = begin(f"ready()\n{ends}")
+    assert process.communicate(timeout=60) == ("", "")  # it holds the error output until it ends
 
 
 def test_who_leaves_may_clean_up_first() -> None:
@@ -137,7 +156,7 @@ def test_a_run_ends_while_its_server_starts(sign: str, sealed: Path, tmp_path: P
     with world.trial("run") as (folder, environment):
         process = faults_kill.start("run", folder, environment)
         mark = environment["STEPMINT_STRUCK"]
-        while len(list(faults_kill.marked(mark))) < 2:
+        while len(list(faults_kill.marked(mark))) < 3:  # the command, its keeper and the server
             time.sleep(0.01)
         (os.killpg if sign == "INT" else os.kill)(process.pid, getattr(signal, f"SIG{sign}"))
         assert process.wait(60) == 128 + getattr(signal, f"SIG{sign}")
@@ -158,7 +177,8 @@ def test_verifying_workers_end_with_the_command(tmp_path: Path) -> None:
         start_new_session=True,
         text=True,
     )
-    while len(list(faults_kill.marked(str(tmp_path)))) < 4:  # two workers, and multiprocessing's tracker
+    # The command, its keeper, two workers, and multiprocessing's tracker.
+    while len(list(faults_kill.marked(str(tmp_path)))) < 5:
         assert process.poll() is None
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
