@@ -40,11 +40,11 @@ def policy_transformers() -> Figures:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from pipeline.embedded.truth import problems
+    from pipeline.embedded.problems.truth import problems
     from pipeline.policies.base import Prompt, Sampling
     from pipeline.policies.opening import EMBEDDED
-    from pipeline.policies.transformers import TransformersPolicy
-    from pipeline.templates import fill, load_template
+    from pipeline.policies.transformers.policy import TransformersPolicy
+    from pipeline.prompts.templates import fill, load_template
 
     template, n, longest = load_template("embedded_solve"), 8, 120
     prompts = [fill(template, problem=problem.text) for problem in problems(32, seed=0)]
@@ -104,13 +104,13 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "verifiers.humans": natural.humans,
     "verifiers.coverage": natural.coverage,
     "verifiers.planted": natural.planted,
-    "verifiers.provenance": natural.provenance,
-    "verifiers.logic": logic.agreement,
-    "verifiers.constraints": logic.constraints,
+    "verifiers.calculation.number_provenance": natural.provenance,
+    "verifiers.proofs.premises": logic.agreement,
+    "verifiers.constraints.constraints": logic.constraints,
     "verifiers.speed": natural.speed,
     "verifiers.speed.logic": logic.speed,
     "verifiers.speed.workers": workers.workers,
-    "verifiers.tables": tabular.tables,
+    "verifiers.tables.lookups": tabular.tables,
     "verifiers.hostile": natural.hostile,
     "verifiers.hostile.sandbox": sandboxed.sandbox,
 }

@@ -99,8 +99,8 @@ def _outcome(kind: str) -> str:
 def _trained(base: str, out: Path) -> str:
     import torch
 
-    from pipeline.bases import check_base, open_base, open_model
-    from pipeline.prm import PRM, PrmCard
+    from pipeline.prm.bases import check_base, open_base, open_model
+    from pipeline.prm.model import PRM, PrmCard
     from schemas.config import TrainConfig
 
     settings = TrainConfig(model=base, max_length=120)

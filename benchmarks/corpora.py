@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.segment import segment
+from pipeline.inputs.segment import segment
 
 DATA = Path(os.environ.get("STEPMINT_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
 ANNOTATION = re.compile(r"<<[^<>]*>>")

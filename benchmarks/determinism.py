@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.embedded.truth import problems
-from pipeline.policies import decoding
+from pipeline.embedded.problems.truth import problems
 from pipeline.policies.base import Completion, Prompt, Sampling
-from pipeline.policies.drawing import CLOSE, draw
 from pipeline.policies.opening import EMBEDDED
-from pipeline.policies.transformers import TransformersPolicy
-from pipeline.templates import fill, load_template
+from pipeline.policies.transformers import decoding
+from pipeline.policies.transformers.policy import TransformersPolicy
+from pipeline.policies.transformers.token_sampling import CLOSE, draw
+from pipeline.prompts.templates import fill, load_template
 
 Figures = dict[str, Any]
 PROMPTS, EACH, LONGEST = 40, 8, 160

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.annotators import judge
-from pipeline.embedded.truth import first_error
+from pipeline.embedded.problems.truth import first_error
+from pipeline.outputs.report import Samples, held_out_samples
 from pipeline.policies import open_policy
-from pipeline.report import Samples, held_out_samples
-from pipeline.rollouts import Roller
+from pipeline.sampling.roller import Roller
 from schemas.config import JudgeConfig, RunConfig, load_config
 from schemas.records import Problem, Solution
 

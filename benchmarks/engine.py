@@ -133,8 +133,8 @@ async def _compare(
 
 async def _run(policy: Any, folder: Path) -> Any:
     """A whole shard, from its problems to its journal, on an engine that is open already; its store."""
-    from pipeline.shard import Annotators, label_all
-    from pipeline.store import RunStore
+    from pipeline.labelling.shard import Annotators, label_all
+    from pipeline.runs.run_store import RunStore
     from schemas.config import RunConfig
 
     config = {
@@ -156,7 +156,7 @@ async def _run(policy: Any, folder: Path) -> Any:
 
 def _grading_s(store: Any) -> float:
     """Seconds to grade the completions of a run again; the event loop does it while the engine works."""
-    from pipeline.rollouts import outcome_of
+    from pipeline.sampling.roller import outcome_of
 
     problems = {item.problem.id: item.problem for item in store.journal(0)}
     lines = (store.path / "rollouts" / "00000.jsonl").read_text().splitlines()
@@ -198,13 +198,13 @@ def _details(asked: Sequence[Asked], clocks: dict[str, list[Clock]], tokens: dic
 def prefixes() -> Row:
     """Share of prompt tokens found in the cache when the prefixes of solutions are asked shortest first, as
     annotators do; baseline: longest first."""
-    from pipeline.embedded.truth import problems
+    from pipeline.embedded.problems.truth import problems
+    from pipeline.inputs.segment import prefix_of, segment
     from pipeline.policies.base import Prompt
     from pipeline.policies.opening import EMBEDDED
     from pipeline.policies.tokens import prompt_ids
     from pipeline.policies.vllm import VllmPolicy
-    from pipeline.segment import prefix_of, segment
-    from pipeline.templates import fill, load_template
+    from pipeline.prompts.templates import fill, load_template
 
     async def measure(policy: Any, groups: list[list[list[int]]]) -> float:
         from vllm.sampling_params import RequestOutputKind, SamplingParams
@@ -265,7 +265,7 @@ def server() -> Row:
     plain HTTP load of equal concurrency."""
     import httpx
 
-    from pipeline.policies.server import ServerPolicy
+    from pipeline.policies.server.policy import ServerPolicy
 
     async def measure(url: str) -> Row:
         asked: list[Asked] = []

@@ -204,7 +204,7 @@ verifiers = ["arithmetic"]
 @contextmanager
 def _hub() -> Iterator[dict[str, str]]:
     """The stand-in Hub of the tests, on loopback; its state stands in the folder that STEPMINT_HUB names."""
-    path = Path(__file__).parent.parent / "tests" / "test_publish.py"
+    path = Path(__file__).parents[1] / "tests/outputs/test_publish.py"
     spec = importlib.util.spec_from_file_location("stepmint_test_publish", path)
     assert spec is not None
     assert spec.loader is not None

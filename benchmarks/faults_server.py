@@ -53,10 +53,10 @@ def run_file(
 
 def label(data: Figures) -> Figures:
     """One session of the run: what `stepmint synthesize` does, without Prefect."""
-    from pipeline.dataset import seal
-    from pipeline.owed import owed_figures
-    from pipeline.shard import run_shard
-    from pipeline.store import RunStore
+    from pipeline.labelling.sealing import seal
+    from pipeline.labelling.shard import run_shard
+    from pipeline.runs.owed import owed_figures
+    from pipeline.runs.run_store import RunStore
     from schemas.config import parse_config
     from schemas.errors import BackendError, UserError
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 from flows.cli import main
 from flows.synthesize import seal_run
-from pipeline.plan import Stated, plan_from_pass_rate
-from pipeline.report import rows_of, summarise
-from pipeline.shard import label_all, open_tools, run_shard
-from pipeline.store import RunStore, read_config
+from pipeline.labelling.plan import Stated, plan_from_pass_rate
+from pipeline.labelling.shard import label_all, open_tools, run_shard
+from pipeline.outputs.report import rows_of, summarise
+from pipeline.runs.run_store import RunStore, read_config
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError, disk_trouble
 from schemas.records import Quarantined

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.annotators import bisection, formal, monte_carlo
-from pipeline.first_error import measured
+from pipeline.fusion.first_error import measured
+from pipeline.inputs.segment import prefix_of
 from pipeline.proposers import omegaprm, sample
-from pipeline.rollouts import Roller
-from pipeline.segment import prefix_of
+from pipeline.sampling.roller import Roller
 from schemas.config import (
     BisectionConfig,
     FusionConfig,
@@ -64,8 +64,8 @@ the first on, are labelled."""
 
 def _fused(arm: Arm) -> Labelled:
     """By fusion, fitted to the arm's own votes."""
-    from pipeline.fusion import fuse
-    from pipeline.trust import fit, model_of
+    from pipeline.fusion.labels import fuse
+    from pipeline.fusion.trust import fit, model_of
 
     model = model_of(fit([(len(solution.steps), votes) for _, solution, votes in arm.rows]))
     candidates = [Candidate(solution=solution, votes=tuple(votes)) for _, solution, votes in arm.rows]
@@ -80,8 +80,8 @@ def _measured(arm: Arm) -> Labelled:
 
 def _judge(arm: Arm, labelled: Labelled) -> Figures:
     """Labelled steps for a thousand tokens, and how right they are."""
-    from pipeline.embedded.truth import first_error
-    from pipeline.report import _quality
+    from pipeline.embedded.problems.truth import first_error
+    from pipeline.outputs.report import _quality
 
     prefixes, pairs = set(), []
     for (problem, solution, _), (said, n) in zip(arm.rows, labelled, strict=True):
@@ -112,14 +112,14 @@ async def _bisect(
 
 
 def _problems(n: int) -> list[Problem]:
-    from pipeline.embedded.truth import problems
+    from pipeline.embedded.problems.truth import problems
 
     return problems(n, seed=SEED, split="held-out")
 
 
 async def _with_policy(work: Callable[[Any, Problem], Any], n: int) -> None:
     from pipeline.policies.opening import EMBEDDED
-    from pipeline.policies.transformers import TransformersPolicy
+    from pipeline.policies.transformers.policy import TransformersPolicy
 
     async with TransformersPolicy(str(EMBEDDED)) as policy:
         await asyncio.gather(*(work(policy, problem) for problem in _problems(n)))

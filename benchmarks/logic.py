@@ -12,20 +12,20 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pipeline.embedded import arithmetic, mistakes
+from pipeline.embedded.problems import arithmetic, mistakes
 from schemas.records import Problem
-from verifiers.arithmetic import Arithmetic
-from verifiers.constraints import Constraints
-from verifiers.context import StepContext
-from verifiers.entailment import Theory, solve, solve_relations
-from verifiers.fld import read_among, read_together
-from verifiers.folio import read_folio
-from verifiers.folio_english import read_conclusion
-from verifiers.formulas import CONTRADICTION, Atom, Formula, Not, Unparsed, choices, rebuilt
-from verifiers.grounding import opened
-from verifiers.inferences import Inference, check_inference
-from verifiers.proofs import Proof, check_proof
-from verifiers.rulebases import by_rules_alone, read_rule_sentence, read_rulebase
+from verifiers.base import StepContext
+from verifiers.calculation.arithmetic import Arithmetic
+from verifiers.constraints.constraints import Constraints
+from verifiers.corpora.fld import read_among, read_together
+from verifiers.corpora.folio import read_folio
+from verifiers.corpora.folio_english import read_conclusion
+from verifiers.corpora.proofwriter import by_rules_alone, read_rule_sentence, read_rulebase
+from verifiers.logic.entailment import Theory, solve, solve_relations
+from verifiers.logic.formulas import CONTRADICTION, Atom, Formula, Not, Unparsed, choices, rebuilt
+from verifiers.logic.grounding import opened
+from verifiers.proofs.inferences import Inference, check_inference
+from verifiers.proofs.proof_lines import Proof, check_proof
 
 TABLE = Path(__file__).with_name("inferences.jsonl")
 DATA = Path(os.environ.get("STEPMINT_DATA", "../shared/data"))

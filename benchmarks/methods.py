@@ -25,9 +25,9 @@ _NEEDS_THE_ANSWER = _SIGNALS[:6]
 
 def _seal(folder: Path, sections: dict[str, Any]) -> Any:
     """A sealed run of one shard."""
-    from pipeline.dataset import seal
-    from pipeline.shard import run_shard
-    from pipeline.store import RunStore
+    from pipeline.labelling.sealing import seal
+    from pipeline.labelling.shard import run_shard
+    from pipeline.runs.run_store import RunStore
     from schemas.config import RunConfig
 
     store = RunStore.open(RunConfig.model_validate({**sections, "root": str(folder)}))
@@ -39,8 +39,8 @@ def _seal(folder: Path, sections: dict[str, Any]) -> Any:
 
 def _aurocs(store: Any, rows: Iterable[Row]) -> dict[str, float]:
     """Chance that a true step outscores the first untrue one, by signal; later steps are left out."""
-    from pipeline.embedded.truth import first_error
-    from pipeline.evaluate import step_auroc
+    from pipeline.embedded.problems.truth import first_error
+    from pipeline.prm.evaluate import step_auroc
 
     wrong = {}
     for finished in store.journal(0):

@@ -13,12 +13,12 @@ from typing import Any
 
 from benchmarks.corpora import ANNOTATION, Judged, gold, judged, written
 from benchmarks.hostile import texts
-from pipeline.segment import segment
+from pipeline.inputs.segment import segment
 from schemas.records import Problem
-from verifiers.arithmetic import Arithmetic, check_claim
-from verifiers.claims import Claim, find_claims
-from verifiers.context import StepContext
-from verifiers.provenance import orphans
+from verifiers.base import StepContext
+from verifiers.calculation.arithmetic import Arithmetic, check_claim
+from verifiers.calculation.number_provenance import orphans
+from verifiers.claims.find import Claim, find_claims
 from verifiers.review import review
 
 Figures = dict[str, Any]
@@ -233,7 +233,7 @@ def speed() -> Figures:
     from math_verify import parse
     from math_verify import verify as equal
 
-    from verifiers.answer import grade
+    from verifiers.answers.grade import grade
 
     lines = [ANNOTATION.sub("", line) for _, lines in gold() for line in lines][:8000]
     embedded = list(_embedded(500))
@@ -261,7 +261,7 @@ def speed() -> Figures:
 
 
 def _embedded(n: int) -> Iterator[StepContext]:
-    from pipeline.embedded.truth import problems
+    from pipeline.embedded.problems.truth import problems
 
     for problem in problems(n, seed=0):
         steps = tuple(step.text for step in segment(problem.reference or ""))
@@ -281,7 +281,7 @@ def _rate(call: Callable[[Any], Any], items: list[Any]) -> float:
 
 def hostile() -> Figures:
     """Hostile texts read without a crash; the slowest in ms and the growth of memory in MB beside."""
-    from verifiers.answer import extract_answer, grade
+    from verifiers.answers.grade import extract_answer, grade
 
     slowest, crashes, n = 0.0, [], 27_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

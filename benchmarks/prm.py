@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pipeline.outputs.report import Samples, evaluate_samples, held_out_samples
 from pipeline.policies import open_policy
 from pipeline.policies.base import Prompt, scorer
-from pipeline.report import Samples, evaluate_samples, held_out_samples
-from pipeline.rollouts import Roller
-from pipeline.templates import fill, load_template
+from pipeline.prompts.templates import fill, load_template
+from pipeline.sampling.roller import Roller
 from schemas.config import RunConfig, SampleConfig, TrainConfig, load_config
 from schemas.records import LabelledSolution, Problem, Solution, StepLabel
 
@@ -27,7 +27,7 @@ def exact_labels() -> Figures:
     solutions: the choice by their likelihood, whole (`likelihood`) and at the least likely token
     (`least_token`).
     """
-    from pipeline.train import train_prm
+    from pipeline.prm.train import train_prm
 
     config, began = load_config(Path("configs/embedded.toml")), time.monotonic()
     settings, template = config.train or TrainConfig(), load_template(config.prompt.template)
@@ -65,8 +65,8 @@ def exact_labels() -> Figures:
 
 def _save_base(config: TrainConfig, template: str, out: Path) -> None:
     """What training begins with, as a PRM."""
-    from pipeline.bases import open_base, open_model
-    from pipeline.prm import PRM, PrmCard
+    from pipeline.prm.bases import open_base, open_model
+    from pipeline.prm.model import PRM, PrmCard
 
     base = open_base(config)
     card = PrmCard(template=template, step_end=base.step_end, max_length=base.max_length)
@@ -90,7 +90,7 @@ async def _by_likelihood(config: RunConfig, samples: Samples) -> dict[str, float
 
 async def _rows(config: RunConfig) -> list[LabelledSolution]:
     """Solutions of training problems with their true labels; those with an unreadable step are left out."""
-    from pipeline.embedded.truth import first_error, problems
+    from pipeline.embedded.problems.truth import first_error, problems
     from pipeline.proposers import sample
 
     posed = problems(PROBLEMS, seed=config.seed, steps=config.problems.steps)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.attacks import ATTACKS, EXCESSES
-from verifiers.sandbox import Limits, run_python, unavailable
+from verifiers.isolation.sandbox import Limits, run_python, unavailable
 
 LIMITS = Limits(wall_s=1.0, cpu_s=2, memory_bytes=128 * 2**20)
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from pipeline.annotators import bisection, monte_carlo
 from pipeline.annotators.monte_carlo import SOURCE
-from pipeline.first_error import measured
+from pipeline.annotators.stopping import confidence_sequence, most_to_miss, ratio_test
+from pipeline.fusion.first_error import measured
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy, solution_text
 from pipeline.proposers import omegaprm
 from pipeline.proposers.sample import to_solution
-from pipeline.rollouts import Roller, counts
-from pipeline.sequential import confidence_sequence, most_to_miss, ratio_test
+from pipeline.sampling.roller import Roller, counts
 from schemas.config import BisectionConfig, MonteCarloConfig, OmegaConfig, PromptConfig
 from schemas.records import Problem, Rollout, Solution, Vote
 

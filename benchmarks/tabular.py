@@ -1,11 +1,11 @@
-"""`verifiers.tables`: free English about tables, against people's labels."""
+"""`verifiers.tables.lookups`: free English about tables, against people's labels."""
 
 from collections import Counter
 from typing import Any
 
 from benchmarks.corpora import rows
 from schemas.records import Table
-from verifiers.tables import check_sentence, sentences
+from verifiers.tables.lookups import check_sentence, sentences
 
 
 def tables() -> dict[str, Any]:

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks.corpora import gold, rows
-from pipeline.solutions import Written
-from pipeline.verify import verify
-from verifiers.algebra import judge_identity
-from verifiers.claims import Claim, parse_relation
-from verifiers.limits import DEFAULT_POOL, Pool
+from pipeline.inputs.solutions import Written
+from pipeline.labelling.verify_files import verify
+from verifiers.calculation.algebra import judge_identity
+from verifiers.claims.find import Claim, parse_relation
+from verifiers.isolation.workers import DEFAULT_POOL, Pool
 
 _TURNS = 2
 _PROOFS = 60

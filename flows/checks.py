@@ -20,8 +20,8 @@ def check_base(config: RunConfig, problems: Iterable[Problem]) -> dict[str, Any]
         raise UserError(
             "training needs torch and transformers: pip install 'stepmint[train]', or leave [train] out"
         )
-    from pipeline import bases
-    from pipeline.templates import load_template
+    from pipeline.prm import bases
+    from pipeline.prompts.templates import load_template
 
     settings = config.train or TrainConfig()
     return bases.check_base(settings, load_template(config.prompt.template), (p.text for p in problems))
@@ -32,7 +32,7 @@ def base_of(config: RunConfig) -> dict[str, Any]:
 
     It is tried on the run's own problems, but a dataset of the Hub is not fetched for that.
     """
-    from pipeline.problems import load_problems
+    from pipeline.inputs.problems import load_problems
 
     here = () if config.problems.source == "huggingface" else load_problems(config.problems, seed=config.seed)
     return check_base(config, (item for item in here if isinstance(item, Problem)))
@@ -40,9 +40,9 @@ def base_of(config: RunConfig) -> dict[str, Any]:
 
 def preview(config: RunConfig) -> dict[str, Any]:
     """What training on a sealed run would learn from."""
-    from pipeline.report import rows_of
-    from pipeline.store import RunStore
-    from pipeline.train import preview as preview_rows
+    from pipeline.outputs.report import rows_of
+    from pipeline.prm.train import preview as preview_rows
+    from pipeline.runs.run_store import RunStore
 
     store = RunStore(Path(config.root) / config.name, config)
     return preview_rows(rows_of(store), config.train or TrainConfig(), store.template())
@@ -52,9 +52,9 @@ def ready(config: RunConfig) -> None:
     """UserError where a new run's models, keys, prompts or problem files cannot be used, before anything is
     started or paid for; what is taken by itself is said. A run that has read its problems no longer needs the
     files."""
+    from pipeline.inputs.problems import check_problems
     from pipeline.policies.opening import check_policies
-    from pipeline.problems import check_problems
-    from pipeline.templates import check_prompts
+    from pipeline.prompts.templates import check_prompts
 
     if (Path(config.root) / config.name / "problems" / "done.json").is_file():
         return

@@ -18,7 +18,7 @@ from typing import Any
 from flows import interrupt
 from flows.arguments import parser
 from flows.settings import set_defaults
-from pipeline.ranks import world
+from pipeline.prm.ranks import world
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
 from schemas.text import one_line, shown
 

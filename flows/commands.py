@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flows import progress
 from flows.checks import outline, preview, ready
 from flows.doctor import examine
-from pipeline.ranks import rank
+from pipeline.prm.ranks import rank
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
-    from pipeline.store import RunStore
+    from pipeline.runs.run_store import RunStore
     from schemas.records import LabelledSolution
 
 Result = dict[str, Any]
@@ -45,8 +45,8 @@ def plan(args: argparse.Namespace) -> Result:
     """What a run will take; a pilot is the beginning of the run itself."""
     config = _given(args)
 
-    from pipeline.plan import Stated, count_problems, plan_from_pass_rate, plan_from_pilot
-    from pipeline.store import RunStore
+    from pipeline.labelling.plan import Stated, count_problems, plan_from_pass_rate, plan_from_pilot
+    from pipeline.runs.run_store import RunStore
 
     stated = Stated(
         pass_rate=args.pass_rate,
@@ -79,9 +79,9 @@ def fuse(args: argparse.Namespace) -> Result:
         )
     config = _config_of(Path(args.run), args.set)
 
-    from pipeline.dataset import seal
-    from pipeline.report import summarise
-    from pipeline.store import RunStore
+    from pipeline.labelling.sealing import seal
+    from pipeline.outputs.report import summarise
+    from pipeline.runs.run_store import RunStore
 
     store = RunStore.reopen(config)
     with _listening(args), progress.stage("fusing the votes"):
@@ -95,9 +95,9 @@ def regrade(args: argparse.Namespace) -> Result:
     """Grades, votes and labels anew from the stored rollouts; sampling nothing, it needs no flow."""
     import asyncio
 
-    from pipeline.dataset import seal
-    from pipeline.regrade import mark, regrade_shard
-    from pipeline.store import RunStore
+    from pipeline.labelling.regrade import mark, regrade_shard
+    from pipeline.labelling.sealing import seal
+    from pipeline.runs.run_store import RunStore
 
     # It asks nobody: whatever has become of prompts and models, the run has what it needs.
     store = RunStore.reopen(_config_of(Path(args.run)))
@@ -146,10 +146,10 @@ def evaluate(args: argparse.Namespace) -> Result:
     if not args.on:
         return _recorded(checkpoint)
 
-    from pipeline.evaluate import evaluate_prm, load_gold
-    from pipeline.prm import PRM
-    from pipeline.report import evaluate_run
-    from pipeline.store import RunStore
+    from pipeline.outputs.report import evaluate_run
+    from pipeline.prm.evaluate import evaluate_prm, load_gold
+    from pipeline.prm.model import PRM
+    from pipeline.runs.run_store import RunStore
     from schemas.config import EvaluateConfig
 
     prm = PRM.load(checkpoint)
@@ -181,8 +181,8 @@ def show(args: argparse.Namespace) -> Result:
 
 def verify(args: argparse.Namespace) -> Result:
     """Review the steps of a file while they are printed; the counts are of all, printed or not."""
-    from pipeline.solutions import read_solutions
-    from pipeline.verify import verify as reviewed
+    from pipeline.inputs.solutions import read_solutions
+    from pipeline.labelling.verify_files import verify as reviewed
 
     if args.n < 0 or args.workers < 1:
         raise UserError("expected -n of at least 0 and --workers of at least 1")
@@ -204,8 +204,8 @@ def _counted(lines: Iterator[Result], counts: dict[str, int], only: str | None) 
 
 def status(args: argparse.Namespace) -> Result:
     """Per shard: problems, done, owed, and how many of those failed."""
-    from pipeline.remarks import remarks
-    from pipeline.sealing import faults_of
+    from pipeline.outputs.remarks import remarks
+    from pipeline.storage.generations import faults_of
 
     store = _open(Path(args.run))
     if not store.is_prepared():
@@ -247,7 +247,7 @@ def status(args: argparse.Namespace) -> Result:
 
 def check(args: argparse.Namespace) -> Result:
     """A run's files against what vouches for them, and with --repair what can be mended."""
-    from pipeline.checking import check as examined
+    from pipeline.runs.checking import check as examined
 
     with _listening(args), progress.stage("checking the run"):
         return examined(Path(args.run), repair=args.repair)
@@ -255,10 +255,10 @@ def check(args: argparse.Namespace) -> Result:
 
 def export(args: argparse.Namespace) -> Result:
     """Write another tool's format; the file appears whole or not at all."""
-    from pipeline.export import export as write
-    from pipeline.files import is_standard_output, replacing_text
-    from pipeline.recorded import check_outside
-    from pipeline.report import rows_of
+    from pipeline.outputs.export import export as write
+    from pipeline.outputs.report import rows_of
+    from pipeline.storage.files import is_standard_output, replacing_text
+    from pipeline.storage.recorded import check_outside
 
     rows = (row for row in rows_of(_open(Path(args.run))) if row.kept or not args.kept)
     out = Path(args.out)
@@ -277,7 +277,7 @@ def derive(args: argparse.Namespace) -> Result:
 
     from pipeline.methods.derive import derive as write
     from pipeline.methods.stored import Run
-    from pipeline.recorded import check_outside
+    from pipeline.storage.recorded import check_outside
 
     store = _open(Path(args.run))
     out = Path(args.out) if args.out else store.path / "derived" / f"{args.method}.parquet"
@@ -294,7 +294,7 @@ def publish(args: argparse.Namespace) -> Result:
         address = _flow(args, "publish", lambda flows: flows.publish(str(folder), args.repo, private=private))
         return {"address": address}
 
-    from pipeline.publish import dataset_card, model_card, read_card, subsets_of
+    from pipeline.outputs.publish import dataset_card, model_card, read_card, subsets_of
 
     if (folder / "prm.json").is_file():
         return {"card": model_card(read_card(folder), args.repo)}
@@ -342,7 +342,7 @@ def _listening(args: argparse.Namespace) -> Any:
 
 def _config_of(folder: Path, overrides: list[str] | None = None) -> RunConfig:
     """A run's recorded configuration, with the folder it lies in now: it may have been moved or renamed."""
-    from pipeline.recorded import read_config
+    from pipeline.storage.recorded import read_config
 
     here = folder if folder.name else folder.resolve()
     config = read_config(folder, tuple(overrides or ()))
@@ -352,7 +352,7 @@ def _config_of(folder: Path, overrides: list[str] | None = None) -> RunConfig:
 def _given(args: argparse.Namespace) -> RunConfig:
     """The run file of a command; or the run in a folder, by the folder or the `run.toml` in it, wherever it
     lies now."""
-    from pipeline.recorded import is_begun
+    from pipeline.storage.recorded import is_begun
 
     path = Path(args.config)
     folder = path if path.is_dir() else path.parent
@@ -363,13 +363,13 @@ def _given(args: argparse.Namespace) -> RunConfig:
 
 def _open(folder: Path) -> "RunStore":
     """A run for reading: unlike `RunStore.open` this writes nothing."""
-    from pipeline.store import RunStore
+    from pipeline.runs.run_store import RunStore
 
     return RunStore(folder, _config_of(folder))
 
 
 def _chosen(args: argparse.Namespace) -> "Iterator[LabelledSolution]":
-    from pipeline.report import rows_of
+    from pipeline.outputs.report import rows_of
 
     for row in rows_of(_open(Path(args.run))):
         if args.id and not (row.solution.id.startswith(args.id) or row.problem.id.startswith(args.id)):

@@ -59,7 +59,7 @@ def _vllm() -> str | None:
 
 def _sandbox() -> dict[str, Any]:
     """Whether code can be executed here, and what is missing; takes about a second of attack probes."""
-    from verifiers.sandbox import missing
+    from verifiers.isolation.sandbox import missing
 
     gone = missing()
     return {"available": not gone, "missing": "; ".join(gone) or "nothing"}
@@ -76,8 +76,8 @@ def examine_policies(config: RunConfig) -> dict[str, Any]:
     """A short conversation with the policy of a run file, and with its judge and prover where it has them."""
     from pipeline.policies import open_policy
     from pipeline.policies.base import Sampling
-    from pipeline.policies.probe import Probe, examine
-    from pipeline.rollouts import sampling_of, token_limit
+    from pipeline.policies.server.probe import Probe, examine
+    from pipeline.sampling.roller import sampling_of, token_limit
 
     async def meet(
         policy: PolicyConfig, sampling: Sampling, prefixes: bool, limit: tuple[str, int] | None

@@ -1,11 +1,12 @@
 """Ctrl-C, SIGTERM and SIGHUP end a command within seconds, whatever it is doing.
 
-The first signal raises `Interrupted` in the main thread, so that what is being written is closed, servers
-are told and temporary files go. But Python's handlers wait while C code runs, and a library may swallow the
+The first signal raises `Interrupted` in the main thread, so that what is being written is closed, servers are
+told and temporary files go. But Python's handlers wait while C code runs, and a library may swallow the
 exception. So a thread of ours hears of every signal, too, and ends the process when the way out takes too
-long: the run's folder is made for that, and helper processes end by `verifiers.lifeline`. C code that holds
-the interpreter's lock, such as the loader of a large library, stops the thread as well. So a small process
-of ours, the keeper, hears of the signals first, tells the thread, and kills the command when all that fails.
+long: the run's folder is made for that, and helper processes end by their lifeline
+(`verifiers.isolation.lifeline`). C code that holds the interpreter's lock, such as the loader of a large
+library, stops the thread as well. So a small process of ours, the keeper, hears of the signals first, tells
+the thread, and kills the command when all that fails.
 """
 
 import atexit

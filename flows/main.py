@@ -5,8 +5,8 @@ from typing import Any
 from flows.engine import HereTaskRunner, flow
 from flows.synthesize import synthesize
 from flows.train import checkpoint_of, evaluate_model, train_model
-from pipeline.report import summarise
-from pipeline.store import RunStore
+from pipeline.outputs.report import summarise
+from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import UserError
 

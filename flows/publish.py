@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task
-from pipeline.publish import publish_checkpoint, publish_run
-from pipeline.store import RunStore, read_config
+from pipeline.outputs.publish import publish_checkpoint, publish_run
+from pipeline.runs.run_store import RunStore, read_config
 from schemas.errors import UserError
 
 

@@ -12,7 +12,7 @@ from flows.engine import NO_CACHE, HereTaskRunner, flow, task
 from flows.synthesize import synthesize
 from flows.train import checkpoint_of, read_json
 from pipeline.methods.stored import Run
-from pipeline.store import RunStore
+from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 
@@ -28,9 +28,9 @@ def tune_policy(config: RunConfig, settings: SelfTrainConfig, value_model: str) 
     if (kept := _kept(out, wanted)) is not None:
         return kept
 
-    from pipeline.finetune import fine_tune
     from pipeline.methods.selftrain import lessons, pass_rate
-    from pipeline.prm import PRM, write_json
+    from pipeline.prm.model import PRM, write_json
+    from pipeline.prm.policy_finetune import fine_tune
 
     training = TrainConfig(
         model=config.policy.model,
@@ -60,8 +60,8 @@ def train_value(config: RunConfig, training: TrainConfig) -> dict[str, Any]:
         return kept
 
     from pipeline.methods.selftrain import value_rows
-    from pipeline.prm import write_json
-    from pipeline.train import train_prm
+    from pipeline.prm.model import write_json
+    from pipeline.prm.train import train_prm
 
     with progress.stage("training the value model"):
         metrics = train_prm(

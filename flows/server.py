@@ -22,9 +22,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from flows.settings import DEFAULTS, set_defaults
-from pipeline.scratch import scratch_folder
+from pipeline.storage.scratch import scratch_folder
 from schemas.errors import BackendError
-from verifiers.lifeline import lifeline
+from verifiers.isolation.lifeline import lifeline
 
 _PATIENCE_S = 600.0
 """A new database is migrated first: 14 s on an idle machine, three minutes were seen on a crowded one."""
@@ -161,7 +161,7 @@ def _lay_tables(database: Path) -> None:
     from prefect.server.database import provide_database_interface
     from prefect.settings import PREFECT_HOME
 
-    from pipeline.files import write_bytes
+    from pipeline.storage.files import write_bytes
 
     kept = PREFECT_HOME.value() / f"temporary-server-{__version__}.db"
     with suppress(OSError, sqlite3.Error):

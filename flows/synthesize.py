@@ -10,12 +10,12 @@ from typing import Any
 from flows import progress
 from flows.checks import check_base
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task, unmapped
-from pipeline.dataset import seal
-from pipeline.owed import nothing_readable, owed_figures, told
-from pipeline.regrade import mark, regrade_shard
-from pipeline.remarks import remarks, unread
-from pipeline.shard import run_shard
-from pipeline.store import RunStore
+from pipeline.labelling.regrade import mark, regrade_shard
+from pipeline.labelling.sealing import seal
+from pipeline.labelling.shard import run_shard
+from pipeline.outputs.remarks import remarks, unread
+from pipeline.runs.owed import nothing_readable, owed_figures, told
+from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError, disk_trouble
 

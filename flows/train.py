@@ -9,9 +9,9 @@ from typing import Any
 
 from flows import progress
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task
-from pipeline.ranks import rank
-from pipeline.report import evaluate_run, rows_of
-from pipeline.store import RunStore
+from pipeline.outputs.report import evaluate_run, rows_of
+from pipeline.prm.ranks import rank
+from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig, TrainConfig
 from schemas.errors import UserError
 
@@ -41,8 +41,8 @@ def train_model(config: RunConfig, out: str) -> dict[str, Any]:
     if read_json(folder / TRAINED) == wanted and (folder / "prm.json").is_file():
         return {**read_json(folder / "metrics.json"), "kept": True}
 
-    from pipeline.prm import write_json
-    from pipeline.train import train_prm
+    from pipeline.prm.model import write_json
+    from pipeline.prm.train import train_prm
 
     with progress.stage("training the PRM"):
         metrics = train_prm(
@@ -63,7 +63,7 @@ def evaluate_model(config: RunConfig, checkpoint: str) -> dict[str, Any]:
         kept: dict[str, Any] = before["figures"]
         return kept
 
-    from pipeline.prm import write_json
+    from pipeline.prm.model import write_json
 
     with progress.stage("evaluating the PRM"):
         figures = evaluate_run(RunStore.reopen(config), folder)

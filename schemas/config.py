@@ -333,8 +333,8 @@ class RunConfig(Record):
         return self
 
     def settings(self) -> dict[str, Any]:
-        """Everything that can change a vote, but for what a run knows by its content (`pipeline.identity`):
-        prompts, problems and models. Speed and later stages are left out."""
+        """Everything that can change a vote, but for what a run knows by its content
+        (`pipeline.runs.identity`): its prompts, problems and models. Speed and later stages are left out."""
         later = {"name", "root", "problems", "fusion", "budget", "train", "evaluate", "self_train"}
         votes = self.model_dump(mode="json", exclude=later)
         votes["budget"] = {"per_problem": self.budget.per_problem}

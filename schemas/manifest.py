@@ -16,7 +16,7 @@ SourceTable = dict[str, list[list[float]]]
 
 
 class Trust(Record):
-    """What fusion learnt about the sources of this run (see `pipeline.trust`)."""
+    """What fusion learnt about the sources of this run (see `pipeline.fusion.trust`)."""
 
     hazard: float = Field(ge=0, le=1)
     """Chance that a step, all before it being right, is the first error."""

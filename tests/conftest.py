@@ -17,8 +17,8 @@ settings.load_profile("stepmint")
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two shards that owes nothing and is not sealed, its rollouts not packed; to be copied."""
-    from pipeline.shard import label_all, open_tools
-    from pipeline.store import RunStore
+    from pipeline.labelling.shard import label_all, open_tools
+    from pipeline.runs.run_store import RunStore
     from schemas.config import RunConfig
 
     root = tmp_path_factory.mktemp("labelled")

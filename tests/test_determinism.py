@@ -11,13 +11,13 @@ from typing import Any, Self
 
 import pytest
 
-from pipeline import shard as shards
-from pipeline.dataset import seal
+from pipeline.labelling import shard as shards
+from pipeline.labelling.sealing import seal
+from pipeline.labelling.shard import run_shard
 from pipeline.policies import open_policy
+from pipeline.policies.admission import Gate
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
-from pipeline.policies.pressure import Gate
-from pipeline.shard import run_shard
-from pipeline.store import RunStore
+from pipeline.runs.run_store import RunStore
 from schemas.config import PolicyConfig, RunConfig
 from schemas.manifest import Manifest
 

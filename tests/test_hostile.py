@@ -7,13 +7,13 @@ import json
 import httpx
 import pytest
 
-from pipeline.first_error import measured
-from pipeline.fusion import fuse
+from pipeline.fusion.first_error import measured
+from pipeline.fusion.labels import fuse
+from pipeline.fusion.trust import fit, model_of
+from pipeline.labelling.shard import Annotators, label_problem
 from pipeline.policies.base import Prompt, Sampling
-from pipeline.policies.server import ServerPolicy
+from pipeline.policies.server.policy import ServerPolicy
 from pipeline.policies.simulated import SimulatedPolicy, read_states
-from pipeline.shard import Annotators, label_problem
-from pipeline.trust import fit, model_of
 from schemas.config import FusionConfig, RunConfig
 from schemas.records import Finished, Problem
 

@@ -1,9 +1,9 @@
 """A step without a vote is labelled nowhere: not in the row, not in an export, not in training."""
 
-from pipeline.dataset import label
-from pipeline.export import FORMATS
-from pipeline.train import targets_of
-from pipeline.trust import Model
+from pipeline.fusion.trust import Model
+from pipeline.labelling.sealing import label
+from pipeline.outputs.export import FORMATS
+from pipeline.prm.train import targets_of
 from schemas.arrow import from_table, to_table
 from schemas.config import FusionConfig
 from schemas.records import (

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import RunStore, read_config
+from pipeline.runs.run_store import RunStore, read_config
 from schemas.config import RunConfig
 
 DRIVER = """
 import asyncio, sys
 from pathlib import Path
-from pipeline.dataset import seal
-from pipeline.shard import run_shard
-from pipeline.store import RunStore, read_config
+from pipeline.labelling.sealing import seal
+from pipeline.labelling.shard import run_shard
+from pipeline.runs.run_store import RunStore, read_config
 store = RunStore.open(read_config(Path(sys.argv[1])))
 store.prepare()
 for shard in range(store.config.shards):

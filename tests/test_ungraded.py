@@ -5,8 +5,8 @@ import asyncio
 
 import pytest
 
+from pipeline.labelling.shard import NO_GOLD, Annotators, label_problem
 from pipeline.policies.simulated import SimulatedPolicy
-from pipeline.shard import NO_GOLD, Annotators, label_problem
 from schemas.config import RunConfig
 from schemas.records import Finished, Problem
 

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from verifiers.algebra import Algebra
-from verifiers.arithmetic import checked_claims
-from verifiers.constraints import Constraints
-from verifiers.context import Finding, StepContext, Verdict
-from verifiers.limits import Pool
-from verifiers.logic import Logic
-from verifiers.proof_steps import check_line, is_proof_line
-from verifiers.provenance import orphans
+from verifiers.base import Finding, StepContext, Verdict
+from verifiers.calculation.algebra import Algebra
+from verifiers.calculation.arithmetic import checked_claims
+from verifiers.calculation.number_provenance import orphans
+from verifiers.constraints.constraints import Constraints
+from verifiers.isolation.workers import Pool
+from verifiers.proofs.premises import Logic
+from verifiers.proofs.proof_steps import check_line, is_proof_line
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Find the first error of a wrong solution with as few tokens as can be: noisy bisection.
 
 OmegaPRM's search of one rollout (arXiv 2406.06592, section 3.2), but a failure is evidence and no proof
-(`pipeline/location.py`), a prefix is probed again as long as that is what says most, and everything already
-known is used: steps that verifiers refuted bound the search at no token, and rollouts of the filter, the
+(`posterior`), a prefix is probed again as long as that is what says most, and everything already known is
+used: steps that verifiers refuted bound the search at no token, and rollouts of the filter, the
 proposer and its siblings count for every prefix of this solution that they happen to pass through. A finished
 solution is never rolled out, and a right one not at all: it is its own success.
 """
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.annotators.posterior import Floats, Location
 from pipeline.annotators.scan import ROOT
-from pipeline.location import Floats, Location
-from pipeline.rollouts import Roller, counts
-from pipeline.segment import prefix_of
+from pipeline.inputs.segment import prefix_of
+from pipeline.sampling.roller import Roller, counts
 from schemas.config import BisectionConfig
 from schemas.records import Rollout, Solution, Vote
 

@@ -7,7 +7,7 @@ from itertools import chain
 
 from schemas.config import VerifierName
 from schemas.records import Problem, Solution, Vote
-from verifiers.context import StepContext, Verifier
+from verifiers.base import StepContext, Verifier
 
 _Z3 = ThreadPoolExecutor(1, thread_name_prefix="z3")
 """Z3's context belongs to one thread; a check takes about a millisecond, so one keeps up with the engine."""
@@ -19,27 +19,27 @@ def verifier_named(name: VerifierName) -> Verifier:
     """A verifier by its name; its library is imported here and not before."""
     match name:
         case "arithmetic":
-            from verifiers.arithmetic import Arithmetic
+            from verifiers.calculation.arithmetic import Arithmetic
 
             return Arithmetic()
         case "algebra":
-            from verifiers.algebra import Algebra
+            from verifiers.calculation.algebra import Algebra
 
             return Algebra()
         case "constraints":
-            from verifiers.constraints import Constraints
+            from verifiers.constraints.constraints import Constraints
 
             return Constraints()
         case "logic":
-            from verifiers.logic import Logic
+            from verifiers.proofs.premises import Logic
 
             return Logic()
         case "code":
-            from verifiers.code import Code
+            from verifiers.code.outputs import Code
 
             return Code()
         case "tables":
-            from verifiers.tables import Tables
+            from verifiers.tables.lookups import Tables
 
             return Tables()
 

@@ -12,8 +12,8 @@ from functools import cache
 
 from pipeline.annotators.verdicts import Reading, read_first_error, read_per_step, read_redone
 from pipeline.policies.base import Policy
-from pipeline.rollouts import Roller, silence
-from pipeline.templates import JudgePrompt, judge_prompt
+from pipeline.prompts.templates import JudgePrompt, judge_prompt
+from pipeline.sampling.roller import Roller, silence
 from schemas.config import JudgeConfig
 from schemas.records import Outcome, Rollout, Solution, StopReason, Vote
 

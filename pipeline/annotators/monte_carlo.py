@@ -7,9 +7,9 @@ either way: a test that the cap leaves open says so by its counts.
 import asyncio
 from collections.abc import Sequence
 
-from pipeline.rollouts import Roller, counts, silence
-from pipeline.segment import prefix_of
-from pipeline.sequential import is_known, least_to_decide, least_to_know, ratio_test
+from pipeline.annotators.stopping import is_known, least_to_decide, least_to_know, ratio_test
+from pipeline.inputs.segment import prefix_of
+from pipeline.sampling.roller import Roller, counts, silence
 from schemas.config import MonteCarloConfig
 from schemas.records import Rollout, Solution, Vote
 

@@ -7,8 +7,8 @@ too: advantages are differences, and the first step needs a state before it.
 import asyncio
 
 from pipeline.annotators.monte_carlo import vote_of
-from pipeline.rollouts import Roller
-from pipeline.segment import prefix_of
+from pipeline.inputs.segment import prefix_of
+from pipeline.sampling.roller import Roller
 from schemas.config import ProverConfig
 from schemas.records import Solution, Vote
 

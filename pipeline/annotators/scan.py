@@ -5,8 +5,8 @@ of eight succeeding is strong evidence; on a hard problem it happens to sound st
 """
 
 from pipeline.annotators.monte_carlo import vote_of
-from pipeline.rollouts import Roller, counts
-from pipeline.segment import prefix_of
+from pipeline.inputs.segment import prefix_of
+from pipeline.sampling.roller import Roller, counts
 from schemas.config import ScanConfig
 from schemas.records import Solution, Vote
 

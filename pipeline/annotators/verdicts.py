@@ -24,7 +24,7 @@ from pipeline.annotators.wording import (
     plain,
     sentences,
 )
-from pipeline.segment import segment
+from pipeline.inputs.segment import segment
 
 _TWO = "it says two different things"
 _LONGEST = 20_000

@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.files import batches, write_parquet
 from pipeline.methods import (
     advantage,
     compression,
@@ -20,7 +19,8 @@ from pipeline.methods import (
     similarity,
 )
 from pipeline.methods.stored import Run
-from pipeline.vouched import write_vouched
+from pipeline.storage.checksums import write_vouched
+from pipeline.storage.files import batches, write_parquet
 from schemas.derive import (
     AdvantageSettings,
     CompressionSettings,

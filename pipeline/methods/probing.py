@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from pipeline.inputs.segment import without_answer
 from pipeline.methods import signals
 from pipeline.methods.signals import Likelihood, likelihood
 from pipeline.methods.stored import Run, Stored
 from pipeline.methods.tree import OTHERS
 from pipeline.policies import Policy, Prompt, Sampling, Scorer, open_policy, scorer
-from pipeline.search import normalised
-from pipeline.segment import without_answer
-from pipeline.templates import fill
+from pipeline.prm.selection import normalised
+from pipeline.prompts.templates import fill
 from schemas.config import RunConfig
 from schemas.derive import SignalSettings
 from schemas.records import Solution, content_id, seed_of
-from verifiers.answer import extract_answer
+from verifiers.answers.grade import extract_answer
 
 _LONGEST_ANSWER = 200
 """Characters of a wrong answer that is still worth contrasting with."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from pipeline.first_error import compare, judged_first_error
+from pipeline.fusion.first_error import compare, judged_first_error
 from pipeline.methods.counts import Count
 from pipeline.methods.stored import Run
 from schemas.derive import ProgressSettings

@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from pipeline.annotators.scan import ROOT
-from pipeline.finetune import Lesson
+from pipeline.inputs.segment import segment
 from pipeline.methods.counts import Count, count
 from pipeline.methods.quality import values
 from pipeline.methods.stored import Run, Stored
 from pipeline.methods.tree import Tree
-from pipeline.prm import PRM
-from pipeline.search import overall
-from pipeline.segment import segment
-from pipeline.templates import fill
+from pipeline.prm.model import PRM
+from pipeline.prm.policy_finetune import Lesson
+from pipeline.prm.selection import overall
+from pipeline.prompts.templates import fill
 from schemas.records import LabelledSolution, PolicyIdentity, Solution, StepLabel
 
 

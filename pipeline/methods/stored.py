@@ -7,12 +7,12 @@ from itertools import groupby
 from pathlib import Path
 
 from pipeline.annotators.prover import SOURCE as PROVER
+from pipeline.inputs.segment import prefix_of
 from pipeline.methods.counts import Count, count, grade_of
 from pipeline.methods.tree import OTHERS, Tree, build
-from pipeline.packing import faults, lost
-from pipeline.sealing import shards_of
-from pipeline.segment import prefix_of
-from pipeline.store import RunStore
+from pipeline.runs.run_store import RunStore
+from pipeline.storage.generations import shards_of
+from pipeline.storage.packing import faults, lost
 from schemas.config import RunConfig
 from schemas.errors import UserError
 from schemas.records import Finished, Rollout, Solution

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from pipeline.inputs.segment import prefix_of, segment
 from pipeline.methods.counts import Count, grade_of
-from pipeline.segment import prefix_of, segment
 from schemas.records import Rollout
 
 OTHERS = frozenset({"judge", "prover", "probe"})

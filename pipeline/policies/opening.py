@@ -22,7 +22,7 @@ def open_policy(config: PolicyConfig) -> Policy:
     """
     match config.kind:
         case "transformers":
-            from pipeline.policies.transformers import TransformersPolicy
+            from pipeline.policies.transformers.policy import TransformersPolicy
 
             return TransformersPolicy(
                 model_path(config.model),
@@ -42,7 +42,7 @@ def open_policy(config: PolicyConfig) -> Policy:
                 chat=config.chat,
             )
         case "server":
-            from pipeline.policies.server import ServerPolicy
+            from pipeline.policies.server.policy import ServerPolicy
 
             conceal(config.api_key_env)
             return ServerPolicy(
@@ -97,5 +97,7 @@ def model_path(model: str) -> str:
     if folder is None:
         return model
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no embedded model there; `python -m pipeline.embedded.recipe` trains it")
+        raise UserError(
+            f"{folder}: no embedded model; `python -m pipeline.embedded.training.recipe` trains it"
+        )
     return str(folder)

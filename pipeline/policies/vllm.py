@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from pipeline.policies.admission import Gate
 from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs
-from pipeline.policies.pressure import Gate
 from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
 from schemas.errors import BackendError, UserError
 from schemas.records import StopReason

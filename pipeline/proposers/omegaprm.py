@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 
 from pipeline.annotators import formal
 from pipeline.annotators.monte_carlo import answer_vote, vote_of
+from pipeline.inputs.segment import prefix_of
 from pipeline.proposers.sample import to_solution
-from pipeline.rollouts import Roller, counts
-from pipeline.segment import prefix_of
+from pipeline.sampling.roller import Roller, counts
 from schemas.config import OmegaConfig
 from schemas.records import Candidate, Rollout, Solution, Vote
-from verifiers.context import Verifier
+from verifiers.base import Verifier
 
 SOURCE = "omegaprm"
 

@@ -1,11 +1,11 @@
 """Propose by plain sampling: n solutions, equal texts merged."""
 
+from pipeline.inputs.segment import segment
 from pipeline.policies.base import identity
-from pipeline.rollouts import Roller
-from pipeline.segment import segment
+from pipeline.sampling.roller import Roller
 from schemas.config import SampleConfig
 from schemas.records import Candidate, Rollout, Solution
-from verifiers.answer import extract_answer
+from verifiers.answers.grade import extract_answer
 
 
 async def propose(roller: Roller, config: SampleConfig) -> list[Candidate]:

@@ -7,13 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.annotators import bisection
-from pipeline.fusion import fuse
+from pipeline.fusion.labels import fuse
+from pipeline.fusion.trust import fit, model_of
+from pipeline.labelling.shard import Annotators, label_problem
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy, read_states, solution_text
 from pipeline.proposers.sample import to_solution
-from pipeline.rollouts import Roller
-from pipeline.shard import Annotators, label_problem
-from pipeline.trust import fit, model_of
+from pipeline.sampling.roller import Roller
 from schemas.config import BisectionConfig, PromptConfig, RunConfig
 from schemas.records import Finished, Outcome, Problem, Rollout, Vote
 

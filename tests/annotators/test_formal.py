@@ -3,10 +3,10 @@
 import asyncio
 
 from pipeline.annotators.formal import annotate, verifier_named
-from pipeline.embedded.truth import problems
-from pipeline.segment import segment
+from pipeline.embedded.problems.truth import problems
+from pipeline.inputs.segment import segment
 from schemas.records import PolicyIdentity, Problem, Solution, Vote
-from verifiers.context import StepContext
+from verifiers.base import StepContext
 
 
 def _solved(problem: Problem) -> Solution:

@@ -7,11 +7,11 @@ from pydantic import ValidationError
 
 from pipeline.annotators import monte_carlo
 from pipeline.annotators.monte_carlo import SOURCE, next_batch, vote_of
+from pipeline.annotators.stopping import confidence_sequence, ratio_test
 from pipeline.policies.base import Policy
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy, solution_text
 from pipeline.proposers.sample import to_solution
-from pipeline.rollouts import Roller
-from pipeline.sequential import confidence_sequence, ratio_test
+from pipeline.sampling.roller import Roller
 from schemas.config import MonteCarloConfig, PromptConfig
 from schemas.records import Outcome, Problem, Rollout, Vote
 

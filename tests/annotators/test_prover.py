@@ -3,10 +3,10 @@
 import asyncio
 
 from pipeline.annotators import prover
-from pipeline.first_error import measured
+from pipeline.fusion.first_error import measured
 from pipeline.policies.simulated import SimulatedPolicy, solution_text
 from pipeline.proposers.sample import to_solution
-from pipeline.rollouts import Roller
+from pipeline.sampling.roller import Roller
 from schemas.config import PolicyConfig, PromptConfig, ProverConfig
 from schemas.records import Problem, Rollout
 

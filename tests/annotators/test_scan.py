@@ -7,7 +7,7 @@ import pytest
 from pipeline.annotators import scan
 from pipeline.policies.simulated import SimulatedPolicy, solution_text
 from pipeline.proposers.sample import to_solution
-from pipeline.rollouts import Roller
+from pipeline.sampling.roller import Roller
 from schemas.config import PromptConfig, ScanConfig
 from schemas.records import Outcome, Problem, Rollout, Vote
 

@@ -10,10 +10,10 @@ import pytest
 
 from pipeline.annotators.judge import annotate, first_error_of
 from pipeline.annotators.verdicts import read_first_error
+from pipeline.inputs.segment import segment
 from pipeline.policies.base import Completion, Prompt, Sampling
-from pipeline.rollouts import Roller
-from pipeline.segment import segment
-from pipeline.templates import PROMPTS, load_judge
+from pipeline.prompts.templates import PROMPTS, load_judge
+from pipeline.sampling.roller import Roller
 from schemas.config import JudgeConfig, PromptConfig
 from schemas.records import PolicyIdentity, Problem, Solution, Vote
 

@@ -63,9 +63,9 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a sealed run, made without Prefect. Read it, do not change it."""
     import asyncio
 
-    from pipeline.dataset import seal
-    from pipeline.shard import run_shard
-    from pipeline.store import RunStore
+    from pipeline.labelling.sealing import seal
+    from pipeline.labelling.shard import run_shard
+    from pipeline.runs.run_store import RunStore
     from schemas.config import load_config
 
     config = load_config(write_run_file(tmp_path_factory.mktemp("sealed")))

@@ -12,10 +12,10 @@ import pytest
 
 from flows.arguments import parser
 from flows.cli import main
-from pipeline.dataset import seal
-from pipeline.export import FORMATS
-from pipeline.shard import run_shard
-from pipeline.store import RunStore
+from pipeline.labelling.sealing import seal
+from pipeline.labelling.shard import run_shard
+from pipeline.outputs.export import FORMATS
+from pipeline.runs.run_store import RunStore
 from schemas.config import load_config
 from schemas.text import shown
 

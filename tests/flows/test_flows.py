@@ -11,8 +11,8 @@ from flows import progress
 from flows.cli import main
 from flows.synthesize import is_lost_worker, label_shard, seal_run, synthesize
 from flows.train import checkpoint_of, train_model
-from pipeline.store import RunStore
-from pipeline.templates import load_template
+from pipeline.prompts.templates import load_template
+from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig, TrainConfig, load_config
 from schemas.errors import BackendError, UserError
 

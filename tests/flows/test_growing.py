@@ -9,9 +9,10 @@ import pytest
 
 from flows.cli import main
 from flows.train import evaluate_model, train_model
-from pipeline import identity, rollouts
-from pipeline.shard import run_shard
-from pipeline.store import RunStore
+from pipeline.labelling.shard import run_shard
+from pipeline.runs import identity
+from pipeline.runs.run_store import RunStore
+from pipeline.sampling import roller as rollouts
 from schemas.config import load_config
 from schemas.errors import UserError
 

@@ -83,7 +83,7 @@ def test_other_commands_are_for_one_process(
 def test_a_batch_that_cannot_be_shared_is_refused(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.train import per_process
+    from pipeline.prm.train import per_process
     from schemas.errors import UserError
 
     monkeypatch.setenv("WORLD_SIZE", "3")

@@ -18,8 +18,8 @@ from flows.cli import main
 from flows.interrupt import LINE
 from flows.server import Server
 from flows.synthesize import is_lost_worker
-from pipeline import journal
-from pipeline.scratch import scratch_folder
+from pipeline.storage import journal
+from pipeline.storage.scratch import scratch_folder
 from schemas.config import load_config
 
 SAID = f"stepmint: {LINE}\n"
@@ -237,7 +237,7 @@ def test_a_full_disk_does_not_wait_for_a_slow_policy(run_file: Path, monkeypatch
     """The writer hears of it in a timer, perhaps long before the next problem is done."""
     import asyncio
 
-    from pipeline.store import RunStore
+    from pipeline.runs.run_store import RunStore
 
     store = RunStore.open(load_config(run_file))
     store.prepare()

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.dataset import seal
+from pipeline.labelling.sealing import seal
+from pipeline.labelling.shard import run_shard
 from pipeline.methods.stored import Run
-from pipeline.shard import run_shard
-from pipeline.store import RunStore
+from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
 from schemas.records import Outcome, Rollout, StopReason
 

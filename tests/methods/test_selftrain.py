@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.inputs.segment import segment
 from pipeline.methods.counts import Count
 from pipeline.methods.selftrain import lessons, pass_rate, value_rows
 from pipeline.methods.stored import Run
-from pipeline.segment import segment
-from pipeline.templates import fill, load_template
+from pipeline.prompts.templates import fill, load_template
 
 
 class Doubting:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.policies import gemma, opening
 from pipeline.policies.opening import model_path, open_policy
-from pipeline.policies.server import ServerPolicy
+from pipeline.policies.server.policy import ServerPolicy
 from schemas.config import PolicyConfig
 from schemas.errors import UserError
 
@@ -34,7 +34,7 @@ def test_a_server_may_be_several() -> None:
 
 def test_a_missing_embedded_model_names_its_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(opening.PREPARED, "embedded", tmp_path)
-    with pytest.raises(UserError, match="python -m pipeline.embedded.recipe"):
+    with pytest.raises(UserError, match="python -m pipeline.embedded.training.recipe"):
         model_path("embedded")
 
 

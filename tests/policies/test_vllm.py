@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.labelling.shard import Annotators, label_all
 from pipeline.policies.base import Completion, Prompt, Sampling
-from pipeline.policies.server import ServerPolicy
-from pipeline.shard import Annotators, label_all
-from pipeline.store import RunStore
+from pipeline.policies.server.policy import ServerPolicy
+from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
 
 pytestmark = [
@@ -47,7 +47,7 @@ WORDS = [
 def test_vllm_and_transformers_agree(models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     # One thread: the engine's threads spin, and other work on the machine then stops it almost.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    from pipeline.policies.transformers import TransformersPolicy
+    from pipeline.policies.transformers.policy import TransformersPolicy
     from pipeline.policies.vllm import VllmPolicy
 
     rng = random.Random(2)

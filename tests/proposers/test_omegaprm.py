@@ -10,10 +10,10 @@ from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy
 from pipeline.proposers import omegaprm
 from pipeline.proposers.omegaprm import State, Tree, exploration, propose, rollout_value
 from pipeline.proposers.sample import to_solution
-from pipeline.rollouts import Roller
+from pipeline.sampling.roller import Roller
 from schemas.config import OmegaConfig, PromptConfig
 from schemas.records import Candidate, Problem, Rollout
-from verifiers.context import Finding, StepContext
+from verifiers.base import Finding, StepContext
 
 PAPER = OmegaConfig()
 PROBLEM = Problem(text="a problem", answer="right", answer_kind="text")

@@ -4,7 +4,7 @@ confirmed."""
 import pytest
 
 from schemas.records import AnswerKind
-from verifiers.answer import extract_answer, grade
+from verifiers.answers.grade import extract_answer, grade
 
 
 @pytest.mark.parametrize(

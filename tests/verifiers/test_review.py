@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.records import Problem
-from verifiers.context import StepContext
+from verifiers.base import StepContext
 from verifiers.review import review
 
 

@@ -1,0 +1,1 @@
+"""Generated problems with the exact truth of every step."""

@@ -1,0 +1,1 @@
+"""From votes to labels: how far each source is trusted, and what its votes then say."""

@@ -1,0 +1,1 @@
+"""The work of a run: its plan, its shards, its seal, and grading again."""

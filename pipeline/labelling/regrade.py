@@ -1,0 +1,100 @@
+"""Grade a run's stored rollouts again, without sampling: for a corrected answer, or a better grader.
+
+A problem is labelled anew from its first draw to its last vote, by a policy that says again what was stored
+(`pipeline.sampling.replay`). What it is asked is told by seeds, so the same requests find the same
+completions. Where a new grade leads elsewhere (a problem that the difficulty filter had dropped, a search
+that turns another way), completions are missing: the problem is left to the run, which draws them.
+"""
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.annotators import formal
+from pipeline.labelling.shard import Annotators, label_problem
+from pipeline.runs.run_store import RunStore
+from pipeline.sampling.replay import NotStored, Stored, completions, with_rest
+from schemas.records import Finished, PolicyIdentity, Problem, Rollout
+
+
+class Regraded(NamedTuple):
+    """What became of the problems that were graded again."""
+
+    changed: int = 0
+    same: int = 0
+    missing: int = 0
+    """Problems whose stored rollouts do not suffice. They keep the line they have; where that was graded by
+    another gold answer, they are owed."""
+
+
+def mark(store: RunStore) -> Path:
+    """A file that is there from when a run is graded again until it is sealed: its rows are of the past."""
+    return store.path / "journal" / "regrading"
+
+
+async def regrade_shard(
+    store: RunStore, shard: int, *, only: Container[str] | None = None, advance: Callable[[], None]
+) -> Regraded:
+    """Grade what a shard has stored again; of the problems `only`, where they are given."""
+    changed = same = missing = 0
+    tools = _tools(store)
+    with store.writing(shard) as writer:
+        for problem, before, rollouts in stored_problems(store, shard, only):
+            try:
+                item, taken = await regrade(problem, rollouts, tools)
+            except NotStored:
+                missing += 1
+            else:
+                is_same = item == before and taken == rollouts
+                same, changed = same + is_same, changed + (not is_same)
+                if not is_same:
+                    writer.record(item, taken)
+            advance()
+    store.pack_rollouts(shard)
+    return Regraded(changed, same, missing)
+
+
+async def regrade(
+    problem: Problem, rollouts: Sequence[Rollout], tools: Annotators
+) -> tuple[Finished, list[Rollout]]:
+    """A problem's journal line and rollouts by the gold it has and by today's grader. Raises NotStored."""
+    who = tools.policy
+    said = Stored(completions(rollouts), who.kind, who.model, who.revision)
+    tools = Annotators(tools.config, said, said, said, tools.verifiers, tools.templates)
+    item, taken = await label_problem(problem, tools)
+    return with_rest(item, taken, rollouts)
+
+
+def stored_problems(
+    store: RunStore, shard: int, only: Container[str] | None = None
+) -> Iterator[tuple[Problem, Finished, list[Rollout]]]:
+    """Every finished problem of a shard as it is posed now, with its journal line and its rollouts."""
+    entries = store.entries(shard)
+    drawn = groupby(store.rollouts(shard), key=lambda row: row["problem_id"])
+    name, rows = next(drawn, ("", iter(())))
+    for problem in store.posed(shard):  # in the order of their ids, as rollouts are
+        if problem.id not in entries or (only is not None and problem.id not in only):
+            continue
+        while name and name < problem.id:
+            name, rows = next(drawn, ("", iter(())))
+        stored = [Rollout.model_validate(row) for row in rows] if name == problem.id else []
+        yield problem, next(store.lines(shard, [entries[problem.id]])), stored
+
+
+def _tools(store: RunStore) -> Annotators:
+    """A run's verifiers and prompts, and a policy that knows nothing, of the name its solutions bear."""
+    who = _author(store)
+    nobody = Stored({}, who.kind, who.model, who.revision)
+    names = store.config.verify.verifiers if store.config.verify else ()
+    verifiers = [formal.verifier_named(name) for name in names]
+    return Annotators(store.config, nobody, nobody, nobody, verifiers, store.templates())
+
+
+def _author(store: RunStore) -> PolicyIdentity:
+    for shard in range(store.config.shards):
+        for item in store.lines(shard, store.entries(shard).values()):
+            if item.candidates:
+                return item.candidates[0].solution.policy
+    policy = store.config.policy  # not one solution: then nothing was drawn that would say it better
+    return PolicyIdentity(kind=policy.kind, model=policy.model)

@@ -1,0 +1,356 @@
+"""Run one shard: every owed problem through filter, proposer and annotators, and into the journal."""
+
+import asyncio
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from pydantic import ValidationError
+
+from pipeline.annotators import bisection, formal, judge, monte_carlo, prover, scan
+from pipeline.policies import open_policy
+from pipeline.policies.admission import in_turn
+from pipeline.policies.base import Policy, Sampling
+from pipeline.policies.server.probe import prepare
+from pipeline.prompts.templates import check_prompts, prompt_text
+from pipeline.proposers import omegaprm, sample
+from pipeline.runs.run_store import Owed, RunStore
+from pipeline.sampling import replay
+from pipeline.sampling.budget import Allowance, Purse
+from pipeline.sampling.roller import Roller, counts, sampling_of, silence, token_limit
+from pipeline.sampling.unfinished import Draws, Shelf
+from pipeline.storage.journal import ShardWriter
+from schemas.config import OmegaConfig, RunConfig, SampleConfig
+from schemas.errors import BackendError, BackendGone, UserError
+from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Vote
+from schemas.text import one_line
+from verifiers.base import Verifier
+
+log = logging.getLogger(__name__)
+Drawn = Mapping[str, Sequence[Rollout]]
+"""Rollouts by their problem's id."""
+NO_GOLD = "the problem has no gold answer"
+_REASON = 400
+"""Characters of a failure's reason that are kept."""
+
+
+@dataclass
+class Annotators:
+    """Everything a problem's coroutine asks: the policies and the verifiers of a run."""
+
+    config: RunConfig
+    policy: Policy
+    judge: Policy
+    prover: Policy
+    verifiers: list[Verifier] = field(default_factory=list)
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """The texts of the run's prompts by their names; one that is not among them is read from its file."""
+
+
+async def run_shard(
+    store: RunStore,
+    shard: int,
+    *,
+    most: int | None = None,
+    opened: Callable[[], None] = lambda: None,
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, int]:
+    """Do what the shard owes, or the first `most` of it; returns counts of problems done and failed.
+
+    `opened` is called when the policies are loaded, `advance` after every problem. A problem whose backend
+    failed is quarantined with its reason and stays owed, and what was drawn for it is kept; when the backend
+    is gone for all of them, BackendError ends the shard.
+    """
+    if not store.standing(shard).owed:
+        store.set_aside(shard, [])
+        store.shelf(shard).clear()
+        store.pack_rollouts(shard)
+        return {"done": 0, "failed": 0}
+    drawn = _drawn(store, shard)
+    with store.writing(shard) as writer, _reasons(store, shard) as failures:
+        async with AsyncExitStack() as stack:
+            tools = await open_tools(store.config, stack, store.templates())
+            opened()
+            owed: Iterable[Owed] = islice(store.owing(shard), most)
+            if store.config.budget.run is None:
+                # Long problems take long searches: begun last, a few of them would have the engine to
+                # themselves. A budget is spent in the order of the store.
+                owed = sorted(owed, key=lambda one: len(one.problem.text), reverse=True)
+            work = Work(tools, writer, store.purse(shard), advance, drawn, store.shelf(shard), failures)
+            await in_turn(owed, work.label)
+    done, failed = work.done, len(work.failures)
+    if failed and not done:
+        raise BackendError(f"every problem of shard {shard} failed; the first: {failures[0].reason}")
+    if not failed:
+        store.pack_rollouts(shard)
+        if not store.standing(shard).owed:
+            store.shelf(shard).clear()
+    log.info("shard %d: %d problems done, %d failed", shard, done, failed)
+    return {"done": done, "failed": failed}
+
+
+@contextmanager
+def _reasons(store: RunStore, shard: int) -> Iterator[list[Quarantined]]:
+    """A list for the failures of a shard, which is on disk afterwards, with what stopped the shard itself."""
+    failures: list[Quarantined] = []
+    try:
+        yield failures
+    except (BackendError, UserError) as error:
+        failures.append(Quarantined(file=f"shard {shard}", reason=one_line(str(error), _REASON)))
+        raise
+    finally:
+        store.set_aside(shard, sorted(failures, key=lambda failure: failure.problem_id))
+
+
+class Work:
+    """What is done with each problem of a shard, and what became of them."""
+
+    def __init__(
+        self,
+        tools: Annotators,
+        writer: ShardWriter,
+        purse: Purse,
+        advance: Callable[[], None],
+        stored: Drawn | None = None,
+        shelf: Shelf | None = None,
+        failures: list[Quarantined] | None = None,
+    ) -> None:
+        self._stored = stored or {}
+        self._tools, self._writer, self._purse, self._advance = tools, writer, purse, advance
+        self._shelf = shelf
+        self.done = 0
+        self.failures = [] if failures is None else failures
+
+    async def label(self, owed: Owed) -> None:
+        """Label a problem and record it, if the budget reaches it; set it aside when its backend fails.
+
+        Whatever ends it early, what was drawn for it is kept. Raises BackendGone when nothing can be drawn
+        any more.
+        """
+        problem = owed.problem
+        if not await self._purse.admits(owed.before):
+            return
+        draws = self._shelf.draws(problem.id) if self._shelf else Draws()
+        finished = False
+        try:
+            item, rollouts = await self._labelled(problem, draws)
+            finished = True
+        except (BackendError, ValidationError) as error:  # or what it said can be kept in no file
+            log.warning("problem %s failed and stays owed: %s", problem.id, error)
+            self._purse.settle(None)
+            source, reason = problem.source, one_line(str(error), _REASON)
+            self.failures.append(
+                Quarantined(file=source.dataset, row=source.row, reason=reason, problem_id=problem.id)
+            )
+            if isinstance(error, BackendGone):
+                raise
+            await draws.close()
+        finally:
+            if not finished and self._shelf:
+                self._shelf.keep(problem.id, draws)
+        if finished:
+            self._writer.record(item, rollouts)
+            self._purse.settle(sum(item.tokens.values()))
+            self.done += 1
+            self._advance()
+
+    async def _labelled(self, problem: Problem, draws: Draws) -> tuple[Finished, list[Rollout]]:
+        """Where the problem's gold was corrected, what was drawn for it before is not drawn again."""
+        stored = self._stored.get(problem.id)
+        if not stored:
+            return await label_problem(problem, self._tools, draws)
+        tools, said = self._tools, replay.completions(stored)
+        policies = {p: replay.before(p, said) for p in (tools.policy, tools.judge, tools.prover)}
+        policy, judge, prover = (policies[p] for p in (tools.policy, tools.judge, tools.prover))
+        tools = replace(tools, policy=policy, judge=judge, prover=prover)
+        return replay.with_rest(*await label_problem(problem, tools, draws), stored)
+
+
+async def label_all(
+    owed: Iterable[Owed],
+    tools: Annotators,
+    writer: ShardWriter,
+    purse: Purse,
+    *,
+    advance: Callable[[], None] = lambda: None,
+    stored: Drawn | None = None,
+) -> Work:
+    """Label problems in their order, as many at once as the engines have room for and the purse admits."""
+    work = Work(tools, writer, purse, advance, stored or {})
+    await in_turn(owed, work.label)
+    work.failures.sort(key=lambda failure: failure.problem_id)
+    return work
+
+
+def _drawn(store: RunStore, shard: int) -> Drawn:
+    """The stored rollouts of the problems whose gold was corrected."""
+    if not (stale := set(store.stale(shard))):
+        return {}
+    found = defaultdict(list)
+    for row in store.rollouts(shard):
+        if row["problem_id"] in stale:
+            found[row["problem_id"]].append(Rollout.model_validate(row))
+    return found
+
+
+async def open_tools(
+    config: RunConfig, stack: AsyncExitStack, templates: Mapping[str, str] | None = None
+) -> Annotators:
+    """Everything that a configuration asks for, loaded and tried out; the stack closes it."""
+    kept = templates or {}
+    check_prompts(config, lambda name: kept.get(name) or prompt_text(name))
+    policy = await stack.enter_async_context(open_policy(config.policy))
+    others = [part.policy if part else None for part in (config.judge, config.prover)]
+    judge_policy, prover_policy = [
+        await stack.enter_async_context(open_policy(other)) if other else policy for other in others
+    ]
+    await _get_to_know(config, policy, judge_policy, prover_policy)
+    names = config.verify.verifiers if config.verify else ()
+    verifiers = [formal.verifier_named(name) for name in names]
+    return Annotators(config, policy, judge_policy, prover_policy, verifiers, kept)
+
+
+async def _get_to_know(config: RunConfig, policy: Policy, judge: Policy, prover: Policy) -> None:
+    """One small conversation with each policy. Only what rolls out from steps must continue begun answers."""
+    methods = (config.monte_carlo, config.bisection, config.scan)
+    prefixes = any(methods) or isinstance(config.propose, OmegaConfig)
+    asking = sampling_of(config.prompt)
+    await prepare(policy, asking, prefixes=prefixes, chat=config.policy.chat, limit=token_limit(config))
+    if prover is not policy and config.prover:
+        await prepare(prover, asking, prefixes=True, chat=config.prover.policy.chat)
+    if judge is not policy and config.judge:
+        judging = Sampling(temperature=config.judge.temperature, max_tokens=config.judge.max_tokens)
+        await prepare(judge, judging, prefixes=False, limit=("judge.max_tokens", judging.max_tokens))
+
+
+async def label_problem(
+    problem: Problem, tools: Annotators, draws: Draws | None = None
+) -> tuple[Finished, list[Rollout]]:
+    """One problem from the difficulty filter to its last vote, as a journal line and the completions paid
+    for; `draws` holds what was drawn for it earlier."""
+    allowance = Allowance(tools.config.budget.per_problem)
+    config = tools.config
+    roller = Roller(
+        tools.policy,
+        config.prompt,
+        problem,
+        seed=config.seed,
+        allowance=allowance,
+        draws=draws,
+        templates=tools.templates,
+    )
+    if problem.answer is None:
+        skipped, root = _nobody_can_label(config), None
+    else:
+        skipped, root = await _too_easy_or_hard(roller, config)
+    candidates: list[Candidate] = []
+    if not skipped:
+        found = await _propose(roller, tools, root)
+        candidates = await _annotated(roller, found, tools)
+        late = " before the token budget was spent" if allowance.reached else ""
+        skipped = "" if candidates else f"no solution was finished{late}"
+    # Concurrent draws finish in any order; the record keeps one.
+    taken = sorted(roller.taken, key=lambda r: (r.purpose, r.prefix, r.seed))
+    tokens = Counter[str]()
+    for rollout in taken:
+        tokens[rollout.purpose] += rollout.tokens
+    finished = Finished(
+        problem=problem,
+        candidates=tuple(candidates),
+        skipped=skipped,
+        n_rollouts=len(taken),
+        n_calls=allowance.calls,
+        tokens=dict(sorted(tokens.items())),
+        over_budget=allowance.reached,
+    )
+    return finished, taken
+
+
+async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, list[Rollout] | None]:
+    """The difficulty filter's verdict (empty to go on), and its rollouts, which the search uses again."""
+    if config.filter is None:
+        return "", None
+    drawn = await roller.roll("", config.filter.rollouts, "filter")
+    correct, n, _ = counts(drawn)
+    if n == 0:
+        return silence(drawn, "filter: no rollout could be graded"), None
+    rate = correct / n
+    if rate <= config.filter.least:
+        return "filter: too hard", None
+    if rate >= config.filter.most:
+        return "filter: too easy", None
+    return "", drawn
+
+
+def _nobody_can_label(config: RunConfig) -> str:
+    """Without a gold answer no rollout can be graded: empty where a judge or a verifier can still label."""
+    return "" if config.judge or config.verify else f"{NO_GOLD}, and the run has neither judge nor verifiers"
+
+
+async def _propose(roller: Roller, tools: Annotators, root: list[Rollout] | None) -> list[Candidate]:
+    propose = tools.config.propose
+    if not isinstance(propose, OmegaConfig):
+        return await sample.propose(roller, propose)
+    if roller.problem.answer is None:  # a search rests on graded rollouts
+        return await sample.propose(roller, SampleConfig())
+    return await omegaprm.propose(roller, propose, root, tools.verifiers)
+
+
+async def _annotated(roller: Roller, found: list[Candidate], tools: Annotators) -> list[Candidate]:
+    """All candidates with their votes. Under a budget one after the other: annotators wait for verifiers, so
+    which of two candidates drew first would be chance."""
+    if tools.config.budget.per_problem is not None:
+        return [await _annotate(roller, candidate, tools) for candidate in found]
+    return list(await asyncio.gather(*(_annotate(roller, candidate, tools) for candidate in found)))
+
+
+def _ungraded(config: RunConfig, n_steps: int) -> list[Vote]:
+    """Abstentions of what would have rolled out or graded, had the problem a gold answer."""
+    asked = {
+        monte_carlo.SOURCE: config.monte_carlo,
+        bisection.SOURCE: config.bisection,
+        scan.SOURCE: config.scan,
+        prover.SOURCE: config.prover,
+        omegaprm.SOURCE: isinstance(config.propose, OmegaConfig),
+    }
+    sources = [source for source, is_asked in asked.items() if is_asked]
+    votes = [
+        Vote(step=step, source=source, asks="solvable", why=NO_GOLD)
+        for source in sources
+        for step in range(n_steps - 1)
+    ]
+    return [*votes, Vote(step=n_steps - 1, source=monte_carlo.ANSWER, asks="solvable", why=NO_GOLD)]
+
+
+async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> Candidate:
+    """The candidate with the votes of every annotator that the run asks for."""
+    config, solution = tools.config, candidate.solution
+    # The verifiers come first: what they refute saves a search rollouts.
+    checked = await formal.annotate(roller.problem, solution, tools.verifiers) if tools.verifiers else []
+    is_graded = roller.problem.answer is not None
+    jobs = []
+    if config.bisection and is_graded:
+        jobs.append(bisection.annotate(roller, solution, config.bisection, checked))
+    if config.monte_carlo and is_graded:
+        jobs.append(monte_carlo.annotate(roller, solution, config.monte_carlo))
+    if config.scan and is_graded:
+        jobs.append(scan.annotate(roller, solution, config.scan))
+    if config.prover and is_graded:
+        jobs.append(prover.annotate(roller.of(tools.prover), solution, config.prover))
+    if config.judge:
+        jobs += [
+            judge.annotate(roller, solution, name, config.judge, tools.judge) for name in config.judge.prompts
+        ]
+    votes: list[Vote] = [*candidate.votes, *checked]
+    if not is_graded:
+        votes += _ungraded(config, len(solution.steps))
+    for found in await asyncio.gather(*jobs):
+        # A search has already answered for the last step; its vote is not counted twice.
+        known = {(vote.source, vote.step) for vote in votes}
+        votes += [vote for vote in found if (vote.source, vote.step) not in known]
+    if not any(vote.source == monte_carlo.ANSWER for vote in votes):
+        votes.append(monte_carlo.answer_vote(solution))
+    return candidate.model_copy(update={"votes": tuple(sorted(votes, key=lambda v: (v.step, v.source)))})

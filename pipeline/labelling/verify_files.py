@@ -1,0 +1,75 @@
+"""Reviews solutions step by step: the work behind `stepmint verify`."""
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from typing import Any
+
+from pipeline.inputs.solutions import Written
+from schemas.records import Problem
+from verifiers.base import StepContext
+from verifiers.isolation.lifeline import hold, lifeline
+from verifiers.review import review
+
+_CHUNK, _AHEAD = 16, 8
+"""Solutions a worker gets at a time, and such chunks under way per worker: no worker waits for another, and
+files of any size fit."""
+
+Results = list[dict[str, Any]]
+
+
+def verify(solutions: Iterable[Written], *, workers: int = 1) -> Iterator[dict[str, Any]]:
+    """One result a step, in order: `id`, `step` (0-based), `verdict`, `findings`, and the step's `text`.
+
+    A finding holds `span`, `claim`, `verdict`, `reason` and `by`.
+    """
+    if workers <= 1:
+        for solution in solutions:
+            yield from _verified(solution)
+        return
+    solutions, under_way = iter(solutions), deque[Future[Results]]()
+    # Fresh interpreters, as everywhere: a fork of a process with threads may hang.
+    spawned = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, spawned, initializer=hold, initargs=(lifeline(),))
+    first = list(islice(solutions, _CHUNK))
+    # They all start now; Ctrl-C would reach them while they are importing.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        under_way.append(pool.submit(_verified_all, first))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        while chunk := list(islice(solutions, _CHUNK)):
+            under_way.append(pool.submit(_verified_all, chunk))
+            if len(under_way) >= workers * _AHEAD:
+                yield from under_way.popleft().result()
+        while under_way:
+            yield from under_way.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _verified_all(solutions: list[Written]) -> Results:
+    return [result for solution in solutions for result in _verified(solution)]
+
+
+def _verified(solution: Written) -> Results:
+    problem, found = Problem(text=solution.problem, premises=solution.premises), []
+    for index in range(solution.first, len(solution.steps)):
+        reviewed = review(StepContext(problem, solution.steps[: index + 1]))
+        findings = [
+            {
+                "span": list(remark.span),
+                "claim": remark.claim,
+                "verdict": remark.verdict,
+                "reason": remark.reason,
+                "by": remark.by,
+            }
+            for remark in reviewed.remarks
+        ]
+        result = {"id": solution.id, "step": index, "verdict": reviewed.verdict, "findings": findings}
+        found.append({**result, "text": solution.steps[index]})
+    return found

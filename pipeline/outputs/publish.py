@@ -1,0 +1,278 @@
+"""Put a dataset or a PRM on the Hub, so that a reader who pins the tag never sees half a version.
+
+Shards go first, in as many commits as the Hub's client likes; card and manifest follow in one commit that
+refuses a repository which moved meanwhile; the tag comes last.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline.runs.run_store import RunStore
+from pipeline.storage import packing
+from pipeline.storage.folders import LISTED
+from pipeline.storage.generations import shards_of
+from pipeline.storage.scratch import scratch_folder
+from schemas.errors import BackendError, UserError
+from schemas.manifest import Manifest
+from schemas.text import as_code, in_markdown, one_line
+
+Result = TypeVar("Result")
+_ROW = (
+    "A row is one solution: the problem, its steps, per step a label (1 right, 0 the first error, null "
+    "not decided), the probability that it and all steps before it are right, who decided and why, and every "
+    "vote, so that the labels can be computed again. Steps are counted from 0; "
+    "`first_error` is -1 when all are right."
+)
+_MOST_LICENCES = 50
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def publish_run(store: RunStore, repo_id: str, *, private: bool) -> str:
+    """Upload a sealed run as a dataset; returns its address.
+
+    UserError for an open run, a refused token or a repository that moved; BackendError for a silent Hub.
+    """
+    manifest = store.manifest()
+    if manifest is None:
+        raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
+    with scratch_folder() as scratch:
+        stage_data(store, manifest, scratch)
+        card = dataset_card(store, manifest, subsets_of(store, manifest)).encode()
+        sealed = (store.path / "manifest.json").read_bytes()
+        if store.manifest() != manifest:
+            raise UserError(f"{store.path}: was sealed anew meanwhile: give the same command again")
+        files = {"README.md": card, "manifest.json": sealed}
+        tag = f"v-{manifest.digest()}"
+        return _asked(lambda: _upload(scratch, repo_id, "dataset", files, tag=tag, private=private))
+
+
+def publish_checkpoint(folder: Path, repo_id: str, *, private: bool) -> str:
+    """Upload a PRM as a model; returns its address. Errors as in `publish_run`."""
+    card = read_card(folder)
+    files = {"README.md": model_card(card, repo_id).encode()}
+    tag = f"v-{card.get('dataset_digest') or 'unknown'}"
+    return _asked(lambda: _upload(folder, repo_id, "model", files, tag=tag, private=private))
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """What `prm.json` says of a checkpoint. UserError where it is none."""
+    try:
+        card = json.loads((folder / "prm.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: not a checkpoint of `stepmint train`: {error}") from None
+    if not isinstance(card, dict):
+        raise UserError(f"{folder}: not a checkpoint of `stepmint train`: prm.json holds no object")
+    return card
+
+
+def stage_data(store: RunStore, manifest: Manifest, folder: Path) -> None:
+    """Lay the Parquet files out as the Hub likes them."""
+    for name, paths in _files(store, manifest).items():
+        (folder / "data" / name).mkdir(parents=True)
+        for index, path in enumerate(paths):
+            _link(path, folder / "data" / name / f"train-{index:05d}-of-{len(paths):05d}.parquet")
+
+
+def subsets_of(store: RunStore, manifest: Manifest) -> dict[str, str]:
+    """Subset -> glob of its files in the repository."""
+    return {name: f"data/{name}/train-*.parquet" for name in _files(store, manifest)}
+
+
+def _files(store: RunStore, manifest: Manifest) -> dict[str, list[Path]]:
+    steps = shards_of(store.path, manifest)
+    rollouts = [store.path / name for name in packing.checksums(store.path, store.config.shards)]
+    return {"steps": steps, **({"rollouts": rollouts} if rollouts else {})}
+
+
+def dataset_card(store: RunStore, manifest: Manifest, subsets: dict[str, str]) -> str:
+    """The README of the dataset: front matter for the Hub, then what the manifest says."""
+    lines = [
+        "---",
+        "pretty_name: " + json.dumps(one_line(manifest.name), ensure_ascii=False),
+        f"size_categories: [{_size(manifest.solutions)}]",
+    ]
+    lines += [
+        "language: [en]",
+        "tags: [process-reward-model, prm, step-labels, reasoning, synthetic]",
+        "configs:",
+    ]
+    for name, glob in subsets.items():
+        default = ["  default: true"] if name == "steps" else []
+        files = ["  data_files:", "  - split: train", f"    path: {glob}"]
+        lines += [f"- config_name: {name}", *default, *files]
+    lines += ["---", "", f"# {in_markdown(manifest.name)}", "", _what(manifest), ""]
+    lines += ["| source of votes | votes | abstained |", "| --- | ---: | ---: |"]
+    lines += [
+        f"| {as_code(name)} | {c.votes} | {c.abstained} |" for name, c in sorted(manifest.sources.items())
+    ]
+    prompt, policy = store.config.prompt, store.config.policy
+    lines += [
+        "",
+        f"Solutions and rollouts: {as_code(policy.model)} ({policy.kind}), temperature {prompt.temperature}, "
+        f"{manifest.rollouts} completions, {sum(manifest.tokens.values())} tokens.",
+        "",
+        _ROW,
+        "",
+        *_licences(store),
+        f"Sealed {in_markdown(manifest.sealed_at)} by stepmint {in_markdown(manifest.stepmint)}; "
+        f"configuration {as_code(manifest.config_digest)}, fusion {as_code(manifest.fusion_digest)}, rows "
+        f"{as_code(manifest.digest())}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def model_card(card: dict[str, Any], repo_id: str) -> str:
+    """The README of a PRM: how its scores are read."""
+    names = ("base_model", "targets", "label_kind", "dataset_digest")
+    said = {name: as_code(str(card.get(name) or "unknown")) for name in names}
+    return (
+        "---\nlibrary_name: transformers\npipeline_tag: token-classification\n"
+        "tags: [process-reward-model, prm, reasoning]\n---\n\n"
+        f"# {in_markdown(repo_id.split('/')[-1])}\n\n"
+        "A process reward model: at the token that closes a step, label 1 says that the step is right. "
+        "`prm.json` holds the text before the first step, that token's id and the calibration; `score.py` "
+        "scores steps with them, in plain transformers.\n\n"
+        f"Base model {said['base_model']}, {said['targets']} targets, labels {said['label_kind']}, "
+        f"dataset {said['dataset_digest']}.\n"
+    )
+
+
+def _upload(
+    folder: Path, repo_id: str, kind: str, files: dict[str, bytes], *, tag: str, private: bool
+) -> str:
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    api = HfApi()
+    repo = api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True)
+    # A folder with fewer shards than last time must not leave the old ones behind.
+    stale = "data/**" if kind == "dataset" else None
+    api.upload_folder(
+        repo_id=repo.repo_id,
+        folder_path=folder,
+        repo_type=kind,
+        ignore_patterns=["README.md", LISTED],
+        delete_patterns=stale,
+        commit_message=f"Upload {tag}",
+    )
+    head = api.repo_info(repo.repo_id, repo_type=kind).sha
+    operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in files.items()]
+    done = api.create_commit(
+        repo.repo_id, operations, commit_message=f"Seal {tag}", repo_type=kind, parent_commit=head
+    )
+    api.create_tag(repo.repo_id, tag=tag, revision=done.oid, repo_type=kind, exist_ok=True)
+    return str(repo)
+
+
+_CLIENTS = frozenset({"httpx", "httpx2", "requests"})
+"""Libraries that the Hub's client has spoken HTTP with: their errors share no class of ours."""
+
+
+def _asked(ask: Callable[[], Result]) -> Result:
+    """What the Hub answers, with its refusals and silences in our words. `ask` does nothing but ask."""
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalTokenNotFoundError,
+        OfflineModeIsEnabled,
+    )
+
+    _check_token()
+    try:
+        return ask()
+    except OfflineModeIsEnabled:
+        raise UserError("HF_HUB_OFFLINE is set: unset it to publish") from None
+    except LocalTokenNotFoundError:
+        raise UserError("the Hub needs a token: `hf auth login`, or set HF_TOKEN") from None
+    except HFValidationError as error:
+        raise UserError(f"not a name for a repository: {str(error).splitlines()[0]}") from None
+    except HfHubHTTPError as error:
+        raise _refusal(error) from None
+    except Exception as error:
+        if not _is_transport(error):
+            if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
+                raise UserError(
+                    f"{_endpoint()} does not answer as the Hub does ({type(error).__name__}): "
+                    "check HF_ENDPOINT"
+                ) from error
+            raise
+        what = str(error) or type(error).__name__
+        raise BackendError(
+            f"the Hub at {_endpoint()} cannot be reached: {what}; the same command uploads what is missing"
+        ) from None
+
+
+def _is_transport(error: Exception) -> bool:
+    """Whether the network failed, or what speaks for it, and not a file of ours."""
+    if any(parent.__module__.split(".")[0] in _CLIENTS for parent in type(error).__mro__):
+        return True
+    return isinstance(error, OSError) and error.filename is None
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
+
+
+def _check_token() -> None:
+    """A token that no header can carry fails deep in the client, with the token in the message."""
+    from huggingface_hub import get_token
+
+    if re.search(r"[^!-~]", get_token() or ""):
+        raise UserError(
+            "the Hub's token holds a space, a line end or a letter that no token has: set HF_TOKEN anew, "
+            "or `hf auth login`"
+        )
+
+
+def _refusal(error: Any) -> Exception:
+    status = getattr(error.response, "status_code", 0)
+    match status:
+        case 401 | 403:
+            return UserError(
+                f"the Hub refused the token ({status}): `hf auth login` with one that may write there"
+            )
+        case 412:
+            return UserError("the repository changed while this was uploaded (412): publish again")
+        case _:
+            said = re.sub(r"//[^/@\s]*@", "//", (str(error).splitlines() or [""])[0])
+            return BackendError(f"the Hub answered {status}: {said}")
+
+
+def _link(path: Path, target: Path) -> None:
+    """A second name for a file; a copy where the file system has no links, or the folder lies on another."""
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
+def _what(manifest: Manifest) -> str:
+    owed = f" {manifest.owed} more problems of the run are not in it yet." if manifest.owed else ""
+    kept = f"; {manifest.kept} rows pass the consensus filter" if manifest.dropped else ""
+    return (
+        f"{manifest.solutions} solutions of {manifest.problems} problems, {manifest.labelled_steps} of "
+        f"{manifest.steps} steps labelled{kept}.{owed}"
+    )
+
+
+def _licences(store: RunStore) -> list[str]:
+    found = sorted({(p.licence or "not stated", p.source.dataset or "unnamed") for p in _problems(store)})
+    named = [
+        f"{in_markdown(licence)} ({in_markdown(dataset)})" for licence, dataset in found[:_MOST_LICENCES]
+    ]
+    more = [f"and {len(found) - _MOST_LICENCES} more"] if len(found) > _MOST_LICENCES else []
+    return ["Licences of the problems: " + "; ".join([*named, *more]) + ".", ""] if found else []
+
+
+def _problems(store: RunStore) -> "Any":
+    return (item.problem for shard in range(store.config.shards) for item in store.journal(shard))
+
+
+def _size(rows: int) -> str:
+    return next((name for limit, name in _SIZES if rows < limit), "1M<n<10M")

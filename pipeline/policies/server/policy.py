@@ -1,0 +1,260 @@
+"""A policy behind any OpenAI-compatible HTTP server."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from pipeline.policies.admission import Gate, Request
+from pipeline.policies.base import Completion, Prompt, Sampling, Unfinished
+from pipeline.policies.server.dialect import Dialect, is_too_long
+from pipeline.policies.server.endpoints import Endpoints
+from pipeline.policies.server.refusals import Busy, Failed, Refused, Rejected
+from pipeline.policies.server.replies import Reply, read_reply
+from pipeline.policies.server.restarts import looks_restarted
+from schemas.errors import BackendGone, UserError
+
+T = TypeVar("T")
+_FEWEST_CHARS_PER_TOKEN = 3
+"""Prompts go out as text; so many tokens are held for one until the reply comes."""
+_BYTES_PER_TOKEN = 128
+_BYTES_PER_CHOICE = 2048
+_BYTES_PER_REPLY = 16_384
+_DOUBTS = 3
+"""Times that a doubtful completion must come out before it is believed to be what the model says."""
+_ROUNDS = 5
+"""Times that a choice is asked for when the replies come without it, or with one that is in doubt."""
+_IN_VAIN_AT_FIRST, _IN_VAIN = 12, 32
+"""Calls that fail in a row, before any has succeeded and after, until the run stops."""
+_WATCHED = 12
+"""Continuations that may look like restarts, and be more than half of them, before the run stops."""
+
+_ASKED_AGAIN = 256
+"""Continuations after which a chat server is asked again whether it continues."""
+_RESTARTED = "the server starts the answer again instead of continuing it"
+
+
+class ServerPolicy:
+    """Completions from the servers at `base_urls`, which serve the same model.
+
+    `in_flight` is the batch of each server, in completions. Prompts go to `/completions` as text, so the
+    prefix is continued verbatim. With `chat` they go to `/chat/completions`; continuing a prefix there needs
+    a server that knows `continue_final_message`, as vLLM's does.
+
+    What a reply lacks is asked for again, alone: the i-th completion of a request has the seed `seed + i`.
+    What is still missing then makes the request `Unfinished`. BackendGone means that no call succeeds any
+    more, UserError that a server refuses the key or the model.
+    """
+
+    kind = "server"
+
+    def __init__(
+        self,
+        base_urls: str | Sequence[str],
+        model: str,
+        *,
+        api_key: str | None = None,
+        in_flight: int = 256,
+        timeout_s: float = 120.0,
+        patience_s: float = 600.0,
+        retries: int = 2,
+        chat: bool = False,
+        drop: Sequence[str] = (),
+        extra_body: Mapping[str, Any] | None = None,
+        backoff_s: float = 0.5,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.model, self.revision = model, ""
+        self._path, self.chat = "/chat/completions" if chat else "/completions", chat
+        self.dialect = Dialect(chat=chat, drop=drop, extra=extra_body)
+        # No compression: a small body could unpack to gigabytes before its length is known.
+        headers = {"accept-encoding": "identity", "content-type": "application/json"}
+        if api_key:
+            headers["authorization"] = f"Bearer {api_key}"
+        self._gate = Gate(in_flight)
+        self._failed = self._succeeded = self._in_vain = 0
+        self._continued, self._restarted = 0, 0
+        self.endpoints = Endpoints(
+            [base_urls] if isinstance(base_urls, str) else base_urls,
+            self._gate,
+            headers=headers,
+            timeout_s=timeout_s,
+            retries=retries,
+            backoff_s=backoff_s,
+            patience_s=patience_s,
+            transport=transport,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.endpoints.open()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.endpoints.close()
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        """Exactly `n` completions, or Unfinished with those that could be drawn."""
+        asked = n if sampling.temperature > 0 else min(n, 1)  # many servers refuse to be greedy twice
+        found: dict[int, Completion] = {}
+        doubted = Counter[int]()
+        missing: dict[int, str] = dict.fromkeys(range(asked), "not asked for")
+        together, got = self.dialect.many and asked > 1, 1
+        for _ in range(_ROUNDS):
+            # After a request that gave nothing, one choice alone shows whether more than one was too many.
+            places = sorted(missing) if got else sorted(missing)[:1]
+            got = 0
+            for reply in await self._ask(prompt, places, sampling, together=together):
+                missing |= reply.missing
+                got += len(reply.found)
+                for place, completion in reply.found.items():
+                    why = "" if reply.is_sure else self._doubt(prompt, completion)
+                    doubted[place] += bool(why)
+                    if why and doubted[place] < _DOUBTS:
+                        missing[place] = why
+                    else:
+                        found[place] = await self._confirmed(completion, why)
+            missing = {place: why for place, why in missing.items() if place not in found}
+            if not missing:
+                await self._count(prompt)
+                return [found[place] for place in range(asked)] * (n // max(1, asked))
+            if not got and not together:
+                break
+            together = False
+        raise Unfinished(next(iter(missing.values())), found)
+
+    async def _ask(
+        self, prompt: Prompt, places: list[int], sampling: Sampling, *, together: bool
+    ) -> list[Reply]:
+        """Replies for some places of a request: all at once, or each alone."""
+        if together:
+            reply = await self.draw(prompt, len(places), sampling)
+            if reply is not None:
+                return [reply]
+        alone = [self._alone(prompt, place, sampling) for place in places]
+        return await _all(alone)
+
+    async def _alone(self, prompt: Prompt, place: int, sampling: Sampling) -> Reply:
+        reply = await self.draw(prompt, 1, replace(sampling, seed=sampling.seed + place))
+        assert reply is not None  # it asks for one
+        return reply.at(place)
+
+    async def draw(self, prompt: Prompt, n: int, sampling: Sampling) -> Reply | None:
+        """One request; None when the server turns out to take only one completion at a time."""
+        limit = _BYTES_PER_REPLY + n * (_BYTES_PER_CHOICE + _BYTES_PER_TOKEN * sampling.max_tokens)
+        tokens = len(prompt.text + prompt.prefix) // _FEWEST_CHARS_PER_TOKEN
+        async with self._gate.hold(tokens, n, sampling.max_tokens) as request:
+            while True:
+                body = self.dialect.request(self.model, prompt, n, sampling)
+                try:
+                    reply = await self._call(prompt, n, sampling, body, request, limit)
+                except Rejected as refusal:
+                    if is_too_long(refusal.words):
+                        return Reply({i: Completion("", "length") for i in range(n)}, is_sure=True)
+                    if not self.dialect.learn(refusal.words, body):
+                        return self._vain(str(refusal), n)
+                    if n > 1 and not self.dialect.many:
+                        return None
+                except Failed as failure:
+                    why = f"{failure}; is the server running?" if failure.gone else str(failure)
+                    return self._vain(why, n)
+                else:
+                    for note in reply.notes:
+                        self.dialect.note(f"{self.model}: {note}")
+                    request.wrote = [completion.tokens for completion in reply.found.values()]
+                    self._succeeded, self._in_vain = self._succeeded + 1, 0
+                    return reply
+
+    async def _call(
+        self,
+        prompt: Prompt,
+        n: int,
+        sampling: Sampling,
+        body: Mapping[str, Any],
+        request: Request,
+        limit: int,
+    ) -> Reply:
+        try:
+            # The text names the problem: its calls go where its prefix is in the cache.
+            return await self.endpoints.call(
+                self._path,
+                json.dumps(body).encode(),
+                key=prompt.text,
+                sequences=request.sequences,
+                limit=limit,
+                read=partial(read_reply, n=n, sampling=sampling, chat=self.chat),
+            )
+        except Refused as refusal:
+            raise UserError(
+                f"{refusal} for model {self.model!r}: check base_url, the model's name, and the key that "
+                "api_key_env names"
+            ) from None
+        except Busy as busy:
+            raise BackendGone(str(busy)) from None
+
+    def _vain(self, why: str, n: int) -> Reply:
+        """A call that failed for good. Raises BackendGone when it is one too many."""
+        self._failed, self._in_vain = self._failed + 1, self._in_vain + 1
+        if self._in_vain >= (_IN_VAIN if self._succeeded else _IN_VAIN_AT_FIRST):
+            calls = f"the last {self._in_vain}" if self._succeeded else f"{self._failed} of {self._failed}"
+            raise BackendGone(f"{calls} calls failed: {why}")
+        return Reply({}, dict.fromkeys(range(n), why))
+
+    def forget(self) -> None:
+        """Take the measure of what completions write from those that follow, and not from a probe's."""
+        self._gate.forget()
+
+    async def _count(self, prompt: Prompt) -> None:
+        """Now and then ask a chat server again whether it continues: it may have been restarted otherwise."""
+        self._continued += bool(prompt.prefix)
+        if prompt.prefix and self.chat and self._continued % _ASKED_AGAIN == 0:
+            from pipeline.policies.server.probe import continues
+
+            if await continues(self) is False:
+                raise BackendGone(
+                    f"{_RESTARTED}; the last {_ASKED_AGAIN} continuations may have been new answers too"
+                )
+
+    def _doubt(self, prompt: Prompt, completion: Completion) -> str:
+        """Why a completion should be drawn once more before it is believed; empty for nearly all."""
+        if completion.stopped == "withheld":
+            return ""
+        if not completion.text:
+            return "the server answers with an empty text"
+        restarted = bool(prompt.prefix) and looks_restarted(prompt.prefix, completion.text)
+        return _RESTARTED if restarted else ""
+
+    async def _confirmed(self, completion: Completion, why: str) -> Completion:
+        """A completion that is not in doubt, or was drawn several times."""
+        if not why:
+            return completion
+        from pipeline.policies.server.probe import continues, writes
+
+        if not completion.text:
+            if await writes(self):
+                return completion
+            raise BackendGone(f"{why}, whatever it is asked")
+        match await continues(self):
+            case True:
+                return completion
+            case False:
+                raise BackendGone(why)
+        if not self.chat:
+            return completion  # it read prompt and prefix as one text
+        self._restarted += 1
+        if self._restarted >= _WATCHED and 2 * self._restarted > self._continued:
+            raise BackendGone(f"{why}, in {self._restarted} of {self._continued} continuations")
+        return Completion("", "withheld", completion.tokens)
+
+
+async def _all(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results; when one raises, the others are waited for first, so that nothing runs on unseen."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for item in found:
+        if isinstance(item, BaseException):
+            raise item
+    return [item for item in found if not isinstance(item, BaseException)]

@@ -1,0 +1,245 @@
+"""One small conversation with a server before a run's first problem: what does it take, what does it do?
+
+Above all, does it continue a begun answer? A server that begins anew makes every rollout a fresh solution,
+and every wrong step looks right. What a server lacks is worked round where the draws stay the same; the rest
+is refused here, before anything is spent.
+"""
+
+import re
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pipeline.policies.base import Completion, Policy, Prompt, Sampling
+from pipeline.policies.server.policy import ServerPolicy
+from pipeline.policies.server.replies import Reply
+from pipeline.policies.server.restarts import looks_restarted
+from schemas.errors import BackendError, UserError
+from schemas.text import one_line
+
+_COUNTING = Prompt(
+    "Count from 1 to 30. Write only the numbers, with a comma and a space between them.\n\n",
+    "1, 2, 3, 4, 5, 6, 7, 8, 9, 1",
+)
+"""The begun answer ends inside a number: only one who continues it letter by letter writes a 0 next."""
+_SAYING = Prompt(
+    "Write a sentence of about twenty words about something that nobody has thought of before.\n\n"
+)
+_GREEDY = Sampling(temperature=0.0, max_tokens=16)
+_LONG_ENOUGH = 20
+"""Characters; two longer texts are not equal by chance."""
+_PAIRS = 4
+_SEED = 2**47 + 2**33 + 7
+"""As large as a run's own seeds."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was asked: does the server do it? None where it cannot be told."""
+
+    what: str
+    holds: bool | None
+    said: str = ""
+
+
+@dataclass
+class Probe:
+    """What a conversation with a policy has shown; `refused` says why a run would not begin."""
+
+    kind: str
+    model: str
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    refused: str = ""
+
+    def add(self, what: str, holds: bool | None, said: str = "") -> None:
+        """Keep a finding."""
+        self.findings.append(Finding(what, holds, one_line(said, 200)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+async def prepare(
+    policy: Policy,
+    sampling: Sampling,
+    *,
+    prefixes: bool,
+    chat: bool = False,
+    limit: tuple[str, int] | None = None,
+) -> None:
+    """Get to know a policy before its first problem. UserError when a run on it would be worthless:
+    with `prefixes`, when it does not continue begun answers. BackendError when it does not answer.
+
+    An engine in this process is only asked where a chat template stands between it and the prefix.
+    """
+    if isinstance(policy, ServerPolicy) or (chat and prefixes):
+        found = await examine(policy, sampling, prefixes=prefixes, limit=limit)
+        if found.refused:
+            raise UserError(f"{policy.model}: {found.refused}")
+
+
+async def examine(
+    policy: Policy, sampling: Sampling, *, prefixes: bool = True, limit: tuple[str, int] | None = None
+) -> Probe:
+    """Everything that can be found out in a handful of short calls, with `sampling` as the run has it.
+
+    `limit` is the largest token limit that the policy will be asked with and the setting it comes from,
+    where that is not the `prompt.max_tokens` of `sampling`.
+    """
+    found = Probe(policy.kind, policy.model)
+    if not isinstance(policy, ServerPolicy):
+        await _examine_engine(policy, found)
+        return found
+    try:
+        await _examine_requests(policy, sampling, limit or ("prompt.max_tokens", sampling.max_tokens), found)
+        if prefixes and not found.refused:
+            await _examine_prefixes(policy, found)
+    finally:
+        policy.forget()
+        gone = [endpoint.url for endpoint in policy.endpoints.all if not endpoint.there]
+        found.notes += [*policy.dialect.notes, *(f"{url} cannot be reached and is left out" for url in gone)]
+    return found
+
+
+_RESTARTS = (
+    "the server does not continue a begun answer: it refuses it, or starts again, and every step would look "
+    "right; use `chat = false`, or a server that knows `continue_final_message`, as vLLM's does"
+)
+_CONTINUES = {
+    True: "",
+    False: "it refuses it, or starts again",
+    None: "cannot be told from its replies; the run watches for answers that start again",
+}
+
+
+async def _examine_prefixes(policy: ServerPolicy, found: Probe) -> None:
+    """Each server is asked: one that begins anew is enough to spoil a run."""
+    several = len(policy.endpoints.all) > 1
+    for endpoint in policy.endpoints.all:
+        if not endpoint.there:
+            continue
+        with policy.endpoints.only(endpoint):
+            holds = await continues(policy)
+        found.add("continues a begun answer", holds, f"{endpoint.url} " * several + _CONTINUES[holds])
+        if holds is False:
+            found.refused = f"{endpoint.url}: " * several + _RESTARTS
+            return
+
+
+async def _examine_requests(
+    policy: ServerPolicy, sampling: Sampling, limit: tuple[str, int], found: Probe
+) -> None:
+    dialect = policy.dialect
+    dialect.token_ids = "return_token_ids" not in dialect.dropped
+    asking = replace(sampling, temperature=sampling.temperature or 1.0, max_tokens=24, stop=(), seed=_SEED)
+    for _ in range(_PAIRS):  # two short answers may well be equal by chance
+        asking = replace(asking, seed=asking.seed + 100)
+        pair = await _asked(policy, _SAYING, 2, asking)
+        texts = [completion.text for _, completion in sorted(pair.found.items())]
+        if len(set(texts)) == len(texts):
+            break
+    if not any(texts):
+        raise BackendError(f"no problem was begun: {policy.model} answers with empty texts")
+    found.add("answers", True, f"writes {texts[0]!r}")
+    if dialect.many and len(texts) < 2:
+        dialect.many = False
+        dialect.note("it gives one completion where several are asked for; each is asked for alone")
+    elif dialect.many and texts[0] == texts[1]:
+        dialect.many = False
+        dialect.note("it gives the same completion several times; each is asked for alone, with its own seed")
+    found.add("several completions at once", dialect.many)
+    found.add("seeds of 48 bits", not dialect.fold and "seed" not in dialect.dropped)
+    found.add("token limit", True, dialect.limit)
+    dialect.token_ids = dialect.token_ids and pair.per_choice
+    found.add(
+        "tokens of each completion", dialect.token_ids, "" if dialect.token_ids else "shared out by length"
+    )
+    found.add("finish reasons", not any("finish_reason" in note for note in dialect.notes))
+    await _examine_room(policy, asking, limit, found, texts)
+
+
+async def _examine_room(
+    policy: ServerPolicy, asking: Sampling, limit: tuple[str, int], found: Probe, texts: list[str]
+) -> None:
+    """With the run's own token limit, and with the seed of the second completion, asked for alone."""
+    setting, most = limit
+    asking = replace(asking, seed=asking.seed + 1, stop=(".", "\n"), max_tokens=most)
+    reply = await _asked(policy, _SAYING, 1, asking)
+    if reply.is_sure:
+        found.refused = f"{setting} = {most} leaves no room for a prompt; lower it"
+        return
+    found.add(f"room for {setting}", True, str(most))
+    found.add("stops at `stop`", not any("prompt.stop" in note for note in policy.dialect.notes))
+    text = next(iter(reply.found.values())).text
+    if len(texts) == 2 and min(len(text), len(texts[1])) >= _LONG_ENOUGH:
+        again = texts[1].startswith(text) or text.startswith(texts[1])
+        found.add("the same seed gives the same text", again)
+
+
+async def _examine_engine(policy: Policy, found: Probe) -> None:
+    """An engine in this process continues by construction; its chat template may stand in the way."""
+    try:
+        drawn = await policy.sample(_COUNTING, 2, Sampling(max_tokens=8, seed=_SEED))
+    except UserError as error:
+        found.refused = str(error)
+        return
+    found.add("answers", any(c.text for c in drawn), f"writes {drawn[0].text!r}")
+    found.add("continues a begun answer", True, "it reads prompt and answer as one text")
+
+
+async def _asked(policy: ServerPolicy, prompt: Prompt, n: int, sampling: Sampling) -> Reply:
+    """A reply with something in it. BackendError with the server's words when none comes."""
+    together = n if policy.dialect.many else 1
+    reply = await policy.draw(prompt, together, sampling)
+    if reply is None or (not reply.found and together > 1):
+        reply = await policy.draw(prompt, 1, sampling)
+    if reply is None or not reply.found:
+        why = next(iter(reply.missing.values())) if reply else "no reply"
+        raise BackendError(f"no problem was begun: {policy.model} does not answer: {why}")
+    return reply
+
+
+async def writes(policy: ServerPolicy) -> bool:
+    """Whether the server writes anything at all."""
+    reply = await policy.draw(_SAYING, 1, Sampling(max_tokens=24, seed=_SEED))
+    return reply is not None and any(completion.text for completion in reply.found.values())
+
+
+async def continues(policy: ServerPolicy) -> bool | None:
+    """Whether the server continues a begun answer; None when that cannot be told from its replies."""
+    counted = await policy.draw(_COUNTING, 1, _GREEDY)
+    first = _only(counted)
+    if first is not None and (verdict := _counts_on(first.text, chat=policy.chat)) is not None:
+        return verdict
+    longer = replace(_GREEDY, max_tokens=48)
+    whole = _only(await policy.draw(Prompt(_COUNTING.text), 1, longer))
+    if whole is None or len(whole.text) < 2 * _LONG_ENOUGH:
+        return None
+    # Before a word: half of one is other tokens than the model wrote, and may be continued otherwise.
+    half = max(whole.text.rfind(" ", 0, len(whole.text) // 2), len(whole.text) // 4)
+    begun, rest = whole.text[:half], whole.text[half:]
+    second = _only(await policy.draw(Prompt(_COUNTING.text, begun), 1, longer))
+    if first is None and second is None:  # it answers prompts, and refuses begun answers
+        words = counted.missing.get(0, "") if counted is not None else ""
+        policy.dialect.note(f"a begun answer is refused: {words}")
+        return False
+    text = second.text if second is not None else ""
+    if text.startswith(rest[:_LONG_ENOUGH]):
+        return True
+    restarted = looks_restarted(begun, text) if policy.chat else text.startswith(begun)
+    return False if restarted else None
+
+
+def _counts_on(text: str, *, chat: bool) -> bool | None:
+    """What the reply to a count begun with `..., 9, 1` says: `0, 11` goes on, `1, 2, 3` does not, nor does
+    `10, 11` of a chat model; a small base model may write that by mistake."""
+    if re.match(r"0\b", text):
+        return True
+    if re.search(r"(?<!\d)1\W+2\W+3\b", text) or (chat and re.match(r"\W*10\b", text)):
+        return False
+    return None
+
+
+def _only(reply: Reply | None) -> Completion | None:
+    return reply.found.get(0) if reply is not None else None

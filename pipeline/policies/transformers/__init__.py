@@ -1,0 +1,1 @@
+"""A policy on plain transformers, in this process."""

@@ -1,0 +1,209 @@
+"""A policy on plain transformers, for machines without an inference server: a decode thread behind a
+queue."""
+
+import asyncio
+import io
+import logging
+import queue
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stderr
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from pipeline.policies.admission import Gate
+from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs
+from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
+from pipeline.policies.transformers.decoding import Decoder, Job
+from pipeline.policies.transformers.scoring import Score, score
+from pipeline.prm.model import quiet
+from schemas.errors import BackendError, UserError
+
+log = logging.getLogger(__name__)
+
+
+class TransformersPolicy:
+    """A causal language model of the transformers library.
+
+    `model` is a folder or a Hub name; `device` `auto` takes a GPU where there is one. `max_batch` sequences
+    run at once, and their cache is what memory goes to. `chat` asks through the model's chat template.
+    """
+
+    kind = "transformers"
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+        max_batch: int = 256,
+        max_model_len: int | None = None,
+        threads: int | None = None,
+        chat: bool = False,
+    ) -> None:
+        self.model, self.revision = model, folder_revision(model)
+        self._device, self._dtype, self._threads = device, dtype, threads
+        self._max_batch, self._max_len, self._chat = max_batch, max_model_len, chat
+        self._waiting: queue.SimpleQueue[Job | Score | None] = queue.SimpleQueue()
+        self._worker: threading.Thread | None = None
+        self._tokenizer: Any = None
+        self._broken: BaseException | None = None
+        # Rows are filled again an eighth of the batch at a time: a whole batch is kept waiting for that.
+        self._gate = Gate(2 * max_batch)
+
+    async def __aenter__(self) -> Self:
+        decoder = await asyncio.to_thread(self._load)
+        self._worker = threading.Thread(target=self._serve, args=(decoder,), name="decode", daemon=True)
+        self._worker.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        worker, self._worker = self._worker, None  # from here on nothing more is asked of it
+        self._waiting.put(None)
+        if worker is not None:
+            await asyncio.to_thread(worker.join)
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        """Exactly `n` completions; cut off before they begin when the prompt leaves no room to answer."""
+        self._check()
+        ids = prompt_ids(self._tokenizer, prompt, chat=self._chat)
+        limit = min(sampling.max_tokens, (self._max_len or 1 << 30) - len(ids))
+        if not ids or limit < 1 or n < 1:
+            return [Completion("", "length") for _ in range(n)]
+        async with self._gate.hold(len(ids), n, limit) as request:
+            self._check()  # it may have closed while this waited
+            found: list[Completion] = await self._ask(
+                lambda settle: Job(ids, sampling, limit, [None] * n, settle)
+            )
+            request.wrote = [done.tokens for done in found]
+        return found
+
+    async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
+        """Log-probabilities of every text's tokens, see `Scorer`."""
+        self._check()
+        found = [text_start(self._tokenizer, prompt, text, chat=self._chat) for text in texts]
+        most = self._max_len or 1 << 30
+        entries = [entry if entry and entry[1] and len(entry[0]) <= most else None for entry in found]
+        scored: list[TokenLogprobs | None] = await self._ask(lambda settle: Score(entries, settle))
+        return scored
+
+    def _check(self) -> None:
+        if self._worker is None or self._broken is not None:
+            raise BackendError(f"{self.model}: the decoder is not running: {self._broken or 'not entered'}")
+
+    async def _ask(self, job_of: Callable[[Callable[[Any, BaseException | None], None]], Job | Score]) -> Any:
+        """Hand a job to the decode thread and wait for what it settles."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def settle(done: Any, error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(_settle, future, done, error)
+
+        job = job_of(settle)
+        self._waiting.put(job)
+        try:
+            return await future
+        finally:
+            job.over = True
+
+    def _load(self) -> Decoder:
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)
+        device = self._device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        local = Path(self.model).is_dir()
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=local)
+            model = AutoModelForCausalLM.from_pretrained(
+                self.model, dtype=self._dtype, local_files_only=local
+            )
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.model}: not a model that transformers can load: {error}") from None
+        model.to(device).eval()
+        most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self._max_len = min(self._max_len or most or 1 << 30, most or 1 << 30)
+        self.revision = self.revision or str(getattr(model.config, "_commit_hash", None) or "")
+        return Decoder(model, self._tokenizer, self._max_batch)
+
+    def _serve(self, decoder: Decoder) -> None:
+        """The decode thread: admit, step, deliver, until told to close."""
+        pending: deque[tuple[Job, int]] = deque()
+        scores: list[Score] = []
+        try:
+            with torch.inference_mode():
+                while self._take(pending, scores, idle=not pending and not decoder.rows.count):
+                    score(decoder.model, scores)
+                    scores.clear()
+                    self._turn(decoder, pending)
+            error: BaseException = BackendError(f"{self.model}: closed while completions were owed")
+        except BaseException as fault:  # the thread must not die with callers waiting: they raise it instead
+            log.exception("the decode thread of %s failed", self.model)
+            self._broken = error = fault
+        while not self._waiting.empty():
+            match self._waiting.get():
+                case Job() as late:
+                    pending.append((late, 0))
+                case Score() as texts:
+                    scores.append(texts)
+        for owed in scores:
+            owed.settle(None, error)
+        for job in {owner for owner, _ in (*pending, *decoder.rows.owners)}:
+            job.settle(None, error)
+
+    def _take(self, pending: deque[tuple[Job, int]], scores: list[Score], *, idle: bool) -> bool:
+        """Move new calls to `pending` and `scores`; False when the policy closes."""
+        while idle or not self._waiting.empty():
+            job = self._waiting.get()
+            if job is None:
+                return False
+            idle = False
+            if isinstance(job, Score):
+                scores.append(job)
+            else:
+                pending.extend((job, index) for index in range(len(job.results)))
+        return True
+
+    def _turn(self, decoder: Decoder, pending: deque[tuple[Job, int]]) -> None:
+        rows = decoder.rows
+        decoder.drop([row for row, (job, _) in enumerate(rows.owners) if job.over])
+        free = rows.slots - rows.count
+        # A few rows at a time would prefill one prompt at a time; so wait until an eighth of the batch is
+        # free.
+        if pending and free >= min(len(pending), -(-rows.slots // 8)):
+            starts = [pending.popleft() for _ in range(min(free, len(pending)))]
+            decoder.admit([(job, index) for job, index in starts if not job.over])
+        if rows.count:
+            decoder.step()
+
+
+def convert_gguf(source: Path, target: Path) -> None:
+    """Unpack a GGUF file to a bfloat16 checkpoint with its tokenizer in the new folder `target`."""
+    quantised = GgufConfig(dequantize=True)  # a packed model can be run but not saved
+    options: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
+    # The reader's own bar asks nobody whether a terminal is there to see it.
+    shown = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
+    with quiet(), shown:
+        model = AutoModelForCausalLM.from_pretrained(
+            source.parent, dtype=torch.bfloat16, quantization_config=quantised, **options
+        )
+        model.save_pretrained(target)
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, **options)
+    # The reader forgets it. Here every prompt is given one, but a server asks the tokenizer alone.
+    tokenizer.add_bos_token = tokenizer.bos_token is not None
+    tokenizer.save_pretrained(target)
+
+
+def _settle(future: "asyncio.Future[Any]", done: Any, error: BaseException | None) -> None:
+    if future.done():  # cancelled meanwhile
+        return
+    if done is not None:
+        future.set_result(done)
+    elif error is not None:
+        future.set_exception(error)

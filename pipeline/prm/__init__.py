@@ -1,0 +1,1 @@
+"""Process reward models: trained, calibrated, scored, evaluated, and used to select."""

@@ -1,0 +1,1 @@
+"""Prompts: the text files that are sent to models, and what reads and fills them."""

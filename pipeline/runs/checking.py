@@ -1,0 +1,249 @@
+"""`stepmint check`: everything that a run has on disk against what vouches for it, and what can be mended.
+
+A finding is a line that names its file, with the repair that would mend it, if any. Repairs touch nothing
+that cannot be had again: they drop lines that cannot be read, whose problems are then owed again, read
+problems anew from their source, and seal again from the journal.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+
+from pipeline.runs import identity
+from pipeline.runs.run_store import RunStore, read_failures
+from pipeline.storage import generations as sealing
+from pipeline.storage import journal, packing, recorded
+from pipeline.storage.checksums import vouched_fault
+from pipeline.storage.files import lines_of, sweep
+from pipeline.storage.journal import Entry, blocks_of
+from schemas.arrow import SCHEMA, SCHEMA_VERSION, from_row
+from schemas.config import RunConfig, load_config
+from schemas.errors import UserError
+from schemas.manifest import Manifest
+from schemas.records import Problem
+
+PARTS = ("", "problems", "journal", "rollouts", "sealed", "derived")
+"""Folders of a run in which we write."""
+
+
+class Finding(NamedTuple):
+    """One thing that is not as it should be, and the name of what mends it; empty where nothing does."""
+
+    what: str
+    repair: str = ""
+
+
+def check(run: Path, *, repair: bool = False) -> dict[str, Any]:
+    """What is wrong with a run, as lines that name the file; with `repair`, what was mended and what is left.
+
+    UserError when the folder is no run.
+    """
+    findings, mended, failed = examine(run), list[str](), list[str]()
+    if repair and any(finding.repair for finding in findings):
+        from pipeline.runs.mending import mend
+
+        failed = mend(run, {finding.repair for finding in findings})
+        before, findings = findings, examine(run)
+        left = {finding.what for finding in findings}
+        mended = [finding.what for finding in before if finding.what not in left]
+    return {
+        "run": str(run),
+        "damaged": [finding.what for finding in findings],
+        "repairable": sum(bool(finding.repair) for finding in findings),
+        "repaired": mended,
+        "failed": failed,
+    }
+
+
+def examine(run: Path) -> list[Finding]:
+    """All findings about a run, each once. UserError when the folder is no run."""
+    if not any((run / name).exists() for name in ("run.toml", "journal", "problems")):
+        raise UserError(f"{run}: not a run (it has no run.toml)")
+    config, found = recorded_config(run)
+    found += [
+        Finding(f"{left}: left behind by a dead process", "sweep")
+        for part in PARTS
+        for left in sweep(run / part, remove=False)
+    ]
+    if config is not None:
+        store = RunStore(run, config)
+        for part, repair in _PARTS if store.is_prepared() else ():
+            try:
+                found += part(store)
+            except UserError as error:
+                found.append(Finding(str(error), repair))
+            except OSError as error:
+                found.append(Finding(f"{error.filename}: cannot be read: {error.strerror}"))
+    known: dict[str, Finding] = {}
+    for finding in found:
+        what = finding.what.removesuffix(f": see `stepmint check {run}`")
+        known.setdefault(what, Finding(what, finding.repair))
+    return list(known.values())
+
+
+def recorded_config(run: Path) -> tuple[RunConfig | None, list[Finding]]:
+    """The recorded configuration, as far as it can be read, and what is wrong with it."""
+    path = run / "run.toml"
+    if not path.is_file():
+        return None, [Finding(f"{path}: is missing: give the run file that began this run once more")]
+    try:
+        config = load_config(path)
+    except UserError as error:
+        return None, [Finding(f"{error}: restore it")]
+    here = run.absolute()
+    config = config.model_copy(update={"root": str(here.parent), "name": here.name})
+    if recorded.is_as_written(path):
+        return config, []
+    if config.digest() == recorded.digest_of(path):
+        return config, [Finding(f"{path}: was changed by hand, in settings that may change", "config")]
+    what = f"{path}: was changed by hand, in settings that would give other votes: restore it"
+    return config, [Finding(what)]
+
+
+def _problems(store: RunStore) -> Iterator[Finding]:
+    yield from (Finding(fault, "problems") for fault in store.problem_faults())
+    n = 0
+    for shard in range(store.config.shards):
+        path = store.path / "problems" / f"{shard:05d}.jsonl"
+        with _reading(path) as faults:
+            n += sum(1 for _ in map(Problem.model_validate_json, lines_of(path)))
+        yield from (Finding(fault, "problems") for fault in faults)
+    if n != store.total():
+        yield Finding(f"{store.path / 'problems'}: holds {n} problems, not {store.total()}", "problems")
+
+
+def _journals(store: RunStore) -> Iterator[Finding]:
+    for shard in range(store.config.shards):
+        path = journal.path_of(store.path, shard)
+        entries, damage = journal.scan(path)
+        yield from (Finding(f"{path}: {one}; its problem is owed again", "journal") for one in damage)
+        for entry in entries.values():
+            try:
+                next(journal.read(path, [entry]))
+            except UserError as error:
+                yield Finding(str(error), "journal")
+
+
+def _rollouts(store: RunStore) -> Iterator[Finding]:
+    for shard in range(store.config.shards):
+        raw, packed = packing.paths(store.path, shard)
+        if fault := packing.packed_fault(store.path, shard):
+            said = "restore it, or remove it with its .sha256: labels do not need it, derived values do"
+            yield Finding(f"{fault}: {said}")
+            continue
+        damage = blocks_of(raw)[1] if raw.exists() else []
+        yield from (Finding(f"{raw}: {one}", "rollouts") for one in damage)
+        with _reading(packed) as faults:
+            lost = without_rollouts(raw, packed, journal.index(journal.path_of(store.path, shard)))
+            if lost:
+                what = f"{raw.with_suffix('')}.*: the rollouts of {len(lost)} finished problems are missing"
+                yield Finding(what, "rollouts" if len(lost) <= len(damage) else "")
+            elif raw.exists() and not damage and not store.standing(shard).owed:
+                yield Finding(f"{raw}: is not packed, though the shard owes nothing", "seal")
+        yield from map(Finding, faults)
+    for stranger in packing.strangers(store.path, store.config.shards):
+        yield Finding(f"{stranger}: move it elsewhere")
+
+
+def without_rollouts(raw: Path, packed: Path, done: Mapping[str, Entry]) -> set[str]:
+    """Finished problems whose rollouts are in none of a shard's files."""
+    lost = {name for name, entry in done.items() if entry.rollouts}
+    if raw.exists():
+        lost -= blocks_of(raw)[0].keys()
+    if packed.exists():
+        with pq.ParquetFile(packed) as file:
+            for batch in file.iter_batches(columns=["problem_id"]):
+                lost.difference_update(batch.column(0).to_pylist())
+    return lost
+
+
+def _records(store: RunStore) -> Iterator[Finding]:
+    for path, fault in spoilt_records(store):
+        yield Finding(fault, "" if path.name == "summary.json" else "records")
+    for path in sorted((store.path / "derived").glob("*.parquet")):
+        if fault := vouched_fault(store.path, path):
+            yield Finding(f"{fault}: derive it again")
+
+
+def spoilt_records(store: RunStore) -> Iterator[tuple[Path, str]]:
+    """Files that commands write anew and that cannot be read: a prediction, what the run was begun with,
+    failures, figures."""
+    try:
+        store.plan()
+    except UserError as error:
+        yield store.path / "plan.json", str(error)
+    try:
+        identity.recorded(store.path)
+    except UserError as error:
+        yield store.path / "identity.json", str(error)
+    for path in sorted((store.path / "problems").glob("*.failed.jsonl")):
+        try:
+            list(read_failures(path, store.path))
+        except UserError as error:
+            yield path, str(error)
+    summary = store.path / "summary.json"
+    with _reading(summary) as faults:
+        if summary.exists():
+            json.loads(summary.read_bytes())
+    yield from ((summary, f"{fault}: `stepmint run` writes it anew") for fault in faults)
+
+
+def _dataset(store: RunStore) -> Iterator[Finding]:
+    run, manifest, path = store.path, store.manifest(), store.path / sealing.MANIFEST
+    if manifest is None:
+        yield from (Finding(fault, "seal") for fault in sealing.faults_of(run, None))
+        return
+    faults = list(sealing.shard_faults(run, manifest))
+    yield from (Finding(fault, "seal") for fault in faults)
+    yield from (Finding(f"{one}: move it elsewhere") for one in sealing.strangers(run, manifest))
+    if not faults:
+        yield from _rows(run, manifest)
+    run_file = run / "run.toml"
+    if recorded.is_as_written(run_file) and manifest.config_digest != recorded.digest_of(run_file):
+        yield Finding(f"{path}: was sealed from votes of other settings than {run_file} has", "seal")
+    is_fine = not any(packing.faults(run, store.config.shards))
+    if manifest.packed and is_fine and manifest.packed != packing.checksums(run, store.config.shards):
+        yield Finding(f"{run / 'rollouts'}: other files than the manifest names", "seal")
+    done = sum(len(store.standing(shard).done) for shard in range(store.config.shards))
+    if done != manifest.problems:
+        what = f"{run / 'journal'}: holds {done} finished problems, the dataset those of {manifest.problems}"
+        yield Finding(f"{what}: give the run's command again", "seal")
+    yield from (Finding(what, "settle") for what in sealing.unsettled(run, manifest))
+
+
+def _rows(run: Path, manifest: Manifest) -> Iterator[Finding]:
+    n = 0
+    for shard in manifest.shards:
+        path = run / shard.file
+        with _reading(path) as faults, pq.ParquetFile(path) as file:
+            if manifest.schema_version == SCHEMA_VERSION and not file.schema_arrow.equals(SCHEMA):
+                faults.append(f"{path}: has other columns than version {SCHEMA_VERSION} of the schema")
+            for batch in file.iter_batches(batch_size=256):
+                n += len([from_row(row) for row in batch.to_pylist()])
+        yield from (Finding(fault, "seal") for fault in faults)
+    if n != manifest.solutions:
+        yield Finding(f"{run / sealing.MANIFEST}: {n} rows, not {manifest.solutions}", "seal")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[list[str]]:
+    """Collects what is wrong with a file; the block ends where it cannot be read."""
+    faults: list[str] = []
+    try:
+        yield faults
+    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's and pydantic's are among them
+        faults.append(f"{path}: cannot be read: {str(error).splitlines()[0]}")
+
+
+_PARTS: tuple[tuple[Callable[[RunStore], Iterator[Finding]], str], ...] = (
+    (_problems, "problems"),
+    (_journals, "journal"),
+    (_rollouts, ""),
+    (_records, ""),
+    (_dataset, "seal"),
+)
+"""What is examined, and what mends a part that cannot be read at all."""

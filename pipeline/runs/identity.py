@@ -1,0 +1,286 @@
+"""What a run is: its settings, and the content of all that it reads: prompts, problem files, local weights.
+
+A name may change, the content may not. Templates are short and are kept as a whole, so a run goes on with the
+words it began with wherever their file is now. Of files their SHA-256 is kept; it is taken anew only where a
+file's size, time or inode has changed.
+"""
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.inputs.problems import name_of, problem_files
+from pipeline.policies.opening import PREPARED
+from pipeline.prompts.templates import prompt_text
+from pipeline.storage.recorded import changed, has_drawn, is_begun, read_config, read_record, write_record
+from schemas.config import PolicyConfig, ProblemsConfig, RunConfig
+from schemas.errors import UserError
+from schemas.records import Record
+
+log = logging.getLogger(__name__)
+PROBLEMS = "problems.path"
+_WEIGHTS = frozenset({".json", ".safetensors", ".bin", ".model", ".txt", ".jinja"})
+"""Weights, tokenizer, chat template and their settings: what decides which tokens a folder's model writes."""
+_SETTLED_S = 2.0
+"""A file changed so lately could change again within the same tick of its clock: its digest is not kept."""
+_EARLIER = "begun by an earlier version: its contents were recorded when it was reopened, and not compared"
+
+
+class Input(Record):
+    """One thing that a run reads."""
+
+    name: str
+    """As the run file has it."""
+    digest: str = ""
+    """SHA-256 of the content; empty where only the name is known: a model of a server or of the Hub."""
+    text: str = ""
+    """The content itself, of a template."""
+
+    def is_same(self, other: "Input") -> bool:
+        """Whether the contents are equal; where one is not known, whether the names are."""
+        if self.digest and other.digest:
+            return self.digest == other.digest
+        return self.name == other.name
+
+
+class Identity(Record):
+    """A run's inputs by their role, and how its problems were last read (`identity.json`)."""
+
+    inputs: dict[str, Input] = {}
+    read: ProblemsConfig | None = None
+    """The problems' section as it was when they were last read; None before that."""
+    note: str = ""
+
+
+def recorded(path: Path) -> Identity | None:
+    """What a run's folder says; None where it says nothing. UserError when it was changed."""
+    file = path / "identity.json"
+    if not file.is_file():
+        return None
+    try:
+        return Identity.model_validate(read_record(file, path))
+    except ValidationError as error:
+        raise UserError(changed(file, path, error.errors()[0]["msg"])) from None
+
+
+def record(path: Path, identity: Identity) -> None:
+    """Keep an identity, if it is not what the folder says already."""
+    if recorded(path) != identity:
+        write_record(path / "identity.json", identity.model_dump(mode="json"))
+
+
+def enter(path: Path, config: RunConfig) -> tuple[RunConfig, Identity]:
+    """The configuration that a run begins or goes on with, and its identity. One for which nothing was drawn
+    yet begins anew with another configuration. UserError where that cannot be."""
+    if is_begun(path):
+        try:
+            return admit(path, read_config(path), config)
+        except UserError:
+            if has_drawn(path):
+                raise
+            (path / "problems" / "done.json").unlink(missing_ok=True)
+    return config, Identity(inputs=inputs_of(config, path, {}))
+
+
+def admit(path: Path, before: RunConfig, config: RunConfig) -> tuple[RunConfig, Identity]:
+    """The configuration to go on with, and the run's identity, which it may complete.
+
+    A judge's prompt keeps the name it began with: the name of a source of votes. UserError names all that
+    differs.
+    """
+    known = recorded(path)
+    started = known.inputs if known else _began_with(path, before)
+    now = inputs_of(config, path, started)
+    found = differences(before, config, started, now)
+    if found:
+        raise UserError(
+            f"run {config.name!r} in {path} was started with {', '.join(found)}: "
+            "change it back, choose another name, or delete the folder"
+        )
+    if known is None:
+        log.warning("%s: %s", path, _EARLIER)
+        known = Identity(note=_EARLIER, read=before.problems)
+    kept = {role: _kept(role, started.get(role, item), item) for role, item in now.items()}
+    return _with_names(config, kept), known.model_copy(update={"inputs": {**known.inputs, **kept}})
+
+
+def differences(
+    before: RunConfig, after: RunConfig, old: Mapping[str, Input], new: Mapping[str, Input]
+) -> list[str]:
+    """Everything in which two runs differ that may not, in words: of settings first, then of contents."""
+    then, now = _flat(before.settings()), _flat(after.settings())
+    changed = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
+    return [
+        *(f"{key}={then.get(key)!r}, not {now.get(key)!r}" for key in changed),
+        *_contents(old, new),
+    ]
+
+
+def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[str]:
+    for role in sorted({*old, *new} - {PROBLEMS}):
+        a, b = old.get(role), new.get(role)
+        if a is None or b is None:
+            yield f"{role}={a.name if a else None!r}, not {b.name if b else None!r}"
+        elif not a.is_same(b) and not (a.digest and b.digest):
+            yield f"{role}={a.name!r}, not {b.name!r}"
+        elif not a.is_same(b):
+            what = "prompt template" if a.text else "model"
+            digests = f"digest {a.digest[:12]} then, {b.digest[:12]} now"
+            if a.name == b.name:
+                yield f"{what} {a.name}: its {'text' if a.text else 'files'} changed ({digests})"
+            else:
+                yield f"{what} {a.name}, not {b.name} ({digests})"
+
+
+def inputs_of(config: RunConfig, path: Path, known: Mapping[str, Input]) -> dict[str, Input]:
+    """The templates and models of a configuration, with their content as it is now.
+
+    A template whose file is gone is the one of that name among the `known`. UserError where there is none.
+    """
+    digests = Digests(path)
+    found = {role: _template(name, known.get(role)) for role, name in template_names(config).items()}
+    for section, policy in config.policies().items():
+        if policy.kind != "simulated":
+            found[f"{section}.model"] = Input(name=policy.model, digest=digests.of_model(policy))
+    digests.save()
+    return found
+
+
+def template_names(config: RunConfig) -> dict[str, str]:
+    """Every prompt template of a configuration by its role."""
+    judges = config.judge.prompts if config.judge else ()
+    return {
+        "prompt.template": config.prompt.template,
+        **{f"judge.prompts.{i}": n for i, n in enumerate(judges)},
+    }
+
+
+def texts(identity: Identity | None) -> dict[str, str]:
+    """The text of every template by its name."""
+    return {item.name: item.text for item in (identity.inputs if identity else {}).values() if item.text}
+
+
+def problems_input(config: ProblemsConfig, path: Path) -> Input:
+    """The problems as an input: by the content of files, by the commit of a dataset on the Hub."""
+    digests = Digests(path)
+    given = problem_files(config)
+    found = [digests.of(file) for place in given for file in _files_in(place)]
+    digests.save()
+    digest = (
+        found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest() if found else ""
+    )
+    if config.source == "huggingface" and not found:
+        digest = config.revision or hub_commit(name_of(config))
+    return Input(name=name_of(config), digest=digest)
+
+
+def _files_in(place: Path) -> list[Path]:
+    """A file itself, or the files of a saved dataset's folder."""
+    return sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
+
+
+def hub_commit(name: str) -> str:
+    """The commit of a dataset on the Hub; empty where the Hub does not say."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    # Its bases are OSError and the HTTP library's own error; which library that is differs between versions.
+    unheard: tuple[Any, ...] = (*HfHubHTTPError.__bases__, HFValidationError, OfflineModeIsEnabled)
+    try:
+        return HfApi().dataset_info(name, timeout=10).sha or ""
+    except unheard as error:
+        log.warning("dataset %s: its commit is not known (%s); it is told by its name alone", name, error)
+        return ""
+
+
+class Digests:
+    """SHA-256 of files, remembered in the run's folder by path, size, time and inode: a hundred gigabytes of
+    weights are read once a machine, not at every start."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path / "digests.json"
+        self._known = self._load()
+        self._new: dict[str, Any] = {}
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            return read_record(self._file, self._file.parent)
+        except UserError:  # only a memory: what is lost of it is computed again
+            return {}
+
+    def of(self, file: Path) -> str:
+        """The digest of a file's bytes."""
+        about = file.stat()
+        key, stamp = str(file.resolve()), [about.st_size, about.st_mtime_ns, about.st_ino]
+        match self._known.get(key):
+            case [*before, str(digest)] if before == stamp:
+                return digest
+        with file.open("rb") as data:
+            digest = hashlib.file_digest(data, "sha256").hexdigest()
+        if time.time() - about.st_mtime > _SETTLED_S:
+            self._new[key] = [*stamp, digest]
+        return digest
+
+    def of_model(self, policy: PolicyConfig) -> str:
+        """The digest of a local model's folder; empty for what is not a folder here."""
+        folder = PREPARED.get(policy.model, Path(policy.model))
+        if policy.kind == "server" or not folder.is_dir():
+            return ""
+        files = sorted(f for f in folder.iterdir() if f.suffix in _WEIGHTS and f.is_file())
+        whole = hashlib.sha256()
+        with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+            for file, digest in zip(files, pool.map(self.of, files), strict=True):
+                whole.update(f"{file.name}:{digest}\n".encode("utf-8", "surrogateescape"))
+        return whole.hexdigest() if files else ""
+
+    def save(self) -> None:
+        """Remember what was computed, where the run has a folder yet."""
+        if self._new and self._file.parent.is_dir() and os.access(self._file.parent, os.W_OK):
+            self._known |= self._new
+            write_record(self._file, self._known)
+
+
+def _began_with(path: Path, before: RunConfig) -> dict[str, Input]:
+    """The inputs of a run that recorded only names: as they are now, where they are still there."""
+    names = {role: Input(name=name) for role, name in template_names(before).items()}
+    return inputs_of(before, path, names)
+
+
+def _template(name: str, known: Input | None) -> Input:
+    try:
+        text = prompt_text(name)
+    except UserError:
+        if known is None or known.name != name:
+            raise
+        return known
+    return Input(name=name, digest=hashlib.sha256(text.encode()).hexdigest(), text=text)
+
+
+def _kept(role: str, old: Input, new: Input) -> Input:
+    """An input as it is recorded from now on: what cannot be seen any more stays known, and a judge keeps its
+    name."""
+    if not new.digest:
+        return old
+    return new.model_copy(update={"name": old.name}) if role.startswith("judge.prompts.") else new
+
+
+def _with_names(config: RunConfig, inputs: Mapping[str, Input]) -> RunConfig:
+    if config.judge is None:
+        return config
+    names = tuple(inputs[f"judge.prompts.{i}"].name for i in range(len(config.judge.prompts)))
+    return config.model_copy(update={"judge": config.judge.model_copy(update={"prompts": names})})
+
+
+def _flat(data: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(data, dict):
+        return {prefix: data}
+    return {
+        k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}".strip(".")).items()
+    }

@@ -1,0 +1,122 @@
+"""The repairs of `stepmint check --repair`, each named as its findings name it (see `checking`)."""
+
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from pipeline.labelling.sealing import seal
+from pipeline.runs import identity
+from pipeline.runs.checking import PARTS, recorded_config, spoilt_records, without_rollouts
+from pipeline.runs.run_store import RunStore
+from pipeline.storage import journal, packing, recorded
+from pipeline.storage.files import replacing, sweep
+from pipeline.storage.folders import fresh_folder
+from pipeline.storage.generations import sha256_of
+from pipeline.storage.journal import blocks_of
+from schemas.errors import UserError
+
+
+def mend(run: Path, names: Collection[str]) -> list[str]:
+    """Make the named repairs, in the order in which they build on one another; returns why some failed."""
+    config, _ = recorded_config(run)
+    failed = []
+    for name, repair in _REPAIRS.items():
+        if name in names and config is not None:
+            try:
+                repair(RunStore(run, config))
+            except UserError as error:
+                failed.append(str(error))
+            except OSError as error:
+                failed.append(f"{error.filename}: {error.strerror}")
+    return failed
+
+
+def _sweep(store: RunStore) -> None:
+    for part in PARTS:
+        sweep(store.path / part)
+
+
+def _keep_config(store: RunStore) -> None:
+    recorded.write_config(store.path, store.config)
+
+
+def _read_problems(store: RunStore) -> None:
+    """Read the problems from their source once more, and take the files if they are as they were."""
+    with fresh_folder(store.path) as part:
+        again = RunStore(part, store.config)
+        (part / "problems").mkdir()
+        if known := identity.recorded(store.path):  # such as the commit of a dataset on the Hub
+            identity.record(part, known)
+        again.prepare()
+        found = again.problem_sums()
+        try:
+            wanted = store.problem_sums()
+        except UserError:  # what vouches for the files is what was changed
+            wanted = {name: sha256_of(store.path / name) for name in found if (store.path / name).is_file()}
+        other = [name for name in found if found[name] != wanted.get(name)]
+        if other:
+            raise UserError(f"{store.path / other[0]}: the source of the problems gives other ones now")
+        for name in (*found, "problems/done.json"):
+            os.replace(part / name, store.path / name)
+
+
+def _drop_lines(store: RunStore) -> None:
+    """Drop the lines of the journals that are no finished problems."""
+    for shard in range(store.config.shards):
+        with store.locked(shard):
+            _keep_lines(journal.path_of(store.path, shard), journal.is_record)
+
+
+def _drop_rollouts(store: RunStore) -> None:
+    """Drop the lines of rollouts that cannot be read, and let their problems be owed again."""
+    for shard in range(store.config.shards):
+        raw, packed = packing.paths(store.path, shard)
+        if not raw.exists() or packing.packed_fault(store.path, shard):
+            continue
+        path = journal.path_of(store.path, shard)
+        with store.locked(shard):
+            lost = without_rollouts(raw, packed, journal.index(path))
+            if len(lost) <= len(blocks_of(raw)[1]):
+                offsets = {journal.index(path)[problem].offset for problem in lost}
+                _keep_lines(raw, journal.is_block)
+                _keep_lines(path, lambda _: True, without=offsets)
+
+
+def _keep_lines(path: Path, keep: Callable[[bytes], bool], without: Collection[int] = frozenset()) -> None:
+    if not path.exists():
+        return
+    at = 0
+    with path.open("rb") as lines, replacing(path) as sink:
+        for line in lines:
+            if line.endswith(b"\n") and at not in without and keep(line):
+                sink.write(line)
+            at += len(line)
+
+
+def _forget(store: RunStore) -> None:
+    """Remove a prediction or a list of failures that cannot be read: commands write them anew."""
+    for path, _ in list(spoilt_records(store)):
+        if path.name != "summary.json":
+            path.unlink()
+
+
+def _settle(store: RunStore) -> None:
+    manifest = store.manifest()
+    if manifest is not None:
+        store.settle(manifest)
+
+
+def _seal(store: RunStore) -> None:
+    seal(store)
+
+
+_REPAIRS: dict[str, Callable[[RunStore], None]] = {
+    "sweep": _sweep,
+    "config": _keep_config,
+    "problems": _read_problems,
+    "journal": _drop_lines,
+    "rollouts": _drop_rollouts,
+    "records": _forget,
+    "seal": _seal,
+    "settle": _settle,
+}

@@ -1,0 +1,35 @@
+"""What a run owes, and why: in the words of the servers that failed it."""
+
+from collections import Counter
+from typing import Any
+
+from pipeline.runs.run_store import RunStore
+from schemas.manifest import Manifest
+
+_TOLD = 3
+_CHOSEN = ("filter: too hard", "filter: too easy")
+
+
+def owed_figures(store: RunStore) -> dict[str, Any]:
+    """How many problems are owed, and how often each reason was met when they were last tried."""
+    owed = sum(len(store.standing(shard).owed) for shard in range(store.config.shards))
+    reasons = Counter(failure.reason for failure in store.failures())
+    return {"owed": owed, "reasons": dict(reasons.most_common())}
+
+
+def told(reasons: dict[str, int]) -> str:
+    """The commonest reasons in one line."""
+    lines = [f"{n} times: {reason}" for reason, n in list(reasons.items())[:_TOLD]]
+    more = len(reasons) - len(lines)
+    return "; ".join([*lines, *([f"and {more} other reasons"] if more > 0 else [])])
+
+
+def nothing_readable(manifest: Manifest) -> str:
+    """Why a sealed run holds not one solution; empty when it holds some, or its filter left all out."""
+    if manifest.solutions or not manifest.problems or set(manifest.skipped) <= {*_CHOSEN}:
+        return ""
+    reasons = "; ".join(f"{n} problems: {why}" for why, n in manifest.skipped.items())
+    return (
+        f"not one solution among {manifest.rollouts} completions could be used ({reasons}): look at the "
+        "completions in its folder `rollouts`, and at prompt.template, prompt.stop and prompt.max_tokens"
+    )

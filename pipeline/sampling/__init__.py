@@ -1,0 +1,1 @@
+"""Drawing completions for one problem: rollouts, their budget, and what was drawn before."""

@@ -1,0 +1,204 @@
+"""Generations of a dataset: a run is sealed anew beside what it was, and changes over in one rename.
+
+    manifest.json          names the files of one generation, with their checksums; it decides
+    sealed/DIGEST/         the shards of a generation, in a folder named by the digest of the rows
+    shards -> sealed/...   the generation as other tools read it: shards/*.parquet
+
+The new folder is complete, on the disk and under its own name before the manifest is renamed; the link
+follows, then the older generation goes. Killed anywhere in between, manifest and link each mean a whole
+generation, and whoever seals next ends what was begun.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+from pipeline.storage.files import sweep
+from pipeline.storage.folders import fresh_folder, swap
+from pipeline.storage.recorded import changed, read_record, write_record
+from schemas.errors import UserError
+from schemas.manifest import Manifest
+
+SEALED, SHARDS, MANIFEST = "sealed", "shards", "manifest.json"
+_GENERATION = re.compile(r"[0-9a-f]{16}")
+_SHARD = re.compile(r"\d{5,}\.parquet(\.tmp-\d+)?")
+
+
+@contextmanager
+def sealing(run: Path) -> Iterator[Path]:
+    """A new folder for the shards of a generation. UserError when another process seals the run, or when
+    `shards` holds files that are not ours."""
+    with (run / "journal" / "seal.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{run}: is being sealed by another process") from None
+        _refuse_strangers(run / SHARDS)
+        sweep(run)
+        (run / SEALED).mkdir(exist_ok=True)
+        with fresh_folder(run / SEALED) as part:
+            yield part
+
+
+def change_over(run: Path, part: Path, manifest: Manifest) -> Manifest:
+    """Make the shards in `part` the dataset; returns the manifest as it is written."""
+    place = f"{SEALED}/{manifest.digest()}"
+    shards = tuple(
+        shard.model_copy(update={"file": f"{place}/{Path(shard.file).name}"}) for shard in manifest.shards
+    )
+    manifest = manifest.model_copy(update={"shards": shards})
+    _refuse_strangers(run / place)
+    swap(part, run / place)
+    write_record(run / MANIFEST, manifest.model_dump(mode="json"))
+    settle(run, manifest)
+    return manifest
+
+
+def settle(run: Path, manifest: Manifest) -> None:
+    """Point `shards` at the manifest's generation and remove the others, as far as their files are ours."""
+    place = _place(manifest)
+    if place == SHARDS:
+        return
+    if not points_at(run, place):
+        # On a file system without links the manifest is enough.
+        with fresh_folder(run) as part, suppress(PermissionError):
+            (part / SHARDS).symlink_to(place)
+            _put(part / SHARDS, run / SHARDS)
+    for folder in (run / SEALED).iterdir():
+        if _GENERATION.fullmatch(folder.name) and folder.name != Path(place).name:
+            _remove(folder)
+
+
+def _place(manifest: Manifest) -> str:
+    """The folder of a dataset; `shards` itself in runs sealed by an earlier version."""
+    return str(Path(manifest.shards[0].file).parent) if manifest.shards else SHARDS
+
+
+def unsettled(run: Path, manifest: Manifest) -> Iterator[str]:
+    """What `settle` would change, a line each."""
+    place = _place(manifest)
+    if place == SHARDS:
+        return
+    if not points_at(run, place) and not _is_copy(run, manifest):
+        yield f"{run / SHARDS}: is not the dataset of the manifest"
+    for folder in sorted((run / SEALED).glob("*")):
+        if _GENERATION.fullmatch(folder.name) and folder.name != Path(place).name:
+            yield f"{folder}: is an older dataset that was not removed"
+
+
+def _is_copy(run: Path, manifest: Manifest) -> bool:
+    """Whether `shards` is a folder of equal files: the run was copied by something that follows links."""
+    wanted = {Path(shard.file).name: shard.sha256 for shard in manifest.shards}
+    if (run / SHARDS).is_symlink() or not (run / SHARDS).is_dir():
+        return False
+    return {path.name: sha256_of(path) for path in (run / SHARDS).iterdir() if path.is_file()} == wanted
+
+
+def points_at(run: Path, place: str) -> bool:
+    """Whether `shards` is a link to a generation's folder."""
+    return (run / SHARDS).is_symlink() and os.readlink(run / SHARDS) == place
+
+
+def _put(link: Path, target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():  # the folder of an earlier version, or a copy of ours
+        swap(link, target)
+    else:
+        os.replace(link, target)
+
+
+def _refuse_strangers(shards: Path) -> None:
+    if shards.is_symlink() or not shards.is_dir():
+        return
+    for entry in sorted(shards.iterdir()):
+        if not _SHARD.fullmatch(entry.name):
+            raise UserError(f"{entry}: is not a file of ours: move it elsewhere, then seal again")
+
+
+def _remove(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if _SHARD.fullmatch(entry.name):
+            entry.unlink()
+    with suppress(OSError):  # somebody else's file lies in it
+        folder.rmdir()
+
+
+def read_manifest(run: Path) -> Manifest | None:
+    """The manifest, or None while the run is open. UserError when it was changed."""
+    path = run / MANIFEST
+    if not path.exists():
+        return None
+    data = read_record(path, run)
+    try:
+        return Manifest.model_validate(data)
+    except ValueError as error:
+        raise UserError(changed(path, run, str(error).splitlines()[0])) from None
+
+
+def shards_of(run: Path, manifest: Manifest) -> list[Path]:
+    """The Parquet files of a dataset, each as it was written. UserError names the first that is not."""
+    for fault in faults_of(run, manifest):
+        now = read_manifest(run)
+        if now is None or now.digest() != manifest.digest():
+            raise UserError(f"{run}: was sealed anew while it was read: give the same command again")
+        raise UserError(f"{fault}: see `stepmint check {run}`")
+    return [run / shard.file for shard in manifest.shards]
+
+
+def faults_of(run: Path, manifest: Manifest | None) -> Iterator[str]:
+    """What is wrong with the dataset of a run, a line each."""
+    if manifest is None:
+        if any((run / SEALED).glob("*/*.parquet")):
+            yield f"{run / MANIFEST}: is missing"
+        return
+    yield from shard_faults(run, manifest)
+    yield from strangers(run, manifest)
+
+
+def shard_faults(run: Path, manifest: Manifest) -> Iterator[str]:
+    """What is wrong with the Parquet files of a dataset, a line each."""
+    for shard in manifest.shards:
+        if fault := file_fault(run, run / shard.file, shard.sha256):
+            yield fault
+
+
+def strangers(run: Path, manifest: Manifest) -> Iterator[str]:
+    """Parquet files beside those of a dataset, a line each."""
+    known = {run / shard.file for shard in manifest.shards}
+    for folder in sorted({path.parent for path in known}):
+        for path in sorted(folder.glob("*.parquet")):
+            if path not in known:
+                yield f"{path}: is not of this dataset, but would be read as {SHARDS}/*.parquet"
+
+
+def file_fault(run: Path, path: Path, sha256: str) -> str:
+    """Why a file of a run is not the one that was written; empty when it is."""
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            return f"{path}: is not a file"
+        if run.resolve() not in path.resolve().parents:
+            return f"{path}: lies outside the run"
+        same = sha256_of(path) == sha256
+    except FileNotFoundError:
+        return f"{path}: is missing"
+    except OSError as error:
+        return f"{path}: cannot be read: {error.strerror}"
+    return "" if same else f"{path}: was changed after it was written (its checksum does not fit)"
+
+
+def sha256_of(path: Path) -> str:
+    """A file's checksum in hexadecimal, computed once for as long as the file looks the same."""
+    found = path.stat()
+    return _sha256(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, *_: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,91 @@
+"""A shard's rollouts as one Parquet file, packed from the lines that were appended while problems finished.
+
+The lines go last, and packing them once more changes nothing: a kill anywhere loses nothing, and the next
+command ends what was begun.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.storage.checksums import vouched_fault, write_vouched
+from pipeline.storage.files import batches, sync_folder
+from pipeline.storage.generations import sha256_of
+from pipeline.storage.journal import ROLLOUTS, Entry, Row, blocks_of, stored_rollouts
+from schemas.errors import UserError
+
+_ROLLOUTS_PER_WRITE = 4096
+
+
+def pack(run: Path, shard: int, done: Mapping[str, Entry]) -> int:
+    """Add a shard's new rollouts to its Parquet file, which takes the place of the old one; those of a
+    problem that had to be done again are replaced. Returns how many the file then holds.
+
+    UserError when the file is not as it was written, or rollouts of a finished problem cannot be found.
+    """
+    raw, packed = paths(run, shard)
+    if not raw.exists():
+        return 0
+    if fault := packed_fault(run, shard):
+        raise UserError(f"{fault}: see `stepmint check {run}`")
+    missing = {problem for problem, entry in done.items() if entry.rollouts}
+
+    def all_found() -> None:
+        if missing:
+            raise UserError(lost(run, raw, min(missing)))
+
+    rows = batches(_found(raw, packed, missing), _ROLLOUTS_PER_WRITE)
+    n = write_vouched(packed, (pa.Table.from_pylist(some, ROLLOUTS) for some in rows), ROLLOUTS, all_found)
+    raw.unlink()
+    sync_folder(raw.parent)
+    return n
+
+
+def _found(raw: Path, packed: Path, missing: set[str]) -> Iterator[Row]:
+    for problem, rows in stored_rollouts(raw, packed):
+        missing.discard(problem)
+        yield from rows
+
+
+def lost(run: Path, raw: Path, problem: str) -> str:
+    """The one line about a finished problem whose rollouts are in none of a shard's files."""
+    damage = blocks_of(raw)[1] if raw.exists() else []
+    where = f"{raw}: {damage[0]}; " if damage else f"{raw.with_suffix('')}.*: "
+    return f"{where}the rollouts of problem {problem} are missing: see `stepmint check {run}`"
+
+
+def packed_fault(run: Path, shard: int) -> str:
+    """Why a shard's packed rollouts are not as they were written; empty when they are, or there are none."""
+    raw, packed = paths(run, shard)
+    # While the first Parquet file of a shard is put in place there is a checksum and no file yet.
+    begun = raw.exists() and not packed.exists()
+    return "" if begun else vouched_fault(run, packed)
+
+
+def faults(run: Path, shards: int) -> Iterator[str]:
+    """What is wrong with the packed rollouts of a run, a line each."""
+    yield from (fault for shard in range(shards) if (fault := packed_fault(run, shard)))
+    yield from strangers(run, shards)
+
+
+def strangers(run: Path, shards: int) -> Iterator[str]:
+    """Parquet files beside those of the rollouts, a line each."""
+    known = {paths(run, shard)[1] for shard in range(shards)}
+    for path in sorted((run / "rollouts").glob("*.parquet")):
+        if path not in known:
+            yield f"{path}: is not of this run, but would be read as rollouts/*.parquet"
+
+
+def checksums(run: Path, shards: int) -> dict[str, str]:
+    """Checksums of a run's packed rollouts by their path in the run. UserError when one is not as it was."""
+    for fault in faults(run, shards):
+        raise UserError(f"{fault}: see `stepmint check {run}`")
+    found = (paths(run, shard)[1] for shard in range(shards))
+    return {str(packed.relative_to(run)): sha256_of(packed) for packed in found if packed.exists()}
+
+
+def paths(run: Path, shard: int) -> tuple[Path, Path]:
+    """A shard's rollouts as they are appended, and packed."""
+    raw = run / "rollouts" / f"{shard:05d}.jsonl"
+    return raw, raw.with_suffix(".parquet")

@@ -1,0 +1,129 @@
+"""What a run records about itself, each file with a checksum of its own: a change by hand or by the disk is
+noticed when the file is read, and named."""
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from pipeline.storage.files import write_bytes
+from schemas.config import RunConfig, load_config
+from schemas.errors import UserError
+from schemas.records import content_id
+
+_HEAD = re.compile(rb"# [^\n]*; digest (?P<digest>[0-9a-f]{16})(; checksum (?P<checksum>[0-9a-f]{16}))?\n")
+CHECKSUM = "checksum"
+
+
+def write_config(path: Path, config: RunConfig) -> None:
+    """Write a run's resolved configuration, with its digest and a checksum of the lines in its first line."""
+    body = tomli_w.dumps(_without_none(config.model_dump(mode="json"))).encode()
+    head = f"# The resolved configuration of this run; digest {config.digest()}; {CHECKSUM} {_short(body)}\n"
+    file, data = path / "run.toml", head.encode() + body
+    if not file.is_file() or file.read_bytes() != data:
+        write_bytes(file, data)
+
+
+def is_begun(path: Path) -> bool:
+    """Whether a folder holds anything of a run: its problems, or a line of a journal. A run that failed
+    before that may begin again with another configuration."""
+    journals = (path / "journal").glob("*.jsonl")
+    return (path / "run.toml").is_file() and (
+        (path / "problems" / "done.json").is_file() or any(file.stat().st_size for file in journals)
+    )
+
+
+def has_drawn(path: Path) -> bool:
+    """Whether a run's folder holds anything that was paid for."""
+    files = (*(path / "journal").glob("*.jsonl"), *(path / "journal").glob("*.unfinished"))
+    return any(file.stat().st_size for file in (*files, *(path / "rollouts").glob("*")))
+
+
+def read_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """The configuration recorded in a run's folder, with some settings changed as by `--set`.
+
+    UserError when the folder holds none, or one that was changed after it was written.
+    """
+    recorded = path / "run.toml"
+    if not recorded.is_file():
+        raise UserError(f"{path}: not a run (it has no run.toml)")
+    if not is_as_written(recorded):
+        raise UserError(
+            f"{recorded}: was changed by hand: restore it and give changes with --set, or keep the change "
+            f"with `stepmint check {path} --repair`"
+        )
+    return load_config(recorded, overrides)
+
+
+def is_as_written(recorded: Path) -> bool:
+    """Whether the lines of a run.toml are those that its first line vouches for; true where it has no
+    checksum, as earlier versions wrote it."""
+    data = recorded.read_bytes()
+    head = _HEAD.match(data)
+    if head is None:
+        return False
+    return head["checksum"] is None or head["checksum"].decode() == _short(data[head.end() :])
+
+
+def digest_of(recorded: Path) -> str:
+    """The digest in the first line of a run.toml; empty where it cannot be read."""
+    head = _HEAD.match(recorded.read_bytes())
+    return head["digest"].decode() if head else ""
+
+
+def write_record(path: Path, data: dict[str, Any]) -> None:
+    """Write a JSON object, with a checksum of all the rest as its last key."""
+    checked = {**data, CHECKSUM: content_id(data)}
+    write_bytes(path, (json.dumps(checked, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_record(path: Path, run: Path) -> dict[str, Any]:
+    """What `write_record` wrote, without the checksum; files of earlier versions have none.
+
+    UserError when the file is torn or was changed.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise UserError(changed(path, run, "is not JSON any more")) from None
+    except OSError as error:
+        raise UserError(changed(path, run, f"{error.strerror}")) from None
+    if not isinstance(data, dict):
+        raise UserError(changed(path, run, "holds no object"))
+    checksum = data.pop(CHECKSUM, None)
+    if checksum is not None and checksum != content_id(data):
+        raise UserError(changed(path, run, "its checksum does not fit"))
+    return data
+
+
+def changed(path: Path, run: Path, how: str) -> str:
+    """The one line about a file of a run that is not as it was written."""
+    return f"{path}: was changed after it was written ({how}): restore it, or see `stepmint check {run}`"
+
+
+def _short(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _without_none(data: object) -> "dict[str, object]":
+    """TOML has no null: a key that is absent means its default."""
+    assert isinstance(data, dict)
+    return {k: _without_none(v) if isinstance(v, dict) else v for k, v in data.items() if v is not None}
+
+
+_OF_A_RUN = frozenset(
+    "run.toml manifest.json identity.json plan.json digests.json summary.json quarantine.jsonl "
+    "problems journal rollouts sealed shards".split()
+)
+
+
+def check_outside(out: Path) -> None:
+    """UserError where a result would replace a file of a run, or stand among them."""
+    target = Path(os.path.realpath(out))
+    for folder in target.parents:
+        if target.relative_to(folder).parts[0] in _OF_A_RUN and (folder / "run.toml").is_file():
+            raise UserError(f"{out}: stands among the files of the run {folder}: choose another place")

@@ -1,0 +1,194 @@
+"""First errors by rollouts and by judges, and the filter that wants them to agree."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from pipeline.annotators import bisection, monte_carlo, scan
+from pipeline.annotators.judge import votes_of
+from pipeline.annotators.verdicts import Reading
+from pipeline.fusion.first_error import consensus, measured, pooled
+from pipeline.policies.simulated import SimulatedPolicy, read_states
+from pipeline.proposers import omegaprm, sample
+from pipeline.sampling.roller import Roller
+from schemas.config import (
+    BisectionConfig,
+    MonteCarloConfig,
+    OmegaConfig,
+    PromptConfig,
+    SampleConfig,
+    ScanConfig,
+)
+from schemas.records import Candidate, Problem, Vote
+
+
+def rolled(rates: list[float | None], k: int = 8, source: str = "monte_carlo") -> list[Vote]:
+    return [
+        Vote(
+            step=i,
+            source=source,
+            asks="solvable",
+            p=r,
+            correct=round((r or 0) * k),
+            n=k if r is not None else 0,
+        )
+        for i, r in enumerate(rates)
+    ]
+
+
+def grade(step: int, is_right: bool | None) -> Vote:
+    p, known = (None, 0) if is_right is None else (float(is_right), 1)
+    return Vote(step=step, source="answer", asks="solvable", p=p, n=known, correct=int(is_right or 0))
+
+
+def search(p: list[float | None], *, right: bool = False) -> list[Vote]:
+    """Votes of a search on all steps but the last, and the grade."""
+    votes = [Vote(step=i, source="bisection", asks="solvable", p=x) for i, x in enumerate(p)]
+    return [*votes, grade(len(p), right)]
+
+
+@pytest.mark.parametrize(
+    ("rates", "judge", "threshold", "kept", "reason"),
+    [
+        ([1, 0.75, 0.5, 0, 0.25], 3, 0, True, "agree_error"),
+        ([1, 0.75, 0.5, 0, 0.25], 2, 0, False, "disagree_position"),
+        ([1, 0.75, 0.5, 0, 0.25], -1, 0, False, "disagree_existence"),
+        ([1, 0.75, 0.125], -1, 0, True, "agree_clean"),
+        ([1, 0.75, 0.125], -1, 0.125, False, "disagree_existence"),
+        ([0, 0.5], 0, 0, True, "agree_error"),
+        ([1, 0.5], None, 0, False, "judge_unparsed"),
+        ([1, None, 0.5], -1, 0, True, "agree_clean"),
+        ([1, None, 0], 2, 0, False, "mc_incomplete"),
+        ([1, 0.5, None], -1, 0, False, "mc_incomplete"),
+    ],
+)
+def test_consensus(
+    rates: list[float | None], judge: int | None, threshold: float, kept: bool, reason: str
+) -> None:
+    votes = [*rolled(rates), *votes_of([Reading(judge)], len(rates), "judge:x")]
+    assert consensus(len(rates), votes, threshold) == (kept, reason)
+
+
+@pytest.mark.parametrize(
+    ("rates", "answer", "expected"),
+    [
+        ([0.5, 0, None, None], False, (1, 2)),
+        ([0.5, 0.5, None], None, (None, 2)),
+        ([None, None, 0.5, None, 0], False, (None, 3)),
+        ([None, 0, None, 0.5, 0], False, (4, 5)),
+        ([None, 0, 0, None], False, (None, 0)),
+        ([None, 0.5], False, (2, 3)),
+        ([0, 0.5], None, (0, 1)),
+        ([None, 0, 0], True, (-1, 4)),
+        ([None, None, 0.5], False, (3, 4)),
+        ([], False, (0, 1)),
+        ([], True, (-1, 1)),
+    ],
+)
+def test_a_success_speaks_for_the_steps_before_it_and_a_failure_after_a_gap_for_none(
+    rates: list[float | None], answer: bool | None, expected: tuple[int | None, int]
+) -> None:
+    """The last step, after those that were rolled out, is answered by the grade."""
+    n_steps = len(rates) + 1
+    assert measured(n_steps, [*rolled(rates), grade(len(rates), answer)]) == expected
+
+
+def test_counts_of_one_policy_are_pooled_and_those_of_another_are_not() -> None:
+    """One success in twelve of the same policy is a success; eight of the prover's are not the policy's."""
+    votes = [*rolled([1, 0], 8), *rolled([0.5, 0.25], 4, "scan"), *rolled([1, 1], 8, "prover")]
+    assert pooled(votes) == {0: (10, 12), 1: (1, 12)}
+    assert measured(3, [*votes, grade(2, False)]) == (2, 3)
+    assert measured(3, [*rolled([1, 0]), *rolled([1, 1], 8, "prover"), grade(2, False)]) == (1, 2)
+
+
+def test_a_rollout_that_a_search_has_counted_is_not_counted_again() -> None:
+    found = Vote(step=0, source="bisection", asks="solvable", p=0.9, correct=5, n=9)
+    assert pooled([found, *rolled([0.5], 8, "omegaprm")]) == {0: (5, 9)}
+    assert pooled([found, *rolled([0.5], 8)]) == {0: (9, 17)}
+    silent = found.model_copy(update={"p": None, "correct": 0, "n": 0})
+    assert pooled([silent, *rolled([0.5], 8, "omegaprm")]) == {0: (4, 8)}
+
+
+@pytest.mark.parametrize(
+    ("p", "right", "first"),
+    [([0.9, 0.4, 0.1], False, 1), ([0.9, 0.8, 0.7], False, 3), ([None, None, None], False, None),
+     ([None, None, None], True, -1), ([0.2, 0.1, 0.1], False, 0)],
+)  # fmt: skip
+def test_the_first_error_of_a_search(p: list[float | None], right: bool, first: int | None) -> None:
+    assert measured(4, search(p, right=right))[0] == first
+
+
+def test_what_the_filter_cannot_be_applied_to_is_kept_and_says_why() -> None:
+    assert consensus(2, rolled([1, 0])) == (True, ""), "nobody judged"
+    judged = votes_of([Reading(1)], 3, "judge:x")
+    assert consensus(3, [*judged, grade(2, False)]) == (True, "judge_only")
+    assert consensus(3, [*judged, grade(2, True)]) == (True, "judge_only")
+    assert consensus(3, judged) == (True, "judge_only")
+    clean = votes_of([Reading(-1)], 3, "judge:x")
+    assert consensus(3, [*clean, grade(2, True)]) == (True, "agree_clean")
+    silent = rolled([None, None])
+    assert consensus(3, [*silent, *judged, grade(2, None)], has_gold=False) == (True, "no_gold")
+    assert consensus(3, [*silent, *judged, grade(2, None)]) == (False, "mc_incomplete")
+    other = rolled([1, 1], 8, "prover")
+    assert consensus(3, [*other, *judged, grade(2, False)]) == (True, "judge_only")
+
+
+def test_consensus_precision_in_simulation() -> None:
+    """Independent sources: P(kept) = .5675 and precision .9868 for a = .7, m = .8, eight steps."""
+    rng = np.random.default_rng(0)
+    n, steps, kept, hits = 2_000, 8, 0, 0
+    others = {t: [x for x in range(-1, steps) if x != t] for t in range(-1, steps)}
+    for truth in rng.integers(-1, steps, n):
+        judge, rolls = (
+            int(truth) if rng.random() < a else int(rng.choice(others[int(truth)])) for a in (0.7, 0.8)
+        )
+        rates = [float(rolls == -1 or step < rolls) for step in range(steps - 1)]
+        votes = [
+            *rolled(list(rates)),
+            grade(steps - 1, rolls == -1),
+            *votes_of([Reading(judge)], steps, "judge:x"),
+        ]
+        agree, _ = consensus(steps, votes)
+        kept += agree
+        hits += agree and judge == truth
+    assert kept / n == pytest.approx(0.5675, abs=0.03)
+    assert hits / kept == pytest.approx(0.9868, abs=0.01)
+
+
+async def labelled(kind: str, problem: Problem, policy: SimulatedPolicy) -> list[Candidate]:
+    """Solutions of a problem with the votes of one way to roll out."""
+    roller = Roller(policy, PromptConfig(max_tokens=1000), problem, seed=5)
+    if kind == "omegaprm":
+        return await omegaprm.propose(roller, OmegaConfig(searches=6, budget=150))
+    await roller.roll("", 8, "filter")
+    found = []
+    for candidate in await sample.propose(roller, SampleConfig(n=2)):
+        solution = candidate.solution
+        match kind:
+            case "monte_carlo":
+                votes = await monte_carlo.annotate(roller, solution, MonteCarloConfig())
+            case "bisection":
+                votes = await bisection.annotate(roller, solution, BisectionConfig())
+            case _:
+                votes = await scan.annotate(roller, solution, ScanConfig(confidence=0.0))
+        if kind != "monte_carlo":
+            votes.append(monte_carlo.answer_vote(solution))
+        found.append(Candidate(solution=solution, votes=tuple(votes)))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["monte_carlo", "bisection", "omegaprm", "scan"])
+def test_with_a_perfect_judge_nothing_is_dropped(kind: str) -> None:
+    """Each of them leaves steps out, and each measures where its solutions go wrong."""
+    policy = SimulatedPolicy(slip=0.05, n_steps=9)
+    posed = [Problem(text=f"problem {i}", answer="right", answer_kind="text") for i in range(12)]
+    reasons = []
+    for problem in posed:
+        for candidate in asyncio.run(labelled(kind, problem, policy)):
+            truth = read_states(candidate.solution.text)
+            named = truth.index(False) if False in truth else -1
+            votes = [*candidate.votes, *votes_of([Reading(named)], len(truth), "judge:perfect")]
+            reasons.append(consensus(len(truth), votes))
+    assert len(reasons) >= 18
+    assert set(reasons) == {(True, "agree_error"), (True, "agree_clean")}

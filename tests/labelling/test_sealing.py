@@ -1,0 +1,84 @@
+"""What sealing counts, and what it warns of."""
+
+from pathlib import Path
+
+from pipeline.labelling.sealing import Tally
+from pipeline.outputs.remarks import remarks, unread
+from pipeline.runs.run_store import RunStore
+from schemas.config import RunConfig
+from schemas.manifest import Manifest, Trust
+from schemas.records import (
+    Finished,
+    LabelledSolution,
+    PolicyIdentity,
+    Problem,
+    Solution,
+    Step,
+    StepLabel,
+    Vote,
+)
+
+
+def row(*votes: Vote) -> LabelledSolution:
+    problem = Problem(text="What is 6*7?", answer="42")
+    solution = Solution(
+        problem_id=problem.id,
+        text="42",
+        steps=(Step(text="42", start=0, end=2),),
+        answer="42",
+        outcome="correct",
+        policy=PolicyIdentity(kind="k", model="m"),
+    )
+    return LabelledSolution(
+        problem=problem, solution=solution, labels=(StepLabel(),), votes=votes, first_error=None
+    )
+
+
+YES = Vote(step=0, source="judge:a", asks="valid", p=1.0)
+NO = Vote(step=0, source="logic", asks="valid", p=0.0)
+
+
+def sealed(tally: Tally, tmp_path: Path) -> Manifest:
+    store = RunStore.open(RunConfig.model_validate({"name": "r", "root": str(tmp_path)}))
+    return tally.manifest(store, Trust(hazard=0.1, tables={}))
+
+
+def test_a_source_that_never_says_no_is_named_once_it_has_said_enough(tmp_path: Path) -> None:
+    tally = Tally()
+    for index in range(120):
+        tally._row(row(YES, NO if index == 7 else YES.model_copy(update={"source": "logic"})))
+        if index in (98, 99):
+            said = [line for line in remarks(sealed(tally, tmp_path)) if "never said no" in line]
+            judge = "note: judge:a never said no in 100 votes: it tells nothing apart here"
+            assert said == ([judge] if index == 99 else [])
+
+
+def test_a_source_of_which_nothing_could_be_read_is_an_error(tmp_path: Path) -> None:
+    tally, reply = Tally(), "I cannot\x1b[2J help\nwith that. " * 50
+    for index in range(5):
+        why = "it names no step" if index else "the call failed"
+        votes = [
+            YES.model_copy(update={"p": None, "n_failed": 4, "why": why, "evidence": reply}),
+            Vote(step=0, source="algebra", asks="valid", p=None, why="nothing to check"),
+            NO,
+        ]
+        tally._row(row(*votes))
+    manifest = sealed(tally, tmp_path)
+    error, note = remarks(manifest)
+    assert error.startswith("error: judge:a abstained in every one of 5 votes (it names no step; one reply: ")
+    assert error.endswith("; the labels stand on logic")
+    assert error.isprintable()
+    assert len(error) < 600
+    assert note.startswith("note: algebra abstained in every one of 5 votes (nothing to check)")
+    assert unread(manifest) == ["judge:a"]
+    assert manifest.sources["judge:a"].failed == 20
+
+
+def test_problems_without_a_gold_answer_are_counted(tmp_path: Path) -> None:
+    tally = Tally()
+    items = [Finished(problem=Problem(text=str(i), answer="1" if i else None)) for i in range(3)]
+    store = RunStore.open(RunConfig.model_validate({"name": "r", "root": str(tmp_path)}))
+    assert not list(tally.count(iter(items), Trust(hazard=0.1, tables={}), store))
+    manifest = sealed(tally, tmp_path)
+    assert manifest.ungraded == 1
+    assert remarks(manifest)[0].startswith("note: 1 of 3 problems have no gold answer")

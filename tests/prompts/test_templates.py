@@ -1,0 +1,144 @@
+"""Prompts: what is filled, what is refused, and what a judge's prompt declares."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.prompts.templates import PROMPTS, check_prompts, fill, load_judge, load_template
+from schemas.config import RunConfig
+from schemas.errors import UserError
+
+HEAD = "---\nreads: first_error\nshows: paragraphs\ncounts_from: 1\n---\n"
+
+
+def written(tmp_path: Path, text: str, name: str = "mine.txt") -> str:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def run(**changes: object) -> RunConfig:
+    return RunConfig.model_validate({"name": "r", **changes})
+
+
+def test_every_shipped_prompt_loads() -> None:
+    for path in PROMPTS.glob("*.txt"):
+        judges = path.read_text(encoding="utf-8").startswith("---")
+        assert load_judge(path.stem).text if judges else load_template(path.stem)
+
+
+def test_lines_in_front_are_no_part_of_the_prompt(tmp_path: Path) -> None:
+    found = load_judge(written(tmp_path, HEAD + "Look: {solution}"))
+    assert (found.name, found.text) == ("mine", "Look: {solution}")
+    assert (found.reads, found.shows, found.counts_from) == ("first_error", "paragraphs", 1)
+    named = load_judge(written(tmp_path, HEAD.replace("reads", "name: strict\nreads") + "{solution}"))
+    assert named.name == "strict"
+
+
+def test_a_byte_order_mark_and_other_line_ends_are_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "j.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + (HEAD + "{solution}\n").replace("\n", "\r\n").encode())
+    assert load_judge(str(path)).text == "{solution}\n"
+    path.write_bytes(b"\xef\xbb\xbf{problem}\n")
+    assert load_template(str(path)) == "{problem}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Solve this.", "has no {problem} in it"),
+        ("{problem} in {style}", "nothing fills {style}; known: {problem}"),
+        ("{problem} {solution}", "nothing fills {solution}"),
+        ("{problem} {{problem}} {answer}", "nothing fills {answer}"),
+        ("{{problem}}", "has no {problem} in it"),
+        (HEAD + "{problem}{solution}", "is a judge's"),
+        ("---\ntitle: x\n---\n{problem}", "unknown key `title`"),
+    ],
+)
+def test_a_solving_prompt_that_cannot_be_used_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    name = written(tmp_path, text)
+    with pytest.raises(UserError) as error:
+        load_template(name)
+    assert said in str(error.value)
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{problem} {solution} Review:", "does not say how a judge's reply is read; begin the file with"),
+        (HEAD + "{problem}", "has no {solution} in it"),
+        (HEAD + "{solution} {answer}", "nothing fills {answer}; known: {problem} and {solution}"),
+        (HEAD.replace("first_error", "last_word") + "{solution}", "reads is 'last_word'; expected one of"),
+        (HEAD.replace(": 1", ": 2") + "{solution}", "counts_from is '2'; expected one of 0, 1"),
+        (HEAD.replace("paragraphs", "steps") + "{solution}", "shows is 'steps'"),
+        (HEAD.replace("reads", "reed: 1\nreads") + "{solution}", "unknown key `reed`"),
+        (HEAD.replace("reads", "reads: redo\nreads") + "{solution}", "`reads` is said twice"),
+        (HEAD.replace("reads", "name: a b\nreads") + "{solution}", "name 'a b'"),
+    ],
+)
+def test_a_judges_prompt_that_cannot_be_used_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_judge(written(tmp_path, text))
+    assert said in str(error.value)
+
+
+def test_what_is_no_prompt_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="neither a file nor one of embedded_review"):
+        load_template("missing")
+    with pytest.raises(UserError, match="neither a file nor one of"):
+        load_template(str(tmp_path))
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00{problem}")
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        load_template(str(tmp_path / "binary"))
+    (tmp_path / "huge").write_bytes(b"{problem}" * 200_000)
+    with pytest.raises(UserError, match="not a prompt"):
+        load_template(str(tmp_path / "huge"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"{problem} Put the answer in \boxed{answer}.",
+        r"{problem} x_{word}, x^{word}, \frac{top}{bottom}, \sqrt[n]{word}",
+        r"{problem} \begin{aligned} { spaced } {1} {} {a-b}",
+        "{problem} {{style}}",
+    ],
+)
+def test_other_braces_stay(tmp_path: Path, text: str) -> None:
+    filled = fill(load_template(written(tmp_path, text)), problem="P")
+    assert filled == text.replace("{problem}", "P").replace("{{style}}", "{style}")
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_values_are_put_in_once(problem: str, solution: str) -> None:
+    problem, solution = f"{problem}{{solution}}{{{{problem}}}}", f"{{problem}}{solution}"
+    filled = fill("a {problem} b {solution} c", problem=problem, solution=solution)
+    assert filled == f"a {problem} b {solution} c"
+
+
+def test_a_prompt_does_not_end_in_the_space_of_the_next_word(tmp_path: Path) -> None:
+    assert load_template(written(tmp_path, "{problem}\nAnswer: \t")) == "{problem}\nAnswer:"
+    assert load_template(written(tmp_path, "{problem}\nAnswer:\n")) == "{problem}\nAnswer:\n"
+
+
+def test_a_run_is_refused_for_its_prompts_before_it_begins(tmp_path: Path) -> None:
+    check_prompts(run(judge={}))
+    check_prompts(run())
+    with pytest.raises(UserError, match="is a judge's"):
+        check_prompts(run(prompt={"template": "judge_processbench"}))
+    with pytest.raises(UserError, match="does not say how a judge's reply is read"):
+        check_prompts(run(judge={"prompts": ["embedded_solve"]}))
+    other = tmp_path / "other"
+    other.mkdir()
+    same = [written(tmp_path, HEAD + "{solution}"), written(other, HEAD + "{solution}")]
+    with pytest.raises(UserError, match="both named 'mine'"):
+        check_prompts(run(judge={"prompts": same}))
+
+
+@pytest.mark.parametrize("almost", ["{{ answer }}", "{answer!r}", "{row.answer}", "{steps[0]}"])
+def test_a_variable_of_another_template_language_is_refused(tmp_path: Path, almost: str) -> None:
+    with pytest.raises(UserError, match="nothing fills"):
+        load_template(written(tmp_path, f"{{problem}} {almost}"))

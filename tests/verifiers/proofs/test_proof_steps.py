@@ -1,0 +1,129 @@
+"""Steps written as lines of a proof, on problems in FLD's English and in two syntaxes of formulas."""
+
+import gzip
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pipeline.inputs.solutions import Written, read_solutions
+from pipeline.labelling.verify_files import verify
+from schemas.records import Problem
+from verifiers.base import StepContext
+from verifiers.corpora.folio import read_folio
+from verifiers.corpora.folio_english import read_conclusion
+from verifiers.logic.formulas import Unparsed, show_formula
+from verifiers.proofs.premises import Logic
+from verifiers.review import review
+
+DATA = Path(os.environ.get("STEPMINT_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
+ENGLISH = (
+    "sent1: the WLAN is a Bahraini sent2: a WLAN that is Bahraini causes a pip that is not red "
+    "sent3: quite abdicator the hypothesis: the pip is red"
+)
+FORMULAS = ("{A}{a}", "(x): {A}x -> {B}x", "{C} & {D} v {E}")
+FOLIO = ("∀x (Eel(x) → Fish(x))", "Eel(nemo)", "∀x (Fish(x) → ¬Plant(x))")
+
+
+@pytest.mark.parametrize(
+    ("problem", "steps", "verdict", "reason"),
+    [
+        (ENGLISH, ("sent1 & sent2 -> int1: the pip is not red",), "holds", "follows"),
+        (ENGLISH, ("sent1 & sent2 -> int1: the pip is not red;", "int1 -> ¬hypothesis;"), "holds", ""),
+        (ENGLISH, ("sent1 & sent2 -> hypothesis",), "fails", ""),
+        (ENGLISH, ("sent1 -> int1: the pip is not red",), "fails", "a citation is missing"),
+        (ENGLISH, ("sent3 -> int1: the pip is not red",), "abstains", "sent3 could not be read"),
+        (ENGLISH, ("sent9 -> int1: the pip is not red",), "fails", "sent9 is not defined"),
+        (ENGLISH, ("sent1 -> int1: the blini hums",), "abstains", "words that the problem does not"),
+        (FORMULAS, ("fact1 & fact2 -> int1: {B}{a}",), "holds", ""),
+        (FORMULAS, ("fact2 -> int1: {B}{a}",), "fails", ""),
+        (FORMULAS, ("So it is.", "fact1 & fact2 -> int1: {B}{a}", "int1 -> int2: (Ex): {B}x"), "holds", ""),
+        (FORMULAS, ("fact3 -> int1: {E}",), "abstains", "fact3 could not be read"),
+        (FORMULAS, ("fact1 -> hypothesis",), "abstains", "no hypothesis"),
+        (FORMULAS, ("fact1 -> int1: {A} & {B} v {C}",), "abstains", "parentheses"),
+        (FOLIO, ("fact1 & fact2 -> int1: Fish(nemo)", "int1 & fact3 -> int2: ¬Plant(nemo)"), "holds", ""),
+        (FOLIO, ("fact1 & fact2 -> int1: Plant(nemo)",), "fails", ""),
+        ("No symbols here.", ("fact1 -> int1: {A}",), "abstains", "no premises in symbols"),
+        ("sent1: a " * 400, ("sent1 -> int1: {A}",), "abstains", ""),
+    ],
+)
+def test_lines(problem, steps, verdict, reason):
+    posed = Problem(text=problem) if isinstance(problem, str) else Problem(text="p", premises=problem)
+    found = Logic().check(StepContext(posed, steps))
+    assert (found.verdict, reason in found.reason) == (verdict, True), found
+    assert review(StepContext(posed, steps)).verdict == verdict
+
+
+def test_premises_are_used_in_reviews_of_plain_steps():
+    posed = Written(
+        "a",
+        "p",
+        ("Ana is kind so Ana is calm.", "So Ana has 3."),
+        0,
+        ("{kind}{Ana}", "(x): {kind}x -> {calm}x"),
+    )
+    assert [(line["verdict"], [f["by"] for f in line["findings"]]) for line in verify([posed])][0] == (
+        "holds",
+        ["logic"],
+    )
+    counted = Written("b", "Tom has 3.", ("So Tom has 4.",), 0, ("Tom = 3",))
+    (line,) = verify([counted])
+    assert (line["verdict"], line["findings"][0]["by"]) == ("fails", "constraints")
+
+
+def test_rows_of_fld_and_folio(tmp_path):
+    rows = [
+        {"hypothesis": "the pip is red", "context": ENGLISH.split(" hypothesis")[0], "answer": "DISPROVED",
+         "proofs": ["sent1 & sent2 -> int1: the pip is not red; int1 -> hypothesis;"]},
+        {"hypothesis": "the pip hums", "context": "sent1: the hat is red", "answer": "UNKNOWN", "proofs": []},
+        {"premises": ["Eels are fish."], "premises-FOL": list(FOLIO), "conclusion": "Nemo is a fish.",
+         "steps": ["fact1 & fact2 -> int1: Fish(nemo)"]},
+    ]  # fmt: skip
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert [line["verdict"] for line in verify(read_solutions(file))] == ["holds"] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("Nemo is a fish.", "{Fish}{nemo}"),
+        ("Nemo is not an eel", "¬{Eel}{nemo}"),
+        ("Nemo is a fish or a plant.", "{Fish}{nemo} v {Plant}{nemo}"),
+        ("Nemo is a fish and not a plant.", "{Fish}{nemo} & ¬{Plant}{nemo}"),
+        ("Nemo is either a fish or a plant.", None),
+        ("Nemo is not a fish and a plant.", None),
+        ("Dory is a fish.", None),
+        ("Nemo is happy.", None),
+        ("All eels are fish.", None),
+        ("", None),
+        ("N" * 500, None),
+    ],
+)
+def test_conclusions_of_folio(text, formula):
+    premises = [read_folio(premise) for premise in FOLIO]
+    if formula:
+        assert show_formula(read_conclusion(text, premises)) == formula
+    else:
+        with pytest.raises(Unparsed):
+            read_conclusion(text, premises)
+
+
+@pytest.mark.skipif(not (DATA / "fld").is_dir(), reason="STEPMINT_DATA holds no FLD")
+def test_gold_proofs_of_fld():
+    with gzip.open(DATA / "fld" / "fld_test_part.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for _, line in zip(range(40), lines, strict=False)]
+    found: Counter[str] = Counter()
+    for row in rows:
+        text = f"{row['context']} hypothesis: {row['hypothesis']}"
+        goal = "-> ¬hypothesis" if row["answer"] == "DISPROVED" else "-> hypothesis"
+        steps = [
+            s.strip() for proof in row["proofs"][:1] for s in proof.replace("-> hypothesis", goal).split(";")
+        ]
+        steps = tuple(step for step in steps if step)
+        for index in range(len(steps)):
+            found[Logic().check(StepContext(Problem(text=text), steps[: index + 1])).verdict] += 1
+    assert found["fails"] <= 1
+    assert found["holds"] > 0.85 * found.total()

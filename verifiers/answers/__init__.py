@@ -1,0 +1,1 @@
+"""Final answers: found in a solution, read, and compared with the gold one."""

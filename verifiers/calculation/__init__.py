@@ -1,0 +1,1 @@
+"""Steps that calculate: exact numbers, equations, clock times."""

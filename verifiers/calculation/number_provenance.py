@@ -1,0 +1,137 @@
+"""Where a step's numbers come from: the problem, an earlier step, its own results, or common knowledge.
+
+A number from nowhere is worth a look and proves nothing: models compute in their heads.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from verifiers.base import StepContext
+from verifiers.claims.find import LONGEST_STEP, Claim, find_claims
+from verifiers.claims.tokens import Tokens, tokenize
+from verifiers.claims.words import ORDINALS
+from verifiers.expressions.latex import plain
+from verifiers.expressions.tree import Refused, exact, number
+
+_CONSTANTS = frozenset(
+    map(Fraction, (0, 1, 2, 3, 4, 7, 10, 12, 24, 30, 31, 52, 60, 90, 100, 180, 360, 365, 366, 1000, 3600))
+) | {Fraction("0.5"), Fraction("3.14")}
+"""Counts of units, parts of a circle, and numbers that a method brings along: halves, per cent."""
+
+_SAID = {
+    word: value
+    for value, words in {
+        1: "one once",
+        2: "two twice double pair couple weekend",
+        3: "three thrice triple third thirds",
+        4: "four quarter quarters fourth quadruple",
+        5: "five fifth fifths nickel nickels weekdays",
+        6: "six sixth",
+        7: "seven seventh",
+        8: "eight eighth eighths",
+        9: "nine ninth",
+        10: "ten tenth tenths decade dime dimes",
+        11: "eleven",
+        12: "twelve dozen",
+        13: "thirteen",
+        14: "fourteen fortnight",
+        15: "fifteen",
+        16: "sixteen",
+        17: "seventeen",
+        18: "eighteen",
+        19: "nineteen",
+        20: "twenty score",
+        30: "thirty",
+        40: "forty",
+        50: "fifty",
+        60: "sixty",
+        70: "seventy",
+        80: "eighty",
+        90: "ninety",
+        100: "hundred century",
+        366: "leap",
+        1000: "thousand",
+        1000000: "million",
+    }.items()
+    for word in words.split()
+}
+_LONGEST_TEXT = 50_000
+_MARK = frozenset({".", ")", ":"})
+
+
+class Orphan(NamedTuple):
+    """A number that comes from nowhere, and where it stands in the step."""
+
+    text: str
+    span: tuple[int, int]
+
+
+def orphans(context: StepContext) -> list[Orphan]:
+    """The last step's numbers that nothing before explains."""
+    known = _CONSTANTS.union(*map(_stated, (context.problem.text, *context.steps[:-1])))
+    if len(context.step) > LONGEST_STEP:
+        return []
+    source = plain(context.step)
+    tokens = tokenize(source.text)
+    found = [(at, value) for at, value in _numbers(tokens) if not _explained(value, known)]
+    if not found:
+        return []
+    results = list(_results(context.step))
+    known |= {value for _, value in results}
+    nowhere = []
+    for at, value in found:
+        span = source.source(tokens.start(at), tokens.ends[at])
+        computed = any(low <= span[0] < high for (low, high), _ in results)
+        if value not in known and not computed:
+            nowhere.append(Orphan(tokens.texts[at], span))
+    return nowhere
+
+
+def _explained(value: Fraction, known: frozenset[Fraction]) -> bool:
+    """Whether a number is known, or per cent, a complement or cents of one that is."""
+    if value in known:
+        return True
+    hundred = value * 100
+    derived = (hundred, 100 - hundred, hundred - 100, 100 - value, value - 100, value / 100, 1 - value)
+    return not known.isdisjoint(derived)
+
+
+@lru_cache(maxsize=1024)
+def _stated(text: str) -> frozenset[Fraction]:
+    """The numbers of a text, in digits and in words."""
+    tokens = tokenize(plain(text[:_LONGEST_TEXT]).text)
+    words = [word for token in tokens.texts for word in token.lower().split("-") if word in _SAID]
+    pairs = list(pairwise(_SAID[word] for word in words))
+    said = [*(_SAID[word] for word in words), *(a + b for a, b in pairs), *(a * b for a, b in pairs)]
+    return frozenset([*(value for _, value in _numbers(tokens, marks=True)), *map(Fraction, said)])
+
+
+def _numbers(tokens: Tokens, *, marks: bool = False) -> Iterator[tuple[int, Fraction]]:
+    """The numbers of a text by token; a list's marks and "Step 3" only where they are asked for."""
+    for at, kind in enumerate(tokens.kinds):
+        if kind != "number":
+            continue
+        first = at == 0 or "\n" in tokens.spaces[at]
+        before = tokens.texts[at - 1].lower() if at else ""
+        after = tokens.texts[at + 1] if at + 1 < len(tokens.texts) else ""
+        if not marks and ((first and after in _MARK) or before in ORDINALS or before == "#"):
+            continue
+        try:
+            yield at, number(tokens.texts[at]).value
+        except Refused:
+            continue
+
+
+def _results(step: str) -> Iterator[tuple[tuple[int, int], Fraction]]:
+    """What the step computes itself: the range from a relation sign to its result, and the value."""
+    for claim in find_claims(step):
+        if isinstance(claim, Claim):
+            try:
+                value = exact(claim.right, {})
+            except Refused:
+                continue
+            size = len(claim.right_text)
+            yield (max(claim.span[0], claim.span[1] - size), claim.span[1]), value

@@ -1,0 +1,1 @@
+"""The relations that a step states, found in running text."""

@@ -1,0 +1,1 @@
+"""Steps and solutions that are Python, run in the sandbox."""

@@ -1,0 +1,47 @@
+"""What a step's Python blocks show when they are run in the sandbox, or why that is not known."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.records import Table
+from verifiers.code import notebook
+from verifiers.isolation.sandbox import Limits, Run, run_python
+
+_NOTEBOOK = Path(notebook.__file__).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The text a run showed; None with a reason where it did not reach its end."""
+
+    text: str | None
+    run: Run
+
+    @property
+    def why(self) -> str:
+        """Why there is no text."""
+        return self.run.why or self.run.exception or self.run.status
+
+
+def execute(
+    blocks: tuple[str, ...],
+    *,
+    call: str = "",
+    shift: str = "",
+    stdin: str = "",
+    table: Table | None = None,
+    hash_seed: int = 0,
+    limits: Limits | None = None,
+) -> Shown:
+    """Run blocks one after the other; what the last of them shows, or the canonical value of `call`.
+
+    `shift` adds one to every literal equal to that number; a table is there as `table`, a list of
+    dictionaries of texts, and `columns`.
+    """
+    job = {"blocks": blocks, "call": call, "shift": shift, "table": table and table.model_dump()}
+    run = run_python(
+        _NOTEBOOK, stdin=stdin, files={"job.json": json.dumps(job)}, limits=limits, hash_seed=hash_seed
+    )
+    ended = run.status == "ok" and run.stdout.endswith(notebook.END)
+    return Shown(run.stdout[:-1] if ended else None, run)

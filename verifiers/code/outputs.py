@@ -1,0 +1,150 @@
+"""Checks steps that compute by Python: runs the code and compares with the output the step says it has.
+
+`holds` says that the code computes this output, not that computing it was the right thing to do. A program
+that merely repeats the claimed value, or never reads the table it is about, is no evidence. On problems with
+unit tests the step's code must pass them.
+"""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from schemas.records import Table
+from verifiers.base import Finding, StepContext
+from verifiers.code.executed import Shown, execute
+from verifiers.code.unit_tests import judge_tests
+
+_BLOCK = re.compile(r"```(?:python|py)[ \t]*\n(.*?)(?:^|\n)```", re.S)
+_OUTPUT = re.compile(
+    r"\s*(?:\[Code Output\]|<output>|Output:)?\s*```(?:output|text)?[ \t]*\n(.*?)\n?```", re.S
+)
+_PROSE = re.compile(
+    r"\b(?:(?:code|program|script) (?:prints|outputs|returns|gives)|output(?: is|:))[ :]*"
+    r"\$?(-?\d[\d,]*(?:\.\d+)?)(?![\d/%^*]|\.\d)",
+    re.I,
+)
+_UNSTABLE = re.compile(
+    r"\b(?:random|time|datetime|date|uuid|secrets|platform|input|id|hash|object|version|os|sys|open|dir|help|vars"
+    r"|globals|locals|getsizeof|except)\b"
+)
+"""What may show another output in another run, place or version of Python."""
+_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}")
+_ASSERTS = re.compile(r"^[ \t]*assert\b", re.M)
+_MOST_TEXT = 20_000
+
+
+@dataclass(frozen=True)
+class _Claim:
+    code: str
+    output: str
+    exact: bool
+    """Whether the whole output is shown, or one number of it named."""
+
+
+class Code:
+    """Holds when the code gives the output shown, fails when it gives another, abstains otherwise."""
+
+    name = "code"
+
+    def check(self, context: StepContext) -> Finding:
+        """Run the last block of the step after all blocks before it."""
+        if sum(map(len, context.steps)) > _MOST_TEXT:
+            return Finding("abstains", "too long to run")
+        blocks = tuple(block for step in context.steps for block in blocks_of(step))
+        if not blocks_of(context.step):
+            return Finding("abstains", "no code to run")
+        if context.problem.tests:
+            return judge_tests("\n".join(blocks), context.problem.tests)
+        claim = read_claim(context.step)
+        if claim is None and not _ASSERTS.search(blocks[-1]):
+            return Finding("abstains", "no output is claimed")
+        return _judge(claim, blocks, context.problem.table)
+
+
+def blocks_of(text: str) -> list[str]:
+    """The Python blocks of a text."""
+    return [match.group(1) for match in _BLOCK.finditer(text)]
+
+
+def read_claim(step: str) -> _Claim | None:
+    """The last block of a step with the output it is said to have; None where none is claimed."""
+    last = list(_BLOCK.finditer(step))[-1]
+    rest = step[last.end() :]
+    shown = _OUTPUT.match(rest)
+    if shown:
+        return None if "..." in shown.group(1) else _Claim(last.group(1), shown.group(1), exact=True)
+    said = list(_PROSE.finditer(rest))
+    return _Claim(last.group(1), said[0].group(1), exact=False) if len(said) == 1 else None
+
+
+def _judge(claim: _Claim | None, blocks: tuple[str, ...], table: Table | None) -> Finding:
+    shown = execute(blocks, table=table)
+    code = "\n".join(blocks)
+    if shown.text is None:
+        # An assertion of an earlier block is that step's fault, not this one's.
+        places = re.findall(r'File "block(\d+)\.py"', shown.run.stderr)
+        own = places and int(places[-1]) == len(blocks) - 1
+        if own and shown.run.exception == "AssertionError" and not _UNSTABLE.search(code):
+            return Finding("fails", "the code's own assertion fails", shown.run.stderr[-300:])
+        return Finding("abstains", f"the code did not run to its end: {shown.why}")
+    if claim is None:
+        return Finding("abstains", "no output is claimed")
+    if not claim.exact and len(shown.text.split()) != 1:
+        return Finding("abstains", "the output is not the one number that is named")
+    said, found = claim.output.strip()[:200], shown.text.strip()[:200]
+    if same_text(claim.output, shown.text):
+        idle = _idle(claim, shown, blocks, table)
+        return Finding("abstains", idle) if idle else Finding("holds", f"the code gives {said}", found)
+    unstable = _UNSTABLE.search(code) or _ADDRESS.search(claim.output + shown.text)
+    if unstable or execute(blocks, table=table, hash_seed=1).text != shown.text:
+        return Finding("abstains", "the output may differ from run to run")
+    return Finding("fails", f"the code gives {found}, not {said}", found)
+
+
+def _idle(claim: _Claim, shown: Shown, blocks: tuple[str, ...], table: Table | None) -> str:
+    """Why an output that agrees is no evidence; empty where it is."""
+    value = _number(claim.output.strip())
+    if value is not None:
+        shifted = execute(blocks, shift=str(value), table=table).text
+        if shifted is not None and _number(shifted.strip()) == value + 1:
+            return "the code repeats the value instead of computing it"
+    if table is not None and execute(blocks, table=_changed(table)).text == shown.text:
+        return "the code's output does not depend on the table"
+    return ""
+
+
+def _changed(table: Table) -> Table:
+    """The table with every cell different and one row fewer."""
+    rows = [
+        [str(number * 3 + 7 * i + j + 1) if (number := _number(cell)) is not None else f"{cell}~{i}"
+         for j, cell in enumerate(row)]
+        for i, row in enumerate(table.rows[:-1])
+    ]  # fmt: skip
+    return Table.model_validate({"columns": table.columns, "rows": rows})
+
+
+def same_text(claimed: str, shown: str) -> bool:
+    """Whether two outputs agree word by word; numbers by value, or rounded to the digits claimed."""
+    left, right = claimed.split(), shown.split()
+    return len(left) == len(right) and all(map(_same_word, left, right))
+
+
+def _same_word(claimed: str, shown: str) -> bool:
+    if claimed == shown:
+        return True
+    left, right = _number(claimed), _number(shown)
+    if left is None or right is None:
+        return False
+    decimals = -int(left.as_tuple().exponent)
+    unit = Decimal(1).scaleb(-decimals)
+    near = abs(left - right) <= Decimal("1e-9") * abs(right)
+    return left == right or near or (decimals > 0 and abs(left - right) <= unit / 2)
+
+
+def _number(word: str) -> Decimal | None:
+    if len(word) > 40 or not re.fullmatch(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d{1,3})?", word):
+        return None
+    try:
+        return Decimal(word.replace(",", ""))
+    except InvalidOperation:
+        return None

@@ -1,0 +1,1 @@
+"""Word problems as constraints, decided by Z3."""

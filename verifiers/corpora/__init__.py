@@ -1,0 +1,1 @@
+"""The English of logic corpora, read into formulas."""

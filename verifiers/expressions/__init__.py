@@ -1,0 +1,1 @@
+"""Mathematical expressions: read into trees, and their exact values."""

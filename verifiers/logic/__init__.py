@@ -1,0 +1,1 @@
+"""First-order formulas, and whether they can be true together."""

@@ -1,0 +1,1 @@
+"""Inferences and proof lines, judged by what they rest on."""

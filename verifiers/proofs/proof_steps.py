@@ -1,0 +1,94 @@
+"""Proof lines as steps: `sent1 & int1 -> int2: the pip glows`, judged by the problem's own sentences.
+
+The problem's text names them (`sent1: ... sent2: ... hypothesis: ...`, as in FLD), or they are its premises,
+which are then `fact1`, `fact2` and so on. They are FoVer's formulas, FOLIO's, or FLD's English.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from verifiers.base import Finding, StepContext, Verdict
+from verifiers.corpora.fld import read_among, read_together
+from verifiers.corpora.folio import read_folio
+from verifiers.logic.formulas import Formula, Unparsed, parse_formula
+from verifiers.proofs.inferences import Inference
+from verifiers.proofs.proof_lines import ProofState, Reader
+
+LONGEST_PROBLEM = 20_000
+_MOST_FACTS = 100
+_NAMED = re.compile(r"(?:^|(?<=\s))\$?(sent\d+|fact\d+|hypothesis)\$?\s*[:=] ")
+_LINE = re.compile(r"[^\n]*->\s*(?:(?:int|assump)\d+\s*:|(?:¬|~)?\s*hypothesis\s*;?\s*$)")
+_FOLIO = re.compile(r"[∀∃⊕↔]|[A-Za-z]\(")
+_VERDICTS: Mapping[str, Verdict] = {
+    "VALID": "holds",
+    "TAUTOLOGY": "holds",
+    "INVALID": "fails",
+    "BAD_REFERENCE": "fails",
+}
+
+
+def is_proof_line(step: str) -> bool:
+    """Whether a step is written as a line of a proof."""
+    return len(step) <= 2_000 and _LINE.match(step.strip()) is not None
+
+
+def check_line(context: StepContext) -> Finding:
+    """The verdict on the last step as a line of a proof, from what it cites alone."""
+    before = tuple(step for step in context.steps[:-1] if is_proof_line(step))
+    try:
+        state = _state(context.problem.text, context.problem.premises, before)
+    except Unparsed as error:
+        return Finding("abstains", str(error))
+    found = state.after(context.step.strip()).steps[-1].inference
+    return Finding(_VERDICTS.get(found.verdict, "abstains"), _reason(found), found.counter_model)
+
+
+def _reason(found: Inference) -> str:
+    if found.verdict == "VALID":
+        return "follows from what it cites"
+    return found.reason or found.verdict.lower()
+
+
+@lru_cache(maxsize=512)
+def _state(text: str, premises: tuple[str, ...], before: tuple[str, ...]) -> ProofState:
+    """The problem's formulas and the lines so far. Raises Unparsed where the problem has none."""
+    if before:
+        return _state(text, premises, before[:-1]).after(before[-1].strip())
+    texts = _texts(text, premises)
+    formulas, read = _formulas(texts)
+    hypothesis = formulas.pop("hypothesis", None)
+    return ProofState(formulas, hypothesis, read=read, unread=frozenset(texts.keys() - formulas.keys()))
+
+
+def _texts(text: str, premises: tuple[str, ...]) -> dict[str, str]:
+    parts = _NAMED.split(text) if len(text) <= LONGEST_PROBLEM else []
+    found = {name: said.strip().rstrip(";") for name, said in zip(parts[1::2], parts[2::2], strict=True)}
+    found |= {f"fact{number}": premise for number, premise in enumerate(premises, 1)}
+    if not found.keys() - {"hypothesis"}:
+        raise Unparsed("the problem has no premises in symbols and no named sentences")
+    if len(found) > _MOST_FACTS:
+        raise Unparsed(f"more than {_MOST_FACTS} premises")
+    return found
+
+
+def _formulas(texts: dict[str, str]) -> tuple[dict[str, Formula], Reader]:
+    facts = [text for name, text in texts.items() if name != "hypothesis"]
+    if any("{" in text for text in facts):
+        return _each(texts, parse_formula), parse_formula
+    if any(map(_FOLIO.search, facts)):
+        return _each(texts, read_folio), read_folio
+    formulas = read_together(texts, goals=["hypothesis"])
+    known = tuple(formulas.values())
+    return formulas, lambda text: read_among(text, known, "step")
+
+
+def _each(texts: dict[str, str], read: Reader) -> dict[str, Formula]:
+    """What can be read: a premise that cannot is no reason to lose the others."""
+    found: dict[str, Formula] = {}
+    for name, text in texts.items():
+        try:
+            found[name] = read(text)
+        except Unparsed:
+            continue
+    return found

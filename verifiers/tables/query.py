@@ -1,0 +1,163 @@
+"""Look-ups and aggregations over a table of texts, exactly, and which cells an answer rests on.
+
+Numbers are read strictly: a blank is left out of an aggregation, `n/a` makes it unclear, and a column name
+that occurs twice names nothing.
+"""
+
+import re
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from schemas.records import Table
+from verifiers.base import Verdict
+
+Operation = Literal["look_up", "sum", "mean", "min", "max", "median", "count"]
+Relation = Literal["=", "<", ">", "≤", "≥"]
+Cell = tuple[int, str]
+"""Row (from 0) and column name."""
+_NUMBER = re.compile(r"([-+]?)\$?(\d{1,3}(?:,\d{3})+|\d{1,30})(\.\d{1,30})?(%?)")
+
+
+class Unclear(Exception):
+    """The table does not answer this; the text says why."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A condition on one column."""
+
+    column: str
+    relation: Relation
+    value: str
+
+
+@dataclass(frozen=True)
+class Query:
+    """An operation on a column (none for `count`) over the rows that meet every condition."""
+
+    operation: Operation
+    column: str | None
+    filters: tuple[Filter, ...] = ()
+
+
+def number(cell: str) -> Fraction | None:
+    """The number a cell holds, its percent sign or dollar left off; None where it holds none."""
+    match = _NUMBER.fullmatch(cell.strip())
+    if not match:
+        return None
+    sign, whole, decimals, _ = match.groups()
+    return Fraction(f"{sign}{whole.replace(',', '')}{decimals or ''}")
+
+
+def column_index(table: Table, column: str) -> int:
+    """Where a column stands. Raises Unclear where its name is missing or ambiguous."""
+    if table.columns.count(column) != 1:
+        raise Unclear(f"column {column!r} occurs {table.columns.count(column)} times")
+    return table.columns.index(column)
+
+
+def matching(table: Table, filters: tuple[Filter, ...]) -> list[int]:
+    """The rows that meet every condition. Raises Unclear where a comparison has no number to go by."""
+    return [i for i, row in enumerate(table.rows) if all(_meets(table, row, f) for f in filters)]
+
+
+def _meets(table: Table, row: tuple[str, ...], condition: Filter) -> bool:
+    cell, value = row[column_index(table, condition.column)], condition.value
+    left, right = number(cell), number(value)
+    if condition.relation == "=":
+        return cell.strip() == value.strip() or (left is not None and left == right)
+    if not cell.strip():
+        return False
+    if left is None or right is None:
+        raise Unclear(f"{cell!r} and {value!r} cannot be compared")
+    order = {"<": left < right, ">": left > right, "≤": left <= right, "≥": left >= right}
+    return order[condition.relation]
+
+
+def answer(table: Table, query: Query) -> str | Fraction:
+    """A cell's text for a look-up, a number otherwise. Raises Unclear."""
+    rows = matching(table, query.filters)
+    if query.operation == "count":
+        return Fraction(len(rows))
+    if query.column is None:
+        raise Unclear("no column is named")
+    index = column_index(table, query.column)
+    if query.operation == "look_up":
+        if len(rows) != 1:
+            raise Unclear(f"{len(rows)} rows match, not one")
+        return table.rows[rows[0]][index]
+    cells = [table.rows[i][index] for i in rows if table.rows[i][index].strip()]
+    values = [number(cell) for cell in cells]
+    known = [value for value in values if value is not None]
+    if not known or len(known) != len(values):
+        raise Unclear(
+            f"column {query.column!r} has cells that are no numbers" if values else "no row matches"
+        )
+    match query.operation:
+        case "sum":
+            return sum(known, Fraction(0))
+        case "mean":
+            return sum(known, Fraction(0)) / len(known)
+        case "median":
+            return statistics.median(known)
+        case "min":
+            return min(known)
+        case "max":
+            return max(known)
+
+
+def needed(table: Table, query: Callable[[Table], object]) -> frozenset[Cell]:
+    """The cells whose change alters the query's result, found by changing one at a time (TaTToo's `need`)."""
+    before = _result(query, table)
+    return frozenset(
+        (i, column)
+        for i, row in enumerate(table.rows)
+        for j, column in enumerate(table.columns)
+        if _result(query, _with(table, i, j, _other(row[j]))) != before
+    )
+
+
+def _result(query: Callable[[Table], object], table: Table) -> object:
+    try:
+        return query(table)
+    except (Unclear, LookupError, ValueError, ArithmeticError) as error:
+        return type(error)
+
+
+def _other(cell: str) -> str:
+    value = number(cell)
+    return f"{cell}~" if value is None else str(float(value) + 1).removesuffix(".0")
+
+
+def _with(table: Table, row: int, column: int, cell: str) -> Table:
+    changed = [list(cells) for cells in table.rows]
+    changed[row][column] = cell
+    return Table.model_validate({"columns": table.columns, "rows": changed})
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """A retrieval judged: misread and missing cells make it wrong, extra ones do not."""
+
+    verdict: Verdict
+    wrong: frozenset[Cell]
+    missing: frozenset[Cell]
+    extra: frozenset[Cell]
+
+
+def check_retrieval(table: Table, claimed: Mapping[Cell, str], need: frozenset[Cell]) -> Retrieved:
+    """Faithful: every cell reads as claimed. Sufficient: every needed cell is there. Raises Unclear."""
+    wrong = frozenset(cell for cell, text in claimed.items() if not _same_cell(table, cell, text))
+    missing, extra = need - claimed.keys(), frozenset(claimed.keys() - need)
+    return Retrieved("fails" if wrong or missing else "holds", wrong, frozenset(missing), extra)
+
+
+def _same_cell(table: Table, cell: Cell, text: str) -> bool:
+    if not 0 <= cell[0] < len(table.rows):
+        return False
+    real = table.rows[cell[0]][column_index(table, cell[1])]
+    left, right = number(real), number(text)
+    return real.strip() == text.strip() or (left is not None and left == right)
