@@ -11,7 +11,10 @@ import pyarrow as pa
 
 from schemas.records import LabelledSolution
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""2 added tables and unit tests; 3 calls the interval of the success rate `rate_low` and `rate_high`."""
+_FORMERLY = {"p_low": "rate_low", "p_high": "rate_high"}
+"""Names of older versions."""
 _PROBLEM = ("answer_kind", "premises", "reference", "domain", "source", "licence")
 """Columns that carry their record's own field names."""
 
@@ -80,8 +83,8 @@ SCHEMA = pa.schema(
         pa.field("policy", _POLICY, nullable=False),
         pa.field("labels", pa.list_(pa.int8()), nullable=False),
         pa.field("p", pa.list_(pa.float64()), nullable=False),
-        pa.field("p_low", pa.list_(pa.float64()), nullable=False),
-        pa.field("p_high", pa.list_(pa.float64()), nullable=False),
+        pa.field("rate_low", pa.list_(pa.float64()), nullable=False),
+        pa.field("rate_high", pa.list_(pa.float64()), nullable=False),
         pa.field("label_kind", pa.list_(pa.string()), nullable=False),
         pa.field("decided_by", pa.list_(pa.string()), nullable=False),
         pa.field("reason", pa.list_(pa.string()), nullable=False),
@@ -121,8 +124,8 @@ def to_row(item: LabelledSolution) -> dict[str, Any]:
         "policy": solution.policy.model_dump(),
         "labels": [label.label for label in item.labels],
         "p": [label.p for label in item.labels],
-        "p_low": [label.low for label in item.labels],
-        "p_high": [label.high for label in item.labels],
+        "rate_low": [label.rate_low for label in item.labels],
+        "rate_high": [label.rate_high for label in item.labels],
         "label_kind": [label.kind for label in item.labels],
         "decided_by": [label.decided_by for label in item.labels],
         "reason": [label.reason for label in item.labels],
@@ -134,11 +137,12 @@ def to_row(item: LabelledSolution) -> dict[str, Any]:
 
 
 def from_row(row: dict[str, Any]) -> LabelledSolution:
-    """The labelled solution of a row. Raises pydantic's ValidationError where the parallel lists differ in
-    length."""
-    columns = ("labels", "p", "p_low", "p_high", "label_kind", "decided_by", "reason")
+    """The labelled solution of a row, of this version of the schema or an older one. Raises pydantic's
+    ValidationError where the parallel lists differ in length."""
+    row = {_FORMERLY.get(name, name): value for name, value in row.items()}
+    columns = ("labels", "p", "rate_low", "rate_high", "label_kind", "decided_by", "reason")
     labels = zip(*(row[column] for column in columns), strict=True)
-    names = ("label", "p", "low", "high", "kind", "decided_by", "reason")
+    names = ("label", "p", "rate_low", "rate_high", "kind", "decided_by", "reason")
     return LabelledSolution.model_validate(
         {
             "problem": {

@@ -225,8 +225,8 @@ class StepLabel(Record):
     """1 right, 0 wrong, None no label: masked in training, kept in the row."""
     p: float | None = Field(None, ge=0, le=1)
     """Probability that the step and every step before it are right; None where no vote bears on the step."""
-    low: float | None = Field(None, ge=0, le=1)
-    high: float | None = Field(None, ge=0, le=1)
+    rate_low: float | None = Field(None, ge=0, le=1)
+    rate_high: float | None = Field(None, ge=0, le=1)
     """95% interval of the success rate of the policy's rollouts from after the step, where there are any."""
     kind: LabelKind = "first_error"
     decided_by: str = ""

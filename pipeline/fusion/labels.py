@@ -57,8 +57,8 @@ def _labels(votes: Sequence[Vote], chances: Floats, config: FusionConfig) -> Fus
             StepLabel(
                 label=label,
                 p=round(float(p), 6) if mine or after else None,
-                low=low,
-                high=high,
+                rate_low=low,
+                rate_high=high,
                 decided_by=_deciders(mine, after) if label is not None else "",
                 reason=reason,
             )

@@ -149,8 +149,8 @@ def test_an_abstention_changes_nothing_and_order_does_not_matter(
     labels, first = fused(n_steps, votes, model, RULES)
     again, first_again = fused(n_steps, [silent, *votes[::-1]], model, RULES)
     assert first == first_again
-    assert [(x.label, x.decided_by, x.low, x.high) for x in labels] == [
-        (x.label, x.decided_by, x.low, x.high) for x in again
+    assert [(x.label, x.decided_by, x.rate_low, x.rate_high) for x in labels] == [
+        (x.label, x.decided_by, x.rate_low, x.rate_high) for x in again
     ]
     assert [x.p or 0 for x in labels] == pytest.approx([x.p or 0 for x in again], abs=2e-6)
 
@@ -265,7 +265,7 @@ def test_a_search_and_a_refutation_are_fused() -> None:
 def test_the_interval_follows_the_pooled_counts() -> None:
     votes = [vote(0, "monte_carlo", 4), vote(0, "scan", 4), vote(0, "prover", 8), vote(0, "logic", 1, 1)]
     label = fused(2, votes, UNFITTED, RULES)[0][0]
-    assert (label.low, label.high) == (0.28, 0.72), "Wilson, 8 of 16"
+    assert (label.rate_low, label.rate_high) == (0.28, 0.72), "Wilson, 8 of 16"
 
 
 @pytest.mark.parametrize(

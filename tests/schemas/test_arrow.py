@@ -58,8 +58,8 @@ def rows(draw: st.DrawFn) -> LabelledSolution:
         StepLabel,
         label=st.sampled_from([0, 1, None]),
         p=SHARE,
-        low=SHARE,
-        high=SHARE,
+        rate_low=SHARE,
+        rate_high=SHARE,
         kind=st.sampled_from(["local", "cumulative", "first_error"]),
         decided_by=TEXT,
         reason=TEXT,
@@ -116,3 +116,11 @@ def test_unknown_fields_and_impossible_counts_are_refused() -> None:
 def test_ids_are_hashes_of_content() -> None:
     one, same = Problem(text="1 + 1?", answer="2", domain="a"), Problem(text="1 + 1?", answer="2", domain="b")
     assert one.id == same.id != Problem(text="1 + 1?", answer="3").id
+
+
+@given(rows())
+def test_rows_of_version_2_are_read(item: LabelledSolution) -> None:
+    row = to_row(item)
+    for end in ("low", "high"):
+        row[f"p_{end}"] = row.pop(f"rate_{end}")
+    assert from_row(row) == item
