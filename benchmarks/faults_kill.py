@@ -377,6 +377,7 @@ def struck_everywhere(world: World, names: Sequence[str], kills: int, seed: int)
 def kill() -> Figures:
     """100 kills (STEPMINT_KILLS) at random points of run, fuse, export, derive, train, evaluate and publish:
     how many pairs of both ended clean, gave equal rows and rollouts when repeated, and left nothing."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     kills = int(os.environ.get("STEPMINT_KILLS", "100"))
     seed = int(os.environ.get("STEPMINT_KILLS_SEED", "1"))
     with tempfile.TemporaryDirectory(prefix="struck-") as folder:
