@@ -21,7 +21,9 @@ from pipeline.policies.opening import PREPARED
 from pipeline.prompts.templates import prompt_text
 from pipeline.storage.recorded import changed, has_drawn, is_begun, read_config, read_record, write_record
 from schemas.config import PolicyConfig, ProblemsConfig, RunConfig
+from schemas.config.effects import differing
 from schemas.errors import UserError
+from schemas.factories import factory_file
 from schemas.records import Record
 
 log = logging.getLogger(__name__)
@@ -115,12 +117,7 @@ def differences(
     before: RunConfig, after: RunConfig, old: Mapping[str, Input], new: Mapping[str, Input]
 ) -> list[str]:
     """Everything in which two runs differ that may not, in words: of settings first, then of contents."""
-    then, now = _flat(before.settings()), _flat(after.settings())
-    changed = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
-    return [
-        *(f"{key}={then.get(key)!r}, not {now.get(key)!r}" for key in changed),
-        *_contents(old, new),
-    ]
+    return [*differing(before.settings(), after.settings()), *_contents(old, new)]
 
 
 def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[str]:
@@ -131,7 +128,7 @@ def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[st
         elif not a.is_same(b) and not (a.digest and b.digest):
             yield f"{role}={a.name!r}, not {b.name!r}"
         elif not a.is_same(b):
-            what = "prompt template" if a.text else "model"
+            what = "prompt template" if a.text else role.rpartition(".")[2]  # a model or factory
             digests = f"digest {a.digest[:12]} then, {b.digest[:12]} now"
             if a.name == b.name:
                 yield f"{what} {a.name}: its {'text' if a.text else 'files'} changed ({digests})"
@@ -140,14 +137,17 @@ def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[st
 
 
 def inputs_of(config: RunConfig, path: Path, known: Mapping[str, Input]) -> dict[str, Input]:
-    """The templates and models of a configuration, with their content as it is now.
+    """The templates, models and factories of a configuration, with their content as it is now.
 
     A template whose file is gone is the one of that name among the `known`. UserError where there is none.
     """
     digests = Digests(path)
     found = {role: _template(name, known.get(role)) for role, name in template_names(config).items()}
     for section, policy in config.policies().items():
-        if policy.kind != "simulated":
+        if policy.kind == "python":
+            digest = digests.of_factory(policy.factory)
+            found[f"{section}.factory"] = Input(name=policy.factory, digest=digest)
+        elif policy.kind != "simulated":
             found[f"{section}.model"] = Input(name=policy.model, digest=digests.of_model(policy))
     digests.save()
     return found
@@ -228,6 +228,13 @@ class Digests:
             self._new[key] = [*stamp, digest]
         return digest
 
+    def of_factory(self, name: str) -> str:
+        """The digest of the file that a factory stands in, and of the factory's name in it."""
+        file = factory_file(name)
+        if file is None:
+            return ""
+        return hashlib.sha256(f"{self.of(file)}:{name.partition(':')[2]}".encode()).hexdigest()
+
     def of_model(self, policy: PolicyConfig) -> str:
         """The digest of a local model's folder; empty for what is not a folder here."""
         folder = PREPARED.get(policy.model, Path(policy.model))
@@ -276,11 +283,3 @@ def _with_names(config: RunConfig, inputs: Mapping[str, Input]) -> RunConfig:
         return config
     names = tuple(inputs[f"judge.prompts.{i}"].name for i in range(len(config.judge.prompts)))
     return config.model_copy(update={"judge": config.judge.model_copy(update={"prompts": names})})
-
-
-def _flat(data: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(data, dict):
-        return {prefix: data}
-    return {
-        k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}".strip(".")).items()
-    }

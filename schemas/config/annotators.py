@@ -1,9 +1,10 @@
 """What proposes solutions, and what votes on their steps."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from schemas.config.effects import Effect
 from schemas.config.policies import PolicyConfig
 from schemas.records import Record
 
@@ -109,7 +110,7 @@ class ProverConfig(Record):
 class JudgeConfig(Record):
     """Ask a model for the first error of a whole solution."""
 
-    prompts: tuple[str, ...] = ("judge_processbench",)
+    prompts: Annotated[tuple[str, ...], Effect.CONTENT] = ("judge_processbench",)
     """One source of votes each; names under `pipeline/prompts`, or paths."""
     votes: int = Field(4, ge=1)
     temperature: float = Field(1.0, ge=0)

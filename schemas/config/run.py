@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from schemas.complaints import complaint
+from schemas.complaints import Complaint, complaints
 from schemas.config.annotators import (
     BisectionConfig,
     JudgeConfig,
@@ -17,21 +17,26 @@ from schemas.config.annotators import (
     ScanConfig,
     VerifyConfig,
 )
-from schemas.config.policies import PolicyConfig, PromptConfig
+from schemas.config.earlier import RESOLVED, without_other_kinds
+from schemas.config.effects import Effect, vote_settings
+from schemas.config.policies import PolicyConfig, PromptConfig, TransformersConfig
 from schemas.config.problems import ProblemsConfig
 from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 from schemas.overrides import set_key
 from schemas.records import Record, Seed, content_id
+from schemas.sections import default_tag
 
 
 class FilterConfig(Record):
     """Difficulty filter: keep a problem that the policy sometimes solves."""
 
     rollouts: int = Field(8, ge=1)
+    """Solutions that are drawn of each problem to find its pass rate. The search uses them again."""
     least: float = Field(0.0, ge=0, le=1)
+    """A problem is kept if its pass rate is above this."""
     most: float = Field(1.0, ge=0, le=1)
-    """Keep where least < pass rate < most. The rollouts are used again by the search."""
+    """A problem is kept if its pass rate is below this."""
 
 
 class FusionConfig(Record):
@@ -53,7 +58,7 @@ class BudgetConfig(Record):
     per_problem: int | None = Field(None, ge=1)
     """Most tokens for one problem, all purposes together. It can change votes, so it belongs to the run's
     identity."""
-    run: int | None = Field(None, ge=1)
+    run: Annotated[int | None, Effect.SPEED] = Field(None, ge=1)
     """Most tokens for the whole run, spent on whole problems in their order; raise it to go on. With
     `per_problem` it is never exceeded, without it by a few problems at most."""
 
@@ -61,27 +66,48 @@ class BudgetConfig(Record):
 class RunConfig(Record):
     """A run file. Sections that are left out are stages that are left out."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: Seed = 0
-    shards: int = Field(1, ge=1)
-    root: str = "runs"
-    """Folder that holds the run's folder."""
-    problems: ProblemsConfig = ProblemsConfig()
-    policy: PolicyConfig = PolicyConfig()
-    prompt: PromptConfig = PromptConfig()
-    filter: FilterConfig | None = None
-    propose: Annotated[SampleConfig | OmegaConfig, Field(discriminator="kind")] = SampleConfig()
-    monte_carlo: MonteCarloConfig | None = None
-    bisection: BisectionConfig | None = None
-    scan: ScanConfig | None = None
-    prover: ProverConfig | None = None
-    judge: JudgeConfig | None = None
-    verify: VerifyConfig | None = None
-    fusion: FusionConfig = FusionConfig()
-    budget: BudgetConfig = BudgetConfig()
-    train: TrainConfig | None = None
-    evaluate: EvaluateConfig | None = None
-    self_train: SelfTrainConfig | None = None
+    name: Annotated[str, Effect.SPEED] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The run's name, which is that of its folder: letters, digits, `.`, `_` and `-`."""
+    seed: Annotated[Seed, Effect.VOTES] = 0
+    """Where all random draws of the run begin. Equal settings and seeds give equal runs."""
+    shards: Annotated[int, Effect.VOTES] = Field(1, ge=1)
+    """Parts that the problems are shared out to. Each part is one task and one file of the dataset."""
+    root: Annotated[str, Effect.SPEED] = "runs"
+    """The folder that holds the run's folder."""
+    problems: Annotated[ProblemsConfig, Effect.CONTENT] = ProblemsConfig()
+    """Where the problems come from."""
+    policy: Annotated[PolicyConfig, Effect.VOTES] = TransformersConfig()
+    """The model that solves the problems and writes the rollouts."""
+    prompt: Annotated[PromptConfig, Effect.VOTES] = PromptConfig()
+    """How the policy is asked."""
+    filter: Annotated[FilterConfig | None, Effect.VOTES] = None
+    """Leaves out problems that are too easy or too hard."""
+    propose: Annotated[
+        SampleConfig | OmegaConfig, Field(discriminator="kind"), default_tag("kind", "sample"), Effect.VOTES
+    ] = SampleConfig()
+    """How solutions are found whose steps are labelled."""
+    monte_carlo: Annotated[MonteCarloConfig | None, Effect.VOTES] = None
+    """Votes by rollouts from every step."""
+    bisection: Annotated[BisectionConfig | None, Effect.VOTES] = None
+    """Votes by a search for the first error."""
+    scan: Annotated[ScanConfig | None, Effect.VOTES] = None
+    """Votes by rollouts from step to step."""
+    prover: Annotated[ProverConfig | None, Effect.VOTES] = None
+    """Votes by the rollouts of another policy."""
+    judge: Annotated[JudgeConfig | None, Effect.VOTES] = None
+    """Votes by a model that reads the solution."""
+    verify: Annotated[VerifyConfig | None, Effect.VOTES] = None
+    """Votes by checks that need no model."""
+    fusion: Annotated[FusionConfig, Effect.LATER] = FusionConfig()
+    """How votes become labels."""
+    budget: Annotated[BudgetConfig, Effect.VOTES] = BudgetConfig()
+    """How many tokens may be generated."""
+    train: Annotated[TrainConfig | None, Effect.LATER] = None
+    """A PRM is trained on the dataset."""
+    evaluate: Annotated[EvaluateConfig | None, Effect.LATER] = None
+    """The trained PRM is measured."""
+    self_train: Annotated[SelfTrainConfig | None, Effect.LATER] = None
+    """What `stepmint selftrain` does."""
 
     @model_validator(mode="after")
     def _evaluation_has_a_prm(self) -> "RunConfig":
@@ -102,21 +128,9 @@ class RunConfig(Record):
         return self
 
     def settings(self) -> dict[str, Any]:
-        """Everything that can change a vote, but for what a run knows by its content
-        (`pipeline.runs.identity`): its prompts, problems and models. Speed and later stages are left out."""
-        later = {"name", "root", "problems", "fusion", "budget", "train", "evaluate", "self_train"}
-        votes = self.model_dump(mode="json", exclude=later)
-        votes["budget"] = {"per_problem": self.budget.per_problem}
-        del votes["prompt"]["template"]
-        (votes["judge"] or {}).pop("prompts", None)
-        others = ((votes[name] or {}).get("policy") for name in ("judge", "prover"))
-        for policy in (votes["policy"], *others):
-            for other in ("model", "in_flight", "base_url", "timeout_s", "patience_s", "api_key_env"):
-                (policy or {}).pop(other, None)
-            for later_added in ("drop", "extra_body"):  # runs from before they existed go on
-                if policy and not policy[later_added]:
-                    del policy[later_added]
-        return votes
+        """Everything that can change a vote, by the marks of the fields, but for what a run knows by its
+        content (`pipeline.runs.identity`): its prompts, problems and models."""
+        return vote_settings(self)
 
     def digest(self) -> str:
         """Identity of the settings that can change a vote; with those of its inputs, that of the run."""
@@ -141,22 +155,37 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     Raises UserError naming the file and the field.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        data = tomllib.loads(text)
     except FileNotFoundError:
         raise UserError(f"{path}: no such run file; `ls configs` shows the ready ones") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder, and not of a run: name a run file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
+    if text.startswith(RESOLVED):
+        data = without_other_kinds(data, [RunConfig])
     for override in overrides:
         set_key(data, override)
-    return parse_config(data, str(path))
+    return parse_config(data, str(path), overrides)
 
 
-def parse_config(data: dict[str, Any], origin: str) -> RunConfig:
-    """Validate a configuration; UserError with one line per wrong field."""
+def parse_config(data: dict[str, Any], origin: str, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """Validate a configuration; UserError with a sentence for each wrong field, which names the file or the
+    `--set` that it came from."""
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        lines = [complaint(e, RunConfig) for e in error.errors()]
-        raise UserError(f"{origin}: {'; '.join(lines)}") from None
+        found = complaints(error.errors(), RunConfig)
+    file = [str(one) for one in found if not _override_of(one, overrides)]
+    lines = [f"--set {override}: {one.what}" for one in found if (override := _override_of(one, overrides))]
+    raise UserError("; ".join([*([f"{origin}: {'; '.join(file)}"] if file else []), *lines]))
+
+
+def _override_of(one: Complaint, overrides: tuple[str, ...]) -> str:
+    """The override that set what a complaint is about; empty where the file did."""
+    keys = {override: override.partition("=")[0].strip() for override in overrides}
+    return next(
+        (override for override, key in keys.items() if one.place and f"{key}.".startswith(f"{one.place}.")),
+        "",
+    )
