@@ -15,7 +15,6 @@ class _InProcess(Record):
     """What the engines inside this program have in common."""
 
     kind: Literal["transformers", "vllm"] = "transformers"
-    """The backend that the model runs on."""
     model: Annotated[str, Effect.CONTENT] = "embedded"
     """A folder with a model, a name OWNER/NAME on the Hugging Face Hub, or one of the models that we prepare:
     `embedded` and `gemma-3-270m`."""
@@ -45,7 +44,7 @@ class TransformersConfig(_InProcess):
 
 
 class VllmConfig(_InProcess):
-    """A model on vLLM, inside this program. It is the fastest kind for large models on one machine.
+    """A model on vLLM, inside this program. `make setup-vllm` installs its build for CPUs.
 
     [policy]
     kind = "vllm"
@@ -71,7 +70,6 @@ class ServerConfig(Record):
     """
 
     kind: Literal["server"] = "server"
-    """The backend that the model runs on."""
     model: Annotated[str, Effect.CONTENT]
     """The name under which the server serves the model."""
     in_flight: Annotated[int, Effect.SPEED] = Field(256, ge=1)
@@ -115,11 +113,10 @@ class SimulatedConfig(Record):
     model: ClassVar[str] = "simulated"
     chat: ClassVar[bool] = False
     kind: Literal["simulated"] = "simulated"
-    """The backend that the model runs on."""
     slip: float = Field(0.15, ge=0, le=1)
     """The chance that a good step is followed by a wrong one."""
     recover: float = Field(0.0, ge=0, le=1)
-    """The chance that a step after a wrong one is right again."""
+    """The chance that a wrong step is repaired by the next one."""
     n_steps: int = Field(8, ge=1)
     """Steps of a solution."""
 
@@ -136,7 +133,6 @@ class PythonPolicyConfig(Record):
 
     chat: ClassVar[bool] = False
     kind: Literal["python"] = "python"
-    """The backend that the model runs on."""
     factory: Annotated[str, Effect.CONTENT] = Field(pattern=FACTORY)
     """The function that makes the policy, as `package.module:function`. The module is looked for among the
     installed packages and then in the working directory. The content of its file belongs to the run's

@@ -53,7 +53,12 @@ class FusionConfig(Record):
 
 
 class BudgetConfig(Record):
-    """How many tokens may be generated. What a budget cuts off abstains; it never counts against a step."""
+    """How many tokens may be generated. What a budget cuts off abstains; it never counts against a step.
+
+    [budget]
+    per_problem = 20000
+    run = 5000000
+    """
 
     per_problem: int | None = Field(None, ge=1)
     """Most tokens for one problem, all purposes together. It can change votes, so it belongs to the run's
