@@ -1,52 +1,241 @@
-"""What is wrong with a run file, in words for whoever wrote it."""
+"""What is wrong with a run file, in words for whoever wrote it. The words of pydantic are for programmers, so
+each of its kinds of error has a sentence here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-_NAME = r"^[A-Za-z0-9]"
+from schemas.factories import FACTORY
+from schemas.sections import classes_of, is_list, tag_of
+
+_LONGEST = 100
+"""Characters of a value that a message repeats."""
+_NUMBERS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+_RANGES = {
+    "greater_than": ("gt", "above"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "below"),
+    "less_than_equal": ("le", "at most"),
+}
 
 
-def complaint(error: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """One of pydantic's errors on a configuration, with what would help where we know it."""
-    at = [str(part) for part in error["loc"]]
-    numbered = at[0:1] == ["annotate"] and len(at) > 2  # its place in the list says less than its kind
-    place, given = ".".join([at[0], *at[2:]] if numbered else at) or "run file", error.get("input")
-    match error["type"]:
+class Complaint(NamedTuple):
+    """The setting that something is wrong with, as `--set` names it, and what."""
+
+    place: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}" if self.place else self.what
+
+
+class _Place(NamedTuple):
+    """Where in a run file an error stands."""
+
+    path: tuple[str, ...]
+    owners: tuple[type[BaseModel], ...]
+    """The classes that the section of the last name may be of."""
+    siblings: tuple[type[BaseModel], ...]
+    """All classes of the union that this section is of, the owners included."""
+    field: FieldInfo | None
+    """The field of the last name, where it is one."""
+
+
+def complaints(errors: Iterable[Mapping[str, Any]], model: type[BaseModel]) -> list[Complaint]:
+    """Pydantic's errors on a configuration, one for each setting, with what would help where we know it."""
+    found: dict[str, Complaint] = {}
+    # A setting of two types, such as an address or a list of them, has an error for each type. Of a list only
+    # what is wrong with it as a list is of interest.
+    for error in sorted(errors, key=lambda e: e["type"] == "string_type" and isinstance(e["input"], list)):
+        place = _place(error, model)
+        name = ".".join(place.path).replace(".#", " #")
+        if not any(other.startswith(f"{name} #") for other in found):
+            found.setdefault(name, Complaint(name, _what(error, place, model)))
+    return list(found.values())
+
+
+def _place(error: Mapping[str, Any], model: type[BaseModel]) -> _Place:
+    """Follow an error's `loc` through the classes. It also holds tags of unions and names of types (`server`,
+    `str`), which stand in no run file."""
+    path: list[str] = []
+    owners: tuple[type[BaseModel], ...] = (model,)
+    siblings, field, inside = owners, None, owners
+    loc = error["loc"]
+    for at, part in enumerate(loc):
+        is_unknown = error["type"] == "extra_forbidden" and at == len(loc) - 1
+        if is_unknown:
+            path.append(str(part))
+            owners, field = inside, None
+        elif isinstance(part, int):
+            path.append(f"#{part + 1}")
+        elif here := [one.model_fields[part] for one in inside if part in one.model_fields]:
+            owners, field = inside, here[0]
+            inside = siblings = tuple(classes_of(field.annotation))
+            siblings = siblings if inside else owners
+            path.append(part)
+        elif chosen := tuple(one for one in inside if part == tag_of(one)[1]):
+            inside = chosen
+            if path[-1].startswith("#"):  # its place in a list says less than its kind
+                path[-1] = part
+        elif field is not None and not inside and "dict" in str(field.annotation):
+            path.append(part)
+    if error["type"].startswith("union_tag"):
+        path.append(tag_of(inside[0])[0])
+    return _Place(tuple(path), owners, siblings, field)
+
+
+def _what(error: Mapping[str, Any], place: _Place, model: type[BaseModel]) -> str:
+    """The sentence for one error."""
+    kind, given, context = error["type"], error.get("input"), error.get("ctx", {})
+    name = place.path[-1] if place.path else ""
+    match kind:
         case "extra_forbidden":
-            what = "section" if isinstance(given, dict) else "setting"
-            near = get_close_matches(at[-1], _names(model, at[:-1]), n=1)
-            return f"{place}: no such {what}" + (f"; did you mean {near[0]}?" if near else "")
-        case "tuple_type":
-            return f"{place}: expected a list" + (f': ["{given[:100]}"]' if isinstance(given, str) else "")
-        case "union_tag_not_found":
-            return f"{place}: needs a `kind`, such as kind = {_kinds(model, at)}"
-        case "string_pattern_mismatch" if error["ctx"]["pattern"].startswith(_NAME):
-            return f"{place}: {str(given)[:100]!r}: letters, digits and . _ - only, a letter or digit first"
+            return _unknown(place, given, model)
+        case "missing":
+            is_section = place.field is not None and classes_of(place.field.annotation)
+            needed = f"[{'.'.join(place.path)}]" if is_section else f"{name} = ..."
+            return "is missing" if name.startswith("#") else f"is missing: write {needed}"
+        case "tuple_type" | "list_type":
+            return _list_expected(place, given)
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return _section_expected(place, given)
+        case "union_tag_not_found" | "union_tag_invalid":
+            return _unknown_kind(place, given)
+        case "literal_error":
+            return _choice(given, [part.strip("'") for part in _words(context["expected"])])
+        case "string_type":
+            return f"expected a text in quotes, not {_shown(given)}"
+        case "string_pattern_mismatch":
+            return _pattern(context["pattern"], given)
+        case "string_too_short":
+            return "must not be empty"
+        case "too_short" | "too_long":
+            bound = (
+                f"at most {context['max_length']}"
+                if kind == "too_long"
+                else f"at least {context['min_length']}"
+            )
+            return f"expected {bound} in the list"
+        case "finite_number":
+            return "expected a finite number"
+        case "value_error":
+            return str(context["error"])
+    if kind in _RANGES:
+        limit, words = _RANGES[kind]
+        bound = context[limit]
+        return f"must be {words} {f'{bound:g}' if isinstance(bound, float) else bound}, not {_shown(given)}"
+    if number := _NUMBERS.get(kind.partition("_")[0]):
+        return f"expected {number}, not {_shown(given)}"
+    return str(error["msg"])
+
+
+def _unknown(place: _Place, given: Any, model: type[BaseModel]) -> str:
+    """A section or setting that is not there: whose it is, or what was meant."""
+    name = place.path[-1]
+    if of_kinds := [one for one in place.siblings if name in one.model_fields and one not in place.owners]:
+        tag, own = tag_of(place.owners[0])
+        kinds = " or ".join(f'{tag} = "{tag_of(one)[1]}"' for one in of_kinds)
+        return f'`{name}` belongs to {kinds}; this {_section_name(place)} is "{own}"'
+    fields = [field for one in place.owners for field in one.model_fields]
+    near = get_close_matches(name, fields, n=1)
+    if isinstance(given, (dict, list)) and len(place.path) == 1:
+        sections = [f"[{field}]" for field in fields if classes_of(model.model_fields[field].annotation)]
+        return "no such section; " + (
+            f"did you mean [{near[0]}]?" if near else f"there are {_listed(sections)}"
+        )
+    if near:
+        return f"no such setting; did you mean `{near[0]}`?"
+    if elsewhere := [f"[{section}]" for section in _sections_with(name, model)]:
+        return f"no such setting here; there is one in {', '.join(elsewhere)}"
+    return f"no such setting; there are {_listed(fields)}"
+
+
+def _section_name(place: _Place) -> str:
+    """`policy` of `prover.policy.slip`, `annotate` of `annotate #2.slip`."""
+    names = [name for name in place.path[:-1] if not name.startswith("#")]
+    return names[-1] if names else "file"
+
+
+def _sections_with(name: str, model: type[BaseModel]) -> list[str]:
+    return [
+        section
+        for section, field in model.model_fields.items()
+        if any(name in one.model_fields for one in classes_of(field.annotation))
+    ]
+
+
+def _list_expected(place: _Place, given: Any) -> str:
+    if place.field is not None and is_list(place.field):
+        name = place.path[-1]
+        return f"expected a list of sections: write [[{name}]], not [{name}]"
+    if isinstance(given, str):
+        return f'expected a list: ["{given[:_LONGEST]}"]'
+    return (
+        f"expected a list: [{_shown(given)}]" if isinstance(given, (int, float)) else "expected a list: [...]"
+    )
+
+
+def _section_expected(place: _Place, given: Any) -> str:
+    name = ".".join(place.path)
+    if place.field is None or not classes_of(place.field.annotation):
+        return f'expected a table such as {{name = "value"}}, not {_shown(given)}'
+    if isinstance(given, list):
+        return f"expected one section: write [{name}], not [[{name}]]"
+    return f"expected a section [{name}] with settings in it, not {_shown(given)}"
+
+
+def _unknown_kind(place: _Place, given: Any) -> str:
+    """A section whose `kind`, or whatever tells its classes apart, is missing or is none of them."""
+    classes = classes_of(place.field.annotation) if place.field else []
+    tag = tag_of(classes[0])[0] if classes else "kind"
+    kinds = [tag_of(one)[1] for one in classes]
+    value = given.get(tag) if isinstance(given, dict) else None
+    if value is None:
+        return f"is missing: write {tag} = {_either(kinds)}"
+    return _choice(value, kinds)
+
+
+def _choice(given: Any, known: Sequence[str]) -> str:
+    near = get_close_matches(given, known, n=1) if isinstance(given, str) else []
+    meant = f'; did you mean "{near[0]}"?' if near else ""
+    return f"expected {_either(known)}, not {_shown(given)}{meant}"
+
+
+def _pattern(pattern: str, given: Any) -> str:
+    if pattern == FACTORY:
+        return f"expected package.module:function, not {_shown(given)}"
+    if pattern.startswith(r"^[A-Za-z0-9]"):  # the name of a run or of a part of it
+        return f"{_shown(given)}: letters, digits and . _ - only, a letter or digit first"
+    return f"{_shown(given)} is not written as expected"
+
+
+def _shown(given: Any) -> str:
+    """A value as TOML writes it, cut short. Tables and lists may hold secrets, and are not shown."""
+    match given:
+        case bool():
+            return str(given).lower()
+        case str():
+            return f'"{given[:_LONGEST]}"'
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
         case _:
-            return f"{place}: {error['msg']}"
+            return str(given)[:_LONGEST]
 
 
-def _names(model: type[BaseModel], at: list[str]) -> list[str]:
-    """The settings of a section; none where it cannot be told which class it is of."""
-    found: list[type[BaseModel]] = [model]
-    for name in at:
-        inner = [_classes(one.model_fields[name].annotation) for one in found if name in one.model_fields]
-        found = [one for several in inner for one in several] or found  # a tag of a union is no field
-    return [name for one in found for name in one.model_fields]
+def _words(expected: str) -> list[str]:
+    """The choices of a literal, which pydantic joins to a text: `'a', 'b' or 'c'`."""
+    return expected.replace(" or ", ", ").split(", ")
 
 
-def _classes(annotation: Any) -> list[type[BaseModel]]:
-    """The sections that a field may hold."""
-    if isinstance(annotation, type):
-        return [annotation] if issubclass(annotation, BaseModel) else []
-    return [one for part in get_args(annotation) for one in _classes(part)]
+def _either(known: Sequence[str]) -> str:
+    quoted = [f'"{one}"' for one in known]
+    return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
 
 
-def _kinds(model: type[BaseModel], at: list[str]) -> str:
-    """The values of `kind` that a section may have."""
-    sections = _classes(model.model_fields[at[0]].annotation) if at[0] in model.model_fields else []
-    kinds = [kind for one in sections for kind in get_args(one.model_fields["kind"].annotation)]
-    return " or ".join(f'"{kind}"' for kind in kinds)
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(names))

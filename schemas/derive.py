@@ -2,12 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
+from schemas.complaints import complaints
 from schemas.config import PolicyConfig
 from schemas.errors import UserError
 from schemas.overrides import set_key
 from schemas.records import Record
+from schemas.sections import classes_of, tag_of
 
 
 class AdvantageSettings(Record):
@@ -117,7 +119,6 @@ DeriveSettings = Annotated[
     | SignalSettings,
     Field(discriminator="method"),
 ]
-_ADAPTER: TypeAdapter[DeriveSettings] = TypeAdapter(DeriveSettings)
 
 
 def parse_settings(method: str, overrides: tuple[str, ...] = ()) -> DeriveSettings:
@@ -125,8 +126,10 @@ def parse_settings(method: str, overrides: tuple[str, ...] = ()) -> DeriveSettin
     data: dict[str, Any] = {}
     for override in overrides:
         set_key(data, override)
+    model = next(one for one in classes_of(DeriveSettings) if tag_of(one)[1] == method)
     try:
-        return _ADAPTER.validate_python({**data, "method": method})
+        found: DeriveSettings = model.model_validate(data)  # type: ignore[assignment]
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc'][1:])) or 'method'}: {e['msg']}" for e in error.errors()]
-        raise UserError(f"derive {method}: {'; '.join(lines)}") from None
+        lines = "; ".join(map(str, complaints(error.errors(), model)))
+        raise UserError(f"derive {method}: {lines}") from None
+    return found

@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,9 @@ def load_factory(name: str) -> Callable[..., Any]:
             raise UserError(f"factory {name!r}: no module {error.name}: {where}") from None
         raise UserError(f"factory {name!r}: importing {module_name} failed: {error}") from None
     except (Exception, SystemExit) as error:  # an outsider's module may raise anything
-        frame = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
             f"factory {name!r}: importing {module_name} failed: {type(error).__name__}: {error} "
-            f"({frame.filename}, line {frame.lineno})"
+            f"({_place(error)})"
         ) from None
     found = getattr(module, attribute, None)
     if not callable(found):
@@ -43,6 +42,25 @@ def load_factory(name: str) -> Callable[..., Any]:
         raise UserError(f"factory {name!r}: {module_name} has no function {attribute!r}; it has {others}")
     function: Callable[..., Any] = found
     return function
+
+
+def make(name: str, options: Mapping[str, Any]) -> Any:
+    """What the factory `package.module:function` makes of the options, given by the names of its parameters.
+
+    UserError says what is missing, or what broke and where.
+    """
+    function = load_factory(name)
+    try:
+        return function(**options)
+    except UserError:
+        raise
+    except Exception as error:  # an outsider's function may raise anything
+        raise UserError(f"factory {name!r}: {type(error).__name__}: {error} ({_place(error)})") from None
+
+
+def _place(error: BaseException) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}, line {frame.lineno}"
 
 
 def factory_file(name: str) -> Path | None:

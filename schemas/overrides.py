@@ -14,7 +14,7 @@ def set_key(data: dict[str, Any], override: str) -> None:
     UserError when that is not what it says.
     """
     key, found, value = override.partition("=")
-    if not found:
+    if not found or not all(part.strip() for part in key.split(".")):
         raise UserError(f"--set {override}: expected section.key=value")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]

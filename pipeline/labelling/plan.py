@@ -23,7 +23,15 @@ from pipeline.labelling.shard import label_problem, open_tools, run_shard
 from pipeline.policies.simulated import RIGHT, solution_text
 from pipeline.runs.owed import owed_figures, told
 from pipeline.runs.run_store import RunStore
-from schemas.config import AnyAnnotator, BudgetConfig, JudgeConfig, PolicyConfig, RunConfig, VerifyConfig
+from schemas.config import (
+    AnyAnnotator,
+    BudgetConfig,
+    JudgeConfig,
+    PolicyConfig,
+    RunConfig,
+    SimulatedConfig,
+    VerifyConfig,
+)
 from schemas.errors import BackendError, UserError
 from schemas.plan import Plan, Range
 from schemas.records import Finished, Problem
@@ -157,7 +165,7 @@ def _imagined(config: RunConfig, stated: Stated) -> Iterator[Finished]:
     scale = words / stated.tokens_per_solution
     for level, rate in enumerate(rates):
         slip = 1 - float(rate) ** (1 / stated.steps)
-        policy = PolicyConfig(kind="simulated", slip=min(1.0, max(0.0, slip)), n_steps=stated.steps)
+        policy = SimulatedConfig(slip=min(1.0, max(0.0, slip)), n_steps=stated.steps)
         for item in asyncio.run(_label(_in_words(config, scale, policy), level)):
             tokens = {purpose: round(n / scale) for purpose, n in item.tokens.items()}
             yield item.model_copy(update={"tokens": tokens})

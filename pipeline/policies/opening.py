@@ -1,13 +1,16 @@
 """From a configuration to a policy. Each backend's library is imported in its own arm."""
 
+import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.policies.base import Policy
 from pipeline.policies.gemma import NAME as GEMMA
 from schemas.config import PolicyConfig
 from schemas.errors import UserError, conceal
+from schemas.factories import load_factory, make
 
 _FOLDER = Path(__file__).parent.parent / "embedded"
 EMBEDDED = _FOLDER / "checkpoint"
@@ -60,13 +63,37 @@ def open_policy(config: PolicyConfig) -> Policy:
             from pipeline.policies.simulated import SimulatedPolicy
 
             return SimulatedPolicy(slip=config.slip, recover=config.recover, n_steps=config.n_steps)
+        case "python":
+            return checked_policy(make(config.factory, config.options), config.factory)
+
+
+def checked_policy(found: Any, factory: str) -> Policy:
+    """What an outsider's factory made, if it follows the protocol `Policy`. UserError names what it lacks."""
+    lacks = [
+        name for name in ("kind", "model", "revision") if not isinstance(getattr(found, name, None), str)
+    ]
+    coroutines = ("sample", "__aenter__", "__aexit__")
+    lacks += [
+        f"{name}()" for name in coroutines if not inspect.iscoroutinefunction(getattr(found, name, None))
+    ]
+    if lacks:
+        raise UserError(
+            f"factory {factory!r}: made a {type(found).__name__}, which is no policy: it lacks "
+            f"{', '.join(lacks)}; pipeline/policies/base.py describes texts `kind`, `model`, `revision` and "
+            "coroutines"
+        )
+    policy: Policy = found
+    return policy
 
 
 def check_policies(policies: Mapping[str, PolicyConfig]) -> None:
-    """UserError where a key is no key, or a model's folder is not there. Nothing is loaded or asked for."""
+    """UserError where a key is no key, a model's folder is not there, or a factory cannot be imported. No
+    model is loaded or asked."""
     for name, policy in policies.items():
         if policy.kind == "server":
             _api_key(policy.api_key_env)
+        elif policy.kind == "python":
+            load_factory(policy.factory)
         elif policy.kind != "simulated" and _is_path(policy.model) and not Path(policy.model).exists():
             raise UserError(f"{name}.model: {policy.model}: no such folder")
 

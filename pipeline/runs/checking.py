@@ -98,10 +98,15 @@ def recorded_config(run: Path) -> tuple[RunConfig | None, list[Finding]]:
     config = config.model_copy(update={"root": str(here.parent), "name": here.name})
     if recorded.is_as_written(path):
         return config, []
-    if config.digest() == recorded.digest_of(path):
+    began_with = recorded.digest_of(path)
+    if config.digest() == began_with:
         return config, [Finding(f"{path}: was changed by hand, in settings that may change", "config")]
-    what = f"{path}: was changed by hand, in settings that would give other votes: restore it"
-    return config, [Finding(what)]
+    what = (
+        "in settings that would give other votes"
+        if began_with
+        else "and an earlier version of Stepmint wrote it, so that the change cannot be judged"
+    )
+    return config, [Finding(f"{path}: was changed by hand, {what}: restore it")]
 
 
 def _problems(store: RunStore) -> Iterator[Finding]:

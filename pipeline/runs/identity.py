@@ -29,6 +29,7 @@ from schemas.config import (
     RunConfig,
     VerifyConfig,
 )
+from schemas.config.effects import differing
 from schemas.errors import UserError
 from schemas.factories import factory_file
 from schemas.records import Record
@@ -142,12 +143,7 @@ def differences(
     before: RunConfig, after: RunConfig, old: Mapping[str, Input], new: Mapping[str, Input]
 ) -> list[str]:
     """Everything in which two runs differ that may not, in words: of settings first, then of contents."""
-    then, now = _flat(before.settings()), _flat(after.settings())
-    changed = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
-    return [
-        *(f"{key}={then.get(key)!r}, not {now.get(key)!r}" for key in changed),
-        *_contents(old, new),
-    ]
+    return [*differing(before.settings(), after.settings()), *_contents(old, new)]
 
 
 def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[str]:
@@ -158,7 +154,13 @@ def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[st
         elif not a.is_same(b) and not (a.digest and b.digest):
             yield f"{role}={a.name!r}, not {b.name!r}"
         elif not a.is_same(b):
-            what = "prompt template" if a.text else "annotator" if ":" in a.name else "model"
+            what = (
+                "prompt template"
+                if a.text
+                else "annotator"
+                if role.startswith("annotate") and ":" in a.name
+                else role.rpartition(".")[2]
+            )
             digests = f"digest {a.digest[:12]} then, {b.digest[:12]} now"
             if a.name == b.name:
                 yield f"{what} {a.name}: its {'text' if a.text else 'files'} changed ({digests})"
@@ -174,7 +176,10 @@ def inputs_of(config: RunConfig, path: Path, known: Mapping[str, Input]) -> dict
     digests = Digests(path)
     found = {role: _template(name, known.get(role)) for role, name in template_names(config).items()}
     for section, policy in config.policies().items():
-        if policy.kind != "simulated":
+        if policy.kind == "python":
+            digest = digests.of_factory(policy.factory)
+            found[f"{section}.factory"] = Input(name=policy.factory, digest=digest)
+        elif policy.kind != "simulated":
             found[f"{section}.model"] = Input(name=policy.model, digest=digests.of_model(policy))
     for role, name in factories(config).items():
         file = factory_file(name)
@@ -266,6 +271,13 @@ class Digests:
             self._new[key] = [*stamp, digest]
         return digest
 
+    def of_factory(self, name: str) -> str:
+        """The digest of the file that a factory stands in, and of the factory's name in it."""
+        file = factory_file(name)
+        if file is None:
+            return ""
+        return hashlib.sha256(f"{self.of(file)}:{name.partition(':')[2]}".encode()).hexdigest()
+
     def of_model(self, policy: PolicyConfig) -> str:
         """The digest of a local model's folder; empty for what is not a folder here."""
         folder = PREPARED.get(policy.model, Path(policy.model))
@@ -317,11 +329,3 @@ def _with_names(config: RunConfig, inputs: Mapping[str, Input]) -> RunConfig:
         return one.model_copy(update={"prompts": names})
 
     return config.model_copy(update={"annotate": tuple(map(named, config.annotate))})
-
-
-def _flat(data: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(data, dict):
-        return {prefix: data}
-    return {
-        k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}".strip(".")).items()
-    }

@@ -12,17 +12,23 @@ import tomli_w
 
 from pipeline.storage.files import write_bytes
 from schemas.config import RunConfig, load_config
+from schemas.config.earlier import RESOLVED
 from schemas.errors import UserError
 from schemas.records import content_id
 
-_HEAD = re.compile(rb"# [^\n]*; digest (?P<digest>[0-9a-f]{16})(; checksum (?P<checksum>[0-9a-f]{16}))?\n")
+_HEAD = re.compile(
+    rb"# [^\n]*; (digest [0-9a-f]{16}|identity (?P<identity>[0-9a-f]{16}))"
+    rb"(; checksum (?P<checksum>[0-9a-f]{16}))?\n"
+)
+"""Earlier versions wrote a `digest` of settings
+that were chosen by other rules: it says nothing any more."""
 CHECKSUM = "checksum"
 
 
 def write_config(path: Path, config: RunConfig) -> None:
     """Write a run's resolved configuration, with its digest and a checksum of the lines in its first line."""
     body = tomli_w.dumps(_without_none(config.model_dump(mode="json"))).encode()
-    head = f"# The resolved configuration of this run; digest {config.digest()}; {CHECKSUM} {_short(body)}\n"
+    head = f"{RESOLVED}; identity {config.digest()}; {CHECKSUM} {_short(body)}\n"
     file, data = path / "run.toml", head.encode() + body
     if not file.is_file() or file.read_bytes() != data:
         write_bytes(file, data)
@@ -70,9 +76,9 @@ def is_as_written(recorded: Path) -> bool:
 
 
 def digest_of(recorded: Path) -> str:
-    """The digest in the first line of a run.toml; empty where it cannot be read."""
+    """The digest in the first line of a run.toml; empty where there is none, or one of an earlier version."""
     head = _HEAD.match(recorded.read_bytes())
-    return head["digest"].decode() if head else ""
+    return (head["identity"] or b"").decode() if head else ""
 
 
 def write_record(path: Path, data: dict[str, Any]) -> None:

@@ -15,7 +15,15 @@ from schemas.config.annotators import (
     VerifierName,
     VerifyConfig,
 )
-from schemas.config.policies import PolicyConfig, PromptConfig
+from schemas.config.policies import (
+    PolicyConfig,
+    PromptConfig,
+    PythonPolicyConfig,
+    ServerConfig,
+    SimulatedConfig,
+    TransformersConfig,
+    VllmConfig,
+)
 from schemas.config.problems import ProblemsConfig
 from schemas.config.run import BudgetConfig, FilterConfig, FusionConfig, RunConfig, load_config, parse_config
 from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
@@ -23,6 +31,11 @@ from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 __all__ = [
     "ProblemsConfig",
     "PolicyConfig",
+    "TransformersConfig",
+    "VllmConfig",
+    "ServerConfig",
+    "SimulatedConfig",
+    "PythonPolicyConfig",
     "PromptConfig",
     "SampleConfig",
     "OmegaConfig",

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from schemas.config.effects import Effect
 from schemas.config.policies import PolicyConfig
 from schemas.factories import FACTORY
 from schemas.records import Record
@@ -19,27 +20,44 @@ Factory = Annotated[str, Field(pattern=FACTORY)]
 
 
 class SampleConfig(Record):
-    """Propose by plain sampling."""
+    """Solutions are sampled independently of each other.
+
+    [propose]
+    kind = "sample"
+    n = 4
+    """
 
     kind: Literal["sample"] = "sample"
     n: int = Field(2, ge=1)
-    """Solutions per problem; equal texts are merged."""
+    """Solutions of each problem. Equal texts are merged."""
 
 
 class OmegaConfig(Record):
-    """Propose by OmegaPRM tree search (arXiv 2406.06592); the defaults are the paper's constants."""
+    """Solutions are found by OmegaPRM's tree search (arXiv 2406.06592), which also votes on their steps. The
+    defaults are the paper's constants.
+
+        [propose]
+        kind = "omegaprm"
+        rollouts = 8
+        searches = 20
+        budget = 200
+    """
 
     kind: Literal["omegaprm"] = "omegaprm"
     rollouts: int = Field(8, ge=1)
-    """k, rollouts per state."""
+    """k in the paper: the rollouts of each state."""
     searches: int = Field(100, ge=1)
+    """Most searches in the tree of one problem. Each finds the first error of one rollout."""
     alpha: float = Field(0.5, gt=0, le=1)
+    """The smaller it is, the more the choice of a rollout prefers states with a high success rate."""
     beta: float = Field(0.9, gt=0, le=1)
+    """The smaller it is, the more the choice of a rollout prefers short ones."""
     length_scale: int = Field(500, ge=1)
-    """L, in tokens."""
+    """L in the paper, in tokens: the length that `beta` is about."""
     c_puct: float = Field(0.125, ge=0)
+    """How strongly the choice of a rollout prefers states that were seldom chosen."""
     budget: int = Field(1000, ge=1)
-    """Most completions per problem."""
+    """Most completions of each problem."""
     recheck: int = Field(0, ge=0)
     """Further rollouts of a prefix before it is taken for the first error. The paper, 0, takes its k failures
     for proof."""
@@ -89,11 +107,14 @@ class MonteCarloConfig(AnnotatorConfig):
     """`hard`: once it is known whether the success rate is above `low` or below `high`; `soft`: once the rate
     is known to within `width`."""
     low: float = Field(0.0, ge=0, lt=1)
-    """At 0 the first success ends it."""
+    """For `stop`: a success rate up to this counts as low. At 0 the first success ends the rollouts."""
     high: float = Field(0.3, gt=0, lt=1)
+    """For `stop`: a success rate from this on counts as high."""
     error: float = Field(0.05, gt=0, lt=0.5)
-    """Most chance that a stopped test is wrong: each of its two errors, or the rate outside its interval."""
+    """For `stop`: most chance that a stopped test is wrong: each of its two errors, or the rate outside its
+    interval."""
     width: float = Field(0.4, gt=0, le=1)
+    """For `stop = "soft"`: how wide the interval of the success rate may be when the rollouts end."""
 
     @model_validator(mode="after")
     def _the_zone_is_not_empty(self) -> "MonteCarloConfig":
@@ -139,32 +160,58 @@ class ScanConfig(AnnotatorConfig):
     kind: Literal["scan"] = "scan"
     name: Name = "scan"
     rollouts: int = Field(8, ge=1)
+    """Rollouts from the bare problem, and from each step that is tried."""
     confidence: float = Field(0.75, ge=0, le=1)
     """Least success rate on the bare problem."""
 
 
 class ProverConfig(AnnotatorConfig):
-    """Let another policy finish the solution from every prefix (PAV, arXiv 2410.08146)."""
+    """Let another policy finish the solution from every prefix (PAV, arXiv 2410.08146).
+
+    [[annotate]]
+    kind = "prover"
+    rollouts = 8
+    [annotate.policy]
+    kind = "server"
+    model = "Qwen/Qwen3-8B"
+    """
 
     kind: Literal["prover"] = "prover"
     name: Name = "prover"
     policy: PolicyConfig
     """The prover; it need not be stronger than the policy, but must differ from it."""
     rollouts: int = Field(20, ge=1)
+    """The prover's rollouts from every prefix, the bare problem included."""
 
 
 class JudgeConfig(AnnotatorConfig):
-    """Ask a model for the first error of a whole solution."""
+    """Ask a model for the first error of a whole solution.
+
+    [[annotate]]
+    kind = "judge"
+    prompts = ["judge_processbench"]
+    votes = 4
+    [annotate.policy]
+    kind = "server"
+    model = "Qwen/Qwen3-32B"
+    base_url = "http://127.0.0.1:8001/v1"
+    chat = true
+    """
 
     kind: Literal["judge"] = "judge"
     name: Name = "judge"
-    prompts: tuple[str, ...] = ("judge_processbench",)
-    """One source of votes each; names under `pipeline/prompts`, or paths."""
+    prompts: Annotated[tuple[str, ...], Effect.CONTENT] = ("judge_processbench",)
+    """The judge's prompts: names under `pipeline/prompts`, or paths of text files. Each is a source of votes
+    of its own."""
     votes: int = Field(4, ge=1)
+    """Replies that are asked for with each prompt. The share that calls a step right is the vote."""
     temperature: float = Field(1.0, ge=0)
+    """Sampling temperature of the replies. At 0 they are all the same: then one vote is enough."""
     max_tokens: int = Field(1024, ge=1, lt=2**31)
+    """Most tokens of a reply. A reply that is cut off abstains."""
     policy: PolicyConfig | None = None
-    """The judge; the solving policy itself when left out."""
+    """The model that judges, if it is not the policy that solves. It may be of any kind and on another
+    server. Nothing is taken over from `[policy]`: its own section says all."""
 
 
 class VerifyConfig(AnnotatorConfig):
@@ -173,7 +220,10 @@ class VerifyConfig(AnnotatorConfig):
     kind: Literal["verify"] = "verify"
     name: Name = "verify"
     verifiers: tuple[str, ...] = ("arithmetic",)
-    """Names of ours, or `package.module:function` of an outsider's."""
+    """The checks. `arithmetic` recalculates, `algebra` solves and compares equations, `constraints` compares
+    a step with the problem's own quantities, `logic` proves or refutes it from the premises, `code` executes
+    it in a sandbox, `tables` looks it up in the problem's table. `package.module:function` is a check of
+    your own."""
 
     @field_validator("verifiers")
     @classmethod

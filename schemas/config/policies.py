@@ -1,59 +1,171 @@
-"""The models that are asked, and how."""
+"""The models that are asked, and how. One class a kind, each with the settings that this kind uses."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from schemas.addresses import Addresses, VariableName, check_parameters
+from schemas.config.effects import Effect
+from schemas.factories import FACTORY
 from schemas.records import Record
+from schemas.sections import default_tag
 
 
-class PolicyConfig(Record):
-    """A language model and the backend it runs on."""
+class _InProcess(Record):
+    """What the engines inside this program have in common."""
 
-    kind: Literal["transformers", "vllm", "server", "simulated"] = "transformers"
-    model: str = "embedded"
-    """A folder, a Hub name, the name a server serves, or `embedded` / `gemma-3-270m` for the models we
-    prepare."""
+    kind: Literal["transformers", "vllm"] = "transformers"
+    model: Annotated[str, Effect.CONTENT] = "embedded"
+    """A folder with a model, a name OWNER/NAME on the Hugging Face Hub, or one of the models that we prepare:
+    `embedded` and `gemma-3-270m`."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """The number type of the weights. `auto` is float32 on a CPU and the checkpoint's own type on a GPU."""
     max_model_len: int | None = Field(None, ge=16)
-    in_flight: int = Field(256, ge=1)
-    """Completions an engine writes at once: the batch of each engine or server. A quarter more are asked for,
-    and fewer where the engine's cache is smaller than their tokens."""
-    base_url: Addresses = "http://127.0.0.1:8000/v1"
-    """For `server`: one, or several that serve the same model. A run may go on with others."""
-    api_key_env: VariableName = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the server's key; the key itself is never stored."""
+    """Most tokens of a prompt and its completion together. If it is left out, the model's own limit holds."""
+    in_flight: Annotated[int, Effect.SPEED] = Field(256, ge=1)
+    """Completions that the engine writes at once: its batch. A quarter more are asked for, and fewer where
+    the engine's cache is smaller than their tokens."""
     chat: bool = False
-    timeout_s: float = Field(120.0, gt=0)
-    patience_s: float = Field(600.0, ge=0)
-    """For `server`: while it says that it is busy the run waits, until nothing was answered for so long."""
+    """Whether the prompt is sent as a user's message through the model's chat template. With `false` the
+    prompt is sent as plain text, which suits base models and prompts with worked examples."""
+
+
+class TransformersConfig(_InProcess):
+    """A model on the library transformers, inside this program. It needs `pip install 'stepmint[train]'` and
+    runs on a CPU or a GPU.
+
+        [policy]
+        kind = "transformers"
+        model = "embedded"
+        in_flight = 64
+    """
+
+    kind: Literal["transformers"] = "transformers"
+
+
+class VllmConfig(_InProcess):
+    """A model on vLLM, inside this program. `make setup-vllm` installs its build for CPUs.
+
+    [policy]
+    kind = "vllm"
+    model = "Qwen/Qwen2.5-1.5B-Instruct"
+    dtype = "bfloat16"
+    chat = true
+    """
+
+    kind: Literal["vllm"] = "vllm"
+
+
+class ServerConfig(Record):
+    """A model behind one or several servers that speak the OpenAI protocol, such as `vllm serve`, llama.cpp
+    or a commercial service. `stepmint doctor --policy FILE` asks the server a few short questions and says
+    whether a run could use it.
+
+        [policy]
+        kind = "server"
+        base_url = "http://127.0.0.1:8000/v1"
+        model = "Qwen/Qwen3-8B"
+        chat = true
+        api_key_env = "OPENAI_API_KEY"
+    """
+
+    kind: Literal["server"] = "server"
+    model: Annotated[str, Effect.CONTENT]
+    """The name under which the server serves the model."""
+    in_flight: Annotated[int, Effect.SPEED] = Field(256, ge=1)
+    """Completions that each server writes at once. A quarter more are asked for."""
+    base_url: Annotated[Addresses, Effect.SPEED] = "http://127.0.0.1:8000/v1"
+    """The address of the server, or a list of addresses that serve the same model. It ends where the
+    protocol's own paths begin, often with `/v1`. A run may go on with other addresses."""
+    api_key_env: Annotated[VariableName, Effect.SPEED] = "OPENAI_API_KEY"
+    """The name of the environment variable that holds the server's key. The key itself is never stored."""
+    chat: bool = False
+    """Which of the server's two endpoints is asked. With `false` the prompt goes to `/completions` as plain
+    text. With `true` it goes to `/chat/completions` as a user's message; many services offer only this one.
+    Rollouts from steps need a server that continues a begun answer there, as vLLM does."""
+    timeout_s: Annotated[float, Effect.SPEED] = Field(120.0, gt=0)
+    """Seconds after which a call without a reply has failed. A failed call is tried again."""
+    patience_s: Annotated[float, Effect.SPEED] = Field(600.0, ge=0)
+    """Seconds that the run waits for a server that says it is busy and answers nothing, before it stops."""
     drop: tuple[str, ...] = ()
-    """For `server`: parameters that it refuses and that are not sent, of `n`, `top_p`, `temperature`, `seed`,
-    `stop`. Without `seed` a run cannot be repeated; without the others the server's own value counts."""
+    """Parameters that the server refuses and that are therefore not sent: any of `n`, `top_p`, `temperature`,
+    `seed`, `stop`. Without `seed` a run cannot be repeated. Without `temperature` or `top_p` the server's own
+    value counts."""
     extra_body: dict[str, Any] = {}
-    """For `server`: further parameters of every request, e.g. `{top_k = 50}`."""
-    slip: float = Field(0.15, ge=0, le=1)
-    """For `simulated`: chance that a good step turns bad."""
-    recover: float = Field(0.0, ge=0, le=1)
-    """For `simulated`: chance that a bad step is repaired."""
-    n_steps: int = Field(8, ge=1)
-    """For `simulated`: steps per solution."""
+    """Further parameters of every request, e.g. `{top_k = 50}`."""
 
     @model_validator(mode="after")
-    def _asks_for_what_it_can(self) -> "PolicyConfig":
+    def _asks_for_what_it_can(self) -> "ServerConfig":
         check_parameters(self.drop, self.extra_body)
         return self
 
 
-class PromptConfig(Record):
-    """How the policy is asked to solve."""
+class SimulatedConfig(Record):
+    """A policy that follows a random rule instead of a model. Its right and wrong steps are known, so that
+    methods can be tried out and tested in seconds.
 
-    template: str = "embedded_solve"
-    """A name under `pipeline/prompts`, or a path to a text file with `{problem}` in it."""
+        [policy]
+        kind = "simulated"
+        slip = 0.2
+        n_steps = 5
+    """
+
+    model: ClassVar[str] = "simulated"
+    chat: ClassVar[bool] = False
+    kind: Literal["simulated"] = "simulated"
+    slip: float = Field(0.15, ge=0, le=1)
+    """The chance that a good step is followed by a wrong one."""
+    recover: float = Field(0.0, ge=0, le=1)
+    """The chance that a wrong step is repaired by the next one."""
+    n_steps: int = Field(8, ge=1)
+    """Steps of a solution."""
+
+
+class PythonPolicyConfig(Record):
+    """A policy of your own. A function of yours makes an object that follows the protocol `Policy` in
+    `pipeline/policies/base.py`.
+
+        [policy]
+        kind = "python"
+        factory = "my_package.my_module:make_policy"
+        options = {depth = 3}
+    """
+
+    chat: ClassVar[bool] = False
+    kind: Literal["python"] = "python"
+    factory: Annotated[str, Effect.CONTENT] = Field(pattern=FACTORY)
+    """The function that makes the policy, as `package.module:function`. The module is looked for among the
+    installed packages and then in the working directory. The content of its file belongs to the run's
+    identity."""
+    options: dict[str, Any] = {}
+    """What the function is called with, by the names of its parameters."""
+
+    @property
+    def model(self) -> str:
+        """What messages call the policy."""
+        return self.factory
+
+
+PolicyConfig = Annotated[
+    TransformersConfig | VllmConfig | ServerConfig | SimulatedConfig | PythonPolicyConfig,
+    Field(discriminator="kind"),
+    default_tag("kind", "transformers"),
+]
+"""A section that describes a policy. Without a `kind` it is one of `transformers`."""
+
+
+class PromptConfig(Record):
+    """How the policy is asked to solve a problem, and how its solutions are cut into steps."""
+
+    template: Annotated[str, Effect.CONTENT] = "embedded_solve"
+    """The prompt: a name under `pipeline/prompts`, or the path of a text file with `{problem}` in it."""
     separator: str = Field("\n", min_length=1)
-    """What stands between two steps."""
+    """The text between two steps of a solution."""
     temperature: float = Field(1.0, ge=0)
+    """Sampling temperature. At 0 all completions of a prompt are the same, so that rollouts say little."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus sampling: only the likeliest tokens whose probabilities add up to this are drawn."""
     max_tokens: int = Field(256, ge=1, lt=2**31)
+    """Most tokens of a completion. A completion that is cut off abstains: it is no wrong answer."""
     stop: tuple[str, ...] = ()
+    """Texts that end a completion. They are not part of it."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from schemas.complaints import complaint
+from schemas.complaints import Complaint, complaints
 from schemas.config.annotators import (
     KINDS,
     AnnotatorConfig,
@@ -15,13 +15,16 @@ from schemas.config.annotators import (
     OmegaConfig,
     SampleConfig,
 )
-from schemas.config.policies import PolicyConfig, PromptConfig
+from schemas.config.earlier import RESOLVED, without_other_kinds
+from schemas.config.effects import Effect, vote_settings
+from schemas.config.policies import PolicyConfig, PromptConfig, TransformersConfig
 from schemas.config.problems import ProblemsConfig
 from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 from schemas.notation import SECTIONS, listed
 from schemas.overrides import set_key
 from schemas.records import Record, Seed, content_id
+from schemas.sections import default_tag
 
 T = TypeVar("T", bound=AnnotatorConfig)
 
@@ -30,9 +33,11 @@ class FilterConfig(Record):
     """Difficulty filter: keep a problem that the policy sometimes solves."""
 
     rollouts: int = Field(8, ge=1)
+    """Solutions that are drawn of each problem to find its pass rate. The search uses them again."""
     least: float = Field(0.0, ge=0, le=1)
+    """A problem is kept if its pass rate is above this."""
     most: float = Field(1.0, ge=0, le=1)
-    """Keep where least < pass rate < most. The rollouts are used again by the search."""
+    """A problem is kept if its pass rate is below this."""
 
 
 class FusionConfig(Record):
@@ -49,12 +54,17 @@ class FusionConfig(Record):
 
 
 class BudgetConfig(Record):
-    """How many tokens may be generated. What a budget cuts off abstains; it never counts against a step."""
+    """How many tokens may be generated. What a budget cuts off abstains; it never counts against a step.
+
+    [budget]
+    per_problem = 20000
+    run = 5000000
+    """
 
     per_problem: int | None = Field(None, ge=1)
     """Most tokens for one problem, all purposes together. It can change votes, so it belongs to the run's
     identity."""
-    run: int | None = Field(None, ge=1)
+    run: Annotated[int | None, Effect.SPEED] = Field(None, ge=1)
     """Most tokens for the whole run, spent on whole problems in their order; raise it to go on. With
     `per_problem` it is never exceeded, without it by a few problems at most."""
 
@@ -62,23 +72,38 @@ class BudgetConfig(Record):
 class RunConfig(Record):
     """A run file. Sections that are left out are stages that are left out."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: Seed = 0
-    shards: int = Field(1, ge=1)
-    root: str = "runs"
-    """Folder that holds the run's folder."""
-    problems: ProblemsConfig = ProblemsConfig()
-    policy: PolicyConfig = PolicyConfig()
-    prompt: PromptConfig = PromptConfig()
-    filter: FilterConfig | None = None
-    propose: Annotated[SampleConfig | OmegaConfig, Field(discriminator="kind")] = SampleConfig()
-    annotate: tuple[Annotated[AnyAnnotator, Field(discriminator="kind")], ...] = ()
+    name: Annotated[str, Effect.SPEED] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The run's name, which is that of its folder: letters, digits, `.`, `_` and `-`."""
+    seed: Annotated[Seed, Effect.VOTES] = 0
+    """Where all random draws of the run begin. Equal settings and seeds give equal runs."""
+    shards: Annotated[int, Effect.VOTES] = Field(1, ge=1)
+    """Parts that the problems are shared out to. Each part is one task and one file of the dataset."""
+    root: Annotated[str, Effect.SPEED] = "runs"
+    """The folder that holds the run's folder."""
+    problems: Annotated[ProblemsConfig, Effect.CONTENT] = ProblemsConfig()
+    """Where the problems come from."""
+    policy: Annotated[PolicyConfig, Effect.VOTES] = TransformersConfig()
+    """The model that solves the problems and writes the rollouts."""
+    prompt: Annotated[PromptConfig, Effect.VOTES] = PromptConfig()
+    """How the policy is asked."""
+    filter: Annotated[FilterConfig | None, Effect.VOTES] = None
+    """Leaves out problems that are too easy or too hard."""
+    propose: Annotated[
+        SampleConfig | OmegaConfig, Field(discriminator="kind"), default_tag("kind", "sample"), Effect.VOTES
+    ] = SampleConfig()
+    """How solutions are found whose steps are labelled."""
+    annotate: Annotated[tuple[Annotated[AnyAnnotator, Field(discriminator="kind")], ...], Effect.VOTES] = ()
     """What votes on the steps, in any order: it is kept by kind and name."""
-    fusion: FusionConfig = FusionConfig()
-    budget: BudgetConfig = BudgetConfig()
-    train: TrainConfig | None = None
-    evaluate: EvaluateConfig | None = None
-    self_train: SelfTrainConfig | None = None
+    fusion: Annotated[FusionConfig, Effect.LATER] = FusionConfig()
+    """How votes become labels."""
+    budget: Annotated[BudgetConfig, Effect.VOTES] = BudgetConfig()
+    """How many tokens may be generated."""
+    train: Annotated[TrainConfig | None, Effect.LATER] = None
+    """A PRM is trained on the dataset."""
+    evaluate: Annotated[EvaluateConfig | None, Effect.LATER] = None
+    """The trained PRM is measured."""
+    self_train: Annotated[SelfTrainConfig | None, Effect.LATER] = None
+    """What `stepmint selftrain` does."""
 
     @model_validator(mode="before")
     @classmethod
@@ -120,41 +145,9 @@ class RunConfig(Record):
         return self
 
     def settings(self) -> dict[str, Any]:
-        """Everything that can change a vote, but for what a run knows by its content
-        (`pipeline.runs.identity`): its prompts, problems and models. Speed and later stages are left out."""
-        later = {
-            "name",
-            "root",
-            "problems",
-            "fusion",
-            "budget",
-            "train",
-            "evaluate",
-            "self_train",
-            "annotate",
-        }
-        votes = self.model_dump(mode="json", exclude=later)
-        votes["budget"] = {"per_problem": self.budget.per_problem}
-        del votes["prompt"]["template"]
-        policies = [votes["policy"]]
-        # As in runs from before [[annotate]], which go on: a section each, null where there is none.
-        votes |= dict.fromkeys(SECTIONS)
-        for one in self.annotate:
-            found = one.model_dump(mode="json", exclude={"prompts"})
-            del found["name"]
-            if one.name == one.kind:
-                del found["kind"]
-                votes[one.kind] = found
-            else:
-                votes.setdefault("annotate", {})[one.name] = found
-            policies.append(found.get("policy"))
-        for policy in filter(None, policies):
-            for other in ("model", "in_flight", "base_url", "timeout_s", "patience_s", "api_key_env"):
-                policy.pop(other, None)
-            for later_added in ("drop", "extra_body"):  # runs from before they existed go on
-                if not policy[later_added]:
-                    del policy[later_added]
-        return votes
+        """Everything that can change a vote, by the marks of the fields, but for what a run knows by its
+        content (`pipeline.runs.identity`): its prompts, problems and models."""
+        return vote_settings(self)
 
     def digest(self) -> str:
         """Identity of the settings that can change a vote; with those of its inputs, that of the run."""
@@ -183,7 +176,8 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     Raises UserError naming the file and the field.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        data = tomllib.loads(text)
     except FileNotFoundError:
         raise UserError(f"{path}: no such run file; `ls configs` shows the ready ones") from None
     except IsADirectoryError:
@@ -191,15 +185,29 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     data = listed(data)
+    if text.startswith(RESOLVED):
+        data = without_other_kinds(data, [RunConfig])
     for override in overrides:
         set_key(data, override)
-    return parse_config(data, str(path))
+    return parse_config(data, str(path), overrides)
 
 
-def parse_config(data: dict[str, Any], origin: str) -> RunConfig:
-    """Validate a configuration; UserError with one line per wrong field."""
+def parse_config(data: dict[str, Any], origin: str, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """Validate a configuration; UserError with a sentence for each wrong field, which names the file or the
+    `--set` that it came from."""
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        lines = [complaint(e, RunConfig) for e in error.errors()]
-        raise UserError(f"{origin}: {'; '.join(lines)}") from None
+        found = complaints(error.errors(), RunConfig)
+    file = [str(one) for one in found if not _override_of(one, overrides)]
+    lines = [f"--set {override}: {one.what}" for one in found if (override := _override_of(one, overrides))]
+    raise UserError("; ".join([*([f"{origin}: {'; '.join(file)}"] if file else []), *lines]))
+
+
+def _override_of(one: Complaint, overrides: tuple[str, ...]) -> str:
+    """The override that set what a complaint is about; empty where the file did."""
+    keys = {override: override.partition("=")[0].strip() for override in overrides}
+    return next(
+        (override for override, key in keys.items() if one.place and f"{key}.".startswith(f"{one.place}.")),
+        "",
+    )

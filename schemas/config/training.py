@@ -11,11 +11,17 @@ class TrainConfig(Record):
     """How a PRM is trained."""
 
     model: str = "embedded"
+    """The base that becomes a PRM: a folder, a name on the Hugging Face Hub, or one of `embedded` and
+    `embedded-reader`."""
     targets: Literal["hard", "soft"] = "hard"
+    """What is learnt: `hard` labels 0 and 1, or `soft`, the probability that a step and all before it are
+    right."""
     rows: Literal["all", "consensus"] = "all"
     """Train on every labelled row, or on those the consensus filter keeps."""
     epochs: float = Field(3.0, gt=0)
+    """How often the dataset is gone through."""
     learning_rate: float = Field(1e-4, gt=0)
+    """Highest learning rate of the schedule."""
     batch_size: int = Field(16, ge=1)
     """Solutions per optimiser step."""
     max_length: int | None = Field(None, ge=16)
@@ -23,6 +29,7 @@ class TrainConfig(Record):
     holdout: float = Field(0.1, ge=0, lt=1)
     """Share of problems kept apart to fit the calibration on."""
     seed: Seed = 0
+    """Of the new weights and of the order of the solutions."""
 
 
 class SelfTrainConfig(Record):
@@ -30,19 +37,24 @@ class SelfTrainConfig(Record):
     from the quality values of its trees."""
 
     rounds: int = Field(2, ge=1)
+    """Rounds of labelling and training."""
     per_problem: int = Field(4, ge=1)
     """Most right solutions of a problem the policy learns from; a value model chooses them where there is
     one."""
     epochs: float = Field(2.0, gt=0)
+    """How often the policy's training goes through its solutions."""
     learning_rate: float = Field(1e-5, gt=0)
+    """Highest learning rate of the policy's training."""
     batch_size: int = Field(16, ge=1)
+    """Solutions per optimiser step of the policy's training."""
     max_length: int = Field(1024, ge=16)
-    """Of the policy's training; the value model's is set by `[train]`."""
+    """Most tokens of a solution in the policy's training. The value model's training is set by `[train]`."""
 
 
 class EvaluateConfig(Record):
     """Held-out measurements of a PRM."""
 
     problems: int = Field(150, ge=1)
+    """Held-out problems."""
     samples: int = Field(8, ge=1)
     """Solutions per problem for best-of-n."""

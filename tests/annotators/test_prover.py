@@ -8,7 +8,7 @@ from pipeline.fusion.first_error import measured
 from pipeline.policies.simulated import SimulatedPolicy, solution_text
 from pipeline.proposers.sample import to_solution
 from pipeline.sampling.roller import Roller
-from schemas.config import PolicyConfig, PromptConfig, ProverConfig
+from schemas.config import PromptConfig, ProverConfig, SimulatedConfig
 from schemas.records import Problem, Rollout
 from schemas.sources import EARLIER
 
@@ -23,7 +23,7 @@ def test_the_prover_is_asked_and_not_the_policy() -> None:
         problem_id=PROBLEM.id, purpose="x", prefix="", text=text, outcome="incorrect", stopped="stop"
     )
     solution = to_solution(roller, drawn)
-    config = ProverConfig(policy=PolicyConfig(kind="simulated"), rollouts=5)
+    config = ProverConfig(policy=SimulatedConfig(), rollouts=5)
     votes = asyncio.run(Prover(config).annotate(Context(roller, roller.of(other, "prover")), solution))
     assert [(vote.p, vote.n) for vote in votes] == [(1.0, 5), (1.0, 5), (0.0, 5)]
     assert policy.completions == 0

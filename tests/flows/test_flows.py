@@ -85,7 +85,7 @@ def test_a_lost_shard_does_not_stop_the_others(run_file: Path, capsys: Capture) 
 
 @pytest.mark.usefixtures("prefect")
 def test_a_backend_that_is_gone_leaves_everything_owed(run_file: Path, capsys: Capture) -> None:
-    gone = ["--set", 'policy.kind="server"', "--set", 'policy.base_url="http://127.0.0.1:9/v1"']
+    gone = ["--set", 'policy={kind="server", model="m", base_url="http://127.0.0.1:9/v1"}']
     assert (
         main(["synthesize", str(run_file), *gone, "--set", "policy.timeout_s=2", "--set", "problems.limit=2"])
         == 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.methods import probing, signals
 from pipeline.methods.stored import Run
 from pipeline.policies.simulated import SimulatedPolicy
-from schemas.config import PolicyConfig
+from schemas.config import ServerConfig
 from schemas.derive import SignalSettings
 from schemas.errors import UserError
 
@@ -147,6 +147,6 @@ def test_the_embedded_model_in_earnest(run: Run, make_run: Any) -> None:
 
 
 def test_a_policy_that_cannot_score_is_named(run: Run) -> None:
-    settings = SignalSettings(policy=PolicyConfig(kind="server", model="m"))
+    settings = SignalSettings(policy=ServerConfig(model="m"))
     with pytest.raises(UserError, match="no log-probabilities"):
         next(probing.rows(run, settings))

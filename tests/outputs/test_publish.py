@@ -17,7 +17,7 @@ from pipeline.outputs import publish
 from pipeline.outputs.publish import dataset_card, model_card, publish_checkpoint, publish_run, subsets_of
 from pipeline.runs.run_store import RunStore
 from schemas.arrow import SCHEMA_VERSION
-from schemas.config import PolicyConfig, ProblemsConfig, RunConfig
+from schemas.config import ProblemsConfig, RunConfig, TransformersConfig
 from schemas.errors import BackendError, UserError
 from schemas.manifest import Manifest, SourceCount
 from schemas.records import Problem, Source
@@ -364,7 +364,7 @@ def test_hostile_names_stay_words_in_the_cards(sealed: RunStore, monkeypatch: py
     hostile = manifest.model_copy(update={"name": HOSTILE, "sources": sources, "sealed_at": HOSTILE})
     problem = Problem(text="x", licence=HOSTILE, source=Source(dataset=HOSTILE))
     monkeypatch.setattr(publish, "_problems", lambda _: [problem])
-    config = sealed.config.model_copy(update={"policy": PolicyConfig(model=HOSTILE)})
+    config = sealed.config.model_copy(update={"policy": TransformersConfig(model=HOSTILE)})
     monkeypatch.setattr(sealed, "config", config)
     fields = dict.fromkeys(("base_model", "targets", "label_kind", "dataset_digest"), HOSTILE)
     for card in (

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pipeline.policies.opening import PREPARED
 from pipeline.runs import identity
 from pipeline.runs.identity import Digests
 from pipeline.runs.run_store import RunStore
-from schemas.config import JudgeConfig, PolicyConfig, RunConfig
+from schemas.config import JudgeConfig, RunConfig, TransformersConfig
 from schemas.errors import UserError
 from schemas.records import Finished, content_id
 
@@ -113,6 +114,29 @@ def test_another_embedded_policy_is_refused(tmp_path: Path, monkeypatch: pytest.
         RunStore.open(asked)
 
 
+def test_an_outsiders_policy_is_told_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    file = tmp_path / "outside_policy_of_this_test.py"
+    write(file, "def make(): ...\ndef other(): ...\n")
+
+    def on(function: str = "make", **options: object) -> RunConfig:
+        factory = f"{file.stem}:{function}"
+        return config(tmp_path, policy={"kind": "python", "factory": factory, "options": options})
+
+    begin(on())
+    RunStore.open(on())
+    with pytest.raises(UserError, match=r"policy\.options\.size=None, not 3"):
+        RunStore.open(on(size=3))
+    with pytest.raises(UserError, match="policy.kind='python', not 'simulated'"):
+        RunStore.open(config(tmp_path))
+    with pytest.raises(UserError, match=r"factory .*:make, not .*:other \(digest"):
+        RunStore.open(on("other"))
+    write(file, "def make(): return 1\n")
+    with pytest.raises(UserError, match=r"factory outside_policy_of_this_test:make: its files changed"):
+        RunStore.open(on())
+
+
 def test_an_edit_while_a_run_is_under_way_changes_no_prompt(tmp_path: Path) -> None:
     template = write(tmp_path / "solve.txt", "Solve: {problem}\n")
     store = RunStore.open(config(tmp_path, prompt={"template": template}))
@@ -179,7 +203,7 @@ def test_a_file_that_changed_just_now_is_not_remembered(tmp_path: Path) -> None:
 
 
 def test_no_configuration_reads_the_disk() -> None:
-    gone = PolicyConfig(kind="transformers", model="/nowhere")
+    gone = TransformersConfig(model="/nowhere")
     asked = RunConfig(name="r", policy=gone, prompt={"template": "/no/such.txt"})  # type: ignore[arg-type]
     assert asked.digest() == asked.model_copy(update={"prompt": asked.prompt}).digest()
 
@@ -209,6 +233,7 @@ def test_a_damaged_record_is_one_clear_error(tmp_path: Path) -> None:
         ({"problems": {"source": "jsonl", "path": "BAD"}}, "no column 'text'"),
         ({"problems": {"source": "jsonl", "path": "EMPTY"}}, "no usable problem"),
         ({"prompt": {"template": "nowhere.txt"}}, "neither a file nor one of"),
+        ({"policy": {"kind": "python", "factory": "nowhere_at_all:make"}}, "no module nowhere_at_all"),
     ],
 )
 def test_a_first_run_that_read_no_problem_does_not_lock_its_name(

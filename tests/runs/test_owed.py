@@ -146,8 +146,8 @@ def test_doctor_says_what_the_policies_of_a_run_file_do(tmp_path: Path) -> None:
     found = commands.doctor(parser().parse_args(["doctor", "--policy", str(file)]))
     assert found["refused"] == []
     assert {finding["what"] for finding in found["policies"]["policy"]["findings"]} >= {"answers"}
-    gone = ['policy.kind="server"', 'policy.base_url="http://127.0.0.1:9/v1"']
-    arguments = ["doctor", "--policy", str(file), "--set", gone[0], "--set", gone[1]]
+    gone = 'policy={kind = "server", model = "m", base_url = "http://127.0.0.1:9/v1"}'
+    arguments = ["doctor", "--policy", str(file), "--set", gone]
     found = commands.doctor(parser().parse_args(arguments))
     assert found["refused"] == ["policy"]
     assert "is the server running" in found["policies"]["policy"]["refused"]

@@ -163,13 +163,26 @@ def test_another_configuration_is_refused_by_the_names_of_its_keys(tmp_path: Pat
 
 
 def test_speed_servers_and_fusion_may_change(tmp_path: Path, store: RunStore) -> None:
-    other = {"in_flight": 3, "base_url": ("http://a/v1", "http://b/v1")}
-    RunStore.open(config(tmp_path, fusion={"accept": 0.7}, policy=other))
-    assert RunStore.open(config(tmp_path, policy=other)).config.policy.base_url == other["base_url"]
+    RunStore.open(config(tmp_path, fusion={"accept": 0.7}, policy={"in_flight": 3}))
     RunStore.open(config(tmp_path, budget={"run": 99}))
     draw_something(store)
+    RunStore.open(config(tmp_path, fusion={"accept": 0.7}, policy={"in_flight": 4}))
     with pytest.raises(UserError, match=r"budget\.per_problem=None, not 999"):
         RunStore.open(config(tmp_path, budget={"per_problem": 999}))
+
+
+def test_a_run_may_go_on_at_other_addresses(tmp_path: Path) -> None:
+    def at(address: str, **more: object) -> RunConfig:
+        server = {"kind": "server", "model": "m", "base_url": address}
+        judge = {"policy": {**server, "timeout_s": more.get("timeout_s", 1.0)}}
+        return config(tmp_path, policy={**server, **more}, judge=judge, prover={"policy": server})
+
+    store = RunStore.open(at("http://a/v1"))
+    assert store.prepare() == 12
+    draw_something(store)
+    RunStore.open(at("http://b/v1", timeout_s=5.0, patience_s=3.0, in_flight=4))
+    with pytest.raises(UserError, match=r"policy\.chat=False, not True"):
+        RunStore.open(at("http://b/v1", chat=True))
 
 
 def test_a_run_that_drew_nothing_begins_anew_with_another_configuration(

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.sampling.roller import token_limit
-from schemas.config import JudgeConfig, PolicyConfig, PromptConfig, RunConfig
+from schemas.config import JudgeConfig, PromptConfig, RunConfig, TransformersConfig
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from schemas.config import JudgeConfig, PolicyConfig, PromptConfig, RunConfig
         (None, ("prompt.max_tokens", 300)),
         (JudgeConfig(max_tokens=200), ("prompt.max_tokens", 300)),
         (JudgeConfig(max_tokens=400), ("judge.max_tokens", 400)),
-        (JudgeConfig(max_tokens=400, policy=PolicyConfig(model="other")), ("prompt.max_tokens", 300)),
+        (JudgeConfig(max_tokens=400, policy=TransformersConfig(model="other")), ("prompt.max_tokens", 300)),
     ],
 )
 def test_the_largest_limit_is_the_judges_where_it_is_the_policy_itself(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.config import PolicyConfig, RunConfig, parse_config
+from schemas.config import RunConfig, ServerConfig, parse_config
 from schemas.errors import UserError
 
 
@@ -35,7 +35,10 @@ def test_an_address_with_a_secret_is_refused_in_one_line_without_it(url: object,
 
 def test_a_key_in_place_of_its_variables_name_is_refused_without_it() -> None:
     with pytest.raises(UserError, match="not the key itself") as refused:
-        parse_config({"name": "r", "policy": {"api_key_env": "sk-hunter2"}}, "mine.toml")
+        parse_config(
+            {"name": "r", "policy": {"kind": "server", "model": "m", "api_key_env": "sk-hunter2"}},
+            "mine.toml",
+        )
     assert "hunter2" not in str(refused.value)
 
 
@@ -43,21 +46,22 @@ def test_a_key_in_place_of_its_variables_name_is_refused_without_it() -> None:
     "url", ["http://127.0.0.1:8000/v1", "https://api.example.com/v1/", "http://[::1]:80"]
 )
 def test_plain_addresses_are_taken(url: str) -> None:
-    assert PolicyConfig(base_url=url).base_url == url
-    assert PolicyConfig(base_url=(url, url)).base_url == (url, url)
+    assert ServerConfig(model="m", base_url=url).base_url == url
+    assert ServerConfig(model="m", base_url=(url, url)).base_url == (url, url)
 
 
 @pytest.mark.parametrize(
     "changes", [{"drop": ["model"]}, {"extra_body": {"n": 2}}, {"extra_body": {"stream": True}}]
 )
 def test_what_a_request_needs_cannot_be_changed(changes: dict[str, object]) -> None:
-    with pytest.raises(UserError):
-        parse_config({"name": "r", "policy": changes}, "mine.toml")
+    with pytest.raises(UserError, match="a request cannot do without it|is set by the run itself"):
+        parse_config({"name": "r", "policy": {"kind": "server", "model": "m", **changes}}, "mine.toml")
 
 
 def test_waiting_is_no_part_of_a_runs_identity_and_parameters_are() -> None:
     def digest(**policy: object) -> str:
-        return RunConfig.model_validate({"name": "r", "policy": policy}).digest()
+        server = {"kind": "server", "model": "m", **policy}
+        return RunConfig.model_validate({"name": "r", "policy": server}).digest()
 
     assert digest(patience_s=5) == digest()
     assert len({digest(), digest(drop=["top_p"]), digest(extra_body={"top_k": 5})}) == 3

@@ -1,44 +1,161 @@
-"""What a wrong run file is told."""
+"""What a wrong run file is told: a sentence for each setting, in the words of a run file."""
 
+import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from schemas.config import load_config, parse_config
+from schemas.derive import parse_settings
 from schemas.errors import UserError
 
+SERVER = '[policy]\nkind = "server"\nmodel = "m"\n'
+CASES = {
+    # sections and settings that do not exist
+    "[promt]\ntemplate = 'x'": "promt: no such section; did you mean [prompt]?",
+    "[[promt]]\ntemplate = 'x'": "promt: no such section; did you mean [prompt]?",
+    "[zzz]\na = 1": "zzz: no such section; there are [problems], [policy], [prompt]",
+    "zzz = 1": "zzz: no such setting; there are name, seed",
+    "temperature = 1": "temperature: no such setting here; there is one in [prompt], [judge]",
+    "[prompt]\ntemprature = 1": "prompt.temprature: no such setting; did you mean `temperature`?",
+    "[propose]\nnn = 3": "propose.nn: no such setting; did you mean `n`?",
+    "[judge.policy]\nchatt = true": "judge.policy.chatt: no such setting; did you mean `chat`?",
+    '"" = 1': ": no such setting; there are name",
+    # settings of another kind
+    "[policy]\nslip = 0.3": '`slip` belongs to kind = "simulated"; this policy is "transformers"',
+    "[policy]\nkind = 'vllm'\nbase_url = 'x'": '`base_url` belongs to kind = "server"; this policy is "vllm"',
+    SERVER
+    + "dtype = 'auto'": '`dtype` belongs to kind = "transformers" or kind = "vllm"; this policy is "server"',
+    "[prover.policy]\nkind = 'simulated'\nchat = true": 'prover.policy.chat: `chat` belongs to kind = "trans',
+    "[propose]\nsearches = 3": '`searches` belongs to kind = "omegaprm"; this propose is "sample"',
+    "[policy]\nkind = 'vlm'": 'policy.kind: expected "transformers", "vllm", "server", "simulated" or '
+    '"python", not "vlm"; did you mean "vllm"?',
+    "[propose]\nkind = 3": 'propose.kind: expected "sample" or "omegaprm", not 3',
+    # settings that are missing
+    "[policy]\nkind = 'server'": "policy.model: is missing: write model = ...",
+    "[policy]\nkind = 'python'": "policy.factory: is missing: write factory = ...",
+    "[prover]": "prover.policy: is missing: write [prover.policy]",
+    "[evaluate]": "mine.toml: [evaluate] measures the trained PRM, so [train] is needed too",
+    # one thing where another is expected
+    "policy = 3": "policy: expected a section [policy] with settings in it, not 3",
+    "[judge]\npolicy = 'x'": 'judge.policy: expected a section [judge.policy] with settings in it, not "x"',
+    "[[policy]]\nkind = 'vllm'": "policy: expected one section: write [policy], not [[policy]]",
+    "[[prompt]]\ntop_p = 1": "prompt: expected one section: write [prompt], not [[prompt]]",
+    "[judge]\nprompts = 'judge2.txt'": 'judge.prompts: expected a list: ["judge2.txt"]',
+    "[judge]\nprompts = 3": "judge.prompts: expected a list: [3]",
+    "[judge]\nprompts = [1]": "judge.prompts #1: expected a text in quotes, not 1",
+    "[bisection]\nprior = [1]": "bisection.prior #2: is missing",
+    "[bisection]\nprior = [1, 2, 3]": "bisection.prior: expected at most 2 in the list",
+    "[prompt]\nmax_tokens = 'many'": 'prompt.max_tokens: expected a whole number, not "many"',
+    "[prompt]\nmax_tokens = 2.5": "prompt.max_tokens: expected a whole number, not 2.5",
+    "[prompt]\ntemperature = 'hot'": 'prompt.temperature: expected a number, not "hot"',
+    "[prompt.temperature]\nx = 1": "prompt.temperature: expected a number, not a table",
+    "[fusion]\nconsensus = 'maybe'": 'fusion.consensus: expected true or false, not "maybe"',
+    "[train]\ntargets = 'firm'": 'train.targets: expected "hard" or "soft", not "firm"',
+    "[verify]\nverifiers = ['algebr']": 'verifiers #1: expected "arithmetic", "algebra", "constraints", '
+    '"logic", "code" or "tables", not "algebr"; did you mean "algebra"?',
+    SERVER + "base_url = 5": "policy.base_url: expected a text in quotes, not 5",
+    SERVER + "base_url = []": "mine.toml: policy.base_url: expected at least 1 in the list",
+    SERVER + "base_url = [5]": "mine.toml: policy.base_url #1: expected a text in quotes, not 5",
+    SERVER + "extra_body = 3": 'policy.extra_body: expected a table such as {name = "value"}, not 3',
+    # values that cannot be
+    "[fusion]\naccept = 2": "fusion.accept: must be at most 1, not 2",
+    "[prompt]\nmax_tokens = 0": "prompt.max_tokens: must be at least 1, not 0",
+    "[prompt]\ntop_p = 0": "prompt.top_p: must be above 0, not 0",
+    "[train]\nholdout = 1.0": "train.holdout: must be below 1, not 1.0",
+    "[prompt]\ntemperature = nan": "prompt.temperature: must be at least 0, not nan",
+    "[prompt]\nseparator = ''": "prompt.separator: must not be empty",
+    "name = 'a b'": 'name: "a b": letters, digits and . _ - only, a letter or digit first',
+    "name = 7": "name: expected a text in quotes, not 7",
+    "[policy]\nkind = 'python'\nfactory = 'x'": 'policy.factory: expected package.module:function, not "x"',
+    "[bisection]\nbatch = 100": "bisection: batch=100 exceeds budget=48: nothing would be drawn",
+    "[budget]\nper_problem = 3": "mine.toml: budget.per_problem=3 is less than prompt.max_tokens",
+}
+_OF_PYDANTIC = ("Input should", "Extra inputs", "Value error", "Field required", "discriminator", "tuple")
 
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        ({"promt": {"template": "x"}}, "promt: no such section; did you mean prompt?"),
-        ({"prompt": {"temprature": 1}}, "prompt.temprature: no such setting; did you mean temperature?"),
-        (
-            {"propose": {"kind": "sample", "m": 2, "nn": 3}},
-            "propose.sample.nn: no such setting; did you mean n?",
-        ),
-        ({"zzz": 1}, "zzz: no such setting"),
-        (
-            {"annotate": [{"kind": "judge", "prompts": "judge2.txt"}]},
-            'annotate.judge.prompts: expected a list: ["judge2.txt"]',
-        ),
-        ({"judge": {"prompts": "judge2.txt"}}, 'annotate.judge.prompts: expected a list: ["judge2.txt"]'),
-        ({"judge": 3}, "annotate"),
-        (
-            {"annotate": [{"kind": "judge", "vote": 3}]},
-            "annotate.judge.vote: no such setting; did you mean votes?",
-        ),
-        ({"propose": {"n": 6}}, 'propose: needs a `kind`, such as kind = "sample" or "omegaprm"'),
-        ({"name": "a b"}, "name: 'a b': letters, digits and . _ - only"),
-        ({"fusion": {"accept": 2}}, "fusion.accept: Input should be less than or equal to 1"),
-    ],
-)
-def test_a_wrong_setting_is_told_what_would_help(data: dict[str, Any], said: str) -> None:
+
+def told(text: str) -> str:
+    data = tomllib.loads(text)
     with pytest.raises(UserError) as error:
         parse_config({"name": "r", **data}, "mine.toml")
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("text", CASES, ids=lambda text: text.replace("\n", " "))
+def test_a_wrong_setting_is_told_what_would_help(text: str) -> None:
+    said = told(text)
+    assert CASES[text] in said
+    assert said.startswith("mine.toml: ")
+    assert "\n" not in said
+    assert not [words for words in _OF_PYDANTIC if words in said]
+
+
+def test_a_run_file_without_a_name() -> None:
+    with pytest.raises(UserError, match=r"^mine\.toml: name: is missing: write name = \.\.\.$"):
+        parse_config({}, "mine.toml")
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    said = told("seed = 'x'\n[prompt]\ntop_p = 2\nstop = 'x'")
+    assert said == (
+        'mine.toml: seed: expected a whole number, not "x"; prompt.top_p: must be at most 1, not 2; '
+        'prompt.stop: expected a list: ["x"]'
+    )
+
+
+OVERRIDES = {
+    "promt.x=1": "no such section; did you mean [prompt]?",
+    "prompt.temprature=1": "no such setting; did you mean `temperature`?",
+    "propose.n=x": 'expected a whole number, not "x"',
+    "policy.slip=0.3": '`slip` belongs to kind = "simulated"; this policy is "transformers"',
+    "policy.kind=vlm": "did you mean",
+    "policy=3": "expected a section [policy] with settings in it, not 3",
+    "prompt.stop.x=1": "expected a list",
+    "prompt.top_p.x=1": "expected a number, not a table",
+    "seed.x=1": "seed is not a section",
+    "x": "expected section.key=value",
+    "=3": "expected section.key=value",
+    "prompt.=3": "expected section.key=value",
+    "prompt..top_p=3": "expected section.key=value",
+}
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_a_wrong_override_is_named_instead_of_the_file(override: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "r"\nseed = 1\n')
+    with pytest.raises(UserError) as error:
+        load_config(file, ("shards=2", override))
+    assert str(error.value).startswith(f"--set {override}: ")
+    assert OVERRIDES[override] in str(error.value)
+
+
+def test_a_file_and_an_override_are_told_apart(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "r"\nseed = "x"\n')
+    with pytest.raises(UserError) as error:
+        load_config(file, ("shards=0",))
+    assert str(error.value) == (
+        f'{file}: seed: expected a whole number, not "x"; --set shards=0: must be at least 1, not 0'
+    )
+
+
+def test_sections_without_a_kind_are_of_the_usual_one(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "r"\n')
+    config = load_config(file, ("propose.n=6", "policy.in_flight=3"))
+    assert (config.propose.kind, config.policy.kind) == ("sample", "transformers")
+
+
+def test_settings_of_a_method_are_told_alike() -> None:
+    with pytest.raises(
+        UserError, match=r"^derive scan: tolerence: no such setting; did you mean `tolerance`\?"
+    ):
+        parse_settings("scan", ("tolerence=3",))
+    with pytest.raises(
+        UserError, match=r"^derive signals: policy\.slip: `slip` belongs to kind = \"simulated\""
+    ):
+        parse_settings("signals", ("policy.slip=0.3",))
 
 
 def test_a_byte_order_mark_before_a_run_file_is_no_error(tmp_path: Path) -> None:

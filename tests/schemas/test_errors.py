@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from pipeline.policies import open_policy
-from schemas.config import PolicyConfig
+from schemas.config import ServerConfig
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
 
 KEY = "sk-very/secret+0123"
@@ -29,9 +29,7 @@ def test_the_key_of_a_server_is_hidden_whatever_its_variable_is_called(
 ) -> None:
     monkeypatch.setenv("MY_LLM", KEY)
     assert redacted(KEY) == KEY
-    open_policy(
-        PolicyConfig(kind="server", model="m", base_url="http://127.0.0.1:1/v1", api_key_env="MY_LLM")
-    )
+    open_policy(ServerConfig(model="m", base_url="http://127.0.0.1:1/v1", api_key_env="MY_LLM"))
     assert redacted(KEY) == "***"
 
 

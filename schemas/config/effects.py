@@ -1,0 +1,97 @@
+"""What each setting has an effect on. These marks alone tell what is the same run, and what may change when a
+run goes on.
+
+A field is marked by `Annotated[int, Effect.SPEED]`. A field without a mark has that of the section it stands
+in, so the marks of `RunConfig` reach every field, and a new field of a section of votes is one of votes.
+"""
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from schemas.sections import classes_of
+
+
+class Effect(StrEnum):
+    """What a setting can change."""
+
+    VOTES = "votes"
+    """The votes: it belongs to the run's identity."""
+    CONTENT = "content"
+    """The votes, too, but what counts is the content and not the name: a template's text, a model's files
+    (`pipeline.runs.identity`)."""
+    SPEED = "speed"
+    """How fast, where, or how far the run goes: it may change when the run goes on."""
+    LATER = "later"
+    """What is made of the votes: labels, PRMs and their measurements."""
+
+
+class Setting(NamedTuple):
+    """A field of a section, the place it has in a run file, and its effect."""
+
+    place: tuple[str, ...]
+    section: type[BaseModel]
+    name: str
+    effect: Effect | None
+
+
+def mark_of(field: FieldInfo) -> Effect | None:
+    """The mark of a field itself, if it has one."""
+    return next((mark for mark in field.metadata if isinstance(mark, Effect)), None)
+
+
+def every_setting(
+    section: type[BaseModel], inherited: Effect | None = None, place: tuple[str, ...] = ()
+) -> Iterator[Setting]:
+    """All fields of a section that hold no sections themselves, those of nested sections included."""
+    for name, field in section.model_fields.items():
+        effect = mark_of(field) or inherited
+        inner = classes_of(field.annotation)
+        if not inner:
+            yield Setting((*place, name), section, name, effect)
+        for one in inner:
+            yield from every_setting(one, effect, (*place, name))
+
+
+def vote_settings(section: BaseModel, inherited: Effect | None = None) -> dict[str, Any]:
+    """The settings of a section that can change a vote and are not known by their content, as JSON, nested as
+    they are."""
+    plain = section.model_dump(mode="json")
+    found: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        effect, value = mark_of(field) or inherited, getattr(section, name)
+        several = isinstance(value, (tuple, list)) and bool(classes_of(field.annotation))
+        if isinstance(value, BaseModel) or several:
+            inner = [vote_settings(one, effect) for one in value] if several else vote_settings(value, effect)
+            # A section of votes counts although it says nothing: with it an annotator runs.
+            if effect is Effect.VOTES or inner and any(inner):
+                found[name] = inner
+        elif effect is Effect.VOTES:
+            found[name] = plain[name]
+    return found
+
+
+def differing(then: object, now: object, place: str = "") -> Iterator[str]:
+    """In words, where two results of `vote_settings` differ. Of sections of two kinds only the kinds are
+    said."""
+    inside = f"{place}." if place else ""
+    match then, now:
+        case {}, {}:
+            if then.get("kind") != now.get("kind"):
+                then, now = {"kind": then.get("kind")}, {"kind": now.get("kind")}
+            for name in sorted({*then, *now}):
+                yield from differing(then.get(name), now.get(name), f"{inside}{name}")
+        case [{}, *_], [{}, *_]:
+            yield from differing(_by_name(then), _by_name(now), place)
+        case ({}, None) | (None, {}):
+            yield f"a section [{place}], not without it" if then else f"no section [{place}], not with it"
+        case _ if then != now:
+            yield f"{place}={then!r}, not {now!r}"
+
+
+def _by_name(sections: Sequence[Any]) -> dict[str, Any]:
+    """The sections of a list by their names, or by their places from 1 where they have none."""
+    return {str(one.get("name", number)): one for number, one in enumerate(sections, 1)}
