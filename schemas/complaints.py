@@ -1,6 +1,7 @@
 """What is wrong with a run file, in words for whoever wrote it. The words of pydantic are for programmers, so
 each of its kinds of error has a sentence here."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from schemas.sections import classes_of, is_list, tag_of
 _LONGEST = 100
 """Characters of a value that a message repeats."""
 _NUMBERS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+_NUMBERED = re.compile(r"\.#(?=\d)")
+"""The point before the place of an element that is known by no kind: `prompts.#1`."""
 _RANGES = {
     "greater_than": ("gt", "above"),
     "greater_than_equal": ("ge", "at least"),
@@ -51,7 +54,7 @@ def complaints(errors: Iterable[Mapping[str, Any]], model: type[BaseModel]) -> l
     # what is wrong with it as a list is of interest.
     for error in sorted(errors, key=lambda e: e["type"] == "string_type" and isinstance(e["input"], list)):
         place = _place(error, model)
-        name = ".".join(place.path).replace(".#", " #")
+        name = _NUMBERED.sub(" #", ".".join(place.path)).replace(".#", ".")
         if not any(other.startswith(f"{name} #") for other in found):
             found.setdefault(name, Complaint(name, _what(error, place, model)))
     return list(found.values())
@@ -79,7 +82,7 @@ def _place(error: Mapping[str, Any], model: type[BaseModel]) -> _Place:
         elif chosen := tuple(one for one in inside if part == tag_of(one)[1]):
             inside = chosen
             if path[-1].startswith("#"):  # its place in a list says less than its kind
-                path[-1] = part
+                path[-1] = f"#{part}"
         elif field is not None and not inside and "dict" in str(field.annotation):
             path.append(part)
     if error["type"].startswith("union_tag"):
@@ -96,7 +99,7 @@ def _what(error: Mapping[str, Any], place: _Place, model: type[BaseModel]) -> st
             return _unknown(place, given, model)
         case "missing":
             is_section = place.field is not None and classes_of(place.field.annotation)
-            needed = f"[{'.'.join(place.path)}]" if is_section else f"{name} = ..."
+            needed = f"[{_header(place)}]" if is_section else f"{name} = ..."
             return "is missing" if name.startswith("#") else f"is missing: write {needed}"
         case "tuple_type" | "list_type":
             return _list_expected(place, given)
@@ -153,6 +156,11 @@ def _unknown(place: _Place, given: Any, model: type[BaseModel]) -> str:
     return f"no such setting; there are {_listed(fields)}"
 
 
+def _header(place: _Place) -> str:
+    """The section as a run file heads it: `annotate.policy` for one of any element of `[[annotate]]`."""
+    return ".".join(part for part in place.path if not part.startswith("#"))
+
+
 def _section_name(place: _Place) -> str:
     """`policy` of `prover.policy.slip`, `annotate` of `annotate #2.slip`."""
     names = [name for name in place.path[:-1] if not name.startswith("#")]
@@ -179,7 +187,7 @@ def _list_expected(place: _Place, given: Any) -> str:
 
 
 def _section_expected(place: _Place, given: Any) -> str:
-    name = ".".join(place.path)
+    name = _header(place)
     if place.field is None or not classes_of(place.field.annotation):
         return f'expected a table such as {{name = "value"}}, not {_shown(given)}'
     if isinstance(given, list):

@@ -154,13 +154,8 @@ def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[st
         elif not a.is_same(b) and not (a.digest and b.digest):
             yield f"{role}={a.name!r}, not {b.name!r}"
         elif not a.is_same(b):
-            what = (
-                "prompt template"
-                if a.text
-                else "annotator"
-                if role.startswith("annotate") and ":" in a.name
-                else role.rpartition(".")[2]
-            )
+            last = role.rpartition(".")[2]
+            what = "prompt template" if a.text else last if last in ("model", "factory") else "verifier"
             digests = f"digest {a.digest[:12]} then, {b.digest[:12]} now"
             if a.name == b.name:
                 yield f"{what} {a.name}: its {'text' if a.text else 'files'} changed ({digests})"
@@ -182,8 +177,7 @@ def inputs_of(config: RunConfig, path: Path, known: Mapping[str, Input]) -> dict
         elif policy.kind != "simulated":
             found[f"{section}.model"] = Input(name=policy.model, digest=digests.of_model(policy))
     for role, name in factories(config).items():
-        file = factory_file(name)
-        found[role] = Input(name=name, digest=digests.of(file) if file else "")
+        found[role] = Input(name=name, digest=digests.of_factory(name))
     digests.save()
     return found
 

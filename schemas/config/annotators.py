@@ -1,6 +1,7 @@
 """What proposes solutions, and what votes on their steps."""
 
 import re
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -231,7 +232,11 @@ class VerifyConfig(AnnotatorConfig):
         known = get_args(VerifierName)
         for name in verifiers:
             if name not in known and not re.fullmatch(FACTORY, name):
-                raise ValueError(f"{name[:100]!r}: expected {', '.join(known)}, or package.module:function")
+                near = get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(
+                    f"{name[:100]!r}: expected {', '.join(known)}, or package.module:function{hint}"
+                )
         return verifiers
 
 
@@ -240,7 +245,7 @@ class PythonConfig(AnnotatorConfig):
 
     kind: Literal["python"] = "python"
     name: Name = "python"
-    factory: Factory
+    factory: Annotated[Factory, Effect.CONTENT]
     """`package.module:function`; it is called with `options` and returns the annotator."""
     options: dict[str, Any] = {}
     """Keyword arguments of the function."""

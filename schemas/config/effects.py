@@ -84,7 +84,7 @@ def differing(then: object, now: object, place: str = "") -> Iterator[str]:
                 then, now = {"kind": then.get("kind")}, {"kind": now.get("kind")}
             for name in sorted({*then, *now}):
                 yield from differing(then.get(name), now.get(name), f"{inside}{name}")
-        case [{}, *_], [{}, *_]:
+        case ([{}, *_], [] | [{}, *_]) | ([], [{}, *_]):
             yield from differing(_by_name(then), _by_name(now), place)
         case ({}, None) | (None, {}):
             yield f"a section [{place}], not without it" if then else f"no section [{place}], not with it"

@@ -233,7 +233,7 @@ def test_an_edited_module_is_noticed_as_an_edited_prompt_is(tmp_path: Path, mine
     settings = config(tmp_path, "r", python(mine), {"kind": "verify", "verifiers": [f"{mine}:Good"]})
     run(settings)
     (tmp_path / "outside" / f"{mine}.py").write_text(MINE + "\n# another version\n")
-    with pytest.raises(UserError, match=rf"annotator {mine}:Mine: its files changed \(digest"):
+    with pytest.raises(UserError, match=rf"factory {mine}:Mine: its files changed \(digest"):
         RunStore.open(settings)
 
 

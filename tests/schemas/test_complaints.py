@@ -16,7 +16,7 @@ CASES = {
     "[[promt]]\ntemplate = 'x'": "promt: no such section; did you mean [prompt]?",
     "[zzz]\na = 1": "zzz: no such section; there are [problems], [policy], [prompt]",
     "zzz = 1": "zzz: no such setting; there are name, seed",
-    "temperature = 1": "temperature: no such setting here; there is one in [prompt], [judge]",
+    "temperature = 1": "temperature: no such setting here; there is one in [prompt], [annotate]",
     "[prompt]\ntemprature = 1": "prompt.temprature: no such setting; did you mean `temperature`?",
     "[propose]\nnn = 3": "propose.nn: no such setting; did you mean `n`?",
     "[judge.policy]\nchatt = true": "judge.policy.chatt: no such setting; did you mean `chat`?",
@@ -34,11 +34,11 @@ CASES = {
     # settings that are missing
     "[policy]\nkind = 'server'": "policy.model: is missing: write model = ...",
     "[policy]\nkind = 'python'": "policy.factory: is missing: write factory = ...",
-    "[prover]": "prover.policy: is missing: write [prover.policy]",
+    "[prover]": "annotate.prover.policy: is missing: write [annotate.policy]",
     "[evaluate]": "mine.toml: [evaluate] measures the trained PRM, so [train] is needed too",
     # one thing where another is expected
     "policy = 3": "policy: expected a section [policy] with settings in it, not 3",
-    "[judge]\npolicy = 'x'": 'judge.policy: expected a section [judge.policy] with settings in it, not "x"',
+    "[judge]\npolicy = 'x'": 'policy: expected a section [annotate.policy] with settings in it, not "x"',
     "[[policy]]\nkind = 'vllm'": "policy: expected one section: write [policy], not [[policy]]",
     "[[prompt]]\ntop_p = 1": "prompt: expected one section: write [prompt], not [[prompt]]",
     "[judge]\nprompts = 'judge2.txt'": 'judge.prompts: expected a list: ["judge2.txt"]',
@@ -52,8 +52,8 @@ CASES = {
     "[prompt.temperature]\nx = 1": "prompt.temperature: expected a number, not a table",
     "[fusion]\nconsensus = 'maybe'": 'fusion.consensus: expected true or false, not "maybe"',
     "[train]\ntargets = 'firm'": 'train.targets: expected "hard" or "soft", not "firm"',
-    "[verify]\nverifiers = ['algebr']": 'verifiers #1: expected "arithmetic", "algebra", "constraints", '
-    '"logic", "code" or "tables", not "algebr"; did you mean "algebra"?',
+    "[verify]\nverifiers = ['algebr']": "annotate.verify.verifiers: 'algebr': expected arithmetic, algebra, "
+    "constraints, logic, code, tables, or package.module:function; did you mean 'algebra'?",
     SERVER + "base_url = 5": "policy.base_url: expected a text in quotes, not 5",
     SERVER + "base_url = []": "mine.toml: policy.base_url: expected at least 1 in the list",
     SERVER + "base_url = [5]": "mine.toml: policy.base_url #1: expected a text in quotes, not 5",

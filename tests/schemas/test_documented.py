@@ -117,6 +117,6 @@ def test_bounds_and_effects_in_words() -> None:
 def test_what_a_newcomer_asked_for_stands_on_the_page() -> None:
     """`fields`, a chat server and a judge's own policy once stood in no document."""
     page = documented.PAGE.read_text(encoding="utf-8")
-    for word in ("**`fields`**", "/chat/completions", "[judge.policy]", "parquet", "huggingface", "--set"):
+    for word in ("**`fields`**", "/chat/completions", "[annotate.policy]", "parquet", "huggingface", "--set"):
         assert word in page
     assert Path(documented.PAGE).name == "configuration.md"

@@ -42,10 +42,7 @@ def test_defaults_of_other_kinds_are_forgotten(tmp_path: Path) -> None:
         }
     )
     assert isinstance(config.policy, TransformersConfig)
-    assert config.prover is not None
-    assert isinstance(config.prover.policy, SimulatedConfig)
-    assert config.judge is not None
-    assert isinstance(config.judge.policy, ServerConfig)
+    assert [type(one.own_policy) for one in config.annotate] == [SimulatedConfig, ServerConfig]
 
 
 @pytest.mark.parametrize(
