@@ -9,8 +9,7 @@ completion does not depend on its batch. In half precision every draw would be c
 
 transformers' own continuous batching has one seed for all: 8 of 8 completions changed when other prompts
 were asked beside theirs, and none of ours. It was 1.8 to 3.7 times slower on 16 sequences of the embedded
-model on two busy cores, and by default sized its cache until the process was killed (`python -m benchmarks
-libraries.decoding`).
+model on two busy cores (`python -m benchmarks libraries.decoding`).
 """
 
 from collections.abc import Callable
