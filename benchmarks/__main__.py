@@ -20,6 +20,8 @@ from benchmarks import (
     faults_server,
     faults_tamper,
     labels,
+    libraries,
+    libraries_running,
     logic,
     methods,
     natural,
@@ -94,6 +96,12 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "quality.correlation": methods.quality_correlation,
     "scale.problems": scale.problems,
     "signals.auroc": methods.signals_auroc,
+    "libraries.auroc": libraries.auroc,
+    "libraries.bootstrap": libraries.intervals,
+    "libraries.expressions": libraries.expressions,
+    "libraries.workers": libraries_running.workers,
+    "libraries.retries": libraries_running.retries,
+    "libraries.decoding": libraries_running.decoding,
     "labels.vs_monte_carlo": labels.vs_monte_carlo,
     "labels.vs_omegaprm": labels.vs_omegaprm,
     "prm.bases": bases.bases,
@@ -123,6 +131,8 @@ def figures_of(bench: Callable[[], Figures]) -> Figures:
         found = bench()
     except FileNotFoundError as missing:
         return {"value": None, "details": {**what, "needs": f"STEPMINT_DATA: {missing}"}}
+    except ModuleNotFoundError as missing:
+        return {"value": None, "details": {**what, "needs": f"the library {missing.name}"}}
     ratio = round(found["value"] / found["baseline"], 3) if found["baseline"] else None
     rounded = {key: float(f"{found[key]:.5g}") for key in ("value", "baseline")}
     return {**found, **rounded, "ratio": ratio, "details": {**what, **found.get("details", {})}}

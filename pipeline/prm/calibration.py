@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pipeline.prm.evaluate import calibration, step_auroc
 from pipeline.prm.model import PRM, Tokens
@@ -48,30 +50,28 @@ def calibrate(prm: PRM, holdout: Sequence[Labelled]) -> tuple[PRM, dict[str, Any
 
 
 def fit_platt(margins: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """(a, b) of sigmoid(a * margin + b) by Newton's method on the cross-entropy.
+    """(a, b) of sigmoid(a * margin + b) with the least cross-entropy.
 
     Targets are drawn in by one count a side (Platt 1999, section 2.2): separable data give finite values too.
     """
     right = targets.sum()
     low, high = 1.0 / (len(targets) - right + 2.0), (right + 1.0) / (right + 2.0)
-    goal = low + (high - low) * targets
-    design = np.stack([margins, np.ones_like(margins)], axis=1)
+    goal = torch.from_numpy(low + (high - low) * targets)
+    x = torch.from_numpy(margins)
+    weights = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
+    # In float64 with a line search: it converges from margins of 1e-4 and of 1e4 alike.
+    optimizer = torch.optim.LBFGS([weights], max_iter=500, tolerance_grad=1e-10, tolerance_change=1e-14,
+                                  line_search_fn="strong_wolfe")  # fmt: skip
 
-    def loss(at: np.ndarray[Any, Any]) -> float:
-        z = design @ at
-        return float((np.logaddexp(0.0, z) - goal * z).sum())
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        found = binary_cross_entropy_with_logits(weights[0] * x + weights[1], goal)
+        found.backward()
+        return found
 
-    weights = np.array([1.0, 0.0])
-    for _ in range(100):
-        p = _sigmoid(design @ weights)
-        curvature = (design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
-        step = np.linalg.solve(curvature, design.T @ (p - goal))
-        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-10:
-            step = step / 2  # far from the optimum a full step overshoots
-        weights = weights - step
-        if np.abs(step).max() < 1e-8:
-            break
-    return float(weights[0]), float(weights[1])
+    optimizer.step(loss)
+    a, b = weights.tolist()
+    return a, b
 
 
 def _held_out(prm: PRM, holdout: Sequence[Labelled]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

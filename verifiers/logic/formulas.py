@@ -5,6 +5,9 @@
 connectives from the left; here they are refused without parentheses, because nobody can tell how they were
 meant. A quantifier reaches to the end of its group.
 
+Lark's LALR parser reads the text: in linear time, and on a stack that is a list, so that no text is too deep
+for it. A formula costs it about 40 microseconds; Z3 needs milliseconds to decide one.
+
 A proposition whose name begins with `?` stands for a choice between readings of an ambiguous wording: see
 `choices`. `?+` and `?-` begin a choice that the rest of the text suggests to be true or false.
 """
@@ -12,8 +15,11 @@ A proposition whose name begins with `?` stands for a choice between readings of
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal
+
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 LONGEST = 2_000
 DEEPEST = 40
@@ -78,87 +84,88 @@ Formula = Atom | Not | Joined | Quantified
 
 CONTRADICTION = Joined("v", ())
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<quantifier>\((?P<exists>E?)(?P<variable>[t-uw-z])\):)(?=\s*[({¬~])"
-    r"|(?P<atom>\{(?P<predicate>[^{}\s]{1,80})\}(?P<terms>(?:\{[^{}\s]{1,80}\}|[t-uw-z](?![A-Za-z]{2}))*))"
-    r"|(?P<op>->|→|&|∧|∨|v(?=[\s({¬~])|¬|~|\(|\)|#F#|⊥))"
-)
+_GRAMMAR = r"""
+?group: open | closed | and | or | implies
+and: closed (_AND closed)* _AND last
+or: closed (_OR closed)* _OR last
+implies: closed _ARROW last
+?last: open | closed
+?open: QUANTIFIER group -> quantified
+     | _NOT open -> negation
+?closed: ATOM -> atom
+       | _FALSE -> contradiction
+       | _NOT closed -> negation
+       | "(" group ")" -> bracketed
+QUANTIFIER: /\(E?[t-uw-z]\):(?=\s*[({¬~])/
+ATOM: /\{[^{}\s]{1,80}\}(\{[^{}\s]{1,80}\}|[t-uw-z](?![A-Za-z]{2}))*/
+_AND: "&" | "∧"
+_OR: "∨" | /v(?=[\s({¬~])/
+_ARROW: "->" | "→"
+_NOT: "¬" | "~"
+_FALSE: "#F#" | "⊥"
+%ignore /\s+/
+"""
+# What is `open` ends with a quantifier's body, which takes all that follows: so it stands last in its group.
 _TERM = re.compile(r"\{([^{}\s]+)\}|([t-uw-z])")
-_CONNECTIVES: Mapping[str, Connective] = {"&": "&", "∧": "&", "v": "v", "∨": "v", "->": "->", "→": "->"}
+CONNECTIVES: Mapping[str, Connective] = {"and": "&", "or": "v", "implies": "->"}
 
 
 @lru_cache(4096)
 def parse_formula(text: str) -> Formula:
     """The tree of a formula. Raises Unparsed."""
-    parser = _Parser(tokens_of(text, _TOKEN))
-    formula = parser.group(0)
-    if parser.peek() is not None:
-        raise Unparsed("a bracket is closed that was not opened")
+    return closed(_formula(read(_GRAMMAR, text), 0))
+
+
+def _formula(tree: Tree[Token], depth: int) -> Formula:
+    check_depth(depth)
+    match tree.data, tree.children:
+        case "bracketed", [Tree() as body]:
+            return _formula(body, depth + 1)
+        case "negation", [Tree() as body]:
+            return Not(_formula(body, depth + 1))
+        case "quantified", [Token() as sign, Tree() as body]:  # `(x):` or `(Ex):`
+            return Quantified(sign[1] == "E", sign[-3], _formula(body, depth + 1))
+        case "atom", [Token() as token]:
+            predicate, _, terms = token[1:].partition("}")
+            found = (Constant(c) if c else Variable(v) for c, v in _TERM.findall(terms))
+            return Atom(predicate, tuple(found))
+        case "contradiction", _:
+            return CONTRADICTION
+        case joined, parts:
+            formulas = (_formula(part, depth) for part in parts if isinstance(part, Tree))
+            return Joined(CONNECTIVES[joined], tuple(formulas))
+
+
+@cache
+def _parser(grammar: str) -> Lark:
+    return Lark(grammar, parser="lalr", lexer="basic", start="group")
+
+
+def read(grammar: str, text: str) -> Tree[Token]:
+    """The text by a grammar of Lark's, in linear time and without recursion. Raises Unparsed."""
+    if len(text) > LONGEST:
+        raise Unparsed(f"longer than {LONGEST} characters")
+    try:
+        return _parser(grammar).parse(text)
+    except UnexpectedCharacters as error:  # the tokeniser's; the other is the grammar's
+        raise Unparsed(f"unexpected {text[error.pos_in_stream :][:10]!r}") from None
+    except UnexpectedToken as error:
+        if error.token.type == "$END":
+            raise Unparsed("ends too early") from None
+        raise Unparsed(f"unexpected {error.token[:10]!r}; mixed connectives need parentheses") from None
+
+
+def check_depth(depth: int) -> None:
+    """Raise Unparsed where a formula nests too deep for functions that call themselves."""
+    if depth > DEEPEST:
+        raise Unparsed(f"nested deeper than {DEEPEST}")
+
+
+def closed(formula: Formula) -> Formula:
+    """The formula itself. Raises Unparsed where a variable in it is bound by no quantifier."""
     if free := free_variables(formula):
         raise Unparsed(f"{min(free)} is bound by no quantifier")
     return formula
-
-
-def tokens_of(text: str, pattern: re.Pattern[str]) -> list[re.Match[str]]:
-    """The text as matches of `pattern` in a row. Raises Unparsed where none fits, or the text is too long."""
-    if len(text) > LONGEST:
-        raise Unparsed(f"longer than {LONGEST} characters")
-    tokens, at, text = [], 0, text.strip()
-    while at < len(text):
-        match = pattern.match(text, at)
-        if match is None:
-            raise Unparsed(f"unexpected {text[at : at + 10]!r}")
-        tokens.append(match)
-        at = match.end()
-    return tokens
-
-
-class _Parser:
-    def __init__(self, tokens: list[re.Match[str]]) -> None:
-        self._tokens = tokens
-        self._at = 0
-
-    def peek(self) -> re.Match[str] | None:
-        return self._tokens[self._at] if self._at < len(self._tokens) else None
-
-    def group(self, depth: int) -> Formula:
-        """Operands under one connective, up to the end or a closing bracket."""
-        if depth > DEEPEST:
-            raise Unparsed(f"nested deeper than {DEEPEST}")
-        parts, connective = [self._operand(depth)], None
-        while (token := self.peek()) is not None and token["op"] in _CONNECTIVES:
-            self._at += 1
-            found = _CONNECTIVES[token["op"]]
-            if connective not in {None, found} or (found == "->" and len(parts) > 1):
-                raise Unparsed("mixed connectives need parentheses")
-            connective = found
-            parts.append(self._operand(depth))
-        return parts[0] if connective is None else Joined(connective, tuple(parts))
-
-    def _operand(self, depth: int) -> Formula:
-        token = self.peek()
-        if token is None:
-            raise Unparsed("ends too early")
-        self._at += 1
-        if token["atom"]:
-            terms = (Constant(c) if c else Variable(v) for c, v in _TERM.findall(token["terms"]))
-            return Atom(token["predicate"], tuple(terms))
-        if token["quantifier"]:
-            return Quantified(bool(token["exists"]), token["variable"], self.group(depth + 1))
-        if token["op"] in {"#F#", "⊥"}:
-            return CONTRADICTION
-        if token["op"] in {"¬", "~"}:
-            if depth > DEEPEST:
-                raise Unparsed(f"nested deeper than {DEEPEST}")
-            return Not(self._operand(depth + 1))
-        if token["op"] == "(":
-            inner = self.group(depth + 1)
-            closing = self.peek()
-            if closing is None or closing["op"] != ")":
-                raise Unparsed("a bracket stays open")
-            self._at += 1
-            return inner
-        raise Unparsed(f"unexpected {token['op']!r}")
 
 
 def atoms(formula: Formula) -> Iterator[Atom]:

@@ -5,6 +5,11 @@ cache knows the problem, unless that one's batch is full. A failed call moves on
 and waits only when all have failed it. An endpoint that cannot be reached, or has failed several calls in a
 row, is set aside and probed until it answers. One that says it is busy is left alone for as long as it asks:
 that is waiting, and no failure.
+
+The OpenAI client's retries give up on a busy server after a few tries, never try again what came back
+unusable, and have no limit for a whole call. On six kinds of faults 71% of its requests came to what a good
+server says, and 93% of ours (`python -m benchmarks libraries.retries`). tenacity would give the pauses: two
+lines.
 """
 
 import asyncio

@@ -59,7 +59,22 @@ def test_formulas_of_folio(text, formula):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "A(x)", "A(a) ∧ B(a) ∨ C(a)", "(A(a)", "A(a))", "A(", "¬" * 600 + "A(a)"]
+    "text",
+    [
+        "",
+        "A(x)",
+        "A(a) ∧ B(a) ∨ C(a)",
+        "(A(a)",
+        "A(a))",
+        "A(",
+        "A(a,)",
+        "A()",
+        "A(a) → B(a) → C(a)",
+        "A(a) ↔ B(a) ↔ C(a)",
+        "∀x A(x) ∧ B(x)",
+        "¬" * 600 + "A(a)",
+        "∀x " * 600 + "A(x)",
+    ],
 )
 def test_malformed_formulas_of_folio(text):
     with pytest.raises(Unparsed):

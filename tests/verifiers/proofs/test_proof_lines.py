@@ -44,6 +44,9 @@ def test_unused_premises_repeats_and_context():
     [
         "{A} v {B} & {C}",
         "{A} -> {B} -> {C}",
+        "(x): {A}x -> {B}x -> {C}",
+        "{A} & (x): {B}x v {C} & {D}",
+        "{A} {a}",
         "{A} &",
         "({A}",
         "{A})",
@@ -62,6 +65,23 @@ def test_other_text_is_unparsed(text):
     with pytest.raises(Unparsed):
         parse_formula(text)
     assert check_inference([text], "{A}").verdict == "UNPARSED"
+
+
+def test_a_quantifier_reaches_to_the_end_of_its_group():
+    assert parse_formula("{A} v (x): {B}x & {C}") == parse_formula("{A} v ((x): ({B}x & {C}))")
+    assert parse_formula("¬(x): {B}x & {C}") == parse_formula("¬((x): ({B}x & {C}))")
+    assert parse_formula("({A} v (x): {B}x) & {C}") == parse_formula("({A} v ((x): {B}x)) & {C}")
+
+
+@pytest.mark.parametrize(("depth", "is_read"), [(40, True), (41, False)])
+def test_formulas_nest_forty_deep(depth, is_read):
+    for opening, closing in ("(", ")"), ("¬", ""), ("(x): ", ""):
+        text = opening * depth + "{A}" + closing * depth
+        if is_read:
+            parse_formula(text)
+        else:
+            with pytest.raises(Unparsed, match="nested deeper than 40"):
+                parse_formula(text)
 
 
 FACTS = {
