@@ -5,7 +5,7 @@ either way: a test that the cap leaves open says so by its counts.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.annotators.stopping import is_known, least_to_decide, least_to_know, ratio_test
 from pipeline.inputs.segment import prefix_of
@@ -22,8 +22,8 @@ async def annotate(roller: Roller, solution: Solution, config: MonteCarloConfig)
     """One vote a step: is the gold answer still in reach after it? The last step is answered by the grade."""
     prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
     drawn = await asyncio.gather(*(_roll(roller, prefix, config) for prefix in prefixes))
-    votes = [vote_of(step, rollouts, SOURCE) for step, rollouts in enumerate(drawn)]
-    return [*votes, answer_vote(solution)]
+    votes = [vote_of(step, rollouts, SOURCE, roller.doubts) for step, rollouts in enumerate(drawn)]
+    return [*votes, answer_vote(solution, roller.doubts)]
 
 
 async def _roll(roller: Roller, prefix: str, config: MonteCarloConfig) -> list[Rollout]:
@@ -55,8 +55,13 @@ def next_batch(drawn: Sequence[Rollout], config: MonteCarloConfig) -> int:
     return min(room, max(least, len(drawn) // 2))
 
 
-def vote_of(step: int, rollouts: Sequence[Rollout], source: str) -> Vote:
-    """Counts of the rollouts after a step, as a vote; an abstention when none could be read."""
+def vote_of(
+    step: int, rollouts: Sequence[Rollout], source: str, doubts: Mapping[int, str] | None = None
+) -> Vote:
+    """Counts of the rollouts after a step, as a vote; an abstention when none could be read.
+
+    `doubts` say why by the rollouts' seeds; they are the roller's.
+    """
     correct, n, n_failed = counts(rollouts)
     return Vote(
         step=step,
@@ -66,14 +71,18 @@ def vote_of(step: int, rollouts: Sequence[Rollout], source: str) -> Vote:
         correct=correct,
         n=n,
         n_failed=n_failed,
-        why="" if n else silence(rollouts, f"none of {n_failed} rollouts could be graded"),
+        why="" if n else silence(rollouts, f"none of {n_failed} rollouts could be graded", doubts),
         tokens=sum(rollout.tokens for rollout in rollouts),
     )
 
 
-def answer_vote(solution: Solution) -> Vote:
-    """The last step's vote, by grading the solution's own answer."""
+def answer_vote(solution: Solution, doubts: Mapping[int, str] | None = None) -> Vote:
+    """The last step's vote, by grading the solution's own answer.
+
+    `doubts` say why it could not be graded, by the seed that it was drawn with; they are the roller's.
+    """
     known = solution.outcome != "unknown"
+    doubt = (doubts or {}).get(solution.policy.seed, "")
     return Vote(
         step=len(solution.steps) - 1,
         source=ANSWER,
@@ -82,5 +91,5 @@ def answer_vote(solution: Solution) -> Vote:
         correct=int(solution.outcome == "correct"),
         n=int(known),
         n_failed=int(not known),
-        why="" if known else "the final answer could not be graded",
+        why="" if known else f"the final answer could not be graded{doubt and f': {doubt}'}",
     )

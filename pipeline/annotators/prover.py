@@ -20,4 +20,4 @@ async def annotate(roller: Roller, solution: Solution, config: ProverConfig) -> 
     prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
     asked = [roller.roll(prefix, config.rollouts, SOURCE) for prefix in ("", *prefixes)]
     _, *drawn = await asyncio.gather(*asked)
-    return [vote_of(step, rollouts, SOURCE) for step, rollouts in enumerate(drawn)]
+    return [vote_of(step, rollouts, SOURCE, roller.doubts) for step, rollouts in enumerate(drawn)]

@@ -24,7 +24,8 @@ async def annotate(roller: Roller, solution: Solution, config: ScanConfig) -> li
     votes: list[Vote] = []
     for step in range(len(solution.steps) - 1):
         prefix = prefix_of(solution.text, solution.steps, step + 1)
-        votes.append(vote_of(step, await roller.roll(prefix, config.rollouts, SOURCE), SOURCE))
+        drawn = await roller.roll(prefix, config.rollouts, SOURCE)
+        votes.append(vote_of(step, drawn, SOURCE, roller.doubts))
         if votes[-1].p == 0:
             break
     return votes
