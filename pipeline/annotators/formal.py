@@ -7,7 +7,7 @@ from itertools import chain
 
 from schemas.config import VerifierName
 from schemas.records import Problem, Solution, Vote
-from verifiers.base import StepContext, Verifier
+from verifiers.base import StepContext, Verifier, contexts_of
 
 _Z3 = ThreadPoolExecutor(1, thread_name_prefix="z3")
 """Z3's context belongs to one thread; a check takes about a millisecond, so one keeps up with the engine."""
@@ -47,24 +47,20 @@ def verifier_named(name: VerifierName) -> Verifier:
 async def annotate(problem: Problem, solution: Solution, verifiers: list[Verifier]) -> list[Vote]:
     """One vote for every step and verifier; abstentions too, with their reasons."""
     loop = asyncio.get_running_loop()
+    contexts = contexts_of(problem, solution.step_texts())
     shared = {
         _Z3: [v for v in verifiers if v.name == "logic"],
         _OTHERS: [v for v in verifiers if v.name != "logic"],
     }
     found = await asyncio.gather(
-        *(loop.run_in_executor(pool, _check_all, problem, solution, vs) for pool, vs in shared.items() if vs)
+        *(loop.run_in_executor(pool, _check_all, contexts, vs) for pool, vs in shared.items() if vs)
     )
     places = {verifier.name: place for place, verifier in enumerate(verifiers)}
     return sorted(chain(*found), key=lambda vote: (vote.step, places[vote.source]))
 
 
-def _check_all(problem: Problem, solution: Solution, verifiers: list[Verifier]) -> list[Vote]:
-    steps = tuple(solution.step_texts())
-    return [
-        _vote(verifier, StepContext(problem, steps[: index + 1]))
-        for index in range(len(steps))
-        for verifier in verifiers
-    ]
+def _check_all(contexts: list[StepContext], verifiers: list[Verifier]) -> list[Vote]:
+    return [_vote(verifier, context) for context in contexts for verifier in verifiers]
 
 
 def _vote(verifier: Verifier, context: StepContext) -> Vote:

@@ -6,7 +6,7 @@ in a worker that can be killed. SymPy only ever sees expressions built from our 
 
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 from verifiers.base import Finding, StepContext
 from verifiers.calculation.arithmetic import Checked, combine, compare
 from verifiers.calculation.solving import check_solving, equations
-from verifiers.claims.find import Claim, find_claims, stated_value
+from verifiers.claims.find import Claim, claims_of, stated_value
+from verifiers.claims.parsed import ParsedText
 from verifiers.expressions.decimals import Convention, approximate
-from verifiers.expressions.latex import to_plain
 from verifiers.expressions.tree import (
     NUMBER,
     Binary,
@@ -67,11 +67,11 @@ class Algebra:
     def claims(self, context: StepContext) -> list[tuple[Claim, Checked]]:
         """The verdict on each of them."""
         claims = [
-            claim for claim in find_claims(context.step) if isinstance(claim, Claim) and _is_ours(claim)
+            claim for claim in context.parsed.once(claims_of) if isinstance(claim, Claim) and _is_ours(claim)
         ]
         if not claims:
             return []
-        values, solving = definitions(context.steps[:-1]), check_solving(context)
+        values, solving = definitions(context.parsed_before[1:]), check_solving(context)
         return [
             (claim, _decided(solving.get(claim.span)) or self._claim(claim, claims, context, values))
             for claim in claims
@@ -116,17 +116,25 @@ def _abstain(claim: Claim, why: str, code: str = "context") -> Checked:
     return Checked("abstains", f"{claim.text}: {why}", code)
 
 
-def definitions(steps: tuple[str, ...]) -> dict[str, Fraction]:
+def definitions(steps: Iterable[ParsedText]) -> dict[str, Fraction]:
     """Symbols to which the steps give one exact value, unconditionally; a symbol with two values has none."""
     found: dict[str, set[Fraction]] = {}
     for step in steps:
-        for sentence in re.split(r"(?<=[.?!])\s+|\n", to_plain(step)):
-            if not _NO_DEFINITION.search(sentence):
-                for match in _DEFINITION.finditer(sentence):
-                    value = match["value"].replace(",", "")
-                    if not re.search(r"/0+$", value):
-                        found.setdefault(match["name"], set()).add(_fraction(value))
+        for name, value in step.once(_defined):
+            found.setdefault(name, set()).add(value)
     return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
+
+
+def _defined(step: ParsedText) -> tuple[tuple[str, Fraction], ...]:
+    """Each symbol that a step defines, with its value."""
+    found = []
+    for sentence in re.split(r"(?<=[.?!])\s+|\n", step.source.text):
+        if not _NO_DEFINITION.search(sentence):
+            for match in _DEFINITION.finditer(sentence):
+                value = match["value"].replace(",", "")
+                if not re.search(r"/0+$", value):
+                    found.append((match["name"], _fraction(value)))
+    return tuple(found)
 
 
 def _fraction(text: str) -> Fraction:
@@ -164,7 +172,7 @@ def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> boo
 
 def _revalued(context: StepContext, values: Mapping[str, Fraction]) -> bool:
     """Whether the steps just before hold equations that a symbol's value does not solve."""
-    before = [equation for step in context.steps[-4:-1] for equation in equations(step)]
+    before = [equation for step in context.parsed_before[1:][-3:] for equation in step.once(equations)]
     return any(
         not e.polynomial or sum(c * values[e.symbol] ** power for power, c in enumerate(e.polynomial)) != 0
         for e in before
@@ -172,10 +180,14 @@ def _revalued(context: StepContext, values: Mapping[str, Fraction]) -> bool:
     )
 
 
+def _before(context: StepContext) -> Iterator[Claim]:
+    """What the problem and the earlier steps state."""
+    for parsed in context.parsed_before:
+        yield from (claim for claim in parsed.once(claims_of) if isinstance(claim, Claim))
+
+
 def _restated(claim: Claim, context: StepContext) -> bool:
-    before = [context.problem.text, *context.steps[:-1]]
-    earlier = [c for text in before for c in find_claims(text) if isinstance(c, Claim)]
-    return any({c.left, c.right} == {claim.left, claim.right} for c in earlier)
+    return any({c.left, c.right} == {claim.left, claim.right} for c in _before(context))
 
 
 def _states_identity(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
@@ -191,10 +203,8 @@ def _states_identity(claim: Claim, claims: list[Claim], context: StepContext) ->
         or not _product_of_sums(claim)
     ):
         return False
-    before = [context.problem.text, *context.steps[:-1]]
-    earlier = [c for text in before for c in find_claims(text) if isinstance(c, Claim)]
     return names(claim.left) == names(claim.right) and not any(
-        symbols & (names(c.left) | names(c.right)) for c in earlier
+        symbols & (names(c.left) | names(c.right)) for c in _before(context)
     )
 
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from verifiers.base import Finding, StepContext, Verdict
 from verifiers.calculation.clock import timed_claims
 from verifiers.calculation.sums import true_sum
-from verifiers.claims.find import Claim, Unread, find_claims, leads_with
+from verifiers.claims.find import Claim, Unread, claims_of, leads_with
+from verifiers.claims.parsed import ParsedText
 from verifiers.claims.units import factor, singular
 from verifiers.claims.words import SCALES
 from verifiers.expressions.tree import (
@@ -52,23 +53,24 @@ class Arithmetic:
 
     def check(self, context: StepContext) -> Finding:
         """Check every numeric relation of the last step."""
-        return combine([checked for _, checked in checked_claims(context.step)])
+        return combine([checked for _, checked in context.parsed.once(checked_claims)])
 
 
-def checked_claims(step: str) -> list[tuple[tuple[int, int], Checked]]:
+def checked_claims(parsed: ParsedText) -> tuple[tuple[tuple[int, int], Checked], ...]:
     """The verdict on each numeric claim of a step, by its span; a clock time is not read as numbers too."""
+    step = parsed.text
     timed = list(timed_claims(step)) if ":" in step or " days" in step else []
     if not timed and (seen := true_sum(step)):
         span, text = seen
-        return [(span, Checked("holds", text))]
+        return ((span, Checked("holds", text)),)
     found = [(claim.span, Checked(claim.verdict, claim.reason)) for claim in timed]
-    for claim in find_claims(step):
+    for claim in parsed.once(claims_of):
         if timed and any(t.span[0] < claim.span[1] and claim.span[0] < t.span[1] for t in timed):
             continue
         checked = check_claim(claim)
         if checked:
             found.append((claim.span, checked))
-    return found
+    return tuple(found)
 
 
 def combine(checked: list[Checked], nothing: str = "no calculation to check") -> Finding:

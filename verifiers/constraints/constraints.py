@@ -71,7 +71,7 @@ class Constraints:
         for claim, judged in found:
             if judged.verdict != "entailed":
                 return Finding("abstains", f"{claim}: {judged.reason}", evidence)
-        if any(checked.verdict != "holds" for _, checked in checked_claims(context.step)):
+        if any(checked.verdict != "holds" for _, checked in context.parsed.once(checked_claims)):
             return Finding("abstains", "its quantities are right, its calculation is not proved", evidence)
         return Finding("holds", f"{', '.join(claims)}: as the problem says", evidence)
 
