@@ -34,19 +34,28 @@ from verifiers.expressions.tree import (
 from verifiers.isolation.workers import Pool, run_limited
 
 POINTS = 5
+"""Two different polynomials of degree d agree at one random point with a chance of at most d/39: so many
+numerators there are. At five points together it is below one in a million for d = 2."""
 FEWEST_POINTS = 3
+"""Points at which both sides are defined; with fewer, as for a root of negatives, nothing is said."""
 _PROOF_S = 3.0
+"""Seconds for a proof in a worker."""
 _MOST_SYMBOLS = 6
 
+# Words that announce an identity: "Expanding", "we factor", not "factorial". Without one an equation may be
+# one to solve, which some values satisfy.
 _IDENTITY_CUE = re.compile(
     r"\b(?:expand|factor(?!ial)|distribut|simplif|foil|identity|multiply(?:ing)? out)", re.I
 )
+# Words with which a value holds for a case or a trial only: "if x = 3", "let x = 3", "try x = 3", "x = 3?".
 _NO_DEFINITION = re.compile(
+    # "So x = 3." and "x = 1/2, ...", whole: not the 3 of "x = 3y", "x = 3.5" or "2x = 3".
     r"\b(?:if|when|for|at|case|let|or|where|substitut\w*|plug\w*|say|try|put|set|possible|could|may|either|suppose|"
     r"assum\w*|check\w*|not|would|guess\w*)\b|\?",
     re.IGNORECASE,
 )
 _DEFINITION = re.compile(
+    # "So x = 3." and "x = 1/2, ...", whole: not the 3 of "x = 3y", "x = 3.5" or "2x = 3".
     r"(?:^|[.;,:]\s+|\b(?i:so|thus|therefore|hence|get|gives|have|find|then|that|obtain|and)\s+)\s*"
     rf"(?P<name>[A-Za-z])\s*=\s*(?P<value>-?(?:{NUMBER})(?:/\d+)?)(?!\d)\s*(?=\.(?!\d)|[,;:](?!\d)|and\b|$)"
 )

@@ -21,6 +21,7 @@ _CONSTANTS = frozenset(
 ) | {Fraction("0.5"), Fraction("3.14")}
 """Counts of units, parts of a circle, and numbers that a method brings along: halves, per cent."""
 
+# Numbers in words, also as parts and coins: "half" is a method's, "a dime" is ten cents that nobody states.
 _SAID = {
     word: value
     for value, words in {
@@ -59,7 +60,9 @@ _SAID = {
     for word in words.split()
 }
 _LONGEST_TEXT = 50_000
+"""Characters of a text whose numbers are known; a problem with a long table has fewer."""
 _MARK = frozenset({".", ")", ":"})
+"""After a line's first number it is a list's mark: "2. Add", "2) Add"."""
 
 
 class Orphan(NamedTuple):
@@ -93,6 +96,7 @@ def _explained(value: Fraction, known: frozenset[Fraction]) -> bool:
     """Whether a number is known, or per cent, a complement or cents of one that is."""
     if value in known:
         return True
+    # 0.2 of a known 20%, the 80% that are left, the 120% after a rise, 1.5 for 150 cents.
     hundred = value * 100
     derived = (hundred, 100 - hundred, hundred - 100, 100 - value, value - 100, value / 100, 1 - value)
     return not known.isdisjoint(derived)

@@ -15,11 +15,15 @@ from verifiers.claims.parsed import ParsedText
 from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, Unary, exact, names, show
 
 _DEGREE = 4
+"""Steps rarely show a higher one; products stay small and nothing takes long."""
+# Words that lead from one equation to the next: "subtracting 1 gives 2x = 6", "2x = 6 => x = 3".
 _SOLVES = re.compile(
     r"\b(?:so|thus|therefore|hence|then|get|gives?|means|subtract\w*|add(?:ing|ed)?|divid\w*|multipl\w*|simplif\w*|"
     r"solv\w*|combin\w*|isolat\w*|yields?|obtain)\b|⇒|\\implies|\\Rightarrow|=>|->|→",
     re.IGNORECASE,
 )
+# Words with which the symbol may have got another meaning: "if x = 2", "the second equation", "plugging in",
+# "either x = 1 or x = 2", "let x be the whole number". In such a text nothing is refuted.
 _SCOPE = re.compile(
     r"\b(?:if|for|when|case|let|or|where|substitut\w*|plug\w*|try|set|possible|could|may|either|suppose|assum\w*|check\w*|"
     r"not|would|guess\w*|denote\w*|call|another|other|again|instead|positive|negative|discard|reject|mod|each|"
