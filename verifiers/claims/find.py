@@ -31,6 +31,7 @@ from verifiers.expressions.tree import (
 
 Relation = Literal["=", "≈", "≠", "<", ">", "≤", "≥"]
 _MOST_CLAIMS = 60
+"""More are a table or a listing, where a claim may be anything."""
 
 
 class Claim(NamedTuple):
@@ -68,17 +69,23 @@ class Unread:
     span: tuple[int, int] = (0, 0)
 
 
+# A calculator annotation of GSM8K: `<<14+5=19>>`.
 _ANNOTATION = re.compile(r"<<([^<>=]{1,200}(?:=[^<>=]{1,200})+)>>")
+# Longer signs first: `<=` is no `<`.
 _RELATION = re.compile(r"<=|>=|!=|≠|≤|≥|≈|~=|==|=|<|>")
 _CANONICAL: dict[str, Relation] = {"<=": "≤", ">=": "≥", "!=": "≠", "~=": "≈", "==": "="}
+# Words with which a step shows a relation to reject it: "2 = 3 is a contradiction", "x = 2 does not satisfy",
+# "this is not possible". Not "not" alone: "he did not eat, so 3 + 4 = 7".
 _REFUTES = re.compile(
     r"≠|\b(?:false|contradict\w*|extraneous|satisf\w*|original equation|"
     r"incorrect\w*|wrong|impossible|invalid|"
     r"not (?:true|valid|a solution|equal|hold|possible|work))\b",
     re.IGNORECASE,
 )
+# A bracket spaced from the number before it: `5 (3 + 2)` may be 5, remarked on, or a product.
 _REMARK = re.compile(r"\d\s+\(")
 _SPOKEN = frozenset({"is", "equals"})
+# A quick look before the text is read in full: a sign, or a word between a value and what follows.
 _MAY_RELATE = re.compile(r"[=<>≠≈≤≥]|[0-9)] (?:is|equals) ")
 _ORDERS = frozenset({"<", ">", "≤", "≥"})
 

@@ -21,8 +21,10 @@ from verifiers.isolation.workers import run_limited
 
 Sort = Literal["integer", "real"]
 MOST_CONSTRAINTS = 64
+# Z3 takes powers as products, and long ones for ever.
 _LARGEST_EXPONENT = 8
 _SOLVE_S = 3.0
+# Longer signs first: `<=` is no `<`.
 _RELATION = re.compile(r"<=|>=|!=|=|<|>|≤|≥|≠")
 _WORD = re.compile(r"[A-Za-z]\w*")
 _SAME = {"≤": "<=", "≥": ">=", "≠": "!="}
