@@ -22,6 +22,7 @@ from verifiers.logic.formulas import (
 
 _MOST_EXCLUSIVE = 6
 """Each `⊕` or `↔` doubles a formula."""
+# `∀x` is one token; a name may be a predicate, a constant or a variable, which its place tells.
 _TOKEN = re.compile(r"\s*(?:(?P<quantifier>[∀∃])\s*(?P<variable>[a-z]\w*)|(?P<name>\w+)|(?P<op>[()¬∧∨⊕→↔,]))")
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+# Characters, and brackets in brackets: formulas may come from a model.
 LONGEST = 2_000
 DEEPEST = 40
 
@@ -79,10 +80,13 @@ Formula = Atom | Not | Joined | Quantified
 CONTRADICTION = Joined("v", ())
 
 _TOKEN = re.compile(
+    # `(x):` and `(Ex):` before a formula; `{A}{a}`, `{A}x`, `{R}x{b}`; then signs. `v` is "or" where a
+    # space, a bracket or a negation follows it.
     r"\s*(?:(?P<quantifier>\((?P<exists>E?)(?P<variable>[t-uw-z])\):)(?=\s*[({¬~])"
     r"|(?P<atom>\{(?P<predicate>[^{}\s]{1,80})\}(?P<terms>(?:\{[^{}\s]{1,80}\}|[t-uw-z](?![A-Za-z]{2}))*))"
     r"|(?P<op>->|→|&|∧|∨|v(?=[\s({¬~])|¬|~|\(|\)|#F#|⊥))"
 )
+# `{a}` a constant, `x` a variable. `v` is the sign for or, and no variable.
 _TERM = re.compile(r"\{([^{}\s]+)\}|([t-uw-z])")
 _CONNECTIVES: Mapping[str, Connective] = {"&": "&", "∧": "&", "v": "v", "∨": "v", "->": "->", "→": "->"}
 
