@@ -115,6 +115,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "verifiers.calculation.number_provenance": natural.provenance,
     "verifiers.proofs.premises": logic.agreement,
     "verifiers.constraints.constraints": logic.constraints,
+    "verifiers.reading": natural.reading,
     "verifiers.speed": natural.speed,
     "verifiers.speed.logic": logic.speed,
     "verifiers.speed.workers": workers.workers,

@@ -7,15 +7,16 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from benchmarks.corpora import ANNOTATION, Judged, gold, judged, written
+from benchmarks.corpora import ANNOTATION, Judged, gold, judged, rows, written
 from benchmarks.hostile import texts
 from pipeline.inputs.segment import segment
 from schemas.records import Problem
-from verifiers.base import StepContext
+from verifiers.base import StepContext, contexts_of
 from verifiers.calculation.arithmetic import Arithmetic, check_claim
 from verifiers.calculation.number_provenance import orphans
 from verifiers.claims.find import Claim, find_claims
@@ -125,11 +126,10 @@ def coverage() -> Figures:
     by_source: dict[str, Counter[str]] = {}
     for source, problem, steps in written():
         seen = by_source.setdefault(source, Counter())
-        for index in range(len(steps)):
-            verdict = review(StepContext(Problem(text=problem), tuple(steps[: index + 1]))).verdict
+        for context in contexts_of(Problem(text=problem), steps):
             seen["steps"] += 1
-            seen["decided"] += verdict != "abstains"
-            seen["with a sum"] += "=" in steps[index]
+            seen["decided"] += review(context).verdict != "abstains"
+            seen["with a sum"] += "=" in context.step
     everything = sum(by_source.values(), Counter())
     return {
         "value": found / total,
@@ -260,12 +260,38 @@ def speed() -> Figures:
     }
 
 
+def reading() -> Figures:
+    """Steps/s of all verifiers of natural steps on one core; beside, when each of them reads for itself."""
+    from verifiers.calculation.algebra import Algebra
+    from verifiers.claims.parsed import ParsedText
+    from verifiers.constraints.constraints import Constraints
+
+    checks = [verifier.check for verifier in (Arithmetic(), Algebra(), Constraints())]
+    ways: list[Callable[[StepContext], Any]] = [*checks, orphans, review]
+    solutions = [(Problem(text=row["problem"]), row["steps"]) for row in rows("processbench/*.jsonl*")]
+
+    def shared(solution: tuple[Problem, list[str]]) -> None:
+        for context in contexts_of(*solution):
+            for way in ways:
+                way(context)
+
+    def alone(solution: tuple[Problem, list[str]]) -> None:
+        for context in contexts_of(*solution):
+            texts = (context.problem.text, *context.steps)
+            for way in ways:
+                way(replace(context, parsed_texts=tuple(map(ParsedText, texts))))
+
+    solutions = solutions[::16]  # reading alone takes the square of the steps, five times
+    steps = sum(len(texts) for _, texts in solutions)
+    value, baseline = (_rate(way, solutions) * steps / len(solutions) for way in (shared, alone))
+    return {"value": value, "unit": "steps/s", "baseline": baseline, "n": steps}
+
+
 def _embedded(n: int) -> Iterator[StepContext]:
     from pipeline.embedded.problems.truth import problems
 
     for problem in problems(n, seed=0):
-        steps = tuple(step.text for step in segment(problem.reference or ""))
-        yield from (StepContext(problem, steps[: i + 1]) for i in range(len(steps)))
+        yield from contexts_of(problem, [step.text for step in segment(problem.reference or "")])
 
 
 def _rate(call: Callable[[Any], Any], items: list[Any]) -> float:

@@ -1,10 +1,12 @@
 """What a verifier is given and what it answers: the three-valued protocol every verifier keeps."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from schemas.records import Problem
 from schemas.sources import Sources
+from verifiers.claims.parsed import ParsedText, parsed_text
 
 Verdict = Literal["holds", "fails", "abstains"]
 
@@ -16,11 +18,40 @@ class StepContext:
     problem: Problem
     steps: tuple[str, ...]
     """The solution's step texts up to and including the one to check, which is the last."""
+    parsed_texts: tuple[ParsedText, ...] = field(default=(), repr=False, compare=False)
+    """The problem's text and each step, with what verifiers have found in them."""
+
+    def __post_init__(self) -> None:
+        if not self.parsed_texts:
+            parsed = tuple(map(parsed_text, (self.problem.text, *self.steps)))
+            object.__setattr__(self, "parsed_texts", parsed)  # a frozen class sets its own fields like this
 
     @property
     def step(self) -> str:
         """The text of the step to check."""
         return self.steps[-1]
+
+    @property
+    def parsed(self) -> ParsedText:
+        """The step to check; `context.parsed.once(claims_of)` are the relations that it states."""
+        return self.parsed_texts[-1]
+
+    @property
+    def parsed_before(self) -> tuple[ParsedText, ...]:
+        """The problem's text and the steps before the one to check."""
+        return self.parsed_texts[:-1]
+
+
+def contexts_of(problem: Problem, steps: Sequence[str]) -> list[StepContext]:
+    """A context for each step of a solution, to be handed to all verifiers.
+
+    They share what is found in the steps, however long the solution is: n steps are read n times, and not n
+    times n. A single context shares it, too, while the steps are among those read of late.
+    """
+    parsed = tuple(map(parsed_text, (problem.text, *steps)))
+    return [
+        StepContext(problem, tuple(steps[:count]), parsed[: count + 1]) for count in range(1, len(steps) + 1)
+    ]
 
 
 @dataclass(frozen=True)

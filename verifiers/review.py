@@ -45,7 +45,7 @@ def review(context: StepContext, *, pool: Pool | None = None) -> Review:
             judged = verifier.check(context)
             if judged.verdict != "abstains":
                 found.append(_whole(context.step, judged, verifier.name))
-    for span, checked in checked_claims(context.step):
+    for span, checked in context.parsed.once(checked_claims):
         said = context.step[slice(*span)]
         found.append(Remark(span, said, checked.verdict, checked.reason, "arithmetic"))
     for claim, checked in Algebra(pool).claims(context):

@@ -11,9 +11,9 @@ from pipeline.annotators.base import Context
 from pipeline.annotators.outside import OutsideVerifier, made_verifier
 from schemas.config import VerifierName
 from schemas.factories import load_factory
-from schemas.records import Problem, Solution, Vote
+from schemas.records import Solution, Vote
 from schemas.sources import Sources
-from verifiers.base import StepContext, Verifier
+from verifiers.base import StepContext, Verifier, contexts_of
 
 _Z3 = ThreadPoolExecutor(1, thread_name_prefix="z3")
 """Z3's context belongs to one thread; a check takes about a millisecond, so one keeps up with the engine."""
@@ -59,8 +59,9 @@ class Verify:
         loop = asyncio.get_running_loop()
         z3 = [verifier for verifier in self.verifiers if _needs_one_thread(verifier)]
         shared = {_Z3: z3, _OTHERS: [v for v in self.verifiers if v not in z3]}
+        contexts = contexts_of(context.problem, solution.step_texts())
         jobs = (
-            loop.run_in_executor(pool, _check_all, context.problem, solution, verifiers)
+            loop.run_in_executor(pool, _check_all, contexts, verifiers)
             for pool, verifiers in shared.items()
             if verifiers
         )
@@ -74,13 +75,8 @@ def _needs_one_thread(verifier: Verifier) -> bool:
     return getattr(verifier, "one_thread", False)
 
 
-def _check_all(problem: Problem, solution: Solution, verifiers: Sequence[Verifier]) -> list[Vote]:
-    steps = tuple(solution.step_texts())
-    return [
-        _vote(verifier, StepContext(problem, steps[: index + 1]))
-        for index in range(len(steps))
-        for verifier in verifiers
-    ]
+def _check_all(contexts: list[StepContext], verifiers: Sequence[Verifier]) -> list[Vote]:
+    return [_vote(verifier, context) for context in contexts for verifier in verifiers]
 
 
 def _vote(verifier: Verifier, context: StepContext) -> Vote:

@@ -5,7 +5,7 @@ either way: a test that the cap leaves open says so by its counts.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.annotators.base import Context
@@ -34,8 +34,9 @@ class MonteCarlo:
         grade."""
         prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
         drawn = await asyncio.gather(*(self._roll(context.roller, prefix) for prefix in prefixes))
-        votes = [vote_of(step, rollouts, self.config.name) for step, rollouts in enumerate(drawn)]
-        return [*votes, answer_vote(solution)]
+        name, doubts = self.config.name, context.roller.doubts
+        votes = [vote_of(step, rollouts, name, doubts) for step, rollouts in enumerate(drawn)]
+        return [*votes, answer_vote(solution, doubts)]
 
     async def _roll(self, roller: Roller, prefix: str) -> list[Rollout]:
         drawn: list[Rollout] = []
@@ -66,8 +67,13 @@ def next_batch(drawn: Sequence[Rollout], config: MonteCarloConfig) -> int:
     return min(room, max(least, len(drawn) // 2))
 
 
-def vote_of(step: int, rollouts: Sequence[Rollout], source: str) -> Vote:
-    """Counts of the rollouts after a step, as a vote; an abstention when none could be read."""
+def vote_of(
+    step: int, rollouts: Sequence[Rollout], source: str, doubts: Mapping[int, str] | None = None
+) -> Vote:
+    """Counts of the rollouts after a step, as a vote; an abstention when none could be read.
+
+    `doubts` say why by the rollouts' seeds; they are the roller's.
+    """
     correct, n, n_failed = counts(rollouts)
     return Vote(
         step=step,
@@ -77,14 +83,18 @@ def vote_of(step: int, rollouts: Sequence[Rollout], source: str) -> Vote:
         correct=correct,
         n=n,
         n_failed=n_failed,
-        why="" if n else silence(rollouts, f"none of {n_failed} rollouts could be graded"),
+        why="" if n else silence(rollouts, f"none of {n_failed} rollouts could be graded", doubts),
         tokens=sum(rollout.tokens for rollout in rollouts),
     )
 
 
-def answer_vote(solution: Solution) -> Vote:
-    """The last step's vote, by grading the solution's own answer."""
+def answer_vote(solution: Solution, doubts: Mapping[int, str] | None = None) -> Vote:
+    """The last step's vote, by grading the solution's own answer.
+
+    `doubts` say why it could not be graded, by the seed that it was drawn with; they are the roller's.
+    """
     known = solution.outcome != "unknown"
+    doubt = (doubts or {}).get(solution.policy.seed, "")
     return Vote(
         step=len(solution.steps) - 1,
         source=ANSWER,
@@ -93,5 +103,5 @@ def answer_vote(solution: Solution) -> Vote:
         correct=int(solution.outcome == "correct"),
         n=int(known),
         n_failed=int(not known),
-        why="" if known else "the final answer could not be graded",
+        why="" if known else f"the final answer could not be graded{doubt and f': {doubt}'}",
     )

@@ -36,4 +36,4 @@ class Prover:
         prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
         asked = [roller.roll(prefix, self.config.rollouts, PURPOSE) for prefix in ("", *prefixes)]
         _, *drawn = await asyncio.gather(*asked)
-        return [vote_of(step, rollouts, name) for step, rollouts in enumerate(drawn)]
+        return [vote_of(step, rollouts, name, roller.doubts) for step, rollouts in enumerate(drawn)]

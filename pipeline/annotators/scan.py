@@ -41,7 +41,8 @@ class Scan:
         votes: list[Vote] = []
         for step in range(len(solution.steps) - 1):
             prefix = prefix_of(solution.text, solution.steps, step + 1)
-            votes.append(vote_of(step, await roller.roll(prefix, self.config.rollouts, name), name))
+            drawn = await roller.roll(prefix, self.config.rollouts, name)
+            votes.append(vote_of(step, drawn, name, roller.doubts))
             if votes[-1].p == 0:
                 break
         return votes

@@ -16,7 +16,7 @@ from schemas.config import ProblemsConfig
 from schemas.errors import UserError
 from schemas.records import AnswerKind, Problem, Quarantined, Source
 from schemas.text import one_line
-from verifiers.answers.grade import extract_answer
+from verifiers.answers.grade import NO_ANSWER, extract_answer
 
 log = logging.getLogger(__name__)
 _MAPPINGS = {
@@ -263,7 +263,7 @@ def _to_problem(
         values["answer"] = extract_answer(values["reference"])
         if values["answer"] is None:
             wanted = "`#### answer`" if config.mapping == "gsm8k" else "a \\boxed{answer}"
-            return bad(column, f"no {wanted} in the solution")
+            return bad(column, f"{NO_ANSWER.reason}: no {wanted} in the solution")
     answer = gold(values.pop("answer", None))
     if isinstance(answer, Unreadable):
         return bad(column, answer.why)

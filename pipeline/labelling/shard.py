@@ -298,7 +298,7 @@ async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, lis
     drawn = await roller.roll("", config.filter.rollouts, "filter")
     correct, n, _ = counts(drawn)
     if n == 0:
-        return silence(drawn, "filter: no rollout could be graded"), None
+        return silence(drawn, "filter: no rollout could be graded", roller.doubts), None
     rate = correct / n
     if rate <= config.filter.least:
         return "filter: too hard", None
@@ -357,7 +357,7 @@ async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> 
         known = {(vote.source, vote.step) for vote in votes}
         votes += [vote for vote in found if (vote.source, vote.step) not in known]
     if not any(vote.source == ANSWER for vote in votes):
-        votes.append(answer_vote(solution))
+        votes.append(answer_vote(solution, roller.doubts))
     return candidate.model_copy(update={"votes": tuple(sorted(votes, key=lambda v: (v.step, v.source)))})
 
 

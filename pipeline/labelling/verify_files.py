@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.inputs.solutions import Written
 from schemas.records import Problem
-from verifiers.base import StepContext
+from verifiers.base import contexts_of
 from verifiers.isolation.lifeline import hold, lifeline
 from verifiers.review import review
 
@@ -58,8 +58,9 @@ def _verified_all(solutions: list[Written]) -> Results:
 
 def _verified(solution: Written) -> Results:
     problem, found = Problem(text=solution.problem, premises=solution.premises), []
-    for index in range(solution.first, len(solution.steps)):
-        reviewed = review(StepContext(problem, solution.steps[: index + 1]))
+    contexts = contexts_of(problem, solution.steps)
+    for index in range(solution.first, len(contexts)):
+        reviewed = review(contexts[index])
         findings = [
             {
                 "span": list(remark.span),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal, TypeVar
 
-from verifiers.answers.grade import grade
+from verifiers.answers.grade import same_answer
 
 Aggregation = Literal["min", "product", "last"]
 AGGREGATIONS: dict[Aggregation, Callable[[Sequence[float]], float]] = {
@@ -88,8 +88,8 @@ def _groups(answers: Sequence[str]) -> dict[str, str]:
 @lru_cache(maxsize=1 << 16)
 def _equal(one: str, other: str) -> bool:
     """Whether both are surely one answer: as values, or as the same choice. A doubt keeps them apart."""
-    verdict = grade(one, other, "expression")
-    return bool(grade(one, other, "choice") if verdict is None else verdict)
+    verdict = same_answer(one, other, "expression")
+    return bool(same_answer(one, other, "choice") if verdict is None else verdict)
 
 
 def normalised(answer: str) -> str:

@@ -10,7 +10,7 @@ search goes on above it where that has a success. `refute`: a step proved wrong 
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.annotators.monte_carlo import answer_vote, vote_of
@@ -89,7 +89,9 @@ async def propose(
     if right is not None:
         solution = to_solution(roller, right)
         tree.searched[solution.text] = solution
-    return [_candidate(tree, solution) for solution in tree.searched.values() if solution.steps]
+    return [
+        _candidate(tree, solution, roller.doubts) for solution in tree.searched.values() if solution.steps
+    ]
 
 
 async def _state(
@@ -183,11 +185,11 @@ def _steps_before(solution: Solution, prefix: str) -> int:
     return sum(step.end <= len(prefix) for step in solution.steps)
 
 
-def _candidate(tree: Tree, solution: Solution) -> Candidate:
+def _candidate(tree: Tree, solution: Solution, doubts: Mapping[int, str] | None = None) -> Candidate:
     """The solution with a vote for every one of its prefixes that the tree has measured, and its grade."""
     votes: list[Vote] = []
     for index in range(1, len(solution.steps)):
         state = tree.states.get(prefix_of(solution.text, solution.steps, index))
         if state is not None:
-            votes.append(vote_of(index - 1, state.rollouts, SOURCE))
-    return Candidate(solution=solution, votes=(*votes, answer_vote(solution)))
+            votes.append(vote_of(index - 1, state.rollouts, SOURCE, doubts))
+    return Candidate(solution=solution, votes=(*votes, answer_vote(solution, doubts)))

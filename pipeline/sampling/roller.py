@@ -10,8 +10,8 @@ from pipeline.prompts.templates import fill, prompt_text, solving_text
 from pipeline.sampling.budget import Allowance
 from pipeline.sampling.unfinished import Draws
 from schemas.config import JudgeConfig, PromptConfig, RunConfig
-from schemas.records import Outcome, Problem, Rollout, seed_of
-from verifiers.answers.grade import extract_answer, grade
+from schemas.records import Outcome, Problem, Rollout, StopReason, seed_of
+from verifiers.answers.grade import Grade, extract_answer, grade
 
 JUDGE = "judge"
 """What replies about a solution are stored as; those of a judge with a name of its own as `judge:NAME`."""
@@ -55,6 +55,9 @@ class Roller:
         self.taken: list[Rollout] = []
         """Every completion drawn, in the order of asking."""
         self._owner = ""
+        self.doubts: dict[int, str] = {}
+        """Why a completion's outcome is `unknown`, by its seed, for the reasons of votes. Not stored: grading
+        the same text again says the same again."""
         self._others: dict[tuple[Policy, str], Roller] = {}
         self._known: dict[tuple[str, str, int, int], asyncio.Future[list[Rollout]]] = {}
 
@@ -71,7 +74,7 @@ class Roller:
                 draws=self.draws,
                 templates=self._templates,
             )
-            other.taken, other._owner = self.taken, owner
+            other.taken, other.doubts, other._owner = self.taken, self.doubts, owner
             self._others[policy, owner] = other
         return self._others[policy, owner]
 
@@ -114,16 +117,19 @@ class Roller:
 
     def _keep(self, prefix: str, purpose: str, seed: int, done: Completion) -> Rollout:
         text, stopped = (done.text, done.stopped) if len(done.text) <= LONGEST_TEXT else ("", "error")
+        graded = grade_of(self.problem, prefix + text) if stopped == "stop" else Grade(None, _ENDED[stopped])
         rollout = Rollout(
             problem_id=self.problem.id,
             purpose=purpose,
             prefix=prefix,
             text=text,
-            outcome=outcome_of(self.problem, prefix + text) if stopped == "stop" else "unknown",
+            outcome=_OUTCOMES[graded.verdict],
             stopped=stopped,
             tokens=done.tokens,
             seed=seed,
         )
+        if graded.verdict is None:
+            self.doubts[seed] = graded.reason
         if stopped != "budget":
             self.taken.append(rollout)
         return rollout
@@ -164,27 +170,41 @@ class Roller:
         return kept
 
 
+_OUTCOMES: Mapping[bool | None, Outcome] = {True: "correct", False: "incorrect", None: "unknown"}
+_ENDED: Mapping[StopReason, str] = {
+    "length": "cut off at the token limit",
+    "withheld": "withheld by the server",
+    "error": "an unusable text",
+    "budget": "not drawn: the token budget is spent",
+}
+"""Why what did not end by itself is not graded."""
+
+
+def grade_of(problem: Problem, solution: str) -> Grade:
+    """Grade a finished solution by its answer, with the reason of a doubt."""
+    if problem.answer is None:
+        return Grade(None, "the problem has no gold answer")
+    return grade(problem.answer, extract_answer(solution), problem.answer_kind)
+
+
 def outcome_of(problem: Problem, solution: str) -> Outcome:
-    """Grade a finished solution by its answer; `unknown` without a gold answer or a readable one."""
-    answer = extract_answer(solution)
-    if problem.answer is None or answer is None:
-        return "unknown"
-    match grade(problem.answer, answer, problem.answer_kind):
-        case None:
-            return "unknown"
-        case is_right:
-            return "correct" if is_right else "incorrect"
+    """The outcome of a finished solution; `unknown` without a gold answer or a readable one."""
+    return _OUTCOMES[grade_of(problem, solution).verdict]
 
 
-def silence(rollouts: Sequence[Rollout], what: str) -> str:
-    """Why rollouts say nothing: they were not drawn, or not one of them allowed `what`."""
+def silence(rollouts: Sequence[Rollout], what: str, doubts: Mapping[int, str] | None = None) -> str:
+    """Why rollouts say nothing: they were not drawn, or not one of them allowed `what`.
+
+    `doubts` (see `Roller`) are told with their counts, the most frequent first.
+    """
     if any(rollout.stopped == "budget" for rollout in rollouts):
         return f"the problem's token budget is spent; {what}"
     if rollouts and all(rollout.stopped == "withheld" for rollout in rollouts):
         return f"the server withheld every answer; {what}"
     if rollouts and all(rollout.stopped == "length" and not rollout.text for rollout in rollouts):
         return f"the prompt leaves no room to answer; {what}"
-    return what
+    found = Counter(doubts[rollout.seed] for rollout in rollouts if doubts and rollout.seed in doubts)
+    return f"{what}: {', '.join(f'{why} ({n})' for why, n in found.most_common())}" if found else what
 
 
 def counts(rollouts: Sequence[Rollout]) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ from pipeline.runs.run_store import RunStore
 from pipeline.sampling import roller as rollouts
 from schemas.config import load_config
 from schemas.errors import UserError
+from verifiers.answers.grade import EQUAL
 
 Capture = pytest.CaptureFixture[str]
 
@@ -78,7 +79,7 @@ def test_a_whole_run_is_graded_again(mine: Path, capsys: Capture, monkeypatch: p
         "owed": 0,
     }
     assert files(mine / "shards") == before
-    monkeypatch.setattr(rollouts, "grade", lambda *_: True)
+    monkeypatch.setattr(rollouts, "grade", lambda *_: EQUAL)
     assert main(["regrade", str(mine)]) == 0
     assert "12" in capsys.readouterr().out
     assert files(mine / "shards") != before

@@ -20,6 +20,7 @@ from pipeline.sampling import roller as rollouts
 from pipeline.sampling.replay import NotStored, Stored
 from schemas.config import PolicyConfig, RunConfig
 from schemas.records import Finished, Rollout
+from verifiers.answers.grade import EQUAL
 
 EVERYTHING: dict[str, dict[str, Any]] = {
     "sampled": {
@@ -236,7 +237,7 @@ def test_a_better_grader_regrades_all_and_twice_is_once(
 ) -> None:
     write(tmp_path / "p.jsonl", {})
     store = run(config(tmp_path, annotate=ROLLED))
-    monkeypatch.setattr(rollouts, "grade", lambda *_: True)
+    monkeypatch.setattr(rollouts, "grade", lambda *_: EQUAL)
     assert again(store).changed > 0
     assert again(store).changed == 0
     for _, drawn in stored(store).values():

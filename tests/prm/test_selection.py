@@ -66,7 +66,7 @@ def test_weights_overrule_numbers() -> None:
 
 def test_a_vote_over_many_answers_grades_a_bounded_number_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     graded = []
-    monkeypatch.setattr(search, "grade", lambda *pair: graded.append(pair))
+    monkeypatch.setattr(search, "same_answer", lambda *pair: graded.append(pair))
     answers = [f"unknown thing {index}" for index in range(500)]
     assert majority_vote([*answers, answers[-1]]) == 499
     assert len(graded) < 1000

@@ -4,7 +4,7 @@ confirmed."""
 import pytest
 
 from schemas.records import AnswerKind
-from verifiers.answers.grade import extract_answer, grade
+from verifiers.answers.grade import extract_answer, same_answer
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,12 @@ from verifiers.answers.grade import extract_answer, grade
     ],
 )
 def test_numbers_and_expressions(gold: str, answer: str, kind: AnswerKind, allowed: set[bool | None]) -> None:
-    assert grade(gold, answer, kind) in allowed
+    assert same_answer(gold, answer, kind) in allowed
 
 
 @pytest.mark.parametrize("answer", ["except (C)", "(C) is wrong", "the answer is not (C)", "C is incorrect"])
 def test_a_choice_that_is_denied_is_not_chosen(answer: str) -> None:
-    assert grade("C", answer, "choice") is None
+    assert same_answer("C", answer, "choice") is None
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_choice_that_is_denied_is_not_chosen(answer: str) -> None:
     ],
 )
 def test_words_that_may_be_the_same_refute_nothing(gold: str, answer: str, verdict: bool | None) -> None:
-    assert grade(gold, answer, "text") is verdict
+    assert same_answer(gold, answer, "text") is verdict
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from verifiers.answers.notation import worded
 _POLAR = re.compile(
     r"\W*(yes|no|true|false|unknown|uncertain)\b(?=\W*$|\s*[,.;:!—–-]|\s+(?:because|since|as|it|they|the|this|that)\b)"
 )
+"""A truth value that opens an answer and is what it says: "Yes, because ...". Not "No man is an island"."""
 _TURNED = re.compile(r"\W*(?:yes|true)(?:\s+\w+)+?(?:\s+not|n't)\b", re.IGNORECASE)
 """Yes they do not."""
 _STANDS = {"yes": 1, "true": 1, "no": 0, "false": 0, "unknown": 2, "uncertain": 2}
@@ -17,7 +18,9 @@ _UNSURE = frozenset(
     "either both neither unknown unsure sure know cannot can't none nothing idea depends determined "
     "undetermined".split()
 )
+"""Answers that take no side: "it cannot be determined" is not another city than the gold one."""
 _MOST_WORDS = 3
+"""Names have few words. Two longer texts that differ may still say the same, and are a doubt."""
 
 
 def words_of(text: str) -> str:
@@ -73,22 +76,30 @@ def _alike(ours: str, theirs: str) -> bool:
 
 
 _ALIKE = 0.85
+"""Share of letters in common, above which words may be two spellings: colour, color (0.91)."""
 _LETTER = r"[(\[{]?\s*([A-Ja-j])\s*"
 _CHOSEN = re.compile(
     r"(?:the |is |my )*(?:correct |right |best |final )*(?:answer|option|choice)?\s*(?:is|:|=)?\s*",
     re.IGNORECASE,
 )
 _CHOICES = (
+    # One pattern a way to name a letter, the plainest first: `B`, `(B)`.
     re.compile(_LETTER + r"[)\]}]?\W*"),
+    # `(B) 12`: the letter in brackets, and the text of the choice.
     re.compile(r"[(\[{]\s*([A-Ja-j])\s*[)\]}].*", re.DOTALL),
+    # `B. 12`, `b) 12`; not `A.M.` and not `a.b`.
     re.compile(r"(?:([A-J])[.):、](?![A-Za-z])|([a-j])[.):](?!\w)).*", re.DOTALL),
+    # `B, since it is even`, `B - Paris`; not `A man`, where the letter is the article.
     re.compile(r"([A-J])\s*(?:[,;–—-]\s|\b(?:because|since|as|is (?:the )?correct)\b).*", re.DOTALL),
+    # `12 (B)`: a choice named at the end, and no other capital of the letters before it.
     re.compile(r"[^A-J]*[(\[]([A-J])[)\]]\W*", re.DOTALL),
 )  # fmt: skip
+# "not B", "isn't B", "all except B", "B is wrong": the letter named is the one that is not meant.
 _DENIED = re.compile(
     r"\bnot\s+(?:be\s+)?\W*[A-J]\b|n't\s+(?:be\s+)?\W*[A-J]\b|\bexcept\b|"
     r"^\W*[A-J]\W+(?:is|was|are)\s+(?:not\b|n't|wrong|incorrect|false|impossible)"
 )
+# "A or B", "A, B": two letters name no one choice.
 _ANOTHER = re.compile(r"(?:\b(?:or|and|nor)\b|[,/&])\s*\(?[A-J]\b")
 
 

@@ -40,6 +40,7 @@ Same = Callable[[Expression | Based, Expression | Based], bool | None]
 
 _DEEPEST = 8
 _MOST_PARTS = 40
+"""Brackets in brackets, and items of a list, that are read: comparing sets takes the square of the items."""
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _MATRIX = re.compile(r"\\begin\{([pbv]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
 _INFINITE = {
@@ -47,17 +48,24 @@ _INFINITE = {
     for sign in ("", "+", "-")
     for word in ("\\infty", "infinity", "inf")
 }
+"""Ends of intervals. They are names to the parser, since infinity has no value."""
 _NAME = r"\\?[A-Za-z]+(?:_(?:\{[^{}]*\}|\w))?'*"
+r"""A symbol as answers name it: `x`, `x_1`, `a_{12}`, `\theta`, `f'`."""
 _NAMED = re.compile(rf"({_NAME}|[A-Za-z][A-Za-z ]*)\s*=\s*(.+)", re.DOTALL)
 _TUPLED = re.compile(rf"\(\s*({_NAME}(?:\s*,\s*{_NAME})+)\s*\)\s*=\s*(\(.+\))", re.DOTALL)
 _AND = re.compile(r",?\s(?:and|or)\s|;", re.IGNORECASE)
+"""What parts a list as a comma does: `1 and 2`, `1, and 2`, `1; 2`."""
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+# `101_2`, `101_{two}`, `(1A)_{16}`, `101 base 2`, `101 (base 2)`.
 _BASED = re.compile(
     r"\(?(?P<digits>[0-9A-Fa-f]{1,200})\)?\s*(?:_|\(?\s*(?=base))\s*[({\s]*(?:base\s*)?(?P<base>\d{1,2}|[a-z]{3,5})[)}\s]*"
 )
 _SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([-+]?\d{1,3})(?![\w.])")
+"""`1.5e-3`; not `2e`, which is twice the number e."""
+# Two words in a row are a sentence, and no product: "no solution", but not "sin x".
 _PROSE = re.compile(r"(?!sin|cos|tan|log|ln|pi)[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 _LETTERS = re.compile(r"(?<![A-Za-z_])[A-Za-z]{2,4}(?![A-Za-z_])")
+"""Up to four letters in a row are a product of symbols, `xyz`; longer ones are a word."""
 
 
 def read_form(text: str, depth: int = 0) -> Form | None:
@@ -192,6 +200,7 @@ def _split(text: str) -> list[str]:
 
 
 _GROUP = r"\((?:[^()]|\([^()]*\))*\)"
+# A slash, one factor, and another factor straight behind it: `3/4 x`, `1/2(a+b)`, but not `3/4 and x`.
 _BARE_DIVISION = re.compile(
     rf"/\s*(?:\d[\d.]*|[A-Za-z]*{_GROUP}|[A-Za-z])(?:\s*\^\s*(?:\w+|{_GROUP}))?\s*(?!(?:and|or)\b)[A-Za-z(]"
 )

@@ -18,21 +18,27 @@ dozen k x i e pi sqrt sin cos tan log infinity half
 """Words that make another number of the one before them, or none, wherever they stand behind it."""
 _NOT_UNITS = AFTER | _CHANGING | (SCALES.keys() - {"percent", "cent", "cents"})
 """The same straight after it."""
+# One or two letters are a unit only if they are one of these: `5 m` is 5 metres, `5 q` is a product.
 _SHORT_UNITS = GLUED_UNITS - _NOT_UNITS | frozenset("j n w v c f kw kn hz pa mi yd sq gb mb kb ms".split())
+# Signs of money are units that stand before their number.
 _MONEY = {"$": "dollar", "€": "euro", "£": "pound sterling", "¥": "yen", "₹": "rupee", "¢": "cent"}
 _ALIASES = {"usd": "dollar", "us dollar": "dollar", "eur": "euro", "gbp": "pound sterling"}
 _POWER = r"(?:\s?\^\s?\{?-?\d\}?|[²³])?"
 _UNIT = rf"[A-Za-z][A-Za-z .]*{_POWER}(?:\s?/\s?[A-Za-z]+{_POWER})?"
+"""Any words may be a unit here, such as `cm`, `square feet`, `m/s^2`; `_is_unit` looks at them one by one."""
 _QUANTITY = re.compile(
+    # `x = `, then a mixed number `1 1/2`, a decimal `1.5`, `1.5e3`, or a fraction `3/2`, then `%` and a unit.
     r"(?:(?P<name>\\?[A-Za-z]+(?:_\{?\w+\}?)?)\s*=\s*)?(?P<sign>[-+]?)\s*"
     r"(?:(?P<whole>\d+)\s+(?:and\s+)?(?P<top>\d+)\s*/\s*(?P<bottom>\d+)"
     r"|(?P<number>\d+(?:\.\d*)?|\.\d+)(?:[eE](?P<ten>[-+]?\d{1,3})|\s*/\s*(?P<under>\d+))?)"
     rf"(?P<percent>\s*(?:%|per\s?cent\b|pct\b))?(?P<space>\s*)(?:\((?P<bracketed>{_UNIT})\)|(?P<unit>{_UNIT}))?\.?"
 )
+# Whole numbers are most of all answers and need nothing else. More digits than these are no answer.
 _DIGITS = re.compile(r"-?\d{1,300}")
 _SURE_DEGREES = 10
 """From here on an angle without a unit is meant in degrees, where the other side says so."""
 _LONGEST_NUMBER = 400
+"""Characters: the text around a number of `_DIGITS` digits."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +153,7 @@ def _rounded(coarse: Quantity, fine: Quantity) -> bool:
     return more and coarse.decimals > 0 and abs(coarse.value - fine.value) < Fraction(1, 10**coarse.decimals)
 
 
+# Points between thousands, as in 1.234.567; 1.234 alone may also be a decimal, so this only raises a doubt.
 _GROUPS = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3})+(?![\d.])")
 
 

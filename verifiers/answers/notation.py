@@ -9,19 +9,28 @@ import re
 SEPARATOR = "\u066c"
 """Between thousands, where that is sure. A comma between such digits may also separate two numbers."""
 
+# Pairs that surround a whole answer and say nothing: math, bold type, code, quotation.
 _MARKS = (("$$", "$$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'))
 _MOST_MARKS = 8
+r"""Marks inside marks that are taken off: `**\(12\)**.` has three. More are an attack, not an answer."""
 _SPACE = r"(?:\\[,;:! ]|~)"
 _WIDE_SPACES = "\u00a0\u2009\u202f"
+# Separators that part thousands and nothing else: `12,\!345`, `12{,}345`, `12\,345`, `12'345`. They
+# must stand before exactly three digits: `1{,}5` is a decimal.
 _SURE = re.compile(
     rf"(?<=\d)(?:,\s?\\!\s?|\\!\s?,\s?|\{{,\}}(?:\\!)?\s?|{_SPACE}\s?|[{_WIDE_SPACES}'’])(?=\d{{3}}(?!\d))"
 )
+# 1,234 and 1,234,567, whole: not the middle of 1,234,56 or 1,2345.
 _GROUPED = re.compile(rf"(?<![\d.,{SEPARATOR}])\d{{1,3}}(?:[,{SEPARATOR}]\d{{3}})+(?!\d|[,{SEPARATOR}]\d)")
+# 1 234 567 with a unit behind it; 0 123 is no number, and 1 23 two.
 _SPACED = re.compile(r"([-+$€£]*)([1-9]\d{0,2}(?: \d{3})+)((?:\.\d+)?(?:\D.*)?)")
+# Words inside math: `5\text{ cm}`. A box inside a box is opened like them.
 _TEXT = re.compile(
     r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname|boxed|fbox)\s*\{([^{}]*)\}"
 )
+# `**12**` is bold, `2**3` and `(a)**(b)` are powers.
 _BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*]*)(?<=[^\s*])\*\*(?![\w(*])")
+# What looks like a sign is one: the minus of typographers, full-width digits of Chinese texts.
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "×": "*", "⋅": "*", "·": "*", "∙": "*", "÷": "/", "±": "\\pm ", "∪": "\\cup ",
      "²": "^2", "³": "^3", "°": "^\\circ ", "∞": "\\infty ", "π": "\\pi ",
@@ -30,8 +39,11 @@ _SIGNS = str.maketrans(
 _VULGAR = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅛": "1/8", "⅜": "3/8"}
 _PLAIN = re.compile(r"[A-Za-z0-9./=%^-]*")
 """Nothing in it has two spellings."""
+# `+-3` and `5 +/- 3` typed for a plus-minus; `2+-3` is a sum.
 _PLUS_MINUS = re.compile(r"^\+-|\+/-")
+# An answer that neither begins nor ends with one of these needs no marks taken off.
 _EDGES = frozenset('$\\*_`".,;:) ]\n\t\r\u00a0')
+# A root sign reaches over a bracket, a number or one letter: √2x is (√2)x.
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
 
 
@@ -110,6 +122,7 @@ def _group(text: str, match: re.Match[str]) -> str:
     return match[0] if alone else match[0].replace(",", SEPARATOR)
 
 
+# A space with a letter or digit on both sides separates: `1 2` is not `12`, but `x + 1` is `x+1`.
 _LOOSE = re.compile(r"(?<!\w)\s+|\s+(?!\w)")
 
 

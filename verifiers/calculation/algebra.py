@@ -6,7 +6,7 @@ in a worker that can be killed. SymPy only ever sees expressions built from our 
 
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -15,9 +15,9 @@ from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
 from verifiers.calculation.arithmetic import Checked, combine, compare
 from verifiers.calculation.solving import check_solving, equations
-from verifiers.claims.find import Claim, find_claims, stated_value
+from verifiers.claims.find import Claim, claims_of, stated_value
+from verifiers.claims.parsed import ParsedText
 from verifiers.expressions.decimals import Convention, approximate
-from verifiers.expressions.latex import to_plain
 from verifiers.expressions.tree import (
     NUMBER,
     Binary,
@@ -35,19 +35,28 @@ from verifiers.expressions.tree import (
 from verifiers.isolation.workers import Pool, run_limited
 
 POINTS = 5
+"""Two different polynomials of degree d agree at one random point with a chance of at most d/39: so many
+numerators there are. At five points together it is below one in a million for d = 2."""
 FEWEST_POINTS = 3
+"""Points at which both sides are defined; with fewer, as for a root of negatives, nothing is said."""
 _PROOF_S = 3.0
+"""Seconds for a proof in a worker."""
 _MOST_SYMBOLS = 6
 
+# Words that announce an identity: "Expanding", "we factor", not "factorial". Without one an equation may be
+# one to solve, which some values satisfy.
 _IDENTITY_CUE = re.compile(
     r"\b(?:expand|factor(?!ial)|distribut|simplif|foil|identity|multiply(?:ing)? out)", re.I
 )
+# Words with which a value holds for a case or a trial only: "if x = 3", "let x = 3", "try x = 3", "x = 3?".
 _NO_DEFINITION = re.compile(
+    # "So x = 3." and "x = 1/2, ...", whole: not the 3 of "x = 3y", "x = 3.5" or "2x = 3".
     r"\b(?:if|when|for|at|case|let|or|where|substitut\w*|plug\w*|say|try|put|set|possible|could|may|either|suppose|"
     r"assum\w*|check\w*|not|would|guess\w*)\b|\?",
     re.IGNORECASE,
 )
 _DEFINITION = re.compile(
+    # "So x = 3." and "x = 1/2, ...", whole: not the 3 of "x = 3y", "x = 3.5" or "2x = 3".
     r"(?:^|[.;,:]\s+|\b(?i:so|thus|therefore|hence|get|gives|have|find|then|that|obtain|and)\s+)\s*"
     rf"(?P<name>[A-Za-z])\s*=\s*(?P<value>-?(?:{NUMBER})(?:/\d+)?)(?!\d)\s*(?=\.(?!\d)|[,;:](?!\d)|and\b|$)"
 )
@@ -69,11 +78,11 @@ class Algebra:
     def claims(self, context: StepContext) -> list[tuple[Claim, Checked]]:
         """The verdict on each of them."""
         claims = [
-            claim for claim in find_claims(context.step) if isinstance(claim, Claim) and _is_ours(claim)
+            claim for claim in context.parsed.once(claims_of) if isinstance(claim, Claim) and _is_ours(claim)
         ]
         if not claims:
             return []
-        values, solving = definitions(context.steps[:-1]), check_solving(context)
+        values, solving = definitions(context.parsed_before[1:]), check_solving(context)
         return [
             (claim, _decided(solving.get(claim.span)) or self._claim(claim, claims, context, values))
             for claim in claims
@@ -118,17 +127,25 @@ def _abstain(claim: Claim, why: str, code: str = "context") -> Checked:
     return Checked("abstains", f"{claim.text}: {why}", code)
 
 
-def definitions(steps: tuple[str, ...]) -> dict[str, Fraction]:
+def definitions(steps: Iterable[ParsedText]) -> dict[str, Fraction]:
     """Symbols to which the steps give one exact value, unconditionally; a symbol with two values has none."""
     found: dict[str, set[Fraction]] = {}
     for step in steps:
-        for sentence in re.split(r"(?<=[.?!])\s+|\n", to_plain(step)):
-            if not _NO_DEFINITION.search(sentence):
-                for match in _DEFINITION.finditer(sentence):
-                    value = match["value"].replace(",", "")
-                    if not re.search(r"/0+$", value):
-                        found.setdefault(match["name"], set()).add(_fraction(value))
+        for name, value in step.once(_defined):
+            found.setdefault(name, set()).add(value)
     return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
+
+
+def _defined(step: ParsedText) -> tuple[tuple[str, Fraction], ...]:
+    """Each symbol that a step defines, with its value."""
+    found = []
+    for sentence in re.split(r"(?<=[.?!])\s+|\n", step.source.text):
+        if not _NO_DEFINITION.search(sentence):
+            for match in _DEFINITION.finditer(sentence):
+                value = match["value"].replace(",", "")
+                if not re.search(r"/0+$", value):
+                    found.append((match["name"], _fraction(value)))
+    return tuple(found)
 
 
 def _fraction(text: str) -> Fraction:
@@ -166,7 +183,7 @@ def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> boo
 
 def _revalued(context: StepContext, values: Mapping[str, Fraction]) -> bool:
     """Whether the steps just before hold equations that a symbol's value does not solve."""
-    before = [equation for step in context.steps[-4:-1] for equation in equations(step)]
+    before = [equation for step in context.parsed_before[1:][-3:] for equation in step.once(equations)]
     return any(
         not e.polynomial or sum(c * values[e.symbol] ** power for power, c in enumerate(e.polynomial)) != 0
         for e in before
@@ -174,10 +191,14 @@ def _revalued(context: StepContext, values: Mapping[str, Fraction]) -> bool:
     )
 
 
+def _before(context: StepContext) -> Iterator[Claim]:
+    """What the problem and the earlier steps state."""
+    for parsed in context.parsed_before:
+        yield from (claim for claim in parsed.once(claims_of) if isinstance(claim, Claim))
+
+
 def _restated(claim: Claim, context: StepContext) -> bool:
-    before = [context.problem.text, *context.steps[:-1]]
-    earlier = [c for text in before for c in find_claims(text) if isinstance(c, Claim)]
-    return any({c.left, c.right} == {claim.left, claim.right} for c in earlier)
+    return any({c.left, c.right} == {claim.left, claim.right} for c in _before(context))
 
 
 def _states_identity(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
@@ -193,10 +214,8 @@ def _states_identity(claim: Claim, claims: list[Claim], context: StepContext) ->
         or not _product_of_sums(claim)
     ):
         return False
-    before = [context.problem.text, *context.steps[:-1]]
-    earlier = [c for text in before for c in find_claims(text) if isinstance(c, Claim)]
     return names(claim.left) == names(claim.right) and not any(
-        symbols & (names(c.left) | names(c.right)) for c in earlier
+        symbols & (names(c.left) | names(c.right)) for c in _before(context)
     )
 
 

@@ -13,7 +13,8 @@ from schemas.sources import check_source
 from verifiers.base import Finding, StepContext, Verdict
 from verifiers.calculation.clock import timed_claims
 from verifiers.calculation.sums import true_sum
-from verifiers.claims.find import Claim, Unread, find_claims, leads_with
+from verifiers.claims.find import Claim, Unread, claims_of, leads_with
+from verifiers.claims.parsed import ParsedText
 from verifiers.claims.units import factor, singular
 from verifiers.claims.words import SCALES
 from verifiers.expressions.tree import (
@@ -30,6 +31,8 @@ from verifiers.expressions.tree import (
     walk,
 )
 
+# 5% + 3% may be 8 (percent as a bare number), and 2 1/2 may be 2 * 1/2. A claim that is true under one of
+# these readings is not refuted.
 _LOOSE_READINGS = (
     Reading(percent=Fraction(1)),
     Reading(mixed=False),
@@ -54,23 +57,24 @@ class Arithmetic:
 
     def check(self, context: StepContext) -> Finding:
         """Check every numeric relation of the last step."""
-        return combine([checked for _, checked in checked_claims(context.step)])
+        return combine([checked for _, checked in context.parsed.once(checked_claims)])
 
 
-def checked_claims(step: str) -> list[tuple[tuple[int, int], Checked]]:
+def checked_claims(parsed: ParsedText) -> tuple[tuple[tuple[int, int], Checked], ...]:
     """The verdict on each numeric claim of a step, by its span; a clock time is not read as numbers too."""
+    step = parsed.text
     timed = list(timed_claims(step)) if ":" in step or " days" in step else []
     if not timed and (seen := true_sum(step)):
         span, text = seen
-        return [(span, Checked("holds", text))]
+        return ((span, Checked("holds", text)),)
     found = [(claim.span, Checked(claim.verdict, claim.reason)) for claim in timed]
-    for claim in find_claims(step):
+    for claim in parsed.once(claims_of):
         if timed and any(t.span[0] < claim.span[1] and claim.span[0] < t.span[1] for t in timed):
             continue
         checked = check_claim(claim)
         if checked:
             found.append((claim.span, checked))
-    return found
+    return tuple(found)
 
 
 def combine(checked: list[Checked], nothing: str = "no calculation to check") -> Finding:
@@ -91,7 +95,7 @@ def check_claim(claim: Claim | Unread) -> Checked | None:
         # Text that merely stands near a sign is no calculation unless it has digits on both sides.
         return (
             Checked("abstains", f"{claim.text}: {claim.reason}", "parse")
-            if re.search(r"\d.*\d", claim.text)
+            if re.search(r"\d.*\d", claim.text)  # not "so = the total"
             else None
         )
     try:
@@ -195,6 +199,7 @@ def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
         scale = SCALES.get(claim.right_unit, 1)
         if right and scale > 1 and left / right in {Fraction(scale), Fraction(1, scale)}:
             return Checked("abstains", f"{claim.text}: {claim.right_unit!r} may scale it", "unit")
+        # `3 / 4 = 75` (percent), `2 * 50 = 1` (dollars of cents).
         if right and left / right in {Fraction(100), Fraction(1, 100)}:
             return Checked("abstains", f"{claim.text}: percent or cents may be meant", "unit")
         if _with_remainder(claim, right):
@@ -275,7 +280,7 @@ def _equals(text: str, value: Fraction) -> bool:
 
 def left_to_right(text: str) -> Fraction | None:
     """What a pocket calculator gives, ignoring precedence; None unless it is a plain row of operations."""
-    tokens = re.findall(r"\d[\d,]*(?:\.\d+)?|\S", text)
+    tokens = re.findall(r"\d[\d,]*(?:\.\d+)?|\S", text)  # two operations at least, each between numbers
     if len(tokens) < 5 or len(tokens) % 2 == 0:
         return None
     try:
@@ -312,6 +317,7 @@ def _rounding(claim: Claim, left: Fraction, right: Fraction) -> Checked | None:
         return Checked("holds", f"{claim.text}: rounded from {show(other)}")
     if said and abs(value) < abs(other) and off < unit:
         return Checked("abstains", f"{claim.text}: cut off, not rounded", "rounding")
+    # "about 300" for 298: within 5 percent people round to tens and hundreds.
     if said and literal.decimals == 0 and off * 20 <= abs(other):
         return Checked("abstains", f"{claim.text}: coarsely rounded", "rounding")
     if not said and _digits_beyond(other, literal.decimals) and off < unit:
@@ -334,6 +340,7 @@ def _digits_beyond(value: Fraction, decimals: int) -> bool:
     return bool((value * 10**decimals).denominator != 1)
 
 
+# Decimals of a division: 0.33, 0.667, 3.142, 0.57. Money such as 2.50 and 0.25 is meant exactly.
 _LOOKS_ROUNDED = re.compile(r"\.(?:\d*(?:33|66|67)|\d{3,}|\d[1-46-9])$")
 
 

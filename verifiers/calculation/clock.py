@@ -13,14 +13,19 @@ from verifiers.base import Verdict
 
 _DAY, _HALF_DAY = 24 * 60, 12 * 60
 _MONTHS = "January February March April May June July August September October November December".split()
+# 7:30, 7:30 pm, 19:30 p.m.; whether the hour exists is looked at later.
 _TIME = r"(\d{1,2}):(\d{2})\s*([ap]\.?m\.?)?"
+# "4 hours", "1.5 hours", "2 hours and 15 minutes", "45 minutes"; empty where nothing is said.
 _LENGTH = r"(?:(\d{1,4}(?:\.\d{1,4})?)\s*hours?)?(?:(?:\s+and)?\s*(\d{1,5})\s*minutes?)?"
+# Words that state a duration after two times: "from 1:00 to 5:00, which is 4 hours". Not "about 4 hours".
 _STATES = r"\s*(?:=|is|are|equals|takes|lasts|there (?:is|are)|makes|,?\s*which is)\s*(?:exactly\s+)?"
+# The few exact forms: "from 1:00 to 5:00 is 4 hours", "5:00 - 1:00 = 4 hours", "7:30 + 45 minutes = 8:15".
 _BETWEEN = re.compile(
     rf"\b(?:from|between)\s+{_TIME}\s+(?:to|until|till|and)\s+{_TIME}{_STATES}{_LENGTH}", re.I
 )
 _MINUS = re.compile(rf"{_TIME}\s*[-–−]\s*{_TIME}\s*=\s*{_LENGTH}", re.I)
 _PLUS = re.compile(rf"{_TIME}\s*([-+–−]|plus|minus)\s*{_LENGTH}\s*(?:=|is|equals)\s*{_TIME}", re.I)
+# "March 3", "March 3rd, 2024"; months are spelt out, for "May" and "Mar" are words and names as well.
 _DATE = rf"({'|'.join(_MONTHS)})\s+(\d{{1,2}})(?:st|nd|rd|th)?(?:,?\s+(\d{{4}}))?"
 _DATES = re.compile(
     rf"\b(?:from|between)\s+{_DATE}\s+(?:to|until|and)\s+{_DATE}{_STATES}(\d{{1,5}})\s+days\b", re.I

@@ -5,12 +5,12 @@ A number from nowhere is worth a look and proves nothing: models compute in thei
 
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
 from verifiers.base import StepContext
-from verifiers.claims.find import LONGEST_STEP, Claim, find_claims
+from verifiers.claims.find import Claim, claims_of
+from verifiers.claims.parsed import LONGEST_STEP, ParsedText
 from verifiers.claims.tokens import Tokens, tokenize
 from verifiers.claims.words import ORDINALS
 from verifiers.expressions.latex import plain
@@ -21,6 +21,7 @@ _CONSTANTS = frozenset(
 ) | {Fraction("0.5"), Fraction("3.14")}
 """Counts of units, parts of a circle, and numbers that a method brings along: halves, per cent."""
 
+# Numbers in words, also as parts and coins: "half" is a method's, "a dime" is ten cents that nobody states.
 _SAID = {
     word: value
     for value, words in {
@@ -59,7 +60,9 @@ _SAID = {
     for word in words.split()
 }
 _LONGEST_TEXT = 50_000
+"""Characters of a text whose numbers are known; a problem with a long table has fewer."""
 _MARK = frozenset({".", ")", ":"})
+"""After a line's first number it is a list's mark: "2. Add", "2) Add"."""
 
 
 class Orphan(NamedTuple):
@@ -71,15 +74,14 @@ class Orphan(NamedTuple):
 
 def orphans(context: StepContext) -> list[Orphan]:
     """The last step's numbers that nothing before explains."""
-    known = _CONSTANTS.union(*map(_stated, (context.problem.text, *context.steps[:-1])))
     if len(context.step) > LONGEST_STEP:
         return []
-    source = plain(context.step)
-    tokens = tokenize(source.text)
+    known = _CONSTANTS.union(*(parsed.once(_stated) for parsed in context.parsed_before))
+    source, tokens = context.parsed.source, context.parsed.tokens
     found = [(at, value) for at, value in _numbers(tokens) if not _explained(value, known)]
     if not found:
         return []
-    results = list(_results(context.step))
+    results = context.parsed.once(_results)
     known |= {value for _, value in results}
     nowhere = []
     for at, value in found:
@@ -94,15 +96,17 @@ def _explained(value: Fraction, known: frozenset[Fraction]) -> bool:
     """Whether a number is known, or per cent, a complement or cents of one that is."""
     if value in known:
         return True
+    # 0.2 of a known 20%, the 80% that are left, the 120% after a rise, 1.5 for 150 cents.
     hundred = value * 100
     derived = (hundred, 100 - hundred, hundred - 100, 100 - value, value - 100, value / 100, 1 - value)
     return not known.isdisjoint(derived)
 
 
-@lru_cache(maxsize=1024)
-def _stated(text: str) -> frozenset[Fraction]:
+def _stated(parsed: ParsedText) -> frozenset[Fraction]:
     """The numbers of a text, in digits and in words."""
-    tokens = tokenize(plain(text[:_LONGEST_TEXT]).text)
+    text = parsed.text
+    # The tokens of a long text, which no other verifier reads, are not kept.
+    tokens = parsed.tokens if len(text) <= LONGEST_STEP else tokenize(plain(text[:_LONGEST_TEXT]).text)
     words = [word for token in tokens.texts for word in token.lower().split("-") if word in _SAID]
     pairs = list(pairwise(_SAID[word] for word in words))
     said = [*(_SAID[word] for word in words), *(a + b for a, b in pairs), *(a * b for a, b in pairs)]
@@ -125,13 +129,15 @@ def _numbers(tokens: Tokens, *, marks: bool = False) -> Iterator[tuple[int, Frac
             continue
 
 
-def _results(step: str) -> Iterator[tuple[tuple[int, int], Fraction]]:
+def _results(step: ParsedText) -> tuple[tuple[tuple[int, int], Fraction], ...]:
     """What the step computes itself: the range from a relation sign to its result, and the value."""
-    for claim in find_claims(step):
+    found = []
+    for claim in step.once(claims_of):
         if isinstance(claim, Claim):
             try:
                 value = exact(claim.right, {})
             except Refused:
                 continue
             size = len(claim.right_text)
-            yield (max(claim.span[0], claim.span[1] - size), claim.span[1]), value
+            found.append(((max(claim.span[0], claim.span[1] - size), claim.span[1]), value))
+    return tuple(found)

@@ -5,21 +5,25 @@ refutes only where the text solves, without cases, trials or a symbol that may h
 """
 
 import re
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
 from verifiers.base import StepContext
 from verifiers.calculation.arithmetic import Checked
-from verifiers.claims.find import Claim, find_claims, stated_value
+from verifiers.claims.find import Claim, claims_of, stated_value
+from verifiers.claims.parsed import ParsedText
 from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, Unary, exact, names, show
 
 _DEGREE = 4
+"""Steps rarely show a higher one; products stay small and nothing takes long."""
+# Words that lead from one equation to the next: "subtracting 1 gives 2x = 6", "2x = 6 => x = 3".
 _SOLVES = re.compile(
     r"\b(?:so|thus|therefore|hence|then|get|gives?|means|subtract\w*|add(?:ing|ed)?|divid\w*|multipl\w*|simplif\w*|"
     r"solv\w*|combin\w*|isolat\w*|yields?|obtain)\b|⇒|\\implies|\\Rightarrow|=>|->|→",
     re.IGNORECASE,
 )
+# Words with which the symbol may have got another meaning: "if x = 2", "the second equation", "plugging in",
+# "either x = 1 or x = 2", "let x be the whole number". In such a text nothing is refuted.
 _SCOPE = re.compile(
     r"\b(?:if|for|when|case|let|or|where|substitut\w*|plug\w*|try|set|possible|could|may|either|suppose|assum\w*|check\w*|"
     r"not|would|guess\w*|denote\w*|call|another|other|again|instead|positive|negative|discard|reject|mod|each|"
@@ -101,15 +105,17 @@ def _trimmed(values: Coefficients) -> Coefficients:
     return values
 
 
-def equations(text: str) -> Iterator[Equation]:
+def equations(text: ParsedText) -> tuple[Equation, ...]:
     """The equations of a text in one symbol each; without a polynomial where it cannot be relied on."""
-    for claim in find_claims(text):
+    found = []
+    for claim in text.once(claims_of):
         if not isinstance(claim, Claim):
             continue
         symbols = names(claim.left) | names(claim.right)
         if len(symbols) == 1:
             (symbol,) = symbols
-            yield Equation(claim, symbol, _zero(claim, symbol))
+            found.append(Equation(claim, symbol, _zero(claim, symbol)))
+    return tuple(found)
 
 
 def _zero(claim: Claim, symbol: str) -> Coefficients:
@@ -125,12 +131,12 @@ def _zero(claim: Claim, symbol: str) -> Coefficients:
 
 def check_solving(context: StepContext) -> dict[tuple[int, int], Checked]:
     """Verdicts on the step's equations that continue an earlier one, by their span in the step."""
-    here = list(equations(context.step))
+    here = context.parsed.once(equations)
     if not here:
         return {}
     before: dict[str, Equation] = {}
-    for step in context.steps[-4:-1]:
-        before |= {equation.symbol: equation for equation in equations(step)}
+    for step in context.parsed_before[1:][-3:]:
+        before |= {equation.symbol: equation for equation in step.once(equations)}
     solves = _SOLVES.search(context.step) is not None and not any(
         _SCOPE.search(text) for text in context.steps[-2:]
     )

@@ -11,10 +11,15 @@ from verifiers.claims.words import COUNTS
 from verifiers.expressions.tree import FUNCTIONS, NUMBER, Refused, exact, parse_tokens
 
 _LONGEST = 1_000
+"""Characters. Longer steps seldom show one sum only, and are read in full."""
+# " apples", " miles/hour", "/day": up to four words behind a number.
 _UNIT = r"(?:(?: [A-Za-z]{2,}){1,4}(?:/[A-Za-z]{3,})?|/[A-Za-z]{3,})"
+# `x` is a sign only between numbers: "3 x 4", "3x4", "3 x (4 + 1)"; "3 x" may be a symbol.
 _SIGN = r"(?: ?[-+*/×] ?| x (?=[$0-9.])|(?<=[0-9]) x (?=\()|(?<=[0-9])x(?=[0-9])| – (?=[0-9]))"
+# "$3", "20%", "(3 + 4)": brackets hold one row of numbers and no brackets.
 _OPERAND = rf"\$?(?:(?:{NUMBER})%?|\((?:{NUMBER})(?: ?[-+*/] ?\$?(?:{NUMBER}))+\)){_UNIT}?"
 _SUM = re.compile(
+    # It begins after a word or a mark, so that it is no end of a longer sum; no digit follows its result.
     r"(?:^|(?<=[A-Za-z0-9][.,;:] )|(?<=[A-Za-z]{2} )|(?<=[a-z]:))"
     rf"(?P<left>{_OPERAND}(?:{_SIGN}{_OPERAND})+) ?= ?\$?(?P<right>{NUMBER})(?![0-9,.]*[0-9])"
     r"(?:(?= (?P<unit>[A-Za-z]{2,}))|(?=[.,;] |[.;]?$))"

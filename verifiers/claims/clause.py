@@ -6,11 +6,14 @@ from verifiers.claims.tokens import Tokens
 from verifiers.claims.words import ABBREVIATIONS, COUNTS, GLUED_UNITS, ORDINALS, SOFT
 from verifiers.expressions.tree import FUNCTIONS
 
+# `5 m` at a clause's end or before a word is 5 metres; `5 x` is a product.
 _UNIT_LETTERS = frozenset("mghslL")
 BINARY = frozenset({"+", "-", "*", "/", "//", "^"})
+# Words that are signs between numbers: "3 plus 4", "3 x 4".
 _SPOKEN = {"plus": "+", "minus": "-", "times": "*", "x": "*", "X": "*"}
 _SPECIAL = FUNCTIONS | {"times", "plus", "minus", "divided", "multiplied"}
 _LONGEST_PHRASE = 7
+"""Words between two signs that may be a unit, as in "15 feet of red cloth * 2"; longer ones are a thought."""
 
 MATHS, WORD, OTHER = "m", "w", "o"
 

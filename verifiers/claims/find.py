@@ -7,15 +7,15 @@ around an expression that may belong to it ("half of 10 = 5") make the claim loo
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from verifiers.claims.clause import BINARY, Operand
 from verifiers.claims.operands import left_operand, right_operand
-from verifiers.claims.tokens import Tokens, sentences, tokenize
+from verifiers.claims.parsed import LONGEST_STEP, ParsedText
+from verifiers.claims.tokens import Tokens, sentences
 from verifiers.claims.words import CONTRACTIONS, HEDGES, NEAR_HEDGES, REFUTES, ROUNDED
-from verifiers.expressions.latex import Plain, plain, to_plain
+from verifiers.expressions.latex import Plain, to_plain
 from verifiers.expressions.tree import (
     LONGEST,
     Binary,
@@ -30,8 +30,8 @@ from verifiers.expressions.tree import (
 )
 
 Relation = Literal["=", "≈", "≠", "<", ">", "≤", "≥"]
-LONGEST_STEP = 8_000
 _MOST_CLAIMS = 60
+"""More are a table or a listing, where a claim may be anything."""
 
 
 class Claim(NamedTuple):
@@ -69,38 +69,44 @@ class Unread:
     span: tuple[int, int] = (0, 0)
 
 
+# A calculator annotation of GSM8K: `<<14+5=19>>`.
 _ANNOTATION = re.compile(r"<<([^<>=]{1,200}(?:=[^<>=]{1,200})+)>>")
+# Longer signs first: `<=` is no `<`.
 _RELATION = re.compile(r"<=|>=|!=|≠|≤|≥|≈|~=|==|=|<|>")
 _CANONICAL: dict[str, Relation] = {"<=": "≤", ">=": "≥", "!=": "≠", "~=": "≈", "==": "="}
+# Words with which a step shows a relation to reject it: "2 = 3 is a contradiction", "x = 2 does not satisfy",
+# "this is not possible". Not "not" alone: "he did not eat, so 3 + 4 = 7".
 _REFUTES = re.compile(
     r"≠|\b(?:false|contradict\w*|extraneous|satisf\w*|original equation|"
     r"incorrect\w*|wrong|impossible|invalid|"
     r"not (?:true|valid|a solution|equal|hold|possible|work))\b",
     re.IGNORECASE,
 )
+# A bracket spaced from the number before it: `5 (3 + 2)` may be 5, remarked on, or a product.
 _REMARK = re.compile(r"\d\s+\(")
 _SPOKEN = frozenset({"is", "equals"})
+# A quick look before the text is read in full: a sign, or a word between a value and what follows.
 _MAY_RELATE = re.compile(r"[=<>≠≈≤≥]|[0-9)] (?:is|equals) ")
 _ORDERS = frozenset({"<", ">", "≤", "≥"})
 
 
-@lru_cache(maxsize=256)
 def find_claims(step: str) -> tuple[Claim | Unread, ...]:
-    """Every relation in the step: annotations first, then what the text says without them.
+    """Every relation in the step: annotations first, then what the text says without them."""
+    return claims_of(ParsedText(step))
 
-    Several verifiers read the same step one after the other, so the last ones are kept.
-    """
+
+def claims_of(parsed: ParsedText) -> tuple[Claim | Unread, ...]:
+    """The same for a text that verifiers share: `parsed.once(claims_of)` finds them once for all."""
+    step = parsed.text
     if len(step) > LONGEST_STEP:
         return (Unread(step[:40], "the step is too long", (0, len(step))),)
     found: list[Claim | Unread] = []
-    text = step
     if "<<" in step:
         for match in _ANNOTATION.finditer(step):
             found += _links(match[1], match.start(1), annotated=True)
-        text = _ANNOTATION.sub(_blank, step)
-    source = plain(text)
-    if _MAY_RELATE.search(source.text):
-        found += _in_text(source)
+        parsed = ParsedText(_ANNOTATION.sub(_blank, step))
+    if _MAY_RELATE.search(parsed.source.text):
+        found += _in_text(parsed.source, parsed.tokens)
     if len(found) > _MOST_CLAIMS:
         return (Unread(step[:40], "more relations than one step states", (0, len(step))),)
     return tuple(found)
@@ -135,8 +141,7 @@ def _relation(sign: str) -> Relation:
     return _CANONICAL.get(sign) or sign  # type: ignore[return-value]  # _RELATION admits nothing else
 
 
-def _in_text(source: Plain) -> list[Claim | Unread]:
-    tokens = tokenize(source.text)
+def _in_text(source: Plain, tokens: Tokens) -> list[Claim | Unread]:
     lowered = list(map(str.lower, tokens.texts))
     doubt = ""
     if not REFUTES.isdisjoint(lowered) and (refutes := _REFUTES.search(source.text)):

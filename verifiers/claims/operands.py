@@ -19,8 +19,11 @@ from verifiers.claims.words import (
 from verifiers.expressions.tree import FUNCTIONS
 
 _OPERATORS = BINARY | {"!", "%"}
+# Behind these a verb farther off computes: "add 20 to the 29 + 24".
 _REACHES = frozenset({"to", "from", "by", "with"})
+# Words after which an equation begins anew: "so 3 = 16 - 8y".
 _LEADS = frozenset("so thus therefore hence then get gives give find obtain yields implies".split())
+# What ends or begins a quotation or a remark, and computes nothing.
 _CLOSERS = frozenset({")", "]", '"', "'", "”", "’"})
 _OPENERS = frozenset({"(", "[", '"', "“"})
 

@@ -14,6 +14,8 @@ from verifiers.expressions.tree import NUMBER
 Kind = Literal["number", "word", "operator", "relation", "other"]
 
 _L = "[A-Za-zÀ-ɏ]"
+# A word with its apostrophe (`Tom's`), index (`x_1`) or hyphens between letters (`twenty-five`); a number; a
+# sign of two characters; or any other character.
 _TOKEN = re.compile(
     rf"(\s*)({_L}+(?:['’]{_L}*|_[A-Za-z0-9]+|(?<={_L}{_L})-(?={_L}{_L}){_L}+)*|{NUMBER}"
     r"|<=|>=|!=|~=|==|=>|->|//|\S)"
@@ -28,8 +30,11 @@ _SIGNS: dict[Kind, str] = {
 _KINDS: dict[str, Kind] = {character: kind for kind, characters in _SIGNS.items() for character in characters}
 _FIRST = {character: kind for character, kind in _KINDS.items() if character not in "!~=-/"}
 """Kinds that the first character settles; the rest may begin a longer sign."""
+# Signs whose first character alone would be another kind: `=>` is an arrow and no relation.
 _WHOLE_KINDS: dict[str, Kind] = {"!=": "relation", "~=": "relation", "=>": "other", "->": "other"}
+# "2x = 6 => x = 3" is two clauses.
 _ARROWS = frozenset({"=>", "->", "⇒", "→"})
+# Tokens that may end a clause or a sentence; `_ends` looks at what stands around them.
 _MAY_END = frozenset({".", "?", "!", ";", ":", ",", *_ARROWS})
 
 

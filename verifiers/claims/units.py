@@ -3,6 +3,8 @@
 from fractions import Fraction
 from functools import lru_cache
 
+# Each table has one base unit and exact multiples of it. Feet and metres are in two tables, since a text
+# rounds between them; so are pounds and grams. Months and years have no fixed length and are left out.
 _LENGTHS = {"mm": "1/1000", "cm": "1/100", "m": "1", "km": "1000", "meter": "1", "metre": "1"}
 _MORE_LENGTHS = {"millimeter": "1/1000", "centimeter": "1/100", "kilometer": "1000", "kilometre": "1000"}
 _FEET = {"inch": "1/12", "inches": "1/12", "foot": "1", "feet": "1", "ft": "1", "yard": "3", "mile": "5280"}

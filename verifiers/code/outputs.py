@@ -15,10 +15,13 @@ from verifiers.base import Finding, StepContext
 from verifiers.code.executed import Shown, execute
 from verifiers.code.unit_tests import judge_tests
 
+# A fenced block that says it is Python; one without a language may be anything.
 _BLOCK = re.compile(r"```(?:python|py)[ \t]*\n(.*?)(?:^|\n)```", re.S)
+# A block straight after it is its output: ```output, or "[Code Output]" or "Output:" and a block.
 _OUTPUT = re.compile(
     r"\s*(?:\[Code Output\]|<output>|Output:)?\s*```(?:output|text)?[ \t]*\n(.*?)\n?```", re.S
 )
+# "The code prints 42", "output is: 3.5"; not the 1 of 1/2, of 10% or of 2^8.
 _PROSE = re.compile(
     r"\b(?:(?:code|program|script) (?:prints|outputs|returns|gives)|output(?: is|:))[ :]*"
     r"\$?(-?\d[\d,]*(?:\.\d+)?)(?![\d/%^*]|\.\d)",
@@ -29,7 +32,9 @@ _UNSTABLE = re.compile(
     r"|globals|locals|getsizeof|except)\b"
 )
 """What may show another output in another run, place or version of Python."""
+# `<object at 0x7f...>` differs in every run.
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}")
+# An assertion is a claim without an output.
 _ASSERTS = re.compile(r"^[ \t]*assert\b", re.M)
 _MOST_TEXT = 20_000
 

@@ -20,6 +20,7 @@ from verifiers.isolation.sandbox import run_python
 Outcome = Literal["pass", "wrong", "exception", "timeout", "resource", "harness_error"]
 _UNFINISHED = {"NameError", "SyntaxError", "IndentationError", "NotImplementedError", "EOFError"}
 """Errors of code that may be finished by a later step."""
+# A function whose body is only `pass` or `...`: a later step may fill it in.
 _STUB = re.compile(
     r"^\s*def [^\n]*:\s*(?:#[^\n]*)?\n?\s*(?:\"\"\".*?\"\"\"\s*)?(?:pass|\.\.\.)\s*$", re.M | re.S
 )

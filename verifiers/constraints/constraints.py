@@ -22,8 +22,10 @@ from verifiers.isolation.workers import run_limited
 
 Sort = Literal["integer", "real"]
 MOST_CONSTRAINTS = 64
+# Z3 takes powers as products, and long ones for ever.
 _LARGEST_EXPONENT = 8
 _SOLVE_S = 3.0
+# Longer signs first: `<=` is no `<`.
 _RELATION = re.compile(r"<=|>=|!=|=|<|>|≤|≥|≠")
 _WORD = re.compile(r"[A-Za-z]\w*")
 _SAME = {"≤": "<=", "≥": ">=", "≠": "!="}
@@ -73,7 +75,7 @@ class Constraints:
         for claim, judged in found:
             if judged.verdict != "entailed":
                 return Finding("abstains", f"{claim}: {judged.reason}", evidence)
-        if any(checked.verdict != "holds" for _, checked in checked_claims(context.step)):
+        if any(checked.verdict != "holds" for _, checked in context.parsed.once(checked_claims)):
             return Finding("abstains", "its quantities are right, its calculation is not proved", evidence)
         return Finding("holds", f"{', '.join(claims)}: as the problem says", evidence)
 

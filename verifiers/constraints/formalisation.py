@@ -19,6 +19,7 @@ from verifiers.constraints.constraints import Formalisation, Sort, judge
 from verifiers.expressions.tree import Refused, exact, parse
 
 LONGEST = 4_000
+# Whole lines: `asked: tea`, `ice: integer`. What is neither is a constraint, and read by the grammar.
 _ASKED = re.compile(r"asked\s*:\s*(?P<name>[A-Za-z]\w{0,39})")
 _SORT = re.compile(r"(?P<name>[A-Za-z]\w{0,39})\s*:\s*(?P<sort>integer|real)")
 _WORD = re.compile(r"[A-Za-z]\w*")

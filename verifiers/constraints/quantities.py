@@ -9,10 +9,14 @@ from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 
 LONGEST_STEP = 2_000
+# Each statement costs calls of the solver.
 _MOST_STATEMENTS = 20
+# "$1,200.50", whole: not the 12 of 12.5.1 or of 12,34.
 _NUMBER = r"\$?(?P<n>-?\d{1,12}(?:,\d{3})*(?:\.\d{1,6})?)(?![\d,.]*\d)"
 _HAS, _HAVE = r"(?:has|gets|owns|is|equals)", r"(?:have|get|own|are)"
 _UNIT = r"(?: [a-z]+){0,2}"
+# Words with which a statement is supposed, denied, asked, rounded, or true at another time: "if Tom has 5",
+# "Tom had 5 before", "Tom doesn't have 5", "about 5". The whole step is then left alone.
 _DOUBT = re.compile(
     r"\b(?:if|suppose|assum\w*|would|could|should|might|not|no|never|unless|wrong|false|incorrect|instead|without|"
     r"except|before|after|until|originally|initially|first|now|about|around|roughly|nearly|almost|least|most)\b|n['’]t\b|\?",
@@ -22,7 +26,7 @@ _NO_MORE = (
     r"(?! ?[-+*/^%×÷(=<>]| (?:x|times|percent|of|out|per|to|or|and a)\b|(?: [a-z]+){0,3} "
     r"(?:more|fewer|less|left|remaining|each|extra|apiece|together|altogether|than|as)\b)"
 )
-"""Nothing that makes the number before it another one."""
+"""Nothing that makes the number before it another one: "5 more than", "5 * 3", "5 percent", "5 each"."""
 
 _FORMS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (rf"@a {_HAS} {_NUMBER} (?P<how>more|fewer|less){_UNIT} than @b",

@@ -2,6 +2,8 @@
 
 import re
 
+# Each list holds what the corpus's templates put in one place, and nothing else: a missing word leaves a
+# sentence unread, one too many would read it wrongly.
 NEGATIONS = [
     "it is not the fact that",
     "it is not true that",
@@ -60,12 +62,14 @@ GRAMMAR = frozenset(
 def stem(word: str) -> str:
     """What the inflections of a word have in common; no more than that."""
     word = word.lower()
+    # "making" has a stem with a vowel, "string" and "ring" have none.
     if word.endswith("ing") and re.search("[aeiouy]", word[:-3]) and len(word) > 4:
         word = word[:-3]
     elif word.endswith("s") and not word.endswith("ss"):
         word = word[:-1]
-    word = word.removesuffix("e")
+    word = word.removesuffix("e")  # "making", "makes" and "make" are "mak"
+    # "running", "run"
     if len(word) > 2 and word[-1] == word[-2] and word[-1] not in "aeiou":
         word = word[:-1]
     word = word[:-1] + "i" if word.endswith("y") else word
-    return word[:-1] if word.endswith("ck") else word
+    return word[:-1] if word.endswith("ck") else word  # "panicking", "panic"

@@ -10,11 +10,14 @@ from collections.abc import Iterable
 from verifiers.logic.formulas import Atom, Constant, Formula, Joined, Not, Unparsed, atoms, constants
 
 LONGEST = 200
+# "Jojo is not a ghost.": a name, a verb, and what is said of it.
 _SAYS = re.compile(
     r"(?P<who>[A-Z0-9][\w .'-]*?) (?:is|was|does|did|has|can|will)(?P<no> not|n't)? "
     r"(?P<what>[\w ,'-]+?)\.?\s*"
 )
+# "Jojo runs fast.": a verb in the third person.
 _ACTS = re.compile(r"(?P<who>[A-Z0-9][\w .'-]*?) (?P<what>[a-z]+s(?: [\w'-]+)*)\.?\s*")
+# Names of predicates have no articles: "a ghost" is `Ghost(x)`.
 _ARTICLE = re.compile(r"^(?:both|a|an|the|also) ")
 
 

@@ -24,14 +24,19 @@ from verifiers.logic.formulas import (
 LONGEST_SENTENCE = 400
 _X = Variable("x")
 _ANYBODY = frozenset({"something", "someone", "it", "they"})
+# "the bald eagle" or "Bob".
 _NAME = r"(?:(?i:the) (?P<noun>[a-z]+(?: [a-z]+)?)|(?P<name>[A-Z][a-z]+))"
 _SUBJECT = rf"(?:(?P<anybody>(?i:something|someone|it|they))|{_NAME})"
+# "Bob is nice", "they are not red": what is said is split later.
 _IS = re.compile(rf"{_SUBJECT} (?:is|are) (?P<said>.+)")
+# "The cow likes the tiger", "it does not see Bob".
 _VERB = re.compile(
     rf"{_SUBJECT} (?:(?P<denied>does not|do not) )?(?P<verb>[a-z]+) "
     r"(?:(?P<object>the [a-z]+(?: [a-z]+)?|[A-Z][a-z]+)|(?P<pronoun>it|them|something|someone))"
 )
+# "not a cat", "red": one word, which a longer phrase does not match.
 _ADJECTIVE = re.compile(r"(?P<no>not )?(?:an? )?(?P<word>[a-z]+)")
+# "Nice, furry things are green", "Each dumpus is not metallic", "All cats are nice".
 _CLASS = re.compile(
     r"(?:(?:All|Every|Each|all|every|each) )?(?P<kinds>[A-Za-z]+(?:, [a-z]+| and [a-z]+)*)"
     r"(?P<kind> things| people| thing| person)? (?:is|are) (?P<said>.+)"

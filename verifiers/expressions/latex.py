@@ -11,6 +11,7 @@ from itertools import accumulate
 _UNREADABLE = "§"
 """Marks a command that is not known; no expression contains it, so whatever touches it abstains."""
 
+# Commands with one plain meaning; `\quad` parts two equations. All others are unreadable.
 _COMMANDS = {
     "cdot": " * ", "times": " * ", "div": " / ", "pi": " pi ", "approx": " ≈ ", "simeq": " ≈ ",
     "le": " ≤ ", "leq": " ≤ ", "ge": " ≥ ", "geq": " ≥ ", "lt": " < ", "gt": " > ", "ne": " ≠ ", "neq": " ≠ ",
@@ -22,11 +23,15 @@ _COMMANDS = {
 _TEXT = frozenset(
     {"text", "textbf", "textit", "textrm", "mathrm", "mathbf", "mbox", "boxed", "fbox", "operatorname"}
 )
+# `\frac`, `\text*`, one sign as in `\%` and `\\`, the `{,}` of 12{,}345, and powers in Unicode.
 _COMMAND = re.compile(r"\\(?P<name>[A-Za-z]+)\*?|\\(?P<sign>.)|\{,\}|[²³π]", re.DOTALL)
 _CHARACTERS = {"{,}": ",", "²": "^2", "³": "^3", "π": " pi "}
+# Most steps of GSM8K hold none of these, and are left as they are.
 _NEEDS_COMMANDS = re.compile(r"[\\{²³π]")
+# Letter for letter, so that places stay; no null and no `#` of the text may pass for our own marks.
 _SAME_LENGTH = str.maketrans("×·⋅∙÷−`\x00#", "****/- # ")
 _DEEPEST = 20
+"""Groups in groups that are opened; deeper ones are unreadable, as an attack is."""
 
 _Piece = tuple[str, int, int]
 """Plain text and the range of the source it stands for, letter by letter where their lengths are equal."""

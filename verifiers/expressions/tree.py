@@ -15,6 +15,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Literal, cast
 
+# Limits before anything is computed. Calculations that people write stay far below all of them.
 LONGEST = 400
 DEEPEST = 60
 MOST_BITS = 10_000
@@ -80,10 +81,12 @@ class Call:
 
 Expression = Number | Name | Unary | Binary | Call
 
+# 1,234 and 1,234.5, whole: `1,2345` and `1,234,5` are lists; 12, 1.5 and .5. No sign: -3 is a negation.
 NUMBER = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,]*[0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 _TOKEN = re.compile(
     rf"\s*(?:(?P<number>{NUMBER})|(?P<word>[A-Za-z]+(?:_[A-Za-z0-9]+)?)|(?P<op>//|[-+*/^()!%,#]))"
 )
+# How tightly signs bind: 1/2x is 1/(2x) (`is_ambiguous` tells where), -2^2 is -(2^2), 2^3! is 2^(3!).
 _INFIX = {"+": 10, "-": 10, "*": 20, "/": 20, "//": 20, "·": 22, "^": 30, "#": 35}
 _NEGATION, _POSTFIX = 25, 40
 

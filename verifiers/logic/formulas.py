@@ -21,6 +21,7 @@ from typing import Literal
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
+# Characters, and brackets in brackets: formulas may come from a model.
 LONGEST = 2_000
 DEEPEST = 40
 
@@ -84,6 +85,8 @@ Formula = Atom | Not | Joined | Quantified
 
 CONTRADICTION = Joined("v", ())
 
+# `(x):` and `(Ex):` before a formula; `{A}{a}`, `{A}x`, `{R}x{b}` are atoms; then signs. `v` is "or"
+# where a space, a bracket or a negation follows it.
 _GRAMMAR = r"""
 ?group: open | closed | and | or | implies
 and: closed (_AND closed)* _AND last
@@ -106,6 +109,7 @@ _FALSE: "#F#" | "⊥"
 %ignore /\s+/
 """
 # What is `open` ends with a quantifier's body, which takes all that follows: so it stands last in its group.
+# `{a}` a constant, `x` a variable. `v` is the sign for or, and no variable.
 _TERM = re.compile(r"\{([^{}\s]+)\}|([t-uw-z])")
 CONNECTIVES: Mapping[str, Connective] = {"and": "&", "or": "v", "implies": "->"}
 

@@ -21,14 +21,17 @@ from verifiers.proofs.proof_steps import check_line, is_proof_line
 __all__ = ["Inference", "Logic", "Proof", "ProofStep", "check_inference", "check_proof"]
 
 LONGEST_STEP = 400
+# "Ana is kind and tall, so Ana is calm." The same name twice; "is not kind" is refused later.
 _INFERENCE = re.compile(
     r"(?P<who>[A-Z][a-z]+) is (?P<body>[a-z]+(?:(?:,| and|, and) [a-z]+)*),? "
     r"(?:so|therefore|hence|thus) (?P=who) is (?P<head>[a-z]+)\.?"
 )
+# "Everyone who is kind is calm so Ana is calm."
 _RULE_APPLIED = re.compile(
     r"Everyone who is (?P<body>[a-z]+(?: and [a-z]+)*) is (?P<rule>[a-z]+),? "
     r"(?:so|therefore|hence|thus) (?P<who>[A-Z][a-z]+) is (?P<head>[a-z]+)\.?"
 )
+# A solution's last step carries its answer line, `#### yes`.
 _ANSWER_LINE = re.compile(r"\n#### \S{1,40}$")
 _ANYBODY = Constant("anybody")
 """Stands for everyone: what follows for a name no premise mentions follows for all."""

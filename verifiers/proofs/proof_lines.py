@@ -50,10 +50,13 @@ class Proof:
     """Whether the last conclusion is what the label claims and rests on valid steps and facts only."""
 
 
+# What a line concludes: `-> int2: the pip glows`, `-> hypothesis;`. The citations stand before the arrow.
 _LINE = re.compile(
     r"->\s*(?:(?P<id>(?:int|assump)\d+)\s*:\s*(?P<formula>.+)|(?P<goal>(?:¬|~)?\s*hypothesis))\s*;?\s*$"
 )
+# `sent1`, `int2`, `fact3`, and `void`, which cites nothing.
 _REFERENCE = re.compile(r"[A-Za-z_]+\d*")
+# `[assump1]` ends an assumption; `assump1` cites it.
 _DISCHARGED = re.compile(r"\[(assump\d+)\]")
 
 

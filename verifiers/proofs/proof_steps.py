@@ -17,9 +17,13 @@ from verifiers.proofs.proof_lines import ProofState, Reader
 
 LONGEST_PROBLEM = 20_000
 _MOST_FACTS = 100
+# `sent1: `, `$fact2$ = `, `hypothesis: ` at the start or after a space; where one begins, the last ends.
 _NAMED = re.compile(r"(?:^|(?<=\s))\$?(sent\d+|fact\d+|hypothesis)\$?\s*[:=] ")
+# `sent1 & int1 -> int2: ...`, `... -> assump1: ...`, `int2 -> hypothesis;`, `... -> ¬hypothesis`.
 _LINE = re.compile(r"[^\n]*->\s*(?:(?:int|assump)\d+\s*:|(?:¬|~)?\s*hypothesis\s*;?\s*$)")
+# FOLIO writes quantifiers and `Eel(x)`; neither FLD's English nor FoVer's braces do.
 _FOLIO = re.compile(r"[∀∃⊕↔]|[A-Za-z]\(")
+# What follows without what is cited, and what cites what is not there, is wrong as a step of a proof.
 _VERDICTS: Mapping[str, Verdict] = {
     "VALID": "holds",
     "TAUTOLOGY": "holds",

@@ -15,6 +15,7 @@ from schemas.sources import check_source
 from verifiers.base import Finding, StepContext, Verdict
 from verifiers.tables.query import Filter, Operation, Query, Relation, Unclear, answer, number
 
+# One word an operation: two of them in a phrase ("average of the total") are not understood.
 _OPERATIONS: dict[str, Operation] = {
     "total": "sum", "sum": "sum", "average": "mean", "mean": "mean", "median": "median",
     "minimum": "min", "min": "min", "lowest": "min", "smallest": "min",
@@ -26,9 +27,11 @@ _RELATIONS: dict[str, Relation] = {
     "under": "<", "at least": "≥", "at most": "≤", ">=": "≥", "<=": "≤", "≥": "≥", "≤": "≤",
     ">": ">", "<": "<", "=": "=", "==": "=", "is": "=", "equal to": "=",
 }  # fmt: skip
+# Words that may stand in a phrase and ask nothing. Any other unknown word makes it no claim.
 _FILLERS = set(
     "the of in for at a an with where and whose rows row entries value column cell so , ( ) [ ]".split()
 )
+# "According to the table, ", "We can see that ", "So ": what comes before the claim.
 _OPENING = re.compile(
     r"(?:(?:according to|from|in|looking at|based on) the (?:table|data),?|(?:we|i) (?:can )?see that|"
     r"(?:so|thus|therefore|hence),?)\s+",
@@ -39,11 +42,16 @@ _HAS = re.compile(
     r"(?P<value>\S+)(?P<rest> (?:in|for|at) .+)?"
 )
 """`Denver had a population of 12 in 2010`: the population of Denver in 2010 is 12."""
+# Names of columns and cells in quotes or backticks are read without them.
 _QUOTED = re.compile(r"(?<!\w)([\"'`])([^\"'`]{1,80})\1(?!\w)")
 _ROWS = {"rows", "row", "entries"}
+# The last of these parts what is asked from its value: "the total of pop is 12", "total pop: 12".
 _COPULA = re.compile(r"\s(?:is|was|are|were|equals)\s|\s?(?:=(?!=)|:)\s?")
+# 12, $1,200.50, 5%, about 12.
 _VALUE = re.compile(r"(?:about |approximately )?\$?[-+]?\d[\d,]*(?:\.\d+)?%?")
+# A column in thousands, percent or `(USD m)`: its numbers may be told in another scale.
 _SCALED = re.compile(r"thousand|million|billion|hundred|percent|%|000|\(", re.I)
+# The cell that names a line of totals: "Total", "Grand total", "Averages".
 _SUMMARY = re.compile(r"\s*(?:(?:sub|grand)[ -]?)?(?:total|sum|average|mean|overall|all)s?\s*", re.I)
 _NARROWS = re.compile(
     r"\b(?:only|filter\w*|keep\w*|among|those|these|exclu\w*|remain\w*|restrict\w*|subset|select\w*|except"

@@ -18,6 +18,7 @@ Operation = Literal["look_up", "sum", "mean", "min", "max", "median", "count"]
 Relation = Literal["=", "<", ">", "≤", "≥"]
 Cell = tuple[int, str]
 """Row (from 0) and column name."""
+# A whole cell: -1,234.5, $12, 5%. Not `12 (est.)`, `1,23` or `n/a`.
 _NUMBER = re.compile(r"([-+]?)\$?(\d{1,3}(?:,\d{3})+|\d{1,30})(\.\d{1,30})?(%?)")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from verifiers.answers.grade import grade
+from verifiers.answers.grade import same_answer
 
 SAME, OTHER, DOUBT = {True}, {False}, {None}
 NOT_OTHER, NOT_SAME = SAME | DOUBT, OTHER | DOUBT
@@ -159,5 +159,5 @@ NOT_OTHER, NOT_SAME = SAME | DOUBT, OTHER | DOUBT
     ],
 )
 def test_forms(gold, answer, kind, allowed):
-    assert grade(gold, answer, kind) in allowed
-    assert {grade(gold, answer, kind), grade(answer, gold, kind)} != {True, False}
+    assert same_answer(gold, answer, kind) in allowed
+    assert {same_answer(gold, answer, kind), same_answer(answer, gold, kind)} != {True, False}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from verifiers.answers.grade import extract_answer, grade
+from verifiers.answers.grade import Grade, extract_answer, grade, same_answer
 from verifiers.isolation import workers as limits
 
 
@@ -200,9 +200,9 @@ def test_the_answer_stated_last(text, answer):
     ],
 )
 def test_grade(gold, answer, kind, equal):
-    assert grade(gold, answer, kind) is equal
+    assert same_answer(gold, answer, kind) is equal
     if kind != "expression" and answer:
-        assert grade(answer, gold, kind) is equal
+        assert same_answer(answer, gold, kind) is equal
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_grade(gold, answer, kind, equal):
     ],
 )
 def test_a_doubtful_pair_is_never_equal(gold, answer):
-    assert grade(gold, answer, "expression") is not True
+    assert same_answer(gold, answer, "expression") is not True
 
 
 def test_numbers_and_choices_start_no_process_and_cost_microseconds():
@@ -229,29 +229,96 @@ def test_numbers_and_choices_start_no_process_and_cost_microseconds():
     pool = NoPool()
     started = time.process_time()
     for _ in range(500):
-        assert grade("1234", "1,235", "number", pool=pool) is False
-        assert grade("5", "I do not know", "number", pool=pool) is None
-        assert grade("calm", "kind", "choice", pool=pool) is False
+        assert same_answer("1234", "1,235", "number", pool=pool) is False
+        assert same_answer("5", "I do not know", "number", pool=pool) is None
+        assert same_answer("calm", "kind", "choice", pool=pool) is False
     assert (time.process_time() - started) / 1500 < 0.0005
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "kind", "reason"),
+    [
+        ("5", "5.0", "number", "equal"),
+        ("5", "6", "number", "different"),
+        ("5", None, "number", "no answer found"),
+        ("5", " ", "number", "no answer found"),
+        ("5", "$$", "expression", "no answer found"),
+        (" ", "5", "number", "the gold answer cannot be read"),
+        ("x +", "5", "number", "the gold answer cannot be read"),
+        ("5", "5 + )", "number", "the answer cannot be read"),
+        ("5", "5" * 2000, "number", "too long"),
+        ("5", "I do not know", "number", "not comparable: number against text"),
+        ("nobody can tell", "5", "number", "not comparable: text against number"),
+        ("3.5", "3,5", "number", "not comparable: equal if a comma or a point is meant otherwise"),
+        ("28%", "28", "number", "not comparable: units, unknowns, percent or rounding may be the difference"),
+        ("B", "who knows", "choice", "not comparable: the answer names no one choice"),
+        ("London", "London, Paris", "text", "not comparable: the words may mean the same"),
+        ("x + 1", "y + 1", "expression", "not comparable: different symbols"),
+        ("2^{5000}", "7^{5000}", "expression", "limit reached: size"),
+        (
+            r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}",
+            "(1, 2)",
+            "expression",
+            "not comparable: answers of another form",
+        ),
+        (
+            r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}",
+            "5",
+            "expression",
+            "not comparable: answers of another form",
+        ),
+        (r"\frac{3\pi}{4}", r"3/4 \pi", "expression", "not comparable: 3/4 x is read in two ways"),
+    ],
+)
+def test_the_reason(gold, answer, kind, reason):
+    assert grade(gold, answer, kind).reason == reason
+
+
+class Fails(limits.Pool):
+    """A pool whose workers all reach a limit."""
+
+    def __init__(self, failure):
+        super().__init__()
+        self.failure = failure
+
+    def run(self, *args, **kwargs):
+        return limits.Result(failure=self.failure)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [(r"\sqrt{x+1}\sqrt{x+1}", "x+1"), (r"\sec x", r"\sec{x}")],
+    ids=["proof", "math-verify"],
+)
+@pytest.mark.parametrize(
+    ("failure", "reason"), [("timeout", "limit reached: time"), ("memory", "limit reached: memory")]
+)
+def test_a_limit_is_named(gold, answer, failure, reason):
+    assert grade(gold, answer, "expression", pool=Fails(failure)) == Grade(None, reason)
+
+
+def test_a_grade_is_no_yes():
+    with pytest.raises(TypeError, match="verdict"):
+        assert grade("5", "6", "number")
 
 
 def test_a_megabyte_is_no_burden():
     started = time.process_time()
     assert extract_answer("x" * 10**6 + "#### 5") == "5"
     assert extract_answer(r"\boxed{" * 150_000) is None
-    assert grade("5", "5" * 10**6, "number") is None
+    assert same_answer("5", "5" * 10**6, "number") is None
     assert time.process_time() - started < 2
 
 
 @given(st.fractions(max_denominator=50), st.fractions(max_denominator=50))
 def test_numbers_are_graded_by_value_both_ways(a, b):
-    assert grade(str(a), str(b), "number") is (a == b)
-    assert grade(str(b), str(a), "number") is (a == b)
+    assert same_answer(str(a), str(b), "number") is (a == b)
+    assert same_answer(str(b), str(a), "number") is (a == b)
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_no_text_raises(gold, answer):
-    assert grade(gold, answer, "number") in {True, False, None}
+    assert same_answer(gold, answer, "number") in {True, False, None}
 
 
 NUMBERS = st.one_of(
@@ -271,22 +338,22 @@ KINDS = st.sampled_from(("number", "expression", "choice", "text"))
 
 @given(st.one_of(ANSWERS, st.text(max_size=30)), KINDS)
 def test_an_answer_is_never_another_than_itself(answer, kind):
-    assert grade(answer, answer, kind) is not False
+    assert same_answer(answer, answer, kind) is not False
 
 
 @given(ANSWERS, ANSWERS, KINDS)
 def test_both_ways_never_contradict(gold, answer, kind):
-    assert {grade(gold, answer, kind), grade(answer, gold, kind)} != {True, False}
+    assert {same_answer(gold, answer, kind), same_answer(answer, gold, kind)} != {True, False}
 
 
 @given(ANSWERS, ANSWERS, st.sampled_from(("${}$", "\\({}\\)", "**{}**", "{}.", "  {} ", "**${}$**.")))
 def test_marks_around_an_answer_change_nothing(gold, answer, marks):
     assume("$" not in answer and not answer.endswith("!"))
-    assert grade(gold, marks.format(answer), "expression") is grade(gold, answer, "expression")
+    assert same_answer(gold, marks.format(answer), "expression") is same_answer(gold, answer, "expression")
 
 
 @given(NUMBERS.filter(str.isdigit), ANSWERS, st.sampled_from((",", "{,}", ",\\!", "\\,", "\u202f", " ")))
 def test_separators_between_thousands_change_nothing(number, other, separator):
     written = f"{int(number):,}".replace(",", separator)
-    assert grade(other, written, "number") is grade(other, number, "number")
-    assert grade(number, written, "expression") is True
+    assert same_answer(other, written, "number") is same_answer(other, number, "number")
+    assert same_answer(number, written, "expression") is True

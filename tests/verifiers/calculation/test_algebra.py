@@ -8,6 +8,7 @@ from schemas.records import Problem
 from verifiers.base import StepContext
 from verifiers.calculation.algebra import Algebra, definitions, judge_identity
 from verifiers.claims.find import parse_relation
+from verifiers.claims.parsed import ParsedText
 
 PROBLEM = Problem(text="A problem.")
 
@@ -102,7 +103,7 @@ def test_refutation_as_an_identity():
 
 def test_definitions_are_unconditional_and_unique():
     steps = ("So x = 3.", "Let y = 4.", "Thus a = 1/2 and b = 1,000.", "z = 1.", "Hence z = 2.", "w = 5x.")
-    assert {name: str(value) for name, value in definitions(steps).items()} == {
+    assert {name: str(value) for name, value in definitions(map(ParsedText, steps)).items()} == {
         "x": "3",
         "a": "1/2",
         "b": "1000",

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -38,17 +40,43 @@ def host(tmp_path_factory):
     del os.environ["STEPMINT_ATTACK_SECRET"]
 
 
-def children() -> set[str]:
-    """Processes that run the jail."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+class Process(NamedTuple):
+    """What `/proc/PID/stat` says of a process that has not ended."""
+
+    parent: int
+    session: int
+
+
+def processes() -> dict[int, Process]:
+    """All processes of the machine by id; what other programs started is among them."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            line = path.read_bytes()
+            state, parent, _, session = path.read_text().rpartition(")")[2].split()[:4]
         except OSError:
-            continue
-        if b"verifiers.isolation.jail" in line:
-            found.add(path.parent.name)
+            continue  # it ended meanwhile
+        if state != "Z":
+            found[int(path.parent.name)] = Process(int(parent), int(session))
     return found
+
+
+def alive(jails: Collection[int]) -> set[int]:
+    """What still runs of these jails. Each leads a session, which its program cannot leave."""
+    return {pid for pid, process in processes().items() if process.session in jails}
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The process ids of the jails that this test starts, and not those of another program beside it."""
+    jails = []
+
+    class Noted(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            jails.append(self.pid)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    return jails
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -136,8 +164,8 @@ def test_files_stay_in_the_scratch_folder(files):
     assert run_python("print(1)", files=files).status == "error"
 
 
-def test_many_at_once_and_nothing_is_left():
-    before, descriptors = children(), len(os.listdir("/proc/self/fd"))
+def test_many_at_once_and_nothing_is_left(started):
+    descriptors = len(os.listdir("/proc/self/fd"))
     answers = {}
 
     def ask(number):
@@ -150,26 +178,36 @@ def test_many_at_once_and_nothing_is_left():
         for thread in threads:
             thread.join()
     assert answers == {number: f"{number * 2}\n" for number in range(8)}
-    assert children() == before
+    assert len(started) == 24
+    assert not alive(started)
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 def test_the_program_dies_with_its_host():
-    before = children()
     code = (
         "from verifiers.isolation.sandbox import *\n"
+        "print('probed' if not unavailable() else unavailable(), flush=True)\n"
         "run_python('while True: pass', limits=Limits(wall_s=60, cpu_s=60))"
     )
-    host = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": ROOT})
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and len(children() - before) < 2:
+    host = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": ROOT},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert host.stdout.readline() == "probed\n"
+    host.stdout.close()
+    deadline, jails = time.monotonic() + 20, set()
+    while time.monotonic() < deadline and len(alive(jails)) < 2:  # the supervisor and its program
         time.sleep(0.1)
-    time.sleep(1.5)  # past the probes
+        jails = {pid for pid, process in processes().items() if process.parent == host.pid}
+    assert len(alive(jails)) == 2
     host.send_signal(signal.SIGKILL)
     host.wait()
-    while time.monotonic() < deadline and children() - before:
+    while time.monotonic() < deadline and alive(jails):
         time.sleep(0.1)
-    assert children() == before
+    assert not alive(jails)
 
 
 def elsewhere(*command: str) -> str:

@@ -1,0 +1,137 @@
+r"""Finds the final answer that a solution states: `#### 12`, `\boxed{12}`, "The answer is 12"."""
+
+import re
+
+TAIL = 20_000
+"""The answer is looked for in the last characters only: it stands at the end, and texts may be hostile."""
+LONGEST_ANSWER = 1_000
+"""Characters. The longest gold answer of MATH and OlympiadBench has fewer than 200."""
+
+_THOUGHT = re.compile(r"</think(?:ing)?>")
+"""Where a reasoning model stops thinking aloud: what it boxed before is a draft."""
+_HASHES = re.compile(r"####(?!#)[ \t]*([^\n]*)")
+"""GSM8K's answer line, `#### 18`. Five signs are a heading of Markdown."""
+_ANSWER = re.compile(r"[Aa]nswer|ANSWER")
+"""Found first, since it is quick; the two patterns below are then tried at that word alone."""
+_SAID = re.compile(
+    # A sentence: "answer is 5", "answer to the first part would be: 5", "**answer** = 5".
+    r"answer(?:[*_`]*(?:[ \t]+(?:to|of|for|in)\b[^.\n:=\\$]{1,60}?)?[ \t]*"
+    r"(?:\b(?:is|was|equals|(?:must|should|would|will) be)\b|=)(?:[ \t]*:)?"
+    # Or a label: "Answer: 5", "**Answer:** 5", also with the wide colon of Chinese models.
+    r"|[*_`]*[ \t]*[:：])"
+    # Marks of bold type go, and a line is the most that is read: "answer is 5\nCheck: ..." says 5.
+    r"[*_`]*[ \t]*(?P<said>[^\n]{0,1000})",
+    re.IGNORECASE,
+)
+_HEADED = re.compile(
+    r"answer[ \t*_:]*\n\s{0,20}(?:(?:[-•*]|\d{1,2}[.)])[ \t]+)?(?P<said>[^\s][^\n]{0,1000})", re.IGNORECASE
+)
+"""A heading with the answer in the line below, perhaps as an item of a list: "## Answer\n- 5"."""
+_HEADING = re.compile(r"[ \t#*_]*(?:the[ \t]+)?(?:final[ \t]+)?", re.IGNORECASE)
+"""What may stand before a heading's "answer": "### The final answer". Not "This gives the answer\n"."""
+_BOXED = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
+_BETWEEN = re.compile(
+    r"(?:[\s$,;&]|\(?\b[a-e]\)|\\[,;:! ()\[\]]|\\text\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*"
+    r"(?:[A-Za-z]\s*=\s*)?\$?"
+)
+r"""What may stand between boxes that hold one answer together: `\boxed{1} and \boxed{2}`,
+`(a) \boxed{1}, (b) \boxed{2}`, `x = \boxed{1}, y = \boxed{2}`. Any other word begins another answer."""
+_MOST_BETWEEN, _MOST_BOXES = 40, 50
+"""Characters between two boxes, and boxes of a text: a text of nothing but boxes takes no longer."""
+_NAME = re.compile(r"([A-Za-z]\s*=)\s*\$?$")
+r"""The unknown before a box: `x = \boxed{1}`."""
+_SENTENCE_END = re.compile(r"[.](?=\s|$)|!(?=\s+[A-Z])")
+"""Where what is said ends: "5. So we" says 5, but 0.5 and 5! are not cut."""
+_VALUE = re.compile(r"[-+*_`(\[{$€£\s]*(?:\d|\\|\.\d|[A-Za-z]\s*=|[A-Z]\b(?!\s+[a-z])|\()")
+r"""How a value begins: `-3`, `$5`, `\frac`, `x = 3`, `B`. Other words about an answer that was boxed before
+are a remark on it: "the answer is positive", "the answer is A good one"."""
+_ANOTHERS = re.compile(r"(?:\b(?:wrong|incorrect|false|bad)|\w['’]s|s['’])\s+(?:final\s+)?$", re.IGNORECASE)
+"""Before "answer": a mistaken one, or somebody's: "the student's answer is 7"."""
+_REMARK = re.compile(
+    r"\W*(?:in)?(?:correct|right|wrong|valid|not|also|therefore|thus|then|below)\b", re.IGNORECASE
+)
+"""What is said of an answer and is none: "the answer is correct", "the answer is not 5"."""
+
+_Stated = tuple[int, str]
+"""Where an answer is stated, and the answer."""
+
+
+def extract_answer(text: str) -> str | None:
+    r"""The answer stated last: `#### x`, `\boxed{x}`, "The answer is x", "Answer: x"; None where none is.
+
+    Boxes side by side are one answer. A `####` line of words with more text after it is a heading. What a
+    model thought aloud counts only when it says nothing after that.
+    """
+    text = text[-TAIL:]
+    thoughts = list(_THOUGHT.finditer(text)) if "</think" in text else []
+    if thoughts and text[thoughts[-1].end() :].strip():
+        text = text[thoughts[-1].end() :]
+    marked = [found for found in (_boxed(text), _hashed(text)) if found]
+    stated = [*marked, *_said(text, beside=bool(marked))]
+    return _cleaned(max(stated)[1]) if stated else None
+
+
+def _cleaned(text: str) -> str | None:
+    text = text.strip()
+    if text.count("**") == 1 or (text.count("**") == 2 and text[:2] == text[-2:] == "**"):
+        text = text.removeprefix("**").removesuffix("**").strip()
+    return text[:LONGEST_ANSWER] or None
+
+
+def _hashed(text: str) -> _Stated | None:
+    lines = list(_HASHES.finditer(text)) if "####" in text else []
+    if not lines or not lines[-1][1].strip():
+        return None
+    last = lines[-1]
+    begun = text[: last.start()].rpartition("\n")[2].strip(" \t>*#") == ""
+    if begun and text[last.end() :].strip():
+        worded = re.search(r"[A-Za-z]{2}", re.sub(r"\\[A-Za-z]+", "", last[1]))
+        if worded or len(lines) > 1:
+            return None  # a heading
+    return last.start(), last[1]
+
+
+def _boxed(text: str) -> _Stated | None:
+    """The last box, with those that stand beside it."""
+    boxes: list[tuple[int, int, int]] = []  # where the command, its content and the box's last brace begin
+    for match in list(_BOXED.finditer(text))[-_MOST_BOXES:] if "box" in text else ():
+        depth = 1
+        for at in range(match.end(), min(len(text), match.end() + LONGEST_ANSWER)):
+            depth += (text[at] == "{") - (text[at] == "}")
+            if depth == 0:
+                boxes.append((match.start(), match.end(), at))
+                break
+    if not boxes:
+        return None
+    run = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        gap = text[box[2] + 1 : run[0][0]]
+        if len(gap) > _MOST_BETWEEN or box[2] > run[0][0] or not _BETWEEN.fullmatch(gap):
+            break
+        run.insert(0, box)
+    found = [_named(text, box) for box in run] if len(run) > 1 else [text[boxes[-1][1] : boxes[-1][2]]]
+    return boxes[-1][0], ", ".join(dict.fromkeys(found))
+
+
+def _named(text: str, box: tuple[int, int, int]) -> str:
+    r"""A box's content, with the name before it: `x = \boxed{1}`."""
+    name = _NAME.search(text[max(0, box[0] - 8) : box[0]])
+    return (f"{name[1]} " if name else "") + text[box[1] : box[2]].strip()
+
+
+def _said(text: str, *, beside: bool) -> list[_Stated]:
+    """What sentences and labels say; beside a marked answer only what reads like a value."""
+    found = []
+    for word in _ANSWER.finditer(text) if "nswer" in text or "NSWER" in text else ():
+        match = _SAID.match(text, word.start())
+        if match is None or not match["said"]:
+            start = text.rfind("\n", 0, word.start()) + 1
+            heading = _HEADING.fullmatch(text, start, word.start())
+            match = _HEADED.match(text, word.start()) if heading else None
+        if match is None or (beside and _ANOTHERS.search(text[max(0, word.start() - 30) : word.start()])):
+            continue
+        said = _SENTENCE_END.split(match["said"].strip(), maxsplit=1)[0]
+        if said.strip("*_` ") and not _REMARK.match(said):
+            found.append((match.start(), said))
+    values = [(at, said) for at, said in found if _VALUE.match(said)]
+    return values or ([] if beside else found)
