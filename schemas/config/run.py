@@ -17,12 +17,16 @@ from schemas.config.annotators import (
     ScanConfig,
     VerifyConfig,
 )
+from schemas.config.paths import beside
 from schemas.config.policies import PolicyConfig, PromptConfig
-from schemas.config.problems import ProblemsConfig
+from schemas.config.problems import EmbeddedProblems, ProblemsConfig
 from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 from schemas.overrides import set_key
 from schemas.records import Record, Seed, content_id
+
+RESOLVED = "# The resolved configuration of this run"
+"""How the first line of a run's own run.toml begins."""
 
 
 class FilterConfig(Record):
@@ -66,7 +70,7 @@ class RunConfig(Record):
     shards: int = Field(1, ge=1)
     root: str = "runs"
     """Folder that holds the run's folder."""
-    problems: ProblemsConfig = ProblemsConfig()
+    problems: ProblemsConfig = EmbeddedProblems()
     policy: PolicyConfig = PolicyConfig()
     prompt: PromptConfig = PromptConfig()
     filter: FilterConfig | None = None
@@ -141,13 +145,16 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     Raises UserError naming the file and the field.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        data = tomllib.loads(text)
     except FileNotFoundError:
         raise UserError(f"{path}: no such run file; `ls configs` shows the ready ones") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder, and not of a run: name a run file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
+    if not text.startswith(RESOLVED):  # a run's own run.toml holds paths as they were found
+        data = beside(data, path.parent)
     for override in overrides:
         set_key(data, override)
     return parse_config(data, str(path))
