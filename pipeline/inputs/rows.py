@@ -82,7 +82,11 @@ def _files(text: str) -> list[Path]:
     if path.is_dir():
         if inside := sorted(file for file in path.iterdir() if _kind(file) and file.is_file()):
             return inside
-        raise UserError(f"{path}: a folder without any {', '.join(f'.{kind}' for kind in _KINDS)} file in it")
+        kinds = ", ".join(f".{kind}" for kind in _KINDS)
+        raise UserError(
+            f"{path}: a folder without any {kinds} file in it; for files deeper inside write "
+            f'"{text.rstrip("/")}/**/*.jsonl"'
+        )
     if path.exists():
         raise UserError(f"{path}: neither a file nor a folder")
     if re.search(r"[*?\[]", path.name) or "*" in text:
@@ -97,7 +101,9 @@ def _files(text: str) -> list[Path]:
 def _hint(text: str) -> str:
     if DATA in text:
         return f" (from {text!r}); set {DATA} to the folder that holds your data"
-    return "" if Path(text).is_absolute() else f"; it is looked for in {Path.cwd()}"
+    if Path(text).is_absolute():
+        return ""
+    return f"; a relative path is looked for beside the run file, then in {Path.cwd()}"
 
 
 def _kind(path: Path) -> str:
