@@ -115,13 +115,13 @@ def _about(section: type[BaseModel], header: str) -> Iterator[str]:
 
 
 def _example(section: type[BaseModel], header: str) -> str:
-    """The section with its tag and its first settings that have a default to show."""
+    """The section with its tag, the settings that it needs, and the first that have a default to show."""
     tag, kind = tag_of(section)
-    shown = {
-        name: field.default
-        for name, field in section.model_fields.items()
-        if name not in (tag, "name") and not field.is_required() and field.default not in (None, "", (), {})
-    }
+    fields = {name: field for name, field in section.model_fields.items() if name not in (tag, "name")}
+    shown = {name: "my_package.my_module:function" for name, field in fields.items() if field.is_required()}
+    for name, field in fields.items():
+        if not field.is_required() and field.default not in (None, "", (), {}):
+            shown[name] = field.default
     lines = [header, *([f'{tag} = "{kind}"'] if tag else [])]
     return "\n".join([*lines, *(f"{name} = {_toml(value)}" for name, value in list(shown.items())[:2])])
 

@@ -106,7 +106,7 @@ FREE = [one for one in SETTINGS if one.name != tag_of(one.section)[0]]
 
 _KNOWN = {
     Effect.SPEED: "base_url api_key_env timeout_s patience_s in_flight root",
-    Effect.VOTES: "drop extra_body options chat temperature top_p slip separator verifiers dtype",
+    Effect.VOTES: "drop extra_body chat temperature top_p slip separator verifiers dtype",
     Effect.CONTENT: "template prompts factory",
     Effect.LATER: "accept reject epochs learning_rate samples",
 }
