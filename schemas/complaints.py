@@ -78,6 +78,8 @@ def _place(error: Mapping[str, Any], model: type[BaseModel]) -> _Place:
             path.append(part)
         elif chosen := tuple(one for one in inside if part == tag_of(one)[1]):
             inside = chosen
+            if path and path[-1].startswith("#"):  # of a list of sections the kind says more than the number
+                path[-1] = part
         elif field is not None and not inside and "dict" in str(field.annotation):
             path.append(part)
     if error["type"].startswith("union_tag"):
@@ -152,9 +154,8 @@ def _unknown(place: _Place, given: Any, model: type[BaseModel]) -> str:
 
 
 def _section_name(place: _Place) -> str:
-    """`policy` of `prover.policy.slip`, `annotate` of `annotate #2.slip`."""
-    names = [name for name in place.path[:-1] if not name.startswith("#")]
-    return names[-1] if names else "file"
+    """`policy` of `prover.policy.slip`, "file" of `slip`."""
+    return place.path[-2] if len(place.path) > 1 else "file"
 
 
 def _sections_with(name: str, model: type[BaseModel]) -> list[str]:
@@ -182,7 +183,9 @@ def _section_expected(place: _Place, given: Any) -> str:
         return f'expected a table such as {{name = "value"}}, not {_shown(given)}'
     if isinstance(given, list):
         return f"expected one section: write [{name}], not [[{name}]]"
-    return f"expected a section [{name}] with settings in it, not {_shown(given)}"
+    is_entry = place.path[-1].startswith("#")
+    header = f"[[{'.'.join(place.path[:-1])}]]" if is_entry else f"[{name}]"
+    return f"expected a section {header} with settings in it, not {_shown(given)}"
 
 
 def _unknown_kind(place: _Place, given: Any) -> str:

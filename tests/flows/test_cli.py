@@ -101,7 +101,7 @@ def test_version(capsys: Capture) -> None:
         (["synthesize", "{file}", "--set", "prompt.template=missing"], "neither a file nor one of"),
         (["run", "{file}", "--dry-run", "--set", 'problems.path=""'], "problems.path is empty"),
         (
-            ["run", "{file}", "--dry-run", "--set", "policy.kind=vllm", "--set", "policy.model=/no/model"],
+            ["run", "{file}", "--dry-run", "--set", "policy={{kind='vllm', model='/no/model'}}"],
             "policy.model: /no/model: no such folder",
         ),
         (["run", "{file}", "--dry-run", "--set", 'prompt.separator=""'], "prompt.separator"),
@@ -283,7 +283,7 @@ def test_derive_needs_a_sealed_run(sealed: Path, tmp_path: Path, capsys: Capture
     code, _, err = answer(capsys, "derive", copy, "fork")
     assert code == 2
     assert "not sealed yet" in err
-    code, _, err = answer(capsys, "derive", sealed, "signals", "--set", "policy.kind=server")
+    code, _, err = answer(capsys, "derive", sealed, "signals", "--set", "policy={kind='server', model='m'}")
     assert code == 2
     assert "no log-probabilities" in err
     assert not (copy / "derived").exists()

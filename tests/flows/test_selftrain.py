@@ -61,7 +61,7 @@ def test_rounds_feed_each_other_and_are_kept(tmp_path: Path, capsys: Capture) ->
 
 @pytest.mark.usefixtures("prefect")
 def test_a_policy_without_weights_cannot_learn(tmp_path: Path, capsys: Capture) -> None:
-    assert main(["selftrain", str(run_file(tmp_path)), "--set", "policy.kind=simulated"]) == 2
+    assert main(["selftrain", str(run_file(tmp_path)), "--set", "policy={kind='simulated'}"]) == 2
     assert "whose weights it can change, not 'simulated'" in capsys.readouterr().err
 
 

@@ -132,7 +132,7 @@ def test_the_slip_policy_in_closed_form() -> None:
 
 def test_rows_of_a_run_with_a_prover(run: Run) -> None:
     found = list(rows(run, AdvantageSettings()))
-    assert {row["prover"] for row in found} == {"embedded"}  # the name in the run file, whatever its kind
+    assert {row["prover"] for row in found} == {"simulated"}  # the name in the run file, whatever its kind
     by_solution: dict[str, list[dict[str, Any]]] = {}
     for row in found:
         by_solution.setdefault(row["solution_id"], []).append(row)

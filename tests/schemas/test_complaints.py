@@ -2,12 +2,16 @@
 
 import tomllib
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import Field, ValidationError
 
+from schemas.complaints import complaints
 from schemas.config import load_config, parse_config
 from schemas.derive import parse_settings
 from schemas.errors import UserError
+from schemas.records import Record
 
 SERVER = '[policy]\nkind = "server"\nmodel = "m"\n'
 CASES = {
@@ -162,3 +166,37 @@ def test_a_byte_order_mark_before_a_run_file_is_no_error(tmp_path: Path) -> None
     path = tmp_path / "run.toml"
     path.write_bytes(b'\xef\xbb\xbfname = "r"\n')
     assert load_config(path).name == "r"
+
+
+class _Rolled(Record):
+    kind: Literal["rolled"] = "rolled"
+    n: int = 1
+
+
+class _Read(Record):
+    kind: Literal["read"] = "read"
+    prompts: tuple[str, ...] = ()
+
+
+class _File(Record):
+    annotate: tuple[Annotated[_Rolled | _Read, Field(discriminator="kind")], ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("annotate", "said"),
+    [
+        ({"kind": "read"}, "annotate: expected a list of sections: write [[annotate]], not [annotate]"),
+        ([{"kind": "rolled"}, 3], "annotate #2: expected a section [[annotate]] with settings in it, not 3"),
+        ([{"kind": "red"}], 'annotate #1.kind: expected "rolled" or "read", not "red"; did you mean "read"?'),
+        ([{"n": 3}], 'annotate #1.kind: is missing: write kind = "rolled" or "read"'),
+        (
+            [{"kind": "rolled"}, {"kind": "read", "n": 3}],
+            '`n` belongs to kind = "rolled"; this read is "read"',
+        ),
+        ([{"kind": "read", "prompts": "x"}], 'annotate.read.prompts: expected a list: ["x"]'),
+    ],
+)
+def test_sections_of_a_list_are_told_by_their_kind(annotate: Any, said: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        _File.model_validate({"annotate": annotate})
+    assert said in "; ".join(map(str, complaints(error.value.errors(), _File)))
