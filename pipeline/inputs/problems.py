@@ -66,13 +66,18 @@ def check_problems(config: ProblemsConfig) -> list[str]:
     asked for; else what was taken, in a line. Reads the first rows only, and nothing from a network."""
     if isinstance(config, EmbeddedProblems) or (isinstance(config, HubProblems) and not _saved(config)):
         return []
-    rows = list(islice(_rows(config), _LOOKED_AT))
+    rows = first_rows(config)
     columns = find_columns(config, rows, name_of(config))
     tried = [_to_problem(row, columns, config, row.file.name) for row in rows]
     bad = [item for item in tried if isinstance(item, Quarantined)]
     if len(bad) == len(rows) < _LOOKED_AT:  # all of them are looked at
         raise UserError(f"{name_of(config)}: {no_problem(bad)}")
     return [columns.said]
+
+
+def first_rows(config: RowsConfig) -> list[Row]:
+    """The rows whose columns are looked at before the first becomes a problem."""
+    return list(islice(_rows(config), _LOOKED_AT))
 
 
 def no_problem(bad: Sequence[Quarantined]) -> str:
