@@ -64,15 +64,23 @@ def problem_files(config: ProblemsConfig) -> list[Path]:
 def check_problems(config: ProblemsConfig) -> list[str]:
     """UserError where problem files are missing, hold no usable problem, or do not have the columns that are
     asked for; else what was taken, in a line. Reads the first rows only, and nothing from a network."""
-    if isinstance(config, EmbeddedProblems) or (isinstance(config, HubProblems) and not _saved(config)):
+    if isinstance(config, EmbeddedProblems):
         return []
-    rows = list(islice(_rows(config), _LOOKED_AT))
+    if isinstance(config, HubProblems) and not _saved(config):
+        _check_name(config.path)
+        return []
+    rows = first_rows(config)
     columns = find_columns(config, rows, name_of(config))
     tried = [_to_problem(row, columns, config, row.file.name) for row in rows]
     bad = [item for item in tried if isinstance(item, Quarantined)]
     if len(bad) == len(rows) < _LOOKED_AT:  # all of them are looked at
         raise UserError(f"{name_of(config)}: {no_problem(bad)}")
     return [columns.said]
+
+
+def first_rows(config: RowsConfig) -> list[Row]:
+    """The rows whose columns are looked at before the first becomes a problem."""
+    return list(islice(_rows(config), _LOOKED_AT))
 
 
 def no_problem(bad: Sequence[Quarantined]) -> str:
@@ -152,15 +160,10 @@ def _dataset(folder: Path, split: str) -> Iterator[Row]:
 
 
 def _huggingface(config: HubProblems) -> Iterator[Row]:
-    name, number = config.path, 0
-    if not name:
-        raise UserError('problems.path is empty: source = "huggingface" needs the name of a dataset')
-    if name in _FORMATS:
-        raise UserError(
-            f'dataset {name!r} is the name of a format: for files set source = "file", and path to the files'
-        )
-
     import datasets
+
+    name, number = config.path, 0
+    _check_name(name)
 
     try:
         data = datasets.load_dataset(
@@ -175,6 +178,15 @@ def _huggingface(config: HubProblems) -> Iterator[Row]:
     except Exception as error:  # of many libraries: network, formats, names
         where = f", after row {number}" if number else ""
         raise UserError(f"dataset {name!r}, split {config.split!r}{where}: {_named(error)}") from error
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise UserError('problems.path is empty: source = "huggingface" needs the name of a dataset')
+    if name in _FORMATS:
+        raise UserError(
+            f'dataset {name!r} is the name of a format: for files set source = "file", and path to the files'
+        )
 
 
 def _made(config: PythonProblems) -> Iterator[Row]:

@@ -118,7 +118,9 @@ def rows_of(path: Path, kind: str = "") -> Iterator[Row]:
 
     UserError when the file as a whole cannot be read.
     """
-    match _kind(path) or kind:
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"  # whatever the name says
+    match "parquet" if is_parquet else _kind(path) or kind:
         case "parquet":
             yield from _parquet(path)
         case "csv" | "tsv" as table:
@@ -161,7 +163,8 @@ def _decoded(path: Path, line: bytes, number: int) -> str | Unreadable:
     except UnicodeDecodeError as error:
         if number == 1:
             raise UserError(
-                f"{path}: cannot be read as text: its first line is not UTF-8 ({error.reason})"
+                f"{path}: cannot be read as text: its first line is not UTF-8 ({error.reason}): save it as "
+                "UTF-8 text, or name a Parquet file .parquet"
             ) from None
         return Unreadable(f"not UTF-8: {error.reason} at byte {error.start}")
 
@@ -265,6 +268,8 @@ def _table(path: Path, delimiter: str) -> Iterator[Row]:
     stands twice: nobody can tell which column is meant."""
     lines = _Lines(path)
     head = next(lines, "")
+    if head.lstrip()[:1] in ("{", "[") and not isinstance(parsed(head), Unreadable):
+        raise UserError(f"{path}: its first line is JSON, not column names: name the file .jsonl")
     separator = delimiter or (";" if ";" in head and "," not in head else ",")
     reader = csv.reader(chain([head], lines), delimiter=separator)
     columns = [name.strip() for name in next(reader, [])]
