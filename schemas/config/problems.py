@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from schemas.config.effects import Effect
 from schemas.errors import UserError
 from schemas.factories import FACTORY
 from schemas.records import Record
@@ -15,7 +16,7 @@ class EmbeddedProblems(Record):
 
     source: Literal["embedded"] = "embedded"
     """`embedded`: problems are generated. This is the default where neither `path` nor `factory` is given."""
-    limit: int | None = Field(None, ge=1)
+    limit: Annotated[int | None, Effect.SPEED] = Field(None, ge=1)
     """How many problems are generated; 300 when left out. It may be raised later: the run goes on with
     more."""
     steps: tuple[int, int] = (3, 8)
@@ -27,7 +28,7 @@ class EmbeddedProblems(Record):
 class RowsConfig(Record):
     """What all sources have in common whose rows become problems."""
 
-    limit: int | None = Field(None, ge=1)
+    limit: Annotated[int | None, Effect.SPEED] = Field(None, ge=1)
     """Use only the first so many usable problems. It may be raised later: the run goes on with more."""
     mapping: Literal["plain", "gsm8k", "math"] = "plain"
     """Where a row holds the problem and its gold answer. `plain`: in the columns that `fields` names, else in
