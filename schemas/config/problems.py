@@ -40,7 +40,13 @@ class RowsConfig(Record):
 
 
 class FileProblems(RowsConfig):
-    """Problems in files."""
+    """Problems in files.
+
+    [problems]
+    source = "file"
+    path = "data/*.jsonl"
+    fields = {text = "question", answer = "gold"}
+    """
 
     source: Literal["file"] = "file"
     """`file`: problems are read from files. This is the default where `path` is given."""
@@ -56,7 +62,14 @@ class FileProblems(RowsConfig):
 
 
 class HubProblems(RowsConfig):
-    """Problems in a dataset of the Hugging Face Hub."""
+    """Problems in a dataset of the Hugging Face Hub.
+
+    [problems]
+    source = "huggingface"
+    path = "openai/gsm8k"
+    subset = "main"
+    mapping = "gsm8k"
+    """
 
     source: Literal["huggingface"] = "huggingface"
     """`huggingface`: problems are a dataset of the Hub."""
