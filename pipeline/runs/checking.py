@@ -98,14 +98,11 @@ def recorded_config(run: Path) -> tuple[RunConfig | None, list[Finding]]:
     config = config.model_copy(update={"root": str(here.parent), "name": here.name})
     if recorded.is_as_written(path):
         return config, []
-    began_with = recorded.digest_of(path)
-    if config.digest() == began_with:
+    if config.digest() == recorded.digest_of(path):
         return config, [Finding(f"{path}: was changed by hand, in settings that may change", "config")]
-    what = (
-        "in settings that would give other votes"
-        if began_with
-        else "and an earlier version of Stepmint wrote it, so that the change cannot be judged"
-    )
+    what = "in settings that would give other votes"
+    if not recorded.is_comparable(path):
+        what = "and an earlier version of Stepmint wrote it, so that the change cannot be judged"
     return config, [Finding(f"{path}: was changed by hand, {what}: restore it")]
 
 

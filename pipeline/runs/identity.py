@@ -22,10 +22,12 @@ from pipeline.prompts.templates import prompt_text
 from pipeline.storage.recorded import changed, has_drawn, is_begun, read_config, read_record, write_record
 from schemas.config import (
     AnyAnnotator,
+    HubProblems,
     JudgeConfig,
     PolicyConfig,
     ProblemsConfig,
     PythonConfig,
+    PythonProblems,
     RunConfig,
     VerifyConfig,
 )
@@ -205,15 +207,18 @@ def texts(identity: Identity | None) -> dict[str, str]:
 
 
 def problems_input(config: ProblemsConfig, path: Path) -> Input:
-    """The problems as an input: by the content of files, by the commit of a dataset on the Hub."""
+    """The problems as an input: by the content of files, by the commit of a dataset on the Hub, by the code
+    that makes them."""
     digests = Digests(path)
     given = problem_files(config)
+    if isinstance(config, PythonProblems):
+        given = [code] if (code := factory_file(config.factory)) else []
     found = [digests.of(file) for place in given for file in _files_in(place)]
     digests.save()
     digest = (
         found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest() if found else ""
     )
-    if config.source == "huggingface" and not found:
+    if isinstance(config, HubProblems) and not found:
         digest = config.revision or hub_commit(name_of(config))
     return Input(name=name_of(config), digest=digest)
 

@@ -8,18 +8,18 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from pipeline.inputs.problems import load_problems, name_of, problem_files
+from pipeline.inputs.problems import load_problems, name_of, no_problem, problem_files
 from pipeline.runs import identity
 from pipeline.runs.identity import PROBLEMS, Identity, Input
 from pipeline.storage.files import append_lines, batches, lines_of, write_lines
 from pipeline.storage.recorded import read_record, write_record
-from schemas.config import ProblemsConfig
+from schemas.config import EmbeddedProblems, HubProblems, ProblemsConfig
 from schemas.errors import UserError
-from schemas.records import Problem, Quarantined, gold_key, text_id
+from schemas.records import GOLD, Problem, Quarantined, gold_key, text_id
 
 if TYPE_CHECKING:
     from pipeline.runs.run_store import RunStore
@@ -40,7 +40,7 @@ def has_changed(store: "RunStore") -> bool:
     config = store.config.problems
     if _is_far(config):
         return config != known.read
-    if config.model_copy(update={"path": known.read.path}) != known.read:
+    if _but_for_place(config) != _but_for_place(known.read):
         return True
     before, now = known.inputs.get(PROBLEMS), _as_they_are(store, known)
     if now is None or (before is None and config == known.read):
@@ -56,9 +56,13 @@ def note_place(store: "RunStore") -> None:
     identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
 
 
+def _but_for_place(config: ProblemsConfig) -> dict[str, Any]:
+    return config.model_dump(exclude={"path"})
+
+
 def _is_far(config: ProblemsConfig) -> bool:
     """Whether the problems are a dataset of the Hub, which is told by its commit."""
-    return config.source == "huggingface" and not problem_files(config)
+    return isinstance(config, HubProblems) and not problem_files(config)
 
 
 def _as_they_are(store: "RunStore", known: Identity) -> Input | None:
@@ -66,7 +70,7 @@ def _as_they_are(store: "RunStore", known: Identity) -> Input | None:
     try:
         return identity.problems_input(store.config.problems, store.path)
     except UserError:
-        if known.read is None or store.config.problems.path != known.read.path:
+        if known.read is None or name_of(store.config.problems) != name_of(known.read):
             raise
         return None
 
@@ -86,8 +90,7 @@ def pose(store: "RunStore") -> None:
         if posed.left():
             raise UserError(_refusal(store, known, about, posed))
         if not posed.ids:
-            first = f"; the first of {len(posed.bad)} bad rows: {posed.bad[0].reason}" if posed.bad else ""
-            raise UserError(f"{about.name}: no usable problem{first}")
+            raise UserError(f"{about.name}: {no_problem(posed.bad)}")
         sizes = [posed.write(shard) for shard in range(store.config.shards)]
     finally:
         posed.sweep()
@@ -218,12 +221,12 @@ def _by_id(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def _gold(problem: Problem) -> int:
-    return gold_key(problem.model_dump(mode="json", include={"answer", "answer_kind", "premises", "tests"}))
+    return gold_key(problem.model_dump(mode="json", include=set(GOLD)))
 
 
 def _pinned(config: ProblemsConfig, before: Input | None, path: Path) -> tuple[ProblemsConfig, Input]:
     """The section to read by, and what is read: of a Hub dataset the commit that the run began with."""
-    if not _is_far(config):
+    if not isinstance(config, HubProblems) or not _is_far(config):
         return config, identity.problems_input(config, path)
     name = name_of(config)
     began = before.digest if before and before.name == name else ""
@@ -232,11 +235,11 @@ def _pinned(config: ProblemsConfig, before: Input | None, path: Path) -> tuple[P
 
 
 def _refusal(store: "RunStore", known: Identity, about: Input, posed: Posed) -> str:
-    before, now = known.read or ProblemsConfig(), store.config.problems
+    before, now = (dict(config) for config in (known.read or EmbeddedProblems(), store.config.problems))
     changed = [
-        f"problems.{key}={value!r}, not {getattr(now, key)!r}"
-        for key, value in before
-        if value != getattr(now, key) and key != "limit"
+        f"problems.{key}={before.get(key)!r}, not {now.get(key)!r}"
+        for key in before | now
+        if before.get(key) != now.get(key) and key != "limit"
     ]
     old = known.inputs.get(PROBLEMS)
     if not changed and old is not None:

@@ -11,7 +11,7 @@ from pipeline.sampling.budget import Allowance
 from pipeline.sampling.unfinished import Draws
 from schemas.config import JudgeConfig, PromptConfig, RunConfig
 from schemas.records import Outcome, Problem, Rollout, StopReason, seed_of
-from verifiers.answers.grade import Grade, extract_answer, grade
+from verifiers.answers.grade import Grade, extract_answer, grade_any
 
 JUDGE = "judge"
 """What replies about a solution are stored as; those of a judge with a name of its own as `judge:NAME`."""
@@ -184,7 +184,7 @@ def grade_of(problem: Problem, solution: str) -> Grade:
     """Grade a finished solution by its answer, with the reason of a doubt."""
     if problem.answer is None:
         return Grade(None, "the problem has no gold answer")
-    return grade(problem.answer, extract_answer(solution), problem.answer_kind)
+    return grade_any(problem.golds, extract_answer(solution), problem.answer_kind)
 
 
 def outcome_of(problem: Problem, solution: str) -> Outcome:

@@ -17,11 +17,10 @@ from schemas.errors import UserError
 from schemas.records import content_id
 
 _HEAD = re.compile(
-    rb"# [^\n]*; (digest [0-9a-f]{16}|identity (?P<identity>[0-9a-f]{16}))"
+    rb"# [^\n]*; (?P<word>digest|identity) (?P<digest>[0-9a-f]{16})"
     rb"(; checksum (?P<checksum>[0-9a-f]{16}))?\n"
 )
-"""Earlier versions wrote a `digest` of settings
-that were chosen by other rules: it says nothing any more."""
+"""Earlier versions wrote `digest`, and chose by other rules which settings it is the digest of."""
 CHECKSUM = "checksum"
 
 
@@ -76,9 +75,15 @@ def is_as_written(recorded: Path) -> bool:
 
 
 def digest_of(recorded: Path) -> str:
-    """The digest in the first line of a run.toml; empty where there is none, or one of an earlier version."""
+    """The digest in the first line of a run.toml; empty where it cannot be read."""
     head = _HEAD.match(recorded.read_bytes())
-    return (head["identity"] or b"").decode() if head else ""
+    return head["digest"].decode() if head else ""
+
+
+def is_comparable(recorded: Path) -> bool:
+    """Whether that digest was made by today's rules: another settings' digest then differs from it."""
+    head = _HEAD.match(recorded.read_bytes())
+    return head is not None and head["word"] == b"identity"
 
 
 def write_record(path: Path, data: dict[str, Any]) -> None:

@@ -17,8 +17,9 @@ from schemas.config.annotators import (
 )
 from schemas.config.earlier import RESOLVED, without_other_kinds
 from schemas.config.effects import Effect, vote_settings
+from schemas.config.paths import beside
 from schemas.config.policies import PolicyConfig, PromptConfig, TransformersConfig
-from schemas.config.problems import ProblemsConfig
+from schemas.config.problems import EmbeddedProblems, ProblemsConfig
 from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 from schemas.notation import SECTIONS, listed
@@ -80,7 +81,7 @@ class RunConfig(Record):
     """Parts that the problems are shared out to. Each part is one task and one file of the dataset."""
     root: Annotated[str, Effect.SPEED] = "runs"
     """The folder that holds the run's folder."""
-    problems: Annotated[ProblemsConfig, Effect.CONTENT] = ProblemsConfig()
+    problems: Annotated[ProblemsConfig, Effect.CONTENT] = EmbeddedProblems()
     """Where the problems come from."""
     policy: Annotated[PolicyConfig, Effect.VOTES] = TransformersConfig()
     """The model that solves the problems and writes the rollouts."""
@@ -185,8 +186,8 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     data = listed(data)
-    if text.startswith(RESOLVED):
-        data = without_other_kinds(data, [RunConfig])
+    is_own = text.startswith(RESOLVED)  # a run's own file, which holds paths as they were found
+    data = without_other_kinds(data, [RunConfig]) if is_own else beside(data, path.parent)
     for override in overrides:
         set_key(data, override)
     return parse_config(data, str(path), overrides)

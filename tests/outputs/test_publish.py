@@ -17,7 +17,7 @@ from pipeline.outputs import publish
 from pipeline.outputs.publish import dataset_card, model_card, publish_checkpoint, publish_run, subsets_of
 from pipeline.runs.run_store import RunStore
 from schemas.arrow import SCHEMA_VERSION
-from schemas.config import ProblemsConfig, RunConfig, TransformersConfig
+from schemas.config import EmbeddedProblems, RunConfig, TransformersConfig
 from schemas.errors import BackendError, UserError
 from schemas.manifest import Manifest, SourceCount
 from schemas.records import Problem, Source
@@ -114,7 +114,7 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def sealed(tmp_path: Path) -> RunStore:
-    posed = ProblemsConfig(limit=2)
+    posed = EmbeddedProblems(limit=2)
     store = RunStore.open(RunConfig(name="demo", root=str(tmp_path / "runs"), shards=2, problems=posed))
     store.prepare()
     counts = {"problems": 2, "solutions": 3, "steps": 9, "labelled_steps": 8, "kept": 3}

@@ -20,6 +20,7 @@ from pipeline.policies.simulated import SimulatedPolicy
 from pipeline.runs.checking import check
 from pipeline.runs.run_store import RunStore, read_config
 from pipeline.storage import journal
+from pipeline.storage.recorded import write_record
 from schemas.errors import UserError
 from schemas.records import Finished, PolicyIdentity, Problem, Rollout, Vote
 
@@ -199,6 +200,24 @@ def test_settings_that_would_give_other_votes_are_not_taken_over(sealed: RunStor
     assert found == [f"{path}: was changed by hand, in settings that would give other votes: restore it"]
     path.write_text(before)
     assert check(sealed.path)["damaged"] == []
+
+
+def test_a_run_of_an_earlier_version_is_fine_until_it_is_changed(sealed: RunStore) -> None:
+    """Its digests were made by other rules. They agree with each other, and with none of today's."""
+    path, manifest = sealed.path / "run.toml", sealed.manifest()
+    assert manifest is not None
+    earlier = "0123456789abcdef"
+    path.write_text(path.read_text().replace(f"identity {manifest.config_digest}", f"digest {earlier}"))
+    write_record(
+        sealed.path / "manifest.json", {**manifest.model_dump(mode="json"), "config_digest": earlier}
+    )
+    assert check(sealed.path)["damaged"] == []
+    assert RunStore.open(sealed.config).total() == sealed.total()
+    path.write_text(
+        f"# Resolved; digest {earlier}; checksum {earlier}\n" + path.read_text().split("\n", 1)[1]
+    )
+    (said,) = check(sealed.path)["damaged"]
+    assert said.startswith(f"{path}: was changed by hand, and an earlier version of Stepmint wrote it")
 
 
 def test_problems_are_not_taken_from_a_source_that_has_changed(sealed: RunStore) -> None:

@@ -230,7 +230,7 @@ def test_a_damaged_record_is_one_clear_error(tmp_path: Path) -> None:
     ("broken", "match"),
     [
         ({"problems": {"source": "jsonl", "path": "nowhere.jsonl"}}, "no such file"),
-        ({"problems": {"source": "jsonl", "path": "BAD"}}, "no column 'text'"),
+        ({"problems": {"source": "jsonl", "path": "BAD"}}, "no column with the problem's text"),
         ({"problems": {"source": "jsonl", "path": "EMPTY"}}, "no usable problem"),
         ({"prompt": {"template": "nowhere.txt"}}, "neither a file nor one of"),
         ({"policy": {"kind": "python", "factory": "nowhere_at_all:make"}}, "no module nowhere_at_all"),

@@ -8,7 +8,7 @@ question.
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -21,7 +21,7 @@ from verifiers.answers.notation import SEPARATOR, grouped, squeezed, tidied, wor
 from verifiers.expressions.tree import LONGEST, Expression, Name, Number, Refused, exact, names
 from verifiers.isolation.workers import Pool, run_limited
 
-__all__ = ["Grade", "extract_answer", "grade", "same_answer"]
+__all__ = ["Grade", "extract_answer", "grade", "grade_any", "same_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,19 @@ def grade(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None 
             return _graded(same_words(gold, answer), "the words may mean the same")
         case _:
             return _same_value(tidied(gold), tidied(answer), kind, pool)
+
+
+def grade_any(golds: Iterable[str], answer: str | None, kind: AnswerKind) -> Grade:
+    """Compare with each of the accepted answers: equal if one is, different if all differ, else the first
+    doubt. Without any accepted answer it is a doubt, too."""
+    found = UNREADABLE_GOLD
+    for number, gold in enumerate(golds):
+        one = grade(gold, answer, kind)
+        if one.verdict:
+            return one
+        if number == 0 or (found.verdict is False and one.verdict is None):
+            found = one
+    return found
 
 
 def same_answer(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None = None) -> bool | None:

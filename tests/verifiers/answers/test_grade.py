@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from verifiers.answers.grade import Grade, extract_answer, grade, same_answer
+from verifiers.answers.grade import Grade, extract_answer, grade, grade_any, same_answer
 from verifiers.isolation import workers as limits
 
 
@@ -357,3 +357,20 @@ def test_separators_between_thousands_change_nothing(number, other, separator):
     written = f"{int(number):,}".replace(",", separator)
     assert same_answer(other, written, "number") is same_answer(other, number, "number")
     assert same_answer(number, written, "expression") is True
+
+
+@pytest.mark.parametrize(
+    ("golds", "answer", "expected"),
+    [
+        (("4", "5"), "5", True),
+        (("4", "5"), "6", False),
+        (("4", "x + ("), "6", None),  # one of them cannot be compared
+        (("4", "x + ("), "4", True),
+        (("4",), None, None),
+        ((), "4", None),
+    ],
+)
+def test_any_of_several_golds_is_right_and_only_all_refute(
+    golds: tuple[str, ...], answer: str | None, expected: bool | None
+) -> None:
+    assert grade_any(golds, answer, "expression").verdict is expected
