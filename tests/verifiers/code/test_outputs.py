@@ -50,7 +50,7 @@ def check(*steps: str, **fields):
         (block("import numpy; print(6 * 7)", "42"), "abstains"),
         (block("while True: pass", "42"), "abstains"),
         (block("import os; print(6 * 7); os._exit(0)", "42"), "abstains"),
-        (block("import random; print(random.random())", "0.5"), "abstains"),
+        (block("import random; print(random.random())", "1.5"), "abstains"),
         (block("print(list({'a', 'b', 'c', 'd', 'e'}))", "['a', 'b', 'c', 'd', 'e', 'f']"), "abstains"),
         (block("print(6 * 7)", "4..."), "abstains"),
         (block("print(6 * 7)", prose="It gives 42, not what 6 + 7 gives 13."), "abstains"),
