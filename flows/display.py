@@ -27,7 +27,7 @@ def init(result: Result) -> None:
     say(f"problems    {about['taken']}")
     say(f"            {rows}: {about['usable']:,} usable, {about['set_aside']:,} set aside")
     for reason, n in about["reasons"].items():
-        say(f"            {n:,} times {one_line(reason, 200)}")
+        say(f"            {n:,} rows: {one_line(reason, 200)}")
     kinds = ", ".join(f"{n:,} {kind}" for kind, n in about["gold_answers"].items())
     several = f"; {about['several_answers']:,} accept several" if about["several_answers"] else ""
     say(f"            gold answers: {kinds}{several}")
@@ -47,8 +47,7 @@ def _solved(solved: Result) -> None:
     for number, step in enumerate(solved["steps"]):
         say(f"step {number:<7}{one_line(step['text'], 300)}")
         for vote in step["votes"]:
-            said = "says nothing" if vote["p"] is None else f"right with {vote['p']:.2f}"
-            say(f"            {vote['source']}: {said}  {one_line(vote['why'], 200)}".rstrip())
+            say(f"            {vote['source']}: {vote['said']}  {one_line(vote['why'], 200)}".rstrip())
     golds = " or ".join(solved["golds"]) or "none"
     say(f"answer      {solved['answer']}; gold {golds}: {solved['outcome']}")
 

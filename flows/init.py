@@ -194,7 +194,7 @@ def _told(problem: Problem, finished: Finished, drawn: list[Rollout]) -> Result:
         {
             "text": step.text,
             "votes": [
-                {"source": vote.source, "p": vote.p, "why": vote.why}
+                {"source": vote.source, "said": _said(vote.p), "why": vote.why}
                 for vote in candidate.votes
                 if vote.step == index and (vote.p is not None or vote.source.startswith("judge"))
             ],
@@ -207,3 +207,9 @@ def _told(problem: Problem, finished: Finished, drawn: list[Rollout]) -> Result:
         "answer": candidate.solution.answer,
         "outcome": candidate.solution.outcome,
     }
+
+
+def _said(p: float | None) -> str:
+    if p is None:
+        return "says nothing"
+    return "right" if p > 0.5 else "wrong" if p < 0.5 else "as likely right as wrong"

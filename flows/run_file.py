@@ -35,16 +35,16 @@ class Asked:
     def lines(self) -> str:
         """Its settings."""
         chat = (
-            "# /chat/completions, with the model's own chat template"
+            "/chat/completions, with the model's own chat template"
             if self.chat
-            else "# /completions, the bare text"
+            else "/completions, the bare text"
         )
         return "\n".join(
             [
                 'kind = "server"            # any server with an OpenAI-like API',
-                f"{line('model', self.model)}  # the name it serves",
-                f"{line('base_url', self.url)}  # a key is read from OPENAI_API_KEY, and not stored",
-                f"{line('chat', self.chat)}  {chat}",
+                told(line("model", self.model), "the name that it serves"),
+                told(line("base_url", self.url), "a key is read from OPENAI_API_KEY, and not stored"),
+                told(line("chat", self.chat), chat),
             ]
         )
 
@@ -72,6 +72,11 @@ def line(key: str, value: Any) -> str:
     return tomli_w.dumps({key: value}).strip()
 
 
+def told(setting: str, comment: str) -> str:
+    """A line with its comment, in the column of all comments where it is short enough."""
+    return f"{setting:<26} # {comment}"
+
+
 def relative_to(path: str, file: Path) -> str:
     """A path as it stands in a run file: relative to that file, where it is relative at all."""
     if path.startswith(("/", "~", "$")):
@@ -92,14 +97,16 @@ def _head(draft: Draft) -> str:
     return f"""\
 # Written by `stepmint init`. Label these problems with: stepmint run FILE
 # What is left out has its default; `stepmint run FILE --dry-run` prints all of it.
-{line("name", draft.name)}  # the run's folder is runs/NAME
+{told(line("name", draft.name), "the run's folder is runs/NAME")}
 seed = 1                   # equal seeds give equal runs
 """
 
 
 def _problems(draft: Draft) -> str:
-    settings = "\n".join(line(key, value) for key, value in draft.source.items())
-    fields = f"{line('fields', draft.fields)}  # our field = your column\n" if draft.fields else ""
+    about = {"source": "other sources: docs/problems.md", "path": "relative to this file"}
+    about |= {"path": "its name"} if draft.source["source"] == "huggingface" else {}
+    settings = "\n".join(told(line(key, value), about[key]) for key, value in draft.source.items())
+    fields = told(line("fields", draft.fields), "our field = your column") + "\n" if draft.fields else ""
     return f"""
 [problems]                 # {draft.taken}
 {settings}
@@ -135,7 +142,7 @@ temperature = 1.0          # solutions and rollouts must differ
 max_tokens = 1024          # of one solution; a longer one is cut off, and its rollout says nothing
 {stop}
 [propose]
-kind = "sample"
+kind = "sample"            # plain sampling; "omegaprm" searches for first errors with many rollouts
 n = 2                      # solutions of each problem that are labelled
 """
 
@@ -149,7 +156,7 @@ def _judge(draft: Draft) -> str:
         who, policy = "a model of its own, below", f"\n[judge.policy]\n{draft.judge.lines()}\n"
     return f"""
 [judge]                    # a model reads the solution and names its first wrong step: {who}
-prompts = ["judge_processbench"]
+prompts = ["judge_processbench"]  # how it is asked; your own: docs/prompts.md
 votes = 4                  # replies for each solution
 max_tokens = 1024          # of one reply
 {policy}"""
