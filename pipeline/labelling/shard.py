@@ -17,6 +17,7 @@ from pipeline.policies.base import Policy, Sampling
 from pipeline.policies.server.probe import prepare
 from pipeline.prompts.templates import check_prompts, prompt_text
 from pipeline.proposers import omegaprm, sample
+from pipeline.runs import records
 from pipeline.runs.run_store import Owed, RunStore
 from pipeline.sampling import replay
 from pipeline.sampling.budget import Allowance, Purse
@@ -65,7 +66,7 @@ async def run_shard(
     is gone for all of them, BackendError ends the shard.
     """
     if not store.standing(shard).owed:
-        store.set_aside(shard, [])
+        records.set_aside(store.path, shard, [])
         store.shelf(shard).clear()
         store.pack_rollouts(shard)
         return {"done": 0, "failed": 0}
@@ -102,7 +103,7 @@ def _reasons(store: RunStore, shard: int) -> Iterator[list[Quarantined]]:
         failures.append(Quarantined(file=f"shard {shard}", reason=one_line(str(error), _REASON)))
         raise
     finally:
-        store.set_aside(shard, sorted(failures, key=lambda failure: failure.problem_id))
+        records.set_aside(store.path, shard, sorted(failures, key=lambda failure: failure.problem_id))
 
 
 class Work:

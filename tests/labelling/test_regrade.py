@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.labelling import regrade, shard
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import Regraded, regrade_shard, stored_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
@@ -83,7 +84,7 @@ def config(folder: Path, **sections: Any) -> RunConfig:
 
 def run(asked: RunConfig) -> RunStore:
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     for number in range(asked.shards):
         asyncio.run(run_shard(store, number))
     seal(store)
@@ -140,7 +141,7 @@ def test_a_corrected_answer_is_graded_from_what_is_stored(
     before = stored(store)
     write(tmp_path / "p.jsonl", {2: "wrong", 3: "wrong"})  # 1 and 3 are corrected
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     assert sum(len(store.standing(number).owed) for number in range(2)) == 2
     with monkeypatch.context() as patched:
         patched.setattr(shard, "open_policy", lambda _: pytest.fail("a policy was opened"))
@@ -176,7 +177,7 @@ def test_what_a_new_grade_asks_for_is_owed_and_only_that_is_drawn(
     assert all(stored(store)[name][0].skipped == "filter: too hard" for name in skipped)
     write(tmp_path / "p.jsonl", {})
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     found = again(store, stale=True)
     assert found.missing
     assert found.missing + found.changed == 2
@@ -203,7 +204,7 @@ def test_what_is_not_asked_for_any_more_is_kept(tmp_path: Path) -> None:
     before = stored(store)
     write(tmp_path / "p.jsonl", dict.fromkeys(range(8), "nonsense"))
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     again(store, stale=True)
     seal(store)
     for name, (line, drawn) in stored(store).items():
@@ -214,7 +215,7 @@ def test_what_is_not_asked_for_any_more_is_kept(tmp_path: Path) -> None:
         assert not any(r.outcome == "correct" for r in drawn)
     write(tmp_path / "p.jsonl", {})
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     assert again(store, stale=True).missing == 0
     assert {name: drawn for name, (_, drawn) in stored(store).items()} == {
         k: d for k, (_, d) in before.items()
@@ -240,7 +241,7 @@ def test_grading_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     run(asked)
     write(tmp_path / "p.jsonl", dict.fromkeys(range(8), "wrong"))
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     done, real = [], regrade.regrade
 
     async def dying(*args: Any) -> Any:

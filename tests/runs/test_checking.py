@@ -12,14 +12,16 @@ from pydantic import ValidationError
 
 from benchmarks.faults_tamper import again, tampered
 from flows.cli import main
+from pipeline.checking.findings import check
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import label_all, open_tools
 from pipeline.outputs.report import rows_of
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
-from pipeline.runs.checking import check
-from pipeline.runs.run_store import RunStore, read_config
+from pipeline.runs.run_store import RunStore
 from pipeline.storage import journal
+from pipeline.storage.recorded import read_config
 from schemas.errors import UserError
 from schemas.records import Finished, PolicyIdentity, Problem, Rollout, Vote
 
@@ -250,7 +252,7 @@ class Absurd(SimulatedPolicy):
 def test_a_problem_with_an_absurd_number_is_set_aside_and_the_others_are_done(sealed: RunStore) -> None:
     config = sealed.config.model_copy(update={"name": "absurd"})
     store = RunStore.open(config)
-    store.prepare()
+    read_problems(store)
 
     async def label(shard: int) -> list[str]:
         with store.writing(shard) as writer:
@@ -263,7 +265,7 @@ def test_a_problem_with_an_absurd_number_is_set_aside_and_the_others_are_done(se
     reasons = [reason for shard in range(2) for reason in asyncio.run(label(shard))]
     assert len(reasons) == 1
     assert "tokens" in reasons[0]
-    assert sum(len(store.owed(shard)) for shard in range(2)) == 1
+    assert sum(len(store.standing(shard).owed) for shard in range(2)) == 1
 
 
 def test_a_line_of_an_earlier_version_that_cannot_be_written_is_named_and_mended(sealed: RunStore) -> None:
