@@ -78,11 +78,22 @@ def examine(run: Path) -> list[Finding]:
                 found.append(Finding(str(error), repair))
             except OSError as error:
                 found.append(Finding(f"{error.filename}: cannot be read: {error.strerror}"))
+        if _owes(store):  # sealing waits for them: the run's own command does both
+            found = [Finding(one.what, one.repair if one.repair != "seal" else "") for one in found]
     known: dict[str, Finding] = {}
     for finding in found:
         what = finding.what.removesuffix(f": see `stepmint check {run}`")
         known.setdefault(what, Finding(what, finding.repair))
     return list(known.values())
+
+
+def _owes(store: RunStore) -> bool:
+    if not problem_files.is_prepared(store.path):
+        return False
+    try:
+        return any(store.standing(shard).owed for shard in range(store.config.shards))
+    except (UserError, OSError):  # a finding of its own, which is mended before anything is sealed
+        return False
 
 
 def recorded_config(run: Path) -> tuple[RunConfig | None, list[Finding]]:
@@ -143,7 +154,7 @@ def _rollouts(store: RunStore) -> Iterator[Finding]:
                 what = f"{raw.with_suffix('')}.*: the rollouts of {len(lost)} finished problems are missing"
                 yield Finding(what, "rollouts" if len(lost) <= len(damage) else "")
             elif raw.exists() and not damage and not store.standing(shard).owed:
-                yield Finding(f"{raw}: is not packed, though the shard owes nothing", "seal")
+                yield Finding(f"{raw}: is not packed, though the shard owes nothing", "pack")
         yield from map(Finding, faults)
     for stranger in packing.strangers(store.path, store.config.shards):
         yield Finding(f"{stranger}: move it elsewhere")

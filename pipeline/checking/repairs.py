@@ -106,6 +106,10 @@ def _settle(store: RunStore) -> None:
         settle(store.path, manifest)
 
 
+def _pack(store: RunStore) -> None:
+    store.packed()
+
+
 def _seal(store: RunStore) -> None:
     seal(store)
 
@@ -117,6 +121,7 @@ _REPAIRS: dict[str, Callable[[RunStore], None]] = {
     "journal": _drop_lines,
     "rollouts": _drop_rollouts,
     "records": _forget,
+    "pack": _pack,
     "seal": _seal,
     "settle": _settle,
 }

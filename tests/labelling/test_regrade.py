@@ -16,9 +16,9 @@ from pipeline.outputs.report import rows_of
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling, Unfinished
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy
 from pipeline.runs.run_store import RunStore
-from pipeline.sampling import replay
 from pipeline.sampling import roller as rollouts
-from pipeline.sampling.replay import NotStored, Stored
+from pipeline.sampling.draws import Draws
+from pipeline.sampling.replay import Nobody, NotStored
 from schemas.config import PolicyConfig, RunConfig
 from schemas.records import Finished, Rollout
 
@@ -270,14 +270,16 @@ class Failing(Counting):
 
 
 def test_what_a_failing_server_did_draw_keeps_its_place() -> None:
-    known = replay.before(Failing(SimulatedPolicy()), {5: Completion("a", "stop", 1)})
-    with pytest.raises(Unfinished) as failure:
-        asyncio.run(known.sample(Prompt("p"), 3, Sampling(seed=5)))
-    assert failure.value.drawn == {2: Completion("new", "stop", 1)}
+    draws, policy = Draws(stored={5: Completion("a", "stop", 1)}), Failing(SimulatedPolicy())
+    with pytest.raises(Unfinished):
+        asyncio.run(draws.of(policy).sample(Prompt("p"), 3, Sampling(seed=5)))
+    assert len(draws.made()) == 1  # what is stored is not kept twice
+    found = asyncio.run(Draws(draws.made()).of(policy).sample(Prompt("p"), 1, Sampling(seed=7)))
+    assert found == [Completion("new", "stop", 1)]
 
 
 def test_missing_completions_are_not_made_up() -> None:
-    known = Stored({5: Completion("a", "stop", 1)}, "k", "m", "")
+    known = Draws(stored={5: Completion("a", "stop", 1)}).of(Nobody("k", "m", ""))
     assert asyncio.run(known.sample(Prompt("p"), 1, Sampling(seed=5)))[0].text == "a"
     with pytest.raises(NotStored):
         asyncio.run(known.sample(Prompt("p"), 2, Sampling(seed=5)))

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
 from pipeline.runs import problem_files, records
+from pipeline.runs.posing import prepare
 from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import UserError
-from schemas.records import Finished
+from schemas.records import Finished, Problem, Quarantined
 
 Row = dict[str, Any]
 
@@ -178,6 +181,52 @@ def test_growth_that_is_killed_is_all_or_none(
     assert not list(grown.path.rglob("*.next")) + list(grown.path.glob("problems/*.part"))
     texts = [sorted((p.text, p.answer) for s in range(2) for p in one.posed(s)) for one in (grown, whole)]
     assert texts[0] == texts[1]
+
+
+@dataclass
+class Brought:
+    """Problems of a dataset elsewhere, which grows by a row a commit."""
+
+    newest: int
+    name: str = "brought along"
+
+    def is_remote(self) -> bool:
+        return True
+
+    def files(self) -> list[Path]:
+        return []
+
+    def commit(self, began: str) -> str:
+        return began or str(self.newest)
+
+    def read(self, commit: str) -> Iterator[Problem | Quarantined]:
+        yield from (Problem(text=f"problem {i}", answer="right") for i in range(int(commit)))
+        yield Quarantined(file=self.name, row=int(commit), reason="empty")
+
+
+def test_a_run_takes_problems_from_whatever_gives_them(tmp_path: Path) -> None:
+    asked = config(tmp_path, problems={"source": "huggingface", "path": "someone/something"})
+    store = RunStore.open(asked)
+    assert prepare(store, Brought(3)) == 3
+    assert sorted(p.text for shard in range(2) for p in store.posed(shard)) == [
+        f"problem {i}" for i in range(3)
+    ]
+    assert store.inputs()["problems.path"] == "3"
+    assert [one.reason for one in records.quarantined(store.path)] == ["empty"]
+    (store.path / "problems" / "done.json").unlink()  # as if it had not read them
+    assert prepare(RunStore.open(asked), Brought(5)) == 3
+
+
+def test_problems_are_recorded_when_the_run_has_them(tmp_path: Path) -> None:
+    write(tmp_path / "p.jsonl", rows(4))
+    run(config(tmp_path))
+    more = config(tmp_path, problems={"limit": 9}, fusion={"accept": 0.9})
+    store = RunStore.open(more)
+    said = (store.path / "run.toml").read_text()
+    assert "limit" not in said
+    assert "accept = 0.9" in said
+    read_problems(store)
+    assert "limit = 9" in (store.path / "run.toml").read_text()
 
 
 def test_another_set_of_problems_is_refused_by_its_settings(tmp_path: Path) -> None:

@@ -147,12 +147,23 @@ def test_a_changed_line_is_dropped_and_its_problem_done_again(
     )
     assert main(["fuse", str(sealed.path)]) == 2
     assert "journal/00000.jsonl: line 2" in capsys.readouterr().err
+    assert check(sealed.path)["repairable"] == 1  # the line; what waits for its problem is not
     found = check(sealed.path, repair=True)
     assert f"{path}: line 2" in found["repaired"][0]
+    assert (found["failed"], found["repairable"]) == ([], 0)
     assert [what.split(": ")[1][:26] for what in found["damaged"]] == ["holds 8 finished problems,"]
     again(sealed.config)
     assert check(sealed.path)["damaged"] == []
     assert rows(sealed) == before
+
+
+def test_a_shard_that_owes_nothing_is_packed_while_another_one_waits(labelled: Path, tmp_path: Path) -> None:
+    shutil.copytree(labelled, tmp_path / "r", symlinks=True)
+    path = tmp_path / "r" / "journal" / "00000.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(True)[1:]))
+    found = check(tmp_path / "r", repair=True)
+    assert [what.split(": ")[1][:13] for what in found["repaired"]] == ["is not packed"]
+    assert (found["damaged"], found["failed"]) == ([], [])
 
 
 def test_damaged_rollouts_of_a_line_are_drawn_again(labelled: Path, tmp_path: Path) -> None:
