@@ -213,8 +213,8 @@ def test_a_run_takes_problems_from_whatever_gives_them(tmp_path: Path) -> None:
     ]
     assert store.inputs()["problems.path"] == "3"
     assert [one.reason for one in records.quarantined(store.path)] == ["empty"]
-    (store.path / "problems" / "done.json").unlink()  # as if it had not read them
-    assert prepare(RunStore.open(asked), Brought(5)) == 3
+    more = config(tmp_path, problems={"source": "huggingface", "path": "someone/something", "limit": 9})
+    assert prepare(RunStore.open(more), Brought(5)) == 3  # at the commit that it began with
 
 
 def test_problems_are_recorded_when_the_run_has_them(tmp_path: Path) -> None:
