@@ -6,10 +6,9 @@ The problems' files are in `problem_files`, what the run says about itself in `r
 dataset in `pipeline.storage.generations`.
 """
 
-import fcntl
 import heapq
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from pipeline.sampling.budget import Purse, Standing, share_of, standing
 from pipeline.sampling.unfinished import Shelf
 from pipeline.storage import journal, packing
 from pipeline.storage.journal import Entry, Row, ShardWriter
+from pipeline.storage.locks import locked
 from pipeline.storage.recorded import read_config, write_config
 from schemas.config import RunConfig
 from schemas.errors import UserError
@@ -219,15 +219,10 @@ class RunStore:
         """What was drawn for problems of a shard that are still owed."""
         return Shelf(self.path / "journal" / f"{shard:05d}.unfinished")
 
-    @contextmanager
-    def locked(self, shard: int) -> Iterator[None]:
+    def locked(self, shard: int) -> AbstractContextManager[None]:
         """Exclusive right to change one shard's files. UserError when another process has it."""
-        with (self.path / "journal" / f"{shard:05d}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"{self.path}: shard {shard} is being written by another process") from None
-            yield
+        taken = f"{self.path}: shard {shard} is being written by another process"
+        return locked(self.path / "journal" / f"{shard:05d}.lock", taken)
 
     def pack_rollouts(self, shard: int) -> int:
         """Add a shard's new rollouts to its Parquet file; see `pipeline.storage.packing`. Returns how many

@@ -9,7 +9,6 @@ follows, then the older generation goes. Killed anywhere in between, manifest an
 generation, and whoever seals next ends what was begun.
 """
 
-import fcntl
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from pipeline.storage.atomic import fresh_folder, put, swap, sweep
 from pipeline.storage.checksums import file_fault, sha256_of
 from pipeline.storage.files import batches
+from pipeline.storage.locks import locked
 from pipeline.storage.parquet import write_parquet
 from pipeline.storage.recorded import changed, read_record, write_record
 from schemas.arrow import SCHEMA, to_table
@@ -36,11 +36,7 @@ _SHARD = re.compile(r"\d{5,}\.parquet(\.tmp-\d+)?")
 def sealing(run: Path) -> Iterator[Path]:
     """A new folder for the shards of a generation. UserError when another process seals the run, or when
     `shards` holds files that are not ours."""
-    with (run / "journal" / "seal.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{run}: is being sealed by another process") from None
+    with locked(run / "journal" / "seal.lock", f"{run}: is being sealed by another process"):
         _refuse_strangers(run / SHARDS)
         sweep(run)
         (run / SEALED).mkdir(exist_ok=True)
