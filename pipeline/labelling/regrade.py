@@ -11,8 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.annotators import formal
-from pipeline.labelling.shard import Annotators, label_problem
+from pipeline.labelling.shard import Annotators, annotators_of, label_problem
 from pipeline.runs.run_store import RunStore
 from pipeline.sampling.draws import Draws
 from pipeline.sampling.replay import Nobody, NotStored, completions, with_rest
@@ -81,12 +80,10 @@ def stored_problems(
 
 
 def _tools(store: RunStore) -> Annotators:
-    """A run's verifiers and prompts, and a policy that draws nothing, of the name its solutions bear."""
+    """A run's annotators and prompts, and a policy that draws nothing, of the name its solutions bear."""
     who = _author(store)
     nobody = Nobody(who.kind, who.model, who.revision)
-    names = store.config.verify.verifiers if store.config.verify else ()
-    verifiers = [formal.verifier_named(name) for name in names]
-    return Annotators(store.config, nobody, nobody, nobody, verifiers, store.templates())
+    return annotators_of(store.config, nobody, templates=store.templates())
 
 
 def _author(store: RunStore) -> PolicyIdentity:

@@ -20,12 +20,14 @@ from pipeline.runs import identity, problem_files
 from pipeline.sampling.budget import Purse, Standing, share_of, standing
 from pipeline.sampling.unfinished import Shelf
 from pipeline.storage import journal, packing
+from pipeline.storage.generations import read_manifest
 from pipeline.storage.journal import Entry, Row, ShardWriter
 from pipeline.storage.locks import locked
 from pipeline.storage.recorded import read_config, write_config
 from schemas.config import RunConfig
 from schemas.errors import UserError
 from schemas.records import Finished, Problem, gold_key
+from schemas.sources import EARLIER, Sources
 
 
 class Owed(NamedTuple):
@@ -96,6 +98,16 @@ class RunStore:
         """SHA-256, or the name where there is none, of everything that the run reads, by its role."""
         known = identity.recorded(self.path) or identity.Identity()
         return {role: item.digest or item.name for role, item in sorted(known.inputs.items())}
+
+    def declare(self, sources: Sources) -> None:
+        """Record what is declared of the run's sources. UserError where it began with other declarations."""
+        identity.declare(self.path, sources)
+
+    def sources(self) -> Sources:
+        """What is declared of the run's sources; of a run from before that was recorded, what was known
+        then."""
+        known, manifest = identity.recorded(self.path), read_manifest(self.path)
+        return (known and known.sources) or (manifest and manifest.declared) or EARLIER
 
     def templates(self) -> dict[str, str]:
         """The texts of the run's prompts by their names, as they were when it began."""
