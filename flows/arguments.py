@@ -7,6 +7,7 @@ from schemas.errors import UserError
 
 _EXAMPLES = """\
 examples:
+  stepmint init problems.jsonl --server URL             look at problems and server, write a run file
   stepmint run configs/embedded.toml                    label, train and evaluate; no GPU, no network
   stepmint run mine.toml --dry-run                      what would be done, and with which settings
   stepmint run mine.toml --set annotate.monte_carlo.rollouts=16  change one setting of the file
@@ -80,6 +81,7 @@ def _add_set(added: argparse.ArgumentParser) -> None:
 
 
 def _add_making(commands: Any) -> None:
+    _add_init(commands)
     run = _command(
         commands,
         "run",
@@ -126,6 +128,41 @@ def _add_making(commands: Any) -> None:
     regrade.add_argument("run", help="folder of a run")
 
     _add_training(commands)
+
+
+def _add_init(commands: Any) -> None:
+    init = _command(
+        commands,
+        "init",
+        "look at your problems, try a server on one of them, and write a run file for both",
+        "stepmint init problems.jsonl --server http://127.0.0.1:8000/v1",
+    )
+    init.add_argument(
+        "data", metavar="DATA", help="file, folder or glob of problems, or OWNER/NAME on the Hub"
+    )
+    init.add_argument(
+        "--server",
+        default="",
+        metavar="URL",
+        help="server that solves the problems; without one the file has a simulated policy, to be replaced",
+    )
+    init.add_argument(
+        "--model",
+        default="",
+        metavar="NAME",
+        help="model to ask for (default: the one that the server lists)",
+    )
+    init.add_argument(
+        "--judge-server", default="", metavar="URL", help="another server, whose model judges the steps"
+    )
+    init.add_argument(
+        "--out", default="", metavar="FILE", help="run file to write (default: DATA's name .toml)"
+    )
+    for ours, what in (("text", "the problem's text"), ("answer", "the gold answer")):
+        init.add_argument(
+            f"--{ours}", default="", metavar="COLUMN", help=f"column with {what} (default: found by its name)"
+        )
+    init.add_argument("--force", action="store_true", help="replace a file that is there")
 
 
 def _add_plan(commands: Any) -> None:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from schemas.config import RunConfig, TrainConfig
+from schemas.config import HubProblems, RunConfig, TrainConfig
 from schemas.errors import UserError
 from schemas.records import Problem
 
@@ -34,7 +34,8 @@ def base_of(config: RunConfig) -> dict[str, Any]:
     """
     from pipeline.inputs.problems import load_problems
 
-    here = () if config.problems.source == "huggingface" else load_problems(config.problems, seed=config.seed)
+    far = isinstance(config.problems, HubProblems)
+    here = () if far else load_problems(config.problems, seed=config.seed)
     return check_base(config, (item for item in here if isinstance(item, Problem)))
 
 

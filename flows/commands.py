@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows import progress
 from flows.checks import outline, preview, ready
-from flows.doctor import examine
+from flows.doctor import examine, examine_policies
+from flows.init import init as init
 from pipeline.prm.ranks import rank
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
@@ -314,9 +315,6 @@ def doctor(args: argparse.Namespace) -> Result:
     """The environment, without asking the network; or with --policy what the policies of a run file do."""
     if not args.policy:
         return examine()
-
-    from flows.doctor import examine_policies
-
     return examine_policies(load_config(Path(args.policy), tuple(args.set)))
 
 

@@ -20,6 +20,39 @@ _APART = ("run", "remarks", "unread")
 _QUALITY = ("labelled", "precision", "recall", "f1", "exact")
 
 
+def init(result: Result) -> None:
+    """What was found in the data, what the servers do, one problem solved, and the file."""
+    about = result["problems"]
+    rows = f"{about['rows']:,} rows" if about["all_rows"] else f"the first {about['rows']:,} rows"
+    say(f"problems    {about['taken']}")
+    say(f"            {rows}: {about['usable']:,} usable, {about['set_aside']:,} set aside")
+    for reason, n in about["reasons"].items():
+        say(f"            {n:,} times {one_line(reason, 200)}")
+    kinds = ", ".join(f"{n:,} {kind}" for kind, n in about["gold_answers"].items())
+    several = f"; {about['several_answers']:,} accept several" if about["several_answers"] else ""
+    say(f"            gold answers: {kinds}{several}")
+    for role, found in result["policies"].items():
+        _probe(role, found)
+    _solved(result["solved"])
+    if result["simulated"]:
+        say("no --server: the file has a simulated policy, which solves nothing; replace its [policy]")
+    say(f"written: {result['out']}; go on with: stepmint run {result['out']}")
+
+
+def _solved(solved: Result) -> None:
+    say(f"problem     {one_line(solved['problem'], 300)}")
+    if not solved["steps"]:
+        say(f"            not solved: {solved['why']}; it wrote {one_line(solved['text'], 300)!r}")
+        return
+    for number, step in enumerate(solved["steps"]):
+        say(f"step {number:<7}{one_line(step['text'], 300)}")
+        for vote in step["votes"]:
+            said = "says nothing" if vote["p"] is None else f"right with {vote['p']:.2f}"
+            say(f"            {vote['source']}: {said}  {one_line(vote['why'], 200)}".rstrip())
+    golds = " or ".join(solved["golds"]) or "none"
+    say(f"answer      {solved['answer']}; gold {golds}: {solved['outcome']}")
+
+
 def run(result: Result) -> None:
     """The figures of a whole run, or its plan."""
     if "stages" in result:

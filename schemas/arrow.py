@@ -12,7 +12,8 @@ import pyarrow as pa
 from schemas.records import LabelledSolution
 
 SCHEMA_VERSION = 3
-"""2 added tables and unit tests; 3 calls the interval of the success rate `rate_low` and `rate_high`."""
+"""2 added tables and unit tests; 3 calls the interval of the success rate `rate_low` and `rate_high`, and has
+several accepted answers."""
 _FORMERLY = {"p_low": "rate_low", "p_high": "rate_high"}
 """Names of older versions."""
 _PROBLEM = ("answer_kind", "premises", "reference", "domain", "source", "licence")
@@ -64,6 +65,7 @@ SCHEMA = pa.schema(
         pa.field("problem_id", pa.string(), nullable=False),
         pa.field("problem", pa.string(), nullable=False),
         pa.field("gold_answer", pa.string()),
+        pa.field("alternatives", pa.list_(pa.string()), nullable=False),
         pa.field("answer_kind", pa.string(), nullable=False),
         pa.field("premises", pa.list_(pa.string()), nullable=False),
         pa.field("reference", pa.string()),
@@ -105,6 +107,7 @@ def to_row(item: LabelledSolution) -> dict[str, Any]:
         "problem_id": problem.id,
         "problem": problem.text,
         "gold_answer": problem.answer,
+        "alternatives": list(problem.alternatives),
         "answer_kind": problem.answer_kind,
         "premises": list(problem.premises),
         "reference": problem.reference,
@@ -149,6 +152,7 @@ def from_row(row: dict[str, Any]) -> LabelledSolution:
                 "id": row["problem_id"],
                 "text": row["problem"],
                 "answer": row["gold_answer"],
+                "alternatives": row.get("alternatives", ()),  # rows of version 2 have none
                 "table": row.get("table"),  # rows of version 1 have neither
                 "tests": row.get("tests", ()),
                 **{k: row[k] for k in _PROBLEM},

@@ -1,10 +1,12 @@
 """What is wrong with a run file, in words for whoever wrote it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel
+
+from schemas.records import Quarantined
 
 _NAME = r"^[A-Za-z0-9]"
 
@@ -50,3 +52,17 @@ def _kinds(model: type[BaseModel], at: list[str]) -> str:
     sections = _classes(model.model_fields[at[0]].annotation) if at[0] in model.model_fields else []
     kinds = [kind for one in sections for kind in get_args(one.model_fields["kind"].annotation)]
     return " or ".join(f'"{kind}"' for kind in kinds)
+
+
+def no_problem(bad: Sequence[Quarantined]) -> str:
+    """Why there is nothing to label, with the place and reason of the first bad row."""
+    if not bad:
+        return "no usable problem: it holds no row"
+    first = bad[0]
+    column = f", column {first.field!r}" if first.field else ""
+    table = first.reason.startswith("not valid JSON")
+    hint = '; a table is read if its name ends in .csv or .tsv, or with format = "csv"' if table else ""
+    return (
+        f"no usable problem; the first of {len(bad)} bad rows: {first.file}, row {first.row}{column}: "
+        f"{first.reason}{hint}"
+    )

@@ -82,13 +82,15 @@ class UnitTest(Record):
 
 
 class Problem(Record):
-    """A problem to be solved. Its id is the hash of its text, answer and, where it has one, table, as they
-    were first read: a corrected answer changes no id, and so keeps the rollouts drawn for the problem."""
+    """A problem to be solved. Its id is the hash of its text, accepted answers and, where it has one, table,
+    as they were first read: a corrected answer changes no id, and so keeps the problem's rollouts."""
 
     id: str = ""
     text: str = Field(min_length=1)
     answer: str | None = None
     """The gold answer; None where there is none, and then no rollout can be graded."""
+    alternatives: tuple[str, ...] = ()
+    """Further gold answers: a rollout is right when it gives any of them, or `answer`."""
     answer_kind: AnswerKind = "expression"
     premises: tuple[str, ...] = ()
     """The problem in symbols, one premise each: first-order formulas for logic, definitions for
@@ -110,14 +112,19 @@ class Problem(Record):
             return {**data, "id": _problem_id(data)}
         return data
 
+    @property
+    def golds(self) -> tuple[str, ...]:
+        """Every accepted answer; empty where there is none."""
+        return () if self.answer is None else (self.answer, *self.alternatives)
+
 
 def _problem_id(data: dict[str, Any]) -> str:
-    table = data.get("table")
-    if table is None:
-        return content_id(data.get("text"), data.get("answer"))
-    return content_id(
-        data.get("text"), data.get("answer"), Table.model_validate(table).model_dump(mode="json")
-    )
+    parts = [data.get("text"), data.get("answer")]
+    if (table := data.get("table")) is not None:
+        parts.append(Table.model_validate(table).model_dump(mode="json"))
+    if others := data.get("alternatives"):
+        parts.append(list(others))
+    return content_id(*parts)
 
 
 def text_id(problem: Problem) -> str:
@@ -125,13 +132,22 @@ def text_id(problem: Problem) -> str:
     return content_id(problem.text, problem.table and problem.table.model_dump(mode="json"))
 
 
+GOLD: Mapping[str, Any] = {
+    "answer": None,
+    "alternatives": [],
+    "answer_kind": "expression",
+    "premises": [],
+    "tests": [],
+}
+"""What rollouts and steps are judged by, with the values that a line without them means."""
+
+
 def gold_key(problem: Mapping[str, Any]) -> int:
-    """What rollouts and steps are judged by, of a problem as JSON: its answer, kind, premises and tests.
+    """What rollouts and steps are judged by (`GOLD`), of a problem as JSON.
 
     A number that tells golds apart within one process: computed for every line of a journal, it is cheap.
     """
-    defaults: dict[str, Any] = {"answer": None, "answer_kind": "expression", "premises": [], "tests": []}
-    return hash(repr([problem.get(name, default) for name, default in defaults.items()]))
+    return hash(repr([problem.get(name, default) for name, default in GOLD.items()]))
 
 
 class Step(Record):

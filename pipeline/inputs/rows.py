@@ -82,7 +82,11 @@ def _files(text: str) -> list[Path]:
     if path.is_dir():
         if inside := sorted(file for file in path.iterdir() if _kind(file) and file.is_file()):
             return inside
-        raise UserError(f"{path}: a folder without any {', '.join(f'.{kind}' for kind in _KINDS)} file in it")
+        kinds = ", ".join(f".{kind}" for kind in _KINDS)
+        raise UserError(
+            f"{path}: a folder without any {kinds} file in it; for files deeper inside write "
+            f'"{text.rstrip("/")}/**/*.jsonl"'
+        )
     if path.exists():
         raise UserError(f"{path}: neither a file nor a folder")
     if re.search(r"[*?\[]", path.name) or "*" in text:
@@ -97,7 +101,9 @@ def _files(text: str) -> list[Path]:
 def _hint(text: str) -> str:
     if DATA in text:
         return f" (from {text!r}); set {DATA} to the folder that holds your data"
-    return "" if Path(text).is_absolute() else f"; it is looked for in {Path.cwd()}"
+    if Path(text).is_absolute():
+        return ""
+    return f"; a relative path is looked for beside the run file, then in {Path.cwd()}"
 
 
 def _kind(path: Path) -> str:
@@ -112,7 +118,9 @@ def rows_of(path: Path, kind: str = "") -> Iterator[Row]:
 
     UserError when the file as a whole cannot be read.
     """
-    match _kind(path) or kind:
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"  # whatever the name says
+    match "parquet" if is_parquet else _kind(path) or kind:
         case "parquet":
             yield from _parquet(path)
         case "csv" | "tsv" as table:
@@ -155,7 +163,8 @@ def _decoded(path: Path, line: bytes, number: int) -> str | Unreadable:
     except UnicodeDecodeError as error:
         if number == 1:
             raise UserError(
-                f"{path}: cannot be read as text: its first line is not UTF-8 ({error.reason})"
+                f"{path}: cannot be read as text: its first line is not UTF-8 ({error.reason}): save it as "
+                "UTF-8 text, or name a Parquet file .parquet"
             ) from None
         return Unreadable(f"not UTF-8: {error.reason} at byte {error.start}")
 
@@ -259,6 +268,8 @@ def _table(path: Path, delimiter: str) -> Iterator[Row]:
     stands twice: nobody can tell which column is meant."""
     lines = _Lines(path)
     head = next(lines, "")
+    if head.lstrip()[:1] in ("{", "[") and not isinstance(parsed(head), Unreadable):
+        raise UserError(f"{path}: its first line is JSON, not column names: name the file .jsonl")
     separator = delimiter or (";" if ";" in head and "," not in head else ",")
     reader = csv.reader(chain([head], lines), delimiter=separator)
     columns = [name.strip() for name in next(reader, [])]

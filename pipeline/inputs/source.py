@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.inputs.problems import load_problems, name_of, problem_files
-from schemas.config import ProblemsConfig
+from schemas.config import HubProblems, ProblemsConfig, PythonProblems
+from schemas.factories import factory_file
 from schemas.records import Problem, Quarantined
 
 log = logging.getLogger(__name__)
@@ -27,16 +28,20 @@ class ProblemSource:
 
     def is_remote(self) -> bool:
         """Whether it is a dataset of the Hub, and not a saved one in a folder here."""
-        return self.config.source == "huggingface" and not problem_files(self.config)
+        return isinstance(self.config, HubProblems) and not problem_files(self.config)
 
     def files(self) -> list[Path]:
-        """The local files that problems are read from, if any. UserError when one does not exist."""
+        """The local files that problems are read from, if any, or the code that makes them. UserError when
+        one does not exist."""
+        if isinstance(self.config, PythonProblems):
+            return [code] if (code := factory_file(self.config.factory)) else []
         return problem_files(self.config)
 
     def commit(self, began: str) -> str:
         """The commit to read a dataset of the Hub at: the one that is asked for, else the one that the run
         began with, else today's."""
-        return self.config.revision or began or hub_commit(self.name)
+        asked = self.config.revision if isinstance(self.config, HubProblems) else ""
+        return asked or began or hub_commit(self.name)
 
     def read(self, commit: str) -> Iterator[Problem | Quarantined]:
         """The problems in the order of their rows, and the rows that no problem can be made of."""

@@ -10,7 +10,7 @@ from pipeline.fusion.first_error import measured
 from pipeline.labelling.remarks import remarks, unread
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import read_manifest
-from schemas.config import RunConfig
+from schemas.config import EmbeddedProblems, RunConfig
 from schemas.errors import UserError
 from schemas.records import LabelledSolution, Problem, Solution
 from schemas.sources import Sources
@@ -62,7 +62,7 @@ def summarise(store: RunStore) -> Figures:
         figures["budget"] = manifest.budget.model_dump()
     if manifest.plan is not None:
         figures["plan"] = manifest.plan.model_dump()
-    if store.config.problems.source == "embedded":
+    if isinstance(store.config.problems, EmbeddedProblems):
         figures["label_quality"] = label_quality(
             rows_of(store), store.sources(), store.config.fusion.threshold
         )
@@ -151,7 +151,7 @@ async def held_out_samples(config: RunConfig, templates: Mapping[str, str] | Non
     from pipeline.proposers.sample import to_solution
     from pipeline.sampling.roller import Roller, sampling_of
 
-    if config.evaluate is None or config.problems.source != "embedded":
+    if config.evaluate is None or not isinstance(config.problems, EmbeddedProblems):
         raise UserError(
             "best-of-n needs [evaluate] and embedded problems; for other data: stepmint evaluate FILE"
         )

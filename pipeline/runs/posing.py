@@ -7,7 +7,7 @@ and is graded again. A row that is gone would leave rollouts without a problem: 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic_core import from_json
 
@@ -17,9 +17,10 @@ from pipeline.runs.run_store import RunStore
 from pipeline.storage.atomic import write_lines
 from pipeline.storage.files import append_lines, batches, lines_of
 from pipeline.storage.recorded import has_drawn
-from schemas.config import ProblemsConfig
+from schemas.complaints import no_problem
+from schemas.config import EmbeddedProblems, ProblemsConfig
 from schemas.errors import UserError
-from schemas.records import Problem, Quarantined, gold_key, text_id
+from schemas.records import GOLD, Problem, Quarantined, gold_key, text_id
 
 _LINES_HELD = 4096
 """Problems held while they are spread over the shards."""
@@ -77,7 +78,7 @@ def has_changed(store: RunStore, source: Source) -> bool:
     config = store.config.problems
     if source.is_remote():
         return config != known.read
-    if config.model_copy(update={"path": known.read.path}) != known.read:
+    if _but_for_place(config) != _but_for_place(known.read):
         return True
     before, now = known.inputs.get(PROBLEMS), _as_they_are(store, source, known)
     if now is None or (before is None and config == known.read):
@@ -95,12 +96,20 @@ def _note_place(store: RunStore, source: Source) -> None:
     identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
 
 
+def _place(config: ProblemsConfig) -> object:
+    return getattr(config, "path", None)
+
+
+def _but_for_place(config: ProblemsConfig) -> dict[str, Any]:
+    return config.model_dump(exclude={"path"})
+
+
 def _as_they_are(store: RunStore, source: Source, known: Identity) -> Input | None:
     """The problems as an input; None where a file that the run has read is gone, UserError for another."""
     try:
         return identity.files_input(source.name, source.files(), store.path)
     except UserError:
-        if known.read is None or store.config.problems.path != known.read.path:
+        if known.read is None or _place(store.config.problems) != _place(known.read):
             raise
         return None
 
@@ -120,8 +129,7 @@ def _pose(store: RunStore, source: Source) -> None:
         if posed.left():
             raise UserError(_refusal(store, known, about, posed))
         if not posed.ids:
-            first = f"; the first of {len(posed.bad)} bad rows: {posed.bad[0].reason}" if posed.bad else ""
-            raise UserError(f"{about.name}: no usable problem{first}")
+            raise UserError(f"{about.name}: {no_problem(posed.bad)}")
         sizes = [posed.write(shard) for shard in range(store.config.shards)]
     finally:
         posed.sweep()
@@ -245,15 +253,15 @@ def _by_id(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def _gold(problem: Problem) -> int:
-    return gold_key(problem.model_dump(mode="json", include={"answer", "answer_kind", "premises", "tests"}))
+    return gold_key(problem.model_dump(mode="json", include=set(GOLD)))
 
 
 def _refusal(store: RunStore, known: Identity, about: Input, posed: Posed) -> str:
-    before, now = known.read or ProblemsConfig(), store.config.problems
+    before, now = (dict(config) for config in (known.read or EmbeddedProblems(), store.config.problems))
     changed = [
-        f"problems.{key}={value!r}, not {getattr(now, key)!r}"
-        for key, value in before
-        if value != getattr(now, key) and key != "limit"
+        f"problems.{key}={before.get(key)!r}, not {now.get(key)!r}"
+        for key in before | now
+        if before.get(key) != now.get(key) and key != "limit"
     ]
     old = known.inputs.get(PROBLEMS)
     if not changed and old is not None:

@@ -11,7 +11,7 @@ from pipeline.sampling.budget import Allowance
 from pipeline.sampling.draws import Draws
 from schemas.config import JudgeConfig, PromptConfig, RunConfig
 from schemas.records import Outcome, Problem, Rollout, seed_of
-from verifiers.answers.grade import extract_answer, grade
+from verifiers.answers.grade import extract_answer, grade_any
 
 JUDGE = "judge"
 """What replies about a solution are stored as; those of a judge with a name of its own as `judge:NAME`."""
@@ -167,9 +167,7 @@ class Roller:
 def outcome_of(problem: Problem, solution: str) -> Outcome:
     """Grade a finished solution by its answer; `unknown` without a gold answer or a readable one."""
     answer = extract_answer(solution)
-    if problem.answer is None or answer is None:
-        return "unknown"
-    match grade(problem.answer, answer, problem.answer_kind):
+    match grade_any(problem.golds, answer, problem.answer_kind):
         case None:
             return "unknown"
         case is_right:

@@ -16,12 +16,26 @@ from schemas.config.annotators import (
     VerifyConfig,
 )
 from schemas.config.policies import PolicyConfig, PromptConfig
-from schemas.config.problems import ProblemsConfig
+from schemas.config.problems import (
+    EmbeddedProblems,
+    FileProblems,
+    HubProblems,
+    ProblemsConfig,
+    PythonProblems,
+    RowsConfig,
+    problems_config,
+)
 from schemas.config.run import BudgetConfig, FilterConfig, FusionConfig, RunConfig, load_config, parse_config
 from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 
 __all__ = [
+    "EmbeddedProblems",
+    "FileProblems",
+    "HubProblems",
+    "PythonProblems",
+    "RowsConfig",
     "ProblemsConfig",
+    "problems_config",
     "PolicyConfig",
     "PromptConfig",
     "SampleConfig",

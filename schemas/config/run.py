@@ -15,8 +15,9 @@ from schemas.config.annotators import (
     OmegaConfig,
     SampleConfig,
 )
+from schemas.config.paths import beside
 from schemas.config.policies import PolicyConfig, PromptConfig
-from schemas.config.problems import ProblemsConfig
+from schemas.config.problems import EmbeddedProblems, ProblemsConfig
 from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 from schemas.notation import SECTIONS, listed
@@ -24,6 +25,8 @@ from schemas.overrides import set_key
 from schemas.records import Record, Seed, content_id
 
 T = TypeVar("T", bound=AnnotatorConfig)
+RESOLVED = "# The resolved configuration of this run"
+"""How the first line of a run's own run.toml begins."""
 
 
 class FilterConfig(Record):
@@ -67,7 +70,7 @@ class RunConfig(Record):
     shards: int = Field(1, ge=1)
     root: str = "runs"
     """Folder that holds the run's folder."""
-    problems: ProblemsConfig = ProblemsConfig()
+    problems: ProblemsConfig = EmbeddedProblems()
     policy: PolicyConfig = PolicyConfig()
     prompt: PromptConfig = PromptConfig()
     filter: FilterConfig | None = None
@@ -183,7 +186,8 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     Raises UserError naming the file and the field.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        data = tomllib.loads(text)
     except FileNotFoundError:
         raise UserError(f"{path}: no such run file; `ls configs` shows the ready ones") from None
     except IsADirectoryError:
@@ -191,6 +195,8 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     data = listed(data)
+    if not text.startswith(RESOLVED):  # a run's own run.toml holds paths as they were found
+        data = beside(data, path.parent)
     for override in overrides:
         set_key(data, override)
     return parse_config(data, str(path))

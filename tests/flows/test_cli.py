@@ -117,7 +117,7 @@ def test_version(capsys: Capture) -> None:
                 "--set",
                 "problems.path=none.jsonl",
             ],
-            "none.jsonl: no such file; it is looked for in",
+            "none.jsonl: no such file; a relative path is looked for beside",
         ),
     ],
 )

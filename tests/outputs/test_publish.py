@@ -19,7 +19,7 @@ from pipeline.outputs.publish import dataset_card, model_card, publish_checkpoin
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import change_over, read_manifest, sealing, write_shard
 from schemas.arrow import SCHEMA_VERSION
-from schemas.config import PolicyConfig, ProblemsConfig, RunConfig
+from schemas.config import EmbeddedProblems, PolicyConfig, RunConfig
 from schemas.errors import BackendError, UserError
 from schemas.manifest import Manifest, SourceCount
 from schemas.records import Problem, Source
@@ -116,7 +116,7 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def sealed(tmp_path: Path) -> RunStore:
-    posed = ProblemsConfig(limit=2)
+    posed = EmbeddedProblems(limit=2)
     store = RunStore.open(RunConfig(name="demo", root=str(tmp_path / "runs"), shards=2, problems=posed))
     read_problems(store)
     counts = {"problems": 2, "solutions": 3, "steps": 9, "labelled_steps": 8, "kept": 3}

@@ -209,7 +209,7 @@ def test_a_damaged_record_is_one_clear_error(tmp_path: Path) -> None:
     ("broken", "match"),
     [
         ({"problems": {"source": "jsonl", "path": "nowhere.jsonl"}}, "no such file"),
-        ({"problems": {"source": "jsonl", "path": "BAD"}}, "no column 'text'"),
+        ({"problems": {"source": "jsonl", "path": "BAD"}}, "no column with the problem's text"),
         ({"problems": {"source": "jsonl", "path": "EMPTY"}}, "no usable problem"),
         ({"prompt": {"template": "nowhere.txt"}}, "neither a file nor one of"),
     ],

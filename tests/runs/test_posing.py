@@ -34,7 +34,8 @@ def write(path: Path, given_rows: list[Row]) -> None:
 
 
 def config(folder: Path, **changes: Any) -> RunConfig:
-    problems = {"source": "jsonl", "path": str(folder / "p.jsonl"), **changes.pop("problems", {})}
+    asked = changes.pop("problems", {})
+    problems = asked if "source" in asked else {"path": str(folder / "p.jsonl"), **asked}
     data = {
         "name": "r",
         "root": str(folder / "runs"),
@@ -230,7 +231,7 @@ def test_problems_are_recorded_when_the_run_has_them(tmp_path: Path) -> None:
 
 
 def test_another_set_of_problems_is_refused_by_its_settings(tmp_path: Path) -> None:
-    embedded = {"source": "embedded", "path": "", "limit": 3}
+    embedded = {"source": "embedded", "limit": 3}
     run(config(tmp_path, problems=embedded))
     with pytest.raises(UserError, match=r"problems\.split='train', not 'held-out': 3 of its 3 problems"):
         read_problems(RunStore.open(config(tmp_path, problems={**embedded, "split": "held-out"})))

@@ -212,7 +212,7 @@ def test_bad_rows_are_set_aside_with_file_row_field_and_reason(tmp_path: Path) -
     assert read_problems(store) == 1
     found = [(q.row, q.field, q.reason.split(":")[0]) for q in records.quarantined(store.path)]
     assert found == [
-        (2, "text", "expected text, found str ''"),
+        (2, "text", "expected the problem's text, found str ''"),
         (3, "", "not valid JSON"),
         (4, "text", f"same as {path} row 1"),
         (5, "", "expected an object, found list"),

@@ -8,6 +8,7 @@ question.
 
 import logging
 import re
+from collections.abc import Iterable
 from itertools import product
 
 from schemas.records import AnswerKind
@@ -151,6 +152,17 @@ def grade(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None 
             return same_words(gold, answer)
         case _:
             return _same_value(tidied(gold), tidied(answer), kind, pool)
+
+
+def grade_any(golds: Iterable[str], answer: str | None, kind: AnswerKind) -> bool | None:
+    """Whether the answer equals one of the accepted ones: True for any of them, False where it differs from
+    all, None where that cannot be decided or there are none."""
+    verdicts = set[bool | None]()
+    for gold in golds:
+        verdicts.add(verdict := grade(gold, answer, kind))
+        if verdict:
+            return True
+    return False if verdicts == {False} else None
 
 
 def _same_value(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> bool | None:

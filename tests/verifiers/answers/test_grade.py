@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from verifiers.answers.grade import extract_answer, grade
+from verifiers.answers.grade import extract_answer, grade, grade_any
 from verifiers.isolation import workers as limits
 
 
@@ -290,3 +290,20 @@ def test_separators_between_thousands_change_nothing(number, other, separator):
     written = f"{int(number):,}".replace(",", separator)
     assert grade(other, written, "number") is grade(other, number, "number")
     assert grade(number, written, "expression") is True
+
+
+@pytest.mark.parametrize(
+    ("golds", "answer", "expected"),
+    [
+        (("4", "5"), "5", True),
+        (("4", "5"), "6", False),
+        (("4", "x + ("), "6", None),  # one of them cannot be compared
+        (("4", "x + ("), "4", True),
+        (("4",), None, None),
+        ((), "4", None),
+    ],
+)
+def test_any_of_several_golds_is_right_and_only_all_refute(
+    golds: tuple[str, ...], answer: str | None, expected: bool | None
+) -> None:
+    assert grade_any(golds, answer, "expression") is expected

@@ -1,0 +1,65 @@
+"""Gold answers as data sets hold them: a text, a number, or a list of accepted answers."""
+
+import math
+import re
+from decimal import Decimal
+from typing import Any
+
+from pipeline.inputs.rows import Unreadable
+from schemas.records import AnswerKind
+
+LONGEST = 1_000_000
+"""Characters of a problem's text or answer."""
+_MOST = 1000
+"""Accepted answers of one problem: every rollout is compared with each."""
+_NO_ANSWER = frozenset({"", "nan", "none", "null", "n/a", "#n/a", "<na>"})
+_NUMBER = re.compile(r"-?\$?[\d,]*\.?\d+%?")
+_WORDS = re.compile(r"[A-Za-z]{2,}( [A-Za-z]+)*")
+_REMEDY = "write it as text or a number, or as a list of the answers that are accepted"
+
+
+def golds_of(value: Any) -> tuple[str, ...] | Unreadable:
+    """The accepted answers, as their source writes them; empty where there is none: null, NaN, blank, or a
+    word that stands for it. What is neither text nor a number nor a list of these is refused."""
+    if not isinstance(value, list | tuple):
+        found = _gold(value)
+        return found if isinstance(found, Unreadable) else (found,) if found is not None else ()
+    if not 0 < len(value) <= _MOST:
+        return Unreadable(f"a list of {len(value):,} answers, expected 1 to {_MOST:,}: {_REMEDY}")
+    several = [_gold(item) for item in value]
+    bad = next((item for item in several if isinstance(item, Unreadable)), None)
+    if bad is not None:
+        return bad
+    return tuple(dict.fromkeys(item for item in several if isinstance(item, str)))
+
+
+def _gold(value: Any) -> str | None | Unreadable:
+    match value:
+        case None:
+            return None
+        case str():
+            pass
+        case bool():
+            return Unreadable(
+                f'found the truth value {value}, which cannot be compared: {_REMEDY}, such as "yes"'
+            )
+        case float() | Decimal() if math.isinf(value):
+            return Unreadable(f"found infinity, expected a finite number: {_REMEDY}")
+        case int() | float() | Decimal():
+            pass
+        case dict():
+            inside = f'; or name what is inside: fields = {{answer = "COLUMN.{next(iter(value), "KEY")}"}}'
+            return Unreadable(f"found dict {repr(value)[:60]}: {_REMEDY}{inside}")
+        case _:
+            return Unreadable(f"found {type(value).__name__} {repr(value)[:60]}: {_REMEDY}")
+    text = str(value)
+    if len(text) > LONGEST:
+        return Unreadable(f"an answer of {len(text):,} characters")
+    return None if text.strip().lower() in _NO_ANSWER else text
+
+
+def kind_of(golds: tuple[str, ...]) -> AnswerKind:
+    """How answers are compared with the accepted ones: as numbers or as words where all of them are."""
+    if all(_NUMBER.fullmatch(gold.strip()) for gold in golds):
+        return "number"
+    return "text" if all(_WORDS.fullmatch(gold.strip()) for gold in golds) else "expression"

@@ -1,0 +1,33 @@
+"""Relative paths of a run file: they are looked for beside the run file first, then in the working folder."""
+
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+_NAMING = ("path", "template", "prompts")
+"""Settings that name files."""
+
+
+def beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A run file's data, with `folder`, its own, before those relative paths that are found there.
+
+    Others stay as they are: they are names of prompts or datasets, or relative to the working folder.
+    """
+    return {name: _placed_in(section, folder) for name, section in data.items()}
+
+
+def _placed_in(section: Any, folder: Path) -> Any:
+    if isinstance(section, list):
+        return [_placed_in(one, folder) for one in section]
+    if not isinstance(section, dict) or section.get("source") == "huggingface":
+        return section
+    return {key: _placed(value, folder) if key in _NAMING else value for key, value in section.items()}
+
+
+def _placed(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_placed(one, folder) for one in value]
+    if not isinstance(value, str) or not value.strip() or value.startswith(("/", "~", "$")):
+        return value
+    path = folder / value
+    return str(path) if path.exists() or ("*" in value and glob(str(path), recursive=True)) else value
