@@ -133,6 +133,7 @@ async def _compare(
 
 async def _run(policy: Any, folder: Path) -> Any:
     """A whole shard, from its problems to its journal, on an engine that is open already; its store."""
+    from pipeline.labelling.problems import read_problems
     from pipeline.labelling.shard import annotators_of, label_all
     from pipeline.runs.run_store import RunStore
     from schemas.config import RunConfig
@@ -145,7 +146,7 @@ async def _run(policy: Any, folder: Path) -> Any:
         "propose": {"kind": "omegaprm", "rollouts": 8, "searches": 6, "budget": 64},
     }
     store = RunStore.open(RunConfig.model_validate(config))
-    store.prepare()
+    read_problems(store)
     with store.writing(0) as writer:
         tools = annotators_of(store.config, policy)
         failures = (await label_all(store.owing(0), tools, writer, store.purse(0))).failures

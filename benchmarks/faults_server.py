@@ -53,6 +53,7 @@ def run_file(
 
 def label(data: Figures) -> Figures:
     """One session of the run: what `stepmint synthesize` does, without Prefect."""
+    from pipeline.labelling.problems import read_problems
     from pipeline.labelling.sealing import seal
     from pipeline.labelling.shard import run_shard
     from pipeline.runs.owed import owed_figures
@@ -61,7 +62,7 @@ def label(data: Figures) -> Figures:
     from schemas.errors import BackendError, UserError
 
     store, error, start = RunStore.open(parse_config(data, "faults")), "", time.perf_counter()
-    store.prepare()
+    read_problems(store)
     try:
         asyncio.run(run_shard(store, 0))
     except (BackendError, UserError) as failure:

@@ -18,9 +18,12 @@ from typing import Any, NamedTuple
 from flows.cli import main
 from flows.synthesize import seal_run
 from pipeline.labelling.plan import Stated, plan_from_pass_rate
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.shard import label_all, open_tools, run_shard
 from pipeline.outputs.report import rows_of, summarise
-from pipeline.runs.run_store import RunStore, read_config
+from pipeline.runs import records
+from pipeline.runs.run_store import RunStore
+from pipeline.storage.recorded import read_config
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError, disk_trouble
 from schemas.records import Quarantined
@@ -98,17 +101,18 @@ def make_runs(root: Path) -> dict[str, RunConfig]:
         }
     )
     sealed = RunStore.open(config)
-    sealed.prepare()
-    sealed.write_plan(plan_from_pass_rate(config, 8, Stated(pass_rate=0.5, tokens_per_solution=50)))
+    read_problems(sealed)
+    stated = Stated(pass_rate=0.5, tokens_per_solution=50)
+    records.write_plan(sealed.path, plan_from_pass_rate(config, 8, stated))
     again(config)
-    sealed.write_summary(summarise(sealed))
+    records.write_summary(sealed.path, summarise(sealed))
     _call("derive", str(sealed.path), "fork")
     opened = RunStore.open(config.model_copy(update={"name": "open"}))
-    opened.prepare()
+    read_problems(opened)
     for shard in range(2):
         asyncio.run(_begin(opened, shard))
-        failed = Quarantined(file="f", reason="r", problem_id=opened.owed(shard)[0].id)
-        opened.set_aside(shard, [failed])
+        failed = Quarantined(file="f", reason="r", problem_id=opened.standing(shard).owed[0])
+        records.set_aside(opened.path, shard, [failed])
     return {"sealed": config, "open": opened.config}
 
 
@@ -123,7 +127,7 @@ async def _begin(store: RunStore, shard: int) -> None:
 def again(config: RunConfig) -> None:
     """What `stepmint synthesize` does, without Prefect's server."""
     store = RunStore.open(config)
-    store.prepare()
+    read_problems(store)
     for shard in range(config.shards):
         asyncio.run(run_shard(store, shard))
     seal_run.fn(config)

@@ -25,13 +25,14 @@ _NEEDS_THE_ANSWER = _SIGNALS[:6]
 
 def _seal(folder: Path, sections: dict[str, Any]) -> Any:
     """A sealed run of one shard."""
+    from pipeline.labelling.problems import read_problems
     from pipeline.labelling.sealing import seal
     from pipeline.labelling.shard import run_shard
     from pipeline.runs.run_store import RunStore
     from schemas.config import RunConfig
 
     store = RunStore.open(RunConfig.model_validate({**sections, "root": str(folder)}))
-    store.prepare()
+    read_problems(store)
     asyncio.run(run_shard(store, 0))
     seal(store)
     return store

@@ -47,6 +47,8 @@ def plan(args: argparse.Namespace) -> Result:
     config = _given(args)
 
     from pipeline.labelling.plan import Stated, count_problems, plan_from_pass_rate, plan_from_pilot
+    from pipeline.labelling.problems import read_problems
+    from pipeline.runs import records
     from pipeline.runs.run_store import RunStore
 
     stated = Stated(
@@ -61,13 +63,13 @@ def plan(args: argparse.Namespace) -> Result:
     with _listening(args):
         if stated.pass_rate is None:
             store = RunStore.open(config)
-            with progress.stage("labelling the pilot", min(args.pilot, store.prepare())):
+            with progress.stage("labelling the pilot", min(args.pilot, read_problems(store))):
                 found = plan_from_pilot(store, args.pilot, stated, advance=progress.advance)
         else:
             store = RunStore(Path(config.root) / config.name, config)
             with progress.stage("trying out the pass rate"):
                 found = plan_from_pass_rate(config, count_problems(config), stated)
-    store.write_plan(found)
+    records.write_plan(store.path, found)
     return {"run": str(store.path), **found.model_dump()}
 
 
@@ -96,6 +98,7 @@ def regrade(args: argparse.Namespace) -> Result:
     """Grades, votes and labels anew from the stored rollouts; sampling nothing, it needs no flow."""
     import asyncio
 
+    from pipeline.labelling.problems import read_problems
     from pipeline.labelling.regrade import mark, regrade_shard
     from pipeline.labelling.sealing import seal
     from pipeline.runs.run_store import RunStore
@@ -106,7 +109,7 @@ def regrade(args: argparse.Namespace) -> Result:
     mark(store).touch()
     with _listening(args):
         with progress.stage("reading the problems"):
-            store.prepare()
+            read_problems(store)
         finished = [len(store.entries(shard)) for shard in range(store.config.shards)]
         with progress.stage("grading the stored rollouts again", sum(finished)):
             for shard in range(store.config.shards):
@@ -205,14 +208,15 @@ def _counted(lines: Iterator[Result], counts: dict[str, int], only: str | None) 
 
 def status(args: argparse.Namespace) -> Result:
     """Per shard: problems, done, owed, and how many of those failed."""
-    from pipeline.outputs.remarks import remarks
-    from pipeline.storage.generations import faults_of
+    from pipeline.labelling.remarks import remarks
+    from pipeline.runs import problem_files, records
+    from pipeline.storage.generations import faults_of, read_manifest
 
     store = _open(Path(args.run))
-    if not store.is_prepared():
+    if not problem_files.is_prepared(store.path):
         nothing: Result = {"problems": 0, "owed": 1, "reasons": {}, "shards": [], "tokens": {}}
         return {"run": str(store.path), "sealed": False, **nothing}
-    set_aside = store.quarantined()
+    set_aside = records.quarantined(store.path)
     failed = {item.problem_id for item in set_aside}
     tokens, cut = Counter[str](), 0
     shards = []
@@ -224,16 +228,16 @@ def status(args: argparse.Namespace) -> Result:
         failing = len(failed.intersection(standing.owed))
         counts = {"done": len(standing.done), "owed": len(standing.owed), "failed": failing}
         shards.append({"shard": shard, **counts, "beyond": len(standing.beyond)})
-    manifest = store.manifest()
+    manifest = read_manifest(store.path)
     damaged = [*store.damage(), *faults_of(store.path, manifest)]
     fresh = manifest is not None and manifest.fusion_digest == store.config.fusion_digest()
     return {
         "run": str(store.path),
         "sealed": fresh,
         "remarks": remarks(manifest) if manifest and fresh else [],
-        "problems": store.total(),
+        "problems": problem_files.total(store.path),
         "owed": sum(item["owed"] for item in shards),
-        "reasons": dict(Counter(item.reason for item in store.failures()).most_common()),
+        "reasons": dict(Counter(item.reason for item in records.failures(store.path)).most_common()),
         "shards": shards,
         "quarantined": [item.model_dump() for item in set_aside],
         "damaged": damaged,
@@ -248,7 +252,7 @@ def status(args: argparse.Namespace) -> Result:
 
 def check(args: argparse.Namespace) -> Result:
     """A run's files against what vouches for them, and with --repair what can be mended."""
-    from pipeline.runs.checking import check as examined
+    from pipeline.checking.findings import check as examined
 
     with _listening(args), progress.stage("checking the run"):
         return examined(Path(args.run), repair=args.repair)
@@ -258,7 +262,7 @@ def export(args: argparse.Namespace) -> Result:
     """Write another tool's format; the file appears whole or not at all."""
     from pipeline.outputs.export import export as write
     from pipeline.outputs.report import rows_of
-    from pipeline.storage.files import is_standard_output, replacing_text
+    from pipeline.storage.atomic import is_standard_output, replacing_text
     from pipeline.storage.recorded import check_outside
 
     rows = (row for row in rows_of(_open(Path(args.run))) if row.kept or not args.kept)
@@ -296,11 +300,12 @@ def publish(args: argparse.Namespace) -> Result:
         return {"address": address}
 
     from pipeline.outputs.publish import dataset_card, model_card, read_card, subsets_of
+    from pipeline.storage.generations import read_manifest
 
     if (folder / "prm.json").is_file():
         return {"card": model_card(read_card(folder), args.repo)}
     store = _open(folder)
-    manifest = store.manifest()
+    manifest = read_manifest(store.path)
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
     return {"card": dataset_card(store, manifest, subsets_of(store, manifest))}

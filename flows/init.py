@@ -34,7 +34,7 @@ _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 def init(args: argparse.Namespace) -> Result:
     """Look, try, and write. Nothing is written where something cannot be used."""
-    from pipeline.storage.files import write_bytes
+    from pipeline.storage.atomic import write_bytes
     from pipeline.storage.recorded import check_outside
 
     named = {"text": args.text, "answer": args.answer}
@@ -78,7 +78,8 @@ def _problems(data: str, fields: dict[str, str]) -> ProblemsConfig:
 def _survey(config: ProblemsConfig) -> tuple[Problem, Result]:
     """A problem to try, and what the rows hold. UserError where they hold no problem."""
     from pipeline.inputs.columns import find_columns
-    from pipeline.inputs.problems import first_rows, load_problems, name_of, no_problem
+    from pipeline.inputs.problems import first_rows, load_problems, name_of
+    from schemas.complaints import no_problem
 
     assert not isinstance(config, EmbeddedProblems)
     columns = find_columns(config, first_rows(config), name_of(config))

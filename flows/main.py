@@ -6,6 +6,7 @@ from flows.engine import HereTaskRunner, flow
 from flows.synthesize import synthesize
 from flows.train import checkpoint_of, evaluate_model, train_model
 from pipeline.outputs.report import summarise
+from pipeline.runs import records
 from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import UserError
@@ -32,5 +33,5 @@ def main(config: RunConfig) -> dict[str, Any]:
         figures["training"] = train_model(config, folder)
         if config.evaluate:
             figures["evaluation"] = evaluate_model(config, folder)
-    store.write_summary(figures)
+    records.write_summary(store.path, figures)
     return figures

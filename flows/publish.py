@@ -4,7 +4,8 @@ from pathlib import Path
 
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task
 from pipeline.outputs.publish import publish_checkpoint, publish_run
-from pipeline.runs.run_store import RunStore, read_config
+from pipeline.runs.run_store import RunStore
+from pipeline.storage.recorded import read_config
 from schemas.errors import UserError
 
 

@@ -13,6 +13,7 @@ from flows.synthesize import synthesize
 from flows.train import checkpoint_of, read_json
 from pipeline.methods.stored import Run
 from pipeline.runs.run_store import RunStore
+from pipeline.storage.atomic import write_json
 from schemas.config import RunConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 
@@ -29,7 +30,7 @@ def tune_policy(config: RunConfig, settings: SelfTrainConfig, value_model: str) 
         return kept
 
     from pipeline.methods.selftrain import lessons, pass_rate
-    from pipeline.prm.model import PRM, write_json
+    from pipeline.prm.model import PRM
     from pipeline.prm.policy_finetune import fine_tune
 
     training = TrainConfig(
@@ -60,7 +61,6 @@ def train_value(config: RunConfig, training: TrainConfig) -> dict[str, Any]:
         return kept
 
     from pipeline.methods.selftrain import value_rows
-    from pipeline.prm.model import write_json
     from pipeline.prm.train import train_prm
 
     with progress.stage("training the value model"):

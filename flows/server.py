@@ -22,7 +22,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from flows.settings import DEFAULTS, set_defaults
-from pipeline.storage.scratch import scratch_folder
+from pipeline.storage.atomic import fresh_folder
 from schemas.errors import BackendError
 from verifiers.isolation.lifeline import lifeline
 
@@ -43,7 +43,7 @@ _LEAN = {
 def starting() -> Iterator["Server | None"]:
     """Start a server if none is configured; call `ready` on it before the first flow."""
     set_defaults()  # Prefect reads its environment while it is imported
-    with scratch_folder() as folder:
+    with fresh_folder() as folder:
         # Its settings alone take two seconds to import, which the server may as well use.
         server = Server(folder) if _nothing_is_set() else None
         try:
@@ -151,7 +151,7 @@ def _drain() -> None:
 
 def _leave_with(line: int, folder: Path) -> None:
     os.read(line, 1)  # returns when nobody is left to write
-    shutil.rmtree(folder.parent, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 
@@ -161,7 +161,7 @@ def _lay_tables(database: Path) -> None:
     from prefect.server.database import provide_database_interface
     from prefect.settings import PREFECT_HOME
 
-    from pipeline.storage.files import write_bytes
+    from pipeline.storage.atomic import write_bytes
 
     kept = PREFECT_HOME.value() / f"temporary-server-{__version__}.db"
     with suppress(OSError, sqlite3.Error):

@@ -10,12 +10,15 @@ from typing import Any
 from flows import progress
 from flows.checks import check_base
 from flows.engine import NO_CACHE, HereTaskRunner, flow, task, unmapped
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import mark, regrade_shard
+from pipeline.labelling.remarks import remarks, unread
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
-from pipeline.outputs.remarks import remarks, unread
+from pipeline.runs import problem_files, records
 from pipeline.runs.owed import nothing_readable, owed_figures, told
 from pipeline.runs.run_store import RunStore
+from pipeline.storage.generations import read_manifest, settle
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError, disk_trouble
 
@@ -42,17 +45,17 @@ def label_shard(config: RunConfig, shard: int) -> dict[str, int]:
 def seal_run(config: RunConfig) -> dict[str, Any]:
     """Fuse the votes and seal the dataset; a manifest that already says what would be written is kept."""
     store = RunStore.open(config)
-    manifest = store.manifest()
+    manifest = read_manifest(store.path)
     same = manifest is not None and (
         (manifest.config_digest, manifest.fusion_digest, manifest.problems)
-        == (config.digest(), config.fusion_digest(), store.total() - manifest.budget.beyond)
+        == (config.digest(), config.fusion_digest(), problem_files.total(store.path) - manifest.budget.beyond)
         and manifest.budget.run == config.budget.run
         and manifest.inputs == store.inputs()
         and not mark(store).exists()
         and manifest.packed == store.packed()
     )
     if manifest is not None and same:
-        store.settle(manifest)
+        settle(store.path, manifest)
     if manifest is None or not same:
         with progress.stage("fusing the votes"):
             manifest = seal(store)
@@ -81,7 +84,7 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     """
     with progress.stage("reading the problems"):  # and once a machine, all bytes of local weights
         store = RunStore.open(config)
-        total = store.prepare()
+        total = read_problems(store)
     owing = _owing(store)
     if corrected := {shard: names for shard in owing if (names := store.stale(shard))}:
         n = sum(map(len, corrected.values()))
@@ -98,9 +101,9 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
             found = [future.result(raise_on_failure=False) for future in futures]
         _raise_owed(store, total, found)
     sealed: dict[str, Any] = seal_run(config)
-    manifest = store.manifest()
+    manifest = read_manifest(store.path)
     if manifest is not None and (why := nothing_readable(manifest)):
-        store.write_summary({**sealed, "skipped": manifest.skipped, "error": why})
+        records.write_summary(store.path, {**sealed, "skipped": manifest.skipped, "error": why})
         raise UserError(f"{store.path}: {why}")
     return sealed
 
@@ -116,7 +119,8 @@ def _raise_owed(store: RunStore, total: int, found: list[Any]) -> None:
     errors.sort(key=lambda error: (not isinstance(error, UserError), isinstance(error, BackendError)))
     figures = owed_figures(store)
     if figures["owed"]:
-        store.write_summary({"run": str(store.path), "problems": total, "sealed": False, **figures})
+        said = {"run": str(store.path), "problems": total, "sealed": False, **figures}
+        records.write_summary(store.path, said)
     if errors and not isinstance(errors[0], BackendError):
         raise errors[0]
     if errors or any(counts["failed"] for counts in found):

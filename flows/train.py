@@ -12,6 +12,8 @@ from flows.engine import NO_CACHE, HereTaskRunner, flow, task
 from pipeline.outputs.report import evaluate_run, rows_of
 from pipeline.prm.ranks import rank
 from pipeline.runs.run_store import RunStore
+from pipeline.storage.atomic import write_json
+from pipeline.storage.generations import read_manifest
 from schemas.config import RunConfig, TrainConfig
 from schemas.errors import UserError
 
@@ -29,7 +31,7 @@ def checkpoint_of(config: RunConfig) -> Path:
 def train_model(config: RunConfig, out: str) -> dict[str, Any]:
     """Train on a sealed run and return the metrics; a checkpoint of the same rows and settings is kept."""
     store, folder, settings = RunStore.reopen(config), Path(out), config.train or TrainConfig()
-    manifest = store.manifest()
+    manifest = read_manifest(store.path)
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
     template = store.template()
@@ -41,7 +43,6 @@ def train_model(config: RunConfig, out: str) -> dict[str, Any]:
     if read_json(folder / TRAINED) == wanted and (folder / "prm.json").is_file():
         return {**read_json(folder / "metrics.json"), "kept": True}
 
-    from pipeline.prm.model import write_json
     from pipeline.prm.train import train_prm
 
     with progress.stage("training the PRM"):
@@ -62,8 +63,6 @@ def evaluate_model(config: RunConfig, checkpoint: str) -> dict[str, Any]:
     if before.get("settings") == votes:
         kept: dict[str, Any] = before["figures"]
         return kept
-
-    from pipeline.prm.model import write_json
 
     with progress.stage("evaluating the PRM"):
         figures = evaluate_run(RunStore.reopen(config), folder)

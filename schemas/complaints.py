@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from schemas.factories import FACTORY
+from schemas.records import Quarantined
 from schemas.sections import classes_of, is_list, tag_of
 
 _LONGEST = 100
@@ -248,3 +249,17 @@ def _either(known: Sequence[str]) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(names))
+
+
+def no_problem(bad: Sequence[Quarantined]) -> str:
+    """Why there is nothing to label, with the place and reason of the first bad row."""
+    if not bad:
+        return "no usable problem: it holds no row"
+    first = bad[0]
+    column = f", column {first.field!r}" if first.field else ""
+    table = first.reason.startswith("not valid JSON")
+    hint = '; a table is read if its name ends in .csv or .tsv, or with format = "csv"' if table else ""
+    return (
+        f"no usable problem; the first of {len(bad)} bad rows: {first.file}, row {first.row}{column}: "
+        f"{first.reason}{hint}"
+    )

@@ -17,6 +17,7 @@ settings.load_profile("stepmint")
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two shards that owes nothing and is not sealed, its rollouts not packed; to be copied."""
+    from pipeline.labelling.problems import read_problems
     from pipeline.labelling.shard import label_all, open_tools
     from pipeline.runs.run_store import RunStore
     from schemas.config import RunConfig
@@ -36,7 +37,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     store = RunStore.open(config)
-    store.prepare()
+    read_problems(store)
 
     async def label(shard: int) -> None:
         with store.writing(shard) as writer:

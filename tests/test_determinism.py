@@ -12,6 +12,7 @@ from typing import Any, Self
 import pytest
 
 from pipeline.labelling import shard as shards
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
 from pipeline.policies import open_policy
@@ -87,7 +88,7 @@ def new_store(root: Path, name: str, n: int = 24, **sections: Any) -> RunStore:
         "prompt": {"max_tokens": 60},
     }
     store = RunStore.open(RunConfig.model_validate(plain | sections))
-    store.prepare()
+    read_problems(store)
     return store
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import regrade_shard
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
@@ -24,7 +25,7 @@ def opened(folder: Path, answers: list[object]) -> RunStore:
         "monte_carlo": {"rollouts": 2},
     }
     store = RunStore.open(RunConfig.model_validate(data))
-    store.prepare()
+    read_problems(store)
     return store
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runs.run_store import RunStore, read_config
+from pipeline.runs.run_store import RunStore
+from pipeline.storage.generations import read_manifest
+from pipeline.storage.recorded import read_config
 from schemas.config import RunConfig
 
 DRIVER = """
@@ -17,9 +19,11 @@ import asyncio, sys
 from pathlib import Path
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
-from pipeline.runs.run_store import RunStore, read_config
+from pipeline.labelling.problems import read_problems
+from pipeline.runs.run_store import RunStore
+from pipeline.storage.recorded import read_config
 store = RunStore.open(read_config(Path(sys.argv[1])))
-store.prepare()
+read_problems(store)
 for shard in range(store.config.shards):
     asyncio.run(run_shard(store, shard))
 seal(store)
@@ -87,4 +91,4 @@ def test_killed_at_random_and_resumed(tmp_path: Path, seed: int) -> None:
     assert finished.wait(120) == 0, "the resumed run did not finish"
     assert kills >= 2, "the run was too short to be killed"
     assert parquet(killed) == parquet(plain)
-    assert RunStore(killed, read_config(killed)).manifest().solutions > 100  # type: ignore[union-attr]
+    assert read_manifest(RunStore(killed, read_config(killed)).path).solutions > 100  # type: ignore[union-attr]

@@ -2,7 +2,7 @@
 reason."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pipeline.inputs.columns import FIELDS, Columns, find_columns, text_at, value_at
 from pipeline.inputs.golds import LONGEST, golds_of, kind_of
 from pipeline.inputs.rows import Row, Unreadable, expanded, files_of, is_saved, rows_of
+from schemas.complaints import no_problem
 from schemas.config import (
     EmbeddedProblems,
     FileProblems,
@@ -81,20 +82,6 @@ def check_problems(config: ProblemsConfig) -> list[str]:
 def first_rows(config: RowsConfig) -> list[Row]:
     """The rows whose columns are looked at before the first becomes a problem."""
     return list(islice(_rows(config), _LOOKED_AT))
-
-
-def no_problem(bad: Sequence[Quarantined]) -> str:
-    """Why there is nothing to label, with the place and reason of the first bad row."""
-    if not bad:
-        return "no usable problem: it holds no row"
-    first = bad[0]
-    column = f", column {first.field!r}" if first.field else ""
-    table = first.reason.startswith("not valid JSON")
-    hint = '; a table is read if its name ends in .csv or .tsv, or with format = "csv"' if table else ""
-    return (
-        f"no usable problem; the first of {len(bad)} bad rows: {first.file}, row {first.row}{column}: "
-        f"{first.reason}{hint}"
-    )
 
 
 def name_of(config: ProblemsConfig) -> str:

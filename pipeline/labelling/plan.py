@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.inputs.problems import load_problems, name_of
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.shard import label_problem, open_tools, run_shard
 from pipeline.policies.simulated import RIGHT, solution_text
+from pipeline.runs import records
 from pipeline.runs.owed import owed_figures, told
 from pipeline.runs.run_store import RunStore
 from schemas.config import (
@@ -94,7 +96,7 @@ def plan_from_pilot(
     Raises BackendError when the policy fails on one of them: a prediction from the others would be of easier
     problems. UserError when too few are left to predict from.
     """
-    problems, before = store.prepare(), store.plan()
+    problems, before = read_problems(store), records.read_plan(store.path, store.config.digest())
     speed = asyncio.run(_pilot(store, n, advance))
     done = list(islice(_finished(store), max(n, _MOST)))
     rate = stated.tokens_per_second or (speed.tokens / speed.seconds if speed.tokens else None)

@@ -1,20 +1,20 @@
 """Grade a run's stored rollouts again, without sampling: for a corrected answer, or a better grader.
 
-A problem is labelled anew from its first draw to its last vote, by a policy that says again what was stored
-(`pipeline.sampling.replay`). What it is asked is told by seeds, so the same requests find the same
+A problem is labelled anew from its first draw to its last vote, with the stored completions in place of new
+ones (`pipeline.sampling.replay`). What is asked for is told by seeds, so the same requests find the same
 completions. Where a new grade leads elsewhere (a problem that the difficulty filter had dropped, a search
 that turns another way), completions are missing: the problem is left to the run, which draws them.
 """
 
 from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.labelling.shard import Annotators, annotators_of, label_problem
 from pipeline.runs.run_store import RunStore
-from pipeline.sampling.replay import NotStored, Stored, completions, with_rest
+from pipeline.sampling.draws import Draws
+from pipeline.sampling.replay import Nobody, NotStored, completions, with_rest
 from schemas.records import Finished, PolicyIdentity, Problem, Rollout
 
 
@@ -59,10 +59,7 @@ async def regrade(
     problem: Problem, rollouts: Sequence[Rollout], tools: Annotators
 ) -> tuple[Finished, list[Rollout]]:
     """A problem's journal line and rollouts by the gold it has and by today's grader. Raises NotStored."""
-    who = tools.policy
-    said = Stored(completions(rollouts), who.kind, who.model, who.revision)
-    tools = replace(tools, policy=said, others=dict.fromkeys(tools.others, said))
-    item, taken = await label_problem(problem, tools)
+    item, taken = await label_problem(problem, tools, Draws(stored=completions(rollouts)))
     return with_rest(item, taken, rollouts)
 
 
@@ -83,9 +80,9 @@ def stored_problems(
 
 
 def _tools(store: RunStore) -> Annotators:
-    """A run's annotators and prompts, and a policy that knows nothing, of the name its solutions bear."""
+    """A run's annotators and prompts, and a policy that draws nothing, of the name its solutions bear."""
     who = _author(store)
-    nobody = Stored({}, who.kind, who.model, who.revision)
+    nobody = Nobody(who.kind, who.model, who.revision)
     return annotators_of(store.config, nobody, templates=store.templates())
 
 

@@ -11,8 +11,10 @@ from itertools import islice
 from pipeline.fusion.first_error import consensus
 from pipeline.fusion.labels import fuse
 from pipeline.fusion.trust import Model, fit, model_of
-from pipeline.outputs.remarks import remarks
+from pipeline.labelling.remarks import remarks
+from pipeline.runs import records
 from pipeline.runs.run_store import RunStore
+from pipeline.storage.generations import change_over, sealing, write_shard
 from schemas.arrow import SCHEMA_VERSION
 from schemas.config import FusionConfig
 from schemas.errors import UserError
@@ -58,13 +60,13 @@ def seal(store: RunStore, *, partial: bool = False) -> Manifest:
     sources = store.sources()
     trust = fit_trust(store.read(found.sample), sources)
     tally = Tally(sources, found.beyond, found.owed)
-    with store.sealing() as folder:
+    with sealing(store.path) as folder:
         shards = tuple(
-            store.write_shard(folder, shard, tally.count(store.journal(shard), trust, store))
+            write_shard(folder, shard, tally.count(store.journal(shard), trust, store))
             for shard in range(store.config.shards)
         )
         manifest = tally.manifest(store, trust).model_copy(update={"shards": shards, "packed": packed})
-        manifest = store.seal(folder, manifest)
+        manifest = change_over(store.path, folder, manifest)
     for line in remarks(manifest):
         log.info("%s", line)
     return manifest
@@ -167,7 +169,7 @@ class Tally:
             problems=self.totals["problems"],
             owed=self.owed,
             skipped=dict(sorted(self.skipped.items())),
-            quarantined=len(store.quarantined()),
+            quarantined=len(records.quarantined(store.path)),
             ungraded=self.totals["ungraded"],
             solutions=self.totals["solutions"],
             steps=self.totals["steps"],
@@ -183,7 +185,7 @@ class Tally:
             budget=BudgetReport(
                 per_problem=budget.per_problem, cut=self.totals["cut"], run=budget.run, beyond=self.beyond
             ),
-            plan=compare(store.plan(), actual),
+            plan=compare(records.read_plan(store.path, store.config.digest()), actual),
             trust=trust,
             versions=_versions(),
             inputs=store.inputs(),

@@ -5,7 +5,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from pydantic import ValidationError
@@ -20,11 +20,13 @@ from pipeline.policies.base import Policy
 from pipeline.policies.server.probe import prepare
 from pipeline.prompts.templates import check_prompts, prompt_text
 from pipeline.proposers import omegaprm, sample
+from pipeline.runs import records
 from pipeline.runs.run_store import Owed, RunStore
 from pipeline.sampling import replay
 from pipeline.sampling.budget import Allowance, Purse
+from pipeline.sampling.draws import Draws
 from pipeline.sampling.roller import Roller, counts, silence
-from pipeline.sampling.unfinished import Draws, Shelf
+from pipeline.sampling.unfinished import Shelf
 from pipeline.storage.journal import ShardWriter
 from schemas.config import OmegaConfig, RunConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
@@ -101,7 +103,7 @@ async def run_shard(
     is gone for all of them, BackendError ends the shard.
     """
     if not store.standing(shard).owed:
-        store.set_aside(shard, [])
+        records.set_aside(store.path, shard, [])
         store.shelf(shard).clear()
         store.pack_rollouts(shard)
         return {"done": 0, "failed": 0}
@@ -116,8 +118,16 @@ async def run_shard(
                 # Long problems take long searches: begun last, a few of them would have the engine to
                 # themselves. A budget is spent in the order of the store.
                 owed = sorted(owed, key=lambda one: len(one.problem.text), reverse=True)
-            work = Work(tools, writer, store.purse(shard), advance, drawn, store.shelf(shard), failures)
-            await in_turn(owed, work.label)
+            work = await label_all(
+                owed,
+                tools,
+                writer,
+                store.purse(shard),
+                advance=advance,
+                stored=drawn,
+                shelf=store.shelf(shard),
+                failures=failures,
+            )
     done, failed = work.done, len(work.failures)
     if failed and not done:
         raise BackendError(f"every problem of shard {shard} failed; the first: {failures[0].reason}")
@@ -139,7 +149,7 @@ def _reasons(store: RunStore, shard: int) -> Iterator[list[Quarantined]]:
         failures.append(Quarantined(file=f"shard {shard}", reason=one_line(str(error), _REASON)))
         raise
     finally:
-        store.set_aside(shard, sorted(failures, key=lambda failure: failure.problem_id))
+        records.set_aside(store.path, shard, sorted(failures, key=lambda failure: failure.problem_id))
 
 
 class Work:
@@ -170,10 +180,13 @@ class Work:
         problem = owed.problem
         if not await self._purse.admits(owed.before):
             return
-        draws = self._shelf.draws(problem.id) if self._shelf else Draws()
+        # Where the problem's gold was corrected, what was drawn for it before is not drawn again.
+        stored = self._stored.get(problem.id, ())
+        said = replay.completions(stored)
+        draws = self._shelf.draws(problem.id, said) if self._shelf else Draws(stored=said)
         finished = False
         try:
-            item, rollouts = await self._labelled(problem, draws)
+            item, rollouts = await label_problem(problem, self._tools, draws)
             finished = True
         except (BackendError, ValidationError) as error:  # or what it said can be kept in no file
             log.warning("problem %s failed and stays owed: %s", problem.id, error)
@@ -189,20 +202,11 @@ class Work:
             if not finished and self._shelf:
                 self._shelf.keep(problem.id, draws)
         if finished:
+            item, rollouts = replay.with_rest(item, rollouts, stored)
             self._writer.record(item, rollouts)
             self._purse.settle(sum(item.tokens.values()))
             self.done += 1
             self._advance()
-
-    async def _labelled(self, problem: Problem, draws: Draws) -> tuple[Finished, list[Rollout]]:
-        """Where the problem's gold was corrected, what was drawn for it before is not drawn again."""
-        stored = self._stored.get(problem.id)
-        if not stored:
-            return await label_problem(problem, self._tools, draws)
-        tools, said = self._tools, replay.completions(stored)
-        others = {name: replay.before(policy, said) for name, policy in tools.others.items()}
-        tools = replace(tools, policy=replay.before(tools.policy, said), others=others)
-        return replay.with_rest(*await label_problem(problem, tools, draws), stored)
 
 
 async def label_all(
@@ -213,11 +217,12 @@ async def label_all(
     *,
     advance: Callable[[], None] = lambda: None,
     stored: Drawn | None = None,
+    shelf: Shelf | None = None,
+    failures: list[Quarantined] | None = None,
 ) -> Work:
     """Label problems in their order, as many at once as the engines have room for and the purse admits."""
-    work = Work(tools, writer, purse, advance, stored or {})
+    work = Work(tools, writer, purse, advance, stored, shelf, failures)
     await in_turn(owed, work.label)
-    work.failures.sort(key=lambda failure: failure.problem_id)
     return work
 
 

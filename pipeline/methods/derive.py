@@ -20,7 +20,8 @@ from pipeline.methods import (
 )
 from pipeline.methods.stored import Run
 from pipeline.storage.checksums import write_vouched
-from pipeline.storage.files import batches, write_parquet
+from pipeline.storage.files import batches
+from pipeline.storage.parquet import write_parquet
 from schemas.derive import (
     AdvantageSettings,
     CompressionSettings,

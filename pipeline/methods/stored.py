@@ -10,7 +10,7 @@ from pipeline.inputs.segment import prefix_of
 from pipeline.methods.counts import Count, count, grade_of
 from pipeline.methods.tree import Tree, build, is_own
 from pipeline.runs.run_store import RunStore
-from pipeline.storage.generations import shards_of
+from pipeline.storage.generations import read_manifest, shards_of
 from pipeline.storage.packing import faults, lost
 from schemas.config import RunConfig
 from schemas.errors import UserError
@@ -55,7 +55,7 @@ class Run:
     """A sealed run to be read as often as a method needs; every pass holds one problem at a time."""
 
     def __init__(self, store: RunStore) -> None:
-        manifest = store.manifest()
+        manifest = read_manifest(store.path)
         if manifest is None:
             raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
         self._store, self.manifest = store, manifest

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from pipeline.runs.run_store import RunStore
 from pipeline.storage import packing
+from pipeline.storage.atomic import fresh_folder
 from pipeline.storage.folders import LISTED
-from pipeline.storage.generations import shards_of
-from pipeline.storage.scratch import scratch_folder
+from pipeline.storage.generations import read_manifest, shards_of
 from schemas.errors import BackendError, UserError
 from schemas.manifest import Manifest
 from schemas.text import as_code, in_markdown, one_line
@@ -37,14 +37,14 @@ def publish_run(store: RunStore, repo_id: str, *, private: bool) -> str:
 
     UserError for an open run, a refused token or a repository that moved; BackendError for a silent Hub.
     """
-    manifest = store.manifest()
+    manifest = read_manifest(store.path)
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
-    with scratch_folder() as scratch:
+    with fresh_folder() as scratch:
         stage_data(store, manifest, scratch)
         card = dataset_card(store, manifest, subsets_of(store, manifest)).encode()
         sealed = (store.path / "manifest.json").read_bytes()
-        if store.manifest() != manifest:
+        if read_manifest(store.path) != manifest:
             raise UserError(f"{store.path}: was sealed anew meanwhile: give the same command again")
         files = {"README.md": card, "manifest.json": sealed}
         tag = f"v-{manifest.digest()}"

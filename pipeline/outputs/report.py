@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.fusion.first_error import measured
-from pipeline.outputs.remarks import remarks, unread
+from pipeline.labelling.remarks import remarks, unread
 from pipeline.runs.run_store import RunStore
+from pipeline.storage.generations import read_manifest
 from schemas.config import EmbeddedProblems, RunConfig
 from schemas.errors import UserError
 from schemas.records import LabelledSolution, Problem, Solution
@@ -25,7 +26,7 @@ def rows_of(store: RunStore) -> Iterator[LabelledSolution]:
     from pipeline.storage.generations import shards_of
     from schemas.arrow import from_row
 
-    manifest = store.manifest()
+    manifest = read_manifest(store.path)
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
     for path in shards_of(store.path, manifest):
@@ -38,7 +39,7 @@ def rows_of(store: RunStore) -> Iterator[LabelledSolution]:
 
 def summarise(store: RunStore) -> Figures:
     """Counts, cost, yield per source, and label quality where the problems are embedded."""
-    manifest = store.manifest()
+    manifest = read_manifest(store.path)
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet")
     figures: Figures = {

@@ -8,7 +8,7 @@ import os
 from importlib import import_module
 from pathlib import Path
 
-from pipeline.storage.scratch import scratch_folder
+from pipeline.storage.atomic import fresh_folder, put
 from schemas.errors import UserError
 
 NAME = "gemma-3-270m"
@@ -30,11 +30,11 @@ def gemma_folder() -> Path:
     from pipeline.policies.transformers.policy import convert_gguf
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with scratch_folder(folder.parent) as work:
+    with fresh_folder(folder.parent) as work:
         source = package.assemble(work / "model.gguf")
         convert_gguf(source, work / "done")
         try:
-            (work / "done").rename(folder)
+            put(work / "done", folder)
         except OSError:
             if not folder.is_dir():  # else another process was faster
                 raise

@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from pipeline.policies.opening import model_path
-from pipeline.prm.model import CARD, UNLOADABLE, Encoder, quiet, two_labels, unloadable
+from pipeline.policies.transformers.library import quiet
+from pipeline.prm.model import CARD, UNLOADABLE, Encoder, two_labels, unloadable
 from pipeline.prm.score import classifier, special_tokens
 from schemas.config import TrainConfig
 from schemas.errors import UserError

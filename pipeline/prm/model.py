@@ -7,23 +7,21 @@ as one text, a full stop and the newline after it can merge, and the score would
 learnt.
 """
 
-import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
-from transformers.utils import logging as library_logging
 
+from pipeline.policies.transformers.library import pad_right, quiet
 from pipeline.prm import score
-from pipeline.storage.files import write_bytes
+from pipeline.storage.atomic import write_json
 from schemas.errors import UserError
 from schemas.records import Record
 
@@ -34,7 +32,6 @@ UNLOADABLE = (
     *(StrictDataclassError, SafetensorError),
 )
 """What transformers raises for a folder, a configuration or a weights file that it cannot make a model of."""
-Number = TypeVar("Number", int, float)
 
 
 class PrmCard(Record):
@@ -217,28 +214,3 @@ def unloadable(folder: str | Path, error: Exception) -> UserError:
 
 def _shown(problem: str) -> str:
     return repr(problem if len(problem) <= 60 else problem[:57] + "...")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without transformers' bars and reports: a terminal belongs to the command that runs."""
-    level, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
-    library_logging.set_verbosity_error()
-    library_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        library_logging.set_verbosity(level)
-        if bars:
-            library_logging.enable_progress_bar()
-
-
-def pad_right(rows: Sequence[list[Number]], pad: Number) -> Tensor:
-    """Token ids, or a number for each, as one (rows, longest) tensor."""
-    width = max(map(len, rows))
-    return torch.tensor([row + [pad] * (width - len(row)) for row in rows])
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    write_bytes(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())

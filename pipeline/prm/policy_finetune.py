@@ -16,10 +16,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, set_seed
 from pipeline.policies.base import Prompt
 from pipeline.policies.opening import model_path
 from pipeline.policies.tokens import text_start
-from pipeline.prm.model import UNLOADABLE, pad_right, quiet, unloadable
+from pipeline.policies.transformers.library import pad_right, quiet
+from pipeline.prm.model import UNLOADABLE, unloadable
 from pipeline.prm.train import run_trainer, training_arguments
+from pipeline.storage.atomic import fresh_folder
 from pipeline.storage.folders import replacing_folder
-from pipeline.storage.scratch import scratch_folder
 from schemas.config import TrainConfig
 from schemas.errors import UserError
 
@@ -80,7 +81,7 @@ def _fit(model: Any, data: Any, config: TrainConfig, pad: int) -> tuple[int, flo
             "labels": pad_right([item["labels"] for item in batch], _IGNORED),
         }
 
-    with scratch_folder() as scratch:
+    with fresh_folder() as scratch:
         trainer = Trainer(
             model=model,
             args=training_arguments(config, str(scratch)),

@@ -22,12 +22,13 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArguments, set_seed
 
+from pipeline.policies.transformers.library import pad_right
 from pipeline.prm.bases import SAMPLE, Base, check_base, open_base, open_model, refuse_unread
 from pipeline.prm.calibration import calibrate
-from pipeline.prm.model import PRM, PrmCard, pad_right, write_json
+from pipeline.prm.model import PRM, PrmCard
 from pipeline.prm.ranks import rank, world
+from pipeline.storage.atomic import fresh_folder, write_json
 from pipeline.storage.folders import check_ours, replacing_folder
-from pipeline.storage.scratch import scratch_folder
 from schemas.config import TrainConfig
 from schemas.errors import UserError
 from schemas.records import LabelledSolution, content_id
@@ -242,7 +243,7 @@ def _fit(config: TrainConfig, base: Base, training: list[Example]) -> tuple[Any,
             raise astray(config)
         return found
 
-    with scratch_folder() as scratch:
+    with fresh_folder() as scratch:
         trainer = Trainer(
             model=model,
             args=training_arguments(config, str(scratch)),

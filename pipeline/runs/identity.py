@@ -16,18 +16,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.inputs.problems import name_of, problem_files
 from pipeline.policies.opening import PREPARED
 from pipeline.prompts.templates import prompt_text
 from pipeline.storage.recorded import changed, has_drawn, is_begun, read_config, read_record, write_record
 from schemas.config import (
     AnyAnnotator,
-    HubProblems,
     JudgeConfig,
     PolicyConfig,
     ProblemsConfig,
     PythonConfig,
-    PythonProblems,
     RunConfig,
     VerifyConfig,
 )
@@ -206,40 +203,20 @@ def texts(identity: Identity | None) -> dict[str, str]:
     return {item.name: item.text for item in (identity.inputs if identity else {}).values() if item.text}
 
 
-def problems_input(config: ProblemsConfig, path: Path) -> Input:
-    """The problems as an input: by the content of files, by the commit of a dataset on the Hub, by the code
-    that makes them."""
+def files_input(name: str, given: list[Path], path: Path) -> Input:
+    """Problems as an input, by the content of the files they are read from."""
     digests = Digests(path)
-    given = problem_files(config)
-    if isinstance(config, PythonProblems):
-        given = [code] if (code := factory_file(config.factory)) else []
     found = [digests.of(file) for place in given for file in _files_in(place)]
     digests.save()
     digest = (
         found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest() if found else ""
     )
-    if isinstance(config, HubProblems) and not found:
-        digest = config.revision or hub_commit(name_of(config))
-    return Input(name=name_of(config), digest=digest)
+    return Input(name=name, digest=digest)
 
 
 def _files_in(place: Path) -> list[Path]:
     """A file itself, or the files of a saved dataset's folder."""
     return sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
-
-
-def hub_commit(name: str) -> str:
-    """The commit of a dataset on the Hub; empty where the Hub does not say."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-
-    # Its bases are OSError and the HTTP library's own error; which library that is differs between versions.
-    unheard: tuple[Any, ...] = (*HfHubHTTPError.__bases__, HFValidationError, OfflineModeIsEnabled)
-    try:
-        return HfApi().dataset_info(name, timeout=10).sha or ""
-    except unheard as error:
-        log.warning("dataset %s: its commit is not known (%s); it is told by its name alone", name, error)
-        return ""
 
 
 class Digests:

@@ -4,33 +4,71 @@ A run only grows. Rows may be added, and the gold answer of a row may be correct
 and is graded again. A row that is gone would leave rollouts without a problem: refused.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pydantic_core import from_json
 
-from pipeline.inputs.problems import load_problems, name_of, no_problem, problem_files
-from pipeline.runs import identity
+from pipeline.runs import identity, problem_files
 from pipeline.runs.identity import PROBLEMS, Identity, Input
-from pipeline.storage.files import append_lines, batches, lines_of, write_lines
-from pipeline.storage.recorded import read_record, write_record
-from schemas.config import EmbeddedProblems, HubProblems, ProblemsConfig
+from pipeline.runs.run_store import RunStore
+from pipeline.storage.atomic import write_lines
+from pipeline.storage.files import append_lines, batches, lines_of
+from pipeline.storage.recorded import has_drawn
+from schemas.complaints import no_problem
+from schemas.config import EmbeddedProblems, ProblemsConfig
 from schemas.errors import UserError
 from schemas.records import GOLD, Problem, Quarantined, gold_key, text_id
 
-if TYPE_CHECKING:
-    from pipeline.runs.run_store import RunStore
-
-_NEXT = "problems/next.json"
-"""There from when a shard's problems are all written until they are in place."""
 _LINES_HELD = 4096
 """Problems held while they are spread over the shards."""
 
 
-def has_changed(store: "RunStore") -> bool:
+class Source(Protocol):
+    """What a run's problems are read from (`pipeline.inputs.source` makes one of a run file's section)."""
+
+    @property
+    def name(self) -> str:
+        """The source in a few words."""
+        ...
+
+    def is_remote(self) -> bool:
+        """Whether it is a dataset elsewhere, which is told by its commit, and not by the content of files."""
+        ...
+
+    def files(self) -> list[Path]:
+        """The local files that problems are read from, if any. UserError when one does not exist."""
+        ...
+
+    def commit(self, began: str) -> str:
+        """The commit to read a remote dataset at, for a run that `began` with one or with none."""
+        ...
+
+    def read(self, commit: str) -> Iterator[Problem | Quarantined]:
+        """The problems in the order of their rows, and the rows that no problem can be made of."""
+        ...
+
+
+def prepare(store: RunStore, source: Source) -> int:
+    """Have the run hold the problems of its source as they are now. Returns how many they are.
+
+    UserError where there is none, or where one that the run has is gone.
+    """
+    problem_files.finish(store.path, store.config.shards)
+    is_prepared = problem_files.is_prepared(store.path)
+    if is_prepared and not has_changed(store, source):
+        _note_place(store, source)
+    else:
+        if is_prepared and not has_drawn(store.path):
+            problem_files.done_file(store.path).unlink()  # nothing is lost by beginning anew
+        _pose(store, source)
+    store.record_config()
+    return problem_files.total(store.path)
+
+
+def has_changed(store: RunStore, source: Source) -> bool:
     """Whether the problems of a prepared run are to be read again: other settings, or another content."""
     known = identity.recorded(store.path)
     if known is None:
@@ -38,53 +76,54 @@ def has_changed(store: "RunStore") -> bool:
     if known.read is None:  # a kill came before they were recorded
         return True
     config = store.config.problems
-    if _is_far(config):
+    if source.is_remote():
         return config != known.read
     if _but_for_place(config) != _but_for_place(known.read):
         return True
-    before, now = known.inputs.get(PROBLEMS), _as_they_are(store, known)
+    before, now = known.inputs.get(PROBLEMS), _as_they_are(store, source, known)
     if now is None or (before is None and config == known.read):
         return False  # the file is gone, and the run has read it; or an earlier version did not look
     return before is None or not before.is_same(now)
 
 
-def note_place(store: "RunStore") -> None:
+def _note_place(store: RunStore, source: Source) -> None:
     """Record where problems that have not changed are now."""
-    known = identity.recorded(store.path) or Identity()
-    now = None if _is_far(store.config.problems) else _as_they_are(store, known)
+    known = identity.recorded(store.path)
+    if known is None:  # of an earlier version: whoever opens the run records all of its inputs first
+        return
+    now = None if source.is_remote() else _as_they_are(store, source, known)
     inputs = {**known.inputs, PROBLEMS: now} if now else known.inputs
     identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
+
+
+def _place(config: ProblemsConfig) -> object:
+    return getattr(config, "path", None)
 
 
 def _but_for_place(config: ProblemsConfig) -> dict[str, Any]:
     return config.model_dump(exclude={"path"})
 
 
-def _is_far(config: ProblemsConfig) -> bool:
-    """Whether the problems are a dataset of the Hub, which is told by its commit."""
-    return isinstance(config, HubProblems) and not problem_files(config)
-
-
-def _as_they_are(store: "RunStore", known: Identity) -> Input | None:
+def _as_they_are(store: RunStore, source: Source, known: Identity) -> Input | None:
     """The problems as an input; None where a file that the run has read is gone, UserError for another."""
     try:
-        return identity.problems_input(store.config.problems, store.path)
+        return identity.files_input(source.name, source.files(), store.path)
     except UserError:
-        if known.read is None or name_of(store.config.problems) != name_of(known.read):
+        if known.read is None or _place(store.config.problems) != _place(known.read):
             raise
         return None
 
 
-def pose(store: "RunStore") -> None:
+def _pose(store: RunStore, source: Source) -> None:
     """Read the problems, spread them over the shards by their ids, and quarantine the bad ones.
 
     UserError when there are none, or when a problem that the run has is not among them.
     """
     known = identity.recorded(store.path) or Identity()
-    asked, about = _pinned(store.config.problems, known.inputs.get(PROBLEMS), store.path)
+    about = _about(source, known.inputs.get(PROBLEMS), store.path)
     posed = Posed(store)
     try:
-        for items in batches(load_problems(asked, seed=store.config.seed), _LINES_HELD):
+        for items in batches(source.read(about.digest), _LINES_HELD):
             posed.sort(items)
         posed.match_rest()
         if posed.left():
@@ -94,43 +133,33 @@ def pose(store: "RunStore") -> None:
         sizes = [posed.write(shard) for shard in range(store.config.shards)]
     finally:
         posed.sweep()
-    write_lines(_next(store.path / "quarantine.jsonl"), (q.model_dump_json() for q in posed.bad))
+    bad = problem_files.next_of(store.path / problem_files.QUARANTINE)
+    write_lines(bad, (q.model_dump_json() for q in posed.bad))
     counts = {"problems": sum(sizes), "quarantined": len(posed.bad), "shards": sizes}
-    write_record(store.path / _NEXT, counts)  # from here on it is done, whatever is killed
-    finish(store)
+    problem_files.decide(store.path, counts)
+    problem_files.finish(store.path, store.config.shards)
     inputs = {**known.inputs, PROBLEMS: about}
     identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
-    store.record_config()
 
 
-def finish(store: "RunStore") -> None:
-    """Let the problems that were written take the place of those before them, all or none."""
-    decided = store.path / _NEXT
-    if decided.is_file():
-        store.unvouch()
-        shards = map(store.problem_file, range(store.config.shards))
-        for file in (store.path / "quarantine.jsonl", *shards):
-            if (written := _next(file)).is_file():
-                os.replace(written, file)
-        store.record_problems(read_record(decided, store.path))
-        decided.unlink()
-
-
-def _next(file: Path) -> Path:
-    """A file as it will be."""
-    return file.with_suffix(".next")
+def _about(source: Source, before: Input | None, path: Path) -> Input:
+    """What is read: of a remote dataset the commit that the run began with."""
+    if not source.is_remote():
+        return identity.files_input(source.name, source.files(), path)
+    began = before.digest if before and before.name == source.name else ""
+    return Input(name=source.name, digest=source.commit(began))
 
 
 class Posed:
     """The problems of a run while they are compared with what is read: same, new, corrected, or left over."""
 
-    def __init__(self, store: "RunStore") -> None:
+    def __init__(self, store: RunStore) -> None:
         self._store, self._parts = store, set[Path]()
         self._rest = store.path / "problems" / "rest.part"
         self.ids = set[str]()
         self.bad: list[Quarantined] = []
         self._left: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        for shard in range(store.config.shards) if store.is_prepared() else ():
+        for shard in range(store.config.shards) if problem_files.is_prepared(store.path) else ():
             for problem in store.posed(shard):
                 self.ids.add(problem.id)
                 self._left[text_id(problem)].append((problem.id, _gold(problem)))
@@ -165,7 +194,7 @@ class Posed:
             for problem in problems:
                 if known := self._left[text_id(problem)]:
                     corrected = problem.model_copy(update={"id": known.pop(0)[0]})
-                    lines[self._part(corrected)].append(corrected.model_dump_json())
+                    lines[self._part_of(corrected)].append(corrected.model_dump_json())
                 else:
                     self._add(problem, lines)
             self._append(lines)
@@ -176,15 +205,16 @@ class Posed:
 
     def write(self, shard: int) -> int:
         """Write a shard's problems anew where there are others; returns how many it has."""
-        file, part = self._store.problem_file(shard), self._store.problem_file(shard).with_suffix(".part")
+        file, part = problem_files.file_of(self._store.path, shard), self._part(shard)
+        is_prepared = problem_files.is_prepared(self._store.path)
         # In the order of their ids, which are hashes, a run that stops early has done a fair sample, whatever
         # the order of its source.
-        lines = dict(_by_id(file)) if self._store.is_prepared() else {}
+        lines = dict(_by_id(file)) if is_prepared else {}
         if part in self._parts:
             lines.update(_by_id(part))
-        written = _next(file)
+        written = problem_files.next_of(file)
         written.unlink(missing_ok=True)  # of an attempt that was killed
-        if part in self._parts or not file.is_file() or not self._store.is_prepared():
+        if part in self._parts or not file.is_file() or not is_prepared:
             write_lines(written, (lines[name] for name in sorted(lines)))
         return len(lines)
 
@@ -204,11 +234,13 @@ class Posed:
             )
             return
         self.ids.add(problem.id)
-        lines[self._part(problem)].append(problem.model_dump_json())
+        lines[self._part_of(problem)].append(problem.model_dump_json())
 
-    def _part(self, problem: Problem) -> Path:
-        shard = int(problem.id, 16) % self._store.config.shards
-        return self._store.problem_file(shard).with_suffix(".part")
+    def _part_of(self, problem: Problem) -> Path:
+        return self._part(int(problem.id, 16) % self._store.config.shards)
+
+    def _part(self, shard: int) -> Path:
+        return problem_files.file_of(self._store.path, shard).with_suffix(".part")
 
     def _append(self, lines: dict[Path, list[str]]) -> None:
         for path, new in lines.items():
@@ -224,17 +256,7 @@ def _gold(problem: Problem) -> int:
     return gold_key(problem.model_dump(mode="json", include=set(GOLD)))
 
 
-def _pinned(config: ProblemsConfig, before: Input | None, path: Path) -> tuple[ProblemsConfig, Input]:
-    """The section to read by, and what is read: of a Hub dataset the commit that the run began with."""
-    if not isinstance(config, HubProblems) or not _is_far(config):
-        return config, identity.problems_input(config, path)
-    name = name_of(config)
-    began = before.digest if before and before.name == name else ""
-    commit = config.revision or began or identity.hub_commit(name)
-    return config.model_copy(update={"revision": commit}), Input(name=name, digest=commit)
-
-
-def _refusal(store: "RunStore", known: Identity, about: Input, posed: Posed) -> str:
+def _refusal(store: RunStore, known: Identity, about: Input, posed: Posed) -> str:
     before, now = (dict(config) for config in (known.read or EmbeddedProblems(), store.config.problems))
     changed = [
         f"problems.{key}={before.get(key)!r}, not {now.get(key)!r}"
@@ -245,10 +267,10 @@ def _refusal(store: "RunStore", known: Identity, about: Input, posed: Posed) -> 
     if not changed and old is not None:
         digests = f"digest {old.digest[:12]} then, {about.digest[:12]} now"
         changed = [f"problem file {old.name}: its rows changed ({digests})"]
-    what, left = ", ".join(changed) or "other problems", posed.left()
+    what, left, total = ", ".join(changed) or "other problems", posed.left(), problem_files.total(store.path)
     first = next(p for shard in range(store.config.shards) for p in store.posed(shard) if p.id in left)
     began = f"run {store.config.name!r} in {store.path} was started with {what}"
-    gone = f"{len(left)} of its {store.total()} problems are gone, such as {first.text[:60]!r}"
+    gone = f"{len(left)} of its {total} problems are gone, such as {first.text[:60]!r}"
     return (
         f"{began}: {gone}: rows may be added and answers corrected, but else change it back, choose another "
         "name, or delete the folder"

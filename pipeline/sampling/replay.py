@@ -1,11 +1,11 @@
-"""Say again what a run has stored, as a policy: so a problem can be labelled anew without sampling."""
+"""Stored rollouts as draws that were made before: so a problem can be labelled anew without sampling."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
-from pipeline.policies.base import Completion, Policy, Prompt, Sampling, Unfinished
+from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.sampling.roller import JUDGE, LONGEST_TEXT, outcome_of
 from schemas.errors import BackendError
 from schemas.records import Finished, Problem, Rollout
@@ -16,15 +16,12 @@ class NotStored(BackendError):
 
 
 @dataclass(eq=False)
-class Stored:
-    """A policy that says what stored rollouts say; what they do not hold it asks of another, if any."""
+class Nobody:
+    """A policy that draws nothing, by the name of the one that did."""
 
-    said: dict[int, Completion]
-    """Completions by their seeds, which tell problem, prefix, purpose and place."""
     kind: str
     model: str
     revision: str
-    behind: Policy | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -32,33 +29,13 @@ class Stored:
     async def __aexit__(self, *exc: object) -> None:
         return None
 
-    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
-        """Exactly `n` completions: those that are stored, and from the first missing one on new ones.
-
-        Raises NotStored where there is nobody to draw them, and what whoever draws them raises.
-        """
-        found: list[Completion] = []
-        while len(found) < n and sampling.seed + len(found) in self.said:
-            found.append(self.said[sampling.seed + len(found)])
-        if len(found) == n:
-            return found
-        if self.behind is None:
-            raise NotStored("not among the stored rollouts")
-        rest = replace(sampling, seed=sampling.seed + len(found))
-        try:
-            return [*found, *await self.behind.sample(prompt, n - len(found), rest)]
-        except Unfinished as failure:  # places count from the first of the whole request
-            drawn = {len(found) + place: completion for place, completion in failure.drawn.items()}
-            raise Unfinished(str(failure), drawn) from failure
-
-
-def before(policy: Policy, said: dict[int, Completion]) -> Stored:
-    """A policy that looks among stored completions before it draws."""
-    return Stored(said, policy.kind, policy.model, policy.revision, behind=policy)
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:  # noqa: ARG002
+        """Raises NotStored."""
+        raise NotStored("not among the stored rollouts")
 
 
 def completions(rollouts: Iterable[Rollout]) -> dict[int, Completion]:
-    """Stored rollouts as a policy's answers, by seed."""
+    """Stored rollouts as completions by their seeds, which tell problem, prefix, purpose and place."""
     found = {}
     for rollout in rollouts:
         # A reply that was too long to be read was cut; it must stay too long.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from pipeline.prompts.templates import fill, prompt_text, solving_text
 from pipeline.sampling.budget import Allowance
-from pipeline.sampling.unfinished import Draws
+from pipeline.sampling.draws import Draws
 from schemas.config import JudgeConfig, PromptConfig, RunConfig
 from schemas.records import Outcome, Problem, Rollout, StopReason, seed_of
 from verifiers.answers.grade import Grade, extract_answer, grade_any

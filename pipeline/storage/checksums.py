@@ -1,16 +1,21 @@
-"""Parquet files with checksums beside them: NAME.parquet, and NAME.sha256 with those that it may have.
+"""Checksums of files, and Parquet files with checksums beside them: NAME.parquet, and NAME.sha256 with those
+that it may have.
 
 While a new file takes the place of an old one the checksums of both are there, so that a kill anywhere leaves
 a file that is vouched for.
 """
 
+import hashlib
+import stat
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.storage.files import lines_of, parquet_into, replacing, write_lines
-from pipeline.storage.generations import file_fault, sha256_of
+from pipeline.storage.atomic import replacing, write_lines
+from pipeline.storage.files import lines_of
+from pipeline.storage.parquet import parquet_into
 
 
 def write_vouched(
@@ -39,3 +44,31 @@ def vouched_fault(run: Path, path: Path) -> str:
         return f"{sums}: cannot be read: {error}"
     faults = [file_fault(run, path, sha256) for sha256 in known or [""]]
     return f"{faults[-1]}, by {sums.name}" if all(faults) else ""
+
+
+def file_fault(run: Path, path: Path, sha256: str) -> str:
+    """Why a file of a run is not the one that was written; empty when it is."""
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            return f"{path}: is not a file"
+        if run.resolve() not in path.resolve().parents:
+            return f"{path}: lies outside the run"
+        same = sha256_of(path) == sha256
+    except FileNotFoundError:
+        return f"{path}: is missing"
+    except OSError as error:
+        return f"{path}: cannot be read: {error.strerror}"
+    return "" if same else f"{path}: was changed after it was written (its checksum does not fit)"
+
+
+def sha256_of(path: Path) -> str:
+    """A file's checksum in hexadecimal, computed once for as long as the file looks the same."""
+    found = path.stat()
+    return _sha256(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, *_: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

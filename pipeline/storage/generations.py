@@ -9,24 +9,26 @@ follows, then the older generation goes. Killed anywhere in between, manifest an
 generation, and whoever seals next ends what was begun.
 """
 
-import fcntl
-import hashlib
 import os
 import re
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 
-from pipeline.storage.files import sweep
-from pipeline.storage.folders import fresh_folder, swap
+from pipeline.storage.atomic import fresh_folder, put, swap, sweep
+from pipeline.storage.checksums import file_fault, sha256_of
+from pipeline.storage.files import batches
+from pipeline.storage.locks import locked
+from pipeline.storage.parquet import write_parquet
 from pipeline.storage.recorded import changed, read_record, write_record
+from schemas.arrow import SCHEMA, to_table
 from schemas.errors import UserError
-from schemas.manifest import Manifest
+from schemas.manifest import Manifest, ShardEntry
+from schemas.records import LabelledSolution
 
 SEALED, SHARDS, MANIFEST = "sealed", "shards", "manifest.json"
 _GENERATION = re.compile(r"[0-9a-f]{16}")
+_ROWS_PER_WRITE = 512
 _SHARD = re.compile(r"\d{5,}\.parquet(\.tmp-\d+)?")
 
 
@@ -34,16 +36,20 @@ _SHARD = re.compile(r"\d{5,}\.parquet(\.tmp-\d+)?")
 def sealing(run: Path) -> Iterator[Path]:
     """A new folder for the shards of a generation. UserError when another process seals the run, or when
     `shards` holds files that are not ours."""
-    with (run / "journal" / "seal.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{run}: is being sealed by another process") from None
+    with locked(run / "journal" / "seal.lock", f"{run}: is being sealed by another process"):
         _refuse_strangers(run / SHARDS)
         sweep(run)
         (run / SEALED).mkdir(exist_ok=True)
         with fresh_folder(run / SEALED) as part:
             yield part
+
+
+def write_shard(folder: Path, shard: int, items: Iterable[LabelledSolution]) -> ShardEntry:
+    """Write one shard into the folder of a new generation; equal rows give equal bytes within one pyarrow
+    version."""
+    name = f"{shard:05d}.parquet"
+    rows, sha256 = write_parquet(folder / name, map(to_table, batches(items, _ROWS_PER_WRITE)), SCHEMA)
+    return ShardEntry(file=f"{SHARDS}/{name}", rows=rows, sha256=sha256)
 
 
 def change_over(run: Path, part: Path, manifest: Manifest) -> Manifest:
@@ -56,11 +62,18 @@ def change_over(run: Path, part: Path, manifest: Manifest) -> Manifest:
     _refuse_strangers(run / place)
     swap(part, run / place)
     write_record(run / MANIFEST, manifest.model_dump(mode="json"))
-    settle(run, manifest)
+    _settle(run, manifest)
     return manifest
 
 
 def settle(run: Path, manifest: Manifest) -> None:
+    """End what a kill while sealing left half done. UserError names a shard that is not as it was."""
+    shards_of(run, manifest)
+    with sealing(run):
+        _settle(run, manifest)
+
+
+def _settle(run: Path, manifest: Manifest) -> None:
     """Point `shards` at the manifest's generation and remove the others, as far as their files are ours."""
     place = _place(manifest)
     if place == SHARDS:
@@ -109,7 +122,7 @@ def _put(link: Path, target: Path) -> None:
     if target.is_dir() and not target.is_symlink():  # the folder of an earlier version, or a copy of ours
         swap(link, target)
     else:
-        os.replace(link, target)
+        put(link, target)
 
 
 def _refuse_strangers(shards: Path) -> None:
@@ -174,31 +187,3 @@ def strangers(run: Path, manifest: Manifest) -> Iterator[str]:
         for path in sorted(folder.glob("*.parquet")):
             if path not in known:
                 yield f"{path}: is not of this dataset, but would be read as {SHARDS}/*.parquet"
-
-
-def file_fault(run: Path, path: Path, sha256: str) -> str:
-    """Why a file of a run is not the one that was written; empty when it is."""
-    try:
-        found = path.lstat()
-        if not stat.S_ISREG(found.st_mode):
-            return f"{path}: is not a file"
-        if run.resolve() not in path.resolve().parents:
-            return f"{path}: lies outside the run"
-        same = sha256_of(path) == sha256
-    except FileNotFoundError:
-        return f"{path}: is missing"
-    except OSError as error:
-        return f"{path}: cannot be read: {error.strerror}"
-    return "" if same else f"{path}: was changed after it was written (its checksum does not fit)"
-
-
-def sha256_of(path: Path) -> str:
-    """A file's checksum in hexadecimal, computed once for as long as the file looks the same."""
-    found = path.stat()
-    return _sha256(path, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _sha256(path: Path, *_: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.storage.checksums import vouched_fault, write_vouched
-from pipeline.storage.files import batches, sync_folder
-from pipeline.storage.generations import sha256_of
+from pipeline.storage.atomic import sync_folder
+from pipeline.storage.checksums import sha256_of, vouched_fault, write_vouched
+from pipeline.storage.files import batches
 from pipeline.storage.journal import ROLLOUTS, Entry, Row, blocks_of, stored_rollouts
 from schemas.errors import UserError
 

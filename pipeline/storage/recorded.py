@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli_w
 
-from pipeline.storage.files import write_bytes
+from pipeline.storage.atomic import write_bytes, write_json
 from schemas.config import RunConfig, load_config
 from schemas.config.earlier import RESOLVED
 from schemas.errors import UserError
@@ -88,8 +88,7 @@ def is_comparable(recorded: Path) -> bool:
 
 def write_record(path: Path, data: dict[str, Any]) -> None:
     """Write a JSON object, with a checksum of all the rest as its last key."""
-    checked = {**data, CHECKSUM: content_id(data)}
-    write_bytes(path, (json.dumps(checked, indent=2, ensure_ascii=False) + "\n").encode())
+    write_json(path, {**data, CHECKSUM: content_id(data)})
 
 
 def read_record(path: Path, run: Path) -> dict[str, Any]:

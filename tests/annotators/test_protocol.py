@@ -9,11 +9,13 @@ import pytest
 
 from pipeline.annotators.base import Context
 from pipeline.annotators.opening import annotators
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import regrade_shard
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import annotators_of, label_problem, run_shard
 from pipeline.outputs.report import rows_of, summarise
 from pipeline.policies.simulated import SimulatedPolicy
+from pipeline.runs import records
 from pipeline.runs.run_store import RunStore
 from pipeline.sampling.replay import with_rest
 from schemas.config import RunConfig
@@ -126,7 +128,7 @@ def config(folder: Path, name: str, *annotate: dict[str, Any], **sections: Any) 
 
 def run(settings: RunConfig) -> RunStore:
     store = RunStore.open(settings)
-    store.prepare()
+    read_problems(store)
     asyncio.run(run_shard(store, 0))
     return store
 
@@ -199,7 +201,7 @@ def test_a_problem_at_which_an_outsiders_annotator_raises_is_owed(tmp_path: Path
     store = run(config(tmp_path, "r", python(mine, "Raises")))
     (owed,) = store.owed(0)
     assert owed.text == "p 1"
-    (failure,) = store.failures()
+    (failure,) = records.failures(store.path)
     assert failure.reason.startswith(f"annotator '{mine}:Raises': KeyError: 'lost' (")
     assert len(list(store.journal(0))) == 5
 

@@ -64,6 +64,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a sealed run, made without Prefect. Read it, do not change it."""
     import asyncio
 
+    from pipeline.labelling.problems import read_problems
     from pipeline.labelling.sealing import seal
     from pipeline.labelling.shard import run_shard
     from pipeline.runs.run_store import RunStore
@@ -71,7 +72,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     config = load_config(write_run_file(tmp_path_factory.mktemp("sealed")))
     store = RunStore.open(config)
-    store.prepare()
+    read_problems(store)
     for shard in range(config.shards):
         asyncio.run(run_shard(store, shard))
     seal(store)

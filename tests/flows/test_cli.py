@@ -12,9 +12,11 @@ import pytest
 
 from flows.arguments import parser
 from flows.cli import main
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
 from pipeline.outputs.export import FORMATS
+from pipeline.runs import problem_files
 from pipeline.runs.run_store import RunStore
 from schemas.config import load_config
 from schemas.text import shown
@@ -218,9 +220,9 @@ def test_fuse_makes_new_labels_from_the_same_votes(sealed: Path, tmp_path: Path,
 def test_a_part_of_a_run_is_sealed_when_asked_and_says_so(run_file: Path, capsys: Capture) -> None:
     config = load_config(run_file)
     store = RunStore.open(config)
-    store.prepare()
+    read_problems(store)
     asyncio.run(run_shard(store, 0, most=3))
-    owed = store.total() - 3
+    owed = problem_files.total(store.path) - 3
     code, _, err = answer(capsys, "fuse", store.path)
     assert (code, f"{owed} problems are still owed" in err, "--partial" in err) == (2, True, True)
     code, out, err = answer(capsys, "fuse", store.path, "--partial", "--json")

@@ -11,8 +11,10 @@ from flows import progress
 from flows.cli import main
 from flows.synthesize import is_lost_worker, label_shard, seal_run, synthesize
 from flows.train import checkpoint_of, train_model
+from pipeline.labelling.problems import read_problems
 from pipeline.prompts.templates import load_template
 from pipeline.runs.run_store import RunStore
+from pipeline.storage.generations import read_manifest
 from schemas.config import RunConfig, TrainConfig, load_config
 from schemas.errors import BackendError, UserError
 
@@ -72,14 +74,14 @@ def test_progress_reaches_the_listener_and_sealed_runs_are_left_alone(run_file: 
 def test_a_lost_shard_does_not_stop_the_others(run_file: Path, capsys: Capture) -> None:
     config = load_config(run_file)
     store = RunStore.open(config)
-    store.prepare()
+    read_problems(store)
     with store.writing(0):  # as another process would
         assert main(["synthesize", str(run_file)]) == 2
     err = capsys.readouterr().err
     assert "stepmint: " in err.splitlines()[-1]
     assert "shard 0 is being written by another process" in err
     assert "Traceback" not in err
-    assert not store.owed(1)
+    assert not store.standing(1).owed
     assert main(["synthesize", str(run_file), "--json"]) == 0
 
 
@@ -100,7 +102,7 @@ def test_a_backend_that_is_gone_leaves_everything_owed(run_file: Path, capsys: C
 def test_a_shard_is_a_plain_function(run_file: Path) -> None:
     config = load_config(run_file)
     store = RunStore.open(config)
-    total = store.prepare()
+    total = read_problems(store)
     done = [label_shard.fn(config, shard)["done"] for shard in range(2)]
     assert sum(done) == total
     assert label_shard.fn(config, 0) == {"done": 0, "failed": 0}
@@ -109,7 +111,7 @@ def test_a_shard_is_a_plain_function(run_file: Path) -> None:
 
 def test_sealing_says_what_is_owed(run_file: Path) -> None:
     config = load_config(run_file)
-    RunStore.open(config).prepare()
+    read_problems(RunStore.open(config))
     with pytest.raises(UserError, match="12 problems are still owed"):
         seal_run.fn(config)
 
@@ -134,7 +136,7 @@ def test_only_lost_workers_are_retried(error: Exception, again: bool) -> None:
 def test_a_checkpoint_of_the_same_rows_is_kept(sealed: Path, tmp_path: Path) -> None:
     shutil.copytree(sealed, tmp_path / "runs" / "demo")
     config = load_config(sealed / "run.toml", (f"root={str(tmp_path / 'runs')!r}", "train.epochs=3"))
-    manifest = RunStore(sealed, config).manifest()
+    manifest = read_manifest(RunStore(sealed, config).path)
     assert manifest is not None
     folder = checkpoint_of(config)
     folder.mkdir(parents=True)

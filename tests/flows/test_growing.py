@@ -9,6 +9,7 @@ import pytest
 
 from flows.cli import main
 from flows.train import evaluate_model, train_model
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.shard import run_shard
 from pipeline.runs import identity
 from pipeline.runs.run_store import RunStore
@@ -142,7 +143,7 @@ def test_commands_that_look_write_nothing(mine: Path, tmp_path: Path, capsys: Ca
 @pytest.mark.usefixtures("prefect")
 def test_a_run_that_was_moved_goes_on_where_it_lies(run_file: Path, tmp_path: Path, capsys: Capture) -> None:
     store = RunStore.open(load_config(run_file))
-    store.prepare()
+    read_problems(store)
     asyncio.run(run_shard(store, 0, most=2))
     moved = tmp_path / "elsewhere" / "renamed"
     moved.parent.mkdir()

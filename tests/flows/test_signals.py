@@ -20,7 +20,7 @@ from flows.interrupt import LINE
 from flows.server import Server
 from flows.synthesize import is_lost_worker
 from pipeline.storage import journal
-from pipeline.storage.scratch import scratch_folder
+from pipeline.storage.atomic import fresh_folder
 from schemas.config import load_config
 
 SAID = f"stepmint: {LINE}\n"
@@ -206,8 +206,8 @@ def test_two_servers_start_at_once_on_a_fresh_machine(tmp_path: Path) -> None:
     kept = home / f"temporary-server-{__version__}.db"
     with (
         temporary_settings({PREFECT_HOME: home}, restore_defaults={PREFECT_API_URL}),
-        scratch_folder(tmp_path) as one,
-        scratch_folder(tmp_path) as other,
+        fresh_folder(tmp_path) as one,
+        fresh_folder(tmp_path) as other,
     ):
         servers = [Server(one), Server(other)]
         for server in servers:
@@ -246,10 +246,11 @@ def test_a_full_disk_does_not_wait_for_a_slow_policy(run_file: Path, monkeypatch
     """The writer hears of it in a timer, perhaps long before the next problem is done."""
     import asyncio
 
+    from pipeline.labelling.problems import read_problems
     from pipeline.runs.run_store import RunStore
 
     store = RunStore.open(load_config(run_file))
-    store.prepare()
+    read_problems(store)
 
     async def work() -> None:
         with store.writing(0) as writer:

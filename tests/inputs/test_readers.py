@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.inputs.problems import check_problems, load_problems
-from pipeline.runs.identity import problems_input
+from pipeline.inputs.source import ProblemSource
+from pipeline.runs.identity import files_input
 from schemas.config import problems_config
 from schemas.errors import UserError
 from schemas.records import Problem, Quarantined
@@ -261,7 +262,9 @@ def test_a_function_that_breaks_is_one_line(
 
 def test_a_function_is_told_by_its_code(module: Path, tmp_path: Path) -> None:
     config = problems_config(factory="outsider_rows:problems")
-    before = problems_input(config, tmp_path)
+    before = files_input(ProblemSource(config).name, ProblemSource(config).files(), tmp_path)
     assert before.name == "outsider_rows:problems"
     module.write_text(MODULE + "\n# changed\n")
-    assert not before.is_same(problems_input(config, tmp_path))
+    assert not before.is_same(
+        files_input(ProblemSource(config).name, ProblemSource(config).files(), tmp_path)
+    )

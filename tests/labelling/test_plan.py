@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline.labelling.plan import Stated, count_problems, forecast, plan_from_pass_rate, plan_from_pilot
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
+from pipeline.runs import records
 from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import UserError
@@ -39,7 +41,7 @@ def new_config(root: Path, name: str, n: int = 90, **sections: Any) -> RunConfig
 
 
 def run(store: RunStore) -> None:
-    store.prepare()
+    read_problems(store)
     for shard in range(store.config.shards):
         asyncio.run(run_shard(store, shard))
 
@@ -74,7 +76,7 @@ def test_a_pilot_is_the_beginning_of_the_run(tmp_path: Path) -> None:
     planned = RunStore.open(new_config(tmp_path, "planned"))
     heard: list[None] = []
     plan = plan_from_pilot(planned, 24, Stated(price_per_hour=3.0), advance=lambda: heard.append(None))
-    planned.write_plan(plan)
+    records.write_plan(planned.path, plan)
     assert (plan.sampled, plan.problems, len(heard)) == (24, 90, 24)
     assert len(planned.finished(0)) == 24
     assert plan.gpu_hours is not None
@@ -97,7 +99,7 @@ def test_a_pilot_is_the_beginning_of_the_run(tmp_path: Path) -> None:
 def test_planning_again_draws_nothing_and_keeps_the_measured_speed(tmp_path: Path) -> None:
     store = RunStore.open(new_config(tmp_path, "twice"))
     first = plan_from_pilot(store, 10, Stated())
-    store.write_plan(first)
+    records.write_plan(store.path, first)
     journal = (store.path / "journal" / "00000.jsonl").read_bytes()
     again = plan_from_pilot(store, 10, Stated())
     assert (store.path / "journal" / "00000.jsonl").read_bytes() == journal
@@ -127,7 +129,7 @@ def test_a_stated_pass_rate_predicts_without_writing(tmp_path: Path) -> None:
     assert not (tmp_path / "stated").exists()
     assert plan == plan_from_pass_rate(config, 90, stated)
     store = RunStore.open(config)
-    store.write_plan(plan)
+    records.write_plan(store.path, plan)
     run(store)
     report = seal(store).plan
     assert report is not None
@@ -162,7 +164,7 @@ def test_a_budget_says_how_far_it_reaches(tmp_path: Path) -> None:
 def test_a_plan_of_another_configuration_is_not_compared(tmp_path: Path) -> None:
     config = new_config(tmp_path, "other", n=8)
     stated = Stated(pass_rate=0.4, tokens_per_solution=50)
-    RunStore(tmp_path / "other", config).write_plan(plan_from_pass_rate(config, 8, stated))
+    records.write_plan(RunStore(tmp_path / "other", config).path, plan_from_pass_rate(config, 8, stated))
     store = RunStore.open(config.model_copy(update={"seed": 5}))
     run(store)
     assert seal(store).plan is None

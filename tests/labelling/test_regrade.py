@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.labelling import regrade, shard
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import Regraded, regrade_shard, stored_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
@@ -15,9 +16,9 @@ from pipeline.outputs.report import rows_of
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling, Unfinished
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy
 from pipeline.runs.run_store import RunStore
-from pipeline.sampling import replay
 from pipeline.sampling import roller as rollouts
-from pipeline.sampling.replay import NotStored, Stored
+from pipeline.sampling.draws import Draws
+from pipeline.sampling.replay import Nobody, NotStored
 from schemas.config import PolicyConfig, RunConfig
 from schemas.records import Finished, Rollout
 from verifiers.answers.grade import EQUAL
@@ -91,7 +92,7 @@ def config(folder: Path, **sections: Any) -> RunConfig:
 
 def run(asked: RunConfig) -> RunStore:
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     for number in range(asked.shards):
         asyncio.run(run_shard(store, number))
     seal(store)
@@ -148,7 +149,7 @@ def test_a_corrected_answer_is_graded_from_what_is_stored(
     before = stored(store)
     write(tmp_path / "p.jsonl", {2: "wrong", 3: "wrong"})  # 1 and 3 are corrected
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     assert sum(len(store.standing(number).owed) for number in range(2)) == 2
     with monkeypatch.context() as patched:
         patched.setattr(shard, "open_policy", lambda _: pytest.fail("a policy was opened"))
@@ -184,7 +185,7 @@ def test_what_a_new_grade_asks_for_is_owed_and_only_that_is_drawn(
     assert all(stored(store)[name][0].skipped == "filter: too hard" for name in skipped)
     write(tmp_path / "p.jsonl", {})
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     found = again(store, stale=True)
     assert found.missing
     assert found.missing + found.changed == 2
@@ -214,7 +215,7 @@ def test_what_is_not_asked_for_any_more_is_kept(tmp_path: Path) -> None:
     before = stored(store)
     write(tmp_path / "p.jsonl", dict.fromkeys(range(8), "nonsense"))
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     again(store, stale=True)
     seal(store)
     for name, (line, drawn) in stored(store).items():
@@ -225,7 +226,7 @@ def test_what_is_not_asked_for_any_more_is_kept(tmp_path: Path) -> None:
         assert not any(r.outcome == "correct" for r in drawn)
     write(tmp_path / "p.jsonl", {})
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     assert again(store, stale=True).missing == 0
     assert {name: drawn for name, (_, drawn) in stored(store).items()} == {
         k: d for k, (_, d) in before.items()
@@ -251,7 +252,7 @@ def test_grading_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     run(asked)
     write(tmp_path / "p.jsonl", dict.fromkeys(range(8), "wrong"))
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     done, real = [], regrade.regrade
 
     async def dying(*args: Any) -> Any:
@@ -280,14 +281,16 @@ class Failing(Counting):
 
 
 def test_what_a_failing_server_did_draw_keeps_its_place() -> None:
-    known = replay.before(Failing(SimulatedPolicy()), {5: Completion("a", "stop", 1)})
-    with pytest.raises(Unfinished) as failure:
-        asyncio.run(known.sample(Prompt("p"), 3, Sampling(seed=5)))
-    assert failure.value.drawn == {2: Completion("new", "stop", 1)}
+    draws, policy = Draws(stored={5: Completion("a", "stop", 1)}), Failing(SimulatedPolicy())
+    with pytest.raises(Unfinished):
+        asyncio.run(draws.of(policy).sample(Prompt("p"), 3, Sampling(seed=5)))
+    assert len(draws.made()) == 1  # what is stored is not kept twice
+    found = asyncio.run(Draws(draws.made()).of(policy).sample(Prompt("p"), 1, Sampling(seed=7)))
+    assert found == [Completion("new", "stop", 1)]
 
 
 def test_missing_completions_are_not_made_up() -> None:
-    known = Stored({5: Completion("a", "stop", 1)}, "k", "m", "")
+    known = Draws(stored={5: Completion("a", "stop", 1)}).of(Nobody("k", "m", ""))
     assert asyncio.run(known.sample(Prompt("p"), 1, Sampling(seed=5)))[0].text == "a"
     with pytest.raises(NotStored):
         asyncio.run(known.sample(Prompt("p"), 2, Sampling(seed=5)))

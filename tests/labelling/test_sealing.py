@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from pipeline.labelling.remarks import remarks, unread
 from pipeline.labelling.sealing import Tally
-from pipeline.outputs.remarks import remarks, unread
 from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
 from schemas.manifest import Manifest, Trust

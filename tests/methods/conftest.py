@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
 from pipeline.methods.stored import Run
@@ -56,7 +57,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
             "annotate": [{"kind": "monte_carlo", "rollouts": 8}],
         }
         store = RunStore.open(RunConfig.model_validate(plain | sections))
-        store.prepare()
+        read_problems(store)
         for shard in range(store.config.shards):
             asyncio.run(run_shard(store, shard))
         seal(store)

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.labelling.problems import read_problems
 from pipeline.outputs import publish
 from pipeline.outputs.publish import dataset_card, model_card, publish_checkpoint, publish_run, subsets_of
 from pipeline.runs.run_store import RunStore
+from pipeline.storage.generations import change_over, read_manifest, sealing, write_shard
 from schemas.arrow import SCHEMA_VERSION
 from schemas.config import EmbeddedProblems, RunConfig, TransformersConfig
 from schemas.errors import BackendError, UserError
@@ -116,13 +118,14 @@ class Answers(BaseHTTPRequestHandler):
 def sealed(tmp_path: Path) -> RunStore:
     posed = EmbeddedProblems(limit=2)
     store = RunStore.open(RunConfig(name="demo", root=str(tmp_path / "runs"), shards=2, problems=posed))
-    store.prepare()
+    read_problems(store)
     counts = {"problems": 2, "solutions": 3, "steps": 9, "labelled_steps": 8, "kept": 3}
     digests = {"config_digest": "c", "fusion_digest": "f", "sealed_at": "2026-01-01T00:00:00+00:00"}
-    with store.sealing() as folder:
-        entries = tuple(store.write_shard(folder, shard, []) for shard in range(2))
+    with sealing(store.path) as folder:
+        entries = tuple(write_shard(folder, shard, []) for shard in range(2))
         versions = {"stepmint": "0", "schema_version": SCHEMA_VERSION}
-        store.seal(folder, Manifest(name="demo", shards=entries, **versions, **counts, **digests))
+        manifest = Manifest(name="demo", shards=entries, **versions, **counts, **digests)
+        change_over(store.path, folder, manifest)
     return store
 
 
@@ -154,7 +157,8 @@ def stepmint_publish(folder: Path, hub: Hub, *, token: str = "hf_x") -> subproce
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from pipeline.outputs.publish import publish_checkpoint, publish_run\n"
-        "from pipeline.runs.run_store import RunStore, read_config\nfrom schemas.errors import *\n"
+        "from pipeline.runs.run_store import RunStore\n"
+        "from pipeline.storage.recorded import read_config\nfrom schemas.errors import *\n"
         "path = Path(sys.argv[1])\n"
         "try:\n"
         "    if (path / 'prm.json').exists():\n"
@@ -186,7 +190,7 @@ def test_card_and_manifest_come_after_the_shards_and_the_tag_last(sealed: RunSto
     shards = [f"data/steps/train-{i:05d}-of-00002.parquet" for i in range(2)]
     assert sorted(hub.files) == sorted(["README.md", "manifest.json", *shards])
     assert sorted(hub.commits[-1]["files"]) == ["README.md", "manifest.json"]
-    manifest = sealed.manifest()
+    manifest = read_manifest(sealed.path)
     assert manifest is not None
     assert hub.tags == {f"v-{manifest.digest()}": hub.head()}
     assert hub.files["manifest.json"] == (sealed.path / "manifest.json").read_bytes()
@@ -226,7 +230,7 @@ def test_only_sealed_runs_and_checkpoints_are_published(tmp_path: Path) -> None:
 def test_card_front_matter_is_yaml_that_names_existing_files(sealed: RunStore) -> None:
     import yaml
 
-    manifest = sealed.manifest()
+    manifest = read_manifest(sealed.path)
     assert manifest is not None
     front = dataset_card(sealed, manifest, subsets_of(sealed, manifest)).split("---\n")[1]
     found = yaml.safe_load(front)
@@ -334,7 +338,7 @@ def test_a_fault_of_our_own_is_no_silence_of_the_hub(monkeypatch: pytest.MonkeyP
 
 
 def test_a_shard_that_changed_after_sealing_is_not_sent(sealed: RunStore) -> None:
-    manifest = sealed.manifest()
+    manifest = read_manifest(sealed.path)
     assert manifest is not None
     shard = sealed.path / manifest.shards[0].file
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
@@ -358,7 +362,7 @@ HOSTILE = "</td><script>x</script> | `a` ``b``\n---\nlicense: evil\n# [x](javasc
 def test_hostile_names_stay_words_in_the_cards(sealed: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     import yaml
 
-    manifest = sealed.manifest()
+    manifest = read_manifest(sealed.path)
     assert manifest is not None
     sources = {HOSTILE: SourceCount(votes=1)}
     hostile = manifest.model_copy(update={"name": HOSTILE, "sources": sources, "sealed_at": HOSTILE})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.shard import annotators_of, label_all
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.server.policy import ServerPolicy
@@ -116,7 +117,7 @@ def test_a_resumed_run_repeats_nothing_that_the_store_holds(
 
     async def run(policy: Heard) -> None:
         store = RunStore.open(RunConfig.model_validate(config))
-        store.prepare()
+        read_problems(store)
         journal, rollouts = (store.path / kind / "00000.jsonl" for kind in ("journal", "rollouts"))
 
         def pull_the_plug() -> None:

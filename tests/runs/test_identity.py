@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.inputs import source
+from pipeline.inputs.source import hub_commit
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.shard import run_shard
 from pipeline.policies.opening import PREPARED
 from pipeline.runs import identity
@@ -27,7 +30,7 @@ def config(folder: Path, **changes: object) -> RunConfig:
 def begin(asked: RunConfig) -> RunStore:
     """A run with one problem done."""
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     with store.writing(0) as writer:
         writer.record(Finished(problem=next(store.posed(0))), [])
     return store
@@ -140,7 +143,7 @@ def test_an_outsiders_policy_is_told_by_its_code(tmp_path: Path, monkeypatch: py
 def test_an_edit_while_a_run_is_under_way_changes_no_prompt(tmp_path: Path) -> None:
     template = write(tmp_path / "solve.txt", "Solve: {problem}\n")
     store = RunStore.open(config(tmp_path, prompt={"template": template}))
-    store.prepare()
+    read_problems(store)
     write(tmp_path / "solve.txt", "Otherwise: {problem}\n")
     asyncio.run(run_shard(store, 0))
     asked = {c.solution.policy.prompt_digest for item in store.journal(0) for c in item.candidates}
@@ -149,7 +152,7 @@ def test_an_edit_while_a_run_is_under_way_changes_no_prompt(tmp_path: Path) -> N
 
 def test_the_hub_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    assert identity.hub_commit("someone/something") == ""
+    assert hub_commit("someone/something") == ""
 
 
 def test_a_dataset_of_the_hub_is_read_at_the_commit_that_a_run_began_with(
@@ -163,12 +166,12 @@ def test_a_dataset_of_the_hub_is_read_at_the_commit_that_a_run_began_with(
 
     commits = iter(["c1", "c2"])
     monkeypatch.setattr("datasets.load_dataset", load)
-    monkeypatch.setattr(identity, "hub_commit", lambda _: next(commits))
+    monkeypatch.setattr(source, "hub_commit", lambda _: next(commits))
     hub = {"source": "huggingface", "path": "someone/something"}
     store = begin(config(tmp_path, problems={**hub, "limit": 2}))
     assert store.inputs()["problems.path"] == "c1"
-    assert RunStore.open(config(tmp_path, problems={**hub, "limit": 2})).prepare() == 2
-    assert RunStore.open(config(tmp_path, problems={**hub, "limit": 4})).prepare() == 4
+    assert read_problems(RunStore.open(config(tmp_path, problems={**hub, "limit": 2}))) == 2
+    assert read_problems(RunStore.open(config(tmp_path, problems={**hub, "limit": 4}))) == 4
     assert read == ["c1", "c1"]
 
 
@@ -245,9 +248,9 @@ def test_a_first_run_that_read_no_problem_does_not_lock_its_name(
     }
     broken = {k: {n: made.get(v, v) for n, v in part.items()} for k, part in broken.items()}
     with pytest.raises(UserError, match=match):
-        RunStore.open(config(tmp_path, shards=4, seed=1, **broken)).prepare()
+        read_problems(RunStore.open(config(tmp_path, shards=4, seed=1, **broken)))
     store = RunStore.open(config(tmp_path))
-    assert store.prepare() == 3
+    assert read_problems(store) == 3
     assert sum(1 for _ in store.posed(0)) == 3
 
 

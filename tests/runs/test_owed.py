@@ -12,6 +12,7 @@ from flows.arguments import parser
 from flows.synthesize import _raise_owed
 from pipeline.labelling import shard as shards
 from pipeline.labelling.plan import Stated, plan_from_pilot
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.shard import run_shard
 from pipeline.policies.base import Completion, Prompt, Sampling, Unfinished
 from pipeline.policies.simulated import SimulatedPolicy
@@ -50,7 +51,7 @@ def store(tmp_path: Path) -> RunStore:
         "annotate": [{"kind": "monte_carlo", "rollouts": 4}],
     }
     found = RunStore.open(RunConfig.model_validate(config))
-    found.prepare()
+    read_problems(found)
     return found
 
 

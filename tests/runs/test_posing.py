@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
+from pipeline.runs import problem_files, records
+from pipeline.runs.posing import prepare
 from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import UserError
-from schemas.records import Finished
+from schemas.records import Finished, Problem, Quarantined
 
 Row = dict[str, Any]
 
@@ -45,7 +50,7 @@ def config(folder: Path, **changes: Any) -> RunConfig:
 
 def run(asked: RunConfig, *, most: int | None = None) -> RunStore:
     store = RunStore.open(asked)
-    store.prepare()
+    read_problems(store)
     for shard in range(asked.shards):
         asyncio.run(run_shard(store, shard, most=most))
     if most is None:
@@ -75,7 +80,7 @@ def test_a_run_that_grew_equals_one_begun_at_its_size(
         grown = run(config(folder, problems={"limit": n} if by_limit else {}), most=None if last else pilot)
     whole = run(config(folder, name="whole", problems={"limit": n}))
     assert parquet(grown) == parquet(whole)
-    assert grown.total() == n
+    assert problem_files.total(grown.path) == n
 
 
 def test_what_a_run_has_is_not_drawn_again(tmp_path: Path) -> None:
@@ -106,30 +111,30 @@ def test_a_problem_file_may_move_and_change_its_format(tmp_path: Path) -> None:
     write(tmp_path / "p.jsonl", rows(4))
     store = run(config(tmp_path))
     (tmp_path / "p.jsonl").rename(tmp_path / "q.jsonl")
-    assert RunStore.open(config(tmp_path)).prepare() == 4  # the run has read it
+    assert read_problems(RunStore.open(config(tmp_path))) == 4  # the run has read it
     moved = config(tmp_path, problems={"path": str(tmp_path / "q.jsonl")})
-    assert RunStore.open(moved).prepare() == 4
+    assert read_problems(RunStore.open(moved)) == 4
     RunStore.open(moved)
     (tmp_path / "q.jsonl").rename(tmp_path / "away.jsonl")
-    assert RunStore.open(moved).prepare() == 4
+    assert read_problems(RunStore.open(moved)) == 4
     (tmp_path / "away.jsonl").rename(tmp_path / "q.jsonl")
     with gzip.open(tmp_path / "q.jsonl.gz", "wt") as file:
         file.write((tmp_path / "q.jsonl").read_text())
     packed = config(tmp_path, problems={"path": str(tmp_path / "q.jsonl.gz")})
-    assert RunStore.open(packed).prepare() == 4
+    assert read_problems(RunStore.open(packed)) == 4
     assert "q.jsonl.gz" in (store.path / "run.toml").read_text()
     with pytest.raises(UserError, match="no such file"):
-        RunStore.open(config(tmp_path, problems={"path": str(tmp_path / "nowhere.jsonl")}))
+        read_problems(RunStore.open(config(tmp_path, problems={"path": str(tmp_path / "nowhere.jsonl")})))
 
 
 def test_a_file_beside_the_others_adds_its_problems(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     asked = config(tmp_path, problems={"path": str(tmp_path / "parts" / "*.jsonl")})
     write(tmp_path / "parts" / "a.jsonl", rows(3))
-    assert run(asked).total() == 3
+    assert problem_files.total(run(asked).path) == 3
     write(tmp_path / "parts" / "b.jsonl", rows(5, 3))
     grown = run(asked)
-    assert grown.total() == 5
+    assert problem_files.total(grown.path) == 5
     assert parquet(run(asked.model_copy(update={"name": "whole"}))) == parquet(grown)
 
 
@@ -143,11 +148,11 @@ def test_rows_that_are_gone_are_counted_and_nothing_is_touched(tmp_path: Path) -
     with pytest.raises(
         UserError, match=r"problem file .*p\.jsonl: its rows changed \(digest .*2 of its 4 pro"
     ):
-        RunStore.open(config(tmp_path)).prepare()
+        read_problems(RunStore.open(config(tmp_path)))
     assert {p: p.read_bytes() for p in before} == before
     assert not list(store.path.rglob("*.part"))
     write(tmp_path / "p.jsonl", rows(4))
-    assert RunStore.open(config(tmp_path)).prepare() == 4
+    assert read_problems(RunStore.open(config(tmp_path))) == 4
 
 
 @pytest.mark.parametrize("at", range(1, 10))
@@ -168,49 +173,95 @@ def test_growth_that_is_killed_is_all_or_none(
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", dying)
         with pytest.raises(KeyboardInterrupt):
-            store.prepare()
+            read_problems(store)
     sizes = {sum(1 for shard in range(2) for _ in RunStore.open(config(tmp_path)).posed(shard))}
     assert sizes <= {6, 20}
     grown = run(config(tmp_path))
     whole = run(config(tmp_path, name="whole", problems={"path": str(tmp_path / "p.jsonl")}))
-    assert grown.total() == whole.total() == 20
+    assert problem_files.total(grown.path) == problem_files.total(whole.path) == 20
     assert not list(grown.path.rglob("*.next")) + list(grown.path.glob("problems/*.part"))
     texts = [sorted((p.text, p.answer) for s in range(2) for p in one.posed(s)) for one in (grown, whole)]
     assert texts[0] == texts[1]
+
+
+@dataclass
+class Brought:
+    """Problems of a dataset elsewhere, which grows by a row a commit."""
+
+    newest: int
+    name: str = "brought along"
+
+    def is_remote(self) -> bool:
+        return True
+
+    def files(self) -> list[Path]:
+        return []
+
+    def commit(self, began: str) -> str:
+        return began or str(self.newest)
+
+    def read(self, commit: str) -> Iterator[Problem | Quarantined]:
+        yield from (Problem(text=f"problem {i}", answer="right") for i in range(int(commit)))
+        yield Quarantined(file=self.name, row=int(commit), reason="empty")
+
+
+def test_a_run_takes_problems_from_whatever_gives_them(tmp_path: Path) -> None:
+    asked = config(tmp_path, problems={"source": "huggingface", "path": "someone/something"})
+    store = RunStore.open(asked)
+    assert prepare(store, Brought(3)) == 3
+    assert sorted(p.text for shard in range(2) for p in store.posed(shard)) == [
+        f"problem {i}" for i in range(3)
+    ]
+    assert store.inputs()["problems.path"] == "3"
+    assert [one.reason for one in records.quarantined(store.path)] == ["empty"]
+    more = config(tmp_path, problems={"source": "huggingface", "path": "someone/something", "limit": 9})
+    assert prepare(RunStore.open(more), Brought(5)) == 3  # at the commit that it began with
+
+
+def test_problems_are_recorded_when_the_run_has_them(tmp_path: Path) -> None:
+    write(tmp_path / "p.jsonl", rows(4))
+    run(config(tmp_path))
+    more = config(tmp_path, problems={"limit": 9}, fusion={"accept": 0.9})
+    store = RunStore.open(more)
+    said = (store.path / "run.toml").read_text()
+    assert "limit" not in said
+    assert "accept = 0.9" in said
+    read_problems(store)
+    assert "limit = 9" in (store.path / "run.toml").read_text()
 
 
 def test_another_set_of_problems_is_refused_by_its_settings(tmp_path: Path) -> None:
     embedded = {"source": "embedded", "limit": 3}
     run(config(tmp_path, problems=embedded))
     with pytest.raises(UserError, match=r"problems\.split='train', not 'held-out': 3 of its 3 problems"):
-        RunStore.open(config(tmp_path, problems={**embedded, "split": "held-out"})).prepare()
-    assert RunStore.open(config(tmp_path, problems={**embedded, "limit": 5})).prepare() == 5
+        read_problems(RunStore.open(config(tmp_path, problems={**embedded, "split": "held-out"})))
+    assert read_problems(RunStore.open(config(tmp_path, problems={**embedded, "limit": 5}))) == 5
 
 
 def test_a_run_does_not_shrink(tmp_path: Path) -> None:
     write(tmp_path / "p.jsonl", rows(6))
     store = run(config(tmp_path))
     with pytest.raises(UserError, match=r"problems\.limit=2 is less than the 6 problems .* set 6 or more"):
-        RunStore.open(config(tmp_path, problems={"limit": 2})).prepare()
+        read_problems(RunStore.open(config(tmp_path, problems={"limit": 2})))
     assert "limit" not in (store.path / "run.toml").read_text()
-    assert RunStore.open(config(tmp_path, problems={"limit": 6})).prepare() == 6
+    assert read_problems(RunStore.open(config(tmp_path, problems={"limit": 6}))) == 6
 
 
 def test_equal_texts_with_different_answers_stay_apart(tmp_path: Path) -> None:
     twins = [{"text": "x?", "answer": answer} for answer in ("1", "2", "3")]
     write(tmp_path / "p.jsonl", twins)
     store = RunStore.open(config(tmp_path))
-    assert store.prepare() == 3
+    assert read_problems(store) == 3
     before = {p.id: p.answer for shard in range(2) for p in store.posed(shard)}
     shard = next(shard for shard in range(2) if any(store.posed(shard)))
     with store.writing(shard) as writer:
         writer.record(Finished(problem=next(store.posed(shard))), [])
     write(tmp_path / "p.jsonl", [*twins[:2], {"text": "x?", "answer": "4"}])
     store = RunStore.open(config(tmp_path))
-    assert store.prepare() == 3
+    assert read_problems(store) == 3
     after = {p.id: p.answer for shard in range(2) for p in store.posed(shard)}
     assert after.keys() == before.keys()
     assert sorted(str(a) for a in after.values()) == ["1", "2", "4"]
     write(tmp_path / "p.jsonl", [*twins[:2], {"text": "x?", "answer": "4"}, twins[2]])
-    assert RunStore.open(config(tmp_path)).prepare() == 3  # its id is taken by the corrected one
-    assert "before it was corrected" in store.quarantined()[0].reason
+    assert read_problems(RunStore.open(config(tmp_path))) == 3  # its id is taken by the corrected one
+    assert "before it was corrected" in records.quarantined(store.path)[0].reason

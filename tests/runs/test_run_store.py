@@ -9,6 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.labelling.problems import read_problems
+from pipeline.runs import problem_files, records
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.journal import ShardWriter, body_of, signed
 from schemas.config import MonteCarloConfig, RunConfig
@@ -24,12 +26,12 @@ def config(tmp_path: Path, **changes: object) -> RunConfig:
 @pytest.fixture
 def store(tmp_path: Path) -> RunStore:
     found = RunStore.open(config(tmp_path))
-    assert found.prepare() == 12
+    assert read_problems(found) == 12
     return found
 
 
 def finish(store: RunStore, shard: int, n: int) -> list[str]:
-    done = store.owed(shard)[:n]
+    done = [one.problem for one in store.owing(shard)][:n]
     with store.writing(shard) as writer:
         for problem in done:
             rollout = Rollout(
@@ -45,12 +47,12 @@ def finish(store: RunStore, shard: int, n: int) -> list[str]:
 
 
 def test_problems_spread_over_shards_and_finished_ones_are_not_owed(store: RunStore) -> None:
-    owed = [len(store.owed(shard)) for shard in (0, 1)]
+    owed = [len(store.standing(shard).owed) for shard in (0, 1)]
     assert sum(owed) == 12
     assert min(owed) > 0
     done = finish(store, 0, 2)
-    assert not set(done) & {p.id for p in store.owed(0)}
-    assert len(store.owed(0)) == owed[0] - 2
+    assert not set(done) & set(store.standing(0).owed)
+    assert len(store.standing(0).owed) == owed[0] - 2
 
 
 @pytest.mark.parametrize("cut", [1, 7, 200])
@@ -59,9 +61,9 @@ def test_a_torn_line_is_owed_again_and_the_next_line_survives(store: RunStore, c
     journal = store.path / "journal" / "00000.jsonl"
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-cut])
-    before = len(store.owed(0))
+    before = len(store.standing(0).owed)
     finish(store, 0, 1)
-    assert len(store.owed(0)) == before - 1
+    assert len(store.standing(0).owed) == before - 1
 
 
 def test_rollouts_are_packed_once_a_problem_even_when_it_was_done_twice(store: RunStore) -> None:
@@ -93,7 +95,7 @@ def test_problems_are_done_in_the_order_of_their_ids(store: RunStore) -> None:
     for shard in (0, 1):
         ids = [problem.id for problem in store.posed(shard)]
         assert ids == sorted(ids)
-        assert [problem.id for problem in store.owed(shard)] == ids
+        assert list(store.standing(shard).owed) == ids
 
 
 def test_what_is_owed_comes_with_the_cost_of_what_lies_before(store: RunStore) -> None:
@@ -178,7 +180,7 @@ def test_a_run_may_go_on_at_other_addresses(tmp_path: Path) -> None:
         return config(tmp_path, policy={**server, **more}, judge=judge, prover={"policy": server})
 
     store = RunStore.open(at("http://a/v1"))
-    assert store.prepare() == 12
+    assert read_problems(store) == 12
     draw_something(store)
     RunStore.open(at("http://b/v1", timeout_s=5.0, patience_s=3.0, in_flight=4))
     with pytest.raises(UserError, match=r"policy\.chat=False, not True"):
@@ -189,8 +191,8 @@ def test_a_run_that_drew_nothing_begins_anew_with_another_configuration(
     tmp_path: Path, store: RunStore
 ) -> None:
     other = RunStore.open(config(tmp_path, seed=5, policy={"model": "embeded"}))
-    assert not other.is_prepared()
-    assert other.prepare() == store.total()
+    assert not problem_files.is_prepared(other.path)
+    assert read_problems(other) == problem_files.total(store.path)
     draw_something(other)
     with pytest.raises(UserError, match="seed=5, not 0"):
         RunStore.open(config(tmp_path))
@@ -202,10 +204,11 @@ def test_two_writers_of_one_shard_are_refused(store: RunStore) -> None:
 
 
 def test_what_a_shard_has_tried_again_replaces_what_it_set_aside(store: RunStore) -> None:
-    store.set_aside(0, [Quarantined(file="f", reason=reason, problem_id=reason) for reason in ("a", "b")])
-    store.set_aside(1, [Quarantined(file="f", reason="c", problem_id="c")])
-    store.set_aside(0, [Quarantined(file="f", reason="b again", problem_id="b")])
-    assert [q.reason for q in store.quarantined()] == ["b again", "c"]
+    failed = [Quarantined(file="f", reason=reason, problem_id=reason) for reason in ("a", "b")]
+    records.set_aside(store.path, 0, failed)
+    records.set_aside(store.path, 1, [Quarantined(file="f", reason="c", problem_id="c")])
+    records.set_aside(store.path, 0, [Quarantined(file="f", reason="b again", problem_id="b")])
+    assert [q.reason for q in records.quarantined(store.path)] == ["b again", "c"]
 
 
 def test_bad_rows_are_set_aside_with_file_row_field_and_reason(tmp_path: Path) -> None:
@@ -219,8 +222,8 @@ def test_bad_rows_are_set_aside_with_file_row_field_and_reason(tmp_path: Path) -
     ]
     path.write_text("\n".join(rows))
     store = RunStore.open(config(tmp_path, problems={"source": "jsonl", "path": str(path)}))
-    assert store.prepare() == 1
-    found = [(q.row, q.field, q.reason.split(":")[0]) for q in store.quarantined()]
+    assert read_problems(store) == 1
+    found = [(q.row, q.field, q.reason.split(":")[0]) for q in records.quarantined(store.path)]
     assert found == [
         (2, "text", "expected the problem's text, found str ''"),
         (3, "", "not valid JSON"),
@@ -233,4 +236,4 @@ def test_bad_rows_are_set_aside_with_file_row_field_and_reason(tmp_path: Path) -
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
     store = RunStore.open(config(tmp_path, problems={"source": "jsonl", "path": "$STEPMINT_DATA/none.jsonl"}))
     with pytest.raises(UserError, match="no such file"):
-        store.prepare()
+        read_problems(store)

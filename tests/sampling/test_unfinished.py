@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.policies.base import Completion, Prompt, Sampling, Unfinished
 from pipeline.policies.simulated import SimulatedPolicy
-from pipeline.sampling.unfinished import Draws, Shelf
+from pipeline.sampling.draws import Draws
+from pipeline.sampling.unfinished import Shelf
 from schemas.errors import BackendError
 
 PROMPT, SAMPLING = Prompt("p", "step 0: good\n"), Sampling(seed=40)

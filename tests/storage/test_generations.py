@@ -12,8 +12,11 @@ import pytest
 
 from pipeline.labelling.sealing import seal
 from pipeline.outputs.report import rows_of
-from pipeline.runs.run_store import RunStore, read_config
-from pipeline.storage import folders
+from pipeline.runs import problem_files, records
+from pipeline.runs.run_store import RunStore
+from pipeline.storage import atomic
+from pipeline.storage.generations import read_manifest, sealing
+from pipeline.storage.recorded import read_config
 from schemas.errors import UserError
 from schemas.manifest import ShardEntry
 
@@ -42,9 +45,9 @@ def dying_at(call: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     with monkeypatch.context() as patched:
         for name in CALLS:
             patched.setattr(os, name, counted(getattr(os, name)))
-        exchange = folders._renameat2()
+        exchange = atomic._renameat2()
         assert exchange is not None
-        patched.setattr(folders, "_renameat2", lambda: counted(exchange))
+        patched.setattr(atomic, "_renameat2", lambda: counted(exchange))
         yield seen
 
 
@@ -145,7 +148,7 @@ def test_killed_while_a_run_is_sealed_anew_old_or_new_is_whole(
             else:
                 break
         seen_by_others.add(both.index(files(store, "shards/*.parquet")))
-        found, manifest = labels(store), store.manifest()
+        found, manifest = labels(store), read_manifest(store.path)
         assert manifest is not None
         is_new = manifest.fusion_digest == new.config.fusion_digest()
         assert found == both_labels[is_new]
@@ -248,7 +251,7 @@ def test_a_folder_of_shards_that_is_a_link_out_of_the_run_is_refused(labelled: P
 
 def test_two_do_not_seal_at_once(labelled: Path, tmp_path: Path) -> None:
     store = copied(labelled, tmp_path / "r")
-    with store.sealing(), pytest.raises(UserError, match="is being sealed by another process"):
+    with sealing(store.path), pytest.raises(UserError, match="is being sealed by another process"):
         seal(store)
 
 
@@ -280,11 +283,15 @@ def test_a_record_changed_by_hand_is_named(labelled: Path, tmp_path: Path, name:
         json.dumps({**{k: v for k, v in before.items() if k != "checksum"}, "checksun": ""}),
     ):
         path.write_text(text)
-        read = {"manifest.json": store.manifest, "plan.json": store.plan}.get(name, store.total)
+        read: dict[str, Callable[[], object]] = {
+            "manifest.json": lambda: read_manifest(store.path),
+            "plan.json": lambda: records.read_plan(store.path, store.config.digest()),
+            "problems/done.json": lambda: problem_files.total(store.path),
+        }
         if name == "problems/done.json" and "checksun" in text:
             continue
         with pytest.raises(UserError, match=rf"{name}: was changed after it was written"):
-            read()
+            read[name]()
 
 
 def test_a_run_file_changed_by_hand_is_named_and_changes_by_command_are_not(

@@ -25,7 +25,8 @@ from pipeline.embedded.problems.language import PIECES
 from pipeline.embedded.problems.lessons import SOLVE, case
 from pipeline.embedded.training import misread
 from pipeline.embedded.training.layer_init import add_nothing, look_back
-from pipeline.prm.model import pad_right, two_labels
+from pipeline.policies.transformers.library import pad_right
+from pipeline.prm.model import two_labels
 from pipeline.prompts.templates import fill
 
 LAYERS = 3

@@ -29,8 +29,8 @@ from pipeline.embedded.problems.language import PIECES, build_tokenizer
 from pipeline.embedded.problems.lessons import Lesson
 from pipeline.embedded.training.layer_init import add_nothing, look_back
 from pipeline.embedded.training.reading import Doubts, Reader, Readings, deepened
-from pipeline.prm.model import pad_right, quiet
-from pipeline.storage.folders import fresh_folder
+from pipeline.policies.transformers.library import pad_right, quiet
+from pipeline.storage.atomic import fresh_folder
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parents[1]

@@ -20,8 +20,8 @@ from pipeline.policies.admission import Gate
 from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs
 from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
 from pipeline.policies.transformers.decoding import Decoder, Job
+from pipeline.policies.transformers.library import quiet
 from pipeline.policies.transformers.scoring import Score, score
-from pipeline.prm.model import quiet
 from schemas.errors import BackendError, UserError
 
 log = logging.getLogger(__name__)

@@ -281,6 +281,7 @@ rollouts = 2
 
 
 def test_labels_are_the_same_with_and_without_the_death(pair: tuple[Server, Server], tmp_path: Path) -> None:
+    from pipeline.labelling.problems import read_problems
     from pipeline.labelling.shard import run_shard
     from pipeline.runs.run_store import RunStore
     from schemas.config import load_config
@@ -293,7 +294,7 @@ def test_labels_are_the_same_with_and_without_the_death(pair: tuple[Server, Serv
         file = tmp_path / f"{name}.toml"
         file.write_text(LABELS.format(root=str(tmp_path / name), path=str(problems), urls=urls))
         store = RunStore.open(load_config(file))
-        store.prepare()
+        read_problems(store)
         done = 0
 
         def advance() -> None:

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from pipeline.runs import identity
-from pipeline.runs.run_store import RunStore, read_failures
-from pipeline.storage import generations as sealing
-from pipeline.storage import journal, packing, recorded
+from pipeline.runs import identity, problem_files, records
+from pipeline.runs.run_store import RunStore
+from pipeline.storage import generations, journal, packing, recorded
+from pipeline.storage.atomic import sweep
 from pipeline.storage.checksums import vouched_fault
-from pipeline.storage.files import lines_of, sweep
+from pipeline.storage.files import lines_of
 from pipeline.storage.journal import Entry, blocks_of
 from schemas.arrow import SCHEMA, SCHEMA_VERSION, from_row
 from schemas.config import RunConfig, load_config
@@ -44,7 +44,7 @@ def check(run: Path, *, repair: bool = False) -> dict[str, Any]:
     """
     findings, mended, failed = examine(run), list[str](), list[str]()
     if repair and any(finding.repair for finding in findings):
-        from pipeline.runs.mending import mend
+        from pipeline.checking.repairs import mend
 
         failed = mend(run, {finding.repair for finding in findings})
         before, findings = findings, examine(run)
@@ -71,18 +71,29 @@ def examine(run: Path) -> list[Finding]:
     ]
     if config is not None:
         store = RunStore(run, config)
-        for part, repair in _PARTS if store.is_prepared() else ():
+        for part, repair in _PARTS if problem_files.is_prepared(store.path) else ():
             try:
                 found += part(store)
             except UserError as error:
                 found.append(Finding(str(error), repair))
             except OSError as error:
                 found.append(Finding(f"{error.filename}: cannot be read: {error.strerror}"))
+        if _owes(store):  # sealing waits for them: the run's own command does both
+            found = [Finding(one.what, one.repair if one.repair != "seal" else "") for one in found]
     known: dict[str, Finding] = {}
     for finding in found:
         what = finding.what.removesuffix(f": see `stepmint check {run}`")
         known.setdefault(what, Finding(what, finding.repair))
     return list(known.values())
+
+
+def _owes(store: RunStore) -> bool:
+    if not problem_files.is_prepared(store.path):
+        return False
+    try:
+        return any(store.standing(shard).owed for shard in range(store.config.shards))
+    except (UserError, OSError):  # a finding of its own, which is mended before anything is sealed
+        return False
 
 
 def recorded_config(run: Path) -> tuple[RunConfig | None, list[Finding]]:
@@ -107,15 +118,15 @@ def recorded_config(run: Path) -> tuple[RunConfig | None, list[Finding]]:
 
 
 def _problems(store: RunStore) -> Iterator[Finding]:
-    yield from (Finding(fault, "problems") for fault in store.problem_faults())
+    yield from (Finding(fault, "problems") for fault in problem_files.faults(store.path))
     n = 0
     for shard in range(store.config.shards):
-        path = store.path / "problems" / f"{shard:05d}.jsonl"
+        path = problem_files.file_of(store.path, shard)
         with _reading(path) as faults:
             n += sum(1 for _ in map(Problem.model_validate_json, lines_of(path)))
         yield from (Finding(fault, "problems") for fault in faults)
-    if n != store.total():
-        yield Finding(f"{store.path / 'problems'}: holds {n} problems, not {store.total()}", "problems")
+    if n != (total := problem_files.total(store.path)):
+        yield Finding(f"{store.path / 'problems'}: holds {n} problems, not {total}", "problems")
 
 
 def _journals(store: RunStore) -> Iterator[Finding]:
@@ -145,7 +156,7 @@ def _rollouts(store: RunStore) -> Iterator[Finding]:
                 what = f"{raw.with_suffix('')}.*: the rollouts of {len(lost)} finished problems are missing"
                 yield Finding(what, "rollouts" if len(lost) <= len(damage) else "")
             elif raw.exists() and not damage and not store.standing(shard).owed:
-                yield Finding(f"{raw}: is not packed, though the shard owes nothing", "seal")
+                yield Finding(f"{raw}: is not packed, though the shard owes nothing", "pack")
         yield from map(Finding, faults)
     for stranger in packing.strangers(store.path, store.config.shards):
         yield Finding(f"{stranger}: move it elsewhere")
@@ -175,7 +186,7 @@ def spoilt_records(store: RunStore) -> Iterator[tuple[Path, str]]:
     """Files that commands write anew and that cannot be read: a prediction, what the run was begun with,
     failures, figures."""
     try:
-        store.plan()
+        records.read_plan(store.path, store.config.digest())
     except UserError as error:
         yield store.path / "plan.json", str(error)
     try:
@@ -184,7 +195,7 @@ def spoilt_records(store: RunStore) -> Iterator[tuple[Path, str]]:
         yield store.path / "identity.json", str(error)
     for path in sorted((store.path / "problems").glob("*.failed.jsonl")):
         try:
-            list(read_failures(path, store.path))
+            list(records.read_failures(path, store.path))
         except UserError as error:
             yield path, str(error)
     summary = store.path / "summary.json"
@@ -195,13 +206,13 @@ def spoilt_records(store: RunStore) -> Iterator[tuple[Path, str]]:
 
 
 def _dataset(store: RunStore) -> Iterator[Finding]:
-    run, manifest, path = store.path, store.manifest(), store.path / sealing.MANIFEST
+    run, manifest, path = store.path, generations.read_manifest(store.path), store.path / generations.MANIFEST
     if manifest is None:
-        yield from (Finding(fault, "seal") for fault in sealing.faults_of(run, None))
+        yield from (Finding(fault, "seal") for fault in generations.faults_of(run, None))
         return
-    faults = list(sealing.shard_faults(run, manifest))
+    faults = list(generations.shard_faults(run, manifest))
     yield from (Finding(fault, "seal") for fault in faults)
-    yield from (Finding(f"{one}: move it elsewhere") for one in sealing.strangers(run, manifest))
+    yield from (Finding(f"{one}: move it elsewhere") for one in generations.strangers(run, manifest))
     if not faults:
         yield from _rows(run, manifest)
     run_file = run / "run.toml"
@@ -214,7 +225,7 @@ def _dataset(store: RunStore) -> Iterator[Finding]:
     if done != manifest.problems:
         what = f"{run / 'journal'}: holds {done} finished problems, the dataset those of {manifest.problems}"
         yield Finding(f"{what}: give the run's command again", "seal")
-    yield from (Finding(what, "settle") for what in sealing.unsettled(run, manifest))
+    yield from (Finding(what, "settle") for what in generations.unsettled(run, manifest))
 
 
 def _rows(run: Path, manifest: Manifest) -> Iterator[Finding]:
@@ -228,7 +239,7 @@ def _rows(run: Path, manifest: Manifest) -> Iterator[Finding]:
                 n += len([from_row(row) for row in batch.to_pylist()])
         yield from (Finding(fault, "seal") for fault in faults)
     if n != manifest.solutions:
-        yield Finding(f"{run / sealing.MANIFEST}: {n} rows, not {manifest.solutions}", "seal")
+        yield Finding(f"{run / generations.MANIFEST}: {n} rows, not {manifest.solutions}", "seal")
 
 
 @contextmanager

@@ -1,17 +1,17 @@
-"""The repairs of `stepmint check --repair`, each named as its findings name it (see `checking`)."""
+"""The repairs of `stepmint check --repair`, each named as its findings name it (see `findings`)."""
 
-import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from pipeline.checking.findings import PARTS, recorded_config, spoilt_records, without_rollouts
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
-from pipeline.runs import identity
-from pipeline.runs.checking import PARTS, recorded_config, spoilt_records, without_rollouts
+from pipeline.runs import identity, problem_files
 from pipeline.runs.run_store import RunStore
 from pipeline.storage import journal, packing, recorded
-from pipeline.storage.files import replacing, sweep
-from pipeline.storage.folders import fresh_folder
-from pipeline.storage.generations import sha256_of
+from pipeline.storage.atomic import fresh_folder, put, replacing, sweep
+from pipeline.storage.checksums import sha256_of
+from pipeline.storage.generations import read_manifest, settle
 from pipeline.storage.journal import blocks_of
 from schemas.errors import UserError
 
@@ -47,17 +47,17 @@ def _read_problems(store: RunStore) -> None:
         (part / "problems").mkdir()
         if known := identity.recorded(store.path):  # such as the commit of a dataset on the Hub
             identity.record(part, known)
-        again.prepare()
-        found = again.problem_sums()
+        read_problems(again)
+        found = problem_files.sums(again.path)
         try:
-            wanted = store.problem_sums()
+            wanted = problem_files.sums(store.path)
         except UserError:  # what vouches for the files is what was changed
             wanted = {name: sha256_of(store.path / name) for name in found if (store.path / name).is_file()}
         other = [name for name in found if found[name] != wanted.get(name)]
         if other:
             raise UserError(f"{store.path / other[0]}: the source of the problems gives other ones now")
         for name in (*found, "problems/done.json"):
-            os.replace(part / name, store.path / name)
+            put(part / name, store.path / name)
 
 
 def _drop_lines(store: RunStore) -> None:
@@ -101,9 +101,13 @@ def _forget(store: RunStore) -> None:
 
 
 def _settle(store: RunStore) -> None:
-    manifest = store.manifest()
+    manifest = read_manifest(store.path)
     if manifest is not None:
-        store.settle(manifest)
+        settle(store.path, manifest)
+
+
+def _pack(store: RunStore) -> None:
+    store.packed()
 
 
 def _seal(store: RunStore) -> None:
@@ -117,6 +121,7 @@ _REPAIRS: dict[str, Callable[[RunStore], None]] = {
     "journal": _drop_lines,
     "rollouts": _drop_rollouts,
     "records": _forget,
+    "pack": _pack,
     "seal": _seal,
     "settle": _settle,
 }

@@ -10,18 +10,21 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.storage import files, folders
-from pipeline.storage.files import PREFIX, replacing, replacing_text, sweep, write_bytes, write_parquet
+from pipeline.storage import atomic, folders
+from pipeline.storage.atomic import PREFIX, fresh_folder, replacing, replacing_text, sweep, write_bytes
 from pipeline.storage.folders import replacing_folder
+from pipeline.storage.parquet import write_parquet
 from schemas.errors import UserError
 
 
@@ -82,7 +85,7 @@ def test_devices_are_written_to(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^/dev/full: cannot be written: No space left on device$"):
         write_bytes(Path("/dev/full"), b"x")
     script = (
-        "from pathlib import Path; from pipeline.storage.files import write_bytes\n"
+        "from pathlib import Path; from pipeline.storage.atomic import write_bytes\n"
         "write_bytes(Path('/dev/stdout'), b'one'); print('two')"
     )
     command = [sys.executable, "-c", script]
@@ -144,7 +147,7 @@ def test_an_error_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def unfinished(folder: str, started: str) -> None:
-    with replacing(Path(folder) / "a") as sink, folders.fresh_folder(Path(folder)) as part:
+    with replacing(Path(folder) / "a") as sink, fresh_folder(Path(folder)) as part:
         sink.write(b"half")
         (part / "b").write_text("half")
         Path(started).touch()
@@ -173,6 +176,81 @@ def test_leftovers_of_dead_processes_are_swept_and_of_live_ones_not(tmp_path: Pa
 
 # Folders
 
+OWNER = """
+import os, sys
+from pathlib import Path
+from pipeline.storage.atomic import fresh_folder
+with fresh_folder(Path(sys.argv[1])) as folder:
+    (folder / "x").write_text("x")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_killed_owners_folder_is_cleaned_up_and_a_living_ones_left_alone(tmp_path: Path) -> None:
+    with fresh_folder(tmp_path) as mine:
+        (mine / "x").write_text("x")
+        killed = subprocess.run([sys.executable, "-c", OWNER, str(tmp_path)], check=False)
+        assert killed.returncode == -9
+        assert len(left(tmp_path)) == 2
+        with fresh_folder(tmp_path) as other:
+            assert list(other.iterdir()) == []
+            assert {path for path in tmp_path.iterdir()} == {mine, other}
+        assert (mine / "x").read_text() == "x"
+    assert left(tmp_path) == []
+
+
+def test_a_folder_goes_when_the_work_fails(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), fresh_folder(tmp_path):
+        raise KeyboardInterrupt
+    assert left(tmp_path) == []
+
+
+def test_what_is_not_ours_stays(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "work").mkdir(parents=True)
+    place = tmp_path / "place"
+    place.mkdir()
+    names = [f"{PREFIX}{'1' * 16}", f"{PREFIX}notes"]
+    (place / names[0]).symlink_to(tmp_path / "elsewhere")
+    (place / names[1]).mkdir()
+    with fresh_folder(place):
+        pass
+    assert left(tmp_path / "elsewhere") == ["work"]
+    assert left(place) == names
+
+
+def test_where_others_keep_folders_only_we_can_enter_ours_and_theirs_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    theirs = tmp_path / f"{PREFIX}{'2' * 16}"
+    theirs.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "geteuid", lambda: theirs.stat().st_uid + 1)
+        with fresh_folder() as folder:
+            assert folder.parent == tmp_path
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert left(tmp_path) == [theirs.name]
+    with fresh_folder():
+        pass
+    assert left(tmp_path) == []
+
+
+def test_a_folder_swept_before_it_was_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(path: Path, *args: Any) -> int:
+        seen.append(path)
+        if len(seen) == 1:
+            path.rmdir()
+        return real(path, *args)
+
+    seen, real = list[Path](), os.open
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", late)
+        with fresh_folder(tmp_path) as folder:
+            assert folder.is_dir()
+    assert len(set(seen[:2])) == 2
+
 
 def fill(out: Path, text: str) -> None:
     with replacing_folder(out) as part:
@@ -184,7 +262,7 @@ def test_a_folder_is_replaced_and_its_neighbours_are_not_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
 ) -> None:
     if not exchanges:
-        monkeypatch.setattr(folders, "_renameat2", lambda: None)
+        monkeypatch.setattr(atomic, "_renameat2", lambda: None)
     for name in ("ck.old", "ck.part", "ck.tmp-1"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "thesis").write_text("mine")
@@ -250,8 +328,8 @@ def test_a_temporary_file_swept_before_it_was_locked_is_made_again(
         seen.append(path)
         return lock(descriptor, path)
 
-    seen, lock = list[Path](), files.lock_new
-    monkeypatch.setattr(files, "lock_new", late)
+    seen, lock = list[Path](), atomic.lock_new
+    monkeypatch.setattr(atomic, "lock_new", late)
     write_bytes(tmp_path / "a", b"x")
     assert len(set(seen)) == 2
     assert left(tmp_path) == ["a"]

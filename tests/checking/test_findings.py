@@ -12,15 +12,18 @@ from pydantic import ValidationError
 
 from benchmarks.faults_tamper import again, tampered
 from flows.cli import main
+from pipeline.checking.findings import check
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import label_all, open_tools
 from pipeline.outputs.report import rows_of
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
-from pipeline.runs.checking import check
-from pipeline.runs.run_store import RunStore, read_config
+from pipeline.runs import problem_files
+from pipeline.runs.run_store import RunStore
 from pipeline.storage import journal
-from pipeline.storage.recorded import write_record
+from pipeline.storage.generations import read_manifest
+from pipeline.storage.recorded import read_config, write_record
 from schemas.errors import UserError
 from schemas.records import Finished, PolicyIdentity, Problem, Rollout, Vote
 
@@ -146,12 +149,23 @@ def test_a_changed_line_is_dropped_and_its_problem_done_again(
     )
     assert main(["fuse", str(sealed.path)]) == 2
     assert "journal/00000.jsonl: line 2" in capsys.readouterr().err
+    assert check(sealed.path)["repairable"] == 1  # the line; what waits for its problem is not
     found = check(sealed.path, repair=True)
     assert f"{path}: line 2" in found["repaired"][0]
+    assert (found["failed"], found["repairable"]) == ([], 0)
     assert [what.split(": ")[1][:26] for what in found["damaged"]] == ["holds 8 finished problems,"]
     again(sealed.config)
     assert check(sealed.path)["damaged"] == []
     assert rows(sealed) == before
+
+
+def test_a_shard_that_owes_nothing_is_packed_while_another_one_waits(labelled: Path, tmp_path: Path) -> None:
+    shutil.copytree(labelled, tmp_path / "r", symlinks=True)
+    path = tmp_path / "r" / "journal" / "00000.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(True)[1:]))
+    found = check(tmp_path / "r", repair=True)
+    assert [what.split(": ")[1][:13] for what in found["repaired"]] == ["is not packed"]
+    assert (found["damaged"], found["failed"]) == ([], [])
 
 
 def test_damaged_rollouts_of_a_line_are_drawn_again(labelled: Path, tmp_path: Path) -> None:
@@ -204,7 +218,7 @@ def test_settings_that_would_give_other_votes_are_not_taken_over(sealed: RunStor
 
 def test_a_run_of_an_earlier_version_is_fine_until_it_is_changed(sealed: RunStore) -> None:
     """Its digests were made by other rules. They agree with each other, and with none of today's."""
-    path, manifest = sealed.path / "run.toml", sealed.manifest()
+    path, manifest = sealed.path / "run.toml", read_manifest(sealed.path)
     assert manifest is not None
     earlier = "0123456789abcdef"
     path.write_text(path.read_text().replace(f"identity {manifest.config_digest}", f"digest {earlier}"))
@@ -212,7 +226,7 @@ def test_a_run_of_an_earlier_version_is_fine_until_it_is_changed(sealed: RunStor
         sealed.path / "manifest.json", {**manifest.model_dump(mode="json"), "config_digest": earlier}
     )
     assert check(sealed.path)["damaged"] == []
-    assert RunStore.open(sealed.config).total() == sealed.total()
+    assert problem_files.total(RunStore.open(sealed.config).path) == problem_files.total(sealed.path)
     path.write_text(
         f"# Resolved; digest {earlier}; checksum {earlier}\n" + path.read_text().split("\n", 1)[1]
     )
@@ -269,7 +283,7 @@ class Absurd(SimulatedPolicy):
 def test_a_problem_with_an_absurd_number_is_set_aside_and_the_others_are_done(sealed: RunStore) -> None:
     config = sealed.config.model_copy(update={"name": "absurd"})
     store = RunStore.open(config)
-    store.prepare()
+    read_problems(store)
 
     async def label(shard: int) -> list[str]:
         with store.writing(shard) as writer:
@@ -282,7 +296,7 @@ def test_a_problem_with_an_absurd_number_is_set_aside_and_the_others_are_done(se
     reasons = [reason for shard in range(2) for reason in asyncio.run(label(shard))]
     assert len(reasons) == 1
     assert "tokens" in reasons[0]
-    assert sum(len(store.owed(shard)) for shard in range(2)) == 1
+    assert sum(len(store.standing(shard).owed) for shard in range(2)) == 1
 
 
 def test_a_line_of_an_earlier_version_that_cannot_be_written_is_named_and_mended(sealed: RunStore) -> None:

@@ -1,0 +1,63 @@
+"""A run file's section about problems, as a run takes them: with what tells whether they have changed."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.inputs.problems import load_problems, name_of, problem_files
+from schemas.config import HubProblems, ProblemsConfig, PythonProblems
+from schemas.factories import factory_file
+from schemas.records import Problem, Quarantined
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ProblemSource:
+    """The problems that a section asks for; generated ones depend on the run's seed."""
+
+    config: ProblemsConfig
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The source in a few words."""
+        return name_of(self.config)
+
+    def is_remote(self) -> bool:
+        """Whether it is a dataset of the Hub, and not a saved one in a folder here."""
+        return isinstance(self.config, HubProblems) and not problem_files(self.config)
+
+    def files(self) -> list[Path]:
+        """The local files that problems are read from, if any, or the code that makes them. UserError when
+        one does not exist."""
+        if isinstance(self.config, PythonProblems):
+            return [code] if (code := factory_file(self.config.factory)) else []
+        return problem_files(self.config)
+
+    def commit(self, began: str) -> str:
+        """The commit to read a dataset of the Hub at: the one that is asked for, else the one that the run
+        began with, else today's."""
+        asked = self.config.revision if isinstance(self.config, HubProblems) else ""
+        return asked or began or hub_commit(self.name)
+
+    def read(self, commit: str) -> Iterator[Problem | Quarantined]:
+        """The problems in the order of their rows, and the rows that no problem can be made of."""
+        config = self.config.model_copy(update={"revision": commit}) if self.is_remote() else self.config
+        return load_problems(config, seed=self.seed)
+
+
+def hub_commit(name: str) -> str:
+    """The commit of a dataset on the Hub; empty where the Hub does not say."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    # Its bases are OSError and the HTTP library's own error; which library that is differs between versions.
+    unheard: tuple[Any, ...] = (*HfHubHTTPError.__bases__, HFValidationError, OfflineModeIsEnabled)
+    try:
+        return HfApi().dataset_info(name, timeout=10).sha or ""
+    except unheard as error:
+        log.warning("dataset %s: its commit is not known (%s); it is told by its name alone", name, error)
+        return ""

@@ -1,0 +1,14 @@
+"""Where a run and the reader of its problems meet."""
+
+from pipeline.inputs.source import ProblemSource
+from pipeline.runs.posing import prepare
+from pipeline.runs.run_store import RunStore
+
+
+def read_problems(store: RunStore) -> int:
+    """Read the problems of a run from their source, unless the run has them as they are now. Returns how many
+    it has.
+
+    UserError where there is none, or where one that the run has is gone.
+    """
+    return prepare(store, ProblemSource(store.config.problems, store.config.seed))

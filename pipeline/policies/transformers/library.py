@@ -1,0 +1,31 @@
+"""What all code on top of torch and transformers shares: quiet loading, and rows of one length."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from transformers.utils import logging as library_logging
+
+Number = TypeVar("Number", int, float)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' bars and reports: a terminal belongs to the command that runs."""
+    level, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
+    library_logging.set_verbosity_error()
+    library_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library_logging.set_verbosity(level)
+        if bars:
+            library_logging.enable_progress_bar()
+
+
+def pad_right(rows: Sequence[list[Number]], pad: Number) -> Tensor:
+    """Token ids, or a number for each, as one (rows, longest) tensor."""
+    width = max(map(len, rows))
+    return torch.tensor([row + [pad] * (width - len(row)) for row in rows])

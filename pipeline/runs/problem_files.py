@@ -1,0 +1,97 @@
+"""The files of a run's problems: `problems/SHARD.jsonl` in the order of their ids, and `problems/done.json`,
+which says how many there are and vouches for the files. It is there once the run has read its problems."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.storage.atomic import put
+from pipeline.storage.checksums import file_fault, sha256_of
+from pipeline.storage.files import lines_of
+from pipeline.storage.recorded import read_record, write_record
+from schemas.errors import UserError
+
+QUARANTINE = "quarantine.jsonl"
+"""Rows that no problem could be made of; it is written with the problems, and vouched for with them."""
+_NEXT = "problems/next.json"
+"""There from when a shard's problems are all written until they are in place."""
+
+
+def done_file(run: Path) -> Path:
+    """What says that the problems have been read."""
+    return run / "problems" / "done.json"
+
+
+def file_of(run: Path, shard: int) -> Path:
+    """Where a shard's problems lie."""
+    return run / "problems" / f"{shard:05d}.jsonl"
+
+
+def next_of(file: Path) -> Path:
+    """A file as it will be."""
+    return file.with_suffix(".next")
+
+
+def is_prepared(run: Path) -> bool:
+    """Whether the problems have been read."""
+    return done_file(run).is_file()
+
+
+def total(run: Path) -> int:
+    """Number of problems in the run."""
+    return int(_prepared(run)["problems"])
+
+
+def sizes(run: Path, shards: int) -> list[int]:
+    """Number of problems in each shard."""
+    known: list[int] | None = _prepared(run).get("shards")
+    if known is None:  # prepared by an earlier version
+        return [sum(1 for _ in lines_of(file_of(run, shard))) for shard in range(shards)]
+    return known
+
+
+def sums(run: Path) -> dict[str, str]:
+    """The checksums that the files were written with, by their path in the run."""
+    return dict(_prepared(run).get("sha256", {}))
+
+
+def faults(run: Path) -> Iterator[str]:
+    """What is wrong with the files, a line each."""
+    for name, sha256 in sums(run).items():
+        if fault := file_fault(run, run / name, sha256):
+            yield fault
+
+
+def lines(run: Path, shard: int) -> Iterator[str]:
+    """The lines of a shard's problems. UserError when its file is not as it was written."""
+    path = file_of(run, shard)
+    sha256 = sums(run).get(str(path.relative_to(run)))
+    if sha256 and (fault := file_fault(run, path, sha256)):
+        raise UserError(f"{fault}: see `stepmint check {run}`")
+    return lines_of(path)
+
+
+def decide(run: Path, counts: dict[str, Any]) -> None:
+    """Say that all files are written under the names of `next_of`: from here on `finish` gives them their
+    places, whatever is killed."""
+    write_record(run / _NEXT, counts)
+
+
+def finish(run: Path, shards: int) -> None:
+    """Let the files that `decide` spoke of take the place of those before them, all or none."""
+    decided = run / _NEXT
+    if decided.is_file():
+        if is_prepared(run):  # its checksums are of files that are about to be replaced
+            kept = {key: value for key, value in _prepared(run).items() if key != "sha256"}
+            write_record(done_file(run), kept)
+        files = (run / QUARANTINE, *(file_of(run, shard) for shard in range(shards)))
+        for file in files:
+            if (written := next_of(file)).is_file():
+                put(written, file)
+        sums = {str(file.relative_to(run)): sha256_of(file) for file in files}
+        write_record(done_file(run), {**read_record(decided, run), "sha256": sums})
+        decided.unlink()
+
+
+def _prepared(run: Path) -> dict[str, Any]:
+    return read_record(done_file(run), run)

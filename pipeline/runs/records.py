@@ -1,0 +1,66 @@
+"""What a run says about itself beside its configuration: its prediction, its figures, what it set aside."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.runs.problem_files import QUARANTINE
+from pipeline.storage.atomic import write_json, write_lines
+from pipeline.storage.files import lines_of
+from pipeline.storage.recorded import changed, read_record, write_record
+from schemas.errors import UserError
+from schemas.plan import Plan
+from schemas.records import Quarantined
+
+
+def read_plan(run: Path, config_digest: str) -> Plan | None:
+    """What was predicted for the configuration of this digest, if anything was. UserError when the file was
+    changed."""
+    path = run / "plan.json"
+    try:
+        plan = Plan.model_validate(read_record(path, run)) if path.exists() else None
+    except ValidationError as error:
+        raise UserError(changed(path, run, error.errors()[0]["msg"])) from None
+    return plan if plan and plan.config_digest == config_digest else None
+
+
+def write_plan(run: Path, plan: Plan) -> None:
+    """Keep a prediction, which the manifest will be compared with. A new run's folder may be made."""
+    run.mkdir(parents=True, exist_ok=True)
+    write_record(run / "plan.json", plan.model_dump(mode="json"))
+
+
+def write_summary(run: Path, figures: dict[str, Any]) -> None:
+    """Keep the figures of a finished run beside its manifest."""
+    write_json(run / "summary.json", figures)
+
+
+def quarantined(run: Path) -> list[Quarantined]:
+    """Everything set aside: bad rows, then problems that failed and are still owed."""
+    bad = run / QUARANTINE
+    return [*(read_failures(bad, run) if bad.exists() else ()), *failures(run)]
+
+
+def failures(run: Path) -> list[Quarantined]:
+    """Why problems are still owed: of each that failed, and of each shard that stopped early."""
+    files = sorted((run / "problems").glob("*.failed.jsonl"))
+    return [item for file in files for item in read_failures(file, run)]
+
+
+def set_aside(run: Path, shard: int, failures: Iterable[Quarantined]) -> None:
+    """Replace what a shard has set aside: everything it owed has just been tried.
+
+    A file a shard, because shards may be written by several machines at once.
+    """
+    path = run / "problems" / f"{shard:05d}.failed.jsonl"
+    write_lines(path, (failure.model_dump_json() for failure in failures))
+
+
+def read_failures(file: Path, run: Path) -> Iterator[Quarantined]:
+    """What one file says was set aside. UserError when it cannot be read."""
+    try:
+        yield from map(Quarantined.model_validate_json, lines_of(file))
+    except ValueError as error:  # a line that is no record, or bytes that are no text
+        raise UserError(changed(file, run, str(error).splitlines()[0])) from None
