@@ -256,16 +256,18 @@ def check(args: argparse.Namespace) -> Result:
 def export(args: argparse.Namespace) -> Result:
     """Write another tool's format; the file appears whole or not at all."""
     from pipeline.outputs.export import export as write
+    from pipeline.outputs.export import format_named
     from pipeline.outputs.report import rows_of
     from pipeline.storage.files import is_standard_output, replacing_text
     from pipeline.storage.recorded import check_outside
 
+    convert = format_named(args.format)
     rows = (row for row in rows_of(_open(Path(args.run))) if row.kept or not args.kept)
     out = Path(args.out)
     check_outside(out)
     piped = is_standard_output(out)
     with replacing_text(out) as file:
-        counts = write(rows, args.format, file)
+        counts = write(rows, convert, file)
     return {"out": str(out), "format": args.format, "piped": piped, **counts}
 
 

@@ -66,7 +66,7 @@ def test_version(capsys: Capture) -> None:
         (["show", "{sealed}", "-n", "many"], "invalid int"),
         (["fuse", "{sealed}", "--set", "seed=3"], "fuse changes only [fusion]"),
         (["fuse", "{sealed}", "--set", "fusion.accept=2"], "fusion.accept"),
-        (["export", "{sealed}", "--format", "csv", "--out", "x"], "invalid choice"),
+        (["export", "{sealed}", "--format", "csv", "--out", "x"], "neither one of trl"),
         (["export", "{sealed}", "--format", "trl", "--out", "/missing/x"], "does not exist"),
         (
             ["export", "{sealed}", "--format", "trl", "--out", "{sealed}/run.toml"],
