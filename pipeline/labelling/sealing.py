@@ -103,6 +103,7 @@ class Tally:
                 self.totals["calls"] += item.n_calls
                 self.totals["cut"] += item.over_budget
                 self.totals["ungraded"] += item.problem.answer is None
+                self.totals["merged"] += sum(candidate.drawn - 1 for candidate in item.candidates)
                 self.tokens.update(item.tokens)
                 if item.skipped:
                     self.skipped[item.skipped] += 1
@@ -167,6 +168,7 @@ class Tally:
             quarantined=len(store.quarantined()),
             ungraded=self.totals["ungraded"],
             solutions=self.totals["solutions"],
+            merged=self.totals["merged"],
             steps=self.totals["steps"],
             labelled_steps=self.totals["labelled"],
             kept=self.totals["kept"],
