@@ -343,12 +343,9 @@ def _listening(args: argparse.Namespace) -> Any:
 
 
 def _config_of(folder: Path, overrides: list[str] | None = None) -> RunConfig:
-    """A run's recorded configuration, with the folder it lies in now: it may have been moved or renamed."""
-    from pipeline.storage.recorded import read_config
+    from pipeline.storage.recorded import config_here
 
-    here = folder if folder.name else folder.resolve()
-    config = read_config(folder, tuple(overrides or ()))
-    return config.model_copy(update={"root": str(here.parent), "name": here.name})
+    return config_here(folder, tuple(overrides or ()))
 
 
 def _given(args: argparse.Namespace) -> RunConfig:

@@ -269,7 +269,7 @@ def _to_problem(
         return bad(column, answer.why)
     if answer is not None:
         values["answer"] = answer
-        values.setdefault("answer_kind", _kind(answer))
+        values.setdefault("answer_kind", kind_of(answer))
     source = Source(dataset=Path(file).name, split=config.split, row=row.number - 1)
     try:
         return Problem.model_validate({**values, "source": source})
@@ -318,7 +318,8 @@ def _complaint(row: Any, columns: Mapping[str, str]) -> tuple[str, str] | None:
     return None
 
 
-def _kind(answer: str) -> AnswerKind:
+def kind_of(answer: str) -> AnswerKind:
+    """How an answer is compared: as a number or as words where it is such, else as an expression."""
     if _NUMBER.fullmatch(answer.strip()):
         return "number"
     return "text" if _WORDS.fullmatch(answer.strip()) else "expression"

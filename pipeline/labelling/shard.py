@@ -25,7 +25,7 @@ from pipeline.sampling.unfinished import Draws, Shelf
 from pipeline.storage.journal import ShardWriter
 from schemas.config import OmegaConfig, RunConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
-from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Vote
+from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Solution, Vote
 from schemas.text import one_line
 from verifiers.base import Verifier
 
@@ -197,12 +197,17 @@ def _drawn(store: RunStore, shard: int) -> Drawn:
 
 
 async def open_tools(
-    config: RunConfig, stack: AsyncExitStack, templates: Mapping[str, str] | None = None
+    config: RunConfig,
+    stack: AsyncExitStack,
+    templates: Mapping[str, str] | None = None,
+    *,
+    policy: Policy | None = None,
 ) -> Annotators:
-    """Everything that a configuration asks for, loaded and tried out; the stack closes it."""
+    """Everything that a configuration asks for, loaded and tried out; the stack closes it. A `policy` that is
+    open already takes the place of the configured one."""
     kept = templates or {}
     check_prompts(config, lambda name: kept.get(name) or prompt_text(name))
-    policy = await stack.enter_async_context(open_policy(config.policy))
+    policy = policy if policy is not None else await stack.enter_async_context(open_policy(config.policy))
     others = [part.policy if part else None for part in (config.judge, config.prover)]
     judge_policy, prover_policy = [
         await stack.enter_async_context(open_policy(other)) if other else policy for other in others
@@ -227,10 +232,10 @@ async def _get_to_know(config: RunConfig, policy: Policy, judge: Policy, prover:
 
 
 async def label_problem(
-    problem: Problem, tools: Annotators, draws: Draws | None = None
+    problem: Problem, tools: Annotators, draws: Draws | None = None, given: Sequence[Solution] = ()
 ) -> tuple[Finished, list[Rollout]]:
     """One problem from the difficulty filter to its last vote, as a journal line and the completions paid
-    for; `draws` holds what was drawn for it earlier."""
+    for; `draws` holds what was drawn for it earlier. Where solutions are `given` none is proposed."""
     allowance = Allowance(tools.config.budget.per_problem)
     config = tools.config
     roller = Roller(
@@ -248,7 +253,7 @@ async def label_problem(
         skipped, root = await _too_easy_or_hard(roller, config)
     candidates: list[Candidate] = []
     if not skipped:
-        found = await _propose(roller, tools, root)
+        found = [Candidate(solution=one) for one in given] or await _propose(roller, tools, root)
         candidates = await _annotated(roller, found, tools)
         late = " before the token budget was spent" if allowance.reached else ""
         skipped = "" if candidates else f"no solution was finished{late}"
