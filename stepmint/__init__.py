@@ -17,9 +17,11 @@ For example, without any model:
 >>> found["verdict"], found["findings"][0]["claim"]
 ('fails', '2 + 3 = 6')
 
-The records are `Problem`, `Solution`, `Step`, `Vote`, `StepLabel` and `LabelledSolution`; a verifier of
-yours returns `Finding`s on `StepContext`s, as `Verifier` says, and a policy of yours keeps `Policy`. What
-you can mend is a `UserError`: one line that names the item or the setting.
+The records are `Problem`, `Solution`, `Step`, `Vote`, `StepLabel` and `LabelledSolution`. Parts of your own
+keep the protocols `Verifier` (a `Finding` on a `StepContext`), `Annotator` (`Vote`s in a `Context`) and
+`Policy` (`Completion`s of a `Prompt`); a verifier and an annotator declare what their votes are evidence of
+(`check_source`, `judge_source`, `rollout_source`). What you can mend is a `UserError`: one line that names
+the item or the setting.
 
 Every function waits for its result, also inside a running event loop (a notebook), and Ctrl-C ends it.
 Runs that are too long for one sitting belong to the command line (`stepmint run`), which keeps what it has
@@ -32,6 +34,8 @@ from typing import TYPE_CHECKING, Any
 from stepmint.api import PRM, extract_answer, fuse, grade, label, open_policy, open_run, to_dicts, verify
 
 if TYPE_CHECKING:
+    from pipeline.annotators.base import Annotator as Annotator
+    from pipeline.annotators.base import Context as Context
     from pipeline.labelling.direct import Labelled as Labelled
     from pipeline.outputs.view import RunView as RunView
     from pipeline.policies.base import Completion as Completion
@@ -45,6 +49,10 @@ if TYPE_CHECKING:
     from schemas.records import Step as Step
     from schemas.records import StepLabel as StepLabel
     from schemas.records import Vote as Vote
+    from schemas.sources import Source as Source
+    from schemas.sources import check_source as check_source
+    from schemas.sources import judge_source as judge_source
+    from schemas.sources import rollout_source as rollout_source
     from verifiers.base import Finding as Finding
     from verifiers.base import StepContext as StepContext
     from verifiers.base import Verifier as Verifier
@@ -64,11 +72,13 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "pipeline.annotators.base": ("Annotator", "Context"),
     "pipeline.labelling.direct": ("Labelled",),
     "pipeline.outputs.view": ("RunView",),
     "pipeline.policies.base": ("Completion", "Policy", "Prompt", "Sampling"),
     "schemas.errors": ("UserError",),
     "schemas.records": ("LabelledSolution", "Problem", "Solution", "Step", "StepLabel", "Vote"),
+    "schemas.sources": ("Source", "check_source", "judge_source", "rollout_source"),
     "verifiers.base": ("Finding", "StepContext", "Verifier"),
 }
 """What is imported when it is asked for (PEP 562): records take a library that costs a tenth of a second."""

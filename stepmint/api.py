@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.annotators.base import Annotator
     from pipeline.labelling.direct import Labelled, OpenPolicy, Settings
     from pipeline.outputs.view import RunView
     from pipeline.policies.base import Policy
     from pipeline.prm.model import PRM as Scorer
     from schemas.records import AnswerKind, LabelledSolution
+    from schemas.sources import Sources
     from verifiers.base import Verifier
 
 
 def label(
     problems: Iterable[Any],
     *,
-    annotate: "Sequence[Settings]",
+    annotate: "Sequence[Settings | Annotator | Verifier]",
     policy: "Settings | Policy | OpenPolicy | None" = None,
     propose: "Settings | None" = None,
     prompt: "Settings | None" = None,
@@ -32,7 +34,8 @@ def label(
     and nothing is proposed: a dict with `steps` (texts) or `solution` (a text), a pair (problem, solution),
     or a `LabelledSolution`, whose votes are made anew.
 
-    `annotate` says who votes on the steps, as in a run file: dicts with `kind` and settings. `policy` is the
+    `annotate` says who votes on the steps: dicts with `kind` and settings, as in a run file, and objects of
+    yours that keep `Annotator` or `Verifier`. `policy` is the
     model that is asked: the settings of a run file, a `Policy` that is not open, or one from `open_policy`.
     It may be left out where nobody asks a model. `propose`, `prompt` and `fusion` are sections of a run
     file; docs/configuration.md lists the settings of all.
@@ -86,13 +89,16 @@ def fuse(
     reject: float = 0.2,
     consensus: bool = True,
     threshold: float = 0.0,
-) -> "list[LabelledSolution]":
+    sources: "Sources | None" = None,
+) -> "Labelled":
     """Label rows anew from the votes that they hold; nothing is asked.
 
     A step is right from a probability of `accept` on, wrong up to `reject`, and has no label between them.
     How far each source is to be trusted is fitted to these very rows, so give all of a dataset, not a few.
     `consensus` marks rows whose rollouts and judge name different first errors as not kept; `threshold` is
-    the success rate up to which rollouts alone call a step wrong. UserError for a bad setting.
+    the success rate up to which rollouts alone call a step wrong. `sources` declares the sources of votes
+    that are not ours; what `label` and `open_run` give brings its own. UserError for a bad setting, and for
+    votes of a source that nobody declared.
 
     >>> rows = stepmint.label([("What is 2 + 3?", "2 + 3 = 6.")], annotate=[{"kind": "verify"}])
     >>> stepmint.fuse(rows, reject=0.0)[0].labels[0].reason
@@ -101,7 +107,7 @@ def fuse(
     from pipeline.labelling.direct import fuse_rows
 
     settings = {"accept": accept, "reject": reject, "consensus": consensus, "threshold": threshold}
-    return fuse_rows(rows, settings)
+    return fuse_rows(rows, settings, sources)
 
 
 def grade(gold: str, answer: str | None, kind: "AnswerKind" = "expression") -> bool | None:

@@ -13,6 +13,10 @@ from typing import Any, Self
 from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
+from pipeline.annotators.base import Annotator
+from pipeline.annotators.formal import Verify
+from pipeline.annotators.opening import Part
+from pipeline.annotators.outside import checked_annotator, checked_verifier
 from pipeline.fusion.trust import model_of
 from pipeline.inputs.python_values import Given, read_given
 from pipeline.labelling.background import Background
@@ -22,31 +26,14 @@ from pipeline.labelling.shard import label_problem, open_tools
 from pipeline.policies import open_policy
 from pipeline.policies.admission import in_turn
 from pipeline.policies.base import Completion, Policy
-from schemas.config import (
-    BisectionConfig,
-    FusionConfig,
-    JudgeConfig,
-    MonteCarloConfig,
-    ProverConfig,
-    RunConfig,
-    ScanConfig,
-    VerifyConfig,
-    parse_config,
-)
+from schemas.config import FusionConfig, PythonConfig, RunConfig, parse_config
 from schemas.errors import BackendError, BackendGone, UserError
 from schemas.records import Candidate, Finished, LabelledSolution, Problem, Quarantined, Solution
+from schemas.sources import EARLIER, Sources, declared
 from schemas.text import one_line
 
 _AT_ONCE = 64
 """Solutions labelled together: the arithmetic is that of a batch."""
-_KINDS: dict[type[BaseModel], str] = {
-    MonteCarloConfig: "monte_carlo",
-    BisectionConfig: "bisection",
-    ScanConfig: "scan",
-    ProverConfig: "prover",
-    JudgeConfig: "judge",
-    VerifyConfig: "verify",
-}
 Settings = Mapping[str, Any] | BaseModel
 """A section of a run file: as a dict, or as the record that it becomes."""
 Voted = tuple[Problem, Candidate]
@@ -56,8 +43,15 @@ Voted = tuple[Problem, Candidate]
 class Labelled(list[LabelledSolution]):
     """Labelled solutions in the order of what was given. `left_out` names what gave none, and why."""
 
-    def __init__(self, rows: Iterable[LabelledSolution] = (), left_out: Sequence[Quarantined] = ()) -> None:
+    def __init__(
+        self,
+        rows: Iterable[LabelledSolution] = (),
+        left_out: Sequence[Quarantined] = (),
+        sources: Sources | None = None,
+    ) -> None:
         super().__init__(rows)
+        self.sources: Sources = dict(sources or {})
+        """What is declared of each source of the votes; `fuse` needs it."""
         self.left_out = list(left_out)
         """`row` is the place of a problem among those that were given, from 0."""
 
@@ -97,6 +91,8 @@ class _Work:
     pairs: list[tuple[int, Voted]] = field(default_factory=list)
     left_out: list[Quarantined] = field(default_factory=list)
     gone: BackendGone | None = None
+    brought: Sequence[Part] = ()
+    sources: Sources = field(default_factory=dict)
 
     def leave_out(self, job: "_Job", why: str) -> None:
         """Keep the reason why a problem has no row."""
@@ -126,8 +122,11 @@ def label(
 
     UserError for a bad item or setting, and where no problem at all could be labelled.
     """
-    config = _configured(settings, policy)
+    annotate = settings.get("annotate", ())
+    configs = [one for one in annotate if isinstance(one, Mapping | BaseModel)]
+    config = _configured({**settings, "annotate": configs}, policy)
     work = _work(list(read_given(given, config.prompt.separator)))
+    work.brought = _parts(one for one in annotate if not isinstance(one, Mapping | BaseModel))
     is_open = isinstance(policy, OpenPolicy)
     with (
         nullcontext(policy.background) if isinstance(policy, OpenPolicy) else Background() as background,
@@ -141,22 +140,29 @@ def label(
         raise UserError(f"no problem could be labelled; the first: {work.left_out[0].reason}")
     pairs = [pair for _, pair in sorted(work.pairs, key=lambda found: found[0])]
     left_out = sorted(work.left_out, key=lambda one: one.row or 0)
-    return Labelled(fuse(pairs, config.fusion), left_out)
+    return Labelled(fuse(pairs, config.fusion, work.sources), left_out, work.sources)
 
 
-def fuse(pairs: Iterable[Voted], fusion: FusionConfig) -> Iterator[LabelledSolution]:
+def fuse(pairs: Iterable[Voted], fusion: FusionConfig, sources: Sources) -> Iterator[LabelledSolution]:
     """Rows by the votes that are there; the trust in each source is fitted to these solutions."""
     items = [Finished(problem=problem, candidates=(candidate,)) for problem, candidate in pairs]
-    model, rest = model_of(fit_trust(iter(items))), iter(items)
+    model, rest = model_of(fit_trust(iter(items), sources), sources), iter(items)
     while batch := list(islice(rest, _AT_ONCE)):
         yield from labels_of(batch, model, fusion)
 
 
-def fuse_rows(rows: Iterable[LabelledSolution], settings: Mapping[str, Any]) -> list[LabelledSolution]:
-    """Rows labelled anew from the votes that they hold. UserError for a bad setting of fusion."""
+def fuse_rows(
+    rows: Iterable[LabelledSolution], settings: Mapping[str, Any], sources: Sources | None = None
+) -> Labelled:
+    """Rows labelled anew from the votes that they hold. Of rows that bring no declarations of their sources
+    (`sources`), ours are known. UserError for a bad setting, and for votes of a source that is not declared.
+    """
     fusion = parse_config({"name": "direct", "fusion": dict(settings)}, "stepmint").fusion
+    given: Sources = getattr(rows, "sources", {}) if sources is None else sources
     pairs = [(row.problem, Candidate(solution=row.solution, votes=row.votes)) for row in rows]
-    return list(fuse(pairs, fusion))
+    names = sorted({vote.source for _, candidate in pairs for vote in candidate.votes})
+    known = {name: given[name] if name in given else declared(EARLIER, name) for name in names}
+    return Labelled(fuse(pairs, fusion, known), sources=known)
 
 
 @contextmanager
@@ -188,24 +194,24 @@ def _configured(settings: Mapping[str, Any], policy: Any) -> RunConfig:
     data = {name: _plain(value) for name, value in settings.items() if value is not None}
     # A policy that is brought stands outside of it; this one draws nothing.
     data["policy"] = {"kind": "simulated"} if _brought(policy) else _plain(policy)
-    annotate = data.pop("annotate", ())
-    return parse_config({"name": "direct", **data, **_sections(annotate)}, "stepmint")
+    data["annotate"] = [_plain(one) for one in data.get("annotate", ())]
+    return parse_config({"name": "direct", **data}, "stepmint")
 
 
-def _sections(annotate: Iterable[Any]) -> dict[str, Any]:
-    """Annotators by their kind, as a run file has them."""
-    found: dict[str, Any] = {}
-    for number, one in enumerate(annotate):
-        data = dict(_plain(one)) if isinstance(one, Mapping | BaseModel) else {}
-        kind = str(data.pop("kind", None) or _KINDS.get(type(one)))
-        if kind not in _KINDS.values():
-            raise UserError(
-                f"annotate[{number}]: expected {{'kind': ...}} with one of {', '.join(_KINDS.values())}"
-            )
-        if kind in found:
-            raise UserError(f"annotate[{number}]: {kind} stands there twice")
-        found[kind] = data
-    return found
+def _parts(brought: Iterable[Any]) -> list[Part]:
+    """Annotators and verifiers that are objects. UserError where one is neither."""
+    parts = []
+    for number, one in enumerate(brought):
+        called = f"{type(one).__name__} object"
+        # The configuration of a part names it; a verifier votes with the others, before the annotators.
+        config = PythonConfig(name=f"object-{number}", factory="stepmint:label")
+        annotator: Annotator = (
+            Verify([checked_verifier(one, called)])
+            if hasattr(one, "check")
+            else checked_annotator(one, called)
+        )
+        parts.append(Part(config, annotator))
+    return parts
 
 
 def _plain(value: Any) -> Any:
@@ -234,7 +240,8 @@ async def _label(
     async with AsyncExitStack() as stack:
         if policy is not None and not is_open:
             policy = await stack.enter_async_context(policy)
-        tools = await open_tools(config, stack, policy=policy)
+        tools = await open_tools(config, stack, policy=policy, brought=work.brought)
+        work.sources = tools.sources
 
         async def do(job: _Job) -> None:
             try:

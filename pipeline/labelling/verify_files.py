@@ -75,10 +75,10 @@ def check(solutions: Iterable[Written], verifiers: Sequence[str | Verifier]) -> 
 def _verifier(one: str | Verifier) -> Verifier:
     if not isinstance(one, str):
         return one
-    name = next((known for known in get_args(VerifierName) if known == one), None)
-    if name is None:
-        raise UserError(f"verifiers: {one!r}: expected {', '.join(get_args(VerifierName))}, or a Verifier")
-    return verifier_named(name)
+    if one not in get_args(VerifierName) and ":" not in one:
+        known = ", ".join(get_args(VerifierName))
+        raise UserError(f"verifiers: {one!r}: expected {known}, package.module:function, or a Verifier")
+    return verifier_named(one)
 
 
 def _finding(step: str, by: str, found: Finding) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pipeline.storage.recorded import config_here
 from schemas.config import RunConfig
 from schemas.manifest import Manifest
 from schemas.records import LabelledSolution, Rollout
+from schemas.sources import Sources
 
 
 class RunView:
@@ -27,6 +28,11 @@ class RunView:
         """Digests, versions, counts and costs of the sealed dataset; None while the run is not sealed.
         UserError where the file was changed."""
         return read_manifest(self.path)
+
+    @property
+    def sources(self) -> Sources:
+        """What is declared of each source of the run's votes; `stepmint.fuse` needs it."""
+        return self._store.sources()
 
     def rows(self) -> Iterator[LabelledSolution]:
         """The labelled solutions, one by one, once all files are known to be as they were written. UserError

@@ -41,6 +41,7 @@ from schemas.errors import UserError
 from schemas.manifest import Manifest, ShardEntry
 from schemas.plan import Plan
 from schemas.records import Finished, LabelledSolution, Problem, Quarantined, gold_key
+from schemas.sources import EARLIER, Sources
 
 _ROWS_PER_WRITE = 512
 
@@ -116,6 +117,16 @@ class RunStore:
         """SHA-256, or the name where there is none, of everything that the run reads, by its role."""
         known = identity.recorded(self.path) or identity.Identity()
         return {role: item.digest or item.name for role, item in sorted(known.inputs.items())}
+
+    def declare(self, sources: Sources) -> None:
+        """Record what is declared of the run's sources. UserError where it began with other declarations."""
+        identity.declare(self.path, sources)
+
+    def sources(self) -> Sources:
+        """What is declared of the run's sources; of a run from before that was recorded, what was known
+        then."""
+        known, manifest = identity.recorded(self.path), self.manifest()
+        return (known and known.sources) or (manifest and manifest.declared) or EARLIER
 
     def templates(self) -> dict[str, str]:
         """The texts of the run's prompts by their names, as they were when it began."""

@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
-from pipeline.labelling.direct import Labelled, OpenPolicy, label, opened
+from pipeline.annotators.base import Context
+from pipeline.labelling.direct import Labelled, OpenPolicy, fuse_rows, label, opened
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.recorded import config_here
 from schemas.config import MonteCarloConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
-from schemas.records import Problem
+from schemas.records import Problem, Solution, Vote
+from schemas.sources import check_source, judge_source
+from verifiers.base import Finding, StepContext
 
 ROLLED: dict[str, Any] = {"annotate": [{"kind": "monte_carlo", "rollouts": 4}]}
 CHECKED: dict[str, Any] = {"annotate": [{"kind": "verify", "verifiers": ["arithmetic"]}]}
@@ -114,7 +117,7 @@ def test_without_a_gold_answer_rollouts_say_nothing() -> None:
     ("settings", "said"),
     [
         ({"annotate": [{"kind": "monte_carlo", "rollouts": 0}]}, "monte_carlo.*rollouts"),
-        ({"annotate": [{"kind": "oracle"}]}, "monte_carlo, .*verify"),
+        ({"annotate": [{"kind": "oracle"}]}, "annotate"),
         ({"annotate": [{"rollouts": 3}]}, "kind"),
         ({**ROLLED, "propose": {"kind": "sample", "n": 0}}, "propose.*n"),
         ({**ROLLED, "seed": "x"}, "seed"),
@@ -173,3 +176,68 @@ def test_an_opened_policy_is_a_policy_of_ours() -> None:
     with opened(SIMULATED) as held:
         policy: Policy = held.policy
         assert policy.kind == "simulated"
+
+
+class Suspicious:
+    """An annotator of an outsider: thinks that one step is wrong."""
+
+    needs_gold = False
+    sources = judge_source("suspicious")
+
+    def __init__(self, step: int, source: str = "suspicious") -> None:
+        self.step, self.source = step, source
+
+    async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
+        assert context.problem.text
+        return [
+            Vote(step=step, source=self.source, asks="valid", p=float(step != self.step))
+            for step in range(len(solution.steps))
+        ]
+
+
+class NoShouting:
+    """A verifier of an outsider."""
+
+    name = "no_shouting"
+    sources = check_source("no_shouting")
+
+    def check(self, context: StepContext) -> Finding:
+        if context.step.isupper():
+            return Finding("fails", "it shouts")
+        return Finding("abstains", "nothing to say")
+
+
+def test_annotators_and_verifiers_may_be_objects() -> None:
+    given = [("p", ["Quiet.", "LOUD.", "Quiet."])]
+    found = label(given, {"annotate": [NoShouting(), Suspicious(1), *CHECKED["annotate"]]}, None)
+    assert {vote.source for vote in found[0].votes} == {"no_shouting", "suspicious", "arithmetic", "answer"}
+    assert found[0].first_error == 1
+    assert "no_shouting: it shouts" in found[0].labels[1].reason
+    assert found.sources["suspicious"].kind == "judge"
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (Suspicious(0, source="someone"), "votes of source 'someone', which nobody declared"),
+        (object(), "annotator 'object object': returned object, which has no `sources`"),
+    ],
+)
+def test_an_object_that_is_no_annotator_is_refused(one: object, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        label([("p", "a")], {"annotate": [one]}, None)
+
+
+def test_two_annotators_of_one_kind_may_stand_side_by_side() -> None:
+    two = [{"kind": "judge"}, {"kind": "judge", "name": "second"}]
+    policy = SimulatedPolicy(n_steps=2)
+    [row] = label([("p", "step 0: good\nstep 1: good\n#### right")], {"annotate": two}, policy)
+    assert len({vote.source for vote in row.votes} - {"answer"}) == 2
+
+
+def test_rows_bring_what_their_sources_declare() -> None:
+    rows = label([("p", "a\nb")], {"annotate": [Suspicious(1)]}, None)
+    assert [row.votes for row in fuse_rows(rows, {})] == [row.votes for row in rows]
+    with pytest.raises(UserError, match="votes of source 'suspicious', which nobody declared"):
+        fuse_rows(list(rows), {})
+    assert fuse_rows(list(rows), {}, judge_source("suspicious")) == fuse_rows(rows, {})
