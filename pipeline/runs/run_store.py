@@ -125,8 +125,14 @@ class RunStore:
     def sources(self) -> Sources:
         """What is declared of the run's sources; of a run from before that was recorded, what was known
         then."""
-        known, manifest = identity.recorded(self.path), self.manifest()
-        return (known and known.sources) or (manifest and manifest.declared) or EARLIER
+        known = identity.recorded(self.path)
+        if known and known.sources:
+            return known.sources
+        try:
+            manifest = self.manifest()
+        except UserError:  # a spoilt manifest must not keep the run from being sealed anew
+            manifest = None
+        return (manifest and manifest.declared) or EARLIER
 
     def templates(self) -> dict[str, str]:
         """The texts of the run's prompts by their names, as they were when it began."""

@@ -15,9 +15,10 @@ from pipeline.labelling.shard import annotators_of, label_problem, run_shard
 from pipeline.outputs.report import rows_of, summarise
 from pipeline.policies.simulated import SimulatedPolicy
 from pipeline.runs.run_store import RunStore
+from pipeline.sampling.replay import with_rest
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError
-from schemas.records import LabelledSolution, Problem
+from schemas.records import Finished, LabelledSolution, Problem, Rollout
 from schemas.sources import EARLIER, GRADE, Source, gathered, judge_source, rollout_source
 
 MINE = """
@@ -320,3 +321,15 @@ def test_an_annotator_asks_its_own_policy_and_what_that_draws_is_kept_apart() ->
     assert (policy.completions, other.completions) == (0, 2)
     assert {rollout.purpose for rollout in roller.taken} == {"python:mine:values"}
     assert Context(roller).own is roller
+
+
+def test_what_a_named_judge_said_is_no_answer_to_be_graded() -> None:
+    """It was read as a verdict; only completions of the problem are graded again."""
+    reply = Rollout(
+        problem_id="p", purpose="judge:strict", prefix="", text="No error.", outcome="correct", stopped="stop"
+    )
+    item = Finished(problem=Problem(id="p", text="p", answer="3"))
+    _, (kept,) = with_rest(item, [], [reply])
+    assert kept == reply
+    _, (graded,) = with_rest(item, [], [reply.model_copy(update={"purpose": "mine"})])
+    assert graded.outcome == "unknown"
