@@ -208,11 +208,11 @@ class NoShouting:
 
 
 def test_annotators_and_verifiers_may_be_objects() -> None:
-    given = [("p", ["Quiet.", "LOUD.", "Quiet."])]
-    found = label(given, {"annotate": [NoShouting(), Suspicious(1), *CHECKED["annotate"]]}, None)
+    given = [("p", ["LOUD.", "Quiet."])]
+    found = label(given, {"annotate": [NoShouting(), Suspicious(0), *CHECKED["annotate"]]}, None)
     assert {vote.source for vote in found[0].votes} == {"no_shouting", "suspicious", "arithmetic", "answer"}
-    assert found[0].first_error == 1
-    assert "no_shouting: it shouts" in found[0].labels[1].reason
+    assert found[0].first_error == 0
+    assert "no_shouting: it shouts" in found[0].labels[0].reason
     assert found.sources["suspicious"].kind == "judge"
 
 
