@@ -170,7 +170,10 @@ def opened(policy: Settings | Policy) -> Iterator[OpenPolicy]:
     """A policy that several calls share, opened once."""
     with Background() as background:
         asked = _brought(policy) or open_policy(_configured({}, policy).policy)
-        background.wait(asked.__aenter__())
+        try:
+            background.wait(asked.__aenter__())
+        except BackendError as error:
+            raise UserError(str(error)) from error
         try:
             yield OpenPolicy(background, asked)
         finally:
@@ -186,6 +189,10 @@ def _brought(policy: Settings | Policy | OpenPolicy | None) -> Policy | None:
             return policy.policy
         case Mapping() | BaseModel():
             return None
+    if not all(hasattr(policy, name) for name in ("sample", "__aenter__", "__aexit__")):
+        raise UserError(
+            f"policy: expected settings, a Policy, or what open_policy gives; found {type(policy).__name__}"
+        )
     return policy
 
 
@@ -203,7 +210,12 @@ def _parts(brought: Iterable[Any]) -> list[Part]:
     parts = []
     for number, one in enumerate(brought):
         called = f"{type(one).__name__} object"
-        # The configuration of a part names it; a verifier votes with the others, before the annotators.
+        if not (hasattr(one, "check") or hasattr(one, "annotate")):
+            raise UserError(
+                "annotate: expected a list of settings with a `kind`, of Annotators and of Verifiers; "
+                f"it holds {type(one).__name__} {str(one)[:40]!r}"
+            )
+        # Every part has a configuration, which names it; nothing is ever loaded by this one.
         config = PythonConfig(name=f"object-{number}", factory="stepmint:label")
         annotator: Annotator = (
             Verify([checked_verifier(one, called)])

@@ -195,6 +195,13 @@ class Suspicious:
         ]
 
 
+class Unfinished:
+    """An annotator that declares nothing."""
+
+    async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
+        return []
+
+
 class NoShouting:
     """A verifier of an outsider."""
 
@@ -220,7 +227,9 @@ def test_annotators_and_verifiers_may_be_objects() -> None:
     ("one", "said"),
     [
         (Suspicious(0, source="someone"), "votes of source 'someone', which nobody declared"),
-        (object(), "annotator 'object object': returned object, which has no `sources`"),
+        (object(), "annotate: expected a list of settings with a `kind`, .*; it holds object"),
+        ("kind", "it holds str 'kind'"),
+        (Unfinished(), "annotator 'Unfinished object': .*has no `sources`"),
     ],
 )
 def test_an_object_that_is_no_annotator_is_refused(one: object, said: str) -> None:
@@ -241,3 +250,25 @@ def test_rows_bring_what_their_sources_declare() -> None:
     with pytest.raises(UserError, match="votes of source 'suspicious', which nobody declared"):
         fuse_rows(list(rows), {})
     assert fuse_rows(list(rows), {}, judge_source("suspicious")) == fuse_rows(rows, {})
+
+
+def test_a_policy_that_is_none_is_refused() -> None:
+    with pytest.raises(UserError, match="policy: expected settings, a Policy, .*; found str"):
+        label(["p"], ROLLED, "gpt")  # type: ignore[arg-type]
+
+
+class Absent(SimulatedPolicy):
+    """Cannot be opened."""
+
+    async def __aenter__(self) -> "Absent":
+        raise BackendGone("http://nowhere does not answer")
+
+
+@pytest.mark.parametrize("kept_open", [False, True])
+def test_a_policy_that_does_not_open_is_a_user_error(kept_open: bool) -> None:
+    with pytest.raises(UserError, match="nowhere does not answer"):  # noqa: PT012
+        if kept_open:
+            with opened(Absent()):
+                pass
+        else:
+            label(["p"], CHECKED, Absent())
