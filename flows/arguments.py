@@ -317,8 +317,11 @@ def _add_giving(commands: Any) -> None:
         "stepmint export runs/mine --format processbench --out mine.jsonl",
     )
     export.add_argument("run", help="folder of a sealed run")
-    formats = ("trl", "prm800k", "math_shepherd", "processbench")
-    export.add_argument("--format", required=True, choices=formats, help="one of %(choices)s")
+    export.add_argument(
+        "--format",
+        required=True,
+        help="trl, prm800k, math_shepherd, processbench, or a function of yours as package.module:function",
+    )
     export.add_argument("--out", required=True, help="JSONL file to write")
     export.add_argument("--kept", action="store_true", help="only rows that the consensus filter keeps")
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -88,7 +89,9 @@ def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackT
 
 
 def _set_logging(*, verbose: bool) -> None:
-    """Our own lines when asked for, and no library's: they would tear the progress bars."""
+    """Our own lines when asked for, and no library's: they would tear the progress bars. Warnings are lines
+    like our errors, without the place in the code, which says nothing to whoever gave the command."""
+    warnings.formatwarning = _warning
     logging.getLogger().addHandler(logging.NullHandler())
     if verbose:
         handler = logging.StreamHandler()
@@ -96,6 +99,10 @@ def _set_logging(*, verbose: bool) -> None:
         for name in ("flows", "pipeline", "verifiers"):
             logging.getLogger(name).setLevel(logging.INFO)
             logging.getLogger(name).addHandler(handler)
+
+
+def _warning(message: Warning | str, *_: object, **__: object) -> str:
+    return f"stepmint: warning: {one_line(redacted(str(message)))}\n"
 
 
 class _Clean(logging.Formatter):

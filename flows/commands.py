@@ -261,16 +261,18 @@ def check(args: argparse.Namespace) -> Result:
 def export(args: argparse.Namespace) -> Result:
     """Write another tool's format; the file appears whole or not at all."""
     from pipeline.outputs.export import export as write
+    from pipeline.outputs.export import format_named
     from pipeline.outputs.report import rows_of
     from pipeline.storage.atomic import is_standard_output, replacing_text
     from pipeline.storage.recorded import check_outside
 
+    convert = format_named(args.format)
     rows = (row for row in rows_of(_open(Path(args.run))) if row.kept or not args.kept)
     out = Path(args.out)
     check_outside(out)
     piped = is_standard_output(out)
     with replacing_text(out) as file:
-        counts = write(rows, args.format, file)
+        counts = write(rows, convert, file)
     return {"out": str(out), "format": args.format, "piped": piped, **counts}
 
 
@@ -344,12 +346,9 @@ def _listening(args: argparse.Namespace) -> Any:
 
 
 def _config_of(folder: Path, overrides: list[str] | None = None) -> RunConfig:
-    """A run's recorded configuration, with the folder it lies in now: it may have been moved or renamed."""
-    from pipeline.storage.recorded import read_config
+    from pipeline.storage.recorded import config_here
 
-    here = folder if folder.name else folder.resolve()
-    config = read_config(folder, tuple(overrides or ()))
-    return config.model_copy(update={"root": str(here.parent), "name": here.name})
+    return config_here(folder, tuple(overrides or ()))
 
 
 def _given(args: argparse.Namespace) -> RunConfig:

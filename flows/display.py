@@ -303,6 +303,8 @@ def _dataset(result: Result) -> None:
         add_row(table, name.replace("_", " "), f"{result[name]:,}")
     for reason, n in result["skipped"].items():
         add_row(table, f"skipped: {reason}", f"{n:,}")
+    if result["merged"]:
+        add_row(table, "equal solutions merged", f"{result['merged']:,}")
     if result["ungraded"]:
         add_row(table, "without a gold answer", f"{result['ungraded']:,}")
     add_row(table, "tokens", f"{result['tokens']['total']:,}")

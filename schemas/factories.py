@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import UserError
+from schemas.text import one_line
 
 FACTORY = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 """`package.module:function`"""
@@ -32,10 +33,7 @@ def load_factory(name: str) -> Callable[..., Any]:
             raise UserError(f"factory {name!r}: no module {error.name}: {where}") from None
         raise UserError(f"factory {name!r}: importing {module_name} failed: {error}") from None
     except (Exception, SystemExit) as error:  # an outsider's module may raise anything
-        raise UserError(
-            f"factory {name!r}: importing {module_name} failed: {type(error).__name__}: {error} "
-            f"({_place(error)})"
-        ) from None
+        raise UserError(f"factory {name!r}: importing {module_name} failed: {blame(error)}") from None
     found = getattr(module, attribute, None)
     if not callable(found):
         others = ", ".join(sorted(n for n, v in vars(module).items() if callable(v) and n[0] != "_"))
@@ -55,12 +53,16 @@ def make(name: str, options: Mapping[str, Any]) -> Any:
     except UserError:
         raise
     except Exception as error:  # an outsider's function may raise anything
-        raise UserError(f"factory {name!r}: {type(error).__name__}: {error} ({_place(error)})") from None
+        raise UserError(f"factory {name!r}: {blame(error)}") from None
 
 
-def _place(error: BaseException) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}, line {frame.lineno}"
+def blame(error: BaseException, file: str = "") -> str:
+    """What an outsider's code raised, in one line with the place: the last line of `file` on the way to the
+    error, where it passed there. Libraries that the code called raise on their own lines, which help nobody.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
+    return f"{type(error).__name__}: {one_line(str(error), 300)} ({frame.filename}, line {frame.lineno})"
 
 
 def factory_file(name: str) -> Path | None:

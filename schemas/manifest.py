@@ -91,6 +91,9 @@ class Manifest(Record):
     ungraded: int = 0
     """Problems without a gold answer: nothing was rolled out for them."""
     solutions: int
+    merged: int = 0
+    """Further completions with the text of a solution that stands in the dataset once; 0 in runs sealed
+    before they were counted."""
     steps: int
     labelled_steps: int
     kept: int

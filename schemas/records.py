@@ -282,6 +282,8 @@ class Candidate(Record):
 
     solution: Solution
     votes: tuple[Vote, ...] = ()
+    drawn: Count = 1
+    """How often the proposer drew this very text: equal texts are one candidate."""
 
 
 class Finished(Record):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from pipeline.annotators.base import Context
-from pipeline.annotators.outside import OutsideVerifier, made_verifier
+from pipeline.annotators.outside import made_verifier
 from schemas.config import VerifierName
 from schemas.factories import load_factory
 from schemas.records import Solution, Vote
@@ -39,7 +39,7 @@ def verifier_named(name: str) -> Verifier:
     if name in ours:
         made: Verifier = load_factory(ours[name])()
         return made
-    return OutsideVerifier(made_verifier(name), name)
+    return made_verifier(name)
 
 
 @dataclass(frozen=True)

@@ -90,31 +90,44 @@ class OutsideVerifier:
 
 def made_annotator(factory: str, options: Mapping[str, Any]) -> OutsideAnnotator:
     """What a factory makes of its options. UserError where that is no annotator."""
-    made = _made("annotator", factory, options, ("sources", "needs_gold", "annotate"))
+    return checked_annotator(_made("annotator", factory, options), factory)
+
+
+def checked_annotator(made: Any, factory: str) -> OutsideAnnotator:
+    """An object as an annotator, called `factory` in messages. UserError where it is none."""
+    _check("annotator", factory, made, ("sources", "needs_gold", "annotate"))
     if not isinstance(made.needs_gold, bool):
         raise UserError(f"annotator {factory!r}: needs_gold is {_kind(made.needs_gold)}, not True or False")
     return OutsideAnnotator(made, factory)
 
 
-def made_verifier(factory: str) -> Verifier:
+def made_verifier(factory: str) -> OutsideVerifier:
     """What a factory makes. UserError where that is no verifier."""
-    made: Verifier = _made("verifier", factory, {}, ("name", "sources", "check"))
+    return checked_verifier(_made("verifier", factory, {}), factory)
+
+
+def checked_verifier(made: Any, factory: str) -> OutsideVerifier:
+    """An object as a verifier, called `factory` in messages. UserError where it is none."""
+    _check("verifier", factory, made, ("name", "sources", "check"))
     if dict(made.sources) != check_source(made.name):
         raise UserError(
             f"verifier {factory!r}: `sources` must declare {made.name!r}, its name, and nothing else: "
             f"sources = check_source({made.name!r})"
         )
-    return made
+    return OutsideVerifier(made, factory)
 
 
-def _made(what: str, factory: str, options: Mapping[str, Any], needed: tuple[str, ...]) -> Any:
+def _made(what: str, factory: str, options: Mapping[str, Any]) -> Any:
     function = load_factory(factory)
     try:
-        made = function(**options)
+        return function(**options)
     except UserError:
         raise
     except Exception as error:  # an outsider's code may raise anything
         raise UserError(_told(f"{what} {factory!r}", error)) from error
+
+
+def _check(what: str, factory: str, made: Any, needed: tuple[str, ...]) -> None:
     missing = [name for name in needed if not hasattr(made, name)]
     if missing:
         raise UserError(
@@ -128,7 +141,6 @@ def _made(what: str, factory: str, options: Mapping[str, Any], needed: tuple[str
         raise UserError(f"{what} {factory!r}: `sources` must map names to schemas.sources.Source")
     if not sources:
         raise UserError(f"{what} {factory!r}: `sources` is empty: it must declare every source it votes as")
-    return made
 
 
 def _told(who: str, error: Exception) -> str:

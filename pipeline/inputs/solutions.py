@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.inputs.rows import Row, Unreadable, rows_of
+from pipeline.inputs.rows import Unreadable, rows_of
 from pipeline.inputs.segment import segment
 from schemas.errors import UserError
 
@@ -35,15 +35,16 @@ def read_solutions(path: Path) -> Iterator[Written]:
         raise UserError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     row = None
     for row in rows_of(path):
-        yield _read(row)
+        if isinstance(row.value, Unreadable):
+            raise UserError(f"{row.file}:{row.number}: {row.value.why}")
+        yield written(row.value, f"{row.file}:{row.number}", str(row.number))
     if row is None:
         raise UserError(f"{path}: holds no row")
 
 
-def _read(row: Row) -> Written:
-    place, value = f"{row.file}:{row.number}", row.value
-    if isinstance(value, Unreadable):
-        raise UserError(f"{place}: {value.why}")
+def written(value: Any, place: str, name: str) -> Written:
+    """The solution in a row of any of the formats, called `name` where it has no id. UserError begins with
+    the `place`."""
     if not isinstance(value, dict):
         raise UserError(f"{place}: a row is an object, not {type(value).__name__}")
     problem, (steps, first) = _problem(value), _steps(value)
@@ -52,7 +53,7 @@ def _read(row: Row) -> Written:
             f"{place}: no steps: expected `steps` (a list of texts), a text in one of "
             f"{', '.join(_SOLUTION)}, or PRM800K's fields; found {', '.join(map(str, value)) or 'nothing'}"
         )
-    return Written(str(value.get("id", row.number)), problem or " ", tuple(steps), first, _premises(value))
+    return Written(str(value.get("id", name)), problem or " ", tuple(steps), first, _premises(value))
 
 
 def _problem(row: dict[str, Any]) -> str:

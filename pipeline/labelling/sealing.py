@@ -108,6 +108,7 @@ class Tally:
                 self.totals["calls"] += item.n_calls
                 self.totals["cut"] += item.over_budget
                 self.totals["ungraded"] += item.problem.answer is None
+                self.totals["merged"] += sum(candidate.drawn - 1 for candidate in item.candidates)
                 self.tokens.update(item.tokens)
                 if item.skipped:
                     self.skipped[item.skipped] += 1
@@ -172,6 +173,7 @@ class Tally:
             quarantined=len(records.quarantined(store.path)),
             ungraded=self.totals["ungraded"],
             solutions=self.totals["solutions"],
+            merged=self.totals["merged"],
             steps=self.totals["steps"],
             labelled_steps=self.totals["labelled"],
             kept=self.totals["kept"],

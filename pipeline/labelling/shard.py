@@ -238,26 +238,33 @@ def _drawn(store: RunStore, shard: int) -> Drawn:
 
 
 async def open_tools(
-    config: RunConfig, stack: AsyncExitStack, templates: Mapping[str, str] | None = None
+    config: RunConfig,
+    stack: AsyncExitStack,
+    templates: Mapping[str, str] | None = None,
+    *,
+    policy: Policy | None = None,
+    brought: Sequence[Part] = (),
 ) -> Annotators:
-    """Everything that a configuration asks for, loaded and tried out; the stack closes it."""
+    """Everything that a configuration asks for, loaded and tried out; the stack closes it. A `policy` that is
+    open already takes the place of the configured one, and annotators that are `brought` vote, too."""
     kept = templates or {}
-    parts = _parts(config, kept)
+    parts = [*_parts(config, kept), *brought]
     sources, roles = _declared(config, parts), opening.asked(config, parts)
-    policies = {
-        name: await stack.enter_async_context(open_policy(role.policy)) for name, role in roles.items()
-    }
+    policies = {POLICY: policy} if policy is not None else {}
     for name, role in roles.items():
-        policy, chat = policies[name], role.policy.chat
-        await prepare(policy, role.sampling, prefixes=role.prefixes, chat=chat, limit=role.limit)
+        if name not in policies:
+            policies[name] = await stack.enter_async_context(open_policy(role.policy))
+    for name, role in roles.items():
+        limit, chat = role.limit, role.policy.chat
+        await prepare(policies[name], role.sampling, prefixes=role.prefixes, chat=chat, limit=limit)
     return Annotators(config, policies.pop(POLICY), parts, sources, policies, kept)
 
 
 async def label_problem(
-    problem: Problem, tools: Annotators, draws: Draws | None = None
+    problem: Problem, tools: Annotators, draws: Draws | None = None, given: Sequence[Solution] = ()
 ) -> tuple[Finished, list[Rollout]]:
     """One problem from the difficulty filter to its last vote, as a journal line and the completions paid
-    for; `draws` holds what was drawn for it earlier."""
+    for; `draws` holds what was drawn for it earlier. Where solutions are `given` none is proposed."""
     allowance = Allowance(tools.config.budget.per_problem)
     config = tools.config
     roller = Roller(
@@ -275,7 +282,7 @@ async def label_problem(
         skipped, root = await _too_easy_or_hard(roller, config)
     candidates: list[Candidate] = []
     if not skipped:
-        found = await _propose(roller, tools, root)
+        found = [Candidate(solution=one) for one in given] or await _propose(roller, tools, root)
         candidates = await _annotated(roller, found, tools)
         late = " before the token budget was spent" if allowance.reached else ""
         skipped = "" if candidates else f"no solution was finished{late}"

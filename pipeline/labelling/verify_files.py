@@ -1,16 +1,19 @@
-"""Reviews solutions step by step: the work behind `stepmint verify`."""
+"""Reviews solutions step by step: the work behind `stepmint verify` and `stepmint.verify`."""
 
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
+from pipeline.annotators.formal import verifier_named
 from pipeline.inputs.solutions import Written
+from schemas.config import VerifierName
+from schemas.errors import UserError
 from schemas.records import Problem
-from verifiers.base import contexts_of
+from verifiers.base import Finding, Verdict, Verifier, contexts_of
 from verifiers.isolation.lifeline import hold, lifeline
 from verifiers.review import review
 
@@ -50,6 +53,42 @@ def verify(solutions: Iterable[Written], *, workers: int = 1) -> Iterator[dict[s
             yield from under_way.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def check(solutions: Iterable[Written], verifiers: Sequence[str | Verifier]) -> Iterator[dict[str, Any]]:
+    """The same by verifiers of one's own choice. Each speaks of the step as a whole: a step fails when one of
+    them refutes it, holds when none does and one proves something, and abstains otherwise.
+    UserError for the name of a verifier that there is not."""
+    chosen = [_verifier(one) for one in verifiers]
+    for solution in solutions:
+        problem = Problem(text=solution.problem, premises=solution.premises)
+        contexts = contexts_of(problem, solution.steps)
+        for index, context in list(enumerate(contexts))[solution.first :]:
+            found = {verifier.name: verifier.check(context) for verifier in chosen}
+            said = {finding.verdict for finding in found.values()}
+            verdict: Verdict = "fails" if "fails" in said else "holds" if "holds" in said else "abstains"
+            findings = [_finding(context.step, name, finding) for name, finding in found.items()]
+            result = {"id": solution.id, "step": index, "verdict": verdict, "findings": findings}
+            yield {**result, "text": context.step}
+
+
+def _verifier(one: str | Verifier) -> Verifier:
+    if not isinstance(one, str):
+        return one
+    if one not in get_args(VerifierName) and ":" not in one:
+        known = ", ".join(get_args(VerifierName))
+        raise UserError(f"verifiers: {one!r}: expected {known}, package.module:function, or a Verifier")
+    return verifier_named(one)
+
+
+def _finding(step: str, by: str, found: Finding) -> dict[str, Any]:
+    return {
+        "span": [0, len(step)],
+        "claim": step,
+        "verdict": found.verdict,
+        "reason": found.reason,
+        "by": by,
+    }
 
 
 def _verified_all(solutions: list[Written]) -> Results:

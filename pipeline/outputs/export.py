@@ -1,7 +1,18 @@
 """From rows to the formats other tools read, one JSON object a line.
 
-Indices are 0-based everywhere else; formats that count otherwise are converted here and nowhere else. A
-format that cannot express a row says so by None: an undecided step must not become a wrong one on its way.
+A format is a function that takes a `LabelledSolution` and returns a dict that JSON can hold, or None for a
+row that the format cannot express. Ours stand in `FORMATS`. Yours is named `package.module:function`, in a
+package that is installed or in the folder that you work in:
+
+    # mine.py; `stepmint export runs/mine --format mine:first_errors --out rows.jsonl`
+    def first_errors(row):
+        if row.first_error is None:
+            return None
+        return {"question": row.problem.text, "steps": row.solution.step_texts(), "wrong": row.first_error}
+
+A solution without steps is given to no format. Indices are 0-based everywhere else; formats that count
+otherwise are converted here and nowhere else. None is how an undecided step is kept from becoming a wrong
+one on its way.
 """
 
 import json
@@ -10,12 +21,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
+from schemas.errors import UserError
+from schemas.factories import blame, load_factory
 from schemas.records import LabelledSolution
 
 STEP_TAG = "\u043a\u0438"
 """Math-Shepherd's mark at the end of a step, in Cyrillic letters."""
 
 Exported = dict[str, Any] | None
+Format = Callable[[LabelledSolution], Exported]
 
 
 def to_trl(row: LabelledSolution) -> Exported:
@@ -92,7 +106,7 @@ def to_processbench(row: LabelledSolution) -> Exported:
     }
 
 
-FORMATS: dict[str, Callable[[LabelledSolution], Exported]] = {
+FORMATS: dict[str, Format] = {
     "trl": to_trl,
     "prm800k": to_prm800k,
     "math_shepherd": to_math_shepherd,
@@ -100,14 +114,42 @@ FORMATS: dict[str, Callable[[LabelledSolution], Exported]] = {
 }
 
 
-def export(rows: Iterable[LabelledSolution], name: str, out: TextIO) -> dict[str, int]:
-    """Write rows in a format of `FORMATS`; returns how many were written, and how many it cannot express."""
-    convert = FORMATS[name]
+def format_named(name: str) -> Format:
+    """One of `FORMATS`, or the function that `package.module:function` names. UserError where there is none,
+    and from the function where it raises or returns what no line of JSON can hold."""
+    if name in FORMATS:
+        return FORMATS[name]
+    if ":" not in name:
+        raise UserError(f"format {name!r}: neither one of {', '.join(FORMATS)} nor package.module:function")
+    function = load_factory(name)
+    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+
+    def convert(row: LabelledSolution) -> Exported:
+        where = f"format {name!r}: solution {row.solution.id} of problem {row.problem.id}"
+        try:
+            found = function(row)
+        except Exception as error:  # an outsider's function may raise anything
+            raise UserError(f"{where}: {blame(error, file)}") from error
+        if found is None:
+            return None
+        if not isinstance(found, dict):
+            raise UserError(f"{where}: returned {type(found).__name__}, expected a dict or None")
+        try:
+            json.dumps(found, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UserError(f"{where}: returned what is not JSON: {error}") from None
+        return found
+
+    return convert
+
+
+def export(rows: Iterable[LabelledSolution], convert: Format, out: TextIO) -> dict[str, int]:
+    """Write rows in a format; returns how many were written, and how many it cannot express."""
     counts = Counter(written=0, left_out=0)
     for row in rows:
         converted = convert(row) if row.solution.steps else None
-        counts["written" if converted else "left_out"] += 1
-        if converted:
+        counts["left_out" if converted is None else "written"] += 1
+        if converted is not None:
             out.write(_line(converted))
     return dict(counts)
 

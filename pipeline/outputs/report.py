@@ -51,6 +51,7 @@ def summarise(store: RunStore) -> Figures:
         "remarks": remarks(manifest),
         "unread": unread(manifest),
         "solutions": manifest.solutions,
+        "merged": manifest.merged,
         "steps": manifest.steps,
         "labelled_steps": manifest.labelled_steps,
         "consensus": {"kept": manifest.kept, "dropped": manifest.dropped},

@@ -19,7 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 from pipeline.policies.opening import model_path
 from pipeline.policies.transformers.library import quiet
 from pipeline.prm.model import CARD, UNLOADABLE, Encoder, two_labels, unloadable
-from pipeline.prm.score import classifier, special_tokens
+from pipeline.prm.score import MOST_UNREAD, classifier, special_tokens, unread
 from schemas.config import TrainConfig
 from schemas.errors import UserError
 
@@ -30,7 +30,6 @@ _SPARE = re.compile(
 """Names of tokens that tokenizers keep free for uses like ours."""
 _LONGEST = 4096
 """Tokens of a solution where neither the configuration nor the model says less."""
-_MOST_UNREAD = 0.1
 SAMPLE = 500
 """Texts that a tokenizer is tried on."""
 
@@ -172,32 +171,12 @@ def check_base(settings: TrainConfig, template: str, texts: Iterable[str]) -> di
 def refuse_unread(base: Base, texts: Sequence[str]) -> float:
     """The share of the texts that is unknown to the tokenizer. UserError when that is much."""
     share = unread(base.tokenizer, texts)
-    if share > _MOST_UNREAD:
+    if share > MOST_UNREAD:
         raise UserError(
             f"{base.folder}: its tokenizer reads {share:.0%} of the text as unknown tokens: choose a base "
             "whose vocabulary is that of the problems and solutions"
         )
     return share
-
-
-def unread(tokenizer: Any, texts: Sequence[str]) -> float:
-    """Share of the characters, spaces apart, that no known token stands for; 0 for no text at all."""
-    missed = total = 0
-    for text in texts:
-        seen = bytearray(len(text))
-        if tokenizer.is_fast:
-            found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-            for token, (start, end) in zip(found["input_ids"], found["offset_mapping"], strict=True):
-                if token != tokenizer.unk_token_id:
-                    seen[start:end] = b"\1" * (end - start)
-        else:  # no offsets: as if all tokens were equally long
-            ids = tokenizer.encode(text, add_special_tokens=False)
-            known = sum(token != tokenizer.unk_token_id for token in ids)
-            seen[: len(text) * known // max(1, len(ids))] = b"\1" * (len(text) * known // max(1, len(ids)))
-        solid = [not character.isspace() for character in text]
-        total += sum(solid)
-        missed += sum(is_solid and not hit for is_solid, hit in zip(solid, seen, strict=True))
-    return missed / max(1, total)
 
 
 def _text_config(config: Any) -> Any:

@@ -169,7 +169,8 @@ class PRM:
     def margins(self, items: Sequence[tuple[str, Sequence[str]]]) -> list[Tensor]:
         """Uncalibrated scores: per solution the logit of right less that of wrong, (steps,) in float64."""
         encoded = [self.encode(problem, steps) for problem, steps in items]
-        for item, (problem, _) in zip(encoded, items, strict=True):
+        for item, (problem, steps) in zip(encoded, items, strict=True):
+            score.warn_of_unread(self.tokenizer, item.ids, [problem, *steps])
             if len(item.ids) > self.card.max_length:
                 raise UserError(
                     f"a solution of {_shown(problem)} has {len(item.ids)} tokens, over the "

@@ -10,6 +10,8 @@ It prints P(step is right) for each step. Import `load` and `Reader` to score fr
 import json
 import re
 import sys
+import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,13 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+)
+
+MOST_UNREAD = 0.1
+"""Share of a text that a model may not know: with more it scores words it never saw, all by one token."""
+UNREAD = (
+    "the tokenizer of this PRM reads more than a tenth of a solution as unknown tokens: such scores mean "
+    "nothing; take a PRM whose base knows these words"
 )
 
 
@@ -61,7 +70,7 @@ class Reader:
     """
 
     def __init__(self, tokenizer: Any, template: str, step_end: int) -> None:
-        self._tokenizer, self._template, self._step_end = tokenizer, template, step_end
+        self.tokenizer, self._template, self._step_end = tokenizer, template, step_end
         names = special_tokens(tokenizer)
         self._is_unique = tokenizer.convert_ids_to_tokens(step_end) in names
         self._names = sorted(name.lower() for name in names if len(name) > 1)
@@ -78,10 +87,10 @@ class Reader:
             text += problem if part == "{problem}" else part
         ids: list[int] = []
         for start, end in pairwise([*cuts, len(text)]):
-            ids += self._tokenizer.encode(text[start:end], add_special_tokens=start == 0)
-            if start == 0 and ids and ids[-1] == self._tokenizer.eos_token_id:
+            ids += self.tokenizer.encode(text[start:end], add_special_tokens=start == 0)
+            if start == 0 and ids and ids[-1] == self.tokenizer.eos_token_id:
                 ids.pop()  # an encoder's habit; after an end there is nothing to continue
-        bos = self._tokenizer.bos_token_id
+        bos = self.tokenizer.bos_token_id
         if bos is not None:
             ids = [bos, *ids[sum(id == bos for id in ids[:2]) :]]  # one, whatever template and tokenizer add
         ends = []
@@ -96,12 +105,39 @@ class Reader:
 
     def _ids(self, text: str) -> list[int]:
         pieces = (text[start:end] for start, end in pairwise([0, *self._cuts(text), len(text)]))
-        return [i for piece in pieces for i in self._tokenizer.encode(piece, add_special_tokens=False)]
+        return [i for piece in pieces for i in self.tokenizer.encode(piece, add_special_tokens=False)]
 
     def _cuts(self, text: str) -> list[int]:
         lower = text.lower()
         named = [f"(?={re.escape(name)})" for name in self._names if name in lower]
         return sorted({m.start() + 1 for name in named for m in re.finditer(name, text, re.IGNORECASE)})
+
+
+def unread(tokenizer: Any, texts: Sequence[str]) -> float:
+    """Share of the characters, spaces apart, that no known token stands for; 0 for no text at all."""
+    missed = total = 0
+    for text in texts:
+        seen = bytearray(len(text))
+        if tokenizer.is_fast:
+            found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            for token, (start, end) in zip(found["input_ids"], found["offset_mapping"], strict=True):
+                if token != tokenizer.unk_token_id:
+                    seen[start:end] = b"\1" * (end - start)
+        else:  # no offsets: as if all tokens were equally long
+            ids = tokenizer.encode(text, add_special_tokens=False)
+            known = sum(token != tokenizer.unk_token_id for token in ids)
+            seen[: len(text) * known // max(1, len(ids))] = b"\1" * (len(text) * known // max(1, len(ids)))
+        solid = [not character.isspace() for character in text]
+        total += sum(solid)
+        missed += sum(is_solid and not hit for is_solid, hit in zip(solid, seen, strict=True))
+    return missed / max(1, total)
+
+
+def warn_of_unread(tokenizer: Any, ids: Sequence[int], texts: Sequence[str]) -> None:
+    """Warn of texts that the tokenizer hardly knows, once and not for each of them. `ids` are theirs: where
+    no token is unknown, which is soon seen, the texts are not measured."""
+    if tokenizer.unk_token_id in ids and unread(tokenizer, texts) > MOST_UNREAD:
+        warnings.warn(UNREAD, stacklevel=2)
 
 
 def load(folder: Path) -> tuple[Any, Reader, dict[str, Any]]:
@@ -115,6 +151,7 @@ def load(folder: Path) -> tuple[Any, Reader, dict[str, Any]]:
 def score(model: Any, reader: Reader, card: dict[str, Any], problem: str, steps: list[str]) -> list[float]:
     """P(right) of every step. Keep to `card["max_length"]` tokens: the model was trained with no more."""
     ids, ends = reader.encode(problem, steps)
+    warn_of_unread(reader.tokenizer, ids, [problem, *steps])
     with torch.inference_mode():
         logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, ends].double()
     margins = logits[:, 1] - logits[:, 0]  # label 1 is right

@@ -1,4 +1,6 @@
-"""Propose by plain sampling: n solutions, equal texts merged."""
+"""Propose by plain sampling: n solutions, equal texts merged and counted."""
+
+from collections import Counter
 
 from pipeline.inputs.segment import segment
 from pipeline.policies.base import identity
@@ -11,8 +13,10 @@ from verifiers.answers.grade import extract_answer
 async def propose(roller: Roller, config: SampleConfig) -> list[Candidate]:
     """Solutions the policy finished; those cut off or failed stay among the rollouts and are not proposed."""
     drawn = await roller.roll("", config.n, "propose")
-    solutions = {rollout.text: to_solution(roller, rollout) for rollout in drawn if rollout.stopped == "stop"}
-    return [Candidate(solution=s) for s in solutions.values() if s.steps]
+    finished = [rollout for rollout in drawn if rollout.stopped == "stop"]
+    times = Counter(rollout.text for rollout in finished)
+    solutions = {rollout.text: to_solution(roller, rollout) for rollout in finished}
+    return [Candidate(solution=s, drawn=times[s.text]) for s in solutions.values() if s.steps]
 
 
 def to_solution(roller: Roller, rollout: Rollout) -> Solution:

@@ -64,6 +64,13 @@ def read_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     return load_config(recorded, overrides)
 
 
+def config_here(folder: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """A run's recorded configuration, with the folder it lies in now: it may have been moved or renamed."""
+    here = folder if folder.name else folder.resolve()
+    config = read_config(folder, overrides)
+    return config.model_copy(update={"root": str(here.parent), "name": here.name})
+
+
 def is_as_written(recorded: Path) -> bool:
     """Whether the lines of a run.toml are those that its first line vouches for; true where it has no
     checksum, as earlier versions wrote it."""

@@ -6,12 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 from flows.arguments import parser
-from flows.cli import main
+from flows.cli import _set_logging, main
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
@@ -48,6 +49,13 @@ def test_every_command_has_an_example(capsys: Capture) -> None:
         assert f"stepmint {name}" in out.split("example:")[1]
 
 
+def test_a_librarys_warning_is_one_line_without_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    _set_logging(verbose=False)
+    said = warnings.formatwarning("scores mean\nnothing, see http://me:pass@host", UserWarning, "score.py", 3)
+    assert said == "stepmint: warning: scores mean nothing, see http://***@host\n"
+
+
 def test_version(capsys: Capture) -> None:
     assert re.fullmatch(r"stepmint \d+\.\d+.*\n", answer(capsys, "--version")[1])
 
@@ -68,7 +76,7 @@ def test_version(capsys: Capture) -> None:
         (["show", "{sealed}", "-n", "many"], "invalid int"),
         (["fuse", "{sealed}", "--set", "seed=3"], "fuse changes only [fusion]"),
         (["fuse", "{sealed}", "--set", "fusion.accept=2"], "fusion.accept"),
-        (["export", "{sealed}", "--format", "csv", "--out", "x"], "invalid choice"),
+        (["export", "{sealed}", "--format", "csv", "--out", "x"], "neither one of trl"),
         (["export", "{sealed}", "--format", "trl", "--out", "/missing/x"], "does not exist"),
         (
             ["export", "{sealed}", "--format", "trl", "--out", "{sealed}/run.toml"],

@@ -1,9 +1,13 @@
 """What sealing counts, and what it warns of."""
 
+import asyncio
 from pathlib import Path
 
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.remarks import remarks, unread
-from pipeline.labelling.sealing import Tally
+from pipeline.labelling.sealing import Tally, seal
+from pipeline.labelling.shard import run_shard
+from pipeline.outputs.report import summarise
 from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
 from schemas.manifest import Manifest, Trust
@@ -73,6 +77,24 @@ def test_a_source_of_which_nothing_could_be_read_is_an_error(tmp_path: Path) -> 
     assert note.startswith("note: algebra abstained in every one of 5 votes (nothing to check)")
     assert unread(manifest) == ["judge:a"]
     assert manifest.sources["judge:a"].failed == 20
+
+
+def test_equal_solutions_are_one_row_and_counted(tmp_path: Path) -> None:
+    """A policy that makes no mistake writes one text however often it is asked."""
+    config = {
+        "name": "r",
+        "root": str(tmp_path),
+        "problems": {"limit": 2},
+        "policy": {"kind": "simulated", "slip": 0, "n_steps": 3},
+        "propose": {"kind": "sample", "n": 5},
+        "verify": {"verifiers": ["arithmetic"]},
+    }
+    store = RunStore.open(RunConfig.model_validate(config))
+    read_problems(store)
+    asyncio.run(run_shard(store, 0))
+    manifest = seal(store)
+    assert (manifest.solutions, manifest.merged) == (2, 8)
+    assert summarise(store)["merged"] == 8
 
 
 def test_problems_without_a_gold_answer_are_counted(tmp_path: Path) -> None:

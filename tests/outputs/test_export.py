@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from pipeline.outputs.export import (
     FORMATS,
     STEP_TAG,
     export,
+    format_named,
     to_math_shepherd,
     to_prm800k,
     to_processbench,
     to_trl,
 )
 from pipeline.prm.evaluate import load_gold
+from schemas.errors import UserError
 from schemas.records import LabelledSolution, PolicyIdentity, Problem, Solution, Step, StepLabel
 
 DATA = Path(os.environ.get("STEPMINT_DATA", "../shared/data"))
@@ -99,7 +102,7 @@ def test_processbench_keeps_the_index_and_leaves_out_the_undecided(tmp_path: Pat
     assert to_processbench(row(OPEN, None)) is None
     out = tmp_path / "rows.jsonl"
     with out.open("w") as file:
-        counts = export([row(CLEAN, -1), row(WRONG, 1), row(OPEN, None)], "processbench", file)
+        counts = export([row(CLEAN, -1), row(WRONG, 1), row(OPEN, None)], to_processbench, file)
     assert counts == {"written": 2, "left_out": 1}
     assert [gold.first_error for gold in load_gold(out)] == [-1, 1]
 
@@ -107,8 +110,61 @@ def test_processbench_keeps_the_index_and_leaves_out_the_undecided(tmp_path: Pat
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_every_line_is_json_in_utf8(name: str) -> None:
     out = io.StringIO()
-    export([row(WRONG, 1, text="α \u2028 \\frac{1}{2}")], name, out)
+    export([row(WRONG, 1, text="α \u2028 \\frac{1}{2}")], FORMATS[name], out)
     assert json.loads(out.getvalue())
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """The name of a module in the working folder that makes formats of its own."""
+    name = f"outside_format_{abs(hash(request.node.name))}"
+    (tmp_path / f"{name}.py").write_text(
+        "def good(row):\n"
+        "    return None if row.first_error is None else {'wrong': row.first_error}\n"
+        "def empty(row):\n    return {}\n"
+        "def breaks(row):\n    return {'x': row.nothing}\n"
+        "def listed(row):\n    return [row.first_error]\n"
+        "def held(row):\n    return {'row': row.problem}\n"
+        "def nan(row):\n    return {'p': float('nan')}\n"
+        "def deep(row):\n    x = []\n    x.append(x)\n    return {'x': x}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    return name
+
+
+def test_a_format_of_an_outsider_is_written_as_ours_are(outside: str) -> None:
+    rows, out = [row(CLEAN, -1), row(WRONG, 1), row(OPEN, None)], io.StringIO()
+    assert export(rows, format_named(f"{outside}:good"), out) == {"written": 2, "left_out": 1}
+    assert out.getvalue() == '{"wrong": -1}\n{"wrong": 1}\n'
+    assert export(rows, format_named(f"{outside}:empty"), io.StringIO()) == {"written": 3, "left_out": 0}
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("breaks", r"AttributeError: .*'nothing' \(.*outside_format_.*\.py, line 6\)"),
+        ("listed", "returned list, expected a dict or None"),
+        ("held", "returned what is not JSON: Object of type Problem"),
+        ("nan", "returned what is not JSON"),
+        ("deep", "returned what is not JSON: Circular reference"),
+    ],
+)
+def test_what_an_outsiders_format_does_wrong_is_said_of_the_row(
+    outside: str, function: str, said: str
+) -> None:
+    bad = row(WRONG, 1)
+    with pytest.raises(UserError) as caught:
+        export([bad], format_named(f"{outside}:{function}"), io.StringIO())
+    assert re.fullmatch(
+        f"format '{outside}:{function}': solution {bad.solution.id} of problem {bad.problem.id}: {said}.*",
+        str(caught.value),
+    )
+
+
+def test_a_format_that_nobody_has_is_refused_by_the_names_there_are() -> None:
+    with pytest.raises(UserError, match=r"'csv': neither one of trl, .* nor package\.module:function"):
+        format_named("csv")
 
 
 def shape(value: Any) -> Any:
@@ -188,7 +244,7 @@ def test_math_shepherd_numbers_once(step: str) -> None:
 def test_every_row_is_one_line_for_every_reader(name: str, steps: list[str], data: st.DataObject) -> None:
     first = data.draw(st.one_of(st.none(), st.integers(-1, len(steps) - 1)))
     out = io.StringIO()
-    counts = export([row_of(steps, first)], name, out)
+    counts = export([row_of(steps, first)], FORMATS[name], out)
     lines = out.getvalue().splitlines()
     assert len(lines) == counts["written"]
     assert all(isinstance(json.loads(line), dict) for line in lines)

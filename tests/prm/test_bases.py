@@ -19,8 +19,9 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from pipeline.policies.opening import EMBEDDED, PREPARED
-from pipeline.prm.bases import Base, check_base, open_base, open_model, unread
+from pipeline.prm.bases import Base, check_base, open_base, open_model
 from pipeline.prm.model import PRM, PrmCard
+from pipeline.prm.score import unread
 from schemas.config import TrainConfig
 from schemas.errors import UserError
 

@@ -78,6 +78,7 @@ def test_label_one_is_right(prm: PRM, logits: tuple[float, float], p: float) -> 
         ["\u00e9 \u2211 \U0001f600", "unseen words", "<|step_end|>", "</s>"],
     ],
 )
+@pytest.mark.filterwarnings("ignore:the tokenizer of this PRM")
 def test_one_score_for_every_step(prm: PRM, steps: list[str]) -> None:
     scores = prm.score_steps("a = 1", steps)
     assert len(scores) == len(steps)

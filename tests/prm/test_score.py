@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,25 @@ def test_the_example_of_the_documentation_runs(
     assert said == pytest.approx(
         prm.score_steps("What is 2 + 3 + 4?", ["2 + 3 = 5.", "5 + 4 = 10."]), abs=1e-5
     )
+
+
+def test_a_text_of_other_words_is_warned_of_and_one_odd_word_is_not(tmp_path: Path) -> None:
+    prm = checkpoint(bert_like(), tmp_path)
+    known = "Anna has 12 apples. She eats 3, so 12 - 3 = 9 are left."
+    prm.score_steps(known, [known])
+    prm.score_steps(known, [f"{known} \N{SNOWMAN}"])
+    model, reader, card = score.load(tmp_path)
+    odd = "\N{SNOWMAN} " * 20
+    with pytest.warns(UserWarning, match="more than a tenth of a solution as unknown tokens") as warned:
+        prm.score_many([(known, [odd]), (odd, [known])])
+    with pytest.warns(UserWarning, match="unknown tokens"):
+        score.score(model, reader, card, known, [odd])
+    with warnings.catch_warnings(record=True) as repeated:
+        warnings.simplefilter("default")
+        for _ in range(5):
+            prm.score_steps(known, [odd])
+    assert (len(warned), len(repeated)) == (2, 1)
+
+
+def test_a_tokenizer_that_knows_every_byte_is_never_warned_of(tmp_path: Path) -> None:
+    checkpoint(llama_like(), tmp_path).score_steps("\N{SNOWMAN}", ["\N{SNOWMAN}" * 20])

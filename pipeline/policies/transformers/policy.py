@@ -121,9 +121,10 @@ class TransformersPolicy:
         local = Path(self.model).is_dir()
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=local)
-            model = AutoModelForCausalLM.from_pretrained(
-                self.model, dtype=self._dtype, local_files_only=local
-            )
+            with quiet():
+                model = AutoModelForCausalLM.from_pretrained(
+                    self.model, dtype=self._dtype, local_files_only=local
+                )
         except (OSError, ValueError) as error:
             raise UserError(f"{self.model}: not a model that transformers can load: {error}") from None
         model.to(device).eval()
