@@ -153,7 +153,7 @@ def test_a_solution_without_its_mark_is_set_aside(tmp_path: Path) -> None:
     found, _ = load(tmp_path, rows)
     assert [item.answer for item in found if isinstance(item, Problem)] == ["0", "1", "2"]
     bad = [(item.row, item.field, item.reason) for item in found if isinstance(item, Quarantined)]
-    assert bad == [(4, "answer", "expected a solution that ends in `#### answer`, and found none")]
+    assert bad == [(4, "answer", "no answer found: expected a solution that ends in `#### answer`")]
 
 
 @pytest.mark.parametrize(

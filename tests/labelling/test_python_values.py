@@ -77,7 +77,7 @@ def test_a_text_is_split_as_the_prompt_says() -> None:
         (["p", 3], r"problems\[1\]: expected a text, a dict .*; found int '3'"),
         ([""], r"problems\[0\]: expected a text"),
         ([{"probelm": "p"}], r"no problem: expected one of problem, .*; found probelm"),
-        ([{"problem": "p", "answer": True}], r"problems\[0\]: answer: .*bool"),
+        ([{"problem": "p", "answer": True}], r"problems\[0\]: answer: .*truth value"),
         ([{"problem": "p", "answer_kind": "novel"}], r"problems\[0\]: answer_kind: "),
         ([{"problem": 7}], r"problems\[0\]: text: "),
         ([SOLUTION], r"give the pair \(problem, solution\)"),
