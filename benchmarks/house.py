@@ -1,4 +1,4 @@
-"""`house.table`: how large the code is, how long its functions are, how much of it is explained and tested."""
+"""`house.table`: how large the code is, how long its functions, how much of it is explained and tested."""
 
 import ast
 import io
@@ -46,8 +46,8 @@ class Module:
 def table() -> dict[str, Any]:
     """Functions of the packages longer than 50 lines, against those of the revision in $STEPMINT_BEFORE.
 
-    `details` holds the whole table: modules, lines, code lines, functions and files over their limits, comment
-    and docstring lines per 100 code lines, test lines per code line; by package and by room.
+    `details` holds the whole table: modules, lines, code lines, functions and files over their limits,
+    comment and docstring lines per 100 code lines, test lines per code line; by package and by room.
     """
     after = measured(ROOT)
     details: dict[str, Any] = {"after": after}
@@ -72,9 +72,7 @@ def unpack(revision: str, folder: Path) -> None:
     if found.returncode:
         raise SystemExit(f"{BEFORE}={revision}: {found.stderr.decode(errors='replace').strip()}")
     with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
-        archive.extractall(
-            folder, [one for one in archive if one.name.endswith((".py", "/"))], filter="data"
-        )
+        archive.extractall(folder, [one for one in archive if one.name.endswith((".py", "/"))], filter="data")
 
 
 def measured(root: Path) -> dict[str, Any]:
