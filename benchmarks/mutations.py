@@ -28,7 +28,7 @@ COPIED = (
     "docs",
     "data",
 )
-LONGEST_S = 1800
+LONGEST_S = 600
 Change = Callable[[str], str]
 
 
@@ -142,7 +142,7 @@ FURTHER = {
         "a command that leaves something owed ends with exit code 0",
         "flows/cli.py",
         swap('("owed", "refused",', '("refused",'),
-        ("tests/flows/test_cli.py",),
+        ("tests/flows/test_cli.py::test_status_of_an_open_run_is_incomplete",),
     ),
     "problem_budget_in_no_digest": Mutation(
         "the token budget of a problem, which changes votes, is no part of a run's identity",
@@ -163,7 +163,7 @@ FURTHER = {
             '        case None:\n            return "unknown"',
             '        case None:\n            return "incorrect"',
         ),
-        (ROLLER, "tests/test_hostile.py"),
+        (ROLLER,),
     ),
     "cut_off_is_graded": Mutation(
         "a rollout that was cut off is graded by the answer it happens to hold",
@@ -181,17 +181,14 @@ FURTHER = {
             "seed_of(self._seed, self.problem.id, prefix, purpose)",
             "seed_of(self._seed, self.problem.id, prefix)",
         ),
-        (ROLLER, "tests/test_determinism.py"),
+        (ROLLER,),
     ),
 }
 MUTATIONS = OF_THE_ISSUE | FURTHER
 
 
 def mutations() -> dict[str, Any]:
-    """Planted faults that a test notices, of all that were planted, and by which test.
-
-    The tests named must pass without any fault, or nothing would be shown: `unsound` lists those that do not.
-    """
+    """Planted faults that a test notices, of all that were planted, and by which test."""
     found = planted(MUTATIONS)
     return {
         "value": sum(bool(one["caught_by"]) for one in found.values()),
@@ -205,17 +202,17 @@ def mutations() -> dict[str, Any]:
 def planted(chosen: dict[str, Mutation]) -> dict[str, dict[str, Any]]:
     """Of each fault, what it is and the first test that fails with it (empty where none does).
 
-    AnchorGone where a fault can no longer be planted; RuntimeError where a test fails without one.
+    AnchorGone where a fault can no longer be planted; RuntimeError where that test fails without it too.
     """
     with tempfile.TemporaryDirectory(prefix="stepmint-mutations-") as scratch:
-        tree = Path(scratch)
+        tree, found = Path(scratch), dict[str, dict[str, Any]]()
         _copy(tree)
-        every = sorted({test for mutation in chosen.values() for test in mutation.tests})
-        if failed := first_failure(tree, every):
-            raise RuntimeError(f"{failed} fails without any fault")
-        return {
-            name: {"what": one.says, "caught_by": _caught(tree, name, one)} for name, one in chosen.items()
-        }
+        for name, mutation in chosen.items():
+            caught_by = _caught(tree, name, mutation)
+            if caught_by and first_failure(tree, [caught_by]):
+                raise RuntimeError(f"{name}: {caught_by} fails without this fault, too")
+            found[name] = {"what": mutation.says, "caught_by": caught_by}
+    return found
 
 
 def _copy(tree: Path) -> None:
