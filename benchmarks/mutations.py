@@ -74,6 +74,7 @@ FIRST_ERROR, LABELS, IDENTITY = (
     "tests/fusion/test_labels.py",
     "tests/schemas",
 )
+MAPPINGS, CONFIG = "tests/inputs/test_mappings.py", "tests/schemas/config/test_run.py"
 REPORT, PUBLISH = "tests/outputs/test_report.py", "tests/outputs/test_publish.py"
 INPUTS, ROLLER = "tests/inputs/test_problems.py", "tests/sampling/test_roller.py"
 
@@ -82,7 +83,7 @@ OF_THE_ISSUE = {
         "SCAN is no longer declared as rollouts of the policy",
         "schemas/sources.py",
         drop_line(r'    "scan": '),
-        ("tests/schemas", "tests/fusion/test_first_error.py"),
+        ("tests/fusion/test_first_error.py",),
     ),
     "interval_pools_all": Mutation(
         "the interval of the success rate counts judges and verifiers with the rollouts",
@@ -97,19 +98,19 @@ OF_THE_ISSUE = {
         "the address of a prover takes part in the identity of a run",
         "schemas/config/run.py",
         swap('for name in ("judge", "prover"))', 'for name in ("judge",))'),
-        ("tests/schemas",),
+        (CONFIG,),
     ),
     "parquet_one_row": Mutation(
         "one row a batch is read of a Parquet file",
         "pipeline/inputs/rows.py",
         swap("in batch.to_pylist():", "in batch.to_pylist()[:1]:"),
-        ("tests/inputs",),
+        (MAPPINGS,),
     ),
     "math_swapped": Mutation(
         "problem and solution of MATH are swapped",
         "pipeline/inputs/problems.py",
         swap('"text": "problem", "reference": "solution"', '"text": "solution", "reference": "problem"'),
-        ("tests/inputs",),
+        (MAPPINGS,),
     ),
 }
 
@@ -118,7 +119,7 @@ FURTHER = {
         "a problem says that it came from the row after its own",
         "pipeline/inputs/problems.py",
         swap("row=row.number - 1)", "row=row.number)"),
-        ("tests/inputs",),
+        (MAPPINGS,),
     ),
     "report_ignores_filter": Mutation(
         "the figures of the consensus count the rows that it drops",
@@ -148,7 +149,7 @@ FURTHER = {
         "the token budget of a problem, which changes votes, is no part of a run's identity",
         "schemas/config/run.py",
         drop_line(r'        votes\["budget"\] = '),
-        ("tests/schemas", "tests/sampling/test_budget.py"),
+        (CONFIG,),
     ),
     "half_is_a_yes": Mutation(
         "a judge whose replies are evenly split bears a label 1 out",
@@ -172,7 +173,7 @@ FURTHER = {
             'if stopped == "stop" else "unknown",\n            stopped',
             'if text else "unknown",\n            stopped',
         ),
-        (ROLLER, "tests/sampling/test_budget.py"),
+        (ROLLER,),
     ),
     "purposes_share_draws": Mutation(
         "filter, proposer and annotators are given the same draws, as if they were independent",
