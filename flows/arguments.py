@@ -292,7 +292,7 @@ def _add_giving(commands: Any) -> None:
         "stepmint derive runs/mine advantage --set best_of=4",
     )
     derive.add_argument("run", help="folder of a sealed run")
-    methods = ("advantage", "progress", "scan", "compression", "quality", "similarity", "fork", "signals")
+    methods = ("advantage progress scan compression quality similarity fork signals unit_tests").split()
     derive.add_argument("method", choices=methods, metavar="METHOD", help="one of %(choices)s")
     derive.add_argument(
         "--set",

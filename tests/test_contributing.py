@@ -118,7 +118,7 @@ def test_adding_a_method(copy: Copy, run: Path, tmp_path: Path) -> None:
         "    match settings:\n",
         "        case LengthSettings():\n            return lengths.COLUMNS, lengths.rows(run, settings)\n",
     )
-    copy.add("flows/arguments.py", 'methods = ("advantage", ', '"lengths", ')
+    copy.add("flows/arguments.py", 'methods = ("advantage ', "lengths ")
     out = tmp_path / "lengths.parquet"
     command = ("-m", "flows.cli", "derive", str(run), "lengths", "--out", str(out))
     assert "rows of lengths written to" in copy.run(*command)
