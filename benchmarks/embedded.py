@@ -5,10 +5,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pipeline.annotators import judge
+from pipeline.annotators.base import Context
+from pipeline.annotators.judge import Judge
 from pipeline.embedded.problems.truth import first_error
+from pipeline.fusion.first_error import first_error_of
 from pipeline.outputs.report import Samples, held_out_samples
 from pipeline.policies import open_policy
+from pipeline.prompts.templates import load_judge
 from pipeline.sampling.roller import Roller
 from schemas.config import JudgeConfig, RunConfig, load_config
 from schemas.records import Problem, Solution
@@ -49,18 +52,17 @@ def solves() -> Figures:
 
 async def _judged(config: RunConfig, samples: Samples) -> list[tuple[Problem, Solution, int | None]]:
     """Every solution with the first error that one judge reply names."""
-    asked = (config.judge or JudgeConfig()).model_copy(update={"votes": 1})
+    asked = next(iter(config.annotators(JudgeConfig)), JudgeConfig()).model_copy(update={"votes": 1})
+    judge = Judge(asked, load_judge(asked.prompts[0]))
     pairs = [(problem, solution) for problem, solutions in samples for solution in solutions]
     async with open_policy(config.policy) as policy:
         votes = await asyncio.gather(
             *(
-                judge.annotate(
-                    Roller(policy, config.prompt, p, seed=config.seed), s, asked.prompts[0], asked, policy
-                )
+                judge.annotate(Context(Roller(policy, config.prompt, p, seed=config.seed)), s)
                 for p, s in pairs
             )
         )
-    return [(p, s, judge.first_error_of(v, len(s.steps))) for (p, s), v in zip(pairs, votes, strict=True)]
+    return [(p, s, first_error_of(v, len(s.steps))) for (p, s), v in zip(pairs, votes, strict=True)]
 
 
 def _verdict(problem: Problem, solution: Solution, named: int | None) -> str:

@@ -133,7 +133,7 @@ async def _compare(
 
 async def _run(policy: Any, folder: Path) -> Any:
     """A whole shard, from its problems to its journal, on an engine that is open already; its store."""
-    from pipeline.labelling.shard import Annotators, label_all
+    from pipeline.labelling.shard import annotators_of, label_all
     from pipeline.runs.run_store import RunStore
     from schemas.config import RunConfig
 
@@ -147,7 +147,7 @@ async def _run(policy: Any, folder: Path) -> Any:
     store = RunStore.open(RunConfig.model_validate(config))
     store.prepare()
     with store.writing(0) as writer:
-        tools = Annotators(store.config, policy, policy, policy)
+        tools = annotators_of(store.config, policy)
         failures = (await label_all(store.owing(0), tools, writer, store.purse(0))).failures
     if failures:
         raise RuntimeError(f"{len(failures)} problems failed; the first: {failures[0].reason}")

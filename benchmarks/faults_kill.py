@@ -193,9 +193,11 @@ rollouts = 4
 kind = "omegaprm"
 searches = 6
 rollouts = 8
-[monte_carlo]
+[[annotate]]
+kind = "monte_carlo"
 rollouts = 8
-[verify]
+[[annotate]]
+kind = "verify"
 verifiers = ["arithmetic"]
 """
 

@@ -47,7 +47,7 @@ def run_file(
         },
         "prompt": {"max_tokens": 64, "stop": [STOP]},
         "propose": {"kind": "sample", "n": 1},
-        "monte_carlo": {"rollouts": 4},
+        "annotate": [{"kind": "monte_carlo", "rollouts": 4}],
     }  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def make_runs(root: Path) -> dict[str, RunConfig]:
             "problems": {"source": "jsonl", "path": str(source)},
             "policy": {"kind": "simulated", "slip": 0.2, "n_steps": 3},
             "prompt": {"max_tokens": 1000},
-            "monte_carlo": {"rollouts": 3},
+            "annotate": [{"kind": "monte_carlo", "rollouts": 3}],
         }
     )
     sealed = RunStore.open(config)

@@ -11,7 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.annotators import bisection, formal, monte_carlo
+from pipeline.annotators.base import Context
+from pipeline.annotators.bisection import Bisection
+from pipeline.annotators.formal import Verify, verifier_named
+from pipeline.annotators.monte_carlo import MonteCarlo, answer_vote
 from pipeline.fusion.first_error import measured
 from pipeline.inputs.segment import prefix_of
 from pipeline.proposers import omegaprm, sample
@@ -26,6 +29,7 @@ from schemas.config import (
     VerifierName,
 )
 from schemas.records import Candidate, Problem, Solution, Vote
+from schemas.sources import EARLIER
 
 Figures = dict[str, Any]
 PROBLEMS = 60
@@ -67,7 +71,7 @@ def _fused(arm: Arm) -> Labelled:
     from pipeline.fusion.labels import fuse
     from pipeline.fusion.trust import fit, model_of
 
-    model = model_of(fit([(len(solution.steps), votes) for _, solution, votes in arm.rows]))
+    model = model_of(fit([(len(solution.steps), votes) for _, solution, votes in arm.rows], EARLIER), EARLIER)
     candidates = [Candidate(solution=solution, votes=tuple(votes)) for _, solution, votes in arm.rows]
     found = fuse(candidates, model, FusionConfig())
     return [(first, sum(label.label is not None for label in labels)) for labels, first in found]
@@ -75,7 +79,7 @@ def _fused(arm: Arm) -> Labelled:
 
 def _measured(arm: Arm) -> Labelled:
     """As the papers label, by rollouts alone and without a fit."""
-    return [measured(len(solution.steps), votes) for _, solution, votes in arm.rows]
+    return [measured(len(solution.steps), votes, EARLIER) for _, solution, votes in arm.rows]
 
 
 def _judge(arm: Arm, labelled: Labelled) -> Figures:
@@ -99,16 +103,14 @@ def _judge(arm: Arm, labelled: Labelled) -> Figures:
     }
 
 
-def _checks() -> list[Any]:
-    return [formal.verifier_named(name) for name in _CHECKS]
-
-
 async def _bisect(
     roller: Roller, solutions: Sequence[Solution], checked: Sequence[list[Vote]]
 ) -> list[list[Vote]]:
     pairs = zip(solutions, checked, strict=True)
-    found = await asyncio.gather(*(bisection.annotate(roller, s, BisectionConfig(), c) for s, c in pairs))
-    return [[*votes, monte_carlo.answer_vote(s)] for votes, s in zip(found, solutions, strict=True)]
+    found = await asyncio.gather(
+        *(Bisection(BisectionConfig()).annotate(Context(roller, checked=c), s) for s, c in pairs)
+    )
+    return [[*votes, answer_vote(s)] for votes, s in zip(found, solutions, strict=True)]
 
 
 def _problems(n: int) -> list[Problem]:
@@ -131,17 +133,17 @@ def vs_monte_carlo() -> Figures:
 
     `f1` counts what is left open as missed, `f1_labelled` does not. `alone` labels as the paper does.
     """
-    ours, theirs, verifiers = Arm(), Arm(), _checks()
+    ours, theirs, verify = Arm(), Arm(), Verify([verifier_named(name) for name in _CHECKS])
 
     async def work(policy: Any, problem: Problem) -> None:
         for arm in (ours, theirs):
             roller = Roller(policy, _PROMPT, problem, seed=SEED)
             found = [c.solution for c in await sample.propose(roller, SampleConfig(n=2))]
-            checked = [await formal.annotate(problem, s, verifiers) for s in found]
+            checked = [await verify.annotate(Context(roller), s) for s in found]
             if arm is ours:
                 drawn = await _bisect(roller, found, checked)
             else:
-                drawn = [await monte_carlo.annotate(roller, s, MonteCarloConfig()) for s in found]
+                drawn = [await MonteCarlo(MonteCarloConfig()).annotate(Context(roller), s) for s in found]
             arm.add(roller, found, [a + b for a, b in zip(drawn, checked, strict=True)])
 
     asyncio.run(_with_policy(work, PROBLEMS))
@@ -164,13 +166,13 @@ def vs_omegaprm() -> Figures:
     Both arms pay for 8 rollouts of the bare problem. The tree's solutions are given to bisection for nothing,
     but not what else the tree drew.
     """
-    ours, theirs, verifiers = Arm(), Arm(), _checks()
+    ours, theirs, verify = Arm(), Arm(), Verify([verifier_named(name) for name in _CHECKS])
 
     async def work(policy: Any, problem: Problem) -> None:
         tree = Roller(policy, _PROMPT, problem, seed=SEED)
         candidates = await omegaprm.propose(tree, OmegaConfig())
         found = [candidate.solution for candidate in candidates]
-        checked = [await formal.annotate(problem, s, verifiers) for s in found]
+        checked = [await verify.annotate(Context(tree), s) for s in found]
         grown = [[*c.votes, *more] for c, more in zip(candidates, checked, strict=True)]
         theirs.add(tree, found, grown)
         roller = Roller(policy, _PROMPT, problem, seed=SEED)

@@ -132,7 +132,7 @@ def _simulated(folder: Path, slip: float) -> Any:
         "name": f"quality-{slip}",
         "policy": {"kind": "simulated", "slip": slip, "n_steps": 8},
         "propose": {"kind": "sample", "n": 4},
-        "monte_carlo": {"rollouts": 8},
+        "annotate": [{"kind": "monte_carlo", "rollouts": 8}],
     }
     lines = [json.dumps({"text": f"Problem {i}", "answer": "right"}) for i in range(40)]
     (folder / "problems.jsonl").write_text("\n".join(lines) + "\n")

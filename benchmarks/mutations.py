@@ -210,7 +210,7 @@ def planted(chosen: dict[str, Mutation]) -> dict[str, dict[str, Any]]:
         _copy(tree)
         for name, mutation in chosen.items():
             caught_by = _caught(tree, name, mutation)
-            if caught_by and first_failure(tree, [caught_by]):
+            if caught_by and first_failure(tree, [caught_by.partition("[")[0]]):
                 raise RuntimeError(f"{name}: {caught_by} fails without this fault, too")
             found[name] = {"what": mutation.says, "caught_by": caught_by}
     return found
@@ -252,7 +252,7 @@ def first_failure(tree: Path, tests: Iterable[str]) -> str:
     )
     if done.returncode == 0:
         return ""
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, flags=re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, flags=re.MULTILINE)
     if failed is None:
         raise RuntimeError(f"pytest {' '.join(tests)}: {(done.stdout + done.stderr)[-500:]}")
     return failed[1]

@@ -100,9 +100,11 @@ n_steps = 5
 [propose]
 kind = "sample"
 n = 1
-[monte_carlo]
+[[annotate]]
+kind = "monte_carlo"
 rollouts = 4
-[verify]
+[[annotate]]
+kind = "verify"
 verifiers = ["arithmetic"]
 """)
     return path

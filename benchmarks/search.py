@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.annotators import bisection, monte_carlo
-from pipeline.annotators.monte_carlo import SOURCE
+from pipeline.annotators.base import Context
+from pipeline.annotators.bisection import Bisection
+from pipeline.annotators.monte_carlo import MonteCarlo
 from pipeline.annotators.stopping import confidence_sequence, most_to_miss, ratio_test
 from pipeline.fusion.first_error import measured
 from pipeline.policies.base import Completion, Prompt, Sampling
@@ -113,7 +114,7 @@ async def _votes(cell: Cell) -> list[Vote]:
     for seed in range(TRIALS):
         roller = _roller(policy, seed)
         solution = _solution(roller, [cell.good, False])
-        found.append((await monte_carlo.annotate(roller, solution, cell.config))[0])
+        found.append((await MonteCarlo(cell.config).annotate(Context(roller), solution))[0])
     return found
 
 
@@ -210,11 +211,11 @@ async def _bisect(policy: SimulatedPolicy, error: int, config: BisectionConfig) 
         if not await _root(roller):
             continue
         solution = _solution(roller, [step < error - 1 for step in range(8)])
-        votes = await bisection.annotate(roller, solution, config)
+        votes = await Bisection(config).annotate(Context(roller), solution)
         sound = [1.0, *(vote.p or 0.0 for vote in votes), 0.0]
         chances = [a - b for a, b in zip(sound, sound[1:], strict=False)]
         found.append(1 + chances.index(max(chances)))
-        drawn += sum(rollout.purpose == bisection.SOURCE for rollout in roller.taken)
+        drawn += sum(rollout.purpose == config.name for rollout in roller.taken)
     return found, drawn
 
 
@@ -226,7 +227,7 @@ async def _plain(policy: SimulatedPolicy, error: int, k: int) -> tuple[list[int]
         roller, config = _roller(policy, seed), OmegaConfig(rollouts=k)
         solution, tree = _solution(roller, [step < error - 1 for step in range(8)]), omegaprm.Tree()
         await omegaprm._search(tree, omegaprm.State("", []), solution, roller, config)
-        first, _ = measured(8, omegaprm._candidate(tree, solution).votes)
+        first, _ = measured(8, omegaprm._candidate(tree, solution).votes, omegaprm.SOURCES)
         found.append(1 + first if first is not None else 0)
         drawn += len(roller.taken)
     return found, drawn
@@ -284,5 +285,5 @@ def first_error() -> Figures:
 
 async def _pilot(policy: SimulatedPolicy, n: int) -> tuple[int, int]:
     """Right rollouts, and all, of other problems."""
-    correct, readable, _ = counts(await _roller(policy, 10**6).roll("", n, SOURCE))
+    correct, readable, _ = counts(await _roller(policy, 10**6).roll("", n, "monte_carlo"))
     return correct, readable

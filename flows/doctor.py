@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.policies.opening import PREPARED
-from schemas.config import PolicyConfig, RunConfig
+from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError
 
 _CORE = ("stepmint", "prefect", "pyarrow", "datasets", "sympy", "z3-solver", "math-verify", "huggingface_hub")
@@ -73,32 +73,21 @@ def _memory() -> float | None:
 
 
 def examine_policies(config: RunConfig) -> dict[str, Any]:
-    """A short conversation with the policy of a run file, and with its judge and prover where it has them."""
+    """A short conversation with the policy of a run file, and with those of its annotators."""
+    from pipeline.annotators.opening import Asked, annotators, asked
     from pipeline.policies import open_policy
-    from pipeline.policies.base import Sampling
     from pipeline.policies.server.probe import Probe, examine
-    from pipeline.sampling.roller import sampling_of, token_limit
 
-    async def meet(
-        policy: PolicyConfig, sampling: Sampling, prefixes: bool, limit: tuple[str, int] | None
-    ) -> Probe:
-        found = Probe(policy.kind, policy.model)
+    async def meet(one: Asked) -> Probe:
+        found = Probe(one.policy.kind, one.policy.model)
         try:
-            async with open_policy(policy) as opened:
-                found = await examine(opened, sampling, prefixes=prefixes, limit=limit)
+            async with open_policy(one.policy) as opened:
+                found = await examine(opened, one.sampling, prefixes=one.prefixes, limit=one.limit)
         except (UserError, BackendError) as error:
             found.refused = str(error)
         return found
 
-    asking = sampling_of(config.prompt)
-    roles: dict[str, tuple[PolicyConfig, Sampling, bool, tuple[str, int] | None]] = {
-        "policy": (config.policy, asking, True, token_limit(config))
-    }
-    if config.judge and config.judge.policy:
-        judging = Sampling(temperature=config.judge.temperature, max_tokens=config.judge.max_tokens)
-        limit = ("judge.max_tokens", judging.max_tokens)
-        roles["judge"] = (config.judge.policy, judging, False, limit)
-    if config.prover:
-        roles["prover"] = (config.prover.policy, asking, True, None)
-    found = {role: asyncio.run(meet(*asked)).as_dict() for role, asked in roles.items()}
+    roles = asked(config, annotators(config))
+    roles["policy"] = roles["policy"]._replace(prefixes=True)
+    found = {role: asyncio.run(meet(one)).as_dict() for role, one in roles.items()}
     return {"policies": found, "refused": [role for role, probe in found.items() if probe["refused"]]}

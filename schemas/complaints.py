@@ -12,7 +12,8 @@ _NAME = r"^[A-Za-z0-9]"
 def complaint(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     """One of pydantic's errors on a configuration, with what would help where we know it."""
     at = [str(part) for part in error["loc"]]
-    place, given = ".".join(at) or "run file", error.get("input")
+    numbered = at[0:1] == ["annotate"] and len(at) > 2  # its place in the list says less than its kind
+    place, given = ".".join([at[0], *at[2:]] if numbered else at) or "run file", error.get("input")
     match error["type"]:
         case "extra_forbidden":
             what = "section" if isinstance(given, dict) else "setting"

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from schemas.plan import PlanReport
 from schemas.records import Record, content_id
+from schemas.sources import Source
 
 Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 in hexadecimal."""
@@ -97,6 +98,9 @@ class Manifest(Record):
     dropped: dict[str, int] = {}
     """Rows it drops, by reason."""
     sources: dict[str, SourceCount] = {}
+    declared: dict[str, Source] = {}
+    """What the votes of each of these sources are evidence of; empty in runs sealed before it was kept, whose
+    sources are those of `schemas.sources.EARLIER`."""
     rollouts: int = 0
     calls: int = 0
     """Requests to the policies; 0 in runs sealed before they were counted."""

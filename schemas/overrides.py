@@ -4,10 +4,15 @@ import tomllib
 from typing import Any
 
 from schemas.errors import UserError
+from schemas.notation import SECTIONS, addressed, name_of
 
 
 def set_key(data: dict[str, Any], override: str) -> None:
-    """Put `section.key=value` into nested dictionaries. UserError when that is not what it says."""
+    """Put `section.key=value` into nested dictionaries; `annotate.NAME.key` speaks of the annotator of that
+    name or kind, and so does `NAME.key` where the kind had a section of its own earlier.
+
+    UserError when that is not what it says.
+    """
     key, found, value = override.partition("=")
     if not found:
         raise UserError(f"--set {override}: expected section.key=value")
@@ -16,8 +21,21 @@ def set_key(data: dict[str, Any], override: str) -> None:
     except tomllib.TOMLDecodeError:
         parsed = value
     *sections, last = key.strip().split(".")
+    if sections[:1] == ["annotate"] and len(sections) > 1:
+        data, sections = _annotator(data, sections[1], override), sections[2:]
+    elif sections and sections[0] in SECTIONS and sections[0] not in data:
+        data, sections = _annotator(data, sections[0], override), sections[1:]
     for section in sections:
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
             raise UserError(f"--set {override}: {section} is not a section")
     data[last] = parsed
+
+
+def _annotator(data: dict[str, Any], name: str, override: str) -> dict[str, Any]:
+    elements = data.setdefault("annotate", [])
+    found = addressed(elements, name) if isinstance(elements, list) else None
+    if found is None:
+        names = ", ".join(str(name_of(element)) for element in elements) or "none"
+        raise UserError(f"--set {override}: not one annotator is called {name!r}; the run has {names}")
+    return found

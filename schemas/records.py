@@ -189,8 +189,8 @@ class Vote(Record):
 
     step: Count
     source: str
-    """Who speaks: `monte_carlo`, `bisection`, `omegaprm`, `scan`, `prover`, `judge:review`, `arithmetic`,
-    `algebra`, `constraints`, `logic`, `code`, `tables`."""
+    """Who speaks, e.g. `monte_carlo`, `judge:review`, `arithmetic`. What that source's votes are evidence of
+    is declared (`schemas.sources`)."""
     asks: Asks
     """`valid`: is the step right, given the steps before it? `solvable`: is the gold answer still in reach
     after it?"""
@@ -289,7 +289,9 @@ class Rollout(Record):
 
     problem_id: str
     purpose: str
-    """`propose`, `filter`, `omegaprm`, `monte_carlo`, `bisection`, `scan`, `prover`, `judge`."""
+    """`propose`, `filter`, `omegaprm`, or the name of the annotator it was drawn for. Before a colon stands
+    the kind of one whose own policy it was drawn from, or of a judge: `judge`, `judge:NAME`, `prover`,
+    `prover:NAME`, `python:NAME:PURPOSE`."""
     prefix: str
     text: str
     outcome: Outcome

@@ -1,48 +1,146 @@
-"""What each source of votes is: who was asked, and what its votes are evidence of.
+"""What the votes of a source are evidence of. Whoever votes declares it; nothing is guessed from a name.
 
-Fusion, consensus and reports read these declarations; nothing guesses from a name. A source that is not
-declared is an `opinion`: it speaks for the very step of its vote and for nothing else, and counts no more
-than a judge until the fit finds it reliable.
+Fusion, consensus and reports are given the declarations of a run. They are recorded with the run when it
+begins, and in its manifest, so a sealed run is read without whoever voted in it.
 """
 
-from functools import lru_cache
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Literal, Self
 
-Kind = Literal["rollouts", "search", "grade", "judge", "check", "opinion"]
+from pydantic import model_validator
+
+from schemas.errors import UserError
+from schemas.records import Asks, Record, Vote
+
+Kind = Literal["rollouts", "search", "grade", "judge", "check"]
 """`rollouts`: counts of completions from the end of a step. `search`: such counts too, but its p is a
-posterior of the first error over all its rollouts. `grade`: the solution's own answer. `judge`: replies that
-name the first error. `check`: a verifier, which holds, fails or abstains."""
+posterior of the first error over all its rollouts. `grade`: the solution's own answer. `judge`: a model's
+opinion of a step; of several replies, counts. `check`: a verifier, which holds, fails or abstains."""
+POLICY = "policy"
+"""`by` of rollouts of the run's own policy."""
+ANSWER = "answer"
+"""The source of the last step's vote: a finished solution is graded, never rolled out."""
 
 
-class Declared(NamedTuple):
-    """What is known of one source."""
+class Source(Record):
+    """What is known of one source of votes."""
 
     kind: Kind
+    asks: Asks
+    """What all of its votes ask."""
     by: str = ""
-    """Whose completions are counted, `policy` or `prover`. Counts of one are pooled, those of two never."""
+    """Whose completions are counted: `policy` for the run's own policy, any other word for another one.
+    Counts with equal `by` are added up, others never."""
     includes: tuple[str, ...] = ()
     """Sources whose rollouts this one has counted already; where it votes, they are not counted again."""
 
-
-SOURCES: dict[str, Declared] = {
-    "monte_carlo": Declared("rollouts", "policy"),
-    "omegaprm": Declared("rollouts", "policy"),
-    "scan": Declared("rollouts", "policy"),
-    "prover": Declared("rollouts", "prover"),
-    "bisection": Declared("search", "policy", includes=("omegaprm",)),
-    "answer": Declared("grade"),
-    "arithmetic": Declared("check"),
-    "algebra": Declared("check"),
-    "constraints": Declared("check"),
-    "logic": Declared("check"),
-    "code": Declared("check"),
-    "tables": Declared("check"),
-}
-JUDGE = "judge:"
-"""What the source of a judge begins with; the name of its prompt follows."""
+    @model_validator(mode="after")
+    def _says_whose_completions_it_counts(self) -> Self:
+        counts = self.kind in ("rollouts", "search")
+        if counts != bool(self.by):
+            raise ValueError(f"a source of kind {self.kind!r} {'needs' if counts else 'has no'} `by`")
+        if self.kind in ("rollouts", "search", "grade") and self.asks != "solvable":
+            raise ValueError(f"a source of kind {self.kind!r} tells whether the answer is in reach: solvable")
+        return self
 
 
-@lru_cache(1024)
-def declared(source: str) -> Declared:
-    """The declaration of a source; an opinion where there is none."""
-    return Declared("judge") if source.startswith(JUDGE) else SOURCES.get(source, Declared("opinion"))
+Sources = Mapping[str, Source]
+"""Declarations by the source's name, as it stands in votes."""
+GRADE = {ANSWER: Source(kind="grade", asks="solvable")}
+"""The grade of a solution's own answer, which every run gives."""
+
+
+def rollout_source(name: str, by: str = POLICY) -> dict[str, Source]:
+    """The declaration of a source that counts completions from the ends of steps."""
+    return {name: Source(kind="rollouts", asks="solvable", by=by)}
+
+
+def judge_source(name: str) -> dict[str, Source]:
+    """The declaration of a source of opinions whether a step is right."""
+    return {name: Source(kind="judge", asks="valid")}
+
+
+def check_source(name: str) -> dict[str, Source]:
+    """The declaration of a verifier."""
+    return {name: Source(kind="check", asks="valid")}
+
+
+def declared(sources: Sources, name: str) -> Source:
+    """The declaration of a source. UserError where there is none."""
+    try:
+        return sources[name]
+    except KeyError:
+        raise UserError(undeclared(name)) from None
+
+
+def undeclared(name: str) -> str:
+    """The line that refuses votes of a source that nobody declared."""
+    return (
+        f"votes of source {name!r}, which nobody declared: whoever votes must say what they are evidence "
+        f'of, e.g. sources = {{{name!r}: Source(kind="judge", asks="valid")}} (schemas/sources.py)'
+    )
+
+
+def check_votes(votes: Iterable[Vote], sources: Sources, n_steps: int, who: str) -> None:
+    """UserError for a vote that `who` did not declare, that asks something else, or is on no step."""
+    for vote in votes:
+        if vote.source not in sources:
+            raise UserError(f"{who}: {undeclared(vote.source)}")
+        if vote.asks != (asks := sources[vote.source].asks):
+            raise UserError(
+                f"{who}: a vote of {vote.source!r} asks {vote.asks!r}, but the source is declared with "
+                f"asks={asks!r}: change the vote, or the declaration in `sources`"
+            )
+        if vote.step >= n_steps:
+            raise UserError(f"{who}: a vote of {vote.source!r} is on step {vote.step} of {n_steps} (from 0)")
+
+
+def gathered(parts: Iterable[tuple[str, Sources]]) -> dict[str, Source]:
+    """The declarations of all parts of a run, each given with the words that name it.
+
+    UserError where two parts declare one name differently, or would both vote under it. Only the grade of
+    the answer is shared: it is the same whoever gives it.
+    """
+    found: dict[str, Source] = dict(GRADE)
+    owners = dict.fromkeys(GRADE, "the run itself")
+    for part, sources in parts:
+        for name, source in sources.items():
+            if name in found and (source != found[name] or source.kind != "grade"):
+                how = (
+                    "differently" if source != found[name] else "too, so their votes could not be told apart"
+                )
+                raise UserError(
+                    f"{part} declares the source {name!r}, and {owners[name]} does {how}: "
+                    "give one of them another name"
+                )
+            found.setdefault(name, source)
+            owners.setdefault(name, part)
+    return found
+
+
+class _Earlier(dict[str, Source]):
+    """The sources of runs that recorded no declarations. A judge's was known by its first letters then."""
+
+    def __missing__(self, name: str) -> Source:
+        if name.startswith("judge:"):
+            return Source(kind="judge", asks="valid")
+        raise KeyError(name)
+
+
+EARLIER: Sources = _Earlier(
+    {
+        **GRADE,
+        **rollout_source("monte_carlo"),
+        **rollout_source("omegaprm"),
+        **rollout_source("scan"),
+        **rollout_source("prover", by="prover"),
+        "bisection": Source(kind="search", asks="solvable", by=POLICY, includes=("omegaprm",)),
+        **check_source("arithmetic"),
+        **check_source("algebra"),
+        **check_source("constraints"),
+        **check_source("logic"),
+        **check_source("code"),
+        **check_source("tables"),
+    }
+)
+"""Only for runs and rows from before declarations were recorded; everything newer has its own."""

@@ -38,7 +38,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "problems": {"source": "jsonl", "path": str(problems)},
             "policy": {"kind": "simulated", "slip": 0.2, "n_steps": 4},
             "prompt": {"max_tokens": 1000},
-            "monte_carlo": {"rollouts": 4},
+            "annotate": [{"kind": "monte_carlo", "rollouts": 4}],
         }
     )
     store = RunStore.open(config)

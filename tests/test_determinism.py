@@ -24,12 +24,14 @@ from schemas.manifest import Manifest
 EVERYTHING: dict[str, Any] = {
     "filter": {"rollouts": 6},
     "propose": {"kind": "omegaprm", "rollouts": 4, "searches": 4},
-    "monte_carlo": {"rollouts": 12, "stop": "hard"},
-    "bisection": {"budget": 8},
-    "scan": {"rollouts": 4, "confidence": 0.1},
-    "prover": {"rollouts": 4, "policy": {"kind": "simulated", "slip": 0.1, "n_steps": 5}},
-    "judge": {"votes": 2, "max_tokens": 100},
-    "verify": {"verifiers": ["arithmetic"]},
+    "annotate": [
+        {"kind": "monte_carlo", "rollouts": 12, "stop": "hard"},
+        {"kind": "bisection", "budget": 8},
+        {"kind": "scan", "rollouts": 4, "confidence": 0.1},
+        {"kind": "prover", "rollouts": 4, "policy": {"kind": "simulated", "slip": 0.1, "n_steps": 5}},
+        {"kind": "judge", "votes": 2, "max_tokens": 100},
+        {"kind": "verify", "verifiers": ["arithmetic"]},
+    ],
 }
 BUDGETS = {"per_problem": 900, "run": 14_000}
 
@@ -180,12 +182,17 @@ def test_a_run_budget_alone_may_draw_more_but_makes_no_other_rows(tmp_path: Path
 
 
 def test_what_a_budget_cuts_off_abstains(tmp_path: Path) -> None:
-    free = new_store(tmp_path, "free", propose={"kind": "sample", "n": 3}, monte_carlo={"rollouts": 4})
+    free = new_store(
+        tmp_path,
+        "free",
+        propose={"kind": "sample", "n": 3},
+        annotate=[{"kind": "monte_carlo", "rollouts": 4}],
+    )
     bound = new_store(
         tmp_path,
         "bound",
         propose={"kind": "sample", "n": 3},
-        monte_carlo={"rollouts": 4},
+        annotate=[{"kind": "monte_carlo", "rollouts": 4}],
         budget={"per_problem": 200},
     )
     finish(free)
@@ -224,7 +231,7 @@ def test_the_embedded_model_on_transformers(tmp_path: Path, late: Any) -> None:
         "problems": {"limit": 6, "steps": (3, 4)},
         "prompt": {"max_tokens": 120},
         "propose": {"kind": "sample", "n": 2},
-        "monte_carlo": {"rollouts": 4},
+        "annotate": [{"kind": "monte_carlo", "rollouts": 4}],
     }
     plain = new_store(tmp_path, "plain", **sections, policy={"in_flight": 64})
     assert finish(plain, (0,)).steps > 20

@@ -10,12 +10,13 @@ import pytest
 from pipeline.fusion.first_error import measured
 from pipeline.fusion.labels import fuse
 from pipeline.fusion.trust import fit, model_of
-from pipeline.labelling.shard import Annotators, label_problem
+from pipeline.labelling.shard import annotators_of, label_problem
 from pipeline.policies.base import Prompt, Sampling
 from pipeline.policies.server.policy import ServerPolicy
 from pipeline.policies.simulated import SimulatedPolicy, read_states
 from schemas.config import FusionConfig, RunConfig
 from schemas.records import Finished, Problem
+from schemas.sources import EARLIER
 
 HONEST = SimulatedPolicy(slip=0.12, n_steps=6)
 
@@ -26,7 +27,7 @@ def config(**changes: object) -> RunConfig:
         "policy": {"kind": "simulated"},
         "prompt": {"max_tokens": 300},
         "propose": {"kind": "sample", "n": 3},
-        "monte_carlo": {"rollouts": 16},
+        "annotate": [{"kind": "monte_carlo", "rollouts": 16}],
         **changes,
     }
     return RunConfig.model_validate(data)
@@ -77,7 +78,7 @@ def run(share: float) -> tuple[list[Finished], HostileServer]:
     async def label_all() -> list[Finished]:
         transport = httpx.MockTransport(server)
         async with ServerPolicy("http://test/v1", "m", transport=transport, retries=0) as policy:
-            tools = Annotators(config(), policy, policy, policy)
+            tools = annotators_of(config(), policy)
             done = await asyncio.gather(*(label_problem(problem, tools) for problem in problems))
             return [item for item, _ in done]
 
@@ -101,8 +102,8 @@ def test_faults_mean_fewer_votes(runs: tuple[list[Finished], list[Finished], Hos
 
 def test_no_label_turns(runs: tuple[list[Finished], list[Finished], HostileServer]) -> None:
     honest, hostile, _ = runs
-    trust = fit((len(c.solution.steps), c.votes) for item in honest for c in item.candidates)
-    model = model_of(trust)
+    trust = fit(((len(c.solution.steps), c.votes) for item in honest for c in item.candidates), EARLIER)
+    model = model_of(trust, EARLIER)
     labelled = 0
     for one, other in zip(honest, hostile, strict=True):
         for plain, spoilt in zip(one.candidates, other.candidates, strict=True):
@@ -125,6 +126,6 @@ def test_every_vote_that_is_left_counts_only_what_was_readable(
             for vote in candidate.votes:
                 if vote.p:
                     assert all(states[: vote.step + 1])
-            error, _ = measured(len(states), candidate.votes)
+            error, _ = measured(len(states), candidate.votes, EARLIER)
             if error is not None and False in states:
                 assert error <= states.index(False)

@@ -16,6 +16,7 @@ from schemas.records import (
     Step,
     Vote,
 )
+from schemas.sources import EARLIER
 
 
 def labelled(*votes: Vote, answer: str | None = "5", n_steps: int = 4) -> LabelledSolution:
@@ -30,7 +31,7 @@ def labelled(*votes: Vote, answer: str | None = "5", n_steps: int = 4) -> Labell
         policy=PolicyIdentity(kind="k", model="m"),
     )
     finished = Finished(problem=problem, candidates=(Candidate(solution=solution, votes=votes),))
-    (row,) = label([finished], Model(0.02, 0.02, {}), FusionConfig())
+    (row,) = label([finished], Model(0.02, 0.02, {}, EARLIER), FusionConfig())
     assert [from_row(stored) for stored in to_table([row]).to_pylist()] == [row]
     return row
 

@@ -42,8 +42,10 @@ def new_run(folder: Path, n: int = 150) -> Path:
             "prompt": {"max_tokens": 1000},
             "filter": {"rollouts": 4},
             "propose": {"kind": "omegaprm", "searches": 4, "rollouts": 4},
-            "monte_carlo": {"rollouts": 4},
-            "verify": {"verifiers": ["arithmetic"]},
+            "annotate": [
+                {"kind": "monte_carlo", "rollouts": 4},
+                {"kind": "verify", "verifiers": ["arithmetic"]},
+            ],
         }
     )
     return RunStore.open(config).path

@@ -2,35 +2,38 @@
 them."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from pipeline.labelling.shard import NO_GOLD, Annotators, label_problem
+from pipeline.labelling.shard import NO_GOLD, annotators_of, label_problem
 from pipeline.policies.simulated import SimulatedPolicy
 from schemas.config import RunConfig
 from schemas.records import Finished, Problem
 
-METHODS = {
+METHODS: dict[str, Any] = {
     "filter": {"rollouts": 4},
-    "monte_carlo": {"rollouts": 4},
-    "bisection": {},
-    "scan": {},
-    "prover": {"policy": {"kind": "simulated"}},
+    "annotate": [
+        {"kind": "monte_carlo", "rollouts": 4},
+        {"kind": "bisection"},
+        {"kind": "scan"},
+        {"kind": "prover", "policy": {"kind": "simulated"}},
+    ],
 }
 
 
 def labelled(answer: str | None, **changes: object) -> tuple[Finished, SimulatedPolicy]:
     data = {"name": "r", "policy": {"kind": "simulated"}, "prompt": {"max_tokens": 300}, **METHODS, **changes}
     config, policy = RunConfig.model_validate(data), SimulatedPolicy(slip=0.1, n_steps=4)
-    tools = Annotators(config, policy, policy, policy)
+    tools = annotators_of(config, policy)
     problem = Problem(text="a problem", answer=answer, answer_kind="text")
     return asyncio.run(label_problem(problem, tools))[0], policy
 
 
 @pytest.mark.parametrize("kind", ["sample", "omegaprm"])
 def test_nothing_is_rolled_out_that_could_not_be_graded(kind: str) -> None:
-    judge = {"prompts": ["judge_processbench"], "votes": 3}
-    item, _ = labelled(None, propose={"kind": kind}, judge=judge)
+    judge = {"kind": "judge", "prompts": ["judge_processbench"], "votes": 3}
+    item, _ = labelled(None, propose={"kind": kind}, annotate=[*METHODS["annotate"], judge])
     assert set(item.tokens) == {"propose", "judge"}
     assert item.candidates
     for candidate in item.candidates:

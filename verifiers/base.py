@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from schemas.records import Problem
+from schemas.sources import Sources
 
 Verdict = Literal["holds", "fails", "abstains"]
 
@@ -34,7 +35,15 @@ class Finding:
 class Verifier(Protocol):
     """Checks steps without a model. `name` is the source its votes carry."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The source that its votes carry."""
+        ...
+
+    @property
+    def sources(self) -> Sources:
+        """Its one source, of its name: `schemas.sources.check_source(name)`."""
+        ...
 
     def check(self, context: StepContext) -> Finding:
         """Never raises on any text; what cannot be decided abstains."""

@@ -8,45 +8,82 @@ solution is never rolled out, and a right one not at all: it is its own success.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.annotators.base import Context
 from pipeline.annotators.posterior import Floats, Location
 from pipeline.annotators.scan import ROOT
 from pipeline.inputs.segment import prefix_of
 from pipeline.sampling.roller import Roller, counts
 from schemas.config import BisectionConfig
 from schemas.records import Rollout, Solution, Vote
+from schemas.sources import POLICY, Source, Sources
 
-SOURCE = "bisection"
 
+@dataclass(frozen=True)
+class Bisection:
+    """Searches wrong solutions for their first error."""
 
-async def annotate(
-    roller: Roller, solution: Solution, config: BisectionConfig, checked: Sequence[Vote] = ()
-) -> list[Vote]:
-    """One vote for every step but the last, which the grade answers: p is the chance that no step so far is
-    the first error, by rollouts alone and from a flat prior, so it never rises along the solution.
+    config: BisectionConfig
+    needs_gold: bool = True
 
-    The counts beside it are those of the rollouts through that prefix; many steps have none. `checked` are
-    the verifiers' votes: they steer the search, but p leaves them to fusion. Solutions that are right, or
-    could not be graded, get abstentions.
-    """
-    n_steps = len(solution.steps)
-    if solution.outcome != "incorrect":
-        why = "right answer: not searched" if solution.outcome == "correct" else "the answer was not graded"
-        return [Vote(step=step, source=SOURCE, asks="solvable", why=why) for step in range(n_steps - 1)]
-    prefixes = ["", *(prefix_of(solution.text, solution.steps, i) for i in range(1, n_steps))]
-    location = Location(n_steps, recover=config.recover)
-    location.observe(*config.prior, drawn=0)
-    for vote in checked:
-        if vote.p == 0:
-            location.refute(vote.step)
-    known = _already_drawn(roller, solution, prefixes)
-    _learn(location, prefixes, known)
-    left = np.array([1 - len(prefix) / len(solution.text) for prefix in prefixes])
-    drawn = await _search(roller, prefixes, left, location, config)
-    sound = 1 - np.cumsum(location.measured())
-    return [_vote(step, float(sound[step]), prefix, known, drawn) for step, prefix in enumerate(prefixes[1:])]
+    @property
+    def sources(self) -> Sources:
+        """A posterior of the first error. What an OmegaPRM search drew it has counted already."""
+        return {
+            self.config.name: Source(kind="search", asks="solvable", by=POLICY, includes=("omegaprm",)),
+        }
+
+    async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
+        """One vote for every step but the last, which the grade answers: p is the chance that no step so far
+        is the first error, by rollouts alone and from a flat prior, so it never rises along the solution.
+
+        The counts beside it are those of the rollouts through that prefix; many steps have none. The
+        verifiers' votes steer the search, but p leaves them to fusion. Solutions that are right, or could not
+        be graded, get abstentions.
+        """
+        name, n_steps, roller = self.config.name, len(solution.steps), context.roller
+        if solution.outcome != "incorrect":
+            right = solution.outcome == "correct"
+            why = "right answer: not searched" if right else "the answer was not graded"
+            return [Vote(step=step, source=name, asks="solvable", why=why) for step in range(n_steps - 1)]
+        prefixes = ["", *(prefix_of(solution.text, solution.steps, i) for i in range(1, n_steps))]
+        location = Location(n_steps, recover=self.config.recover)
+        location.observe(*self.config.prior, drawn=0)
+        for vote in context.checked:
+            if vote.p == 0:
+                location.refute(vote.step)
+        known = _already_drawn(roller, solution, prefixes)
+        _learn(location, prefixes, known)
+        left = np.array([1 - len(prefix) / len(solution.text) for prefix in prefixes])
+        drawn = await self._search(roller, prefixes, left, location)
+        sound = 1 - np.cumsum(location.measured())
+        return [
+            _vote(step, name, float(sound[step]), prefix, known, drawn)
+            for step, prefix in enumerate(prefixes[1:])
+        ]
+
+    async def _search(
+        self, roller: Roller, prefixes: Sequence[str], left: Floats, location: Location
+    ) -> list[Rollout]:
+        """Roll out where it says most until the first error is known well enough, or knowing costs too
+        much."""
+        drawn: list[list[Rollout]] = [[] for _ in prefixes]
+        config, budget = self.config, self.config.budget
+        while budget >= config.batch and location.chances().max() < config.confidence:
+            # Where few rollouts can be read, each that can costs so much more.
+            price = left * [_drawn_per_readable(rollouts) for rollouts in drawn]
+            probe = location.best_probe(price)
+            if probe.gain < config.worth:
+                break
+            before = drawn[probe.length]
+            new = await roller.roll(prefixes[probe.length], config.batch, config.name, start=len(before))
+            before += new
+            budget -= config.batch
+            _learn(location, prefixes, new)
+        return [rollout for rollouts in drawn for rollout in rollouts]
 
 
 def _already_drawn(roller: Roller, solution: Solution, prefixes: Sequence[str]) -> list[Rollout]:
@@ -57,26 +94,6 @@ def _already_drawn(roller: Roller, solution: Solution, prefixes: Sequence[str]) 
     if solution.text in texts:
         earlier.pop(texts.index(solution.text))
     return earlier
-
-
-async def _search(
-    roller: Roller, prefixes: Sequence[str], left: Floats, location: Location, config: BisectionConfig
-) -> list[Rollout]:
-    """Roll out where it says most until the first error is known well enough, or knowing costs too much."""
-    drawn: list[list[Rollout]] = [[] for _ in prefixes]
-    budget = config.budget
-    while budget >= config.batch and location.chances().max() < config.confidence:
-        # Where few rollouts can be read, each that can costs so much more.
-        price = left * [_drawn_per_readable(rollouts) for rollouts in drawn]
-        probe = location.best_probe(price)
-        if probe.gain < config.worth:
-            break
-        before = drawn[probe.length]
-        new = await roller.roll(prefixes[probe.length], config.batch, SOURCE, start=len(before))
-        before += new
-        budget -= config.batch
-        _learn(location, prefixes, new)
-    return [rollout for rollouts in drawn for rollout in rollouts]
 
 
 def _drawn_per_readable(rollouts: Sequence[Rollout]) -> float:
@@ -96,12 +113,14 @@ def _passes(rollout: Rollout, prefix: str) -> bool:
     return prefix.startswith(rollout.prefix) and (rollout.prefix + rollout.text).startswith(prefix)
 
 
-def _vote(step: int, sound: float, prefix: str, known: Sequence[Rollout], drawn: Sequence[Rollout]) -> Vote:
+def _vote(
+    step: int, source: str, sound: float, prefix: str, known: Sequence[Rollout], drawn: Sequence[Rollout]
+) -> Vote:
     correct, n, n_failed = counts([rollout for rollout in (*known, *drawn) if _passes(rollout, prefix)])
     anything = any(rollout.outcome != "unknown" for rollout in (*known, *drawn))
     return Vote(
         step=step,
-        source=SOURCE,
+        source=source,
         asks="solvable",
         p=round(min(1.0, max(0.0, sound)), 6) if anything else None,
         correct=correct,

@@ -2,63 +2,79 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain
 
+from pipeline.annotators.base import Context
+from pipeline.annotators.outside import OutsideVerifier, made_verifier
 from schemas.config import VerifierName
+from schemas.factories import load_factory
 from schemas.records import Problem, Solution, Vote
+from schemas.sources import Sources
 from verifiers.base import StepContext, Verifier
 
 _Z3 = ThreadPoolExecutor(1, thread_name_prefix="z3")
 """Z3's context belongs to one thread; a check takes about a millisecond, so one keeps up with the engine."""
 _OTHERS = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="verifiers")
 """What takes long runs in processes of its own, one for each of these threads."""
+VERIFIERS: dict[VerifierName, str] = {
+    "arithmetic": "verifiers.calculation.arithmetic:Arithmetic",
+    "algebra": "verifiers.calculation.algebra:Algebra",
+    "constraints": "verifiers.constraints.constraints:Constraints",
+    "logic": "verifiers.proofs.premises:Logic",
+    "code": "verifiers.code.outputs:Code",
+    "tables": "verifiers.tables.lookups:Tables",
+}
+"""Where ours are; a verifier's library is imported when a run asks for it, and not before."""
 
 
-def verifier_named(name: VerifierName) -> Verifier:
-    """A verifier by its name; its library is imported here and not before."""
-    match name:
-        case "arithmetic":
-            from verifiers.calculation.arithmetic import Arithmetic
+def verifier_named(name: str) -> Verifier:
+    """A verifier of ours by its name, or an outsider's by `package.module:function`.
 
-            return Arithmetic()
-        case "algebra":
-            from verifiers.calculation.algebra import Algebra
-
-            return Algebra()
-        case "constraints":
-            from verifiers.constraints.constraints import Constraints
-
-            return Constraints()
-        case "logic":
-            from verifiers.proofs.premises import Logic
-
-            return Logic()
-        case "code":
-            from verifiers.code.outputs import Code
-
-            return Code()
-        case "tables":
-            from verifiers.tables.lookups import Tables
-
-            return Tables()
+    UserError where the function cannot be loaded, or what it returns is no verifier.
+    """
+    ours = {str(key): place for key, place in VERIFIERS.items()}
+    if name in ours:
+        made: Verifier = load_factory(ours[name])()
+        return made
+    return OutsideVerifier(made_verifier(name), name)
 
 
-async def annotate(problem: Problem, solution: Solution, verifiers: list[Verifier]) -> list[Vote]:
-    """One vote for every step and verifier; abstentions too, with their reasons."""
-    loop = asyncio.get_running_loop()
-    shared = {
-        _Z3: [v for v in verifiers if v.name == "logic"],
-        _OTHERS: [v for v in verifiers if v.name != "logic"],
-    }
-    found = await asyncio.gather(
-        *(loop.run_in_executor(pool, _check_all, problem, solution, vs) for pool, vs in shared.items() if vs)
-    )
-    places = {verifier.name: place for place, verifier in enumerate(verifiers)}
-    return sorted(chain(*found), key=lambda vote: (vote.step, places[vote.source]))
+@dataclass(frozen=True)
+class Verify:
+    """Asks verifiers about every step."""
+
+    verifiers: Sequence[Verifier]
+    needs_gold: bool = False
+
+    @property
+    def sources(self) -> Sources:
+        """A source for each verifier."""
+        return {name: source for verifier in self.verifiers for name, source in verifier.sources.items()}
+
+    async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
+        """One vote for every step and verifier; abstentions too, with their reasons."""
+        loop = asyncio.get_running_loop()
+        z3 = [verifier for verifier in self.verifiers if _needs_one_thread(verifier)]
+        shared = {_Z3: z3, _OTHERS: [v for v in self.verifiers if v not in z3]}
+        jobs = (
+            loop.run_in_executor(pool, _check_all, context.problem, solution, verifiers)
+            for pool, verifiers in shared.items()
+            if verifiers
+        )
+        found = await asyncio.gather(*jobs)
+        places = {verifier.name: place for place, verifier in enumerate(self.verifiers)}
+        return sorted(chain(*found), key=lambda vote: (vote.step, places[vote.source]))
 
 
-def _check_all(problem: Problem, solution: Solution, verifiers: list[Verifier]) -> list[Vote]:
+def _needs_one_thread(verifier: Verifier) -> bool:
+    """Whether a verifier says that all its checks belong to one thread, as those by Z3 do."""
+    return getattr(verifier, "one_thread", False)
+
+
+def _check_all(problem: Problem, solution: Solution, verifiers: Sequence[Verifier]) -> list[Vote]:
     steps = tuple(solution.step_texts())
     return [
         _vote(verifier, StepContext(problem, steps[: index + 1]))

@@ -8,16 +8,17 @@ alone.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
+from pipeline.annotators.base import Context
 from pipeline.annotators.verdicts import Reading, read_first_error, read_per_step, read_redone
-from pipeline.policies.base import Policy
-from pipeline.prompts.templates import JudgePrompt, judge_prompt
-from pipeline.sampling.roller import Roller, silence
+from pipeline.prompts.templates import JudgePrompt
+from pipeline.sampling.roller import silence
 from schemas.config import JudgeConfig
 from schemas.records import Outcome, Rollout, Solution, StopReason, Vote
+from schemas.sources import Sources, judge_source
 
-PREFIX = "judge:"
 _EVIDENCE, _SAMPLE = 2000, 300
 """Characters kept of a reply that names a step, and of one that could not be read."""
 _UNFINISHED: dict[StopReason, str] = {
@@ -27,24 +28,39 @@ _UNFINISHED: dict[StopReason, str] = {
 }
 
 
-async def annotate(
-    roller: Roller, solution: Solution, prompt: str, config: JudgeConfig, judge: Policy
-) -> list[Vote]:
-    """Votes of one judge prompt on every step. Replies that cannot be read count as failed, never as
-    "wrong"."""
-    asked, steps = judge_prompt(prompt, roller.prompt_text(prompt)), solution.step_texts()
+@dataclass(frozen=True)
+class Judge:
+    """Asks for the first error of a whole solution, with one prompt."""
 
-    @cache
-    def read(reply: str) -> Reading:
-        return read_reply(reply, asked, steps, roller.problem.text)
+    config: JudgeConfig
+    prompt: JudgePrompt
+    needs_gold: bool = False
 
-    def readable(reply: str) -> Outcome:
-        return "unknown" if read(reply).first is None else "correct"
+    @property
+    def source(self) -> str:
+        """`judge:PROMPT`; of a judge with a name of its own `NAME:PROMPT`."""
+        return f"{self.config.name}:{self.prompt.name}"
 
-    shown = tagged(steps, asked.counts_from) if asked.shows == "paragraphs" else solution.text
-    replies = await roller.ask(judge, asked.text, shown, config, readable)
-    readings = [_of(reply, read) for reply in replies]
-    return votes_of(readings, len(steps), PREFIX + asked.name, replies)
+    @property
+    def sources(self) -> Sources:
+        """Opinions whether a step is right."""
+        return judge_source(self.source)
+
+    async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
+        """Votes on every step. Replies that cannot be read count as failed, never as "wrong"."""
+        asked, steps = self.prompt, solution.step_texts()
+
+        @cache
+        def read(reply: str) -> Reading:
+            return read_reply(reply, asked, steps, context.problem.text)
+
+        def readable(reply: str) -> Outcome:
+            return "unknown" if read(reply).first is None else "correct"
+
+        shown = tagged(steps, asked.counts_from) if asked.shows == "paragraphs" else solution.text
+        replies = await context.own.ask(asked.text, shown, self.config, readable, self.config.owner)
+        readings = [_of(reply, read) for reply in replies]
+        return votes_of(readings, len(steps), self.source, replies)
 
 
 def _of(reply: Rollout, read: Callable[[str], Reading]) -> Reading:
@@ -113,19 +129,3 @@ def votes_of(
 def _unreadable(readings: Sequence[Reading]) -> str:
     reasons = Counter(reading.why for reading in readings if reading.why).most_common(1)
     return f"no reply could be read: {reasons[0][0]}" if reasons else "no reply could be read"
-
-
-def first_error_of(votes: Sequence[Vote], n_steps: int) -> int | None:
-    """The most common first error among the replies of one judge; the earliest of equals, None without any
-    reply."""
-    if not votes:
-        return None
-    named = Counter({vote.step: vote.n - vote.correct for vote in votes})
-    named[-1] = sum(vote.correct for vote in votes if vote.step == n_steps - 1)
-    best = max(named.values())
-    if best == 0:
-        return None
-    return min(
-        (step for step, count in named.items() if count == best),
-        key=lambda step: n_steps if step < 0 else step,
-    )

@@ -6,31 +6,42 @@ either way: a test that the cap leaves open says so by its counts.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from pipeline.annotators.base import Context
 from pipeline.annotators.stopping import is_known, least_to_decide, least_to_know, ratio_test
 from pipeline.inputs.segment import prefix_of
 from pipeline.sampling.roller import Roller, counts, silence
 from schemas.config import MonteCarloConfig
 from schemas.records import Rollout, Solution, Vote
-
-SOURCE = "monte_carlo"
-ANSWER = "answer"
-"""The source of the last step's vote: a finished solution is graded, never rolled out."""
+from schemas.sources import ANSWER, GRADE, Sources, rollout_source
 
 
-async def annotate(roller: Roller, solution: Solution, config: MonteCarloConfig) -> list[Vote]:
-    """One vote a step: is the gold answer still in reach after it? The last step is answered by the grade."""
-    prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
-    drawn = await asyncio.gather(*(_roll(roller, prefix, config) for prefix in prefixes))
-    votes = [vote_of(step, rollouts, SOURCE) for step, rollouts in enumerate(drawn)]
-    return [*votes, answer_vote(solution)]
+@dataclass(frozen=True)
+class MonteCarlo:
+    """Rolls out from after every step."""
 
+    config: MonteCarloConfig
+    needs_gold: bool = True
 
-async def _roll(roller: Roller, prefix: str, config: MonteCarloConfig) -> list[Rollout]:
-    drawn: list[Rollout] = []
-    while more := next_batch(drawn, config):
-        drawn += await roller.roll(prefix, more, SOURCE, start=len(drawn))
-    return drawn
+    @property
+    def sources(self) -> Sources:
+        """Counts of the policy's rollouts, and the grade."""
+        return {**rollout_source(self.config.name), **GRADE}
+
+    async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
+        """One vote a step: is the gold answer still in reach after it? The last step is answered by the
+        grade."""
+        prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
+        drawn = await asyncio.gather(*(self._roll(context.roller, prefix) for prefix in prefixes))
+        votes = [vote_of(step, rollouts, self.config.name) for step, rollouts in enumerate(drawn)]
+        return [*votes, answer_vote(solution)]
+
+    async def _roll(self, roller: Roller, prefix: str) -> list[Rollout]:
+        drawn: list[Rollout] = []
+        while more := next_batch(drawn, self.config):
+            drawn += await roller.roll(prefix, more, self.config.name, start=len(drawn))
+        return drawn
 
 
 def next_batch(drawn: Sequence[Rollout], config: MonteCarloConfig) -> int:

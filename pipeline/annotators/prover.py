@@ -5,19 +5,35 @@ too: advantages are differences, and the first step needs a state before it.
 """
 
 import asyncio
+from dataclasses import dataclass
 
+from pipeline.annotators.base import Context
 from pipeline.annotators.monte_carlo import vote_of
 from pipeline.inputs.segment import prefix_of
-from pipeline.sampling.roller import Roller
 from schemas.config import ProverConfig
 from schemas.records import Solution, Vote
+from schemas.sources import Sources, rollout_source
 
-SOURCE = "prover"
+PURPOSE = "prover"
+"""What its rollouts are stored as; those of a prover with a name of its own as `prover:NAME`."""
 
 
-async def annotate(roller: Roller, solution: Solution, config: ProverConfig) -> list[Vote]:
-    """One vote for every step but the last, which the grade answers. `roller` is the prover's."""
-    prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
-    asked = [roller.roll(prefix, config.rollouts, SOURCE) for prefix in ("", *prefixes)]
-    _, *drawn = await asyncio.gather(*asked)
-    return [vote_of(step, rollouts, SOURCE) for step, rollouts in enumerate(drawn)]
+@dataclass(frozen=True)
+class Prover:
+    """Rolls out from every prefix with its own policy."""
+
+    config: ProverConfig
+    needs_gold: bool = True
+
+    @property
+    def sources(self) -> Sources:
+        """Counts of the prover's rollouts, which are never added to those of another policy."""
+        return rollout_source(self.config.name, by=self.config.name)
+
+    async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
+        """One vote for every step but the last, which the grade answers."""
+        name, roller = self.config.name, context.own
+        prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
+        asked = [roller.roll(prefix, self.config.rollouts, PURPOSE) for prefix in ("", *prefixes)]
+        _, *drawn = await asyncio.gather(*asked)
+        return [vote_of(step, rollouts, name) for step, rollouts in enumerate(drawn)]

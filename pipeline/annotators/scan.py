@@ -4,27 +4,44 @@ Rollouts go only where they say most: to wrong solutions of problems that the po
 of eight succeeding is strong evidence; on a hard problem it happens to sound steps too.
 """
 
+from dataclasses import dataclass
+
+from pipeline.annotators.base import Context
 from pipeline.annotators.monte_carlo import vote_of
 from pipeline.inputs.segment import prefix_of
-from pipeline.sampling.roller import Roller, counts
+from pipeline.sampling.roller import counts
 from schemas.config import ScanConfig
 from schemas.records import Solution, Vote
+from schemas.sources import Sources, rollout_source
 
-SOURCE = "scan"
 ROOT = frozenset({"propose", "filter", "omegaprm"})
 """Purposes of rollouts of the bare problem; their success rate is the policy's self-confidence."""
 
 
-async def annotate(roller: Roller, solution: Solution, config: ScanConfig) -> list[Vote]:
-    """A vote for every step up to the first without a success. None for right solutions, whose steps SCAN
-    takes to be right, and none where the policy is not confident. The last step is graded, not rolled out."""
-    correct, n, _ = counts([r for r in roller.taken if not r.prefix and r.purpose in ROOT])
-    if solution.outcome != "incorrect" or n == 0 or correct / n < config.confidence:
-        return []
-    votes: list[Vote] = []
-    for step in range(len(solution.steps) - 1):
-        prefix = prefix_of(solution.text, solution.steps, step + 1)
-        votes.append(vote_of(step, await roller.roll(prefix, config.rollouts, SOURCE), SOURCE))
-        if votes[-1].p == 0:
-            break
-    return votes
+@dataclass(frozen=True)
+class Scan:
+    """Rolls out from step to step in wrong solutions of problems that are mostly solved."""
+
+    config: ScanConfig
+    needs_gold: bool = True
+
+    @property
+    def sources(self) -> Sources:
+        """Counts of the policy's rollouts."""
+        return rollout_source(self.config.name)
+
+    async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
+        """A vote for every step up to the first without a success. None for right solutions, whose steps SCAN
+        takes to be right, and none where the policy is not confident. The last step is graded, not rolled
+        out."""
+        roller, name = context.roller, self.config.name
+        correct, n, _ = counts([r for r in roller.taken if not r.prefix and r.purpose in ROOT])
+        if solution.outcome != "incorrect" or n == 0 or correct / n < self.config.confidence:
+            return []
+        votes: list[Vote] = []
+        for step in range(len(solution.steps) - 1):
+            prefix = prefix_of(solution.text, solution.steps, step + 1)
+            votes.append(vote_of(step, await roller.roll(prefix, self.config.rollouts, name), name))
+            if votes[-1].p == 0:
+                break
+        return votes

@@ -4,32 +4,34 @@ Math-Shepherd and OmegaPRM label; by judges; and whether the two agree (the cons
 Product, reports and benchmarks all take the first error from `measured`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
-from pipeline.annotators import judge as judges
 from schemas.records import Vote
-from schemas.sources import declared
+from schemas.sources import POLICY, Sources, declared
 
 
-def heard(votes: Sequence[Vote]) -> list[Vote]:
+def heard(votes: Sequence[Vote], sources: Sources) -> list[Vote]:
     """The votes that say something; of those whose rollouts a search has counted too, only the search's."""
     said = [vote for vote in votes if vote.p is not None]
-    counted = {name for vote in said for name in declared(vote.source).includes}
+    counted = {name for vote in said for name in declared(sources, vote.source).includes}
     return [vote for vote in said if vote.source not in counted]
 
 
-def pooled(votes: Sequence[Vote]) -> dict[int, tuple[int, int]]:
+def pooled(votes: Sequence[Vote], sources: Sources) -> dict[int, tuple[int, int]]:
     """Right rollouts of the policy, and all that could be read, by the step they start after. All its sources
-    together; the prover is another policy and stays apart."""
+    together; those of another policy stay apart."""
     counts: dict[int, tuple[int, int]] = {}
-    for vote in heard(votes):
-        if declared(vote.source).by == "policy" and vote.n:
+    for vote in heard(votes, sources):
+        if declared(sources, vote.source).by == POLICY and vote.n:
             correct, n = counts.get(vote.step, (0, 0))
             counts[vote.step] = correct + vote.correct, n + vote.n
     return counts
 
 
-def measured(n_steps: int, votes: Sequence[Vote], threshold: float = 0.0) -> tuple[int | None, int]:
+def measured(
+    n_steps: int, votes: Sequence[Vote], sources: Sources, threshold: float = 0.0
+) -> tuple[int | None, int]:
     """The first error by the policy's rollouts, and how many steps, from the first on, they speak for.
 
     A step is wrong when its share of right rollouts is at most `threshold` and the step before it was
@@ -38,10 +40,11 @@ def measured(n_steps: int, votes: Sequence[Vote], threshold: float = 0.0) -> tup
     out leave it open. (Math-Shepherd's hard estimate, arXiv 2312.08935, and OmegaPRM's search, arXiv
     2406.06592, which leaves steps out.)
     """
-    grade = next((v.p for v in votes if declared(v.source).kind == "grade" and v.p is not None), None)
+    graded = (v.p for v in votes if declared(sources, v.source).kind == "grade" and v.p is not None)
+    grade = next(graded, None)
     if grade == 1:
         return -1, n_steps
-    sound = _sound(votes, threshold)
+    sound = _sound(votes, sources, threshold)
     if grade is not None:
         sound[n_steps - 1] = False
     for step in sorted(sound):
@@ -51,30 +54,48 @@ def measured(n_steps: int, votes: Sequence[Vote], threshold: float = 0.0) -> tup
     return (-1 if alive == n_steps - 1 else None), alive + 1
 
 
-def _sound(votes: Sequence[Vote], threshold: float) -> dict[int, bool]:
+def _sound(votes: Sequence[Vote], sources: Sources, threshold: float) -> dict[int, bool]:
     """Whether each measured step still leads to the answer. A search's posterior weighs its own counts better
     than a threshold does, so it decides where no other rollouts were drawn."""
-    said = heard(votes)
-    sound = {v.step: v.p >= 0.5 for v in said if declared(v.source).kind == "search" and v.p is not None}
-    others = {v.step for v in said if declared(v.source)[:2] == ("rollouts", "policy") and v.n}
-    counts = pooled(votes)
+    own = [(v, one.kind) for v in heard(votes, sources) if (one := declared(sources, v.source)).by == POLICY]
+    sound = {v.step: v.p >= 0.5 for v, kind in own if kind == "search" and v.p is not None}
+    others = {v.step for v, kind in own if kind == "rollouts" and v.n}
+    counts = pooled(votes, sources)
     return sound | {step: counts[step][0] / counts[step][1] > threshold for step in others}
 
 
-def judged_first_error(n_steps: int, votes: Sequence[Vote]) -> tuple[int | None, bool]:
+def judged_first_error(n_steps: int, votes: Sequence[Vote], sources: Sources) -> tuple[int | None, bool]:
     """The first error that all judges' replies together name (None: none can be read), and whether anyone
-    judged."""
-    judged = [vote for vote in votes if declared(vote.source).kind == "judge"]
+    judged. Who says how likely the answer is to be reached names no error."""
+    judged = [
+        v for v in votes if (one := declared(sources, v.source)).kind == "judge" and one.asks == "valid"
+    ]
     by_step: dict[int, Vote] = {}
     for vote in judged:
         old = by_step.get(vote.step)
         correct, n = (vote.correct + old.correct, vote.n + old.n) if old else (vote.correct, vote.n)
         by_step[vote.step] = vote.model_copy(update={"correct": correct, "n": n})
-    return judges.first_error_of(list(by_step.values()), n_steps), bool(judged)
+    return first_error_of(list(by_step.values()), n_steps), bool(judged)
+
+
+def first_error_of(votes: Sequence[Vote], n_steps: int) -> int | None:
+    """The most common first error among the replies of one judge; the earliest of equals, None without any
+    reply."""
+    if not votes:
+        return None
+    named = Counter({vote.step: vote.n - vote.correct for vote in votes})
+    named[-1] = sum(vote.correct for vote in votes if vote.step == n_steps - 1)
+    best = max(named.values())
+    if best == 0:
+        return None
+    return min(
+        (step for step, count in named.items() if count == best),
+        key=lambda step: n_steps if step < 0 else step,
+    )
 
 
 def consensus(
-    n_steps: int, votes: Sequence[Vote], threshold: float = 0.0, *, has_gold: bool = True
+    n_steps: int, votes: Sequence[Vote], sources: Sources, threshold: float = 0.0, *, has_gold: bool = True
 ) -> tuple[bool, str]:
     """Whether rollouts and judges name the same first error, and which way they agree or differ.
 
@@ -84,13 +105,13 @@ def consensus(
     and those whose policy was never rolled out from a step (judge_only), unless their graded answer alone
     settles it and agrees.
     """
-    named, anyone = judged_first_error(n_steps, votes)
+    named, anyone = judged_first_error(n_steps, votes, sources)
     if not anyone:
         return True, ""
     if not has_gold:
         return True, "no_gold"
-    found, _ = measured(n_steps, votes, threshold)
-    rolled = any(declared(vote.source).by == "policy" for vote in votes)
+    found, _ = measured(n_steps, votes, sources, threshold)
+    rolled = any(declared(sources, vote.source).by == POLICY for vote in votes)
     if not rolled and (found is None or found != named):
         return True, "judge_only"
     return compare(found, named)

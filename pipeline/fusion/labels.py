@@ -13,6 +13,7 @@ vote that bears it out.
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,10 +22,8 @@ from pipeline.fusion.first_error import pooled
 from pipeline.fusion.trust import Model, posteriors
 from schemas.config import FusionConfig
 from schemas.records import Candidate, StepLabel, Vote
-from schemas.sources import declared
+from schemas.sources import Kind, Sources, declared
 
-_REACHES = ("rollouts", "search", "grade")
-"""Kinds of sources whose yes says that the answer is still in reach, and so was at every step before."""
 _WRONG = "the final answer is wrong"
 Fused = tuple[tuple[StepLabel, ...], int | None]
 """Labels of one solution, and its first error (-1 for none, None when not established)."""
@@ -38,17 +37,33 @@ def fuse(candidates: Sequence[Candidate], model: Model, config: FusionConfig) ->
     established first error get none.
     """
     chances = posteriors([(len(one.solution.steps), one.votes) for one in candidates], model)
-    return [_labels(one.votes, found, config) for one, found in zip(candidates, chances, strict=True)]
+    return [
+        _labels(one.votes, found, model.sources, config)
+        for one, found in zip(candidates, chances, strict=True)
+    ]
 
 
-def _labels(votes: Sequence[Vote], chances: Floats, config: FusionConfig) -> Fused:
+class _Said(NamedTuple):
+    """A vote, and what it is evidence of."""
+
+    vote: Vote
+    kind: Kind
+    by: str
+
+
+def _labels(votes: Sequence[Vote], chances: Floats, sources: Sources, config: FusionConfig) -> Fused:
     right = 1 - np.cumsum(chances)[:-1]
-    counts, speaking, reaching = pooled(votes), list(filter(_speaks, votes)), list(filter(_reaches, votes))
+    said = [_Said(vote, one.kind, one.by) for vote in votes if (one := declared(sources, vote.source))]
+    counts, speaking, reaching = (
+        pooled(votes, sources),
+        list(filter(_speaks, said)),
+        list(filter(_reaches, said)),
+    )
     labels: list[StepLabel] = []
     first_error: int | None = -1 if len(right) else None
     for step, p in enumerate(np.clip(right, 0.0, 1.0)):
-        mine = [vote for vote in speaking if vote.step == step]
-        after = [vote for vote in reaching if vote.step >= step]
+        mine = [one for one in speaking if one.vote.step == step]
+        after = [one for one in reaching if one.vote.step >= step]
         label, reason = _decide(float(p), mine, after, labels, config)
         if label != 1 and first_error == -1:
             first_error = step if label == 0 else None
@@ -66,29 +81,37 @@ def _labels(votes: Sequence[Vote], chances: Floats, config: FusionConfig) -> Fus
     return tuple(labels), first_error
 
 
-def _speaks(vote: Vote) -> bool:
+def _speaks(said: _Said) -> bool:
     """Whether a vote says something of its own step. A search's p alone does not: it stands on steps that no
     rollout has passed, too."""
-    return vote.p is not None and (declared(vote.source).kind != "search" or vote.n > 0)
+    return said.vote.p is not None and (said.kind != "search" or said.vote.n > 0)
 
 
-def _reaches(vote: Vote) -> bool:
-    """Whether a vote shows that the answer is still in reach after its step."""
-    if vote.p is None or declared(vote.source).kind not in _REACHES:
+def _reaches(said: _Said) -> bool:
+    """Whether a vote shows that the answer is still in reach after its step, and so was after every step
+    before. One success shows it; who only thinks so must think it likelier than not."""
+    vote = said.vote
+    if vote.p is None or vote.asks != "solvable":
         return False
-    return vote.correct > 0 if vote.n or declared(vote.source).kind == "search" else vote.p > 0
+    if said.kind in ("judge", "check"):
+        return _share(vote) > 0.5
+    return vote.correct > 0 if vote.n or said.kind == "search" else vote.p > 0
 
 
 def _share(vote: Vote) -> float:
     return vote.correct / vote.n if vote.n else vote.p or 0.0
 
 
-def _affirms(vote: Vote) -> bool:
-    return _reaches(vote) or (declared(vote.source).kind not in _REACHES and _share(vote) > 0.5)
+def _affirms(said: _Said) -> bool:
+    return _reaches(said) or (said.vote.asks == "valid" and _share(said.vote) > 0.5)
 
 
 def _decide(
-    p: float, mine: Sequence[Vote], after: Sequence[Vote], earlier: Sequence[StepLabel], config: FusionConfig
+    p: float,
+    mine: Sequence[_Said],
+    after: Sequence[_Said],
+    earlier: Sequence[StepLabel],
+    config: FusionConfig,
 ) -> tuple[int | None, str]:
     """A step's label with the reason why it is wrong, or why it has none.
 
@@ -109,20 +132,17 @@ def _decide(
     return (0, against[0]) if against else (None, "no vote on this step is enough to call it wrong")
 
 
-def _against(mine: Sequence[Vote], reject: float) -> list[str]:
+def _against(mine: Sequence[_Said], reject: float) -> list[str]:
     """What the votes on a step say against it, what has a reason first. Rollouts of one policy speak as one,
     and only where such counts have a chance of `reject` at most at a success rate of one half."""
     said: list[tuple[bool, str, str]] = []
     rolled: dict[str, list[Vote]] = {}
-    for vote in mine:
-        source = declared(vote.source)
-        if source.kind == "rollouts":
-            rolled.setdefault(source.by, []).append(vote)
+    for vote, kind, by in mine:
+        if kind == "rollouts":
+            rolled.setdefault(by, []).append(vote)
         elif _share(vote) <= 0.5:
             counted = f"{vote.correct} of {vote.n} say yes"
-            said.append(
-                (not vote.why, vote.source, vote.why or (_WRONG if source.kind == "grade" else counted))
-            )
+            said.append((not vote.why, vote.source, vote.why or (_WRONG if kind == "grade" else counted)))
     for votes in rolled.values():
         correct, n = sum(vote.correct for vote in votes), sum(vote.n for vote in votes)
         if n and _at_most(correct, n) <= reject:
@@ -137,11 +157,11 @@ def _at_most(correct: int, n: int) -> float:
     return NormalDist(n / 2, math.sqrt(n) / 2).cdf(correct + 0.5)
 
 
-def _deciders(mine: Sequence[Vote], after: Sequence[Vote]) -> str:
+def _deciders(mine: Sequence[_Said], after: Sequence[_Said]) -> str:
     """The sources with a vote on the step; where none of them says yes, those too that reach the answer from
     later steps."""
     implied = [] if any(map(_affirms, mine)) else after
-    return "+".join(sorted({vote.source for vote in (*mine, *implied)}))
+    return "+".join(sorted({one.vote.source for one in (*mine, *implied)}))
 
 
 def _interval(correct: int, n: int) -> tuple[float | None, float | None]:

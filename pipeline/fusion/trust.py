@@ -10,7 +10,7 @@ differences of its p give back the likelihood of every K, which enters as it is,
 rollouts do not tell an error in the last step, which the grade answers, from none.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -21,7 +21,7 @@ from pipeline.fusion.chain import AT, BEFORE, CAP, LEVELS, SURE, Floats, Mixture
 from pipeline.fusion.first_error import heard
 from schemas.manifest import Trust
 from schemas.records import Vote
-from schemas.sources import declared
+from schemas.sources import Sources, declared
 
 Item = tuple[int, Sequence[Vote]]
 """A solution as the fit sees it: its number of steps, and its votes."""
@@ -61,22 +61,24 @@ def _is_walk(name: str) -> bool:
     return name.startswith(_WALK)
 
 
-def _prior(name: str) -> Tables:
+def _prior(name: str, sources: Sources) -> Tables:
     if _is_walk(name):
         return _ROLLED
-    return {"grade": _GRADED, "check": _CHECKED}.get(declared(name).kind, _REPLIES)
+    return {"grade": _GRADED, "check": _CHECKED}.get(declared(sources, name).kind, _REPLIES)
 
 
-def _levels(name: str) -> Floats:
-    return SURE if declared(name).kind in ("check", "grade") else LEVELS
+def _levels(name: str, sources: Sources) -> Floats:
+    if _is_walk(name):
+        return LEVELS
+    return SURE if declared(sources, name).kind in ("check", "grade") else LEVELS
 
 
-def counts_of(votes: Sequence[Vote]) -> dict[str, dict[int, tuple[float, float]]]:
+def counts_of(votes: Sequence[Vote], sources: Sources) -> dict[str, dict[int, tuple[float, float]]]:
     """What fusion reads: (c, n) by source and step; of rollouts, pooled, by whose they are. A vote without
     counts is one sample, with its p for c. A search is read by `located`."""
     found: dict[str, dict[int, tuple[float, float]]] = {}
-    for vote in heard(votes):
-        source = declared(vote.source)
+    for vote in heard(votes, sources):
+        source = declared(sources, vote.source)
         if vote.p is None or source.kind == "search":
             continue
         steps = found.setdefault(_WALK + source.by if source.by else vote.source, {})
@@ -86,10 +88,19 @@ def counts_of(votes: Sequence[Vote]) -> dict[str, dict[int, tuple[float, float]]
     return found
 
 
-def located(n_steps: int, votes: Sequence[Vote]) -> Floats:
-    """Log-likelihood of K = 0, ..., n_steps - 1 and of no error under a search's rollouts: shape
-    (n_steps + 1,), at most 0 and at least -6. Zeros without a search, or where it says nothing of a step."""
-    sound = {v.step: v.p for v in votes if declared(v.source).kind == "search" and v.p is not None}
+def located(n_steps: int, votes: Sequence[Vote], sources: Sources) -> Floats:
+    """Log-likelihood of K = 0, ..., n_steps - 1 and of no error under the searches' rollouts: shape
+    (n_steps + 1,), of each search at most 0 and at least -6. Zeros without one, and of one that says nothing
+    of a step."""
+    found: dict[str, dict[int, float]] = {}
+    for vote in votes:
+        if declared(sources, vote.source).kind == "search" and vote.p is not None:
+            found.setdefault(vote.source, {})[vote.step] = vote.p
+    return sum((_located(n_steps, sound) for sound in found.values()), np.zeros(n_steps + 1))
+
+
+def _located(n_steps: int, sound: Mapping[int, float]) -> Floats:
+    """Of one search, whose p are `sound`, by step."""
     if sound.keys() != set(range(n_steps - 1)):
         return np.zeros(n_steps + 1)
     chances = -np.diff([1.0, *(sound[step] for step in range(n_steps - 1)), 0.0])
@@ -100,33 +111,33 @@ def located(n_steps: int, votes: Sequence[Vote]) -> Floats:
 class Batch:
     """Solutions side by side, padded to the longest of them."""
 
-    def __init__(self, items: Sequence[Item]) -> None:
+    def __init__(self, items: Sequence[Item], sources: Sources) -> None:
         self.n_steps = np.array([n_steps for n_steps, _ in items])
         shape = len(items), int(self.n_steps.max())
         self.searched = np.zeros((shape[0], shape[1] + 1))
         counts: dict[str, Floats] = {}
         for row, (n_steps, votes) in enumerate(items):
-            found = located(n_steps, votes)
+            found = located(n_steps, votes, sources)
             self.searched[row, :n_steps], self.searched[row, -1] = found[:-1], found[-1]
-            for name, steps in counts_of(votes).items():
+            for name, steps in counts_of(votes, sources).items():
                 table = counts.setdefault(name, np.zeros((2, *shape)))
                 for step, pair in steps.items():
                     if step < n_steps:
                         table[:, row, step] = pair
-        self.seen = {name: emissions(c, n, _levels(name)) for name, (c, n) in sorted(counts.items())}
+        self.seen = {name: emissions(c, n, _levels(name, sources)) for name, (c, n) in sorted(counts.items())}
         """Emissions of every source, shape (B, T, levels)."""
 
 
-def batches(items: Iterable[Item]) -> Iterator[Batch]:
+def batches(items: Iterable[Item], sources: Sources) -> Iterator[Batch]:
     """Batches of solutions of about equal length."""
     waiting: list[Item] = []
     for item in sorted(items, key=lambda item: item[0]):
         if waiting and (len(waiting) + 1) * item[0] > _CELLS:
-            yield Batch(waiting)
+            yield Batch(waiting, sources)
             waiting = []
         waiting.append(item)
     if waiting:
-        yield Batch(waiting)
+        yield Batch(waiting, sources)
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,8 @@ class Model:
     hazard: float
     last_hazard: float
     tables: dict[str, Tables]
+    sources: Sources
+    """What each source's votes are evidence of."""
 
     @cached_property
     def _made(self) -> dict[str, Mixture | Walk]:
@@ -144,7 +157,7 @@ class Model:
     def source(self, name: str) -> Mixture | Walk:
         """How a source votes."""
         if name not in self._made:
-            tables = self.tables.get(name) or _normal(_prior(name))
+            tables = self.tables.get(name) or _normal(_prior(name, self.sources))
             if _is_walk(name):
                 start, right, wrong, lost = tables
                 self._made[name] = Walk(start, right, wrong, lost, self.hazard)
@@ -168,7 +181,7 @@ class Model:
     def learnt(self, made: Sequence[Batch]) -> "Model":
         """One round of expectation maximisation."""
         at, before = np.ones(2), np.full(2, 6.0)  # inner steps, the last one
-        counts = {name: [table.copy() for table in _prior(name)] for name in self.tables}
+        counts = {name: [table.copy() for table in _prior(name, self.sources)] for name in self.tables}
         for batch in made:
             chances = self.chances(batch)
             state, last = states(chances), batch.n_steps[:, None] - 1
@@ -179,19 +192,21 @@ class Model:
                 for table, more in zip(counts[name], self.source(name).expected(seen, chances), strict=True):
                     table += more
         hazard, last_hazard = (float(share) for share in at / (at + before))
-        return Model(hazard, last_hazard, {name: _normal(tables) for name, tables in counts.items()})
+        return Model(
+            hazard, last_hazard, {name: _normal(tables) for name, tables in counts.items()}, self.sources
+        )
 
 
 def _normal(tables: Sequence[Floats]) -> Tables:
     return tuple(table / table.sum(-1, keepdims=True) for table in tables)
 
 
-def fit(solutions: Iterable[Item], *, rounds: int = 50) -> Trust:
+def fit(solutions: Iterable[Item], sources: Sources, *, rounds: int = 50) -> Trust:
     """Fit hazards and sources to many solutions. Their order changes nothing but the last digits."""
     items = [item for item in solutions if item[0]]
-    made = list(batches(items))
+    made = list(batches(items, sources))
     names = sorted({name for batch in made for name in batch.seen})
-    model = Model(0.15, 0.15, {name: _normal(_prior(name)) for name in names})
+    model = Model(0.15, 0.15, {name: _normal(_prior(name, sources)) for name in names}, sources)
     for _ in range(rounds):
         old, model = model, model.learnt(made)
         if max(abs(model.hazard - old.hazard), abs(model.last_hazard - old.last_hazard)) < 1e-6:
@@ -214,12 +229,12 @@ def _trust_of(model: Model, n_solutions: int) -> Trust:
     )
 
 
-def model_of(trust: Trust) -> Model:
+def model_of(trust: Trust, sources: Sources) -> Model:
     """What a manifest's trust says, to compute with."""
     mixtures = {name: _normal([np.array(rows)]) for name, rows in trust.tables.items()}
     walks = {_WALK + name: _normal([np.array(row) for row in rows]) for name, rows in trust.rollouts.items()}
     last = trust.hazard if trust.last_hazard is None else trust.last_hazard
-    return Model(trust.hazard, last, mixtures | walks)
+    return Model(trust.hazard, last, mixtures | walks, sources)
 
 
 def posteriors(items: Sequence[Item], model: Model) -> list[Floats]:
@@ -228,7 +243,8 @@ def posteriors(items: Sequence[Item], model: Model) -> list[Floats]:
     Without votes this is the prior h(1-h)^k, with the last step's own hazard.
     """
     order = [place for place in sorted(range(len(items)), key=lambda i: items[i][0]) if items[place][0]]
-    rows = chain.from_iterable(model.chances(batch) for batch in batches(items[place] for place in order))
+    made = batches((items[place] for place in order), model.sources)
+    rows = chain.from_iterable(map(model.chances, made))
     found = [np.ones(1)] * len(items)
     for place, row in zip(order, rows, strict=True):
         found[place] = np.append(row[: items[place][0]], row[-1])

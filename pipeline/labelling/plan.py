@@ -23,7 +23,7 @@ from pipeline.labelling.shard import label_problem, open_tools, run_shard
 from pipeline.policies.simulated import RIGHT, solution_text
 from pipeline.runs.owed import owed_figures, told
 from pipeline.runs.run_store import RunStore
-from schemas.config import BudgetConfig, PolicyConfig, RunConfig
+from schemas.config import AnyAnnotator, BudgetConfig, JudgeConfig, PolicyConfig, RunConfig, VerifyConfig
 from schemas.errors import BackendError, UserError
 from schemas.plan import Plan, Range
 from schemas.records import Finished, Problem
@@ -176,6 +176,11 @@ def _in_words(config: RunConfig, scale: float, policy: PolicyConfig) -> RunConfi
     def words(tokens: int | None) -> int | None:
         return None if tokens is None else max(1, round(tokens * scale))
 
+    def simulated(one: AnyAnnotator) -> AnyAnnotator:
+        if isinstance(one, JudgeConfig):
+            return one.model_copy(update={"policy": None, "max_tokens": words(one.max_tokens)})
+        return one.model_copy(update={"policy": policy}) if one.own_policy else one
+
     per_problem = words(config.budget.per_problem)
     changed: dict[str, Any] = {
         "policy": policy,
@@ -183,13 +188,10 @@ def _in_words(config: RunConfig, scale: float, policy: PolicyConfig) -> RunConfi
             update={"separator": "\n", "stop": (), "max_tokens": words(config.prompt.max_tokens)}
         ),
         "budget": BudgetConfig(per_problem=per_problem),
-        "verify": None,
+        "annotate": tuple(
+            one for one in map(simulated, config.annotate) if not isinstance(one, VerifyConfig)
+        ),
     }
-    if config.judge:
-        longest = words(config.judge.max_tokens)
-        changed["judge"] = config.judge.model_copy(update={"policy": None, "max_tokens": longest})
-    if config.prover:
-        changed["prover"] = config.prover.model_copy(update={"policy": policy})
     return config.model_copy(update=changed)
 
 

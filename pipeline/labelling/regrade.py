@@ -7,12 +7,12 @@ that turns another way), completions are missing: the problem is left to the run
 """
 
 from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.annotators import formal
-from pipeline.labelling.shard import Annotators, label_problem
+from pipeline.labelling.shard import Annotators, annotators_of, label_problem
 from pipeline.runs.run_store import RunStore
 from pipeline.sampling.replay import NotStored, Stored, completions, with_rest
 from schemas.records import Finished, PolicyIdentity, Problem, Rollout
@@ -61,7 +61,7 @@ async def regrade(
     """A problem's journal line and rollouts by the gold it has and by today's grader. Raises NotStored."""
     who = tools.policy
     said = Stored(completions(rollouts), who.kind, who.model, who.revision)
-    tools = Annotators(tools.config, said, said, said, tools.verifiers, tools.templates)
+    tools = replace(tools, policy=said, others=dict.fromkeys(tools.others, said))
     item, taken = await label_problem(problem, tools)
     return with_rest(item, taken, rollouts)
 
@@ -83,12 +83,10 @@ def stored_problems(
 
 
 def _tools(store: RunStore) -> Annotators:
-    """A run's verifiers and prompts, and a policy that knows nothing, of the name its solutions bear."""
+    """A run's annotators and prompts, and a policy that knows nothing, of the name its solutions bear."""
     who = _author(store)
     nobody = Stored({}, who.kind, who.model, who.revision)
-    names = store.config.verify.verifiers if store.config.verify else ()
-    verifiers = [formal.verifier_named(name) for name in names]
-    return Annotators(store.config, nobody, nobody, nobody, verifiers, store.templates())
+    return annotators_of(store.config, nobody, templates=store.templates())
 
 
 def _author(store: RunStore) -> PolicyIdentity:

@@ -19,6 +19,7 @@ from schemas.errors import UserError
 from schemas.manifest import BudgetReport, Manifest, SourceCount, Trust
 from schemas.plan import Forecast, compare
 from schemas.records import Finished, LabelledSolution, Vote
+from schemas.sources import Sources, declared
 
 log = logging.getLogger(__name__)
 _REASONS, _SAMPLE = 1000, 200
@@ -54,8 +55,9 @@ def seal(store: RunStore, *, partial: bool = False) -> Manifest:
             f"{store.path}: {damaged}{found.owed} problems are still owed: `stepmint run {store.path}` does "
             f"them, `stepmint fuse {store.path} --partial` seals what is done"
         )
-    trust = fit_trust(store.read(found.sample))
-    tally = Tally(found.beyond, found.owed)
+    sources = store.sources()
+    trust = fit_trust(store.read(found.sample), sources)
+    tally = Tally(sources, found.beyond, found.owed)
     with store.sealing() as folder:
         shards = tuple(
             store.write_shard(folder, shard, tally.count(store.journal(shard), trust, store))
@@ -68,16 +70,17 @@ def seal(store: RunStore, *, partial: bool = False) -> Manifest:
     return manifest
 
 
-def fit_trust(sample: Iterator[Finished]) -> Trust:
+def fit_trust(sample: Iterator[Finished], sources: Sources) -> Trust:
     """Fit the sources' tables to a bounded sample of the run, so that memory does not grow with it."""
     solutions = ((len(c.solution.steps), c.votes) for item in sample for c in item.candidates)
-    return fit(islice(solutions, _FIT_ON))
+    return fit(islice(solutions, _FIT_ON), sources)
 
 
 class Tally:
     """Counts what passes through on the way into the shards."""
 
-    def __init__(self, beyond: int = 0, owed: int = 0) -> None:
+    def __init__(self, sources: Sources, beyond: int = 0, owed: int = 0) -> None:
+        self.sources = sources
         self.beyond, self.owed = beyond, owed
         """Problems that the run's budget did not reach, and those that it still owes."""
         self.totals: Counter[str] = Counter()
@@ -95,7 +98,7 @@ class Tally:
         self, finished: Iterator[Finished], trust: Trust, store: RunStore
     ) -> Iterator[LabelledSolution]:
         """Label every candidate, counting as it goes."""
-        model = model_of(trust)
+        model = model_of(trust, self.sources)
         while items := list(islice(finished, _AT_ONCE)):
             for item in items:
                 self.totals["problems"] += 1
@@ -172,6 +175,7 @@ class Tally:
             kept=self.totals["kept"],
             dropped=dict(sorted(self.dropped.items())),
             sources={name: self._source(name) for name in sorted(self.votes)},
+            declared={name: declared(self.sources, name) for name in sorted(self.votes)},
             rollouts=self.totals["rollouts"],
             calls=self.totals["calls"],
             tokens=dict(sorted(self.tokens.items())),
@@ -194,7 +198,9 @@ def label(items: Sequence[Finished], model: Model, fusion: FusionConfig) -> Iter
         solution, votes, kept, how = candidate.solution, candidate.votes, True, ""
         if fusion.consensus:
             has_gold = problem.answer is not None
-            kept, how = consensus(len(solution.steps), votes, fusion.threshold, has_gold=has_gold)
+            kept, how = consensus(
+                len(solution.steps), votes, model.sources, fusion.threshold, has_gold=has_gold
+            )
         yield LabelledSolution(
             problem=problem,
             solution=solution,

@@ -6,28 +6,31 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 
 from pydantic import ValidationError
 
-from pipeline.annotators import bisection, formal, judge, monte_carlo, prover, scan
+from pipeline.annotators import opening
+from pipeline.annotators.base import Context
+from pipeline.annotators.monte_carlo import answer_vote
+from pipeline.annotators.opening import Part
 from pipeline.policies import open_policy
 from pipeline.policies.admission import in_turn
-from pipeline.policies.base import Policy, Sampling
+from pipeline.policies.base import Policy
 from pipeline.policies.server.probe import prepare
 from pipeline.prompts.templates import check_prompts, prompt_text
 from pipeline.proposers import omegaprm, sample
 from pipeline.runs.run_store import Owed, RunStore
 from pipeline.sampling import replay
 from pipeline.sampling.budget import Allowance, Purse
-from pipeline.sampling.roller import Roller, counts, sampling_of, silence, token_limit
+from pipeline.sampling.roller import Roller, counts, silence
 from pipeline.sampling.unfinished import Draws, Shelf
 from pipeline.storage.journal import ShardWriter
 from schemas.config import OmegaConfig, RunConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
-from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Vote
+from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Solution, Vote
+from schemas.sources import ANSWER, GRADE, POLICY, Source, Sources, check_votes, gathered
 from schemas.text import one_line
-from verifiers.base import Verifier
 
 log = logging.getLogger(__name__)
 Drawn = Mapping[str, Sequence[Rollout]]
@@ -39,15 +42,42 @@ _REASON = 400
 
 @dataclass
 class Annotators:
-    """Everything a problem's coroutine asks: the policies and the verifiers of a run."""
+    """Everything a problem's coroutine asks: the policies and the annotators of a run."""
 
     config: RunConfig
     policy: Policy
-    judge: Policy
-    prover: Policy
-    verifiers: list[Verifier] = field(default_factory=list)
+    parts: Sequence[Part]
+    sources: Sources
+    """What is declared of every source that may vote."""
+    others: Mapping[str, Policy] = field(default_factory=dict)
+    """Policies that annotators ask in place of the run's, by the annotator's name."""
     templates: Mapping[str, str] = field(default_factory=dict)
     """The texts of the run's prompts by their names; one that is not among them is read from its file."""
+
+
+def annotators_of(
+    config: RunConfig, policy: Policy, *, templates: Mapping[str, str] | None = None
+) -> Annotators:
+    """The annotators of a run, all asking one policy. UserError where a prompt or an outsider's part cannot
+    be used, or where two parts declare one source."""
+    kept = templates or {}
+    parts = _parts(config, kept)
+    others = {part.config.name: policy for part in parts if part.config.own_policy is not None}
+    return Annotators(config, policy, parts, _declared(config, parts), others, kept)
+
+
+def _parts(config: RunConfig, templates: Mapping[str, str]) -> list[Part]:
+    def read(name: str) -> str:
+        return templates.get(name) or prompt_text(name)
+
+    check_prompts(config, read)
+    return opening.annotators(config, read)
+
+
+def _declared(config: RunConfig, parts: Sequence[Part]) -> Sources:
+    declared = [(part.called, part.annotator.sources) for part in parts]
+    searches = isinstance(config.propose, OmegaConfig)
+    return gathered([*declared, ("the search", omegaprm.SOURCES)] if searches else declared)
 
 
 async def run_shard(
@@ -73,6 +103,7 @@ async def run_shard(
     with store.writing(shard) as writer, _reasons(store, shard) as failures:
         async with AsyncExitStack() as stack:
             tools = await open_tools(store.config, stack, store.templates())
+            store.declare(tools.sources)
             opened()
             owed: Iterable[Owed] = islice(store.owing(shard), most)
             if store.config.budget.run is None:
@@ -163,9 +194,8 @@ class Work:
         if not stored:
             return await label_problem(problem, self._tools, draws)
         tools, said = self._tools, replay.completions(stored)
-        policies = {p: replay.before(p, said) for p in (tools.policy, tools.judge, tools.prover)}
-        policy, judge, prover = (policies[p] for p in (tools.policy, tools.judge, tools.prover))
-        tools = replace(tools, policy=policy, judge=judge, prover=prover)
+        others = {name: replay.before(policy, said) for name, policy in tools.others.items()}
+        tools = replace(tools, policy=replay.before(tools.policy, said), others=others)
         return replay.with_rest(*await label_problem(problem, tools, draws), stored)
 
 
@@ -201,29 +231,15 @@ async def open_tools(
 ) -> Annotators:
     """Everything that a configuration asks for, loaded and tried out; the stack closes it."""
     kept = templates or {}
-    check_prompts(config, lambda name: kept.get(name) or prompt_text(name))
-    policy = await stack.enter_async_context(open_policy(config.policy))
-    others = [part.policy if part else None for part in (config.judge, config.prover)]
-    judge_policy, prover_policy = [
-        await stack.enter_async_context(open_policy(other)) if other else policy for other in others
-    ]
-    await _get_to_know(config, policy, judge_policy, prover_policy)
-    names = config.verify.verifiers if config.verify else ()
-    verifiers = [formal.verifier_named(name) for name in names]
-    return Annotators(config, policy, judge_policy, prover_policy, verifiers, kept)
-
-
-async def _get_to_know(config: RunConfig, policy: Policy, judge: Policy, prover: Policy) -> None:
-    """One small conversation with each policy. Only what rolls out from steps must continue begun answers."""
-    methods = (config.monte_carlo, config.bisection, config.scan)
-    prefixes = any(methods) or isinstance(config.propose, OmegaConfig)
-    asking = sampling_of(config.prompt)
-    await prepare(policy, asking, prefixes=prefixes, chat=config.policy.chat, limit=token_limit(config))
-    if prover is not policy and config.prover:
-        await prepare(prover, asking, prefixes=True, chat=config.prover.policy.chat)
-    if judge is not policy and config.judge:
-        judging = Sampling(temperature=config.judge.temperature, max_tokens=config.judge.max_tokens)
-        await prepare(judge, judging, prefixes=False, limit=("judge.max_tokens", judging.max_tokens))
+    parts = _parts(config, kept)
+    sources, roles = _declared(config, parts), opening.asked(config, parts)
+    policies = {
+        name: await stack.enter_async_context(open_policy(role.policy)) for name, role in roles.items()
+    }
+    for name, role in roles.items():
+        policy, chat = policies[name], role.policy.chat
+        await prepare(policy, role.sampling, prefixes=role.prefixes, chat=chat, limit=role.limit)
+    return Annotators(config, policies.pop(POLICY), parts, sources, policies, kept)
 
 
 async def label_problem(
@@ -243,7 +259,7 @@ async def label_problem(
         templates=tools.templates,
     )
     if problem.answer is None:
-        skipped, root = _nobody_can_label(config), None
+        skipped, root = _nobody_can_label(tools), None
     else:
         skipped, root = await _too_easy_or_hard(roller, config)
     candidates: list[Candidate] = []
@@ -285,9 +301,11 @@ async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, lis
     return "", drawn
 
 
-def _nobody_can_label(config: RunConfig) -> str:
+def _nobody_can_label(tools: Annotators) -> str:
     """Without a gold answer no rollout can be graded: empty where a judge or a verifier can still label."""
-    return "" if config.judge or config.verify else f"{NO_GOLD}, and the run has neither judge nor verifiers"
+    if not all(part.annotator.needs_gold for part in tools.parts):
+        return ""
+    return f"{NO_GOLD}, and the run has neither judge nor verifiers"
 
 
 async def _propose(roller: Roller, tools: Annotators, root: list[Rollout] | None) -> list[Candidate]:
@@ -296,7 +314,11 @@ async def _propose(roller: Roller, tools: Annotators, root: list[Rollout] | None
         return await sample.propose(roller, propose)
     if roller.problem.answer is None:  # a search rests on graded rollouts
         return await sample.propose(roller, SampleConfig())
-    return await omegaprm.propose(roller, propose, root, tools.verifiers)
+
+    async def check(solution: Solution) -> list[Vote]:
+        return await _checked(roller, solution, tools)
+
+    return await omegaprm.propose(roller, propose, root, check)
 
 
 async def _annotated(roller: Roller, found: list[Candidate], tools: Annotators) -> list[Candidate]:
@@ -307,50 +329,58 @@ async def _annotated(roller: Roller, found: list[Candidate], tools: Annotators) 
     return list(await asyncio.gather(*(_annotate(roller, candidate, tools) for candidate in found)))
 
 
-def _ungraded(config: RunConfig, n_steps: int) -> list[Vote]:
-    """Abstentions of what would have rolled out or graded, had the problem a gold answer."""
-    asked = {
-        monte_carlo.SOURCE: config.monte_carlo,
-        bisection.SOURCE: config.bisection,
-        scan.SOURCE: config.scan,
-        prover.SOURCE: config.prover,
-        omegaprm.SOURCE: isinstance(config.propose, OmegaConfig),
-    }
-    sources = [source for source, is_asked in asked.items() if is_asked]
-    votes = [
-        Vote(step=step, source=source, asks="solvable", why=NO_GOLD)
-        for source in sources
-        for step in range(n_steps - 1)
-    ]
-    return [*votes, Vote(step=n_steps - 1, source=monte_carlo.ANSWER, asks="solvable", why=NO_GOLD)]
+async def _checked(roller: Roller, solution: Solution, tools: Annotators) -> list[Vote]:
+    """The first round: votes of the verifiers."""
+    first = [part for part in tools.parts if part.checks]
+    found = await asyncio.gather(*(_votes(part, roller, solution, tools) for part in first))
+    return list(chain.from_iterable(found))
 
 
 async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> Candidate:
-    """The candidate with the votes of every annotator that the run asks for."""
-    config, solution = tools.config, candidate.solution
+    """The candidate with the votes of every annotator of the run."""
+    solution = candidate.solution
     # The verifiers come first: what they refute saves a search rollouts.
-    checked = await formal.annotate(roller.problem, solution, tools.verifiers) if tools.verifiers else []
-    is_graded = roller.problem.answer is not None
-    jobs = []
-    if config.bisection and is_graded:
-        jobs.append(bisection.annotate(roller, solution, config.bisection, checked))
-    if config.monte_carlo and is_graded:
-        jobs.append(monte_carlo.annotate(roller, solution, config.monte_carlo))
-    if config.scan and is_graded:
-        jobs.append(scan.annotate(roller, solution, config.scan))
-    if config.prover and is_graded:
-        jobs.append(prover.annotate(roller.of(tools.prover), solution, config.prover))
-    if config.judge:
-        jobs += [
-            judge.annotate(roller, solution, name, config.judge, tools.judge) for name in config.judge.prompts
-        ]
+    checked = await _checked(roller, solution, tools) if any(part.checks for part in tools.parts) else []
+    rest = [part for part in tools.parts if not part.checks]
     votes: list[Vote] = [*candidate.votes, *checked]
-    if not is_graded:
-        votes += _ungraded(config, len(solution.steps))
-    for found in await asyncio.gather(*jobs):
+    if roller.problem.answer is None:
+        searches = isinstance(tools.config.propose, OmegaConfig)
+        votes += _abstentions({**GRADE, **(omegaprm.SOURCES if searches else {})}, len(solution.steps))
+    for found in await asyncio.gather(*(_votes(part, roller, solution, tools, checked) for part in rest)):
         # A search has already answered for the last step; its vote is not counted twice.
         known = {(vote.source, vote.step) for vote in votes}
         votes += [vote for vote in found if (vote.source, vote.step) not in known]
-    if not any(vote.source == monte_carlo.ANSWER for vote in votes):
-        votes.append(monte_carlo.answer_vote(solution))
+    if not any(vote.source == ANSWER for vote in votes):
+        votes.append(answer_vote(solution))
     return candidate.model_copy(update={"votes": tuple(sorted(votes, key=lambda v: (v.step, v.source)))})
+
+
+async def _votes(
+    part: Part, roller: Roller, solution: Solution, tools: Annotators, checked: Sequence[Vote] = ()
+) -> list[Vote]:
+    """What one annotator says of a solution, all of it declared; where it needs a gold answer and there is
+    none, its abstentions."""
+    annotator, config = part.annotator, part.config
+    if annotator.needs_gold and roller.problem.answer is None:
+        return _abstentions(annotator.sources, len(solution.steps))
+    policy = tools.others.get(config.name)
+    other = roller.of(policy, config.owner) if policy is not None else None
+    votes = await annotator.annotate(Context(roller, other, checked), solution)
+    check_votes(votes, annotator.sources, len(solution.steps), part.called)
+    return votes
+
+
+def _abstentions(sources: Sources, n_steps: int) -> list[Vote]:
+    """What is said in place of an annotator that needs a gold answer. The grade is a vote on the last step,
+    which nothing is rolled out from."""
+
+    def steps(source: Source) -> range:
+        if source.kind == "grade":
+            return range(n_steps - 1, n_steps)
+        return range(n_steps - 1) if source.by else range(n_steps)
+
+    return [
+        Vote(step=step, source=name, asks=source.asks, why=NO_GOLD)
+        for name, source in sources.items()
+        for step in steps(source)
+    ]

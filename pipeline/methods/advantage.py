@@ -13,7 +13,9 @@ from typing import Any
 
 from pipeline.methods.counts import Count
 from pipeline.methods.stored import Run
+from schemas.config import ProverConfig
 from schemas.derive import AdvantageSettings
+from schemas.sources import POLICY
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,10 @@ COLUMNS = {
 
 
 def rows(run: Run, settings: AdvantageSettings) -> Iterator[dict[str, Any]]:
-    """One row a step. The prover is the run's `[prover]`; without one the policy is its own."""
-    prover = run.config.prover
-    by, name = ("prover", prover.policy.model) if prover else ("policy", run.config.policy.model)
+    """One row a step. The prover is the run's first; without one the policy is its own."""
+    by, name = POLICY, run.config.policy.model
+    for prover in run.config.annotators(ProverConfig)[:1]:
+        by, name = prover.owner, prover.policy.model
     for stored in run:
         for candidate in stored.finished.candidates:
             counts = stored.along(candidate.solution, by)

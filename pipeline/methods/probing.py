@@ -11,7 +11,7 @@ from pipeline.inputs.segment import without_answer
 from pipeline.methods import signals
 from pipeline.methods.signals import Likelihood, likelihood
 from pipeline.methods.stored import Run, Stored
-from pipeline.methods.tree import OTHERS
+from pipeline.methods.tree import is_own
 from pipeline.policies import Policy, Prompt, Sampling, Scorer, open_policy, scorer
 from pipeline.prm.selection import normalised
 from pipeline.prompts.templates import fill
@@ -125,7 +125,7 @@ def wrong_answers(stored: Stored) -> list[str]:
     """The wrong answers of the problem's own rollouts, most frequent first: plausible, for they were made."""
     found: Counter[str] = Counter()
     for rollout in stored.rollouts:
-        if rollout.outcome == "incorrect" and rollout.purpose not in OTHERS:
+        if rollout.outcome == "incorrect" and is_own(rollout.purpose):
             text = extract_answer(rollout.prefix + rollout.text)
             if text and len(text) <= _LONGEST_ANSWER:
                 found[text] += 1

@@ -117,7 +117,7 @@ def rows(run: Run, settings: ProgressSettings) -> Iterator[dict[str, Any]]:
         for candidate in stored.finished.candidates:
             solution, counts = candidate.solution, stored.along(candidate.solution)
             found = labels(counts, least)
-            judged, anyone = judged_first_error(len(solution.steps), candidate.votes)
+            judged, anyone = judged_first_error(len(solution.steps), candidate.votes, run.sources)
             verdict, reason = consensus(found, judged) if anyone else ("", "")
             for step, label in enumerate(found):
                 before, after = counts[step], counts[step + 1]

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.methods.counts import Count, grade_of
 from pipeline.methods.stored import Run
-from pipeline.methods.tree import MOST_STEPS, OTHERS, pieces
+from pipeline.methods.tree import MOST_STEPS, is_own, pieces
 from schemas.derive import SimilaritySettings
 from schemas.records import Rollout
 
@@ -160,7 +160,7 @@ def rows(run: Run, settings: SimilaritySettings) -> Iterator[dict[str, Any]]:
     for stored in run:
         states: dict[str, list[Rollout]] = {}
         for rollout in stored.rollouts:
-            if rollout.purpose not in OTHERS:
+            if is_own(rollout.purpose):
                 states.setdefault(rollout.prefix, []).append(rollout)
         for state, drawn in sorted(states.items()):
             for index, group in enumerate(groups(state, drawn, settings, stored.separator)):

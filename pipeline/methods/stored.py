@@ -6,16 +6,16 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
-from pipeline.annotators.prover import SOURCE as PROVER
 from pipeline.inputs.segment import prefix_of
 from pipeline.methods.counts import Count, count, grade_of
-from pipeline.methods.tree import OTHERS, Tree, build
+from pipeline.methods.tree import Tree, build, is_own
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import shards_of
 from pipeline.storage.packing import faults, lost
 from schemas.config import RunConfig
 from schemas.errors import UserError
 from schemas.records import Finished, Rollout, Solution
+from schemas.sources import POLICY, Sources
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,22 @@ class Stored:
         return build(self.rollouts, self.separator)
 
     @cached_property
-    def _drawn(self) -> dict[tuple[str, bool], Count]:
-        found: dict[tuple[str, bool], list[Rollout]] = {}
+    def _drawn(self) -> dict[tuple[str, str], Count]:
+        found: dict[tuple[str, str], list[Rollout]] = {}
         for rollout in self.rollouts:
-            if rollout.purpose == PROVER or rollout.purpose not in OTHERS:
-                prefix = rollout.prefix.rstrip(" \t")  # earlier versions asked with the next step's spaces
-                found.setdefault((prefix, rollout.purpose == PROVER), []).append(rollout)
+            whose = POLICY if is_own(rollout.purpose) else rollout.purpose
+            prefix = rollout.prefix.rstrip(" \t")  # earlier versions asked with the next step's spaces
+            found.setdefault((prefix, whose), []).append(rollout)
         return {key: count(drawn) for key, drawn in found.items()}
 
-    def along(self, solution: Solution, by: str = "policy") -> list[Count]:
+    def along(self, solution: Solution, by: str = POLICY) -> list[Count]:
         """Counts before the first step and after each one: len(steps) + 1 of them.
 
-        `by` is `policy` or `prover`. Only rollouts asked for from exactly that prefix count; the last count
-        is the grade of the solution itself.
+        `by` is `policy`, or what another model's rollouts are stored as (`prover`). Only rollouts asked
+        for from exactly that prefix count; the last count is the grade of the solution itself.
         """
         prefixes = ["", *(prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps)))]
-        drawn = [self._drawn.get((prefix, by == PROVER), Count()) for prefix in prefixes]
+        drawn = [self._drawn.get((prefix, by), Count()) for prefix in prefixes]
         return [*drawn, grade_of(solution.outcome)]
 
 
@@ -67,6 +67,11 @@ class Run:
     def config(self) -> RunConfig:
         """The run's configuration."""
         return self._store.config
+
+    @property
+    def sources(self) -> Sources:
+        """What the votes of each source are evidence of."""
+        return self._store.sources()
 
     @property
     def derived(self) -> Path:

@@ -17,8 +17,15 @@ from pipeline.inputs.segment import prefix_of, segment
 from pipeline.methods.counts import Count, grade_of
 from schemas.records import Rollout
 
-OTHERS = frozenset({"judge", "prover", "probe"})
-"""Purposes whose texts are not the policy's own solutions: another model wrote or continued them."""
+_OTHERS = frozenset({"judge", "prover", "probe", "python"})
+
+
+def is_own(purpose: str) -> bool:
+    """Whether rollouts of a purpose are the run's policy's. Those of another model bear the kind of whoever
+    asked it before a colon, such as `prover:strong`."""
+    return purpose.partition(":")[0] not in _OTHERS
+
+
 MOST_STEPS = 512
 """A rollout of more steps is not read: it counts as failed, like any text nobody can use."""
 
@@ -95,7 +102,7 @@ def build(rollouts: Iterable[Rollout], separator: str = "\n") -> Tree:
     """
     root = _Growing()
     for rollout in rollouts:
-        if rollout.purpose not in OTHERS:
+        if is_own(rollout.purpose):
             _add(root, rollout, separator)
     nodes = [Node("", "", -1, ends=root.ends, drawn=root.drawn)]
     waiting = [(root, 0)]

@@ -12,6 +12,7 @@ from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
 from schemas.errors import UserError
 from schemas.records import LabelledSolution, Problem, Solution
+from schemas.sources import Sources
 
 Figures = dict[str, Any]
 
@@ -61,11 +62,13 @@ def summarise(store: RunStore) -> Figures:
     if manifest.plan is not None:
         figures["plan"] = manifest.plan.model_dump()
     if store.config.problems.source == "embedded":
-        figures["label_quality"] = label_quality(rows_of(store), store.config.fusion.threshold)
+        figures["label_quality"] = label_quality(
+            rows_of(store), store.sources(), store.config.fusion.threshold
+        )
     return figures
 
 
-def label_quality(rows: Iterable[LabelledSolution], threshold: float = 0.0) -> Figures:
+def label_quality(rows: Iterable[LabelledSolution], sources: Sources, threshold: float = 0.0) -> Figures:
     """First-error labels against exact truth, for Monte Carlo alone, the consensus of it with the judge,
     and fusion.
 
@@ -82,7 +85,7 @@ def label_quality(rows: Iterable[LabelledSolution], threshold: float = 0.0) -> F
         if truth is None:
             unknown += 1
             continue
-        alone, _ = measured(len(row.labels), row.votes, threshold)
+        alone, _ = measured(len(row.labels), row.votes, sources, threshold)
         found["monte_carlo"].append((alone, truth))
         found["consensus"].append((alone if row.kept else None, truth))
         found["fused"].append((row.first_error, truth))

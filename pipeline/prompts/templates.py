@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from schemas.config import RunConfig
+from schemas.config import JudgeConfig, RunConfig
 from schemas.errors import UserError
 
 PROMPTS = Path(__file__).parent
@@ -124,15 +124,16 @@ def check_prompts(config: RunConfig, read: Callable[[str], str] = prompt_text) -
     """UserError where a prompt of the run cannot be used: asked before anything is paid for. `read` gives the
     whole text of a prompt."""
     solving_text(config.prompt.template, read(config.prompt.template))
-    names: dict[str, str] = {}
-    for prompt in config.judge.prompts if config.judge else ():
-        name = judge_prompt(prompt, read(prompt)).name
-        if name in names:
-            raise UserError(
-                f"judge.prompts: {names[name]!r} and {prompt!r} are both named {name!r}, so their votes "
-                "could not be told apart: give one of them another `name:` in its first lines"
-            )
-        names[name] = prompt
+    for judge in config.annotators(JudgeConfig):
+        names: dict[str, str] = {}
+        for prompt in judge.prompts:
+            name = judge_prompt(prompt, read(prompt)).name
+            if name in names:
+                raise UserError(
+                    f"{judge.section}.prompts: {names[name]!r} and {prompt!r} are both named {name!r}, so "
+                    "their votes could not be told apart: give one of them another `name:` in its first lines"
+                )
+            names[name] = prompt
 
 
 def fill(template: str, **values: str) -> str:

@@ -10,19 +10,21 @@ search goes on above it where that has a success. `refute`: a step proved wrong 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from pipeline.annotators import formal
 from pipeline.annotators.monte_carlo import answer_vote, vote_of
 from pipeline.inputs.segment import prefix_of
 from pipeline.proposers.sample import to_solution
 from pipeline.sampling.roller import Roller, counts
 from schemas.config import OmegaConfig
 from schemas.records import Candidate, Rollout, Solution, Vote
-from verifiers.base import Verifier
+from schemas.sources import GRADE, Sources, rollout_source
 
 SOURCE = "omegaprm"
+SOURCES: Sources = {**rollout_source(SOURCE), **GRADE}
+Check = Callable[[Solution], Awaitable[list[Vote]]]
+"""Asks the run's verifiers about a solution."""
 
 
 @dataclass
@@ -66,10 +68,10 @@ async def propose(
     roller: Roller,
     config: OmegaConfig,
     root: list[Rollout] | None = None,
-    verifiers: Sequence[Verifier] = (),
+    check: Check | None = None,
 ) -> list[Candidate]:
     """Search one problem. `root` are rollouts already drawn from the bare problem (the difficulty filter's);
-    `verifiers` may refute steps, with `refute`.
+    with `refute`, `check` asks verifiers, which may refute steps.
 
     Candidates are the solutions that were searched, and one correct solution where the root found any;
     their votes are the values measured along them.
@@ -81,7 +83,7 @@ async def propose(
         state.visits += 1
         tree.searches += 1
         solution = to_solution(roller, rollout)
-        refuted = await _refuted(roller, solution, verifiers) if config.refute else None
+        refuted = await _refuted(solution, check) if config.refute and check else None
         await _search(tree, state, solution, roller, config, refuted=refuted)
     right = next((r for r in tree.states[""].rollouts if r.outcome == "correct"), None)
     if right is not None:
@@ -126,9 +128,8 @@ def _pop_best(tree: Tree, config: OmegaConfig) -> tuple[State, Rollout]:
     return tree.pool.pop(best)
 
 
-async def _refuted(roller: Roller, solution: Solution, verifiers: Sequence[Verifier]) -> int | None:
-    votes = await formal.annotate(roller.problem, solution, list(verifiers))
-    return min((vote.step for vote in votes if vote.p == 0), default=None)
+async def _refuted(solution: Solution, check: Check) -> int | None:
+    return min((vote.step for vote in await check(solution) if vote.p == 0), default=None)
 
 
 async def _search(

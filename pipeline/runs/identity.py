@@ -20,9 +20,19 @@ from pipeline.inputs.problems import name_of, problem_files
 from pipeline.policies.opening import PREPARED
 from pipeline.prompts.templates import prompt_text
 from pipeline.storage.recorded import changed, has_drawn, is_begun, read_config, read_record, write_record
-from schemas.config import PolicyConfig, ProblemsConfig, RunConfig
+from schemas.config import (
+    AnyAnnotator,
+    JudgeConfig,
+    PolicyConfig,
+    ProblemsConfig,
+    PythonConfig,
+    RunConfig,
+    VerifyConfig,
+)
 from schemas.errors import UserError
+from schemas.factories import factory_file
 from schemas.records import Record
+from schemas.sources import Source
 
 log = logging.getLogger(__name__)
 PROBLEMS = "problems.path"
@@ -57,6 +67,9 @@ class Identity(Record):
     read: ProblemsConfig | None = None
     """The problems' section as it was when they were last read; None before that."""
     note: str = ""
+    sources: dict[str, Source] = {}
+    """What is declared of every source that votes in the run; empty until something voted, and in runs from
+    before declarations were kept."""
 
 
 def recorded(path: Path) -> Identity | None:
@@ -131,7 +144,7 @@ def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[st
         elif not a.is_same(b) and not (a.digest and b.digest):
             yield f"{role}={a.name!r}, not {b.name!r}"
         elif not a.is_same(b):
-            what = "prompt template" if a.text else "model"
+            what = "prompt template" if a.text else "annotator" if ":" in a.name else "model"
             digests = f"digest {a.digest[:12]} then, {b.digest[:12]} now"
             if a.name == b.name:
                 yield f"{what} {a.name}: its {'text' if a.text else 'files'} changed ({digests})"
@@ -140,7 +153,7 @@ def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[st
 
 
 def inputs_of(config: RunConfig, path: Path, known: Mapping[str, Input]) -> dict[str, Input]:
-    """The templates and models of a configuration, with their content as it is now.
+    """The templates, models and outsiders' modules of a configuration, with their content as it is now.
 
     A template whose file is gone is the one of that name among the `known`. UserError where there is none.
     """
@@ -149,17 +162,28 @@ def inputs_of(config: RunConfig, path: Path, known: Mapping[str, Input]) -> dict
     for section, policy in config.policies().items():
         if policy.kind != "simulated":
             found[f"{section}.model"] = Input(name=policy.model, digest=digests.of_model(policy))
+    for role, name in factories(config).items():
+        file = factory_file(name)
+        found[role] = Input(name=name, digest=digests.of(file) if file else "")
     digests.save()
     return found
 
 
 def template_names(config: RunConfig) -> dict[str, str]:
     """Every prompt template of a configuration by its role."""
-    judges = config.judge.prompts if config.judge else ()
-    return {
-        "prompt.template": config.prompt.template,
-        **{f"judge.prompts.{i}": n for i, n in enumerate(judges)},
-    }
+    found = {"prompt.template": config.prompt.template}
+    for judge in config.annotators(JudgeConfig):
+        found |= {f"{judge.section}.prompts.{i}": name for i, name in enumerate(judge.prompts)}
+    return found
+
+
+def factories(config: RunConfig) -> dict[str, str]:
+    """`package.module:function` of everything that outsiders bring to a configuration, by its role."""
+    found = {f"{one.section}.factory": one.factory for one in config.annotators(PythonConfig)}
+    for one in config.annotators(VerifyConfig):
+        brought = [name for name in one.verifiers if ":" in name]
+        found |= {f"{one.section}.verifiers.{name}": name for name in brought}
+    return found
 
 
 def texts(identity: Identity | None) -> dict[str, str]:
@@ -268,14 +292,17 @@ def _kept(role: str, old: Input, new: Input) -> Input:
     name."""
     if not new.digest:
         return old
-    return new.model_copy(update={"name": old.name}) if role.startswith("judge.prompts.") else new
+    return new.model_copy(update={"name": old.name}) if ".prompts." in role else new
 
 
 def _with_names(config: RunConfig, inputs: Mapping[str, Input]) -> RunConfig:
-    if config.judge is None:
-        return config
-    names = tuple(inputs[f"judge.prompts.{i}"].name for i in range(len(config.judge.prompts)))
-    return config.model_copy(update={"judge": config.judge.model_copy(update={"prompts": names})})
+    def named(one: AnyAnnotator) -> AnyAnnotator:
+        if not isinstance(one, JudgeConfig):
+            return one
+        names = tuple(inputs[f"{one.section}.prompts.{i}"].name for i in range(len(one.prompts)))
+        return one.model_copy(update={"prompts": names})
+
+    return config.model_copy(update={"annotate": tuple(map(named, config.annotate))})
 
 
 def _flat(data: object, prefix: str = "") -> dict[str, object]:

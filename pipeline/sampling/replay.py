@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling, Unfinished
-from pipeline.sampling.roller import LONGEST_TEXT, outcome_of
+from pipeline.sampling.roller import JUDGE, LONGEST_TEXT, outcome_of
 from schemas.errors import BackendError
 from schemas.records import Finished, Problem, Rollout
 
@@ -86,6 +86,6 @@ def _key(rollout: Rollout) -> tuple[str, str, int]:
 
 
 def _graded(rollout: Rollout, problem: Problem) -> Rollout:
-    if rollout.purpose == "judge" or rollout.stopped != "stop":
+    if rollout.purpose.partition(":")[0] == JUDGE or rollout.stopped != "stop":
         return rollout
     return rollout.model_copy(update={"outcome": outcome_of(problem, rollout.prefix + rollout.text)})

@@ -13,6 +13,8 @@ from schemas.config import JudgeConfig, PromptConfig, RunConfig
 from schemas.records import Outcome, Problem, Rollout, seed_of
 from verifiers.answers.grade import extract_answer, grade
 
+JUDGE = "judge"
+"""What replies about a solution are stored as; those of a judge with a name of its own as `judge:NAME`."""
 LONGEST_TEXT = 200_000
 """Characters; a longer completion is a fault of the backend and is not read."""
 
@@ -27,8 +29,8 @@ def sampling_of(prompt: PromptConfig) -> Sampling:
 def token_limit(config: RunConfig) -> tuple[str, int]:
     """The largest token limit that a run's policy is asked with, and the setting that it comes from."""
     limits = [("prompt.max_tokens", config.prompt.max_tokens)]
-    if config.judge and config.judge.policy is None:
-        limits.append(("judge.max_tokens", config.judge.max_tokens))
+    judges = [judge for judge in config.annotators(JudgeConfig) if judge.policy is None]
+    limits += [(f"{judge.section}.max_tokens", judge.max_tokens) for judge in judges]
     return max(limits, key=lambda limit: limit[1])
 
 
@@ -52,12 +54,14 @@ class Roller:
         self.template = solving_text(prompt.template, self.prompt_text(prompt.template))
         self.taken: list[Rollout] = []
         """Every completion drawn, in the order of asking."""
-        self._others: dict[Policy, Roller] = {}
+        self._owner = ""
+        self._others: dict[tuple[Policy, str], Roller] = {}
         self._known: dict[tuple[str, str, int, int], asyncio.Future[list[Rollout]]] = {}
 
-    def of(self, policy: Policy) -> "Roller":
-        """The same problem asked of another policy; what it draws is kept, and shared, here."""
-        if policy not in self._others:
+    def of(self, policy: Policy, owner: str) -> "Roller":
+        """The same problem asked of another policy; what it draws is kept, and shared, here. `owner` is the
+        kind of the annotator whose policy it is, as `KIND:NAME` where its name differs."""
+        if (policy, owner) not in self._others:
             other = Roller(
                 policy,
                 self.prompt,
@@ -67,9 +71,9 @@ class Roller:
                 draws=self.draws,
                 templates=self._templates,
             )
-            other.taken = self.taken
-            self._others[policy] = other
-        return self._others[policy]
+            other.taken, other._owner = self.taken, owner
+            self._others[policy, owner] = other
+        return self._others[policy, owner]
 
     def prompt_text(self, name: str) -> str:
         """A prompt's whole file: the one that the run began with, or today's where no run is under way."""
@@ -77,7 +81,13 @@ class Roller:
 
     async def roll(self, prefix: str, n: int, purpose: str, *, start: int = 0) -> list[Rollout]:
         """`n` graded completions of a prefix, the `start`-th and those after it. Equal requests share one
-        answer, also while it is under way."""
+        answer, also while it is under way.
+
+        What another policy than the run's draws is stored with its owner before the purpose.
+        """
+        if self._owner:
+            is_plain = purpose == self._owner.partition(":")[0]
+            purpose = self._owner if is_plain else f"{self._owner}:{purpose}"
         key = (prefix, purpose, start, n)
         if key not in self._known:
             self._known[key] = asyncio.ensure_future(self._draw(prefix, n, purpose, start))
@@ -119,18 +129,26 @@ class Roller:
         return rollout
 
     async def ask(
-        self, judge: Policy, template: str, solution: str, config: JudgeConfig, read: Callable[[str], Outcome]
+        self,
+        template: str,
+        solution: str,
+        config: JudgeConfig,
+        read: Callable[[str], Outcome],
+        purpose: str = JUDGE,
     ) -> list[Rollout]:
-        """`config.votes` replies of a judge about a solution; `read` says whether a reply could be parsed."""
+        """`config.votes` replies about a solution; `read` says whether a reply could be parsed. `purpose` is
+        `judge`, or `judge:NAME` where there are several."""
         text = fill(template, problem=self.problem.text, solution=solution)
-        seed = seed_of(self._seed, self.problem.id, "judge", text)
+        seed = seed_of(self._seed, self.problem.id, purpose, text)
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed)
         async with self.allowance.turn():
-            replies = await self.allowance.draw(self.draws.of(judge), Prompt(text), config.votes, sampling)
+            replies = await self.allowance.draw(
+                self.draws.of(self.policy), Prompt(text), config.votes, sampling
+            )
         kept = [
             Rollout(
                 problem_id=self.problem.id,
-                purpose="judge",
+                purpose=purpose,
                 prefix=text,
                 text=reply.text[:LONGEST_TEXT],
                 outcome=read(reply.text)

@@ -109,10 +109,13 @@ def _short(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _without_none(data: object) -> "dict[str, object]":
+def _without_none(data: Any) -> Any:
     """TOML has no null: a key that is absent means its default."""
-    assert isinstance(data, dict)
-    return {k: _without_none(v) if isinstance(v, dict) else v for k, v in data.items() if v is not None}
+    if isinstance(data, list):
+        return [_without_none(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    return {key: _without_none(value) for key, value in data.items() if value is not None}
 
 
 _OF_A_RUN = frozenset(

@@ -2,11 +2,14 @@
 GPU."""
 
 from schemas.config.annotators import (
+    AnnotatorConfig,
+    AnyAnnotator,
     BisectionConfig,
     JudgeConfig,
     MonteCarloConfig,
     OmegaConfig,
     ProverConfig,
+    PythonConfig,
     SampleConfig,
     ScanConfig,
     VerifierName,
@@ -28,6 +31,9 @@ __all__ = [
     "ScanConfig",
     "ProverConfig",
     "JudgeConfig",
+    "PythonConfig",
+    "AnnotatorConfig",
+    "AnyAnnotator",
     "VerifyConfig",
     "VerifierName",
     "TrainConfig",

@@ -1,13 +1,21 @@
 """What proposes solutions, and what votes on their steps."""
 
-from typing import Literal
+import re
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.config.policies import PolicyConfig
+from schemas.factories import FACTORY
 from schemas.records import Record
 
 VerifierName = Literal["arithmetic", "algebra", "constraints", "logic", "code", "tables"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""Tells an annotator from others of its kind; stands in the source of its votes."""
+_TAKEN = ("policy", "propose", "filter", "omegaprm", "answer", "probe", "held-out")
+"""Words that other rollouts, policies or votes of a run go by."""
+Factory = Annotated[str, Field(pattern=FACTORY)]
+"""`package.module:function`, brought by an outsider (`schemas.factories`)."""
 
 
 class SampleConfig(Record):
@@ -39,9 +47,42 @@ class OmegaConfig(Record):
     """Let steps that the run's verifiers prove wrong bound a search from above, without rollouts."""
 
 
-class MonteCarloConfig(Record):
+class AnnotatorConfig(Record):
+    """What every element of `[[annotate]]` has."""
+
+    kind: str
+    name: Name
+    """The annotator's name in this run; by default its kind. Its votes carry it as their source, a judge's
+    before the name of their prompt: `NAME:PROMPT`."""
+
+    @model_validator(mode="after")
+    def _is_not_called_like_something_else(self) -> Self:
+        if self.name != self.kind and self.name in (*KINDS, *_TAKEN):
+            raise ValueError(f"name {self.name!r} means something else in a run: choose another one")
+        return self
+
+    @property
+    def section(self) -> str:
+        """How messages, `--set` and the record of a run's inputs call this element."""
+        return self.name if self.name == self.kind else f"annotate.{self.name}"
+
+    @property
+    def owner(self) -> str:
+        """What its policy's rollouts are stored as: its kind, and its name where it has one of its own."""
+        return self.kind if self.name == self.kind else f"{self.kind}:{self.name}"
+
+    @property
+    def own_policy(self) -> PolicyConfig | None:
+        """The model that this annotator asks in place of the run's own policy."""
+        found: PolicyConfig | None = getattr(self, "policy", None)
+        return found
+
+
+class MonteCarloConfig(AnnotatorConfig):
     """Roll out from every step (Math-Shepherd, arXiv 2312.08935)."""
 
+    kind: Literal["monte_carlo"] = "monte_carlo"
+    name: Name = "monte_carlo"
     rollouts: int = Field(8, ge=1)
     """A step's rollouts; the most it may have where `stop` ends them early."""
     stop: Literal["never", "hard", "soft"] = "never"
@@ -63,9 +104,11 @@ class MonteCarloConfig(Record):
         return self
 
 
-class BisectionConfig(Record):
+class BisectionConfig(AnnotatorConfig):
     """Search wrong solutions for their first error, most information per token first."""
 
+    kind: Literal["bisection"] = "bisection"
+    name: Name = "bisection"
     confidence: float = Field(0.95, gt=0, le=1)
     """Stop once one step is the first error with this probability."""
     worth: float = Field(0.02, ge=0)
@@ -89,26 +132,32 @@ class BisectionConfig(Record):
         return self
 
 
-class ScanConfig(Record):
+class ScanConfig(AnnotatorConfig):
     """Roll out from step to step until none succeeds, in wrong solutions of problems that are mostly solved
     (SCAN, arXiv 2509.16548)."""
 
+    kind: Literal["scan"] = "scan"
+    name: Name = "scan"
     rollouts: int = Field(8, ge=1)
     confidence: float = Field(0.75, ge=0, le=1)
     """Least success rate on the bare problem."""
 
 
-class ProverConfig(Record):
+class ProverConfig(AnnotatorConfig):
     """Let another policy finish the solution from every prefix (PAV, arXiv 2410.08146)."""
 
+    kind: Literal["prover"] = "prover"
+    name: Name = "prover"
     policy: PolicyConfig
     """The prover; it need not be stronger than the policy, but must differ from it."""
     rollouts: int = Field(20, ge=1)
 
 
-class JudgeConfig(Record):
+class JudgeConfig(AnnotatorConfig):
     """Ask a model for the first error of a whole solution."""
 
+    kind: Literal["judge"] = "judge"
+    name: Name = "judge"
     prompts: tuple[str, ...] = ("judge_processbench",)
     """One source of votes each; names under `pipeline/prompts`, or paths."""
     votes: int = Field(4, ge=1)
@@ -118,7 +167,39 @@ class JudgeConfig(Record):
     """The judge; the solving policy itself when left out."""
 
 
-class VerifyConfig(Record):
+class VerifyConfig(AnnotatorConfig):
     """Checks that need no model."""
 
-    verifiers: tuple[VerifierName, ...] = ("arithmetic",)
+    kind: Literal["verify"] = "verify"
+    name: Name = "verify"
+    verifiers: tuple[str, ...] = ("arithmetic",)
+    """Names of ours, or `package.module:function` of an outsider's."""
+
+    @field_validator("verifiers")
+    @classmethod
+    def _known_or_brought(cls, verifiers: tuple[str, ...]) -> tuple[str, ...]:
+        known = get_args(VerifierName)
+        for name in verifiers:
+            if name not in known and not re.fullmatch(FACTORY, name):
+                raise ValueError(f"{name[:100]!r}: expected {', '.join(known)}, or package.module:function")
+        return verifiers
+
+
+class PythonConfig(AnnotatorConfig):
+    """An outsider's annotator (`pipeline.annotators.base.Annotator`)."""
+
+    kind: Literal["python"] = "python"
+    name: Name = "python"
+    factory: Factory
+    """`package.module:function`; it is called with `options` and returns the annotator."""
+    options: dict[str, Any] = {}
+    """Keyword arguments of the function."""
+    policy: PolicyConfig | None = None
+    """A model of its own; the run's policy when left out."""
+
+
+AnyAnnotator = (
+    BisectionConfig | MonteCarloConfig | ScanConfig | ProverConfig | JudgeConfig | VerifyConfig | PythonConfig
+)
+KINDS = tuple(one.model_fields["kind"].default for one in get_args(AnyAnnotator))
+"""In this order annotators draw: under `budget.per_problem` it decides who draws what is left."""

@@ -1,28 +1,29 @@
 """A run file as a whole: read, and what of it is the identity of a run."""
 
 import tomllib
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from schemas.complaints import complaint
 from schemas.config.annotators import (
-    BisectionConfig,
-    JudgeConfig,
-    MonteCarloConfig,
+    KINDS,
+    AnnotatorConfig,
+    AnyAnnotator,
     OmegaConfig,
-    ProverConfig,
     SampleConfig,
-    ScanConfig,
-    VerifyConfig,
 )
 from schemas.config.policies import PolicyConfig, PromptConfig
 from schemas.config.problems import ProblemsConfig
 from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
+from schemas.notation import SECTIONS, listed
 from schemas.overrides import set_key
 from schemas.records import Record, Seed, content_id
+
+T = TypeVar("T", bound=AnnotatorConfig)
 
 
 class FilterConfig(Record):
@@ -71,17 +72,34 @@ class RunConfig(Record):
     prompt: PromptConfig = PromptConfig()
     filter: FilterConfig | None = None
     propose: Annotated[SampleConfig | OmegaConfig, Field(discriminator="kind")] = SampleConfig()
-    monte_carlo: MonteCarloConfig | None = None
-    bisection: BisectionConfig | None = None
-    scan: ScanConfig | None = None
-    prover: ProverConfig | None = None
-    judge: JudgeConfig | None = None
-    verify: VerifyConfig | None = None
+    annotate: tuple[Annotated[AnyAnnotator, Field(discriminator="kind")], ...] = ()
+    """What votes on the steps, in any order: it is kept by kind and name."""
     fusion: FusionConfig = FusionConfig()
     budget: BudgetConfig = BudgetConfig()
     train: TrainConfig | None = None
     evaluate: EvaluateConfig | None = None
     self_train: SelfTrainConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_sections(cls, data: Any) -> Any:
+        """`[judge]` and its like, of earlier run files, as elements of `[[annotate]]`."""
+        data = listed(data) if isinstance(data, dict) else data
+        for name in SECTIONS if isinstance(data, dict) else ():
+            if name in data:
+                raise ValueError(
+                    f'[{name}] is the earlier notation of [[annotate]] kind = "{name}": '
+                    "the file has both; keep one of them"
+                )
+        return data
+
+    @field_validator("annotate")
+    @classmethod
+    def _by_kind_and_name(cls, annotate: tuple[AnyAnnotator, ...]) -> tuple[AnyAnnotator, ...]:
+        for name, n in Counter(one.name for one in annotate).items():
+            if n > 1:
+                raise ValueError(f"{n} annotators are called {name!r}: give each its own `name`")
+        return tuple(sorted(annotate, key=lambda one: (KINDS.index(one.kind), one.name)))
 
     @model_validator(mode="after")
     def _evaluation_has_a_prm(self) -> "RunConfig":
@@ -104,17 +122,37 @@ class RunConfig(Record):
     def settings(self) -> dict[str, Any]:
         """Everything that can change a vote, but for what a run knows by its content
         (`pipeline.runs.identity`): its prompts, problems and models. Speed and later stages are left out."""
-        later = {"name", "root", "problems", "fusion", "budget", "train", "evaluate", "self_train"}
+        later = {
+            "name",
+            "root",
+            "problems",
+            "fusion",
+            "budget",
+            "train",
+            "evaluate",
+            "self_train",
+            "annotate",
+        }
         votes = self.model_dump(mode="json", exclude=later)
         votes["budget"] = {"per_problem": self.budget.per_problem}
         del votes["prompt"]["template"]
-        (votes["judge"] or {}).pop("prompts", None)
-        others = ((votes[name] or {}).get("policy") for name in ("judge", "prover"))
-        for policy in (votes["policy"], *others):
+        policies = [votes["policy"]]
+        # As in runs from before [[annotate]], which go on: a section each, null where there is none.
+        votes |= dict.fromkeys(SECTIONS)
+        for one in self.annotate:
+            found = one.model_dump(mode="json", exclude={"prompts"})
+            del found["name"]
+            if one.name == one.kind:
+                del found["kind"]
+                votes[one.kind] = found
+            else:
+                votes.setdefault("annotate", {})[one.name] = found
+            policies.append(found.get("policy"))
+        for policy in filter(None, policies):
             for other in ("model", "in_flight", "base_url", "timeout_s", "patience_s", "api_key_env"):
-                (policy or {}).pop(other, None)
+                policy.pop(other, None)
             for later_added in ("drop", "extra_body"):  # runs from before they existed go on
-                if policy and not policy[later_added]:
+                if not policy[later_added]:
                     del policy[later_added]
         return votes
 
@@ -122,12 +160,16 @@ class RunConfig(Record):
         """Identity of the settings that can change a vote; with those of its inputs, that of the run."""
         return content_id(self.settings())
 
+    def annotators(self, kind: type[T]) -> list[T]:
+        """The annotators of one kind."""
+        return [one for one in self.annotate if isinstance(one, kind)]
+
     def policies(self) -> dict[str, PolicyConfig]:
         """The models that a run asks, by their section."""
         found = {"policy": self.policy}
-        for name, part in (("judge.policy", self.judge), ("prover.policy", self.prover)):
-            if part is not None and part.policy is not None:
-                found[name] = part.policy
+        for one in self.annotate:
+            if one.own_policy is not None:
+                found[f"{one.section}.policy"] = one.own_policy
         return found
 
     def fusion_digest(self) -> str:
@@ -148,6 +190,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
         raise UserError(f"{path}: is a folder, and not of a run: name a run file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
+    data = listed(data)
     for override in overrides:
         set_key(data, override)
     return parse_config(data, str(path))

@@ -6,10 +6,11 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from pipeline.annotators import bisection
+from pipeline.annotators.base import Context
+from pipeline.annotators.bisection import Bisection
 from pipeline.fusion.labels import fuse
 from pipeline.fusion.trust import fit, model_of
-from pipeline.labelling.shard import Annotators, label_problem
+from pipeline.labelling.shard import annotators_of, label_problem
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy, read_states, solution_text
 from pipeline.proposers.sample import to_solution
@@ -51,7 +52,7 @@ def search(
 ) -> list[Vote]:
     drawn = Rollout(problem_id=PROBLEM.id, purpose="x", prefix="", text=text, outcome=outcome, stopped="stop")
     solution = to_solution(roller, drawn)
-    return asyncio.run(bisection.annotate(roller, solution, config, checked))
+    return asyncio.run(Bisection(config).annotate(Context(roller, checked=checked), solution))
 
 
 def first_error(votes: list[Vote]) -> int:
@@ -66,7 +67,7 @@ def planted(bad_step: int, n_steps: int = 8) -> str:
 
 
 def spent(roller: Roller) -> int:
-    return sum(rollout.purpose == bisection.SOURCE for rollout in roller.taken)
+    return sum(rollout.purpose == "bisection" for rollout in roller.taken)
 
 
 @pytest.mark.parametrize("bad_step", range(8))
@@ -217,11 +218,11 @@ def test_a_run_with_it_is_the_same_in_any_order_and_locates_errors() -> None:
         "prompt": {"max_tokens": 1000},
         "filter": {"rollouts": 8},
         "propose": {"kind": "sample", "n": 4},
-        "bisection": {},
+        "annotate": [{"kind": "bisection"}],
     }
     config = RunConfig.model_validate(sections)
     policy = SimulatedPolicy(slip=0.15)
-    tools = Annotators(config, policy, policy, policy)
+    tools = annotators_of(config, policy)
     posed = [Problem(text=f"problem {i}", answer="right", answer_kind="text") for i in range(40)]
 
     async def in_turn() -> list[Finished]:
@@ -233,7 +234,9 @@ def test_a_run_with_it_is_the_same_in_any_order_and_locates_errors() -> None:
     finished = asyncio.run(in_turn())
     assert finished == asyncio.run(at_once())
     candidates = [candidate for item in finished for candidate in item.candidates]
-    model = model_of(fit([(len(c.solution.steps), c.votes) for c in candidates]))
+    model = model_of(
+        fit([(len(c.solution.steps), c.votes) for c in candidates], tools.sources), tools.sources
+    )
     hits = []
     for candidate, (_, said) in zip(candidates, fuse(candidates, model, config.fusion), strict=True):
         states = read_states(candidate.solution.text)

@@ -2,9 +2,13 @@
 
 import asyncio
 
-from pipeline.annotators.formal import annotate, verifier_named
+from pipeline.annotators.base import Context
+from pipeline.annotators.formal import Verify, verifier_named
 from pipeline.embedded.problems.truth import problems
 from pipeline.inputs.segment import segment
+from pipeline.policies.simulated import SimulatedPolicy
+from pipeline.sampling.roller import Roller
+from schemas.config import PromptConfig
 from schemas.records import PolicyIdentity, Problem, Solution, Vote
 from verifiers.base import StepContext
 
@@ -19,9 +23,14 @@ def _solved(problem: Problem) -> Solution:
     )
 
 
+def _context(problem: Problem) -> Context:
+    return Context(Roller(SimulatedPolicy(), PromptConfig(), problem, seed=0))
+
+
 async def _annotated(posed: list[Problem]) -> list[list[Vote]]:
-    verifiers = [verifier_named(name) for name in ("logic", "arithmetic", "algebra")]
-    return await asyncio.gather(*(annotate(problem, _solved(problem), verifiers) for problem in posed))
+    verify = Verify([verifier_named(name) for name in ("logic", "arithmetic", "algebra")])
+    jobs = (verify.annotate(_context(problem), _solved(problem)) for problem in posed)
+    return await asyncio.gather(*jobs)
 
 
 def test_votes_come_step_by_step_in_the_order_asked_for():
@@ -38,4 +47,4 @@ def test_votes_come_step_by_step_in_the_order_asked_for():
 
 def test_no_verifiers_no_votes():
     (problem,) = problems(1, seed=0)
-    assert asyncio.run(annotate(problem, _solved(problem), [])) == []
+    assert asyncio.run(Verify([]).annotate(_context(problem), _solved(problem))) == []

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.annotators.judge import first_error_of
 from pipeline.annotators.judge import votes_of as votes_of_readings
 from pipeline.annotators.verdicts import Reading
+from pipeline.fusion.first_error import first_error_of
 from schemas.records import Vote
 
 

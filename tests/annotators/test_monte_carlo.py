@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from pydantic import ValidationError
 
-from pipeline.annotators import monte_carlo
-from pipeline.annotators.monte_carlo import SOURCE, next_batch, vote_of
+from pipeline.annotators.base import Context
+from pipeline.annotators.monte_carlo import MonteCarlo, next_batch, vote_of
 from pipeline.annotators.stopping import confidence_sequence, ratio_test
 from pipeline.policies.base import Policy
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy, solution_text
@@ -25,7 +25,14 @@ def drawn(outcomes: str) -> list[Rollout]:
     """Rollouts by a letter each: right, wrong or unreadable."""
     names: dict[str, Outcome] = {"r": "correct", "w": "incorrect", "u": "unknown"}
     return [
-        Rollout(problem_id="p", purpose=SOURCE, prefix="", text=str(i), outcome=names[letter], stopped="stop")
+        Rollout(
+            problem_id="p",
+            purpose="monte_carlo",
+            prefix="",
+            text=str(i),
+            outcome=names[letter],
+            stopped="stop",
+        )
         for i, letter in enumerate(outcomes)
     ]
 
@@ -35,7 +42,7 @@ def annotate(
 ) -> tuple[list[Vote], Roller]:
     roller = Roller(policy, PromptConfig(max_tokens=1000), PROBLEM, seed=seed)
     rollout = drawn("w")[0].model_copy(update={"text": solution_text(states)})
-    return asyncio.run(monte_carlo.annotate(roller, to_solution(roller, rollout), config)), roller
+    return asyncio.run(MonteCarlo(config).annotate(Context(roller), to_solution(roller, rollout))), roller
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,7 @@ def annotate(
     ],
 )
 def test_counts(outcomes: str, correct: int, n: int, failed: int, p: float | None) -> None:
-    vote = vote_of(0, drawn(outcomes), SOURCE)
+    vote = vote_of(0, drawn(outcomes), "monte_carlo")
     assert (vote.correct, vote.n, vote.n_failed) == (correct, n, failed)
     assert vote.p == pytest.approx(p)
 

@@ -2,13 +2,15 @@
 
 import asyncio
 
-from pipeline.annotators import prover
+from pipeline.annotators.base import Context
+from pipeline.annotators.prover import Prover
 from pipeline.fusion.first_error import measured
 from pipeline.policies.simulated import SimulatedPolicy, solution_text
 from pipeline.proposers.sample import to_solution
 from pipeline.sampling.roller import Roller
 from schemas.config import PolicyConfig, PromptConfig, ProverConfig
 from schemas.records import Problem, Rollout
+from schemas.sources import EARLIER
 
 PROBLEM = Problem(text="a problem", answer="right", answer_kind="text")
 
@@ -22,11 +24,11 @@ def test_the_prover_is_asked_and_not_the_policy() -> None:
     )
     solution = to_solution(roller, drawn)
     config = ProverConfig(policy=PolicyConfig(kind="simulated"), rollouts=5)
-    votes = asyncio.run(prover.annotate(roller.of(other), solution, config))
+    votes = asyncio.run(Prover(config).annotate(Context(roller, roller.of(other, "prover")), solution))
     assert [(vote.p, vote.n) for vote in votes] == [(1.0, 5), (1.0, 5), (0.0, 5)]
     assert policy.completions == 0
     assert other.completions == 20  # the bare problem too
     assert {(r.purpose, r.outcome) for r in roller.taken if r.prefix == ""} == {("prover", "correct")}
-    assert roller.of(other) is roller.of(other)
+    assert roller.of(other, "prover") is roller.of(other, "prover")
     # Its rates say nothing about what the policy itself can still reach.
-    assert measured(4, votes) == (None, 0)
+    assert measured(4, votes, EARLIER) == (None, 0)

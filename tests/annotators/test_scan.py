@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from pipeline.annotators import scan
+from pipeline.annotators.base import Context
+from pipeline.annotators.scan import Scan
 from pipeline.policies.simulated import SimulatedPolicy, solution_text
 from pipeline.proposers.sample import to_solution
 from pipeline.sampling.roller import Roller
@@ -27,14 +28,14 @@ def annotate(bad_step: int, outcome: Outcome, *, right: int = 9, wrong: int = 1)
             )
         )
     solution = to_solution(roller, roller.taken[0]).model_copy(update={"outcome": outcome})
-    return asyncio.run(scan.annotate(roller, solution, ScanConfig(rollouts=8))), roller
+    return asyncio.run(Scan(ScanConfig(rollouts=8)).annotate(Context(roller), solution)), roller
 
 
 @pytest.mark.parametrize("bad_step", range(5))
 def test_it_stops_at_the_first_zero(bad_step: int) -> None:
     votes, roller = annotate(bad_step, "incorrect")
     assert [vote.p for vote in votes] == [1.0] * bad_step + [0.0]
-    assert sum(r.purpose == scan.SOURCE for r in roller.taken) == 8 * (bad_step + 1)
+    assert sum(r.purpose == "scan" for r in roller.taken) == 8 * (bad_step + 1)
     assert {(vote.source, vote.asks) for vote in votes} == {("scan", "solvable")}
 
 

@@ -8,8 +8,10 @@ from typing import Self
 
 import pytest
 
-from pipeline.annotators.judge import annotate, first_error_of
+from pipeline.annotators.base import Context
+from pipeline.annotators.judge import Judge
 from pipeline.annotators.verdicts import read_first_error
+from pipeline.fusion.first_error import first_error_of
 from pipeline.inputs.segment import segment
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.prompts.templates import PROMPTS, load_judge
@@ -56,11 +58,11 @@ def solution(steps: Sequence[str] = STEPS) -> Solution:
 
 
 def judged(prompt: str, replies: Sequence[str | Completion], steps: Sequence[str] = STEPS) -> list[Vote]:
-    judge = Scripted(replies)
+    judge, asked = Scripted(replies), Judge(JudgeConfig(votes=len(replies)), load_judge(prompt))
 
     async def run() -> list[Vote]:
         roller = Roller(judge, PromptConfig(), PROBLEM, seed=1)
-        return await annotate(roller, solution(steps), prompt, JudgeConfig(votes=len(replies)), judge)
+        return await asked.annotate(Context(roller), solution(steps))
 
     return asyncio.run(run())
 
@@ -425,7 +427,8 @@ def test_steps_are_shown_in_tags_counted_as_declared(tmp_path: Path) -> None:
     path.write_text(FROM_1.replace("KIND", "first_error"))
     judge = Scripted(["1"])
     roller = Roller(judge, PromptConfig(), PROBLEM, seed=1)
-    asyncio.run(annotate(roller, solution(), str(path), JudgeConfig(votes=1), judge))
+    asked = Judge(JudgeConfig(votes=1), load_judge(str(path)))
+    asyncio.run(asked.annotate(Context(roller), solution()))
     assert judge.asked[0].startswith(f"<paragraph_1>\n{STEPS[0]}\n</paragraph_1>\n<paragraph_2>")
 
 

@@ -46,7 +46,8 @@ fields = {{answer_kind = "kind"}}
 kind = "simulated"
 n_steps = 5
 slip = 0.25
-[monte_carlo]
+[[annotate]]
+kind = "monte_carlo"
 rollouts = 8
 """)
     return path

@@ -5,8 +5,11 @@ import asyncio
 import numpy as np
 import pytest
 
-from pipeline.annotators import bisection, monte_carlo, scan
+from pipeline.annotators.base import Context
+from pipeline.annotators.bisection import Bisection
 from pipeline.annotators.judge import votes_of
+from pipeline.annotators.monte_carlo import MonteCarlo, answer_vote
+from pipeline.annotators.scan import Scan
 from pipeline.annotators.verdicts import Reading
 from pipeline.fusion.first_error import consensus, measured, pooled
 from pipeline.policies.simulated import SimulatedPolicy, read_states
@@ -21,6 +24,7 @@ from schemas.config import (
     ScanConfig,
 )
 from schemas.records import Candidate, Problem, Vote
+from schemas.sources import EARLIER
 
 
 def rolled(rates: list[float | None], k: int = 8, source: str = "monte_carlo") -> list[Vote]:
@@ -67,7 +71,7 @@ def test_consensus(
     rates: list[float | None], judge: int | None, threshold: float, kept: bool, reason: str
 ) -> None:
     votes = [*rolled(rates), *votes_of([Reading(judge)], len(rates), "judge:x")]
-    assert consensus(len(rates), votes, threshold) == (kept, reason)
+    assert consensus(len(rates), votes, EARLIER, threshold) == (kept, reason)
 
 
 @pytest.mark.parametrize(
@@ -91,23 +95,23 @@ def test_a_success_speaks_for_the_steps_before_it_and_a_failure_after_a_gap_for_
 ) -> None:
     """The last step, after those that were rolled out, is answered by the grade."""
     n_steps = len(rates) + 1
-    assert measured(n_steps, [*rolled(rates), grade(len(rates), answer)]) == expected
+    assert measured(n_steps, [*rolled(rates), grade(len(rates), answer)], EARLIER) == expected
 
 
 def test_counts_of_one_policy_are_pooled_and_those_of_another_are_not() -> None:
     """One success in twelve of the same policy is a success; eight of the prover's are not the policy's."""
     votes = [*rolled([1, 0], 8), *rolled([0.5, 0.25], 4, "scan"), *rolled([1, 1], 8, "prover")]
-    assert pooled(votes) == {0: (10, 12), 1: (1, 12)}
-    assert measured(3, [*votes, grade(2, False)]) == (2, 3)
-    assert measured(3, [*rolled([1, 0]), *rolled([1, 1], 8, "prover"), grade(2, False)]) == (1, 2)
+    assert pooled(votes, EARLIER) == {0: (10, 12), 1: (1, 12)}
+    assert measured(3, [*votes, grade(2, False)], EARLIER) == (2, 3)
+    assert measured(3, [*rolled([1, 0]), *rolled([1, 1], 8, "prover"), grade(2, False)], EARLIER) == (1, 2)
 
 
 def test_a_rollout_that_a_search_has_counted_is_not_counted_again() -> None:
     found = Vote(step=0, source="bisection", asks="solvable", p=0.9, correct=5, n=9)
-    assert pooled([found, *rolled([0.5], 8, "omegaprm")]) == {0: (5, 9)}
-    assert pooled([found, *rolled([0.5], 8)]) == {0: (9, 17)}
+    assert pooled([found, *rolled([0.5], 8, "omegaprm")], EARLIER) == {0: (5, 9)}
+    assert pooled([found, *rolled([0.5], 8)], EARLIER) == {0: (9, 17)}
     silent = found.model_copy(update={"p": None, "correct": 0, "n": 0})
-    assert pooled([silent, *rolled([0.5], 8, "omegaprm")]) == {0: (4, 8)}
+    assert pooled([silent, *rolled([0.5], 8, "omegaprm")], EARLIER) == {0: (4, 8)}
 
 
 @pytest.mark.parametrize(
@@ -116,22 +120,22 @@ def test_a_rollout_that_a_search_has_counted_is_not_counted_again() -> None:
      ([None, None, None], True, -1), ([0.2, 0.1, 0.1], False, 0)],
 )  # fmt: skip
 def test_the_first_error_of_a_search(p: list[float | None], right: bool, first: int | None) -> None:
-    assert measured(4, search(p, right=right))[0] == first
+    assert measured(4, search(p, right=right), EARLIER)[0] == first
 
 
 def test_what_the_filter_cannot_be_applied_to_is_kept_and_says_why() -> None:
-    assert consensus(2, rolled([1, 0])) == (True, ""), "nobody judged"
+    assert consensus(2, rolled([1, 0]), EARLIER) == (True, ""), "nobody judged"
     judged = votes_of([Reading(1)], 3, "judge:x")
-    assert consensus(3, [*judged, grade(2, False)]) == (True, "judge_only")
-    assert consensus(3, [*judged, grade(2, True)]) == (True, "judge_only")
-    assert consensus(3, judged) == (True, "judge_only")
+    assert consensus(3, [*judged, grade(2, False)], EARLIER) == (True, "judge_only")
+    assert consensus(3, [*judged, grade(2, True)], EARLIER) == (True, "judge_only")
+    assert consensus(3, judged, EARLIER) == (True, "judge_only")
     clean = votes_of([Reading(-1)], 3, "judge:x")
-    assert consensus(3, [*clean, grade(2, True)]) == (True, "agree_clean")
+    assert consensus(3, [*clean, grade(2, True)], EARLIER) == (True, "agree_clean")
     silent = rolled([None, None])
-    assert consensus(3, [*silent, *judged, grade(2, None)], has_gold=False) == (True, "no_gold")
-    assert consensus(3, [*silent, *judged, grade(2, None)]) == (False, "mc_incomplete")
+    assert consensus(3, [*silent, *judged, grade(2, None)], EARLIER, has_gold=False) == (True, "no_gold")
+    assert consensus(3, [*silent, *judged, grade(2, None)], EARLIER) == (False, "mc_incomplete")
     other = rolled([1, 1], 8, "prover")
-    assert consensus(3, [*other, *judged, grade(2, False)]) == (True, "judge_only")
+    assert consensus(3, [*other, *judged, grade(2, False)], EARLIER) == (True, "judge_only")
 
 
 def test_consensus_precision_in_simulation() -> None:
@@ -149,7 +153,7 @@ def test_consensus_precision_in_simulation() -> None:
             grade(steps - 1, rolls == -1),
             *votes_of([Reading(judge)], steps, "judge:x"),
         ]
-        agree, _ = consensus(steps, votes)
+        agree, _ = consensus(steps, votes, EARLIER)
         kept += agree
         hits += agree and judge == truth
     assert kept / n == pytest.approx(0.5675, abs=0.03)
@@ -162,18 +166,18 @@ async def labelled(kind: str, problem: Problem, policy: SimulatedPolicy) -> list
     if kind == "omegaprm":
         return await omegaprm.propose(roller, OmegaConfig(searches=6, budget=150))
     await roller.roll("", 8, "filter")
-    found = []
+    found, context = [], Context(roller)
     for candidate in await sample.propose(roller, SampleConfig(n=2)):
         solution = candidate.solution
         match kind:
             case "monte_carlo":
-                votes = await monte_carlo.annotate(roller, solution, MonteCarloConfig())
+                votes = await MonteCarlo(MonteCarloConfig()).annotate(context, solution)
             case "bisection":
-                votes = await bisection.annotate(roller, solution, BisectionConfig())
+                votes = await Bisection(BisectionConfig()).annotate(context, solution)
             case _:
-                votes = await scan.annotate(roller, solution, ScanConfig(confidence=0.0))
+                votes = await Scan(ScanConfig(confidence=0.0)).annotate(context, solution)
         if kind != "monte_carlo":
-            votes.append(monte_carlo.answer_vote(solution))
+            votes.append(answer_vote(solution))
         found.append(Candidate(solution=solution, votes=tuple(votes)))
     return found
 
@@ -189,6 +193,6 @@ def test_with_a_perfect_judge_nothing_is_dropped(kind: str) -> None:
             truth = read_states(candidate.solution.text)
             named = truth.index(False) if False in truth else -1
             votes = [*candidate.votes, *votes_of([Reading(named)], len(truth), "judge:perfect")]
-            reasons.append(consensus(len(truth), votes))
+            reasons.append(consensus(len(truth), votes, EARLIER))
     assert len(reasons) >= 18
     assert set(reasons) == {(True, "agree_error"), (True, "agree_clean")}

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.annotators import monte_carlo
+from pipeline.annotators.base import Context
 from pipeline.annotators.judge import votes_of
+from pipeline.annotators.monte_carlo import MonteCarlo
 from pipeline.annotators.verdicts import Reading
 from pipeline.fusion.labels import Fused, fuse
 from pipeline.fusion.trust import Model, fit, model_of
@@ -18,14 +19,15 @@ from pipeline.proposers import sample
 from pipeline.sampling.roller import Roller
 from schemas.config import FusionConfig, MonteCarloConfig, PromptConfig, SampleConfig
 from schemas.records import Candidate, PolicyIdentity, Problem, Solution, Step, StepLabel, Vote
-from schemas.sources import declared
+from schemas.sources import EARLIER, declared, judge_source
 
+TABLE = {**EARLIER, **judge_source("judge:a"), **judge_source("outsider")}
 RULES = FusionConfig()
-UNFITTED = Model(0.1, 0.1, {})
-CERTAIN, DOOMED = Model(1e-6, 1e-6, {}), Model(0.9999, 0.9999, {})
+UNFITTED = Model(0.1, 0.1, {}, TABLE)
+CERTAIN, DOOMED = Model(1e-6, 1e-6, {}, TABLE), Model(0.9999, 0.9999, {}, TABLE)
 """Hazards that alone would call every step right, or wrong."""
 _RIGHT, _WRONG = [0.01] * 4 + [0.04] * 3 + [0.84], [0.84] + [0.04] * 3 + [0.01] * 4
-KEEN = Model(0.2, 0.2, {"judge:a": (np.array([_RIGHT, _WRONG, _RIGHT]),)})
+KEEN = Model(0.2, 0.2, {"judge:a": (np.array([_RIGHT, _WRONG, _RIGHT]),)}, TABLE)
 """Knows the judge as one that is mostly right."""
 SURE_OF_ROLLOUTS = "rollouts:policy"
 LOSES = tuple(np.array(row) for row in ([1e-6] * 7 + [1.0], [0, 0, 0, 1, 0], [1.0, 0, 0, 0, 0], [1.0, 0]))
@@ -44,7 +46,7 @@ def solution(n_steps: int) -> Solution:
 
 def vote(step: int, source: str, correct: int, n: int = 8, *, why: str = "") -> Vote:
     p = correct / n if n else None
-    return Vote(step=step, source=source, asks="valid", p=p, correct=correct, n=n, why=why)
+    return Vote(step=step, source=source, asks=TABLE[source].asks, p=p, correct=correct, n=n, why=why)
 
 
 def rolled(*correct: int | None) -> list[Vote]:
@@ -77,7 +79,7 @@ def any_votes(draw: st.DrawFn) -> tuple[int, list[Vote]]:
         share = correct / n if n else draw(st.sampled_from([None, 0.0, 0.3, 0.5, 1.0]))
         p = draw(st.none() | st.floats(0, 1)) if source == "bisection" else share
         step = n_steps - 1 if source == "answer" else draw(st.integers(0, n_steps - 1))
-        votes.append(Vote(step=step, source=source, asks="valid", p=p, correct=correct, n=n))
+        votes.append(Vote(step=step, source=source, asks=TABLE[source].asks, p=p, correct=correct, n=n))
     return n_steps, votes
 
 
@@ -158,7 +160,7 @@ def test_an_abstention_changes_nothing_and_order_does_not_matter(
 @settings(max_examples=60)
 @given(st.lists(st.none() | st.sampled_from([0, 2, 4, 6, 8]), min_size=1, max_size=9))
 def test_a_fit_to_one_solution_is_a_fit(rates: list[int | None]) -> None:
-    model = model_of(fit([(len(rates), rolled(*rates))]))
+    model = model_of(fit([(len(rates), rolled(*rates))], TABLE), TABLE)
     labels, _ = fused(len(rates), rolled(*rates), model, RULES)
     p = [label.p for label in labels if label.p is not None]
     assert p == sorted(p, reverse=True)
@@ -176,7 +178,7 @@ def test_a_success_speaks_for_the_steps_before_it() -> None:
 
 
 def test_a_right_answer_speaks_for_every_step() -> None:
-    labels, first = fused(3, [vote(2, "answer", 1, 1)], Model(0.02, 0.02, {}), RULES)
+    labels, first = fused(3, [vote(2, "answer", 1, 1)], Model(0.02, 0.02, {}, TABLE), RULES)
     assert said(labels) == [1, 1, 1]
     assert {label.decided_by for label in labels} == {"answer"}
     assert first == -1
@@ -205,7 +207,7 @@ def test_between_a_success_and_a_failure_two_steps_apart_nothing_is_called_wrong
 def test_an_error_by_exclusion_is_not_established() -> None:
     """Every other step is cleared on its own; the votes on step 1 are all in its favour."""
     votes = [*rolled(8, None, None), vote(1, "logic", 1, 1), vote(2, "answer", 0, 1), vote(2, "logic", 1, 1)]
-    labels, first = fused(3, votes, Model(0.1, 0.1, {}), RULES.model_copy(update={"reject": 0.5}))
+    labels, first = fused(3, votes, Model(0.1, 0.1, {}, TABLE), RULES.model_copy(update={"reject": 0.5}))
     assert first != 1
     assert labels[1].label != 0
 
@@ -227,7 +229,7 @@ def test_a_judge_that_is_evenly_split_bears_nothing_out(yes: int, label: int | N
 
 
 def test_the_last_failure_is_the_grades() -> None:
-    labels, first = fused(3, [*rolled(8, 8), vote(2, "answer", 0, 1)], Model(0.03, 0.3, {}), RULES)
+    labels, first = fused(3, [*rolled(8, 8), vote(2, "answer", 0, 1)], Model(0.03, 0.3, {}, TABLE), RULES)
     assert said(labels) == [1, 1, 0]
     assert labels[2].reason == "answer: the final answer is wrong"
     assert first == 2
@@ -261,7 +263,7 @@ def test_a_search_and_a_refutation_are_fused() -> None:
         vote(3, "answer", 0, 1),
     ]
     checked = [vote(step, "arithmetic", int(step != 2), 1) for step in range(4)]
-    model = model_of(fit([(4, [*votes, *checked])] * 3))
+    model = model_of(fit([(4, [*votes, *checked])] * 3, TABLE), TABLE)
     assert set(model.tables) == {"answer", "arithmetic"}
     assert fused(4, votes, model, RULES)[1] is None
     labels, first = fused(4, [*votes, *checked], model, RULES)
@@ -286,7 +288,7 @@ def test_too_few_readable_rollouts_call_no_step_wrong(n: int, label: int | None)
         *rolled(None, None, None, 0),
         vote(4, "answer", 0, 1),
     ]
-    labels, first = fused(5, votes, Model(0.1, 0.1, {SURE_OF_ROLLOUTS: LOSES}), RULES)
+    labels, first = fused(5, votes, Model(0.1, 0.1, {SURE_OF_ROLLOUTS: LOSES}, TABLE), RULES)
     assert (labels[2].p or 0) <= 0.2
     assert labels[2].label == label
     assert first == (2 if label == 0 else None)
@@ -301,7 +303,7 @@ def thinned(votes: list[Vote], keep: float, rng: np.random.Generator) -> list[Vo
     """Each rollout lost with chance 1 - `keep`, whatever it would have said."""
     left = []
     for v in votes:
-        if declared(v.source).kind == "rollouts":
+        if declared(TABLE, v.source).kind == "rollouts":
             correct, failed = int(rng.binomial(v.correct, keep)), int(rng.binomial(v.n - v.correct, keep))
             v = vote(v.step, v.source, correct, correct + failed)
         left.append(v)
@@ -315,7 +317,7 @@ def test_a_server_that_loses_three_completions_of_four_turns_no_right_label_wron
             problem = Problem(text=f"problem {i}", answer="right", answer_kind="text")
             roller = Roller(policy, PromptConfig(max_tokens=1000), problem, seed=1)
             for candidate in await sample.propose(roller, SampleConfig(n=2)):
-                votes = await monte_carlo.annotate(roller, candidate.solution, MonteCarloConfig())
+                votes = await MonteCarlo(MonteCarloConfig()).annotate(Context(roller), candidate.solution)
                 found.append((candidate.solution, votes))
         return found
 
@@ -335,6 +337,6 @@ def test_a_server_that_loses_three_completions_of_four_turns_no_right_label_wron
 
 
 def labels_of(run: list[tuple[Solution, list[Vote]]]) -> list[list[int | None]]:
-    model = model_of(fit([(len(s.steps), votes) for s, votes in run]))
+    model = model_of(fit([(len(s.steps), votes) for s, votes in run], TABLE), TABLE)
     found = fuse([Candidate(solution=s, votes=tuple(votes)) for s, votes in run], model, RULES)
     return [said(labels) for labels, _ in found]

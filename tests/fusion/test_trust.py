@@ -9,9 +9,9 @@ from pipeline.fusion.chain import Floats
 from pipeline.fusion.trust import Batch, Model, counts_of, fit, located, model_of, posteriors
 from schemas.manifest import Trust
 from schemas.records import Vote
-from schemas.sources import SOURCES, declared
+from schemas.sources import EARLIER
 
-UNFITTED = Model(0.1, 0.1, {})
+UNFITTED = Model(0.1, 0.1, {}, EARLIER)
 RATES = [0.25, 0.5, 0.75, 0.9]
 
 
@@ -21,7 +21,7 @@ def posterior(n_steps: int, votes: list[Vote], model: Model) -> Floats:
 
 def vote(step: int, source: str, correct: int, n: int) -> Vote:
     p = correct / n if n else None
-    return Vote(step=step, source=source, asks="valid", p=p, correct=correct, n=n)
+    return Vote(step=step, source=source, asks=EARLIER[source].asks, p=p, correct=correct, n=n)
 
 
 def simulate(n: int, seed: int) -> list[tuple[int, int, list[Vote]]]:
@@ -55,19 +55,19 @@ def world() -> list[tuple[int, int, list[Vote]]]:
 
 @pytest.fixture(scope="module")
 def trust(world: list[tuple[int, int, list[Vote]]]) -> Trust:
-    return fit((n, votes) for _, n, votes in world)
+    return fit(((n, votes) for _, n, votes in world), EARLIER)
 
 
 def test_without_votes_the_posterior_is_the_prior() -> None:
     expected = [0.15, 0.1275, 0.108375, 0.092119, 0.522006]
-    assert posterior(4, [], Model(0.15, 0.15, {})) == pytest.approx(expected, abs=1e-6)
+    assert posterior(4, [], Model(0.15, 0.15, {}, EARLIER)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_worked_example_of_the_chain_model() -> None:
     """A source says ok, ok, bad, bad; se .7, sp .9, and .7 bad after an error."""
     table = np.array([[0.1, 0.9], [0.7, 0.3], [0.7, 0.3]])
     votes = [vote(i, "logic", p, 1) for i, p in enumerate([1, 1, 0, 0])]
-    found = posterior(4, votes, Model(0.15, 0.15, {"logic": (table,)}))
+    found = posterior(4, votes, Model(0.15, 0.15, {"logic": (table,)}, EARLIER))
     assert found == pytest.approx([0.0871, 0.2221, 0.5664, 0.0688, 0.0557], abs=5e-3)
     assert 1 - np.cumsum(found)[:-1] == pytest.approx([0.9129, 0.6908, 0.1244, 0.0557], abs=5e-3)
 
@@ -90,7 +90,7 @@ def test_the_fit_recovers_what_was_planted(trust: Trust) -> None:
 
 
 def test_posteriors_beat_every_source_and_are_calibrated(trust: Trust) -> None:
-    model, exact, alone, judged = model_of(trust), 0, 0, 0
+    model, exact, alone, judged = model_of(trust, EARLIER), 0, 0, 0
     p, right = [], []
     for error, n_steps, votes in simulate(500, 2):
         chances = posterior(n_steps, votes, model)
@@ -135,17 +135,20 @@ def test_rollouts_of_one_policy_are_pooled() -> None:
         vote(1, "omegaprm", 0, 4),
     ]
     assert posterior(3, parts, UNFITTED) == pytest.approx(posterior(3, one, UNFITTED))
-    assert set(counts_of([*parts, vote(1, "prover", 3, 8)])) == {"rollouts:policy", "rollouts:prover"}
+    assert set(counts_of([*parts, vote(1, "prover", 3, 8)], EARLIER)) == {
+        "rollouts:policy",
+        "rollouts:prover",
+    }
 
 
 def test_solutions_of_all_lengths_side_by_side_are_as_each_alone(
     trust: Trust, world: list[tuple[int, int, list[Vote]]]
 ) -> None:
-    model, some = model_of(trust), [(n, votes) for _, n, votes in world[:40]]
+    model, some = model_of(trust, EARLIER), [(n, votes) for _, n, votes in world[:40]]
     for (n_steps, votes), found in zip(some, posteriors(some, model), strict=True):
         assert found == pytest.approx(posterior(n_steps, votes, model))
         assert found.sum() == pytest.approx(1)
-    padded = model.chances(Batch(some))
+    padded = model.chances(Batch(some, EARLIER))
     assert all(row[n_steps:-1] == pytest.approx(0) for (n_steps, _), row in zip(some, padded, strict=True))
 
 
@@ -153,7 +156,7 @@ def test_order_changes_nothing_and_abstentions_neither(world: list[tuple[int, in
     some = [(n, votes) for _, n, votes in world[:60]]
     silent = Vote(step=0, source="algebra", asks="valid", why="no claim")
     other = [(n, [silent, *votes[::-1]]) for n, votes in some[::-1]]
-    one, two = fit(some), fit(other)
+    one, two = fit(some, EARLIER), fit(other, EARLIER)
     assert one.tables.keys() == two.tables.keys()
     assert one.hazard == pytest.approx(two.hazard, abs=2e-5)
     for name, rows in one.rollouts.items():
@@ -162,7 +165,7 @@ def test_order_changes_nothing_and_abstentions_neither(world: list[tuple[int, in
 
 
 def test_a_source_that_the_fit_never_met_is_heard_all_the_same() -> None:
-    model = model_of(fit([(3, [vote(0, "judge:a", 4, 4)])]))
+    model = model_of(fit([(3, [vote(0, "judge:a", 4, 4)])], EARLIER), EARLIER)
     refuted = posterior(3, [vote(1, "logic", 0, 1)], model)
     assert refuted[1] > posterior(3, [], model)[1]
 
@@ -171,14 +174,16 @@ def test_a_trust_survives_its_manifest_and_old_ones_can_be_read(trust: Trust) ->
     again = Trust.model_validate_json(trust.model_dump_json())
     assert again == trust
     votes = [vote(0, "monte_carlo", 3, 8), vote(1, "arithmetic", 0, 1)]
-    assert posterior(4, votes, model_of(again)) == pytest.approx(posterior(4, votes, model_of(trust)))
+    assert posterior(4, votes, model_of(again, EARLIER)) == pytest.approx(
+        posterior(4, votes, model_of(trust, EARLIER))
+    )
     old = {"hazard": 0.1, "tables": {"monte_carlo": [[0.1, 0.2, 0.3, 0.4]] * 3}, "n_solutions": 3}
     assert Trust.model_validate_json(json.dumps(old)).rollouts == {}
 
 
 def test_one_vote_is_no_oracle(trust: Trust) -> None:
     votes = [vote(i, "monte_carlo", 8, 8) for i in range(2)] + [vote(1, "arithmetic", 0, 1)]
-    assert 0 < posterior(3, votes, model_of(trust))[1] < 1
+    assert 0 < posterior(3, votes, model_of(trust, EARLIER))[1] < 1
 
 
 def searched(p: list[float | None]) -> list[Vote]:
@@ -188,12 +193,12 @@ def searched(p: list[float | None]) -> list[Vote]:
 
 def test_a_search_gives_back_the_likelihood_of_every_first_error() -> None:
     """P(K) = .1, .6, .2, .1; the grade, not the rollouts, tells an error in the last step from none."""
-    found = np.exp(located(4, searched([0.9, 0.3, 0.1])))
+    found = np.exp(located(4, searched([0.9, 0.3, 0.1]), EARLIER))
     assert found / found.max() == pytest.approx([1 / 6, 1, 1 / 3, 1 / 6, 1 / 6])
-    assert located(4, searched([1.0, 1.0, 0.0])).min() == pytest.approx(-6)
+    assert located(4, searched([1.0, 1.0, 0.0]), EARLIER).min() == pytest.approx(-6)
     for silent in ([None, None, None], [0.75, 0.5, 0.25]):
-        assert located(4, searched(silent)) == pytest.approx(np.zeros(5))
-    assert located(1, searched([])) == pytest.approx(np.zeros(2))
+        assert located(4, searched(silent), EARLIER) == pytest.approx(np.zeros(5))
+    assert located(1, searched([]), EARLIER) == pytest.approx(np.zeros(2))
 
 
 def test_rollouts_that_a_search_has_counted_are_not_fused_twice() -> None:
@@ -203,22 +208,8 @@ def test_rollouts_that_a_search_has_counted_are_not_fused_twice() -> None:
 
 
 def test_nothing_to_fit_to_gives_the_pseudo_counts() -> None:
-    assert fit([]).hazard == pytest.approx(1 / 7, abs=1e-4)
-    assert posterior(2, [vote(0, "logic", 0, 1)], model_of(fit([])))[0] > 0.8
-
-
-def test_every_verifier_and_annotator_is_declared() -> None:
-    from pipeline.annotators import bisection, judge, monte_carlo, prover, scan
-    from pipeline.proposers import omegaprm
-    from schemas.config import VerifierName
-
-    rolls = {module.SOURCE for module in (bisection, monte_carlo, prover, scan, omegaprm)}
-    assert {name for name, source in SOURCES.items() if source.by} == rolls
-    assert {name for name, source in SOURCES.items() if source.kind == "check"} == set(VerifierName.__args__)
-    assert declared(monte_carlo.ANSWER).kind == "grade"
-    assert declared(judge.PREFIX + "review").kind == "judge"
-    assert declared("policy") == declared("somebody") == declared("")
-    assert declared("somebody").kind == "opinion"
+    assert fit([], EARLIER).hazard == pytest.approx(1 / 7, abs=1e-4)
+    assert posterior(2, [vote(0, "logic", 0, 1)], model_of(fit([], EARLIER), EARLIER))[0] > 0.8
 
 
 def rebuilt(n_steps: int, votes: list[Vote], trust: Trust) -> list[float]:
@@ -287,12 +278,12 @@ def test_p_is_rebuilt_from_row_and_manifest_as_the_data_dictionary_says(
     prover = [
         (n, [*votes, *(vote(step, "prover", 5 - step, 5) for step in range(2))]) for _, n, votes in world[:80]
     ]
-    trust = fit(prover)
+    trust = fit(prover, EARLIER)
     for n_steps, votes in prover[:12]:
         search = [
             Vote(step=step, source="bisection", asks="solvable", p=0.9 - 0.1 * step, correct=1, n=2)
             for step in range(n_steps - 1)
         ]
         for given in (votes, [*votes, *search, vote(0, "omegaprm", 0, 8)], votes[::2]):
-            expected = 1 - np.cumsum(posterior(n_steps, given, model_of(trust)))[:-1]
+            expected = 1 - np.cumsum(posterior(n_steps, given, model_of(trust, EARLIER)))[:-1]
             assert rebuilt(n_steps, given, trust) == pytest.approx(list(expected), abs=1e-7)

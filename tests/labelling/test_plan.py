@@ -33,7 +33,7 @@ def new_config(root: Path, name: str, n: int = 90, **sections: Any) -> RunConfig
         "policy": {"kind": "simulated", "slip": SLIP, "n_steps": STEPS},
         "filter": {"rollouts": 8},
         "propose": {"kind": "omegaprm", "rollouts": 4, "searches": 6},
-        "monte_carlo": {"rollouts": 4},
+        "annotate": [{"kind": "monte_carlo", "rollouts": 4}],
     }
     return RunConfig.model_validate(plain | sections)
 

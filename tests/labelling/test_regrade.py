@@ -24,23 +24,30 @@ from schemas.records import Finished, Rollout
 EVERYTHING: dict[str, dict[str, Any]] = {
     "sampled": {
         "propose": {"kind": "sample", "n": 3},
-        "monte_carlo": {"rollouts": 3},
-        "judge": {},
-        "verify": {},
+        "annotate": [
+            {"kind": "monte_carlo", "rollouts": 3},
+            {"kind": "judge"},
+            {"kind": "verify"},
+        ],
     },
     "searched": {"filter": {"rollouts": 4}, "propose": {"kind": "omegaprm", "searches": 3, "rollouts": 3}},
     "bisected": {
         "propose": {"kind": "sample", "n": 4},
-        "bisection": {"budget": 12},
-        "scan": {"confidence": 0.1},
+        "annotate": [
+            {"kind": "bisection", "budget": 12},
+            {"kind": "scan", "confidence": 0.1},
+        ],
     },
     "proved": {"prover": {"policy": {"kind": "simulated", "slip": 0.05}, "rollouts": 3}},
     "budgeted": {
         "propose": {"kind": "sample", "n": 4},
-        "monte_carlo": {"rollouts": 4},
+        "annotate": [{"kind": "monte_carlo", "rollouts": 4}],
         "budget": {"per_problem": 150},
     },
 }
+
+
+ROLLED = [{"kind": "monte_carlo", "rollouts": 3}]
 
 
 class Counting:
@@ -134,7 +141,7 @@ def test_what_is_stored_is_all_that_grading_needs(
 def test_a_corrected_answer_is_graded_from_what_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = config(tmp_path, propose={"kind": "sample", "n": 3}, monte_carlo={"rollouts": 3})
+    asked = config(tmp_path, propose={"kind": "sample", "n": 3}, annotate=ROLLED)
     write(tmp_path / "p.jsonl", {1: "wrong", 2: "wrong"})
     store = run(asked)
     before = stored(store)
@@ -151,7 +158,7 @@ def test_a_corrected_answer_is_graded_from_what_is_stored(
     assert sum(after[name][0] != before[name][0] for name in after) == 2
     flipped = {"correct": "incorrect", "incorrect": "correct", "unknown": "unknown"}
     for name, (line, drawn) in after.items():
-        tools = shard.Annotators(asked, *[SimulatedPolicy(slip=0.3, n_steps=3)] * 3)
+        tools = shard.annotators_of(asked, SimulatedPolicy(slip=0.3, n_steps=3))
         assert asyncio.run(shard.label_problem(line.problem, tools)) == (line, drawn)
         old = before[name][1]
         if line != before[name][0]:
@@ -189,14 +196,17 @@ def test_what_a_new_grade_asks_for_is_owed_and_only_that_is_drawn(
     paid = sum(len(drawn) for name, (_, drawn) in after.items() if name in skipped)
     assert counting.drawn == paid - 2 * 6
     for name in skipped:
-        tools = shard.Annotators(asked, *[SimulatedPolicy(slip=0.3, n_steps=3)] * 3)
+        tools = shard.annotators_of(asked, SimulatedPolicy(slip=0.3, n_steps=3))
         fresh, drawn = asyncio.run(shard.label_problem(after[name][0].problem, tools))
         assert (fresh.candidates, drawn) == (after[name][0].candidates, after[name][1])
 
 
 def test_what_is_not_asked_for_any_more_is_kept(tmp_path: Path) -> None:
     asked = config(
-        tmp_path, filter={"rollouts": 6}, propose={"kind": "sample", "n": 2}, monte_carlo={"rollouts": 3}
+        tmp_path,
+        filter={"rollouts": 6},
+        propose={"kind": "sample", "n": 2},
+        annotate=ROLLED,
     )
     write(tmp_path / "p.jsonl", {})
     store = run(asked)
@@ -225,7 +235,7 @@ def test_a_better_grader_regrades_all_and_twice_is_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "p.jsonl", {})
-    store = run(config(tmp_path, monte_carlo={"rollouts": 3}))
+    store = run(config(tmp_path, annotate=ROLLED))
     monkeypatch.setattr(rollouts, "grade", lambda *_: True)
     assert again(store).changed > 0
     assert again(store).changed == 0
@@ -235,7 +245,7 @@ def test_a_better_grader_regrades_all_and_twice_is_once(
 
 
 def test_grading_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = config(tmp_path, monte_carlo={"rollouts": 3}, shards=1)
+    asked = config(tmp_path, annotate=ROLLED, shards=1)
     write(tmp_path / "p.jsonl", {})
     run(asked)
     write(tmp_path / "p.jsonl", dict.fromkeys(range(8), "wrong"))

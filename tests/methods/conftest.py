@@ -53,7 +53,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
             "shards": 2,
             "problems": {"source": "jsonl", "path": str(folder / "problems.jsonl")},
             "policy": {"kind": "simulated", "slip": 0.25, "n_steps": 5},
-            "monte_carlo": {"rollouts": 8},
+            "annotate": [{"kind": "monte_carlo", "rollouts": 8}],
         }
         store = RunStore.open(RunConfig.model_validate(plain | sections))
         store.prepare()
@@ -70,6 +70,9 @@ def run(make_run: MakeRun) -> Run:
     """One of them with everything that samples. Read it, do not change it."""
     return make_run(
         filter={"rollouts": 16},
-        scan={"rollouts": 8, "confidence": 0.1},
-        prover={"rollouts": 8, "policy": {"kind": "simulated", "slip": 0.1, "n_steps": 5}},
+        annotate=[
+            {"kind": "monte_carlo", "rollouts": 8},
+            {"kind": "scan", "rollouts": 8, "confidence": 0.1},
+            {"kind": "prover", "rollouts": 8, "policy": {"kind": "simulated", "slip": 0.1, "n_steps": 5}},
+        ],
     )

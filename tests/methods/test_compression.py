@@ -115,7 +115,7 @@ def test_a_sound_prefix_is_worth_its_success_rate(make_run: object) -> None:
         1,
         policy={"kind": "simulated", "slip": 0.15, "n_steps": 8},
         propose={"kind": "sample", "n": 2000},
-        monte_carlo=None,
+        annotate=[],
     )
     found = [row for row in rows(run, CompressionSettings(share=0.0)) if row["granularity"] == 1]
     label = next(

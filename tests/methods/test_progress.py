@@ -97,8 +97,9 @@ def test_rows_of_a_run(run: Run) -> None:
 
 
 def test_every_row_of_a_judged_run_is_kept_dropped_or_open(make_run: object) -> None:
-    judge = {"prompts": ["embedded_review"], "votes": 2, "policy": {"kind": "simulated"}}
-    found = list(rows(make_run(3, judge=judge), ProgressSettings()))  # type: ignore[operator]
+    judge = {"kind": "judge", "prompts": ["embedded_review"], "votes": 2, "policy": {"kind": "simulated"}}
+    annotate = [{"kind": "monte_carlo", "rollouts": 8}, judge]
+    found = list(rows(make_run(3, annotate=annotate), ProgressSettings()))  # type: ignore[operator]
     reasons = {"agree_error", "agree_clean", "disagree_existence", "disagree_position"}
     for row in found:
         judged, measured = row["judged_first_error"], row["first_error"]

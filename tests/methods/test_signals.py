@@ -133,7 +133,7 @@ def test_the_embedded_model_in_earnest(run: Run, make_run: Any) -> None:
         problems={"source": "embedded", "limit": 3, "steps": [3, 3]},
         policy={"kind": "transformers", "model": "embedded"},
         prompt={"template": "embedded_solve", "max_tokens": 160},
-        monte_carlo=None,
+        annotate=[],
     )
     solutions = solutions_of(list(probing.rows(real, SignalSettings(probes=2, markers=(" right", " wrong")))))
     assert solutions

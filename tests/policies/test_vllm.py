@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.labelling.shard import Annotators, label_all
+from pipeline.labelling.shard import annotators_of, label_all
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.server.policy import ServerPolicy
 from pipeline.runs.run_store import RunStore
@@ -119,7 +119,7 @@ def test_a_resumed_run_repeats_nothing_that_the_store_holds(tmp_path: Path) -> N
 
     async def label(policy: Heard, store: RunStore, advance: Callable[[], None]) -> None:
         with store.writing(0) as writer:
-            tools = Annotators(store.config, policy, policy, policy)
+            tools = annotators_of(store.config, policy)
             assert not (
                 await label_all(store.owing(0), tools, writer, store.purse(0), advance=advance)
             ).failures

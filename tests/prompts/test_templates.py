@@ -125,17 +125,17 @@ def test_a_prompt_does_not_end_in_the_space_of_the_next_word(tmp_path: Path) -> 
 
 
 def test_a_run_is_refused_for_its_prompts_before_it_begins(tmp_path: Path) -> None:
-    check_prompts(run(judge={}))
+    check_prompts(run(annotate=[{"kind": "judge"}]))
     check_prompts(run())
     with pytest.raises(UserError, match="is a judge's"):
         check_prompts(run(prompt={"template": "judge_processbench"}))
     with pytest.raises(UserError, match="does not say how a judge's reply is read"):
-        check_prompts(run(judge={"prompts": ["embedded_solve"]}))
+        check_prompts(run(annotate=[{"kind": "judge", "prompts": ["embedded_solve"]}]))
     other = tmp_path / "other"
     other.mkdir()
     same = [written(tmp_path, HEAD + "{solution}"), written(other, HEAD + "{solution}")]
     with pytest.raises(UserError, match="both named 'mine'"):
-        check_prompts(run(judge={"prompts": same}))
+        check_prompts(run(annotate=[{"kind": "judge", "prompts": same}]))
 
 
 @pytest.mark.parametrize("almost", ["{{ answer }}", "{answer!r}", "{row.answer}", "{steps[0]}"])

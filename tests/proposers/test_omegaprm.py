@@ -12,8 +12,7 @@ from pipeline.proposers.omegaprm import State, Tree, exploration, propose, rollo
 from pipeline.proposers.sample import to_solution
 from pipeline.sampling.roller import Roller
 from schemas.config import OmegaConfig, PromptConfig
-from schemas.records import Candidate, Problem, Rollout
-from verifiers.base import Finding, StepContext
+from schemas.records import Candidate, Problem, Rollout, Solution, Vote
 
 PAPER = OmegaConfig()
 PROBLEM = Problem(text="a problem", answer="right", answer_kind="text")
@@ -223,22 +222,20 @@ def test_rechecks_are_paid_from_the_budget_and_done_once_a_state() -> None:
 
 
 def test_verifiers_are_asked_only_with_refute() -> None:
-    class Says:
-        name = "says"
-        asked = 0
+    asked = 0
 
-        def check(self, context: StepContext) -> Finding:
-            self.asked += 1
-            bad = context.steps[-1].split("\n")[0].endswith("bad")
-            return Finding("fails" if bad else "holds", "told")
+    async def check(solution: Solution) -> list[Vote]:
+        nonlocal asked
+        asked += 1
+        good = [not text.split("\n")[0].endswith("bad") for text in solution.step_texts()]
+        return [Vote(step=i, source="says", asks="valid", p=float(p)) for i, p in enumerate(good)]
 
     found = {}
     for refute in (False, True):
-        verifier, used = Says(), roller(SimulatedPolicy(slip=0.25))
-        config = OmegaConfig(searches=12, refute=refute)
-        candidates = asyncio.run(propose(used, config, None, [verifier]))
+        used = roller(SimulatedPolicy(slip=0.25))
+        candidates = asyncio.run(propose(used, OmegaConfig(searches=12, refute=refute), None, check))
         found[refute] = len(used.taken) / len(candidates)
-        assert bool(verifier.asked) is refute
+        assert bool(asked) is refute
     assert found[True] < found[False]
 
 

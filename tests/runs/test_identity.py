@@ -13,7 +13,7 @@ from pipeline.policies.opening import PREPARED
 from pipeline.runs import identity
 from pipeline.runs.identity import Digests
 from pipeline.runs.run_store import RunStore
-from schemas.config import PolicyConfig, RunConfig
+from schemas.config import JudgeConfig, PolicyConfig, RunConfig
 from schemas.errors import UserError
 from schemas.records import Finished, content_id
 
@@ -62,19 +62,18 @@ def test_a_template_may_move_and_the_run_keeps_its_text(tmp_path: Path) -> None:
 
 def test_judges_are_told_by_their_text_and_keep_the_name_of_their_votes(tmp_path: Path) -> None:
     def judged(name: str) -> RunConfig:
-        return config(tmp_path, judge={"prompts": [name]})
+        return config(tmp_path, annotate=[{"kind": "judge", "prompts": [name]}])
 
     first = write(tmp_path / "judge.txt", "{problem} {solution} First error:\n")
     begin(judged(first))
     moved = str(shutil.copy(first, tmp_path / "other.txt"))
     store = RunStore.open(judged(moved))
-    assert store.config.judge is not None
-    assert store.config.judge.prompts == (first,)
+    assert [judge.prompts for judge in store.config.annotators(JudgeConfig)] == [(first,)]
     write(tmp_path / "other.txt", "{problem} {solution} Where is it wrong?\n")
     with pytest.raises(UserError, match=r"prompt template .*judge\.txt, not .*other\.txt \(digest"):
         RunStore.open(judged(moved))
     with pytest.raises(UserError, match=r"judge\.prompts\.1=None, not"):
-        RunStore.open(config(tmp_path, judge={"prompts": [first, moved]}))
+        RunStore.open(config(tmp_path, annotate=[{"kind": "judge", "prompts": [first, moved]}]))
 
 
 def model(folder: Path, middle: bytes = b"0") -> str:
@@ -246,7 +245,7 @@ def test_what_a_run_reads_is_told_by_role(tmp_path: Path) -> None:
         tmp_path,
         problems={"source": "jsonl", "path": problems},
         policy={"kind": "server", "model": "served"},
-        judge={},
+        annotate=[{"kind": "judge"}],
     )
     inputs = begin(asked).inputs()
     assert set(inputs) == {"judge.prompts.0", "policy.model", "problems.path", "prompt.template"}

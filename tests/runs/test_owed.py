@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> RunStore:
         "root": str(tmp_path),
         "problems": {"source": "jsonl", "path": str(problems)},
         "policy": {"kind": "simulated", "n_steps": 4},
-        "monte_carlo": {"rollouts": 4},
+        "annotate": [{"kind": "monte_carlo", "rollouts": 4}],
     }
     found = RunStore.open(RunConfig.model_validate(config))
     found.prepare()

@@ -36,7 +36,7 @@ def config(folder: Path, **changes: Any) -> RunConfig:
         "shards": 2,
         "policy": {"kind": "simulated", "n_steps": 3, "slip": 0.3},
         "prompt": {"max_tokens": 1000},
-        "monte_carlo": {"rollouts": 2},
+        "annotate": [{"kind": "monte_carlo", "rollouts": 2}],
         **changes,
     }
     return RunConfig.model_validate({**data, "problems": problems})

@@ -159,7 +159,7 @@ def draw_something(store: RunStore) -> None:
 def test_another_configuration_is_refused_by_the_names_of_its_keys(tmp_path: Path, store: RunStore) -> None:
     draw_something(store)
     with pytest.raises(UserError, match=r"monte_carlo\.rollouts=None, not 4|seed=0, not 5"):
-        RunStore.open(config(tmp_path, seed=5, monte_carlo=MonteCarloConfig(rollouts=4)))
+        RunStore.open(config(tmp_path, seed=5, annotate=[MonteCarloConfig(rollouts=4)]))
 
 
 def test_speed_servers_and_fusion_may_change(tmp_path: Path, store: RunStore) -> None:

@@ -24,7 +24,8 @@ from schemas.records import AnswerKind, Problem, Rollout
 def test_the_largest_limit_is_the_judges_where_it_is_the_policy_itself(
     judge: JudgeConfig | None, limit: tuple[str, int]
 ) -> None:
-    assert token_limit(RunConfig(name="r", prompt=PromptConfig(max_tokens=300), judge=judge)) == limit
+    annotate = (judge,) if judge else ()
+    assert token_limit(RunConfig(name="r", prompt=PromptConfig(max_tokens=300), annotate=annotate)) == limit
 
 
 class Scripted:

@@ -22,7 +22,8 @@ from schemas.errors import UserError
 @pytest.mark.parametrize("section", ["policy", "judge", "prover"])
 def test_an_address_with_a_secret_is_refused_in_one_line_without_it(url: object, section: str) -> None:
     policy = {"kind": "server", "base_url": url}
-    data = {"name": "r", section: policy if section == "policy" else {"policy": policy}}
+    judged = {"annotate": [{"kind": section, "policy": policy}]}
+    data = {"name": "r", **({"policy": policy} if section == "policy" else judged)}
     with pytest.raises(UserError) as refused:
         parse_config(data, "mine.toml")
     said = str(refused.value)

@@ -19,7 +19,16 @@ from schemas.errors import UserError
             "propose.sample.nn: no such setting; did you mean n?",
         ),
         ({"zzz": 1}, "zzz: no such setting"),
-        ({"judge": {"prompts": "judge2.txt"}}, 'judge.prompts: expected a list: ["judge2.txt"]'),
+        (
+            {"annotate": [{"kind": "judge", "prompts": "judge2.txt"}]},
+            'annotate.judge.prompts: expected a list: ["judge2.txt"]',
+        ),
+        ({"judge": {"prompts": "judge2.txt"}}, 'annotate.judge.prompts: expected a list: ["judge2.txt"]'),
+        ({"judge": 3}, "annotate"),
+        (
+            {"annotate": [{"kind": "judge", "vote": 3}]},
+            "annotate.judge.vote: no such setting; did you mean votes?",
+        ),
         ({"propose": {"n": 6}}, 'propose: needs a `kind`, such as kind = "sample" or "omegaprm"'),
         ({"name": "a b"}, "name: 'a b': letters, digits and . _ - only"),
         ({"fusion": {"accept": 2}}, "fusion.accept: Input should be less than or equal to 1"),

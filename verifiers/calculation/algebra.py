@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
+from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
 from verifiers.calculation.arithmetic import Checked, combine, compare
 from verifiers.calculation.solving import check_solving, equations
@@ -56,6 +57,7 @@ class Algebra:
     """Holds on proven identities and satisfied equations; fails only on refuted ones; abstains otherwise."""
 
     name = "algebra"
+    sources = check_source(name)
 
     def __init__(self, pool: Pool | None = None) -> None:
         self._pool = pool

@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import permutations
 from typing import NamedTuple
 
+from schemas.sources import check_source
 from verifiers.base import Finding, StepContext, Verdict
 from verifiers.calculation.clock import timed_claims
 from verifiers.calculation.sums import true_sum
@@ -49,6 +50,7 @@ class Arithmetic:
     """Holds when every calculation shown is right, fails when one is wrong, abstains otherwise."""
 
     name = "arithmetic"
+    sources = check_source(name)
 
     def check(self, context: StepContext) -> Finding:
         """Check every numeric relation of the last step."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from schemas.records import Table
+from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
 from verifiers.code.executed import Shown, execute
 from verifiers.code.unit_tests import judge_tests
@@ -45,6 +46,7 @@ class Code:
     """Holds when the code gives the output shown, fails when it gives another, abstains otherwise."""
 
     name = "code"
+    sources = check_source(name)
 
     def check(self, context: StepContext) -> Finding:
         """Run the last block of the step after all blocks before it."""

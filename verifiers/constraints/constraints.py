@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Literal
 
+from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
 from verifiers.calculation.arithmetic import checked_claims
 from verifiers.constraints.quantities import stated
@@ -53,6 +54,7 @@ class Constraints:
     """Holds where all that a step says of the problem's quantities follows, fails where some cannot be."""
 
     name = "constraints"
+    sources = check_source(name)
 
     def check(self, context: StepContext) -> Finding:
         """Judge what the last step states of quantities that the problem's premises name."""

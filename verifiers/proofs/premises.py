@@ -10,6 +10,7 @@ is not assumed false, it merely does not follow.
 
 import re
 
+from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
 from verifiers.logic.entailment import Satisfiable, entails, solve
 from verifiers.logic.formulas import Atom, Constant, Formula, Quantified, Unparsed, parse_formula
@@ -38,6 +39,8 @@ class Logic:
     """Decides inferences about one person, and lines of proofs, from the problem's first-order premises."""
 
     name = "logic"
+    sources = check_source(name)
+    one_thread = True
 
     def check(self, context: StepContext) -> Finding:
         """Check what the last step cites, then whether its conclusion follows."""

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import cast
 
 from schemas.records import Table
+from schemas.sources import check_source
 from verifiers.base import Finding, StepContext, Verdict
 from verifiers.tables.query import Filter, Operation, Query, Relation, Unclear, answer, number
 
@@ -68,6 +69,7 @@ class Tables:
     """Holds when what is read off the table is there, fails when the table says otherwise, abstains else."""
 
     name = "tables"
+    sources = check_source(name)
 
     def check(self, context: StepContext) -> Finding:
         """Check every sentence of the last step that speaks of the table alone."""

@@ -274,7 +274,8 @@ path = {path!r}
 kind = "server"
 model = "m"
 base_url = {urls}
-[monte_carlo]
+[[annotate]]
+kind = "monte_carlo"
 rollouts = 2
 """
 

@@ -1,0 +1,141 @@
+"""Annotators and verifiers that outsiders bring: what they are checked for, and what their failures become.
+
+Their mistakes in form (a wrong type, no declaration) end the run with one line. Whatever they raise at work
+makes the problem owed, as a failing backend does: it never counts against a step.
+"""
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pipeline.annotators.base import Annotator, Context
+from schemas.errors import BackendError, UserError
+from schemas.factories import load_factory
+from schemas.records import Solution, Vote
+from schemas.sources import Source, Sources, check_source
+from schemas.text import one_line
+from verifiers.base import Finding, StepContext, Verdict, Verifier
+
+_LONGEST = 200
+"""Characters of an outsider's message that are kept."""
+
+
+@dataclass(frozen=True)
+class OutsideAnnotator:
+    """An outsider's annotator, with its failures in our words."""
+
+    inner: Annotator
+    factory: str
+
+    @property
+    def sources(self) -> Sources:
+        """What it declares."""
+        return self.inner.sources
+
+    @property
+    def needs_gold(self) -> bool:
+        """Whether it is asked only about problems with a gold answer."""
+        return self.inner.needs_gold
+
+    async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
+        """Its votes. BackendError with what it raised; UserError where it returns anything else."""
+        try:
+            votes = await self.inner.annotate(context, solution)
+        except (UserError, BackendError):
+            raise
+        except Exception as error:  # an outsider's code may raise anything
+            raise BackendError(_told(f"annotator {self.factory!r}", error)) from error
+        if not isinstance(votes, list) or not all(isinstance(vote, Vote) for vote in votes):
+            raise UserError(
+                f"annotator {self.factory!r}: annotate returned {_kind(votes)}, not a list of Vote"
+            )
+        return votes
+
+
+@dataclass(frozen=True)
+class OutsideVerifier:
+    """An outsider's verifier, with its failures in our words."""
+
+    inner: Verifier
+    factory: str
+
+    @property
+    def name(self) -> str:
+        """The source that its votes carry."""
+        return self.inner.name
+
+    @property
+    def sources(self) -> Sources:
+        """What it declares."""
+        return self.inner.sources
+
+    @property
+    def one_thread(self) -> bool:
+        """Whether all its checks belong to one thread."""
+        return bool(getattr(self.inner, "one_thread", False))
+
+    def check(self, context: StepContext) -> Finding:
+        """Its finding. BackendError with what it raised; UserError where it returns anything else."""
+        try:
+            found = self.inner.check(context)
+        except (UserError, BackendError):
+            raise
+        except Exception as error:  # an outsider's code may raise anything
+            raise BackendError(_told(f"verifier {self.factory!r}", error)) from error
+        if not isinstance(found, Finding) or found.verdict not in get_args(Verdict):
+            raise UserError(f"verifier {self.factory!r}: check returned {_kind(found)}, not a Finding")
+        return found
+
+
+def made_annotator(factory: str, options: Mapping[str, Any]) -> OutsideAnnotator:
+    """What a factory makes of its options. UserError where that is no annotator."""
+    made = _made("annotator", factory, options, ("sources", "needs_gold", "annotate"))
+    if not isinstance(made.needs_gold, bool):
+        raise UserError(f"annotator {factory!r}: needs_gold is {_kind(made.needs_gold)}, not True or False")
+    return OutsideAnnotator(made, factory)
+
+
+def made_verifier(factory: str) -> Verifier:
+    """What a factory makes. UserError where that is no verifier."""
+    made: Verifier = _made("verifier", factory, {}, ("name", "sources", "check"))
+    if dict(made.sources) != check_source(made.name):
+        raise UserError(
+            f"verifier {factory!r}: `sources` must declare {made.name!r}, its name, and nothing else: "
+            f"sources = check_source({made.name!r})"
+        )
+    return made
+
+
+def _made(what: str, factory: str, options: Mapping[str, Any], needed: tuple[str, ...]) -> Any:
+    function = load_factory(factory)
+    try:
+        made = function(**options)
+    except UserError:
+        raise
+    except Exception as error:  # an outsider's code may raise anything
+        raise UserError(_told(f"{what} {factory!r}", error)) from error
+    missing = [name for name in needed if not hasattr(made, name)]
+    if missing:
+        raise UserError(
+            f"{what} {factory!r}: returned {_kind(made)}, which has no `{missing[0]}`; "
+            f"it needs {', '.join(needed)}"
+        )
+    sources = made.sources
+    if not isinstance(sources, Mapping) or not all(
+        isinstance(name, str) and isinstance(source, Source) for name, source in sources.items()
+    ):
+        raise UserError(f"{what} {factory!r}: `sources` must map names to schemas.sources.Source")
+    if not sources:
+        raise UserError(f"{what} {factory!r}: `sources` is empty: it must declare every source it votes as")
+    return made
+
+
+def _told(who: str, error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    said = one_line(f"{type(error).__name__}: {error}", _LONGEST)
+    return f"{who}: {said} ({frames[-1].filename}, line {frames[-1].lineno})"
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
