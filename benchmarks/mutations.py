@@ -79,25 +79,25 @@ REPORT, PUBLISH = "tests/outputs/test_report.py", "tests/outputs/test_publish.py
 INPUTS, ROLLER = "tests/inputs/test_problems.py", "tests/sampling/test_roller.py"
 
 OF_THE_ISSUE = {
-    "scan_undeclared": Mutation(
-        "SCAN is no longer declared as rollouts of the policy",
-        "schemas/sources.py",
-        drop_line(r'    "scan": '),
-        ("tests/fusion/test_first_error.py",),
+    "scan_apart": Mutation(
+        "SCAN's rollouts no longer count among the policy's",
+        "pipeline/annotators/scan.py",
+        swap("rollout_source(self.config.name)", 'rollout_source(self.config.name, by="scan")'),
+        ("tests/annotators/test_scan.py", "tests/fusion/test_first_error.py"),
     ),
     "interval_pools_all": Mutation(
         "the interval of the success rate counts judges and verifiers with the rollouts",
         "pipeline/fusion/labels.py",
         swap(
             "_interval(*counts.get(step, (0, 0)))",
-            "_interval(sum(v.correct for v in mine), sum(v.n for v in mine))",
+            "_interval(sum(one.vote.correct for one in mine), sum(one.vote.n for one in mine))",
         ),
         (LABELS,),
     ),
     "address_in_digest": Mutation(
-        "the address of a prover takes part in the identity of a run",
+        "the address of a prover or judge takes part in the identity of a run",
         "schemas/config/run.py",
-        swap('for name in ("judge", "prover"))', 'for name in ("judge",))'),
+        drop_line(r'            policies\.append\(found\.get\("policy"\)\)'),
         (CONFIG,),
     ),
     "parquet_one_row": Mutation(
@@ -154,7 +154,7 @@ FURTHER = {
     "half_is_a_yes": Mutation(
         "a judge whose replies are evenly split bears a label 1 out",
         "pipeline/fusion/labels.py",
-        swap("_share(vote) > 0.5)", "_share(vote) >= 0.5)"),
+        swap("_share(said.vote) > 0.5)", "_share(said.vote) >= 0.5)"),
         (LABELS,),
     ),
     "silence_is_wrong": Mutation(

@@ -22,6 +22,7 @@ from schemas.complaints import _classes
 from schemas.config import RunConfig, parse_config
 from schemas.derive import parse_settings
 from schemas.errors import UserError
+from schemas.notation import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -231,7 +232,14 @@ def test_every_bench_and_make_target_is_declared(document: str) -> None:
 
 
 def _is_setting(key: str) -> bool:
-    """Whether `section.key` is a setting of a run file."""
+    """Whether `section.key` is a setting of a run file, in today's notation or in that of earlier ones."""
+    if key.split(".")[0] in SECTIONS:
+        kind, _, key = key.partition(".")
+        return not key or any(
+            key in one.model_fields
+            for one in _classes(RunConfig.model_fields["annotate"].annotation)
+            if one.model_fields["kind"].default == kind
+        )
     found: list[type[BaseModel]] = [RunConfig]
     for name in key.split("."):
         holders = [one for one in found if name in one.model_fields]

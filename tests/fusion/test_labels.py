@@ -224,7 +224,7 @@ def test_a_judges_yes_speaks_for_its_steps() -> None:
 @pytest.mark.parametrize(("yes", "label"), [(4, None), (5, 1)])
 def test_a_judge_that_is_evenly_split_bears_nothing_out(yes: int, label: int | None) -> None:
     """Where the hazard alone is sure, a label still needs a majority of the replies."""
-    labels, _ = fused(1, [vote(0, "judge:b", yes)], CERTAIN, RULES)
+    labels, _ = fused(1, [vote(0, "judge:a", yes)], CERTAIN, RULES)
     assert said(labels) == [label]
 
 

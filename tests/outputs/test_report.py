@@ -21,6 +21,7 @@ from schemas.config import EvaluateConfig, PolicyConfig, ProblemsConfig, RunConf
 from schemas.errors import UserError
 from schemas.manifest import BudgetReport
 from schemas.records import LabelledSolution, PolicyIdentity, Problem, Solution, StepLabel, Vote
+from schemas.sources import EARLIER
 
 (PROBLEM,) = problems(1, seed=0, steps=(4, 4))
 
@@ -79,7 +80,7 @@ ROWS = [
 
 def test_label_quality_is_what_comes_out_by_hand() -> None:
     """Of five solutions with a known truth three are wrong, at 1, 2 and 0."""
-    found = label_quality(ROWS)
+    found = label_quality(ROWS, EARLIER)
     assert found.pop("truth_unknown") == 1
     assert {name: figures["solutions"] for name, figures in found.items()} == dict.fromkeys(found, 5)
     # names 1 (right), 1 (it is 2), none, 0 (there is none), open: 1 of 3 named, 1 of 3 found; 2 of 4 exact
@@ -115,8 +116,8 @@ def test_label_quality_is_what_comes_out_by_hand() -> None:
 
 
 def test_label_quality_of_nothing_is_nought() -> None:
-    assert label_quality([])["fused"]["f1"] == 0.0
-    assert label_quality([row(-1, None, None)])["fused"]["exact"] == 0.0
+    assert label_quality([], EARLIER)["fused"]["f1"] == 0.0
+    assert label_quality([row(-1, None, None)], EARLIER)["fused"]["exact"] == 0.0
 
 
 def test_the_threshold_of_the_run_decides_what_rollouts_call_wrong() -> None:
@@ -126,8 +127,8 @@ def test_the_threshold_of_the_run_decides_what_rollouts_call_wrong() -> None:
         vote.model_copy(update={"p": 0.25, "correct": 1}) if vote.step == 1 else vote for vote in low.votes
     ]
     rows = [low.model_copy(update={"votes": tuple(votes)})]
-    assert label_quality(rows)["monte_carlo"]["exact"] == 0
-    assert label_quality(rows, 0.25)["monte_carlo"]["exact"] == 1
+    assert label_quality(rows, EARLIER)["monte_carlo"]["exact"] == 0
+    assert label_quality(rows, EARLIER, 0.25)["monte_carlo"]["exact"] == 1
 
 
 def test_every_figure_can_be_counted_in_the_rows(rolled: RunStore) -> None:

@@ -17,16 +17,20 @@ model = "m"
 [propose]
 kind = "sample"
 [filter]
-[monte_carlo]
-[bisection]
-[scan]
-[prover.policy]
-kind = "server"
-model = "other"
-[judge.policy]
-kind = "server"
-model = "third"
-[verify]
+[[annotate]]
+kind = "monte_carlo"
+[[annotate]]
+kind = "bisection"
+[[annotate]]
+kind = "scan"
+[[annotate]]
+kind = "prover"
+policy = {kind = "server", model = "other"}
+[[annotate]]
+kind = "judge"
+policy = {kind = "server", model = "third"}
+[[annotate]]
+kind = "verify"
 [train]
 [evaluate]
 """)
@@ -55,20 +59,20 @@ filter.least=0.1
 filter.most=0.9
 propose.n=3
 propose.kind="omegaprm"
-monte_carlo.rollouts=4
-monte_carlo.stop="hard"
-bisection.budget=20
-bisection.recover=0.01
-scan.rollouts=4
-scan.confidence=0.5
-prover.rollouts=4
-prover.policy.chat=true
-prover.policy.drop=["seed"]
-judge.votes=2
-judge.temperature=0.5
-judge.max_tokens=99
-judge.policy.chat=true
-verify.verifiers=["arithmetic", "code"]
+annotate.monte_carlo.rollouts=4
+annotate.monte_carlo.stop="hard"
+annotate.bisection.budget=20
+annotate.bisection.recover=0.01
+annotate.scan.rollouts=4
+annotate.scan.confidence=0.5
+annotate.prover.rollouts=4
+annotate.prover.policy.chat=true
+annotate.prover.policy.drop=["seed"]
+annotate.judge.votes=2
+annotate.judge.temperature=0.5
+annotate.judge.max_tokens=99
+annotate.judge.policy.chat=true
+annotate.verify.verifiers=["arithmetic", "code"]
 budget.per_problem=5000
 """
 CHANGES_NONE = """
@@ -87,14 +91,14 @@ policy.base_url=["http://10.0.0.7:8000/v1", "http://10.0.0.8:8000/v1"]
 policy.timeout_s=9.0
 policy.patience_s=9.0
 policy.api_key_env="OTHER_KEY"
-prover.policy.base_url="http://10.0.0.7:8000/v1"
-prover.policy.in_flight=8
-prover.policy.timeout_s=9.0
-prover.policy.api_key_env="OTHER_KEY"
-judge.policy.base_url="http://10.0.0.7:8000/v1"
-judge.policy.in_flight=8
-judge.policy.patience_s=9.0
-judge.policy.api_key_env="OTHER_KEY"
+annotate.prover.policy.base_url="http://10.0.0.7:8000/v1"
+annotate.prover.policy.in_flight=8
+annotate.prover.policy.timeout_s=9.0
+annotate.prover.policy.api_key_env="OTHER_KEY"
+annotate.judge.policy.base_url="http://10.0.0.7:8000/v1"
+annotate.judge.policy.in_flight=8
+annotate.judge.policy.patience_s=9.0
+annotate.judge.policy.api_key_env="OTHER_KEY"
 """
 
 
@@ -123,13 +127,13 @@ def test_the_models_that_are_asked_stand_under_their_sections() -> None:
         "judge.policy": "third",
         "prover.policy": "other",
     }
-    alone = parse_config({"name": "r", "judge": {}}, "run.toml")
+    alone = parse_config({"name": "r", "annotate": [{"kind": "judge"}]}, "run.toml")
     assert list(alone.policies()) == ["policy"]  # the judge is the policy itself
 
 
 def test_no_address_with_a_password_is_recorded() -> None:
     with pytest.raises(UserError, match="use api_key_env") as raised:
-        config('prover.policy.base_url="http://me:secret@10.0.0.7/v1"')
+        config('annotate.prover.policy.base_url="http://me:secret@10.0.0.7/v1"')
     assert "secret" not in str(raised.value)
 
 
@@ -138,9 +142,12 @@ def test_no_address_with_a_password_is_recorded() -> None:
     [
         (
             "monte_carlo.rollouts=0",
-            "run.toml: monte_carlo.rollouts: Input should be greater than",
+            "run.toml: annotate.monte_carlo.rollouts: Input should be greater than",
         ),
-        ("monte_carlo.rolouts=4", "run.toml: monte_carlo.rolouts: no such setting; did you mean rollouts?"),
+        (
+            "monte_carlo.rolouts=4",
+            "run.toml: annotate.monte_carlo.rolouts: no such setting; did you mean rollouts?",
+        ),
         ("monte_carlo.low=0.5", "low=0.5 must be below high=0.3"),
         ("bisection.batch=100", "batch=100 exceeds budget=48"),
         ("bisection.prior=[3, 2]", "prior=[3, 2] must be [right, all]"),
@@ -148,7 +155,7 @@ def test_no_address_with_a_password_is_recorded() -> None:
         ("budget.per_problem=10", "budget.per_problem=10 is less than prompt.max_tokens"),
         ('policy.drop=["model"]', "run.toml: policy"),
         ('name="a/b"', "run.toml: name: 'a/b': letters, digits"),
-        ('verify.verifiers="code"', 'run.toml: verify.verifiers: expected a list: ["code"]'),
+        ('verify.verifiers="code"', 'run.toml: annotate.verify.verifiers: expected a list: ["code"]'),
     ],
 )
 def test_a_setting_that_cannot_be_is_one_line_with_file_and_field(change: str, said: str) -> None:
