@@ -83,7 +83,7 @@ OF_THE_ISSUE = {
         "SCAN's rollouts no longer count among the policy's",
         "pipeline/annotators/scan.py",
         swap("rollout_source(self.config.name)", 'rollout_source(self.config.name, by="scan")'),
-        ("tests/annotators/test_scan.py", "tests/fusion/test_first_error.py"),
+        ("tests/annotators/test_opening.py",),
     ),
     "interval_pools_all": Mutation(
         "the interval of the success rate counts judges and verifiers with the rollouts",

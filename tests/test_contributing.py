@@ -1,5 +1,6 @@
 """What CONTRIBUTING says is followed to the letter, in a copy of the code, and the new part is then used."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -29,9 +30,10 @@ class Copy:
         self.section = found[1]
 
     def write(self, path: str, text: str) -> None:
-        """A new file; CONTRIBUTING names it `.../NAME.py`."""
-        folder = path.rpartition("/")[0]
-        assert f"`{folder}/NAME.py`" in self.section, f"CONTRIBUTING does not say to write {folder}/NAME.py"
+        """A new file; CONTRIBUTING names it `FOLDER/NAME.py`."""
+        folder, room = path.rpartition("/")[0], f"{path.split('/')[0]}/ROOM"
+        said = any(f"`{place}/NAME.py`" in self.section for place in (folder, room))
+        assert said, f"CONTRIBUTING does not say to write {folder}/NAME.py"
         assert not (self.folder / path).exists()
         (self.folder / path).write_text(text)
 
@@ -143,3 +145,128 @@ def test_adding_an_export_format(copy: Copy, run: Path, tmp_path: Path) -> None:
     lines = out.read_text().splitlines()
     assert lines
     assert all(re.fullmatch(r'\{"first": (-?\d+|null)\}', line) for line in lines)
+
+
+VERIFIER = '''
+"""Says whether a step is short."""
+
+from schemas.sources import check_source
+from verifiers.base import Finding, StepContext
+
+
+class Brevity:
+    """Holds for short steps."""
+
+    name = "brevity"
+    sources = check_source(name)
+
+    def check(self, context: StepContext) -> Finding:
+        if not context.step.strip():
+            return Finding("abstains", "no step")
+        return Finding("holds" if len(context.step) < 1000 else "fails", f"{len(context.step)} characters")
+'''
+ANNOTATOR = '''
+"""Rolls out once from the beginning, and says of the first step whether that succeeded."""
+
+from dataclasses import dataclass
+
+from pipeline.annotators.base import Context
+from pipeline.sampling.roller import counts
+from schemas.config.annotators import GlanceConfig
+from schemas.records import Solution, Vote
+from schemas.sources import Sources, rollout_source
+
+
+@dataclass(frozen=True)
+class Glance:
+    """Looks once."""
+
+    config: GlanceConfig
+    needs_gold: bool = True
+
+    @property
+    def sources(self) -> Sources:
+        return rollout_source(self.config.name, by="glance")
+
+    async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
+        drawn = await context.roller.roll("", self.config.looks, self.config.name)
+        correct, n, failed = counts(drawn)
+        p = correct / n if n else None
+        name = self.config.name
+        return [
+            Vote(step=0, source=name, asks="solvable", p=p, correct=correct, n=n, n_failed=failed)
+        ]
+'''
+RUN = """
+import asyncio, json, sys
+from pathlib import Path
+from pipeline.labelling.sealing import seal
+from pipeline.labelling.shard import run_shard
+from pipeline.outputs.report import rows_of
+from pipeline.runs.run_store import RunStore
+from schemas.config import load_config
+
+store = RunStore.open(load_config(Path(sys.argv[1])))
+store.prepare()
+asyncio.run(run_shard(store, 0))
+seal(store)
+votes = [vote for row in rows_of(store) for vote in row.votes]
+print(json.dumps([[vote.source, vote.asks, vote.step, vote.n, vote.why] for vote in votes]))
+"""
+
+
+def votes_of(copy: Copy, folder: Path, annotator: str) -> list[tuple[str, str, int, int, str]]:
+    """The votes of a run of three simulated problems with one annotator, made by the copy's code."""
+    lines = [json.dumps({"text": f"Problem {i}", "answer": "right"}) for i in range(3)]
+    (folder / "problems.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "run.toml").write_text(f"""
+name = "new"
+root = {str(folder)!r}
+problems = {{source = "jsonl", path = {str(folder / "problems.jsonl")!r}}}
+policy = {{kind = "simulated", n_steps = 2}}
+{annotator}
+""")
+    (folder / "run.py").write_text(RUN)
+    return [tuple(vote) for vote in json.loads(copy.run(str(folder / "run.py"), str(folder / "run.toml")))]
+
+
+def test_adding_a_verifier(copy: Copy, tmp_path: Path) -> None:
+    copy.read("Adding a verifier")
+    copy.write("verifiers/claims/brevity.py", VERIFIER)
+    copy.add("schemas/config/annotators.py", 'VerifierName = Literal["arithmetic", ', '"brevity", ')
+    copy.add(
+        "pipeline/annotators/formal.py",
+        "VERIFIERS: dict[VerifierName, str] = {\n",
+        '    "brevity": "verifiers.claims.brevity:Brevity",\n',
+    )
+    votes = votes_of(copy, tmp_path, '[[annotate]]\nkind = "verify"\nverifiers = ["brevity"]')
+    found = [vote for vote in votes if vote[0] == "brevity"]
+    assert found
+    assert {(asks, n) for _, asks, _, n, _ in found} == {("valid", 1)}
+    assert all(re.fullmatch(r"\d+ characters", why) for *_, why in found)
+
+
+def test_adding_an_annotator(copy: Copy, tmp_path: Path) -> None:
+    copy.read("Adding an annotator")
+    copy.write("pipeline/annotators/glance.py", ANNOTATOR)
+    copy.add(
+        "schemas/config/annotators.py",
+        '    """Keyword arguments of the function."""\n    policy: PolicyConfig | None = None\n'
+        '    """A model of its own; the run\'s policy when left out."""\n',
+        '\n\nclass GlanceConfig(AnnotatorConfig):\n    kind: Literal["glance"] = "glance"\n'
+        '    name: Name = "glance"\n    looks: int = 3\n',
+    )
+    copy.add("schemas/config/annotators.py", "AnyAnnotator = (\n", "    GlanceConfig |\n")
+    copy.add(
+        "pipeline/annotators/opening.py",
+        "from pipeline.annotators.formal import Verify, verifier_named\n",
+        "from pipeline.annotators.glance import Glance\nfrom schemas.config.annotators import GlanceConfig\n",
+    )
+    copy.add(
+        "pipeline/annotators/opening.py",
+        "    match config:\n",
+        "        case GlanceConfig():\n            yield Glance(config)\n",
+    )
+    votes = votes_of(copy, tmp_path, '[[annotate]]\nkind = "glance"\nlooks = 5')
+    found = [vote for vote in votes if vote[0] == "glance"]
+    assert {(asks, step, n) for _, asks, step, n, _ in found} == {("solvable", 0, 5)}
