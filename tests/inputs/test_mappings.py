@@ -44,6 +44,7 @@ MATH = {
         ("gsm8k", GSM8K, GSM8K["question"], GSM8K["answer"], "72", "number"),
         ("math", MATH, MATH["problem"], MATH["solution"], "\\frac{5}{6}", "expression"),
     ],
+    ids=["gsm8k", "math"],
 )
 def test_each_column_becomes_its_field(
     tmp_path: Path,
