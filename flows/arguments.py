@@ -237,6 +237,10 @@ def _add_looking(commands: Any) -> None:
     )
 
     _add_verify(commands)
+    _add_doctor(commands)
+
+
+def _add_doctor(commands: Any) -> None:
     doctor = _command(
         commands,
         "doctor",
