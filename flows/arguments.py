@@ -9,7 +9,7 @@ _EXAMPLES = """\
 examples:
   stepmint run configs/embedded.toml                    label, train and evaluate; no GPU, no network
   stepmint run mine.toml --dry-run                      what would be done, and with which settings
-  stepmint run mine.toml --set monte_carlo.rollouts=16  change one setting of the file
+  stepmint run mine.toml --set annotate.monte_carlo.rollouts=16  change one setting of the file
   stepmint plan mine.toml                               what it will take, from its first problems
   stepmint status runs/mine                             what is done, what is owed
   stepmint check runs/mine                              is everything as it was written?

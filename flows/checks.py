@@ -49,17 +49,17 @@ def preview(config: RunConfig) -> dict[str, Any]:
 
 
 def ready(config: RunConfig) -> None:
-    """UserError where a new run's models, keys, prompts or problem files cannot be used, before anything is
-    started or paid for; what is taken by itself is said. A run that has read its problems no longer needs the
-    files."""
+    """UserError where a new run's models, keys, annotators, prompts or problem files cannot be used, before
+    anything is started or paid for; what is taken by itself is said. A run that has read its problems no
+    longer needs the files."""
     from pipeline.inputs.problems import check_problems
+    from pipeline.labelling.shard import check_annotators
     from pipeline.policies.opening import check_policies
-    from pipeline.prompts.templates import check_prompts
 
     if (Path(config.root) / config.name / "problems" / "done.json").is_file():
         return
     check_policies(config.policies())
-    check_prompts(config)
+    check_annotators(config)
     for line in check_problems(config.problems):
         print(f"stepmint: note: {line}", file=sys.stderr)
 

@@ -74,6 +74,12 @@ def _parts(config: RunConfig, templates: Mapping[str, str]) -> list[Part]:
     return opening.annotators(config, read)
 
 
+def check_annotators(config: RunConfig) -> None:
+    """UserError where a prompt, a verifier or an outsider's part of a new run cannot be used, or where two
+    parts declare one source."""
+    _declared(config, _parts(config, {}))
+
+
 def _declared(config: RunConfig, parts: Sequence[Part]) -> Sources:
     declared = [(part.called, part.annotator.sources) for part in parts]
     searches = isinstance(config.propose, OmegaConfig)

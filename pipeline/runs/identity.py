@@ -32,7 +32,7 @@ from schemas.config import (
 from schemas.errors import UserError
 from schemas.factories import factory_file
 from schemas.records import Record
-from schemas.sources import Source
+from schemas.sources import Source, Sources
 
 log = logging.getLogger(__name__)
 PROBLEMS = "problems.path"
@@ -87,6 +87,20 @@ def record(path: Path, identity: Identity) -> None:
     """Keep an identity, if it is not what the folder says already."""
     if recorded(path) != identity:
         write_record(path / "identity.json", identity.model_dump(mode="json"))
+
+
+def declare(path: Path, sources: Sources) -> None:
+    """Keep what is declared of a run's sources. UserError where the run began with other declarations."""
+    known = recorded(path) or Identity()
+    for name in sorted({*known.sources, *sources}) if known.sources else ():
+        before, now = (found.get(name) for found in (known.sources, sources))
+        if before != now:
+            said = [repr(one.model_dump()) if one else "undeclared" for one in (before, now)]
+            raise UserError(
+                f"run {path.name!r} in {path} was started with source {name!r} as {said[0]}, not {said[1]}: "
+                "change it back, choose another name, or delete the folder"
+            )
+    record(path, known.model_copy(update={"sources": dict(sources)}))
 
 
 def enter(path: Path, config: RunConfig) -> tuple[RunConfig, Identity]:

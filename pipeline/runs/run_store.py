@@ -120,25 +120,19 @@ class RunStore:
 
     def declare(self, sources: Sources) -> None:
         """Record what is declared of the run's sources. UserError where it began with other declarations."""
-        known = identity.recorded(self.path) or identity.Identity()
-        for name in sorted({*known.sources, *sources}) if known.sources else ():
-            before, now = known.sources.get(name), sources.get(name)
-            if before != now:
-                said = [repr(one.model_dump()) if one else "undeclared" for one in (before, now)]
-                raise UserError(
-                    f"run {self.config.name!r} in {self.path} was started with source {name!r} {said[0]}, "
-                    f"not {said[1]}: change it back, or choose another name for the run"
-                )
-        identity.record(self.path, known.model_copy(update={"sources": dict(sources)}))
+        identity.declare(self.path, sources)
 
     def sources(self) -> Sources:
-        """What is declared of the run's sources: as it was recorded when something first voted; of a run from
-        before that was done, what its manifest says, or what was known then."""
+        """What is declared of the run's sources; of a run from before that was recorded, what was known
+        then."""
         known = identity.recorded(self.path)
         if known and known.sources:
             return known.sources
-        manifest = self.manifest()
-        return (manifest.declared if manifest else {}) or EARLIER
+        try:
+            manifest = self.manifest()
+        except UserError:  # a spoilt manifest must not keep the run from being sealed anew
+            manifest = None
+        return (manifest and manifest.declared) or EARLIER
 
     def templates(self) -> dict[str, str]:
         """The texts of the run's prompts by their names, as they were when it began."""

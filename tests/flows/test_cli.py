@@ -57,7 +57,7 @@ def test_version(capsys: Capture) -> None:
         (["frobnicate"], "invalid choice"),
         (["run", "missing.toml"], "no such run file"),
         (["run", "{file}", "--set", "monte_carlo.rollouts=0"], "monte_carlo.rollouts"),
-        (["run", "{file}", "--set", "monte_carlo.rolouts=4"], "rolouts"),
+        (["run", "{file}", "--set", "annotate.monte_carlo.rolouts=4"], "rolouts"),
         (["run", "{file}", "--set", "seed"], "expected section.key=value"),
         (["status", "missing"], "not a run"),
         (["show", "missing"], "not a run"),
@@ -152,7 +152,7 @@ def test_dry_run_does_nothing(run_file: Path, capsys: Capture) -> None:
     code, out, _ = answer(capsys, "run", run_file, "--dry-run", "--set", "monte_carlo.rollouts=3", "--json")
     found = json.loads(out)
     assert code == 0
-    assert found["config"]["monte_carlo"]["rollouts"] == 3
+    assert [one["rollouts"] for one in found["config"]["annotate"] if one["kind"] == "monte_carlo"] == [3]
     assert found["stages"] == ["synthesize"]
     assert not (run_file.parent / "runs").exists()
 

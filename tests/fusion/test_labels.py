@@ -18,8 +18,9 @@ from pipeline.policies.simulated import SimulatedPolicy
 from pipeline.proposers import sample
 from pipeline.sampling.roller import Roller
 from schemas.config import FusionConfig, MonteCarloConfig, PromptConfig, SampleConfig
-from schemas.records import Candidate, PolicyIdentity, Problem, Solution, Step, StepLabel, Vote
-from schemas.sources import EARLIER, declared, judge_source
+from schemas.errors import UserError
+from schemas.records import Asks, Candidate, PolicyIdentity, Problem, Solution, Step, StepLabel, Vote
+from schemas.sources import EARLIER, Source, declared, judge_source
 
 TABLE = {**EARLIER, **judge_source("judge:a"), **judge_source("outsider")}
 RULES = FusionConfig()
@@ -340,3 +341,31 @@ def labels_of(run: list[tuple[Solution, list[Vote]]]) -> list[list[int | None]]:
     model = model_of(fit([(len(s.steps), votes) for s, votes in run], TABLE), TABLE)
     found = fuse([Candidate(solution=s, votes=tuple(votes)) for s, votes in run], model, RULES)
     return [said(labels) for labels, _ in found]
+
+
+def test_the_interval_is_of_the_policys_rollouts_and_of_nothing_else() -> None:
+    """8 of 16 by two sources of the policy: Wilson's (.28, .72). The other 40 votes say something else."""
+    own = [vote(0, "monte_carlo", 3), vote(0, "scan", 5)]
+    others = [vote(0, "judge:a", 16, 16), vote(0, "logic", 1, 1), vote(0, "prover", 16, 16)]
+    (label,), _ = fused(1, [*own, *others, vote(0, "answer", 1, 1)], UNFITTED, RULES)
+    assert (label.rate_low, label.rate_high) == (0.28, 0.72)
+    (label,), _ = fused(1, [*others, vote(0, "answer", 1, 1)], UNFITTED, RULES)
+    assert (label.rate_low, label.rate_high) == (None, None)
+
+
+@pytest.mark.parametrize(("asks", "labels"), [("solvable", [1, 1]), ("valid", [None, None])])
+def test_what_is_in_reach_later_was_in_reach_before_and_what_is_valid_need_not_be(
+    asks: Asks, labels: list[int | None]
+) -> None:
+    """A model's yes on the last step, by whether it says that the answer is in reach or that the step is
+    right."""
+    sources = {"value": Source(kind="judge", asks=asks)}
+    model, yes = Model(1e-6, 1e-6, {}, sources), Vote(step=2, source="value", asks=asks, p=0.9)
+    assert said(fused(3, [yes], model, RULES)[0])[:2] == labels
+    doubtful = yes.model_copy(update={"p": 0.4})
+    assert said(fused(3, [doubtful], model, RULES)[0])[:2] == [None, None]
+
+
+def test_a_vote_that_nobody_declared_is_refused() -> None:
+    with pytest.raises(UserError, match="votes of source 'stranger', which nobody declared"):
+        fused(1, [Vote(step=0, source="stranger", asks="valid", p=1.0)], UNFITTED, RULES)

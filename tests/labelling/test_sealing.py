@@ -17,6 +17,7 @@ from schemas.records import (
     StepLabel,
     Vote,
 )
+from schemas.sources import EARLIER
 
 
 def row(*votes: Vote) -> LabelledSolution:
@@ -44,7 +45,7 @@ def sealed(tally: Tally, tmp_path: Path) -> Manifest:
 
 
 def test_a_source_that_never_says_no_is_named_once_it_has_said_enough(tmp_path: Path) -> None:
-    tally = Tally()
+    tally = Tally(EARLIER)
     for index in range(120):
         tally._row(row(YES, NO if index == 7 else YES.model_copy(update={"source": "logic"})))
         if index in (98, 99):
@@ -54,7 +55,7 @@ def test_a_source_that_never_says_no_is_named_once_it_has_said_enough(tmp_path: 
 
 
 def test_a_source_of_which_nothing_could_be_read_is_an_error(tmp_path: Path) -> None:
-    tally, reply = Tally(), "I cannot\x1b[2J help\nwith that. " * 50
+    tally, reply = Tally(EARLIER), "I cannot\x1b[2J help\nwith that. " * 50
     for index in range(5):
         why = "it names no step" if index else "the call failed"
         votes = [
@@ -75,7 +76,7 @@ def test_a_source_of_which_nothing_could_be_read_is_an_error(tmp_path: Path) -> 
 
 
 def test_problems_without_a_gold_answer_are_counted(tmp_path: Path) -> None:
-    tally = Tally()
+    tally = Tally(EARLIER)
     items = [Finished(problem=Problem(text=str(i), answer="1" if i else None)) for i in range(3)]
     store = RunStore.open(RunConfig.model_validate({"name": "r", "root": str(tmp_path)}))
     assert not list(tally.count(iter(items), Trust(hazard=0.1, tables={}), store))
