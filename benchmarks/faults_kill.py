@@ -5,7 +5,6 @@ give is what the same command gave undisturbed. `STEPMINT_KILLS` is how many are
 `STEPMINT_KILLS_SEED` draws other points.
 """
 
-import importlib.util
 import json
 import os
 import random
@@ -14,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bases import byte_model
+from benchmarks.hub import Hub, serving
 from flows.interrupt import LINE
 
 Figures = dict[str, Any]
@@ -205,25 +204,16 @@ verifiers = ["arithmetic"]
 
 @contextmanager
 def _hub() -> Iterator[dict[str, str]]:
-    """The stand-in Hub of the tests, on loopback; its state stands in the folder that STEPMINT_HUB names."""
-    path = Path(__file__).parents[1] / "tests/outputs/test_publish.py"
-    spec = importlib.util.spec_from_file_location("stepmint_test_publish", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    hub = module.Hub()
-    threading.Thread(target=hub.serve_forever, daemon=True).start()
-    HUBS[hub.url] = hub
-    try:
-        yield {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_stand_in", "HF_HUB_DISABLE_XET": "1"}
-    finally:
-        del HUBS[hub.url]
-        hub.shutdown()
-        hub.server_close()
+    """A stand-in Hub on loopback, by whose address its state is found again."""
+    with serving(Hub()) as hub:
+        HUBS[hub.url] = hub
+        try:
+            yield {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_stand_in", "HF_HUB_DISABLE_XET": "1"}
+        finally:
+            del HUBS[hub.url]
 
 
-HUBS: dict[str, Any] = {}
+HUBS: dict[str, Hub] = {}
 
 
 def start(name: str, folder: Path, environment: dict[str, str]) -> "subprocess.Popen[bytes]":

@@ -274,6 +274,10 @@ def _add_looking(commands: Any) -> None:
     )
 
     _add_verify(commands)
+    _add_doctor(commands)
+
+
+def _add_doctor(commands: Any) -> None:
     doctor = _command(
         commands,
         "doctor",
@@ -332,7 +336,7 @@ def _add_giving(commands: Any) -> None:
         "stepmint derive runs/mine advantage --set best_of=4",
     )
     derive.add_argument("run", help="folder of a sealed run")
-    methods = ("advantage", "progress", "scan", "compression", "quality", "similarity", "fork", "signals")
+    methods = ("advantage progress scan compression quality similarity fork signals unit_tests").split()
     derive.add_argument("method", choices=methods, metavar="METHOD", help="one of %(choices)s")
     derive.add_argument(
         "--set",

@@ -176,8 +176,3 @@ def from_row(row: dict[str, Any]) -> LabelledSolution:
 def to_table(items: Iterable[LabelledSolution]) -> pa.Table:
     """Rows as an Arrow table of `SCHEMA`."""
     return pa.Table.from_pylist([to_row(item) for item in items], schema=SCHEMA)
-
-
-def from_table(table: pa.Table) -> list[LabelledSolution]:
-    """Every row of a table, as records."""
-    return [from_row(row) for row in table.to_pylist()]

@@ -108,6 +108,17 @@ class SignalSettings(Record):
     seed: int = 0
 
 
+class UnitTestSettings(Record):
+    """Partial rewards from unit tests (VeRPO, arXiv 2601.03525)."""
+
+    method: Literal["unit_tests"] = "unit_tests"
+    alpha: float = Field(1.0, ge=0)
+    """How much more a rare pass weighs: a test's weight is exp(-alpha times its pass rate)."""
+    bandwidth: float | None = Field(None, gt=0)
+    """Of the Gaussian density of pass rates that the weights are divided by, so that many like tests count as
+    one; not at all if unset."""
+
+
 DeriveSettings = Annotated[
     AdvantageSettings
     | ProgressSettings
@@ -116,7 +127,8 @@ DeriveSettings = Annotated[
     | QualitySettings
     | SimilaritySettings
     | ForkSettings
-    | SignalSettings,
+    | SignalSettings
+    | UnitTestSettings,
     Field(discriminator="method"),
 ]
 

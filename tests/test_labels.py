@@ -4,7 +4,7 @@ from pipeline.fusion.trust import Model
 from pipeline.labelling.sealing import label
 from pipeline.outputs.export import FORMATS
 from pipeline.prm.train import targets_of
-from schemas.arrow import from_table, to_table
+from schemas.arrow import from_row, to_table
 from schemas.config import FusionConfig
 from schemas.records import (
     Candidate,
@@ -32,7 +32,7 @@ def labelled(*votes: Vote, answer: str | None = "5", n_steps: int = 4) -> Labell
     )
     finished = Finished(problem=problem, candidates=(Candidate(solution=solution, votes=votes),))
     (row,) = label([finished], Model(0.02, 0.02, {}, EARLIER), FusionConfig())
-    assert from_table(to_table([row])) == [row]
+    assert [from_row(stored) for stored in to_table([row]).to_pylist()] == [row]
     return row
 
 

@@ -17,6 +17,7 @@ from pipeline.methods import (
     quality,
     scan,
     similarity,
+    unit_tests,
 )
 from pipeline.methods.stored import Run
 from pipeline.storage.checksums import write_vouched
@@ -32,6 +33,7 @@ from schemas.derive import (
     ScanSettings,
     SignalSettings,
     SimilaritySettings,
+    UnitTestSettings,
 )
 
 _ROWS_PER_WRITE = 1024
@@ -82,6 +84,8 @@ def _table(run: Run, settings: DeriveSettings) -> tuple[dict[str, str], Iterator
             return fork.COLUMNS, fork.rows(run, settings)
         case SignalSettings():
             return probing.COLUMNS, probing.rows(run, settings)
+        case UnitTestSettings():
+            return unit_tests.COLUMNS, unit_tests.rows(run, settings)
 
 
 def _write(path: Path, rows: Iterable[Row], schema: pa.Schema, *, vouch: bool) -> int:

@@ -138,7 +138,7 @@ def evaluate_samples(samples: Samples, checkpoint: Path) -> Figures:
             group.append(Scored(problem=problem.text, steps=steps, answer=solution.answer, right=is_right))
             truth = first_error(problem, steps)
             if truth is not None:
-                gold.append(GoldSolution(solution.id, problem.text, steps, truth, is_right))
+                gold.append(GoldSolution(solution.id, problem.text, steps, truth))
         groups.append(group)
     return evaluate_prm(PRM.load(checkpoint), gold, groups)
 

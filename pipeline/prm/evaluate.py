@@ -54,7 +54,6 @@ class GoldSolution:
     problem: str
     steps: tuple[str, ...]
     first_error: int
-    answer_is_right: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Scored:
 def load_gold(path: Path) -> list[GoldSolution]:
     """Solutions of a JSONL file (also .gz) with ProcessBench's fields `id, problem, steps, label`.
 
-    `final_answer_correct` is read where it is there. UserError naming file, line and what is wrong.
+    UserError naming file, line and what is wrong.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -92,7 +91,7 @@ def load_gold(path: Path) -> list[GoldSolution]:
 
 
 def _gold(row: Mapping[str, Any], number: int) -> GoldSolution:
-    steps, label, is_right = row["steps"], row["label"], row.get("final_answer_correct")
+    steps, label = row["steps"], row["label"]
     if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
         raise ValueError("steps is not a list of texts")
     if isinstance(label, bool) or not isinstance(label, int) or not -1 <= label < len(steps):
@@ -102,7 +101,6 @@ def _gold(row: Mapping[str, Any], number: int) -> GoldSolution:
         problem=str(row["problem"]),
         steps=tuple(steps),
         first_error=label,
-        answer_is_right=None if is_right is None else bool(is_right),
     )
 
 

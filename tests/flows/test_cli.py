@@ -262,7 +262,7 @@ def test_the_command_offers_every_method() -> None:
     assert sorted(METHODS) == sorted(one.model_fields["method"].default for one in union)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", sorted({*METHODS} - {"unit_tests"}))  # the run's problems have none
 def test_derive(method: str, sealed: Path, tmp_path: Path, capsys: Capture) -> None:
     import pyarrow.parquet as pq
 

@@ -9,7 +9,7 @@ import pytest
 
 from flows import progress
 from flows.cli import main
-from flows.synthesize import is_lost_worker, label_shard, seal_run, synthesize
+from flows.synthesize import _raise_owed, is_lost_worker, label_shard, seal_run, synthesize
 from flows.train import checkpoint_of, train_model
 from pipeline.labelling.problems import read_problems
 from pipeline.prompts.templates import load_template
@@ -173,3 +173,28 @@ def test_a_variable_the_person_set_is_left_alone(monkeypatch: pytest.MonkeyPatch
     set_defaults()
     assert os.environ[name] == "true"
     assert DEFAULTS[name] == "false"
+
+
+@pytest.mark.parametrize(
+    ("found", "raised"),
+    [
+        ([BackendError("gone"), UserError("mend it")], UserError),
+        ([BackendError("gone"), KeyError("a bug")], KeyError),
+        ([{"done": 1, "failed": 0}, BackendError("gone")], BackendError),
+        ([{"done": 1, "failed": 1}], BackendError),
+    ],
+)
+def test_what_the_person_can_mend_is_said_first_and_a_bug_before_a_backend(
+    run_file: Path, found: list[object], raised: type[Exception]
+) -> None:
+    store = RunStore.open(load_config(run_file))
+    total = read_problems(store)
+    with pytest.raises(raised):
+        _raise_owed(store, total, found)
+    summary = json.loads((store.path / "summary.json").read_text())
+    assert (summary["problems"], summary["owed"], summary["sealed"]) == (12, 12, False)
+
+
+def test_nothing_is_raised_where_nothing_failed(run_file: Path) -> None:
+    store = RunStore.open(load_config(run_file))
+    _raise_owed(store, read_problems(store), [{"done": 6, "failed": 0}])

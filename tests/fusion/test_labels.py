@@ -222,6 +222,13 @@ def test_a_judges_yes_speaks_for_its_steps() -> None:
     assert first == 2
 
 
+@pytest.mark.parametrize(("yes", "label"), [(4, None), (5, 1)])
+def test_a_judge_that_is_evenly_split_bears_nothing_out(yes: int, label: int | None) -> None:
+    """Where the hazard alone is sure, a label still needs a majority of the replies."""
+    labels, _ = fused(1, [vote(0, "judge:a", yes)], CERTAIN, RULES)
+    assert said(labels) == [label]
+
+
 def test_the_last_failure_is_the_grades() -> None:
     labels, first = fused(3, [*rolled(8, 8), vote(2, "answer", 0, 1)], Model(0.03, 0.3, {}, TABLE), RULES)
     assert said(labels) == [1, 1, 0]

@@ -1,191 +1,46 @@
 """Publishing against a stand-in Hub: what is committed in which order, and what a refusal reads like."""
 
-import base64
-import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.labelling.problems import read_problems
+from benchmarks.hub import Hub, serving
 from pipeline.outputs import publish
-from pipeline.outputs.publish import dataset_card, model_card, publish_checkpoint, publish_run, subsets_of
+from pipeline.outputs.publish import publish_checkpoint, publish_run
 from pipeline.runs.run_store import RunStore
-from pipeline.storage.generations import change_over, read_manifest, sealing, write_shard
-from schemas.arrow import SCHEMA_VERSION
-from schemas.config import EmbeddedProblems, RunConfig, TransformersConfig
+from pipeline.storage.generations import read_manifest
+from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError
-from schemas.manifest import Manifest, SourceCount
-from schemas.records import Problem, Source
-
-
-class Hub(ThreadingHTTPServer):
-    """One repository in memory: its files, its commits, its tags."""
-
-    daemon_threads = True
-
-    def __init__(self, *, refuse: int = 0, moved: bool = False) -> None:
-        super().__init__(("127.0.0.1", 0), Answers)
-        self.files: dict[str, bytes] = {}
-        self.commits: list[dict[str, Any]] = []
-        self.tags: dict[str, str] = {}
-        self.created: dict[str, Any] = {}
-        self.refuse, self.moved = refuse, moved
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def head(self) -> str:
-        return f"{len(self.commits):040x}"
-
-    def commit(self, lines: list[dict[str, Any]]) -> bool:
-        """Apply a commit; False when it builds on another head."""
-        header = lines[0]["value"]
-        if header.get("parentCommit") and (header["parentCommit"] != self.head() or self.moved):
-            return False
-        for line in lines[1:]:
-            value = line["value"]
-            if line["key"] == "deletedFile":
-                del self.files[value["path"]]
-            else:
-                self.files[value["path"]] = base64.b64decode(value["content"])
-        self.commits.append({"title": header["summary"], "files": [x["value"]["path"] for x in lines[1:]]})
-        return True
-
-
-class Answers(BaseHTTPRequestHandler):
-    """The routes that the Hub's client asks for. Every file is a regular one, so LFS is not needed."""
-
-    server: Hub
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def reply(self, body: Any, status: int = 200) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def do_GET(self) -> None:
-        hub = self.server
-        if "/tree/" in self.path:
-            self.reply(
-                [{"type": "file", "path": p, "size": len(d), "oid": "0"} for p, d in hub.files.items()]
-            )
-        elif "/revision/" in self.path or self.path.startswith(("/api/datasets/", "/api/models/")):
-            siblings = [{"rfilename": path} for path in hub.files]
-            self.reply(
-                {"id": "me/demo", "sha": hub.head(), "siblings": siblings, "private": True, "tags": []}
-            )
-        else:
-            self.reply({"error": f"no route {self.path}"}, 404)
-
-    def do_POST(self) -> None:
-        hub, body = self.server, self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if hub.refuse:
-            self.reply({"error": "no"}, hub.refuse)
-        elif self.path.endswith("/validate-yaml"):
-            self.reply({"errors": [], "warnings": []})
-        elif self.path.endswith("/repos/create"):
-            hub.created = json.loads(body)
-            kind = "datasets/" if hub.created.get("type") == "dataset" else ""
-            self.reply({"url": f"{hub.url}/{kind}me/demo", "id": "1", "name": "me/demo"})
-        elif "/preupload/" in self.path:
-            files = json.loads(body)["files"]
-            modes = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]
-            self.reply({"files": modes})
-        elif "/commit/" in self.path:
-            done = hub.commit([json.loads(line) for line in body.splitlines()])
-            url = f"{hub.url}/datasets/me/demo/commit/{hub.head()}"
-            found = {"success": True, "commitOid": hub.head(), "commitUrl": url, "hookOutput": ""}
-            self.reply(found if done else {"error": "stale"}, 200 if done else 412)
-        elif "/tag/" in self.path:
-            hub.tags[json.loads(body)["tag"]] = self.path.rsplit("/", 1)[-1]
-            self.reply({})
-        else:
-            self.reply({"error": f"no route {self.path}"}, 404)
-
-
-@pytest.fixture
-def sealed(tmp_path: Path) -> RunStore:
-    posed = EmbeddedProblems(limit=2)
-    store = RunStore.open(RunConfig(name="demo", root=str(tmp_path / "runs"), shards=2, problems=posed))
-    read_problems(store)
-    counts = {"problems": 2, "solutions": 3, "steps": 9, "labelled_steps": 8, "kept": 3}
-    digests = {"config_digest": "c", "fusion_digest": "f", "sealed_at": "2026-01-01T00:00:00+00:00"}
-    with sealing(store.path) as folder:
-        entries = tuple(write_shard(folder, shard, []) for shard in range(2))
-        versions = {"stepmint": "0", "schema_version": SCHEMA_VERSION}
-        manifest = Manifest(name="demo", shards=entries, **versions, **counts, **digests)
-        change_over(store.path, folder, manifest)
-    return store
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    folder = tmp_path / "prm"
-    folder.mkdir()
-    (folder / "prm.json").write_text('{"dataset_digest": "abc", "base_model": "m", "targets": "hard"}')
-    (folder / "model.safetensors").write_bytes(b"weights")
-    return folder
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    yield from serving(Hub())
+    with serving(Hub()) as found:
+        yield found
 
 
-def serving(hub: Hub) -> Iterator[Hub]:
-    thread = threading.Thread(target=hub.serve_forever, daemon=True)
-    thread.start()
-    yield hub
-    hub.shutdown()
-    hub.server_close()
-    thread.join()
+def to(endpoint: str, monkeypatch: pytest.MonkeyPatch, *, token: str = "hf_x") -> None:  # noqa: S107
+    """Publish to this endpoint; the Hub's client reads its settings when it is asked."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", token)
 
 
-def stepmint_publish(folder: Path, hub: Hub, *, token: str = "hf_x") -> subprocess.CompletedProcess[str]:  # noqa: S107
-    """In a process of its own: the Hub's client reads its endpoint when it is imported."""
-    code = (
-        "import sys\nfrom pathlib import Path\n"
-        "from pipeline.outputs.publish import publish_checkpoint, publish_run\n"
-        "from pipeline.runs.run_store import RunStore\n"
-        "from pipeline.storage.recorded import read_config\nfrom schemas.errors import *\n"
-        "path = Path(sys.argv[1])\n"
-        "try:\n"
-        "    if (path / 'prm.json').exists():\n"
-        "        print(publish_checkpoint(path, 'me/demo', private=True))\n"
-        "    else:\n"
-        "        print(publish_run(RunStore(path, read_config(path)), 'me/demo', private=True))\n"
-        "except (UserError, BackendError) as error:\n"
-        "    sys.exit(f'{type(error).__name__}: {error}')"
-    )
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": hub.url,
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_TOKEN": token,
-        "HF_HOME": str(folder.parent / "hf"),
-    }
-    environment.pop("HF_HUB_OFFLINE", None)
-    command = [sys.executable, "-c", code, str(folder)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-
-
-def test_card_and_manifest_come_after_the_shards_and_the_tag_last(sealed: RunStore, hub: Hub) -> None:
+def test_card_and_manifest_come_after_the_shards_and_the_tag_last(
+    sealed: RunStore, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.files["data/steps/train-00002-of-00003.parquet"] = b"a shard of an earlier, larger version"
     hub.commits.append({"title": "earlier", "files": []})
-    done = stepmint_publish(sealed.path, hub)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().endswith("/datasets/me/demo")
+    to(hub.url, monkeypatch)
+    assert publish_run(sealed, "me/demo", private=True) == f"{hub.url}/datasets/me/demo"
     assert "private" in (hub.created.get("visibility"), hub.created.get("private") and "private")
     shards = [f"data/steps/train-{i:05d}-of-00002.parquet" for i in range(2)]
     assert sorted(hub.files) == sorted(["README.md", "manifest.json", *shards])
@@ -196,9 +51,10 @@ def test_card_and_manifest_come_after_the_shards_and_the_tag_last(sealed: RunSto
     assert hub.files["manifest.json"] == (sealed.path / "manifest.json").read_bytes()
 
 
-def test_a_checkpoint_becomes_a_model(checkpoint: Path, hub: Hub) -> None:
-    done = stepmint_publish(checkpoint, hub)
-    assert done.returncode == 0, done.stderr
+def test_a_checkpoint_becomes_a_model(checkpoint: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    to(hub.url, monkeypatch)
+    assert publish_checkpoint(checkpoint, "me/demo", private=False) == f"{hub.url}/me/demo"
+    assert "private" not in (hub.created.get("visibility"), hub.created.get("private") and "private")
     assert sorted(hub.files) == ["README.md", "model.safetensors", "prm.json"]
     assert list(hub.tags) == ["v-abc"]
 
@@ -211,11 +67,14 @@ def test_a_checkpoint_becomes_a_model(checkpoint: Path, hub: Hub) -> None:
         ({"moved": True}, "UserError: the repository changed"),
     ],
 )
-def test_refusals_are_said_in_our_words(hub_options: dict[str, Any], said: str, sealed: RunStore) -> None:
-    for hub in serving(Hub(**hub_options)):
-        done = stepmint_publish(sealed.path, hub)
-        assert done.returncode == 1
-        assert said in done.stderr
+def test_refusals_are_said_in_our_words(
+    hub_options: dict[str, Any], said: str, sealed: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Hub(**hub_options)) as hub:
+        to(hub.url, monkeypatch)
+        with pytest.raises((UserError, BackendError)) as raised:
+            publish_run(sealed, "me/demo", private=True)
+        assert f"{raised.type.__name__}: {raised.value}".startswith(said)
         assert not hub.tags
 
 
@@ -227,17 +86,68 @@ def test_only_sealed_runs_and_checkpoints_are_published(tmp_path: Path) -> None:
         publish_checkpoint(tmp_path, "me/demo", private=True)
 
 
-def test_card_front_matter_is_yaml_that_names_existing_files(sealed: RunStore) -> None:
+def test_the_rollouts_are_published_beside_the_labels(
+    rolled: RunStore, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has the dataset can grade it again, so every file of both subsets arrives byte for byte."""
     import yaml
 
-    manifest = read_manifest(sealed.path)
+    to(hub.url, monkeypatch)
+    publish_run(rolled, "me/demo", private=True)
+    manifest = rolled.manifest()
     assert manifest is not None
-    front = dataset_card(sealed, manifest, subsets_of(sealed, manifest)).split("---\n")[1]
-    found = yaml.safe_load(front)
-    assert found["size_categories"] == ["n<1K"]
-    assert [config["config_name"] for config in found["configs"]] == ["steps"]
-    assert found["configs"][0]["data_files"][0]["path"] == "data/steps/train-*.parquet"
-    assert yaml.safe_load(model_card({}, "me/demo").split("---\n")[1])["library_name"] == "transformers"
+    for shard, entry in enumerate(manifest.shards):
+        end = f"train-{shard:05d}-of-00002.parquet"
+        assert hub.files[f"data/steps/{end}"] == (rolled.path / entry.file).read_bytes()
+        drawn = rolled.path / "rollouts" / f"{shard:05d}.parquet"
+        assert hub.files[f"data/rollouts/{end}"] == drawn.read_bytes()
+    configs = yaml.safe_load(hub.files["README.md"].decode().split("---\n")[1])["configs"]
+    assert [(one["config_name"], one.get("default", False)) for one in configs] == [
+        ("steps", True),
+        ("rollouts", False),
+    ]
+    for one in configs:
+        (files,) = one["data_files"]
+        matching = [name for name in hub.files if fnmatch(name, files["path"])]
+        assert len(matching) == 2, (files, sorted(hub.files))
+
+
+def test_a_checkpoint_of_unknown_data_is_tagged_so(
+    checkpoint: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkpoint / "prm.json").write_text("{}")
+    to(hub.url, monkeypatch)
+    publish_checkpoint(checkpoint, "me/demo", private=True)
+    assert hub.tags == {"v-unknown": hub.head()}
+
+
+def test_what_keeps_one_from_the_hub_is_said_before_anything_is_sent(
+    checkpoint: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    to(hub.url, monkeypatch)
+    for name in ("no/such/name", "a--b/c", ""):
+        with pytest.raises(UserError, match="not a name for a repository"):
+            publish_checkpoint(checkpoint, name, private=True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
+        publish_checkpoint(checkpoint, "me/demo", private=True)
+    assert not hub.files
+
+
+def test_a_run_that_was_sealed_anew_meanwhile_is_not_sent(
+    rolled: RunStore, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card is of the manifest that was read first; a second one would describe other files."""
+    manifest = rolled.manifest()
+    assert manifest is not None
+    to(hub.url, monkeypatch)
+    answers = iter([manifest, manifest.model_copy(update={"kept": 1})])
+    monkeypatch.setattr(rolled, "manifest", lambda: next(answers))
+    with pytest.raises(UserError, match="sealed anew meanwhile"):
+        publish_run(rolled, "me/demo", private=True)
+    assert not hub.files
 
 
 class Stranger(BaseHTTPRequestHandler):
@@ -263,12 +173,8 @@ class Stranger(BaseHTTPRequestHandler):
 
 
 def refusal_of(folder: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch, *, token: str = "hf_x") -> str:  # noqa: S107
-    """What publishing to an endpoint ends in; the client reads its settings when it is asked."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_TOKEN", token)
+    """What publishing to an endpoint ends in."""
+    to(endpoint, monkeypatch, token=token)
     with pytest.raises((UserError, BackendError)) as raised:
         publish_checkpoint(folder, "me/demo", private=True)
     said = str(raised.value)
@@ -347,39 +253,3 @@ def test_a_shard_that_changed_after_sealing_is_not_sent(sealed: RunStore) -> Non
     shard.unlink()
     with pytest.raises(UserError, match=r"00000.*is missing"):
         publish_run(sealed, "me/demo", private=True)
-
-
-@pytest.mark.parametrize("content", ["", "[1]", "{", "3"])
-def test_a_broken_card_is_no_checkpoint(content: str, tmp_path: Path) -> None:
-    (tmp_path / "prm.json").write_text(content)
-    with pytest.raises(UserError, match="not a checkpoint"):
-        publish_checkpoint(tmp_path, "me/demo", private=True)
-
-
-HOSTILE = "</td><script>x</script> | `a` ``b``\n---\nlicense: evil\n# [x](javascript:1) \x1b[31m\u202e *b*"
-
-
-def test_hostile_names_stay_words_in_the_cards(sealed: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    import yaml
-
-    manifest = read_manifest(sealed.path)
-    assert manifest is not None
-    sources = {HOSTILE: SourceCount(votes=1)}
-    hostile = manifest.model_copy(update={"name": HOSTILE, "sources": sources, "sealed_at": HOSTILE})
-    problem = Problem(text="x", licence=HOSTILE, source=Source(dataset=HOSTILE))
-    monkeypatch.setattr(publish, "_problems", lambda _: [problem])
-    config = sealed.config.model_copy(update={"policy": TransformersConfig(model=HOSTILE)})
-    monkeypatch.setattr(sealed, "config", config)
-    fields = dict.fromkeys(("base_model", "targets", "label_kind", "dataset_digest"), HOSTILE)
-    for card in (
-        dataset_card(sealed, hostile, subsets_of(sealed, manifest)),
-        model_card(fields, f"me/{HOSTILE}"),
-    ):
-        _, front, body = card.split("---\n", 2)
-        assert "license" not in yaml.safe_load(front)
-        assert all(c == "\n" or c.isprintable() for c in card)
-        assert "<script" not in body
-        assert "](javascript" not in body
-        assert sum(line.startswith("#") for line in body.splitlines()) == 1
-        rows = [line for line in body.splitlines() if line.startswith("|")]
-        assert all(row.count("|") == 4 for row in rows)

@@ -3,7 +3,7 @@
 import asyncio
 import importlib.util
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,9 +45,22 @@ WORDS = [
 ]
 
 
-def test_vllm_and_transformers_agree(models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    # One thread: the engine's threads spin, and other work on the machine then stops it almost.
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The engine's threads spin while they wait for one another: with two of them, beside other work, these
+    tests took fifteen minutes. Engines in processes of their own read the variables when they start. In this
+    one torch has read them, if other tests ran before, and vLLM leaves its threads as they are."""
+    import torch
+
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_vllm_and_transformers_agree(models: dict[str, str]) -> None:
     from pipeline.policies.transformers.policy import TransformersPolicy
     from pipeline.policies.vllm import VllmPolicy
 
@@ -87,10 +100,7 @@ def test_vllm_and_transformers_agree(models: dict[str, str], monkeypatch: pytest
     asyncio.run(run())
 
 
-def test_a_resumed_run_repeats_nothing_that_the_store_holds(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_a_resumed_run_repeats_nothing_that_the_store_holds(tmp_path: Path) -> None:
     from pipeline.policies.opening import EMBEDDED
     from pipeline.policies.vllm import VllmPolicy
 
@@ -143,8 +153,7 @@ def test_a_resumed_run_repeats_nothing_that_the_store_holds(
     asyncio.run(opened())
 
 
-def test_vllms_own_server_behind_the_server_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_vllms_own_server_behind_the_server_policy() -> None:
     from benchmarks.engine import serving
 
     prompts = [Prompt(f"Problem: {i} + {i}?\nSolution:\n", "So" * (i % 2)) for i in range(12)]

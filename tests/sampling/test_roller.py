@@ -1,6 +1,8 @@
-"""How a run's policy is asked, and why a completion has no outcome."""
+"""How a run's policy is asked, what is made of its answers, and why a completion has no outcome."""
 
 import asyncio
+import itertools
+from typing import Self
 
 import pytest
 
@@ -9,9 +11,9 @@ from pipeline.annotators.monte_carlo import MonteCarlo
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
 from pipeline.proposers.sample import to_solution
-from pipeline.sampling.roller import Roller, token_limit
+from pipeline.sampling.roller import Roller, counts, outcome_of, token_limit
 from schemas.config import JudgeConfig, MonteCarloConfig, PromptConfig, RunConfig, TransformersConfig
-from schemas.records import Problem, StopReason, Vote
+from schemas.records import AnswerKind, Problem, Rollout, StopReason, Vote
 
 
 @pytest.mark.parametrize(
@@ -94,3 +96,98 @@ def test_what_was_graded_leaves_no_doubt() -> None:
     asyncio.run(roller.roll("", 3, "propose"))
     assert [rollout.outcome for rollout in roller.taken] == ["correct"] * 3
     assert not roller.doubts
+
+
+class Scripted:
+    """Answers with the texts it is given, in turn, and remembers the seeds it was asked with."""
+
+    kind, model, revision = "scripted", "m", ""
+
+    def __init__(self, *completions: Completion) -> None:
+        self.completions, self.seeds = completions, list[int]()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        return None
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        self.seeds += [sampling.seed + i for i in range(n)]
+        return list(itertools.islice(itertools.cycle(self.completions), n))
+
+
+def roller(
+    policy: Scripted, *, answer: str | None = "42", kind: AnswerKind = "number", seed: int = 0
+) -> Roller:
+    return Roller(policy, PromptConfig(), Problem(text="p", answer=answer, answer_kind=kind), seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "completion", "outcome"),
+    [
+        ("42", "number", Completion("#### 42", "stop"), "correct"),
+        ("42", "number", Completion("#### 41", "stop"), "incorrect"),
+        ("42", "number", Completion("I give up.", "stop"), "unknown"),  # no answer is not a wrong answer
+        (None, "text", Completion("#### 42", "stop"), "unknown"),  # nothing to compare with
+        ("x+1", "expression", Completion("#### \\frac{", "stop"), "unknown"),  # the grader cannot compare
+        ("42", "number", Completion("#### 42", "length"), "unknown"),  # cut off: "420" may have been meant
+        ("42", "number", Completion("#### 4", "length"), "unknown"),
+        ("42", "number", Completion("", "budget"), "unknown"),
+        ("42", "number", Completion("#### 41", "error"), "unknown"),
+        ("42", "number", Completion("#### 41", "withheld"), "unknown"),
+        ("42", "number", Completion("9" * 200_001, "stop"), "unknown"),  # a fault of the backend, not read
+    ],
+)
+def test_only_a_readable_answer_that_was_finished_is_graded(
+    answer: str | None, kind: AnswerKind, completion: Completion, outcome: str
+) -> None:
+    found = asyncio.run(roller(Scripted(completion), answer=answer, kind=kind).roll("", 1, "propose"))
+    assert [rollout.outcome for rollout in found] == [outcome]
+
+
+def test_an_answer_that_cannot_be_compared_is_unknown_and_counts_for_neither_side() -> None:
+    unlike = Problem(text="p", answer="\\frac{", answer_kind="expression")
+    assert outcome_of(unlike, "#### \\sqrt{") == "unknown"
+    done = [Completion("#### 42", "stop"), Completion("none", "stop"), Completion("#### 7", "stop")]
+    found = asyncio.run(roller(Scripted(*done)).roll("", 3, "propose"))
+    assert counts(found) == (1, 2, 1)
+
+
+def test_what_a_budget_kept_from_being_drawn_is_no_rollout_of_the_run() -> None:
+    asked = roller(Scripted(Completion("", "budget"), Completion("#### 42", "stop")))
+    assert len(asyncio.run(asked.roll("", 2, "propose"))) == 2
+    assert [rollout.stopped for rollout in asked.taken] == ["stop"]
+
+
+def test_every_request_has_seeds_of_its_own_and_the_same_ones_again() -> None:
+    """Two purposes, prefixes, problems or runs never share draws: their votes would not be independent."""
+
+    def seeds(prefix: str, purpose: str, *, seed: int = 0, start: int = 0, answer: str = "42") -> list[int]:
+        policy = Scripted(Completion("#### 42", "stop"))
+        asyncio.run(roller(policy, seed=seed, answer=answer).roll(prefix, 3, purpose, start=start))
+        return policy.seeds
+
+    requests = [
+        seeds("", "filter"),
+        seeds("", "propose"),
+        seeds("a", "propose"),
+        seeds("", "propose", start=3),
+        seeds("", "propose", seed=1),
+        seeds("", "propose", answer="43"),
+    ]
+    assert len({seed for request in requests for seed in request}) == 3 * len(requests)
+    assert seeds("", "propose") == requests[1]
+    assert seeds("", "propose", start=1)[:2] == requests[1][1:]  # the second draw of a request of more
+
+
+def test_equal_requests_are_paid_for_once() -> None:
+    policy = Scripted(Completion("#### 42", "stop"))
+    asked = roller(policy)
+
+    async def twice() -> list[list[Rollout]]:
+        return await asyncio.gather(*(asked.roll("", 2, "propose") for _ in range(2)))
+
+    first, second = asyncio.run(twice())
+    assert first == second
+    assert len(policy.seeds) == len(asked.taken) == 2

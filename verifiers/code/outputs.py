@@ -36,7 +36,7 @@ _UNSTABLE = re.compile(
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}")
 # An assertion is a claim without an output.
 _ASSERTS = re.compile(r"^[ \t]*assert\b", re.M)
-_MOST_TEXT = 20_000
+MOST_TEXT = 20_000
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Code:
 
     def check(self, context: StepContext) -> Finding:
         """Run the last block of the step after all blocks before it."""
-        if sum(map(len, context.steps)) > _MOST_TEXT:
+        if sum(map(len, context.steps)) > MOST_TEXT:
             return Finding("abstains", "too long to run")
         blocks = tuple(block for step in context.steps for block in blocks_of(step))
         if not blocks_of(context.step):

@@ -1,4 +1,4 @@
-"""Look-ups and aggregations over a table of texts, exactly, and which cells an answer rests on.
+"""Look-ups and aggregations over a table of texts, exactly.
 
 Numbers are read strictly: a blank is left out of an aggregation, `n/a` makes it unclear, and a column name
 that occurs twice names nothing.
@@ -6,18 +6,14 @@ that occurs twice names nothing.
 
 import re
 import statistics
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from schemas.records import Table
-from verifiers.base import Verdict
 
 Operation = Literal["look_up", "sum", "mean", "min", "max", "median", "count"]
 Relation = Literal["=", "<", ">", "≤", "≥"]
-Cell = tuple[int, str]
-"""Row (from 0) and column name."""
 # A whole cell: -1,234.5, $12, 5%. Not `12 (est.)`, `1,23` or `n/a`.
 _NUMBER = re.compile(r"([-+]?)\$?(\d{1,3}(?:,\d{3})+|\d{1,30})(\.\d{1,30})?(%?)")
 
@@ -108,57 +104,3 @@ def answer(table: Table, query: Query) -> str | Fraction:
             return min(known)
         case "max":
             return max(known)
-
-
-def needed(table: Table, query: Callable[[Table], object]) -> frozenset[Cell]:
-    """The cells whose change alters the query's result, found by changing one at a time (TaTToo's `need`)."""
-    before = _result(query, table)
-    return frozenset(
-        (i, column)
-        for i, row in enumerate(table.rows)
-        for j, column in enumerate(table.columns)
-        if _result(query, _with(table, i, j, _other(row[j]))) != before
-    )
-
-
-def _result(query: Callable[[Table], object], table: Table) -> object:
-    try:
-        return query(table)
-    except (Unclear, LookupError, ValueError, ArithmeticError) as error:
-        return type(error)
-
-
-def _other(cell: str) -> str:
-    value = number(cell)
-    return f"{cell}~" if value is None else str(float(value) + 1).removesuffix(".0")
-
-
-def _with(table: Table, row: int, column: int, cell: str) -> Table:
-    changed = [list(cells) for cells in table.rows]
-    changed[row][column] = cell
-    return Table.model_validate({"columns": table.columns, "rows": changed})
-
-
-@dataclass(frozen=True)
-class Retrieved:
-    """A retrieval judged: misread and missing cells make it wrong, extra ones do not."""
-
-    verdict: Verdict
-    wrong: frozenset[Cell]
-    missing: frozenset[Cell]
-    extra: frozenset[Cell]
-
-
-def check_retrieval(table: Table, claimed: Mapping[Cell, str], need: frozenset[Cell]) -> Retrieved:
-    """Faithful: every cell reads as claimed. Sufficient: every needed cell is there. Raises Unclear."""
-    wrong = frozenset(cell for cell, text in claimed.items() if not _same_cell(table, cell, text))
-    missing, extra = need - claimed.keys(), frozenset(claimed.keys() - need)
-    return Retrieved("fails" if wrong or missing else "holds", wrong, frozenset(missing), extra)
-
-
-def _same_cell(table: Table, cell: Cell, text: str) -> bool:
-    if not 0 <= cell[0] < len(table.rows):
-        return False
-    real = table.rows[cell[0]][column_index(table, cell[1])]
-    left, right = number(real), number(text)
-    return real.strip() == text.strip() or (left is not None and left == right)

@@ -8,12 +8,9 @@ from schemas.records import Problem, Table
 from verifiers.base import StepContext
 from verifiers.tables.lookups import Tables
 from verifiers.tables.query import (
-    Filter,
     Query,
     Unclear,
     answer,
-    check_retrieval,
-    needed,
     number,
 )
 
@@ -130,37 +127,6 @@ def test_no_table_no_verdict():
 )
 def test_numbers_are_read_strictly(cell, value):
     assert number(cell) == value
-
-
-def growth(table: Table) -> object:
-    def pop(year):
-        return answer(table, Query("look_up", "pop", (Filter("city", "=", "A"), Filter("year", "=", year))))
-
-    return int(pop("2010")) - int(pop("2000"))
-
-
-def test_needed_cells_by_perturbation():
-    need = needed(CITIES, growth)
-    assert {(0, "pop"), (1, "pop"), (0, "city"), (1, "city"), (0, "year"), (1, "year")} <= need
-    assert not {(2, "pop"), (3, "pop"), (0, "id")} & need
-
-
-@pytest.mark.parametrize(
-    ("claimed", "expected"),
-    [
-        ({(0, "pop"): "10", (1, "pop"): "12"}, "holds"),
-        ({(0, "pop"): "10", (1, "pop"): "9"}, "fails"),
-        ({(0, "pop"): "10"}, "fails"),
-        ({(0, "pop"): "10", (1, "pop"): "12", (2, "pop"): "7", (3, "pop"): "9"}, "holds"),
-        ({(0, "pop"): "7", (1, "pop"): "9"}, "fails"),  # the other city's cells
-        ({(9, "pop"): "10", (1, "pop"): "12"}, "fails"),
-    ],
-)
-def test_retrieval(claimed, expected):
-    need = frozenset(cell for cell in needed(CITIES, growth) if cell[1] == "pop")
-    found = check_retrieval(CITIES, claimed, need)
-    assert found.verdict == expected
-    assert found.extra == claimed.keys() - need
 
 
 def test_a_column_named_twice_names_nothing():
