@@ -207,47 +207,10 @@ def _counted(lines: Iterator[Result], counts: dict[str, int], only: str | None) 
 
 
 def status(args: argparse.Namespace) -> Result:
-    """Per shard: problems, done, owed, and how many of those failed."""
-    from pipeline.labelling.remarks import remarks
-    from pipeline.runs import problem_files, records
-    from pipeline.storage.generations import faults_of, read_manifest
+    """What is done and what is owed, without changing anything."""
+    from flows.status import status_of
 
-    store = _open(Path(args.run))
-    if not problem_files.is_prepared(store.path):
-        nothing: Result = {"problems": 0, "owed": 1, "reasons": {}, "shards": [], "tokens": {}}
-        return {"run": str(store.path), "sealed": False, **nothing}
-    set_aside = records.quarantined(store.path)
-    failed = {item.problem_id for item in set_aside}
-    tokens, cut = Counter[str](), 0
-    shards = []
-    for shard in range(store.config.shards):
-        standing = store.standing(shard)
-        for item in store.journal(shard):
-            tokens.update(item.tokens)
-            cut += item.over_budget
-        failing = len(failed.intersection(standing.owed))
-        counts = {"done": len(standing.done), "owed": len(standing.owed), "failed": failing}
-        shards.append({"shard": shard, **counts, "beyond": len(standing.beyond)})
-    manifest = read_manifest(store.path)
-    damaged = [*store.damage(), *faults_of(store.path, manifest)]
-    fresh = manifest is not None and manifest.fusion_digest == store.config.fusion_digest()
-    return {
-        "run": str(store.path),
-        "sealed": fresh,
-        "remarks": remarks(manifest) if manifest and fresh else [],
-        "problems": problem_files.total(store.path),
-        "owed": sum(item["owed"] for item in shards),
-        "reasons": dict(Counter(item.reason for item in records.failures(store.path)).most_common()),
-        "shards": shards,
-        "quarantined": [item.model_dump() for item in set_aside],
-        "damaged": damaged,
-        "tokens": tokens,
-        "budget": {
-            **store.config.budget.model_dump(),
-            "cut": cut,
-            "beyond": sum(item["beyond"] for item in shards),
-        },
-    }
+    return status_of(_open(Path(args.run)))
 
 
 def check(args: argparse.Namespace) -> Result:

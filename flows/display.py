@@ -9,11 +9,10 @@ import time
 
 from rich.text import Text
 
+from flows import solutions
 from flows.printing import Result, add_row, flat, new_table, say, show_item, value_of, without_none
 from schemas.text import one_line, shown
 
-_SIGNS = {1: ("right", "green"), 0: ("WRONG", "bold red"), None: ("-", "dim")}
-_VERDICTS = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "abstains": ("-", "yellow")}
 _HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
 _APART = ("run", "remarks", "unread")
 """Not among the figures of what was sealed: a name, and what is said on stderr."""
@@ -33,23 +32,10 @@ def init(result: Result) -> None:
     say(f"            gold answers: {kinds}{several}")
     for role, found in result["policies"].items():
         _probe(role, found)
-    _solved(result["solved"])
+    solutions.tried(result["solved"])
     if result["simulated"]:
         say("no --server: the file has a simulated policy, which solves nothing; replace its [policy]")
     say(f"written: {result['out']}; go on with: stepmint run {result['out']}")
-
-
-def _solved(solved: Result) -> None:
-    say(f"problem     {one_line(solved['problem'], 300)}")
-    if not solved["steps"]:
-        say(f"            not solved: {solved['why']}; it wrote {one_line(solved['text'], 300)!r}")
-        return
-    for number, step in enumerate(solved["steps"]):
-        say(f"step {number:<7}{one_line(step['text'], 300)}")
-        for vote in step["votes"]:
-            say(f"            {vote['source']}: {vote['said']}  {one_line(vote['why'], 200)}".rstrip())
-    golds = " or ".join(solved["golds"]) or "none"
-    say(f"answer      {solved['answer']}; gold {golds}: {solved['outcome']}")
 
 
 def run(result: Result) -> None:
@@ -147,7 +133,7 @@ def plan(result: Result) -> None:
 def show(result: Result) -> None:
     """Solutions step by step."""
     for row in result["rows"]:
-        _solution(row)
+        solutions.labelled(row)
     if not result["rows"]:
         say("no such rows")
 
@@ -159,23 +145,11 @@ def verify(result: Result) -> None:
         if line["id"] != before:
             show_item(Text(f"\n{shown(line['id'])}", style="bold"))
             before = line["id"]
-        _reviewed(line)
+        solutions.reviewed(line)
     counts, seconds = result["counts"], time.perf_counter() - start
     total = sum(counts.values())
     shares = ", ".join(f"{n:,} {verdict}" for verdict, n in counts.items())
     say(f"\n{result['file']}: {total:,} steps: {shares}; {total / seconds:,.0f} steps/s")
-
-
-def _reviewed(line: Result) -> None:
-    sign, style = _VERDICTS[line["verdict"]]
-    text = Text(shown(line["text"]))
-    for finding in line["findings"]:
-        text.stylize(f"underline {_VERDICTS[finding['verdict']][1]}", *finding["span"])
-    show_item(Text.assemble((f"{line['step']:>3} ", "dim"), (f"{sign:<8} ", style), text))
-    for finding in line["findings"]:
-        if finding["verdict"] != "holds":
-            reason = f"{finding['by']}: {shown(finding['reason'])}"
-            show_item(Text(f"             {reason}", style=_VERDICTS[finding["verdict"]][1]))
 
 
 def status(result: Result) -> None:
@@ -355,47 +329,3 @@ def _plan(result: Result) -> None:
         )
         if base["problems_too_long"]:
             say(f"# too long for it: {base['problems_too_long']} of {base['problems_tried']} problems tried")
-
-
-def _solution(row: Result) -> None:
-    first = row["first_error"]
-    verdict = (
-        "first error not established"
-        if first is None
-        else "no error"
-        if first < 0
-        else f"first error: step {first}"
-    )
-    head = Text(f"solution {shown(row['solution_id'])}", style="bold")
-    head.append(f"  answer {shown(row['answer'] or 'none')} ({row['outcome']}), {verdict}", style="not bold")
-    if not row["kept"]:
-        head.append(f"  dropped: {shown(row['consensus'])}", style="yellow")
-    show_item(head)
-    show_item(Text(shown(row["problem"]), style="italic"))
-    table = new_table("", "label", "p", "step", "decided by", "why", "votes")
-    for index, step in enumerate(row["steps"]):
-        sign, style = _SIGNS[row["labels"][index]]
-        p = row["p"][index]
-        votes = ", ".join(_vote(vote) for vote in row["votes"] if vote["step"] == index)
-        add_row(
-            table,
-            str(index),
-            Text(sign, style=style),
-            "" if p is None else f"{p:.2f}",
-            step,
-            row["decided_by"][index].replace("+", "\n"),
-            row["reason"][index],
-            Text(shown(votes), style="dim"),
-        )
-    show_item(table)
-
-
-def _vote(vote: Result) -> str:
-    if vote["p"] is None:
-        return f"{vote['source']} abstains"
-    said = (
-        f"{vote['correct']}/{vote['n']}"
-        if vote["n"] > 1
-        else {0.0: "no", 1.0: "yes"}.get(vote["p"], f"{vote['p']:.2f}")
-    )
-    return f"{vote['source']} {said}"

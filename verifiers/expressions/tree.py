@@ -2,8 +2,7 @@
 
 Text from a model is never evaluated: this parser knows numbers, names, operators and a few functions, and
 refuses the rest. Sizes are bounded before anything is computed, so `9^9^9^9` costs microseconds.
-Lark's LALR parser reads 43,000 texts alike but takes 9 times as long, and the arithmetic verifier then checks
-29% fewer steps a second: so the parser stays ours (`python -m benchmarks libraries.expressions`).
+Lark reads 43,000 texts alike, but takes 9 times as long (`python -m benchmarks libraries.expressions`).
 """
 
 import math
