@@ -199,7 +199,7 @@ def test_what_is_no_verifier_is_refused(tmp_path: Path, mine: str, what: str, sa
 
 def test_a_problem_at_which_an_outsiders_annotator_raises_is_owed(tmp_path: Path, mine: str) -> None:
     store = run(config(tmp_path, "r", python(mine, "Raises")))
-    (owed,) = store.owed(0)
+    (owed,) = (one.problem for one in store.owing(0))
     assert owed.text == "p 1"
     (failure,) = records.failures(store.path)
     assert failure.reason.startswith(f"annotator '{mine}:Raises': KeyError: 'lost' (")
