@@ -38,7 +38,7 @@ DOTTED = re.compile(rf"\b(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+")
 CALL = re.compile(r"([a-z_]\w*)\(([a-z_]+(?:, [a-z_]+)*)\)")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[\w-]*)?\)")
 WORD = re.compile(r"[A-Za-z_]\w*")
-OF_A_READER = frozenset({"run.toml", "mine.toml", "data/*.jsonl", "data/**/*.jsonl"})
+OF_A_READER = frozenset({"run.toml", "mine.toml", "problems.toml", "data/*.jsonl", "data/**/*.jsonl"})
 """Files of whoever reads a document; the patterns are examples of how several are named at once."""
 NEEDED: dict[str, dict[str, Any]] = {"evaluate": {"train": {}}}
 """Sections that a run file has only beside others, and those."""
