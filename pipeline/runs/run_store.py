@@ -1,9 +1,9 @@
-"""A run's folder as work: which problems it has, which of them are done, and what they are done with.
+"""A run's folder: which problems it has, which of them are done, and what each shard still owes.
 
-A run killed anywhere and started again ends in the same rows: a problem is done when its journal line is
-whole, rows are made from the journal alone, finished files appear by rename, and the manifest comes last.
-The problems' files are in `problem_files`, what the run says about itself in `records`, and its sealed
-dataset in `pipeline.storage.generations`.
+A run that is killed and started again ends in the same rows: a problem is done when its journal line is
+whole, rows are made from the journal alone, finished files appear by a rename, and the manifest is written
+last. `problem_files` has the files of the problems, `records` the plan and the quarantine, and
+`pipeline.storage.generations` the sealed dataset.
 """
 
 import heapq
@@ -31,14 +31,15 @@ from schemas.sources import EARLIER, Sources
 
 
 class Owed(NamedTuple):
-    """A problem to be done, and the tokens of each finished one between it and the one owed before it."""
+    """A problem that is still to be done. `before` are the tokens of each finished problem between it and the
+    last one that was owed, for the budget."""
 
     problem: Problem
     before: list[int]
 
 
 class Place(NamedTuple):
-    """Where a finished problem stands in the journals."""
+    """Where a finished problem's line is: its shard, and its entry in that shard's journal."""
 
     problem: str
     shard: int
@@ -54,8 +55,8 @@ class Survey(NamedTuple):
 
 
 class RunStore:
-    """A run's folder. Open it with `RunStore.open`, which refuses a configuration that would change its
-    votes."""
+    """A run's folder. `RunStore.open` opens it to go on with, and refuses a configuration that would change
+    its votes."""
 
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path, self.config = path, config
@@ -79,8 +80,8 @@ class RunStore:
 
     @classmethod
     def reopen(cls, config: RunConfig) -> "RunStore":
-        """An existing run, to be read or fused: nothing is written, and what its prompts and models are now
-        does not matter. UserError when there is no such run, or another one."""
+        """An existing run, to read or fuse it. Nothing is written, and its prompts and models are not looked
+        at. UserError when there is no such run, or when its settings differ from `config`."""
         path = Path(config.root) / config.name
         found = identity.differences(read_config(path), config, {}, {})
         if found:
@@ -91,11 +92,11 @@ class RunStore:
         return cls(path, config)
 
     def record_config(self) -> None:
-        """Write down the configuration that the run goes on with."""
+        """Write the configuration that the run goes on with into its folder."""
         write_config(self.path, self.config)
 
     def inputs(self) -> dict[str, str]:
-        """SHA-256, or the name where there is none, of everything that the run reads, by its role."""
+        """Everything that the run reads, by its role: its SHA-256, or its name where there is none."""
         known = identity.recorded(self.path) or identity.Identity()
         return {role: item.digest or item.name for role, item in sorted(known.inputs.items())}
 
@@ -104,8 +105,8 @@ class RunStore:
         identity.declare(self.path, sources)
 
     def sources(self) -> Sources:
-        """What is declared of the run's sources; of a run from before that was recorded, what was known
-        then."""
+        """The declarations of the run's sources. For a run from before they were recorded, those of that
+        time."""
         known = identity.recorded(self.path)
         if known and known.sources:
             return known.sources
@@ -120,12 +121,12 @@ class RunStore:
         return identity.texts(identity.recorded(self.path))
 
     def template(self) -> str:
-        """The text that the policy is asked with."""
+        """The text of the prompt that the policy solves problems with."""
         name = self.config.prompt.template
         return solving_text(name, self.templates().get(name) or prompt_text(name))
 
     def posed(self, shard: int) -> Iterator[Problem]:
-        """The problems of a shard in the order in which they are done."""
+        """A shard's problems, in the order in which they are done."""
         return map(Problem.model_validate_json, problem_files.lines(self.path, shard))
 
     def owing(self, shard: int) -> Iterator[Owed]:
@@ -148,19 +149,20 @@ class RunStore:
         return self._standing(shard)[0]
 
     def _standing(self, shard: int) -> tuple[Standing, dict[str, Entry]]:
-        """The standing, and the entries of the problems that are graded by the gold they have now."""
+        """The shard's problems by state, and the journal entries of those graded by their present gold
+        answer."""
         golds = self._golds(shard)
         found = {k: entry for k, entry in self.entries(shard).items() if entry.gold == golds.get(k)}
         finished = {name: entry.tokens for name, entry in found.items()}
         return standing(golds, finished, self._share(shard), self.config.budget.per_problem), found
 
     def _golds(self, shard: int) -> dict[str, int]:
-        """What each problem of a shard is graded by, in their order."""
+        """The key of each problem's gold answer, in the order of the problems."""
         problems = map(from_json, problem_files.lines(self.path, shard))
         return {problem["id"]: gold_key(problem) for problem in problems}
 
     def stale(self, shard: int) -> list[str]:
-        """Problems whose journal line was graded by a gold that has been corrected since."""
+        """Problems that were graded by a gold answer which has been corrected since."""
         golds, found = self._golds(shard), self.entries(shard)
         return [name for name, gold in golds.items() if name in found and found[name].gold != gold]
 
@@ -174,7 +176,7 @@ class RunStore:
         return {name: entry.tokens for name, entry in self._standing(shard)[1].items()}
 
     def entries(self, shard: int) -> dict[str, Entry]:
-        """The journal's whole lines by their problem's id, whatever they were graded by."""
+        """The journal's whole lines by the id of their problem, whichever gold answer they were graded by."""
         return journal.index(self._journal(shard))
 
     def journal(self, shard: int) -> Iterator[Finished]:
@@ -194,14 +196,15 @@ class RunStore:
             yield from rows
 
     def damage(self) -> list[str]:
-        """What is not as it was written of problems, packed rollouts and journals, whose problems are then
-        owed again."""
+        """What has changed on disk since it was written: problems, packed rollouts, and lines of journals,
+        whose problems are owed again."""
         shards = range(self.config.shards)
         lines = (f"{path}: {one}" for path in map(self._journal, shards) for one in journal.scan(path)[1])
         return [*problem_files.faults(self.path), *lines, *packing.faults(self.path, self.config.shards)]
 
     def survey(self, n: int) -> Survey:
-        """What is owed and beyond the budget, and where the `n` done problems with the smallest ids lie."""
+        """How many problems are owed and beyond the budget, and the places of the `n` finished problems with
+        the smallest ids."""
         owed, beyond, first = 0, 0, list[Place]()
         for shard in range(self.config.shards):
             at, found = self._standing(shard)
