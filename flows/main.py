@@ -1,4 +1,4 @@
-"""The whole job: synthesize, train, evaluate, and the figures of all three in `summary.json`."""
+"""The flow of `stepmint run`: synthesize, train, evaluate, and write the figures of all to `summary.json`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Publication as a flow, so that a schedule can do it."""
+"""Publishes a run or a checkpoint as a Prefect flow, so that a schedule can do it too."""
 
 from pathlib import Path
 

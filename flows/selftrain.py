@@ -1,4 +1,4 @@
-"""Self-training as a flow: label with the policy, let it learn from what it got right, and go round.
+"""Self-training as a flow. Each round labels with the policy, then trains it on its own right solutions.
 
 Each round is a run of its own, NAME-round0, NAME-round1, ...; an interrupted flow goes on where it stopped.
 """
@@ -18,7 +18,8 @@ from schemas.config import RunConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 
 DONE = "selftrain.json"
-"""What a checkpoint was trained on and the figures of it; written last."""
+"""The file with what a checkpoint was trained on and its figures. It is written last, so a checkpoint with
+it is complete."""
 
 
 @task(cache_policy=NO_CACHE)
@@ -100,7 +101,7 @@ def selftrain(config: RunConfig) -> dict[str, Any]:
 
 
 def round_config(config: RunConfig, number: int, model: str) -> RunConfig:
-    """The run of one round: only the policy changes, and every round draws anew."""
+    """The configuration of one round's run. Only the policy differs, so its rollouts are sampled again."""
     return config.model_copy(
         update={
             "name": f"{config.name}-round{number}",

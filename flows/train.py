@@ -1,6 +1,6 @@
 """Training and evaluation as tasks and a flow.
 
-Finished work is kept for as long as it fits dataset and configuration.
+A finished checkpoint is kept while the dataset and the settings that it was made from are the same.
 """
 
 import json
@@ -18,7 +18,7 @@ from schemas.config import RunConfig, TrainConfig
 from schemas.errors import UserError
 
 TRAINED = "training.json"
-"""What the checkpoint was trained on and how; absent when training was cut short."""
+"""The file with the dataset and settings of a checkpoint; absent when the training was cut short."""
 EVALUATED = "evaluation.json"
 
 
