@@ -1,4 +1,7 @@
-"""The manifest: written last, it turns a folder of shards into a dataset and says how it came about."""
+"""The manifest of a dataset: what was run, what came of it, and the checksums of its files.
+
+It is written last, so a folder with a manifest is a whole dataset.
+"""
 
 from pathlib import PurePath
 from typing import Annotated

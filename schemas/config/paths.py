@@ -1,4 +1,7 @@
-"""Relative paths of a run file: they are looked for beside the run file first, then in the working folder."""
+"""Resolves relative paths of a run file: beside the run file if they exist there, else in the working folder.
+
+So a run file and its data can be moved together, and the command works from any folder.
+"""
 
 from glob import glob
 from pathlib import Path

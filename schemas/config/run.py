@@ -1,4 +1,4 @@
-"""A run file as a whole: read, and what of it is the identity of a run."""
+"""The run file as a whole: it is read and validated here, and its digest says which settings make the run."""
 
 import tomllib
 from collections import Counter
