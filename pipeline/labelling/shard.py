@@ -15,7 +15,7 @@ from pipeline.annotators.base import Context
 from pipeline.annotators.monte_carlo import answer_vote
 from pipeline.annotators.opening import Part
 from pipeline.policies import open_policy
-from pipeline.policies.admission import in_turn
+from pipeline.policies.admission import run_in_order
 from pipeline.policies.base import Policy
 from pipeline.policies.server.probe import prepare
 from pipeline.prompts.templates import check_prompts, prompt_text
@@ -222,7 +222,7 @@ async def label_all(
 ) -> Work:
     """Label problems in their order, as many at once as the engines have room for and the purse admits."""
     work = Work(tools, writer, purse, advance, stored, shelf, failures)
-    await in_turn(owed, work.label)
+    await run_in_order(owed, work.label)
     return work
 
 

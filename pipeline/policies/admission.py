@@ -60,7 +60,9 @@ class _Line:
 _TURN: ContextVar[_Turn | None] = ContextVar("_TURN", default=None)
 
 
-async def in_turn(items: Iterable[Item], job: Callable[[Item], Awaitable[None]], *, most: int = 4096) -> None:
+async def run_in_order(
+    items: Iterable[Item], job: Callable[[Item], Awaitable[None]], *, most: int = 4096
+) -> None:
     """Run `job` for every item, in order, with as many at once as the gates have room for.
 
     The next job starts when the first request of the last one is under way and no request waits; a job that
