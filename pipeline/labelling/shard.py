@@ -23,7 +23,7 @@ from pipeline.proposers import omegaprm, sample
 from pipeline.runs import records
 from pipeline.runs.run_store import Owed, RunStore
 from pipeline.sampling import replay
-from pipeline.sampling.budget import Allowance, Purse
+from pipeline.sampling.budget import Allowance, ShardBudget
 from pipeline.sampling.draws import Draws
 from pipeline.sampling.roller import Roller, counts, silence
 from pipeline.sampling.unfinished import Shelf
@@ -122,7 +122,7 @@ async def run_shard(
                 owed,
                 tools,
                 writer,
-                store.purse(shard),
+                store.shard_budget(shard),
                 advance=advance,
                 stored=drawn,
                 shelf=store.shelf(shard),
@@ -159,14 +159,14 @@ class Work:
         self,
         tools: Annotators,
         writer: ShardWriter,
-        purse: Purse,
+        budget: ShardBudget,
         advance: Callable[[], None],
         stored: Drawn | None = None,
         shelf: Shelf | None = None,
         failures: list[Quarantined] | None = None,
     ) -> None:
         self._stored = stored or {}
-        self._tools, self._writer, self._purse, self._advance = tools, writer, purse, advance
+        self._tools, self._writer, self._budget, self._advance = tools, writer, budget, advance
         self._shelf = shelf
         self.done = 0
         self.failures = [] if failures is None else failures
@@ -178,7 +178,7 @@ class Work:
         any more.
         """
         problem = owed.problem
-        if not await self._purse.admits(owed.before):
+        if not await self._budget.admits(owed.before):
             return
         # Where the problem's gold was corrected, what was drawn for it before is not drawn again.
         stored = self._stored.get(problem.id, ())
@@ -190,7 +190,7 @@ class Work:
             finished = True
         except (BackendError, ValidationError) as error:  # or what it said can be kept in no file
             log.warning("problem %s failed and stays owed: %s", problem.id, error)
-            self._purse.settle(None)
+            self._budget.settle(None)
             source, reason = problem.source, one_line(str(error), _REASON)
             self.failures.append(
                 Quarantined(file=source.dataset, row=source.row, reason=reason, problem_id=problem.id)
@@ -204,7 +204,7 @@ class Work:
         if finished:
             item, rollouts = replay.with_rest(item, rollouts, stored)
             self._writer.record(item, rollouts)
-            self._purse.settle(sum(item.tokens.values()))
+            self._budget.settle(sum(item.tokens.values()))
             self.done += 1
             self._advance()
 
@@ -213,15 +213,15 @@ async def label_all(
     owed: Iterable[Owed],
     tools: Annotators,
     writer: ShardWriter,
-    purse: Purse,
+    budget: ShardBudget,
     *,
     advance: Callable[[], None] = lambda: None,
     stored: Drawn | None = None,
     shelf: Shelf | None = None,
     failures: list[Quarantined] | None = None,
 ) -> Work:
-    """Label problems in their order, as many at once as the engines have room for and the purse admits."""
-    work = Work(tools, writer, purse, advance, stored, shelf, failures)
+    """Label problems in their order, as many at once as the engines have room for and the budget admits."""
+    work = Work(tools, writer, budget, advance, stored, shelf, failures)
     await run_in_order(owed, work.label)
     return work
 

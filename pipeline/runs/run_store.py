@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from pipeline.prompts.templates import prompt_text, solving_text
 from pipeline.runs import identity, problem_files
-from pipeline.sampling.budget import Purse, Standing, share_of, standing
+from pipeline.sampling.budget import ShardBudget, Standing, share_of, standing
 from pipeline.sampling.unfinished import Shelf
 from pipeline.storage import journal, packing
 from pipeline.storage.generations import read_manifest
@@ -131,7 +131,7 @@ class RunStore:
 
     def owing(self, shard: int) -> Iterator[Owed]:
         """Problems of a shard without a whole journal line, one by one; whether the budget reaches them is
-        for the shard's purse to say."""
+        for its `ShardBudget` to say."""
         done, before = self.finished(shard), list[int]()
         for problem in self.posed(shard):
             if problem.id in done:
@@ -140,9 +140,9 @@ class RunStore:
                 yield Owed(problem, before)
                 before = []
 
-    def purse(self, shard: int) -> Purse:
+    def shard_budget(self, shard: int) -> ShardBudget:
         """The shard's share of the run's budget, nothing charged to it yet."""
-        return Purse(self._share(shard), self.config.budget.per_problem)
+        return ShardBudget(self._share(shard), self.config.budget.per_problem)
 
     def standing(self, shard: int) -> Standing:
         """Which problems of a shard are done, owed, and beyond the budget; each in their order."""

@@ -51,7 +51,7 @@ class Allowance:
         return drawn
 
 
-class Purse:
+class ShardBudget:
     """A shard's share of the run's token budget, spent on whole problems in their order.
 
     A problem is within the share when the cost of all problems before it leaves room for `per_problem` more
@@ -111,7 +111,7 @@ class Standing:
 def standing(
     ids: Iterable[str], finished: Mapping[str, int], share: int | None, per_problem: int | None
 ) -> Standing:
-    """Sort problems, given in their order, by the rule of `Purse`; `finished` holds the tokens of each one.
+    """Sort problems, given in their order, by the rule of `ShardBudget`; `finished` holds the tokens of each one.
 
     The first problem that does not fit is beyond the budget, and so are all after it, drawn or not.
     """
