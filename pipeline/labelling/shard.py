@@ -26,7 +26,7 @@ from pipeline.sampling import replay
 from pipeline.sampling.budget import Allowance, ShardBudget
 from pipeline.sampling.draws import Draws
 from pipeline.sampling.roller import Roller, counts, silence
-from pipeline.sampling.unfinished import Shelf
+from pipeline.sampling.unfinished import UnfinishedFile
 from pipeline.storage.journal import ShardWriter
 from schemas.config import OmegaConfig, RunConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
@@ -104,7 +104,7 @@ async def run_shard(
     """
     if not store.standing(shard).owed:
         records.set_aside(store.path, shard, [])
-        store.shelf(shard).clear()
+        store.unfinished(shard).clear()
         store.pack_rollouts(shard)
         return {"done": 0, "failed": 0}
     drawn = _drawn(store, shard)
@@ -125,7 +125,7 @@ async def run_shard(
                 store.shard_budget(shard),
                 advance=advance,
                 stored=drawn,
-                shelf=store.shelf(shard),
+                unfinished=store.unfinished(shard),
                 failures=failures,
             )
     done, failed = work.done, len(work.failures)
@@ -134,7 +134,7 @@ async def run_shard(
     if not failed:
         store.pack_rollouts(shard)
         if not store.standing(shard).owed:
-            store.shelf(shard).clear()
+            store.unfinished(shard).clear()
     log.info("shard %d: %d problems done, %d failed", shard, done, failed)
     return {"done": done, "failed": failed}
 
@@ -162,12 +162,12 @@ class Work:
         budget: ShardBudget,
         advance: Callable[[], None],
         stored: Drawn | None = None,
-        shelf: Shelf | None = None,
+        unfinished: UnfinishedFile | None = None,
         failures: list[Quarantined] | None = None,
     ) -> None:
         self._stored = stored or {}
         self._tools, self._writer, self._budget, self._advance = tools, writer, budget, advance
-        self._shelf = shelf
+        self._unfinished = unfinished
         self.done = 0
         self.failures = [] if failures is None else failures
 
@@ -183,7 +183,7 @@ class Work:
         # Where the problem's gold was corrected, what was drawn for it before is not drawn again.
         stored = self._stored.get(problem.id, ())
         said = replay.completions(stored)
-        draws = self._shelf.draws(problem.id, said) if self._shelf else Draws(stored=said)
+        draws = self._unfinished.draws(problem.id, said) if self._unfinished else Draws(stored=said)
         finished = False
         try:
             item, rollouts = await label_problem(problem, self._tools, draws)
@@ -199,8 +199,8 @@ class Work:
                 raise
             await draws.close()
         finally:
-            if not finished and self._shelf:
-                self._shelf.keep(problem.id, draws)
+            if not finished and self._unfinished:
+                self._unfinished.keep(problem.id, draws)
         if finished:
             item, rollouts = replay.with_rest(item, rollouts, stored)
             self._writer.record(item, rollouts)
@@ -217,11 +217,11 @@ async def label_all(
     *,
     advance: Callable[[], None] = lambda: None,
     stored: Drawn | None = None,
-    shelf: Shelf | None = None,
+    unfinished: UnfinishedFile | None = None,
     failures: list[Quarantined] | None = None,
 ) -> Work:
     """Label problems in their order, as many at once as the engines have room for and the budget admits."""
-    work = Work(tools, writer, budget, advance, stored, shelf, failures)
+    work = Work(tools, writer, budget, advance, stored, unfinished, failures)
     await run_in_order(owed, work.label)
     return work
 

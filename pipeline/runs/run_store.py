@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from pipeline.prompts.templates import prompt_text, solving_text
 from pipeline.runs import identity, problem_files
 from pipeline.sampling.budget import ShardBudget, Standing, share_of, standing
-from pipeline.sampling.unfinished import Shelf
+from pipeline.sampling.unfinished import UnfinishedFile
 from pipeline.storage import journal, packing
 from pipeline.storage.generations import read_manifest
 from pipeline.storage.journal import Entry, Row, ShardWriter
@@ -236,9 +236,9 @@ class RunStore:
             finally:
                 writer.close()
 
-    def shelf(self, shard: int) -> Shelf:
+    def unfinished(self, shard: int) -> UnfinishedFile:
         """What was drawn for problems of a shard that are still owed."""
-        return Shelf(self.path / "journal" / f"{shard:05d}.unfinished")
+        return UnfinishedFile(self.path / "journal" / f"{shard:05d}.unfinished")
 
     def locked(self, shard: int) -> AbstractContextManager[None]:
         """Exclusive right to change one shard's files. UserError when another process has it."""

@@ -25,7 +25,7 @@ _MOST_BYTES = 1 << 30
 _KEPT = ("stop", "length", "withheld")
 
 
-class Shelf:
+class UnfinishedFile:
     """The file of a shard's unfinished problems. Only the offsets of its lines are held in memory."""
 
     def __init__(self, path: Path) -> None:
