@@ -111,7 +111,7 @@ def make_runs(root: Path) -> dict[str, RunConfig]:
     read_problems(opened)
     for shard in range(2):
         asyncio.run(_begin(opened, shard))
-        failed = Quarantined(file="f", reason="r", problem_id=opened.standing(shard).owed[0])
+        failed = Quarantined(file="f", reason="r", problem_id=opened.shard_state(shard).owed[0])
         records.set_aside(opened.path, shard, [failed])
     return {"sealed": config, "open": opened.config}
 

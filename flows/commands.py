@@ -118,7 +118,7 @@ def regrade(args: argparse.Namespace) -> Result:
             for shard in range(store.config.shards):
                 work = regrade_shard(store, shard, advance=progress.advance)
                 found.update(asyncio.run(work)._asdict())
-        owed = sum(len(store.standing(shard).owed) for shard in range(store.config.shards))
+        owed = sum(len(store.shard_state(shard).owed) for shard in range(store.config.shards))
         if not owed:
             with progress.stage("fusing the votes"):
                 seal(store)
@@ -224,13 +224,13 @@ def status(args: argparse.Namespace) -> Result:
     tokens, cut = Counter[str](), 0
     shards = []
     for shard in range(store.config.shards):
-        standing = store.standing(shard)
+        state = store.shard_state(shard)
         for item in store.journal(shard):
             tokens.update(item.tokens)
             cut += item.over_budget
-        failing = len(failed.intersection(standing.owed))
-        counts = {"done": len(standing.done), "owed": len(standing.owed), "failed": failing}
-        shards.append({"shard": shard, **counts, "beyond": len(standing.beyond)})
+        failing = len(failed.intersection(state.owed))
+        counts = {"done": len(state.done), "owed": len(state.owed), "failed": failing}
+        shards.append({"shard": shard, **counts, "beyond": len(state.beyond)})
     manifest = read_manifest(store.path)
     damaged = [*store.damage(), *faults_of(store.path, manifest)]
     beyond = sum(item["beyond"] for item in shards)

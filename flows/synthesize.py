@@ -113,7 +113,7 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
 
 def _owing(store: RunStore) -> dict[int, int]:
     """How many problems each shard owes; shards that owe none are left out."""
-    return {shard: n for shard in range(store.config.shards) if (n := len(store.standing(shard).owed))}
+    return {shard: n for shard in range(store.config.shards) if (n := len(store.shard_state(shard).owed))}
 
 
 def _raise_owed(store: RunStore, total: int, found: list[Any]) -> None:

@@ -92,7 +92,7 @@ def _owes(store: RunStore) -> bool:
     if not problem_files.is_prepared(store.path):
         return False
     try:
-        return any(store.standing(shard).owed for shard in range(store.config.shards))
+        return any(store.shard_state(shard).owed for shard in range(store.config.shards))
     except (UserError, OSError):  # another finding reports this one, and its repair comes before sealing
         return False
 
@@ -158,7 +158,7 @@ def _rollouts(store: RunStore) -> Iterator[Finding]:
                 # Each unreadable line may have held one lost problem. More lost problems than such lines
                 # means that lines are gone without a trace, and then no repair should drop anything.
                 yield Finding(what, "rollouts" if len(lost) <= len(damage) else "")
-            elif raw.exists() and not damage and not store.standing(shard).owed:
+            elif raw.exists() and not damage and not store.shard_state(shard).owed:
                 yield Finding(f"{raw}: is not packed, though the shard owes nothing", "pack")
         yield from map(Finding, faults)
     for stranger in packing.strangers(store.path, store.config.shards):
@@ -224,7 +224,7 @@ def _dataset(store: RunStore) -> Iterator[Finding]:
     is_fine = not any(packing.faults(run, store.config.shards))
     if manifest.packed and is_fine and manifest.packed != packing.checksums(run, store.config.shards):
         yield Finding(f"{run / 'rollouts'}: other files than the manifest names", "seal")
-    done = sum(len(store.standing(shard).done) for shard in range(store.config.shards))
+    done = sum(len(store.shard_state(shard).done) for shard in range(store.config.shards))
     if done != manifest.problems:
         what = f"{run / 'journal'}: holds {done} finished problems, the dataset those of {manifest.problems}"
         yield Finding(f"{what}: give the run's command again", "seal")

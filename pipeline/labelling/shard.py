@@ -102,7 +102,7 @@ async def run_shard(
     failed is quarantined with its reason and stays owed, and what was drawn for it is kept; when the backend
     is gone for all of them, BackendError ends the shard.
     """
-    if not store.standing(shard).owed:
+    if not store.shard_state(shard).owed:
         records.set_aside(store.path, shard, [])
         store.unfinished(shard).clear()
         store.pack_rollouts(shard)
@@ -133,7 +133,7 @@ async def run_shard(
         raise BackendError(f"every problem of shard {shard} failed; the first: {failures[0].reason}")
     if not failed:
         store.pack_rollouts(shard)
-        if not store.standing(shard).owed:
+        if not store.shard_state(shard).owed:
             store.unfinished(shard).clear()
     log.info("shard %d: %d problems done, %d failed", shard, done, failed)
     return {"done": done, "failed": failed}

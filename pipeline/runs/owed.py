@@ -14,7 +14,7 @@ _CHOSEN = ("filter: too hard", "filter: too easy")
 
 def owed_figures(store: RunStore) -> dict[str, Any]:
     """How many problems are owed, and how often each reason was met when they were last tried."""
-    owed = sum(len(store.standing(shard).owed) for shard in range(store.config.shards))
+    owed = sum(len(store.shard_state(shard).owed) for shard in range(store.config.shards))
     reasons = Counter(failure.reason for failure in records.failures(store.path))
     return {"owed": owed, "reasons": dict(reasons.most_common())}
 

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from pipeline.prompts.templates import prompt_text, solving_text
 from pipeline.runs import identity, problem_files
-from pipeline.sampling.budget import ShardBudget, Standing, share_of, standing
+from pipeline.sampling.budget import ShardBudget, ShardState, shard_state, share_of
 from pipeline.sampling.unfinished import UnfinishedFile
 from pipeline.storage import journal, packing
 from pipeline.storage.generations import read_manifest
@@ -144,17 +144,17 @@ class RunStore:
         """The shard's share of the run's budget, nothing charged to it yet."""
         return ShardBudget(self._share(shard), self.config.budget.per_problem)
 
-    def standing(self, shard: int) -> Standing:
+    def shard_state(self, shard: int) -> ShardState:
         """Which problems of a shard are done, owed, and beyond the budget; each in their order."""
-        return self._standing(shard)[0]
+        return self._shard_state(shard)[0]
 
-    def _standing(self, shard: int) -> tuple[Standing, dict[str, Entry]]:
+    def _shard_state(self, shard: int) -> tuple[ShardState, dict[str, Entry]]:
         """The shard's problems by state, and the journal entries of those graded by their present gold
         answer."""
         golds = self._golds(shard)
         found = {k: entry for k, entry in self.entries(shard).items() if entry.gold == golds.get(k)}
         finished = {name: entry.tokens for name, entry in found.items()}
-        return standing(golds, finished, self._share(shard), self.config.budget.per_problem), found
+        return shard_state(golds, finished, self._share(shard), self.config.budget.per_problem), found
 
     def _golds(self, shard: int) -> dict[str, int]:
         """The key of each problem's gold answer, in the order of the problems."""
@@ -173,7 +173,7 @@ class RunStore:
 
     def finished(self, shard: int) -> dict[str, int]:
         """The tokens that each finished problem of a shard has cost, by its id."""
-        return {name: entry.tokens for name, entry in self._standing(shard)[1].items()}
+        return {name: entry.tokens for name, entry in self._shard_state(shard)[1].items()}
 
     def entries(self, shard: int) -> dict[str, Entry]:
         """The journal's whole lines by the id of their problem, whichever gold answer they were graded by."""
@@ -182,7 +182,7 @@ class RunStore:
     def journal(self, shard: int) -> Iterator[Finished]:
         """Finished problems of a shard within the budget, in the order of their ids; a torn last line is owed
         again."""
-        at, found = self._standing(shard)
+        at, found = self._shard_state(shard)
         return journal.read(self._journal(shard), (found[name] for name in sorted(at.done)))
 
     def lines(self, shard: int, entries: Iterable[Entry]) -> Iterator[Finished]:
@@ -207,7 +207,7 @@ class RunStore:
         the smallest ids."""
         owed, beyond, first = 0, 0, list[Place]()
         for shard in range(self.config.shards):
-            at, found = self._standing(shard)
+            at, found = self._shard_state(shard)
             owed, beyond = owed + len(at.owed), beyond + len(at.beyond)
             places = (Place(name, shard, found[name]) for name in at.done)
             first = heapq.nsmallest(n, chain(first, places))

@@ -100,7 +100,7 @@ class ShardBudget:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ShardState:
     """A shard's problems by their state, as ids: done, owed (still to be done), and beyond the budget."""
 
     done: list[str] = field(default_factory=list)
@@ -108,14 +108,14 @@ class Standing:
     beyond: list[str] = field(default_factory=list)
 
 
-def standing(
+def shard_state(
     ids: Iterable[str], finished: Mapping[str, int], share: int | None, per_problem: int | None
-) -> Standing:
-    """Sort problems, given in their order, by the rule of `ShardBudget`; `finished` holds the tokens of each one.
+) -> ShardState:
+    """Sort problems, given in their order, by the rule of `ShardBudget`; `finished` has their tokens.
 
     The first problem that does not fit is beyond the budget, and so are all after it, drawn or not.
     """
-    found, spent = Standing(), 0
+    found, spent = ShardState(), 0
     for name in ids:
         if share is not None and (found.beyond or spent + (per_problem or 1) > share):
             found.beyond.append(name)

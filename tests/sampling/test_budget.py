@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
-from pipeline.sampling.budget import Allowance, ShardBudget, share_of, standing
+from pipeline.sampling.budget import Allowance, ShardBudget, shard_state, share_of
 from schemas.config import BudgetConfig, RunConfig, parse_config
 from schemas.errors import UserError
 
@@ -32,7 +32,7 @@ from schemas.errors import UserError
 def test_standing(
     finished: dict[str, int], share: int | None, most: int | None, expected: tuple[str, str, str]
 ) -> None:
-    found = standing("abc", finished, share, most)
+    found = shard_state("abc", finished, share, most)
     assert tuple("".join(part) for part in (found.done, found.owed, found.beyond)) == expected
 
 
@@ -69,7 +69,7 @@ def test_the_purse_draws_what_the_rule_allows_and_never_more(
     costs: list[int], share: int, slots: int, seed: int, kept: random.Random
 ) -> None:
     names = [str(i) for i in range(len(costs))]
-    allowed = standing(names, dict(zip(names, costs, strict=True)), share, 20).done
+    allowed = shard_state(names, dict(zip(names, costs, strict=True)), share, 20).done
     done = {i for i in range(len(allowed)) if kept.random() < 0.3}  # as a kill leaves it
     drawn = asyncio.run(spend(costs, ShardBudget(share, 20), done, slots, seed))
     assert sorted({*drawn, *done}) == [int(name) for name in allowed]
@@ -86,7 +86,7 @@ def test_without_a_limit_a_problem_the_purse_draws_at_least_what_the_rule_allows
     costs: list[int], share: int, slots: int, seed: int
 ) -> None:
     names = [str(i) for i in range(len(costs))]
-    allowed = standing(names, dict(zip(names, costs, strict=True)), share, None).done
+    allowed = shard_state(names, dict(zip(names, costs, strict=True)), share, None).done
     drawn = asyncio.run(spend(costs, ShardBudget(share, None), set(), slots, seed))
     assert sorted(drawn) == list(range(len(drawn)))
     assert len(drawn) >= len(allowed)
