@@ -121,7 +121,7 @@ async def _begin(store: RunStore, shard: int) -> None:
     with store.writing(shard) as writer:
         async with AsyncExitStack() as stack:
             tools = await open_tools(store.config, stack)
-            await label_all(islice(store.owing(shard), 2), tools, writer, store.shard_budget(shard))
+            await label_all(islice(store.owed(shard), 2), tools, writer, store.shard_budget(shard))
 
 
 def again(config: RunConfig) -> None:

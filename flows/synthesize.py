@@ -88,19 +88,19 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     with progress.stage("reading the problems"):  # and, once on each machine, hashing the local weights
         store = RunStore.open(config)
         total = read_problems(store)
-    owing = _owing(store)
-    if corrected := {shard: names for shard in owing if (names := store.stale(shard))}:
+    owed = _owed_by_shard(store)
+    if corrected := {shard: names for shard in owed if (names := store.stale(shard))}:
         n = sum(map(len, corrected.values()))
         with progress.stage(f"{n} gold answers changed: grading the stored rollouts again", n):
             for shard, names in corrected.items():
                 asyncio.run(regrade_shard(store, shard, only=set(names), advance=progress.advance))
-        owing = _owing(store)
-    if owing and config.train:
+        owed = _owed_by_shard(store)
+    if owed and config.train:
         with progress.stage("trying out the base of the PRM"):
             check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
-    if owing:
-        with progress.stage("labelling", total, total - sum(owing.values())):
-            futures = label_shard.map(unmapped(config), sorted(owing))
+    if owed:
+        with progress.stage("labelling", total, total - sum(owed.values())):
+            futures = label_shard.map(unmapped(config), sorted(owed))
             found = [future.result(raise_on_failure=False) for future in futures]
         _raise_owed(store, total, found)
     sealed: dict[str, Any] = seal_run(config)
@@ -111,7 +111,7 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     return sealed
 
 
-def _owing(store: RunStore) -> dict[int, int]:
+def _owed_by_shard(store: RunStore) -> dict[int, int]:
     """How many problems each shard owes; shards that owe none are left out."""
     return {shard: n for shard in range(store.config.shards) if (n := len(store.shard_state(shard).owed))}
 

@@ -113,7 +113,7 @@ async def run_shard(
             tools = await open_tools(store.config, stack, store.templates())
             store.declare(tools.sources)
             opened()
-            owed: Iterable[Owed] = islice(store.owing(shard), most)
+            owed: Iterable[Owed] = islice(store.owed(shard), most)
             if store.config.budget.run is None:
                 # Long problems take long searches: begun last, a few of them would have the engine to
                 # themselves. A budget is spent in the order of the store.

@@ -129,7 +129,7 @@ class RunStore:
         """A shard's problems, in the order in which they are done."""
         return map(Problem.model_validate_json, problem_files.lines(self.path, shard))
 
-    def owing(self, shard: int) -> Iterator[Owed]:
+    def owed(self, shard: int) -> Iterator[Owed]:
         """Problems of a shard without a whole journal line, one by one; whether the budget reaches them is
         for its `ShardBudget` to say."""
         done, before = self.finished(shard), list[int]()

@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> RunStore:
 
 
 def finish(store: RunStore, shard: int, n: int) -> list[str]:
-    done = [one.problem for one in store.owing(shard)][:n]
+    done = [one.problem for one in store.owed(shard)][:n]
     with store.writing(shard) as writer:
         for problem in done:
             rollout = Rollout(
@@ -104,9 +104,9 @@ def test_what_is_owed_comes_with_the_cost_of_what_lies_before(store: RunStore) -
     with store.writing(0) as writer:
         for problem, tokens in ((problems[0], 5), (problems[1], 7), (problems[3], 9)):
             writer.record(Finished(problem=problem, tokens={"propose": tokens}), [])
-    owing = list(store.owing(0))
-    assert [owed.problem.id for owed in owing] == [p.id for p in problems[2:3] + problems[4:]]
-    assert [owed.before for owed in owing[:2]] == [[5, 7], [9]]
+    left = list(store.owed(0))
+    assert [owed.problem.id for owed in left] == [p.id for p in problems[2:3] + problems[4:]]
+    assert [owed.before for owed in left[:2]] == [[5, 7], [9]]
     assert store.finished(0) == {problems[0].id: 5, problems[1].id: 7, problems[3].id: 9}
 
 
