@@ -27,7 +27,7 @@ from transformers.masking_utils import sdpa_mask
 
 from pipeline.policies.base import Completion, Sampling
 from pipeline.policies.tokens import completion_text, cut_at_stop
-from pipeline.policies.transformers.token_sampling import draw
+from pipeline.policies.transformers.token_sampling import sample_tokens
 from schemas.errors import UserError
 from schemas.records import StopReason
 
@@ -307,7 +307,7 @@ class Decoder:
         )
         at = rows.made[:n, None]
         uniform = rows.uniform[:n].gather(1, at)[:, 0]
-        token, close = draw(out.logits[:, -1], rows.temperature[:n], rows.top_p[:n], uniform)
+        token, close = sample_tokens(out.logits[:, -1], rows.temperature[:n], rows.top_p[:n], uniform)
         if self._exact:
             for row in close.nonzero()[:, 0].tolist():
                 token[row] = self._alone(row, uniform[row : row + 1])
@@ -324,7 +324,7 @@ class Decoder:
             input_ids=torch.tensor([ids], device=self._device), use_cache=False, logits_to_keep=1
         )
         mine = slice(row, row + 1)
-        return draw(out.logits[:, -1], rows.temperature[mine], rows.top_p[mine], uniform)[0]
+        return sample_tokens(out.logits[:, -1], rows.temperature[mine], rows.top_p[mine], uniform)[0]
 
     def _mask(self, view: _View) -> Any:
         """True where a row may look: (rows, 1, 1, prompt's columns + own), one mask per kind of layer."""

@@ -15,7 +15,9 @@ cumulated probability by up to about 1e-5 in float32, with the batch that a row 
 _CLOSE_LOGITS = 1e-3
 
 
-def draw(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+def sample_tokens(
+    logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor
+) -> tuple[Tensor, Tensor]:
     """One token id for each row of `logits` (rows, vocabulary), and whether another token was close.
 
     The cumulative distribution is inverted at `uniform`; at temperature 0 the largest logit is taken. Rows
@@ -29,7 +31,7 @@ def draw(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) ->
         if not bool(samples.any()):
             return greedy, near
         # Greedy rows go along at temperature 1, to avoid a division by 0; their results are replaced below.
-        chosen, close = draw(logits, temperature.where(samples, 1.0), top_p, uniform)
+        chosen, close = sample_tokens(logits, temperature.where(samples, 1.0), top_p, uniform)
         return chosen.where(samples, greedy), close.where(samples, near)
     p = torch.softmax(logits.float() / temperature[:, None], -1)
     chosen, close = _invert(p, uniform)
