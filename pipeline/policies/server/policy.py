@@ -40,7 +40,7 @@ _DOUBTS = 3
 _ROUNDS = 5
 # Failed calls in a row until the run stops, before and after the first success. Where nothing ever worked, a
 # setting is wrong and the user should know soon; a server that has worked may be recovering.
-_IN_VAIN_AT_FIRST, _IN_VAIN = 12, 32
+_FAILURES_AT_FIRST, _FAILURES = 12, 32
 # Continuations that look like restarts before the run stops, if they are also more than half of all. A model
 # may repeat a line now and then; a server that restarts does so nearly always.
 _WATCHED = 12
@@ -88,7 +88,7 @@ class ServerPolicy:
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
         self._gate = Gate(in_flight)
-        self._failed = self._succeeded = self._in_vain = 0
+        self._failed = self._succeeded = self._failed_in_a_row = 0
         self._continued, self._restarted = 0, 0
         self.endpoints = Endpoints(
             [base_urls] if isinstance(base_urls, str) else base_urls,
@@ -167,17 +167,17 @@ class ServerPolicy:
                     if is_too_long(refusal.words):
                         return Reply({i: Completion("", "length") for i in range(n)}, is_sure=True)
                     if not self.dialect.learn(refusal.words, body):
-                        return self._vain(str(refusal), n)
+                        return self._failed_call(str(refusal), n)
                     if n > 1 and not self.dialect.many:
                         return None
                 except Failed as failure:
                     why = f"{failure}; is the server running?" if failure.gone else str(failure)
-                    return self._vain(why, n)
+                    return self._failed_call(why, n)
                 else:
                     for note in reply.notes:
                         self.dialect.note(f"{self.model}: {note}")
                     request.wrote = [completion.tokens for completion in reply.found.values()]
-                    self._succeeded, self._in_vain = self._succeeded + 1, 0
+                    self._succeeded, self._failed_in_a_row = self._succeeded + 1, 0
                     return reply
 
     async def _call(
@@ -207,11 +207,15 @@ class ServerPolicy:
         except Busy as busy:
             raise BackendGone(str(busy)) from None
 
-    def _vain(self, why: str, n: int) -> Reply:
+    def _failed_call(self, why: str, n: int) -> Reply:
         """A call that failed for good. Raises BackendGone when it is one too many."""
-        self._failed, self._in_vain = self._failed + 1, self._in_vain + 1
-        if self._in_vain >= (_IN_VAIN if self._succeeded else _IN_VAIN_AT_FIRST):
-            calls = f"the last {self._in_vain}" if self._succeeded else f"{self._failed} of {self._failed}"
+        self._failed, self._failed_in_a_row = self._failed + 1, self._failed_in_a_row + 1
+        if self._failed_in_a_row >= (_FAILURES if self._succeeded else _FAILURES_AT_FIRST):
+            calls = (
+                f"the last {self._failed_in_a_row}"
+                if self._succeeded
+                else f"{self._failed} of {self._failed}"
+            )
             raise BackendGone(f"{calls} calls failed: {why}")
         return Reply({}, dict.fromkeys(range(n), why))
 
