@@ -21,13 +21,13 @@ class Allowance:
         self._limit = limit
         # Requests are served in the order of asking. Two at once would finish in any order, and which of
         # their followers still fits would depend on it.
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self.calls = self.tokens = 0
         self.reached = False
 
-    def turn(self) -> AbstractAsyncContextManager[object]:
+    def one_at_a_time(self) -> AbstractAsyncContextManager[object]:
         """The lock to hold while a request is sampled and graded; without a limit, nothing has to wait."""
-        return nullcontext() if self._limit is None else self._turn
+        return nullcontext() if self._limit is None else self._lock
 
     async def draw(self, policy: Sampler, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions. Those that could exceed the limit are not sampled: they have the stop
@@ -63,7 +63,7 @@ class ShardBudget:
     def __init__(self, share: int | None, per_problem: int | None) -> None:
         self._share, self._per_problem = share, per_problem
         self._spent = self._dearest = self._under_way = 0
-        self._turn, self._changed = asyncio.Lock(), asyncio.Event()
+        self._lock, self._changed = asyncio.Lock(), asyncio.Event()
         self._closed = False
 
     async def admits(self, before: Iterable[int] = ()) -> bool:
@@ -73,7 +73,7 @@ class ShardBudget:
         """
         if self._share is None:
             return True
-        async with self._turn:
+        async with self._lock:
             for tokens in before:
                 self._charge(tokens)
             # With nothing under way the cost so far is exact, and nothing is left to wait for.

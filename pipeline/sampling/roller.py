@@ -112,7 +112,7 @@ class Roller:
         prompt = Prompt(fill(self.template, problem=self.problem.text), prefix)
         sampling = self.sampling(prefix, purpose)
         sampling = replace(sampling, seed=sampling.seed + start)
-        async with self.allowance.turn():
+        async with self.allowance.one_at_a_time():
             completions = await self.allowance.draw(self.draws.of(self.policy), prompt, n, sampling)
             if self.problem.answer_kind != "expression":
                 return [self._keep(prefix, purpose, sampling.seed + i, c) for i, c in enumerate(completions)]
@@ -155,7 +155,7 @@ class Roller:
         text = fill(template, problem=self.problem.text, solution=solution)
         seed = seed_of(self._seed, self.problem.id, purpose, text)
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed)
-        async with self.allowance.turn():
+        async with self.allowance.one_at_a_time():
             replies = await self.allowance.draw(
                 self.draws.of(self.policy), Prompt(text), config.votes, sampling
             )

@@ -122,7 +122,7 @@ def test_an_allowance_is_never_exceeded_and_asks_for_as_many_as_fit() -> None:
         policy, allowance = SimulatedPolicy(n_steps=4), Allowance(100)
 
         async def ask(n: int) -> list[Completion]:
-            async with allowance.turn():
+            async with allowance.one_at_a_time():
                 return await allowance.draw(policy, Prompt("p", ""), n, Sampling(max_tokens=20))
 
         found = await asyncio.gather(*map(ask, (3, 5, 2)))
