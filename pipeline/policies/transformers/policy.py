@@ -56,7 +56,8 @@ class TransformersPolicy:
         self._worker: threading.Thread | None = None
         self._tokenizer: Any = None
         self._broken: BaseException | None = None
-        # Free rows are filled an eighth of the batch at a time (`_turn`), so a second batch must stand ready.
+        # Free rows are filled an eighth of the batch at a time (`_decode_once`), so a second batch must stand
+        # ready.
         self._gate = Gate(2 * max_batch)
 
     async def __aenter__(self) -> Self:
@@ -146,7 +147,7 @@ class TransformersPolicy:
                 while self._take(pending, scores, idle=not pending and not decoder.rows.count):
                     score(decoder.model, scores)
                     scores.clear()
-                    self._turn(decoder, pending)
+                    self._decode_once(decoder, pending)
             error: BaseException = BackendError(f"{self.model}: closed while completions were owed")
         except BaseException as fault:  # the thread must not die with callers waiting: they raise it instead
             log.exception("the decode thread of %s failed", self.model)
@@ -176,7 +177,7 @@ class TransformersPolicy:
                 pending.extend((job, index) for index in range(len(job.results)))
         return True
 
-    def _turn(self, decoder: Decoder, pending: deque[tuple[Job, int]]) -> None:
+    def _decode_once(self, decoder: Decoder, pending: deque[tuple[Job, int]]) -> None:
         rows = decoder.rows
         decoder.drop([row for row, (job, _) in enumerate(rows.owners) if job.over])
         free = rows.slots - rows.count
