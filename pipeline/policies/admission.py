@@ -32,15 +32,15 @@ _LESS, _MORE = 0.7, 0.1
 
 
 @dataclass(eq=False)
-class _Turn:
-    """A problem's place in the order of its shard: the requests of a lower `place` go first."""
+class _Position:
+    """A problem's position in the order of its shard: the requests of a lower `number` go first."""
 
-    place: int
-    line: "_Line"
+    number: int
+    waiting: "_Waiting"
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class _Line:
+class _Waiting:
     """Counts the requests of a shard's problems that wait at a gate. `clear` is set while none waits."""
 
     def __init__(self) -> None:
@@ -55,9 +55,9 @@ class _Line:
             self.clear.set()
 
 
-# A context variable, so that a request finds its problem's place however many calls deep it is made, and no
+# A context variable, so that a request finds its problem's position however many calls deep it is made, and no
 # annotator has to pass it on. Tasks copy the context of the task that starts them.
-_TURN: ContextVar[_Turn | None] = ContextVar("_TURN", default=None)
+_POSITION: ContextVar[_Position | None] = ContextVar("_POSITION", default=None)
 
 
 async def run_in_order(
@@ -69,26 +69,26 @@ async def run_in_order(
     makes no request runs alone until it ends. `most` bounds how many jobs are open at once, and so their
     memory. The first exception of a job ends all of them and is raised.
     """
-    line, slots = _Line(), asyncio.Semaphore(most)
+    waiting, slots = _Waiting(), asyncio.Semaphore(most)
 
-    async def run(turn: _Turn, item: Item) -> None:
+    async def run(position: _Position, item: Item) -> None:
         try:
             await job(item)
         finally:
             slots.release()
-            turn.begun.set()
+            position.begun.set()
 
     try:
         async with asyncio.TaskGroup() as group:
-            for place, item in enumerate(items):
+            for number, item in enumerate(items):
                 await slots.acquire()
-                turn = _Turn(place, line)
+                position = _Position(number, waiting)
                 context = copy_context()
-                context.run(_TURN.set, turn)
-                group.create_task(run(turn, item), context=context)
+                context.run(_POSITION.set, position)
+                group.create_task(run(position, item), context=context)
                 # First its first request must be through: until then nobody knows whether there is room.
-                await turn.begun.wait()
-                await line.clear.wait()
+                await position.begun.wait()
+                await waiting.clear.wait()
     except BaseExceptionGroup as failed:
         # Callers tell UserError from BackendGone; a group around them would hide which one it was.
         raise failed.exceptions[0] from None
@@ -131,33 +131,35 @@ class Gate:
     @asynccontextmanager
     async def hold(self, prompt: int, n: int, limit: int) -> AsyncIterator[Request]:
         """Wait for room for `n` completions of at most `limit` tokens after `prompt` tokens, and hold it."""
-        request, turn = Request(prompt, n, limit), _TURN.get()
-        await self._enter(request, turn)
-        if turn:
-            turn.begun.set()
+        request, position = Request(prompt, n, limit), _POSITION.get()
+        await self._enter(request, position)
+        if position:
+            position.begun.set()
         try:
             yield request
         finally:
             self._learn(request)
             self._leave(request)
 
-    async def _enter(self, request: Request, turn: _Turn | None) -> None:
+    async def _enter(self, request: Request, position: _Position | None) -> None:
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        place = turn.place if turn else -1  # a request of no problem, e.g. a probe's, goes before all
-        heapq.heappush(self._queue, (place, next(self._order), admitted, request))
+        number = (
+            position.number if position else -1
+        )  # a request of no problem, e.g. a probe's, goes before all
+        heapq.heappush(self._queue, (number, next(self._order), admitted, request))
         self.admit()
         if admitted.done():
             return
-        if turn:
-            turn.line.count(1)
+        if position:
+            position.waiting.count(1)
         try:
             await admitted
         except asyncio.CancelledError:
             self._leave(request)
             raise
         finally:
-            if turn:
-                turn.line.count(-1)
+            if position:
+                position.waiting.count(-1)
 
     def admit(self) -> None:
         """Admit the requests that fit, oldest problem first.
