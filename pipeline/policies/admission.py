@@ -55,8 +55,8 @@ class _Waiting:
             self.clear.set()
 
 
-# A context variable, so that a request finds its problem's position however many calls deep it is made, and no
-# annotator has to pass it on. Tasks copy the context of the task that starts them.
+# A context variable, so that a request finds its problem's position however many calls deep it is made, and
+# no annotator has to pass it on. Tasks copy the context of the task that starts them.
 _POSITION: ContextVar[_Position | None] = ContextVar("_POSITION", default=None)
 
 
