@@ -56,6 +56,7 @@ def tune_policy(config: RunConfig, settings: SelfTrainConfig, value_model: str) 
 def train_value(config: RunConfig, training: TrainConfig) -> dict[str, Any]:
     """Train the value model on the round's quality values; returns the figures, with its folder."""
     run, out = Run(RunStore.reopen(config)), checkpoint_of(config) / "value"
+    # Quality values are soft targets; the consensus filter is about hard labels and says nothing of them.
     settings = training.model_copy(update={"targets": "soft", "rows": "all"})
     wanted = _wanted(run, settings.model_dump(mode="json"), "")
     if (kept := _kept(out, wanted)) is not None:
@@ -86,6 +87,7 @@ def selftrain(config: RunConfig) -> dict[str, Any]:
             f"self-training needs a policy whose weights it can change, not {config.policy.kind!r}: "
             'use kind = "transformers" or "vllm"'
         )
+    # First, because a round labels for hours before its value model would be trained.
     with progress.stage("trying out the base of the value model"):
         base_of(config)
     rounds: list[dict[str, Any]] = []

@@ -98,7 +98,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._said,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C in the terminal does not reach it
         )
 
     @contextmanager
@@ -123,7 +123,7 @@ class Server:
         import httpx
 
         deadline = time.monotonic() + _PATIENCE_S
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False) as client:  # a proxy has no way to this machine's own server
             while time.monotonic() < deadline and self._process.poll() is None:
                 try:
                     if client.get(f"{self.url}/health").status_code == 200:
@@ -168,6 +168,7 @@ def _lay_tables(database: Path) -> None:
 
     from pipeline.storage.atomic import write_bytes
 
+    # By version, because each has its own tables. A torn copy fails the check and is made again.
     kept = PREFECT_HOME.value() / f"temporary-server-{__version__}.db"
     with suppress(OSError, sqlite3.Error):
         shutil.copyfile(kept, database)

@@ -48,6 +48,7 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
     kept."""
     store = RunStore.open(config)
     manifest = read_manifest(store.path)
+    # The cheap comparisons come first: the last one packs rollouts and hashes files.
     same = manifest is not None and (
         (manifest.config_digest, manifest.fusion_digest, manifest.problems)
         == (config.digest(), config.fusion_digest(), problem_files.total(store.path) - manifest.budget.beyond)
@@ -100,6 +101,7 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
             check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
     if owed:
         with progress.stage("labelling", total, total - sum(owed.values())):
+            # Problems that fail in one shard must not stop the others: their errors are looked at together.
             futures = label_shard.map(unmapped(config), sorted(owed))
             found = [future.result(raise_on_failure=False) for future in futures]
         _raise_owed(store, total, found)

@@ -122,6 +122,7 @@ def _example(section: type[BaseModel], header: str) -> str:
     for name, field in fields.items():
         if not field.is_required() and field.default not in (None, "", (), {}):
             shown[name] = field.default
+    # Two settings show how a section is written; all of them are listed below it.
     lines = [header, *([f'{tag} = "{kind}"'] if tag else [])]
     return "\n".join([*lines, *(f"{name} = {_toml(value)}" for name, value in list(shown.items())[:2])])
 

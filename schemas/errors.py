@@ -76,6 +76,7 @@ def disk_trouble(error: BaseException, place: str = "writing") -> str:
 
     Libraries wrap such errors in their own, some with the text alone: then the `place` is named.
     """
+    # The error itself is asked first, then what caused it: the outermost one often names no file.
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in (*_DISK, *_PATHS):
             return f"{one.filename or place}: {os.strerror(one.errno)}"
@@ -87,4 +88,5 @@ def disk_trouble(error: BaseException, place: str = "writing") -> str:
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
+        # `raise ... from None` hides the context on purpose: then it is not followed either.
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

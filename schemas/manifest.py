@@ -133,6 +133,7 @@ class Manifest(Record):
 
     def digest(self) -> str:
         """Identity of the rows: sealing the same votes with the same fusion again gives it again."""
+        # Without the folder: it is named by this digest, so it cannot be part of it.
         names = (f"shards/{PurePath(shard.file).name}" for shard in self.shards)
         return content_id(
             [{"file": n, "rows": s.rows, "sha256": s.sha256} for n, s in zip(names, self.shards, strict=True)]

@@ -47,7 +47,7 @@ def seed_of(*parts: Any) -> int:
     Seeds of different requests lie far apart, so `seed + i` for the i-th completion never meets another
     request's.
     """
-    return int(content_id(*parts)[:12], 16)
+    return int(content_id(*parts)[:12], 16)  # 12 hexadecimal digits are 48 bits, which JSON holds exactly
 
 
 class Source(Record):
@@ -120,6 +120,8 @@ class Problem(Record):
 
 
 def _problem_id(data: dict[str, Any]) -> str:
+    # Parts that a problem does not have are left out, so that ids from before tables and alternatives existed
+    # stay the same.
     parts = [data.get("text"), data.get("answer")]
     if (table := data.get("table")) is not None:
         parts.append(Table.model_validate(table).model_dump(mode="json"))

@@ -136,6 +136,7 @@ class _Seen:
             column = self._config.fields.get("reference") or self._fixed[1]
             return (self._required(column) if self._there else column), self._fixed[2]
         marks = {column: self._mark(column) for column in self._common(ANSWERS)}
+        # A `solution` without a mark is a whole text: its answer could not be found in it.
         found = [c for c in marks if marks[c] or c.lower() != "solution"]
         if not found:
             return "", ""
@@ -172,6 +173,7 @@ class _Seen:
     def _common(self, names: Sequence[str]) -> list[str]:
         """The columns of these names that hold something, in the order of the names."""
         found = [column for name in names for column in self._there if column.lower() == name]
+        # A column that is empty in all first rows holds nothing: `answer` may be empty beside `solution`.
         held = [c for c in found if any(v.get(c) not in (None, "", []) for v in self._values)]
         return held or found
 
@@ -212,6 +214,8 @@ def _agree(a: tuple[str, ...] | Unreadable, b: tuple[str, ...] | Unreadable) -> 
     if len(a) != 1 or len(b) != 1:
         return False
     kind = kind_of((*a, *b))
+    # Expressions are compared as numbers only: this looks at a hundred rows, and algebra may take seconds
+    # each.
     return same_answer(a[0], b[0], "number" if kind == "expression" else kind) is not False
 
 

@@ -91,6 +91,7 @@ def prompt_text(name: str) -> str:
     return text
 
 
+# Cached, because every problem of a run asks for the same few prompts.
 @lru_cache(maxsize=64)
 def solving_text(name: str, whole: str) -> str:
     """The text of a solving prompt, from its whole file."""
@@ -205,6 +206,8 @@ def _complain_of_variables(name: str, text: str, *, known: tuple[str, ...], need
         variable = match[2]
         if variable in known:
             held.add(variable)
+        # In `\boxed{answer}` the braces are LaTeX's. 200 characters before it are enough for any command, and
+        # keep the search quick in a long prompt.
         elif variable and not _LATEX.search(text[max(0, match.start() - 200) : match.start()]):
             names = " and ".join(f"{{{one}}}" for one in known)
             raise UserError(

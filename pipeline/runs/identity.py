@@ -113,6 +113,8 @@ def enter(path: Path, config: RunConfig) -> tuple[RunConfig, Identity]:
         try:
             return admit(path, read_config(path), config)
         except UserError:
+            # Nothing was paid for under the old configuration, so its name is not taken by it: a first try
+            # with a misspelt setting should not need another name.
             if has_drawn(path):
                 raise
             (path / "problems" / "done.json").unlink(missing_ok=True)
@@ -149,6 +151,7 @@ def differences(
 
 
 def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[str]:
+    # Problems are compared one by one (`posing`), because they may grow.
     for role in sorted({*old, *new} - {PROBLEMS}):
         a, b = old.get(role), new.get(role)
         if a is None or b is None:
@@ -241,6 +244,8 @@ class Digests:
         """The digest of a file's bytes."""
         about = file.stat()
         key, stamp = str(file.resolve()), [about.st_size, about.st_mtime_ns, about.st_ino]
+        # The cache holds what a file of JSON held: anything but a list of three numbers and a text is
+        # ignored.
         match self._known.get(key):
             case [*before, str(digest)] if before == stamp:
                 return digest

@@ -70,12 +70,12 @@ def prepare(store: RunStore, source: Source) -> int:
 def has_changed(store: RunStore, source: Source) -> bool:
     """Whether the problems must be read again, because their settings or their content have changed."""
     known = identity.recorded(store.path)
-    if known is None:
+    if known is None:  # an earlier version recorded nothing to compare with
         return False
     if known.read is None:  # a kill came before they were recorded
         return True
     config = store.config.problems
-    if source.is_remote():
+    if source.is_remote():  # the run keeps reading the commit that it began with, so only settings can differ
         return config != known.read
     if _but_for_place(config) != _but_for_place(known.read):
         return True
@@ -237,6 +237,7 @@ class Posed:
         lines[self._part_of(problem)].append(problem.model_dump_json())
 
     def _part_of(self, problem: Problem) -> Path:
+        # By the id and not by the row: when rows are added, every old problem stays in its shard.
         return self._part(int(problem.id, 16) % self._store.config.shards)
 
     def _part(self, shard: int) -> Path:

@@ -152,6 +152,7 @@ class RunStore:
         """The shard's problems by state, and the journal entries of those graded by their present gold
         answer."""
         golds = self._golds(shard)
+        # A problem whose gold answer was corrected since is not done: it is graded again.
         found = {k: entry for k, entry in self.entries(shard).items() if entry.gold == golds.get(k)}
         finished = {name: entry.tokens for name, entry in found.items()}
         return shard_state(golds, finished, self._share(shard), self.config.budget.per_problem), found

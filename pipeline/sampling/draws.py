@@ -67,12 +67,14 @@ class Draws:
         return known or self._stored.get(sampling.seed + place)
 
     async def _draw(self, policy: Policy, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        # The problem has failed and is set aside: whoever still asks for completions of it must stop.
         if self._closed:
             raise BackendError("another call for the same problem failed")
         self._under_way += 1
         try:
             found = await policy.sample(prompt, n, sampling)
         except Unfinished as failure:
+            # A part of the request came: it is kept for the next attempt, under its own places.
             self._made.append((policy, prompt, sampling, failure.drawn.items()))
             raise
         finally:

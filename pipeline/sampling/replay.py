@@ -64,6 +64,7 @@ def _key(rollout: Rollout) -> tuple[str, str, int]:
 
 
 def _graded(rollout: Rollout, problem: Problem) -> Rollout:
+    # A judge's reply is no solution, and a completion that did not end by itself is never graded.
     if rollout.purpose.partition(":")[0] == JUDGE or rollout.stopped != "stop":
         return rollout
     return rollout.model_copy(update={"outcome": outcome_of(problem, rollout.prefix + rollout.text)})

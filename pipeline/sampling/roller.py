@@ -100,6 +100,7 @@ class Roller:
             is_plain = purpose == self._owner.partition(":")[0]
             purpose = self._owner if is_plain else f"{self._owner}:{purpose}"
         key = (prefix, purpose, start, n)
+        # The future and not the result is kept: a second caller waits for the request that is under way.
         if key not in self._known:
             self._known[key] = asyncio.ensure_future(self._draw(prefix, n, purpose, start))
         return await self._known[key]
@@ -138,7 +139,7 @@ class Roller:
         )
         if graded.verdict is None:
             self.doubts[seed] = graded.reason
-        if stopped != "budget":
+        if stopped != "budget":  # it was never sampled, and may be when the budget is raised
             self.taken.append(rollout)
         return rollout
 

@@ -87,6 +87,7 @@ class UnfinishedFile:
 
 def _read(line: bytes) -> tuple[str, list[Any]] | None:
     checksum, _, body = line.rstrip(b"\n").partition(b" ")
+    # The checksum first: a torn line may still be valid JSON, with half of a text.
     if checksum != b"%08x" % zlib.crc32(body):
         return None
     try:

@@ -22,6 +22,7 @@ def write_vouched(
 ) -> int:
     """Write a Parquet file with its checksum; returns its number of rows. `accept` is called when all rows
     are written, and may raise to leave the old file as it was."""
+    # Order: both checksums, then the new file (by the end of `replacing`), then its checksum alone.
     sums = path.with_suffix(".sha256")
     before = [sha256_of(path)] if path.exists() else []
     with replacing(path) as sink:
@@ -69,6 +70,7 @@ def sha256_of(path: Path) -> str:
     return _sha256(path, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
+# Several steps of one command check the same files, so each is hashed once.
 @lru_cache(maxsize=4096)
 def _sha256(path: Path, *_: int) -> str:
     with path.open("rb") as file:

@@ -38,7 +38,7 @@ def sealing(run: Path) -> Iterator[Path]:
     """A new folder for the shards of a generation. UserError when another process seals the run, or when
     `shards` holds files that are not ours."""
     with locked(run / "journal" / "seal.lock", f"{run}: is being sealed by another process"):
-        _refuse_strangers(run / SHARDS)
+        _refuse_strangers(run / SHARDS)  # before any work: at the end the folder is replaced by a link
         sweep(run)
         (run / SEALED).mkdir(exist_ok=True)
         with fresh_folder(run / SEALED) as part:
@@ -55,6 +55,8 @@ def write_shard(folder: Path, shard: int, items: Iterable[LabelledSolution]) -> 
 
 def change_over(run: Path, part: Path, manifest: Manifest) -> Manifest:
     """Make the shards in `part` the dataset; returns the manifest as it is written."""
+    # The folder is named by its rows, so sealing the same votes again gives the same folder and changes
+    # nothing.
     place = f"{SEALED}/{manifest.digest()}"
     shards = tuple(
         shard.model_copy(update={"file": f"{place}/{Path(shard.file).name}"}) for shard in manifest.shards
@@ -136,6 +138,7 @@ def _refuse_strangers(shards: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
+    # Only files of ours: somebody may have put theirs beside them.
     for entry in folder.iterdir():
         if _SHARD.fullmatch(entry.name):
             entry.unlink()
@@ -158,6 +161,7 @@ def read_manifest(run: Path) -> Manifest | None:
 def shards_of(run: Path, manifest: Manifest) -> list[Path]:
     """The Parquet files of a dataset, each as it was written. UserError names the first that is not."""
     for fault in faults_of(run, manifest):
+        # The old files may be gone because another process has just sealed the run: that is no damage.
         now = read_manifest(run)
         if now is None or now.digest() != manifest.digest():
             raise UserError(f"{run}: was sealed anew while it was read: give the same command again")

@@ -86,6 +86,7 @@ class ShardWriter:
         self._journal = _open_append(self._path)
         clock = path / "journal" / f"{shard:05d}.seconds"
         self._clock = os.open(clock, os.O_RDWR | os.O_CREAT, 0o644)
+        # As if the work had begun that much earlier: the clock goes on where the last attempt stopped.
         self._start = time.monotonic() - read_seconds(clock)
         self._waiting: list[tuple[bytes, bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -134,6 +135,7 @@ class ShardWriter:
                 for part, descriptor in enumerate((self._rollouts, self._journal)):
                     _write_all(descriptor, b"".join(lines[part] for lines in waiting))
                     os.fsync(descriptor)
+            # At a fixed place with a fixed length, so that the file is overwritten and never half a number.
             os.pwrite(self._clock, b"%016.3f\n" % (time.monotonic() - self._start), 0)
         except OSError as error:  # raised inside a timer, nobody would catch it: `record` raises it later
             self._failed = OSError(error.errno, error.strerror, str(self._path))
@@ -182,7 +184,7 @@ def scan(path: Path) -> tuple[dict[str, Entry], list[Damage]]:
                 item = from_json(body_of(line))
                 tokens, n_rollouts = sum(item["tokens"].values()), item.get("n_rollouts", 0)
                 found[item["problem"]["id"]] = Entry(offset, tokens, gold_key(item["problem"]), n_rollouts)
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError):  # whatever JSON may hold instead
                 if line.endswith(b"\n"):
                     log.warning("%s line %d cannot be read; its problem is owed again", path, number)
                     damage.append(Damage(number, offset))
@@ -247,6 +249,7 @@ def stored_rollouts(raw: Path, packed: Path) -> Iterator[tuple[str, list[Row]]]:
     """Rollouts as rows, by problem in the order of their ids: those packed before, and those of `raw`, which
     replace a problem's older ones."""
     blocks = blocks_of(raw)[0]
+    # Both are sorted by problem, so they are merged without holding either: a shard may have gigabytes.
     older = ((k, rows) for k, rows in _packed(packed) if k not in blocks)
     yield from heapq.merge(older, _blocks(raw, blocks), key=itemgetter(0))
 
@@ -307,7 +310,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
+    view = memoryview(data)  # a write may take only a part, when the disk is nearly full or a signal comes
     while view:
         view = view[os.write(descriptor, view) :]
 

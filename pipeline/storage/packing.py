@@ -29,6 +29,8 @@ def pack(run: Path, shard: int, done: Mapping[str, Entry]) -> int:
         return 0
     if fault := packed_fault(run, shard):
         raise UserError(f"{fault}: see `stepmint check {run}`")
+    # Every finished problem with rollouts must be found, or nothing is replaced: the lines that are removed
+    # at the end may be the only copy.
     missing = {problem for problem, entry in done.items() if entry.rollouts}
 
     def all_found() -> None:

@@ -32,6 +32,7 @@ def write_config(path: Path, config: RunConfig) -> None:
     body = tomli_w.dumps(_without_none(config.model_dump(mode="json"))).encode()
     head = f"{RESOLVED}; identity {config.digest()}; {CHECKSUM} {_short(body)}\n"
     file, data = path / "run.toml", head.encode() + body
+    # Every opening of the run comes here, so an equal file is left alone.
     if not file.is_file() or file.read_bytes() != data:
         write_bytes(file, data)
 

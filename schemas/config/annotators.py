@@ -76,6 +76,7 @@ class AnnotatorConfig(Record):
 
     @model_validator(mode="after")
     def _is_not_called_like_something_else(self) -> Self:
+        # Votes carry the name: those of a judge called "prover" would be `prover:PROMPT`.
         if self.name != self.kind and self.name in (*KINDS, *_TAKEN):
             raise ValueError(f"name {self.name!r} means something else in a run: choose another one")
         return self

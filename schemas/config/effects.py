@@ -80,6 +80,7 @@ def differing(then: object, now: object, place: str = "") -> Iterator[str]:
     inside = f"{place}." if place else ""
     match then, now:
         case {}, {}:
+            # Two kinds differ in nearly every setting: the kinds are the news, the settings follow from them.
             if then.get("kind") != now.get("kind"):
                 then, now = {"kind": then.get("kind")}, {"kind": now.get("kind")}
             for name in sorted({*then, *now}):

@@ -22,6 +22,7 @@ def beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _placed_in(section: Any, folder: Path) -> Any:
     if isinstance(section, list):
         return [_placed_in(one, folder) for one in section]
+    # A dataset such as `openai/gsm8k` looks like a relative path, but is a name of the Hub.
     if not isinstance(section, dict) or section.get("source") == "huggingface":
         return section
     return {key: _placed(value, folder) if key in _NAMING else value for key, value in section.items()}
