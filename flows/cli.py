@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.excepthook = _show_bug
             interrupt.heed()
         code = _run(argv)
+        # A failure after a signal is its consequence: the user reads "interrupted", not an error of a
+        # library.
         if code and interrupt.heard():
             interrupt.end()
         if own:
@@ -97,6 +99,7 @@ def _set_logging(*, verbose: bool) -> None:
     Warnings become one line, like our errors; Python would add the line of code that gave them.
     """
     warnings.formatwarning = _warning
+    # Without any handler Python prints what libraries log as a warning or worse.
     logging.getLogger().addHandler(logging.NullHandler())
     if verbose:
         handler = logging.StreamHandler()
@@ -143,6 +146,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     else:
         getattr(display, args.command)(result)
     sys.stdout.flush()  # now, so that `_run` can report a full disk or a closed pipe in its own words
+    # Keys under which a result says that something is left to do: the exit code tells scripts.
     return 1 if any(result.get(name) for name in ("owed", "refused", "unread", "damaged")) else 0
 
 

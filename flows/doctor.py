@@ -87,11 +87,12 @@ def examine_policies(config: RunConfig) -> dict[str, Any]:
         try:
             async with open_policy(one.policy) as opened:
                 found = await examine(opened, one.sampling, prefixes=one.prefixes, limit=one.limit)
-        except (UserError, BackendError) as error:
+        except (UserError, BackendError) as error:  # one policy that fails must not hide the others
             found.refused = str(error)
         return found
 
     roles = asked(config, annotators(config))
+    # A run without rollouts needs no continued prefixes, but who asks wants to know whether they would work.
     roles["policy"] = roles["policy"]._replace(prefixes=True)
     found = {role: asyncio.run(meet(one)).as_dict() for role, one in roles.items()}
     return {"policies": found, "refused": [role for role, probe in found.items() if probe["refused"]]}

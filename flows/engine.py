@@ -46,6 +46,7 @@ class HereTaskRunner(TaskRunner[PrefectFuture[Any]]):
         """Run the task and return a future that is done."""
         task_run_id = uuid4()
         done: Future[Any] = Future()
+        # `return_type="state"`: a failed task is a state and no exception, so the next shard still runs.
         done.set_result(
             run_task_sync(
                 task,

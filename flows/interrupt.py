@@ -94,7 +94,7 @@ def _keep(told: int, relay: int, command: int) -> NoReturn:
     exit after the command."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    for stream in (0, 1):  # whoever reads the command's output waits for its end, not for ours
+    for stream in (0, 1):  # a pipe that reads the command's output ends with the command, not with the keeper
         os.close(stream)
     until: float | None = None
     while select.select([told], [], [], until and max(0.0, until - time.monotonic()))[0]:

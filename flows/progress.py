@@ -58,6 +58,7 @@ class Lines:
     def advance(self) -> None:
         """Count the problem; print a line at every quarter of the stage."""
         before, self._done = self._done, self._done + 1
+        # In whole numbers, so that each quarter is passed exactly once, whatever the total.
         if self._total and before * 4 // self._total != self._done * 4 // self._total:
             print(f"{self._stage}: {self._done}/{self._total}", file=sys.stderr, flush=True)
 

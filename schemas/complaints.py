@@ -59,6 +59,7 @@ def complaints(errors: Iterable[Mapping[str, Any]], model: type[BaseModel]) -> l
     for error in sorted(errors, key=lambda e: e["type"] == "string_type" and isinstance(e["input"], list)):
         place = _place(error, model)
         name = _NUMBERED.sub(" #", ".".join(place.path)).replace(".#", ".")
+        # An error of one element (`prompts #2`) says more than one of the whole list.
         if not any(other.startswith(f"{name} #") for other in found):
             found.setdefault(name, Complaint(name, _what(error, place, model)))
     return list(found.values())
@@ -150,6 +151,7 @@ def _unknown(place: _Place, given: Any, model: type[BaseModel]) -> str:
         kinds = " or ".join(f'{tag} = "{tag_of(one)[1]}"' for one in of_kinds)
         return f'`{name}` belongs to {kinds}; this {_section_name(place)} is "{own}"'
     fields = [field for one in place.owners for field in one.model_fields]
+    # A misspelling is likelier than a setting in the wrong section, so it is tried first.
     near = get_close_matches(name, fields, n=1)
     if isinstance(given, (dict, list)) and len(place.path) == 1:
         sections = [f"[{field}]" for field in fields if classes_of(model.model_fields[field].annotation)]

@@ -74,4 +74,5 @@ def blame(error: BaseException, file: str = "") -> str:
 def factory_file(name: str) -> Path | None:
     """The file of a factory's module, whose content belongs to a run's identity; None for one without."""
     file = getattr(sys.modules[load_factory(name).__module__], "__file__", None)
+    # Built-in modules have no file; the digest of a run then holds the factory's name only.
     return Path(file) if file else None

@@ -23,6 +23,7 @@ def listed(data: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(elements, list | tuple):
         return data
     names = {name_of(element) for element in elements}
+    # `[judge]` beside `[[annotate]] kind = "judge"` could mean one judge or two, so it is not converted.
     old = [name for name in SECTIONS if name in data and name not in names]
     kept = {key: value for key, value in data.items() if key not in old}
     found = [_element(name, data[name]) for name in old if data[name] is not None]

@@ -68,6 +68,7 @@ def compare(plan: Plan | None, actual: Forecast) -> PlanReport | None:
     problems."""
     if plan is None or not actual.problems or not plan.problems:
         return None
+    # A run that was stopped by its budget did only some of the planned problems.
     part = actual.problems / plan.problems
     predicted = Forecast(
         problems=actual.problems,

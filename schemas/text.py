@@ -2,7 +2,7 @@
 
 import re
 
-_LONGEST_LINE = 4_000
+_LONGEST_LINE = 4_000  # characters: about fifty lines of a terminal, in case a server's error page is quoted
 _CODE = re.compile(r"[\w .,:;/@+=()~%&?!'-]*", re.ASCII)
 """Texts of characters that look the same in a code span, in a table and in HTML."""
 # Characters that Markdown or HTML give a meaning: anywhere, at a line's start (`- item`, `+`, `=`), or after

@@ -162,7 +162,7 @@ def _huggingface(config: HubProblems) -> Iterator[Row]:
             config.subset or None,
             split=config.split,
             revision=config.revision or None,
-            streaming=True,
+            streaming=True,  # a run of 100 problems should not download millions of rows
         )
         for number, value in enumerate(data, 1):
             yield Row(Path(name), number, value)
@@ -227,6 +227,7 @@ def _to_problem(row: Row, columns: Columns, config: RowsConfig, file: str) -> Pr
     values = {ours: one for ours, one in held.items() if one is not None} | {"text": text, "source": source}
     if golds:
         values |= {"answer": golds[0], "alternatives": golds[1:]}
+        # A column `answer_kind` of the data set wins: it knows, and this guesses from the answers' form.
         values.setdefault("answer_kind", kind_of(golds))
     return _validated(values, columns, bad)
 

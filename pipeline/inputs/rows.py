@@ -49,6 +49,7 @@ class Row(NamedTuple):
 def expanded(text: str) -> Path:
     """A path with `~` and `$STEPMINT_DATA` expanded. UserError for any other variable: its value, which may
     be a secret, would stand in records and messages."""
+    # A file whose name really holds a `$` is taken as it is.
     if not Path(text).exists():
         for match in _VARIABLE.finditer(text):
             if (name := match[1] or match[2]) != DATA:
@@ -123,7 +124,8 @@ def rows_of(path: Path, kind: str = "") -> Iterator[Row]:
     UserError when the file as a whole cannot be read.
     """
     with path.open("rb") as file:
-        is_parquet = file.read(4) == b"PAR1"  # whatever the name says
+        # The magic number of Parquet, whatever the name says: as text, every line of it would be an error.
+        is_parquet = file.read(4) == b"PAR1"
     match "parquet" if is_parquet else _kind(path) or kind:
         case "parquet":
             yield from _parquet(path)

@@ -60,6 +60,7 @@ def hub_commit(name: str) -> str:
     # Its bases are OSError and the HTTP library's own error; which library that is differs between versions.
     unheard: tuple[Any, ...] = (*HfHubHTTPError.__bases__, HFValidationError, OfflineModeIsEnabled)
     try:
+        # 10 s: without the commit the run still works, so the Hub is not waited for long.
         return HfApi().dataset_info(name, timeout=10).sha or ""
     except unheard as error:
         log.warning("dataset %s: its commit is not known (%s); it is told by its name alone", name, error)

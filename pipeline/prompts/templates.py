@@ -82,7 +82,7 @@ def prompt_text(name: str) -> str:
     """The whole file of a prompt, with the lines in front. A run's identity has its digest."""
     path = prompt_file(name)
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open(encoding="utf-8-sig") as file:  # editors on Windows write a byte-order mark
             text = file.read(_MOST + 1)
     except UnicodeDecodeError as error:
         raise UserError(f"prompt {path}: not UTF-8 text: {error}") from None
@@ -131,6 +131,7 @@ def check_prompts(config: RunConfig, read: Callable[[str], str] = prompt_text) -
         names: dict[str, str] = {}
         for prompt in judge.prompts:
             name = judge_prompt(prompt, read(prompt)).name
+            # Votes are told apart by these names alone: two prompts with one name would count as one source.
             if name in names:
                 raise UserError(
                     f"{judge.section}.prompts: {names[name]!r} and {prompt!r} are both named {name!r}, so "
@@ -161,7 +162,7 @@ def _pieces(template: str) -> tuple[tuple[str, str | None], ...]:
 
 def prompt_file(name: str) -> Path:
     """The file of a prompt. UserError when there is none."""
-    path = PROMPTS / f"{name}.txt"
+    path = PROMPTS / f"{name}.txt"  # ours first, so that a name means the same in every folder
     if not path.is_file():
         path = Path(name).expanduser()
     if not path.is_file():

@@ -209,11 +209,13 @@ class Posed:
         is_prepared = problem_files.is_prepared(self._store.path)
         # Problems are done in the order of their ids, which are hashes. So a run that stops early has done a
         # random sample, even if its source is sorted from easy to hard.
+        # A corrected problem has the id of the old one, and so replaces it here.
         lines = dict(_by_id(file)) if is_prepared else {}
         if part in self._parts:
             lines.update(_by_id(part))
         written = problem_files.next_of(file)
         written.unlink(missing_ok=True)  # of an attempt that was killed
+        # A shard without new problems keeps its file, and with it its checksum.
         if part in self._parts or not file.is_file() or not is_prepared:
             write_lines(written, (lines[name] for name in sorted(lines)))
         return len(lines)

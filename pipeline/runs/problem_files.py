@@ -85,7 +85,9 @@ def finish(run: Path, shards: int) -> None:
     """Replace the old files by the new ones, if `decide` was called; else do nothing."""
     decided = run / _NEXT
     if decided.is_file():
-        if is_prepared(run):  # its checksums are of files that are about to be replaced
+        # The old checksums go first. Killed in the middle, some files are new and some old, and `check` would
+        # call them damaged although the next command finishes the replacement.
+        if is_prepared(run):
             kept = {key: value for key, value in _prepared(run).items() if key != "sha256"}
             write_record(done_file(run), kept)
         files = (run / QUARANTINE, *(file_of(run, shard) for shard in range(shards)))

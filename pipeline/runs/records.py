@@ -45,6 +45,7 @@ def quarantined(run: Path) -> list[Quarantined]:
 
 def failures(run: Path) -> list[Quarantined]:
     """Why problems are still owed: of each that failed, and of each shard that stopped early."""
+    # Sorted, so that reports of one run are equal on every file system.
     files = sorted((run / "problems").glob("*.failed.jsonl"))
     return [item for file in files for item in read_failures(file, run)]
 
