@@ -27,7 +27,7 @@ from typing import NoReturn
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE = "interrupted; resume with the same command"
 PATIENCE_S = 3.0
-"""How long the orderly way out may take. People wait about so long before they press Ctrl-C again."""
+"""How long the orderly way out may take, before the thread ends the process."""
 # When the keeper kills the command: late enough that the thread had its PATIENCE_S and a second to end.
 _KILL_S = 4.5
 # A second signal at least this long after the first is from an impatient user and ends the wait. A sooner one

@@ -10,8 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-# `http://127.0.0.1:8000/v1`, `https://api.example.org/v1`, `http://[::1]:8000`. No user, `?` or `#`: there
-# keys are written.
+# `http://127.0.0.1:8000/v1`, `https://api.example.org/v1`, `http://[::1]:8000`.
 _ADDRESS = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/:\[\]]+)(:\d{1,5})?(/[!-~]*)?")
 # Parameters without which a server still answers the request, though perhaps otherwise.
 _DROPPED = frozenset({"n", "top_p", "temperature", "seed", "stop"})

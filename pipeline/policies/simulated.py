@@ -62,7 +62,7 @@ class SimulatedPolicy:
         found: list[TokenLogprobs | None] = []
         for text in texts:
             p = chances.get(text.removeprefix("####").strip())
-            # log(0) does not exist; 1e-300 is the smallest round number that a float holds in full precision.
+            # log(0) does not exist. 1e-300 stands for it: no real probability of a token is so small.
             found.append(() if not text else None if p is None else (math.log(max(p, 1e-300)),))
         return found
 

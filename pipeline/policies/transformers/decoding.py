@@ -33,8 +33,8 @@ from schemas.records import StopReason
 
 _GROWTH = 128  # cache columns added at once: growing copies the whole cache, so not for every token
 _PREFILL_TOKENS = 8192  # of one prefill pass, padding included; bounds the memory of its activations
-# Rows that share one stored prompt. More rows would read it fewer times, but attention computes this many
-# places for every prompt, also where only one row continues it.
+# Rows that share one stored prompt. More rows would read it fewer times, but attention computes as many
+# places for every prompt as the prompt with the most rows has.
 _PER_PROMPT = 8
 
 
