@@ -16,7 +16,7 @@ from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.opening import EMBEDDED
 from pipeline.policies.transformers import decoding
 from pipeline.policies.transformers.policy import TransformersPolicy
-from pipeline.policies.transformers.token_sampling import CLOSE, draw
+from pipeline.policies.transformers.token_sampling import CLOSE, sample_tokens
 from pipeline.prompts.templates import fill, load_template
 
 Figures = dict[str, Any]
@@ -81,7 +81,7 @@ def _watching() -> Iterator[tuple[Seen, list[int]]]:
     close: list[int] = []
 
     def watched(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        token, near = draw(logits, temperature, top_p, uniform)
+        token, near = sample_tokens(logits, temperature, top_p, uniform)
         p = torch.softmax(logits, -1)
         after = p.cumsum(-1).gather(-1, token[:, None])[:, 0]
         before = after - p.gather(-1, token[:, None])[:, 0]
@@ -93,8 +93,8 @@ def _watching() -> Iterator[tuple[Seen, list[int]]]:
                 close.append(again)
         return token, near
 
-    decoding.draw = watched
+    decoding.sample_tokens = watched
     try:
         yield seen, close
     finally:
-        decoding.draw = draw
+        decoding.sample_tokens = sample_tokens

@@ -150,7 +150,7 @@ async def _run(policy: Any, folder: Path) -> Any:
     read_problems(store)
     with store.writing(0) as writer:
         tools = annotators_of(store.config, policy)
-        failures = (await label_all(store.owing(0), tools, writer, store.purse(0))).failures
+        failures = (await label_all(store.owed(0), tools, writer, store.shard_budget(0))).failures
     if failures:
         raise RuntimeError(f"{len(failures)} problems failed; the first: {failures[0].reason}")
     return store

@@ -112,7 +112,7 @@ def make_runs(root: Path) -> dict[str, RunConfig]:
     read_problems(opened)
     for shard in range(2):
         asyncio.run(_begin(opened, shard))
-        failed = Quarantined(file="f", reason="r", problem_id=opened.standing(shard).owed[0])
+        failed = Quarantined(file="f", reason="r", problem_id=opened.shard_state(shard).owed[0])
         records.set_aside(opened.path, shard, [failed])
     return {"sealed": config, "open": opened.config}
 
@@ -122,7 +122,7 @@ async def _begin(store: RunStore, shard: int) -> None:
     with store.writing(shard) as writer:
         async with AsyncExitStack() as stack:
             tools = await open_tools(store.config, stack)
-            await label_all(islice(store.owing(shard), 2), tools, writer, store.purse(shard))
+            await label_all(islice(store.owed(shard), 2), tools, writer, store.shard_budget(shard))
 
 
 def again(config: RunConfig) -> None:

@@ -1,4 +1,7 @@
-"""The arguments of every command, and the help that explains them. Nothing heavy is imported here."""
+"""The arguments of every command, and their help.
+
+Nothing heavy is imported here, so that `stepmint --help` answers in a fraction of a second.
+"""
 
 import argparse
 from typing import Any, NoReturn
@@ -30,7 +33,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Version(argparse.Action):
-    """Looks the version up when it is asked for: until then it would only delay the first line of `main`."""
+    """Looks the version up only for `--version`: reading the package's metadata would slow every command."""
 
     def __call__(self, *_: object, **__: object) -> None:
         from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""What can be found out before anything is started or paid for."""
+"""Checks that a command makes before it starts or pays for anything, and what they say about the run."""
 
 import sys
 from collections.abc import Iterable
@@ -12,9 +12,9 @@ from schemas.records import Problem
 
 
 def check_base(config: RunConfig, problems: Iterable[Problem]) -> dict[str, Any]:
-    """Whether the base of `[train]` can become a PRM of problems like these; its weights are not loaded.
+    """What is known of `[train]`'s base for problems like these; its weights are not loaded.
 
-    UserError where it cannot, and where the packages for training are missing.
+    UserError where it cannot become a PRM, and where the packages for training are missing.
     """
     if find_spec("torch") is None or find_spec("transformers") is None:
         raise UserError(
@@ -28,9 +28,10 @@ def check_base(config: RunConfig, problems: Iterable[Problem]) -> dict[str, Any]
 
 
 def base_of(config: RunConfig) -> dict[str, Any]:
-    """The same for a run that may not have begun.
+    """`check_base` for a run that may not have begun.
 
-    It is tried on the run's own problems, but a dataset of the Hub is not fetched for that.
+    The base is tried on the run's own problems, unless these are a dataset of the Hub: a check should not
+    download it.
     """
     from pipeline.inputs.problems import load_problems
 
@@ -40,7 +41,7 @@ def base_of(config: RunConfig) -> dict[str, Any]:
 
 
 def preview(config: RunConfig) -> dict[str, Any]:
-    """What training on a sealed run would learn from."""
+    """What training on a sealed run would learn from, with one row token by token."""
     from pipeline.outputs.report import rows_of
     from pipeline.prm.train import preview as preview_rows
     from pipeline.runs.run_store import RunStore
@@ -50,9 +51,12 @@ def preview(config: RunConfig) -> dict[str, Any]:
 
 
 def ready(config: RunConfig) -> None:
-    """UserError where a new run's models, keys, annotators, prompts or problem files cannot be used, before
-    anything is started or paid for; what is taken by itself is said. A run that has read its problems no
-    longer needs the files."""
+    """Check a new run's models, keys, annotators, prompts and problem files, and print which columns are
+    taken.
+
+    UserError where one cannot be used. A run that has read its problems does not need the files any more, so
+    it is not checked.
+    """
     from pipeline.inputs.problems import check_problems
     from pipeline.labelling.tools import check_annotators
     from pipeline.policies.opening import check_policies
@@ -66,7 +70,7 @@ def ready(config: RunConfig) -> None:
 
 
 def outline(config: RunConfig) -> dict[str, Any]:
-    """The stages of a run file, and what is known before any of them."""
+    """The stages of a run file, and what is known about them before they start (`--dry-run`)."""
     folder = Path(config.root) / config.name
     stages = ["synthesize", *(["train"] if config.train else []), *(["evaluate"] if config.evaluate else [])]
     checkpoint = str(Path(config.root).parent / "checkpoints" / config.name) if config.train else None

@@ -1,8 +1,8 @@
-"""The `stepmint` command: arguments in, exit code out. What a command does stands in `flows.commands`.
+"""The `stepmint` command: it takes arguments and returns an exit code. `flows.commands` does the work.
 
-Nothing heavy is imported here: `stepmint --help` answers at once. Exit codes: 0 done, 1 not finished (the
-same command goes on) or sealed with a source of which nothing could be read, 2 something the person can fix,
-130 interrupted.
+Nothing heavy is imported here, so that `stepmint --help` answers at once. Exit codes: 0 done; 1 not finished
+(the same command goes on), or sealed although nothing of one source could be read; 2 an error that the user
+can mend; 130 interrupted.
 """
 
 import argparse
@@ -27,7 +27,8 @@ from schemas.text import one_line, shown
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code and prints errors as one line.
 
-    Without arguments it is the process's own: those of the command line are taken, and signals end it.
+    Without `argv` it takes the arguments of the command line, and signals end the process. With `argv`, as in
+    tests, the process belongs to the caller, and signals are left alone.
     """
     own = argv is None
     try:
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.excepthook = _show_bug
             interrupt.heed()
         code = _run(argv)
+        # A failure after a signal is its consequence: the user reads "interrupted", not an error of a
+        # library.
         if code and interrupt.heard():
             interrupt.end()
         if own:
@@ -51,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     set_defaults()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # half a surrogate pair, or a terminal without UTF-8
+        # A lone surrogate in a model's text, or a terminal without UTF-8, must not end a command.
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     args = argparse.Namespace()
     try:
@@ -65,7 +69,8 @@ def _run(argv: Sequence[str] | None) -> int:
     except BackendError as error:
         return _complain(error, 1)
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain once more while it closes stdout.
+        # The reader of our output (`head`, say) has closed it, which is no error. Python would still complain
+        # when it flushes stdout at its end, so stdout leads nowhere from here on.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -75,23 +80,26 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _place(args: argparse.Namespace) -> str:
-    """Where a command writes, as far as its arguments say."""
+    """Where a command writes, as far as its arguments say: errors of a full disk often name no file."""
     given = vars(args)
     changed = given.get("run") if given.get("command") in ("fuse", "derive", "train") else None
     return str(given.get("out") or given.get("config") or changed or "standard output")
 
 
 def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """All that helps to find it, except secrets."""
+    """Print the traceback of a bug, without secrets."""
     import traceback
 
     print(redacted("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="")
 
 
 def _set_logging(*, verbose: bool) -> None:
-    """Our own lines when asked for, and no library's: they would tear the progress bars. Warnings are lines
-    like our errors, without the place in the code, which says nothing to whoever gave the command."""
+    """Show our own log lines with `--verbose`, and no library's: those would break up the progress bars.
+
+    Warnings become one line, like our errors; Python would add the line of code that gave them.
+    """
     warnings.formatwarning = _warning
+    # Without any handler Python prints what libraries log as a warning or worse.
     logging.getLogger().addHandler(logging.NullHandler())
     if verbose:
         handler = logging.StreamHandler()
@@ -106,7 +114,7 @@ def _warning(message: Warning | str, *_: object, **__: object) -> str:
 
 
 class _Clean(logging.Formatter):
-    """Messages quote models and servers."""
+    """Removes secrets and control characters: log messages quote models and servers."""
 
     def format(self, record: logging.LogRecord) -> str:
         return shown(redacted(super().format(record)))
@@ -137,7 +145,8 @@ def _dispatch(args: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         getattr(display, args.command)(result)
-    sys.stdout.flush()  # here a full disk or a reader that has gone is still ours to name
+    sys.stdout.flush()  # now, so that `_run` can report a full disk or a closed pipe in its own words
+    # Keys under which a result says that something is left to do: the exit code tells scripts.
     return 1 if any(result.get(name) for name in ("owed", "refused", "unread", "damaged")) else 0
 
 

@@ -1,4 +1,7 @@
-"""What each command does: from its arguments to a JSON-able result. `flows.display` prints it."""
+"""What each command does: a function takes its arguments and returns a result that can be written as JSON.
+
+`flows.display` prints it. Heavy modules are imported in the functions, so a command loads only what it uses.
+"""
 
 import argparse
 import importlib
@@ -27,7 +30,7 @@ T = TypeVar("T")
 
 
 def run(args: argparse.Namespace) -> Result:
-    """Every stage of a run file, or with --dry-run what they would be."""
+    """Do every stage of a run file; with --dry-run, only say what they would be."""
     config = _given(args)
     ready(config)
     if args.dry_run:
@@ -43,7 +46,7 @@ def synthesize(args: argparse.Namespace) -> Result:
 
 
 def plan(args: argparse.Namespace) -> Result:
-    """What a run will take; a pilot is the beginning of the run itself."""
+    """Predict what a run will take. The pilot's problems are the first ones of the run, and stay done."""
     config = _given(args)
 
     from pipeline.labelling.plan import Stated, count_problems, plan_from_pass_rate, plan_from_pilot
@@ -74,7 +77,7 @@ def plan(args: argparse.Namespace) -> Result:
 
 
 def fuse(args: argparse.Namespace) -> Result:
-    """Labels anew from the journal; sampling nothing, it needs no flow."""
+    """Make the labels again from the journal. Nothing is sampled, so it needs no flow."""
     other = [item for item in args.set if not item.startswith("fusion.")]
     if other:
         raise UserError(
@@ -89,13 +92,13 @@ def fuse(args: argparse.Namespace) -> Result:
     store = RunStore.reopen(config)
     with _listening(args), progress.stage("fusing the votes"):
         manifest = seal(store, partial=args.partial)
-        store.record_config()  # a fusion that failed leaves the run as it was
+        store.record_config()  # after the sealing: a fusion that fails leaves the old settings in place
     about = {"path": str(store.path), "dataset_digest": manifest.digest(), "owed": manifest.owed}
     return {**summarise(store), **about}
 
 
 def regrade(args: argparse.Namespace) -> Result:
-    """Grades, votes and labels anew from the stored rollouts; sampling nothing, it needs no flow."""
+    """Make grades, votes and labels again from the stored rollouts. Nothing is sampled: it needs no flow."""
     import asyncio
 
     from pipeline.labelling.problems import read_problems
@@ -103,7 +106,7 @@ def regrade(args: argparse.Namespace) -> Result:
     from pipeline.labelling.sealing import seal
     from pipeline.runs.run_store import RunStore
 
-    # It asks nobody: whatever has become of prompts and models, the run has what it needs.
+    # `reopen` does not look at prompts and models: no policy is asked, so they may be gone.
     store = RunStore.reopen(_config_of(Path(args.run)))
     found = Counter[str]()
     mark(store).touch()
@@ -115,7 +118,7 @@ def regrade(args: argparse.Namespace) -> Result:
             for shard in range(store.config.shards):
                 work = regrade_shard(store, shard, advance=progress.advance)
                 found.update(asyncio.run(work)._asdict())
-        owed = sum(len(store.standing(shard).owed) for shard in range(store.config.shards))
+        owed = sum(len(store.shard_state(shard).owed) for shard in range(store.config.shards))
         if not owed:
             with progress.stage("fusing the votes"):
                 seal(store)
@@ -129,7 +132,7 @@ def train(args: argparse.Namespace) -> Result:
     config = _config_of(path, args.set) if path.is_dir() else load_config(path, tuple(args.set))
     if args.dry_run:
         return {"dry_run": preview(config)}
-    if rank():  # of torchrun's processes the first answers, and the others help it
+    if rank():  # torchrun started several processes: only the first runs the flow and prints the result
         from flows.train import checkpoint_of, train_model
 
         train_model.fn(config, args.out or str(checkpoint_of(config)))
@@ -145,7 +148,7 @@ def selftrain(args: argparse.Namespace) -> Result:
 
 
 def evaluate(args: argparse.Namespace) -> Result:
-    """Measure on files and runs, each apart; or repeat what was recorded."""
+    """Measure a PRM on each file and run; without any, repeat the figures recorded at training."""
     checkpoint = Path(args.checkpoint)
     if not args.on:
         return _recorded(checkpoint)
@@ -184,7 +187,7 @@ def show(args: argparse.Namespace) -> Result:
 
 
 def verify(args: argparse.Namespace) -> Result:
-    """Review the steps of a file while they are printed; the counts are of all, printed or not."""
+    """Verify the steps of a file, while they are printed. The counts include steps that `--only` hides."""
     from pipeline.inputs.solutions import read_solutions
     from pipeline.labelling.verify_files import verify as reviewed
 
@@ -214,7 +217,7 @@ def status(args: argparse.Namespace) -> Result:
 
 
 def check(args: argparse.Namespace) -> Result:
-    """A run's files against what vouches for them, and with --repair what can be mended."""
+    """Compare a run's files with their checksums; with --repair, mend what can be mended."""
     from pipeline.checking.findings import check as examined
 
     with _listening(args), progress.stage("checking the run"):
@@ -223,24 +226,23 @@ def check(args: argparse.Namespace) -> Result:
 
 def export(args: argparse.Namespace) -> Result:
     """Write another tool's format; the file appears whole or not at all."""
-    from pipeline.outputs.export import export as write
-    from pipeline.outputs.export import format_named
+    from pipeline.outputs import export as exports
     from pipeline.outputs.report import rows_of
     from pipeline.storage.atomic import is_standard_output, replacing_text
     from pipeline.storage.recorded import check_outside
 
-    convert = format_named(args.format)
+    convert = exports.format_named(args.format)
     rows = (row for row in rows_of(_open(Path(args.run))) if row.kept or not args.kept)
     out = Path(args.out)
     check_outside(out)
     piped = is_standard_output(out)
     with replacing_text(out) as file:
-        counts = write(rows, convert, file)
+        counts = exports.export(rows, convert, file)
     return {"out": str(out), "format": args.format, "piped": piped, **counts}
 
 
 def derive(args: argparse.Namespace) -> Result:
-    """Values of one method, beside the run or where `--out` says."""
+    """Derive a method's values from a run, and write them into the run's folder or to `--out`."""
     from schemas.derive import parse_settings
 
     settings = parse_settings(args.method, tuple(args.set))
@@ -277,16 +279,16 @@ def publish(args: argparse.Namespace) -> Result:
 
 
 def doctor(args: argparse.Namespace) -> Result:
-    """The environment, without asking the network; or with --policy what the policies of a run file do."""
+    """Describe the environment without using the network; with --policy, try a run file's policies."""
     if not args.policy:
         return examine()
     return examine_policies(load_config(Path(args.policy), tuple(args.set)))
 
 
 def _flow(args: argparse.Namespace, module: str, call: Callable[[Any], T]) -> T:
-    """Run a flow of a module with progress; a server that does not answer is the person's to start.
+    """Run a flow of a module, with progress. UserError when a configured Prefect server does not answer.
 
-    The module loads here, while the server starts: Prefect and what the flows need take seconds to import.
+    The module is imported here, while our server starts: Prefect and the flows take seconds to import.
     """
     from flows.server import starting
 
@@ -315,8 +317,8 @@ def _config_of(folder: Path, overrides: list[str] | None = None) -> RunConfig:
 
 
 def _given(args: argparse.Namespace) -> RunConfig:
-    """The run file of a command; or the run in a folder, by the folder or the `run.toml` in it, wherever it
-    lies now."""
+    """The configuration of a command: of a run file, or of the run in a folder, which may have been moved. A
+    run is named by its folder or by the `run.toml` in it."""
     from pipeline.storage.recorded import is_begun
 
     path = Path(args.config)

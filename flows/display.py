@@ -1,7 +1,7 @@
-"""How results look in a terminal: one function a command, named like it.
+"""Prints the results of commands in a terminal: one function for each command, with its name.
 
-Problems and steps are written by models: their texts are shown as they are, never read as markup, and without
-the control characters that could steer a terminal.
+Problems and steps are written by models. Their texts are never read as markup, and are printed without
+control characters, which could move the cursor or change the terminal's settings.
 """
 
 import sys
@@ -10,17 +10,17 @@ import time
 from rich.text import Text
 
 from flows import solutions
-from flows.printing import Result, add_row, flat, new_table, say, show_item, value_of, without_none
+from flows.printing import Result, add_row, figures, flat, new_table, say, show_item, value_of, without_none
 from schemas.text import one_line, shown
 
 _HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
+# Keys that are no figures of what was sealed: the run's folder, and remarks, which are printed on stderr.
 _APART = ("run", "remarks", "unread")
-"""Not among the figures of what was sealed: a name, and what is said on stderr."""
 _QUALITY = ("labelled", "precision", "recall", "f1", "exact")
 
 
 def init(result: Result) -> None:
-    """What was found in the data, what the servers do, one problem solved, and the file."""
+    """Print what was found in the data, what the servers do, one solved problem, and the file's name."""
     about = result["problems"]
     rows = f"{about['rows']:,} rows" if about["all_rows"] else f"the first {about['rows']:,} rows"
     say(f"problems    {about['taken']}")
@@ -39,7 +39,7 @@ def init(result: Result) -> None:
 
 
 def run(result: Result) -> None:
-    """The figures of a whole run, or its plan."""
+    """Print the figures of a whole run; for --dry-run its stages."""
     if "stages" in result:
         _plan(result)
         return
@@ -53,25 +53,25 @@ def run(result: Result) -> None:
 
 
 def synthesize(result: Result) -> None:
-    """What was sealed."""
+    """Print the figures of the sealed dataset."""
     figures("sealed", {key: value for key, value in result.items() if key not in _APART})
     say(f"look inside: stepmint show {result['run']} --first-errors")
 
 
 def fuse(result: Result) -> None:
-    """What the new labels look like."""
+    """Print the figures of the new labels."""
     _dataset(result)
 
 
 def regrade(result: Result) -> None:
-    """How many problems came out otherwise."""
+    """Print how many problems have another outcome now."""
     figures("graded again", {key: value for key, value in result.items() if key != "run"})
     if result["owed"]:
         say(f"{result['owed']} problems are owed: `stepmint run` with the run's file draws what they need")
 
 
 def train(result: Result) -> None:
-    """What was measured in training, or what would be learnt."""
+    """Print what was measured in training; for --dry-run what would be learnt."""
     if "dry_run" in result:
         found = result["dry_run"]
         figures("training", {key: value for key, value in found.items() if key != "first_row"})
@@ -83,7 +83,7 @@ def train(result: Result) -> None:
 
 
 def selftrain(result: Result) -> None:
-    """A line a round, and where its models are."""
+    """Print a line for each round, and where the last models are."""
     table = new_table("round", "problems solved", "of", "learnt from", "policy loss", "value loss")
     for item in result["rounds"]:
         policy, value = item["policy"], item["value"]
@@ -102,7 +102,7 @@ def selftrain(result: Result) -> None:
 
 
 def evaluate(result: Result) -> None:
-    """One table for each thing measured on."""
+    """Print one table for each file or run that was measured on."""
     if result.get("training"):
         figures("training", result["training"])
     for name, found in result.get("evaluation", {}).items():
@@ -110,7 +110,7 @@ def evaluate(result: Result) -> None:
 
 
 def plan(result: Result) -> None:
-    """What a run will take, and what that rests on."""
+    """Print what a run will take, and what the prediction was made from."""
     table = new_table("prediction", "", "low", "high", right=3)
     for name in ("calls", "completions", "tokens", "gpu_hours", "cost", "reached"):
         if found := result[name]:
@@ -131,7 +131,7 @@ def plan(result: Result) -> None:
 
 
 def show(result: Result) -> None:
-    """Solutions step by step."""
+    """Print solutions step by step."""
     for row in result["rows"]:
         solutions.labelled(row)
     if not result["rows"]:
@@ -139,7 +139,7 @@ def show(result: Result) -> None:
 
 
 def verify(result: Result) -> None:
-    """Steps with their claims underlined and the reasons below them, then what was counted and how fast."""
+    """Print steps with their claims underlined and the reasons below, then the counts and the speed."""
     start, before = time.perf_counter(), ""
     for line in result["lines"]:
         if line["id"] != before:
@@ -153,7 +153,7 @@ def verify(result: Result) -> None:
 
 
 def status(result: Result) -> None:
-    """Shards, then what was set aside."""
+    """Print the state of each shard, then why problems are owed, and what is in quarantine."""
     if not result["shards"]:
         say(f"{result['run']}: the problems have not been read yet")
         return
@@ -182,7 +182,7 @@ def status(result: Result) -> None:
 
 
 def check(result: Result) -> None:
-    """What was mended, what is wrong, and what mends it."""
+    """Print what was mended, what is still wrong, and whether --repair would help."""
     for what in result["repaired"]:
         say(f"mended: {shown(what)}")
     for why in result["failed"]:
@@ -201,7 +201,7 @@ def _damage(result: Result) -> None:
 
 
 def _budget(budget: Result) -> None:
-    """What the budgets kept from being drawn, and how to go on."""
+    """Print what the budgets cut off, and how to go on."""
     if budget["cut"]:
         most = budget["per_problem"]
         say(f"{budget['cut']:,} problems reached budget.per_problem = {most:,}; what was cut off abstains")
@@ -213,7 +213,7 @@ def _budget(budget: Result) -> None:
 
 
 def export(result: Result) -> None:
-    """Where it went."""
+    """Print where the rows went; on stderr if the rows themselves went to standard output."""
     left = (
         f"; {result['left_out']} rows left out that {result['format']} cannot express"
         if result["left_out"]
@@ -221,25 +221,25 @@ def export(result: Result) -> None:
     )
     line = f"{result['written']} rows written to {result['out']}{left}"
     if result.get("piped"):
-        print(shown(line), file=sys.stderr)  # standard output holds the rows
+        print(shown(line), file=sys.stderr)
     else:
         say(line)
 
 
 def derive(result: Result) -> None:
-    """Where it went, and with which settings."""
+    """Print where the values went, and with which settings they were derived."""
     settings = ", ".join(f"{key}={value}" for key, value in result["settings"].items())
     say(f"{result['rows']} rows of {result['method']} written to {result['out']}")
     say(f"settings: {settings or 'none'}")
 
 
 def publish(result: Result) -> None:
-    """The card, or the address."""
+    """Print the card (--dry-run), or the address on the Hub."""
     say(result.get("card") or result["address"])
 
 
 def doctor(result: Result) -> None:
-    """What is there and what is missing; or what each policy was found to do."""
+    """Print what is installed and what is missing; or what each policy of a run file does."""
     if "policies" in result:
         for role, found in result["policies"].items():
             _probe(role, found)
@@ -261,14 +261,6 @@ def _probe(role: str, found: Result) -> None:
     for note in found["notes"]:
         say(f"note: {shown(note)}")
     say(shown(f"a run would be refused: {found['refused']}" if found["refused"] else "a run can use it"))
-
-
-def figures(title: str, found: Result) -> None:
-    """Any nested figures as name and value; an interval stands behind its value."""
-    table = new_table(title, "", right=1)
-    for name, value in flat({key: value for key, value in found.items() if value not in ({}, None)}):
-        add_row(table, name.replace("_", " "), value_of(value))
-    show_item(table)
 
 
 def _dataset(result: Result) -> None:
@@ -301,7 +293,7 @@ def _dataset(result: Result) -> None:
 
 
 def _off(plan: Result) -> None:
-    """How far a prediction was off."""
+    """Print the prediction beside what the run really took."""
     table = new_table("planned", "predicted", "actual", "ratio", right=3)
     for name, ratio in plan["ratio"].items():
         predicted, actual = plan["predicted"][name], plan["actual"][name]

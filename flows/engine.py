@@ -1,4 +1,7 @@
-"""The one door to Prefect: its environment, its names, and a task runner that stays in the flow's thread."""
+"""Everything that flows take from Prefect, and a task runner that stays in the flow's thread.
+
+Prefect reads environment variables while it is imported. It is imported only here, after they are set.
+"""
 
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -7,7 +10,7 @@ from uuid import uuid4
 
 from flows.settings import set_defaults
 
-set_defaults()  # Prefect reads its environment while it is imported
+set_defaults()
 
 from prefect import flow, task, unmapped  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
@@ -19,10 +22,11 @@ __all__ = ["NO_CACHE", "HereTaskRunner", "flow", "task", "unmapped"]
 
 
 class HereTaskRunner(TaskRunner[PrefectFuture[Any]]):
-    """Runs a task where it is submitted, one after the other.
+    """Runs each task at once, in the thread that submits it, so one task after the other.
 
-    One engine at a time fills a machine. A pool of one thread would do the same, but Ctrl-C would then wait
-    until that thread has finished its shard. A cluster takes another: `flow.with_options(task_runner=...)`.
+    One engine fills a machine, so shards do not run side by side. A pool with one thread would do the same,
+    but Ctrl-C would wait until that thread has finished its shard. On a cluster, give a flow another runner:
+    `flow.with_options(task_runner=...)`.
     """
 
     def __init__(self) -> None:
@@ -42,6 +46,7 @@ class HereTaskRunner(TaskRunner[PrefectFuture[Any]]):
         """Run the task and return a future that is done."""
         task_run_id = uuid4()
         done: Future[Any] = Future()
+        # `return_type="state"`: a failed task is a state and no exception, so the next shard still runs.
         done.set_result(
             run_task_sync(
                 task,

@@ -1,12 +1,14 @@
 """Ctrl-C, SIGTERM and SIGHUP end a command within seconds, whatever it is doing.
 
-The first signal raises `Interrupted` in the main thread, so that what is being written is closed, servers are
-told and temporary files go. But Python's handlers wait while C code runs, and a library may swallow the
-exception. So a thread of ours hears of every signal, too, and ends the process when the way out takes too
-long: the run's folder is made for that, and helper processes end by their lifeline
-(`verifiers.isolation.lifeline`). C code that holds the interpreter's lock, such as the loader of a large
-library, stops the thread as well. So a small process of ours, the keeper, hears of the signals first, tells
-the thread, and kills the command when all that fails.
+There are three ways out, because each of the first two can fail:
+
+1. The first signal raises `Interrupted` in the main thread, so files are closed and temporary ones go. That
+   fails while C code runs, because Python's signal handlers wait, and when a library swallows the exception.
+2. A thread (`_watch`) is told of every signal, and ends the process after PATIENCE_S. A run's folder allows
+   that, and helper processes end by their lifeline (`verifiers.isolation.lifeline`). It fails while C code
+   holds the interpreter's lock, as the loader of a large library does.
+3. A small child process, the keeper (`_keep`), reads the signals first and passes them to the thread. After
+   `_KILL_S` it kills the command.
 """
 
 import atexit
@@ -25,13 +27,13 @@ from typing import NoReturn
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE = "interrupted; resume with the same command"
 PATIENCE_S = 3.0
-"""How long the orderly way out may take."""
+"""How long the orderly way out may take, before the thread ends the process."""
+# When the keeper kills the command: late enough that the thread had its PATIENCE_S and a second to end.
 _KILL_S = 4.5
-"""After so long the keeper kills the command."""
+# A second signal at least this long after the first is from an impatient user and ends the wait. A sooner one
+# is the same Ctrl-C again: the terminal signals the whole process group, and Prefect passes signals on.
 _APART_S = 0.5
-"""A second signal so long after the first is impatience. Sooner, it is the terminal's or Prefect's echo."""
-_CLEAN = "\r\x1b[K\x1b[?25h"
-"""Of a progress bar: clear its line, show the cursor."""
+_CLEAN = "\r\x1b[K\x1b[?25h"  # clears the line of a progress bar and shows the cursor that it has hidden
 
 
 class Interrupted(KeyboardInterrupt):
@@ -39,18 +41,19 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _Heard:
-    """What has been heard so far; one command a process."""
+    """What is known about signals so far. A class and no instance: a process runs one command."""
 
     number = 0
     """The first signal; 0 while there was none."""
     unwinding = False
-    """Nothing more is raised: the command is on its way out, or has ended."""
+    """Whether the command is on its way out or has ended. Then no signal raises anything any more."""
     code: int | None = None
     said = mmap.mmap(-1, 1)
-    """Whether the line was printed; shared with the keeper."""
+    """1 when the line was printed; in memory that is shared with the keeper, so that only one prints it."""
     saying = threading.Lock()
     pipe = -1
-    """Where Python's C code writes each signal, and we what shall wake the thread. The keeper reads it."""
+    """The pipe that the keeper reads. Python's C code writes the number of each signal there, at once, also
+    while its handlers wait."""
 
 
 def heed() -> None:
@@ -75,8 +78,8 @@ def heed() -> None:
 
 
 def _unheed() -> None:
-    """A fork is another process: its signals are not for our thread, which it does not have. Nor may it
-    hold the pipe: the keeper stays as long as somebody does."""
+    """Undo `heed` in a fork. Its signals are its own, and it does not have our thread. It must close the pipe
+    too: the keeper stays until every process has closed it."""
     signal.set_wakeup_fd(-1)
     if _Heard.pipe >= 0:
         os.close(_Heard.pipe)
@@ -87,15 +90,16 @@ def _unheed() -> None:
 
 
 def _keep(told: int, relay: int, command: int) -> NoReturn:
-    """The keeper: pass on what is told; kill the command where it has not ended in time; leave after it."""
+    """The keeper's loop: pass signals on to the thread, kill the command when it does not end in time, and
+    exit after the command."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    for stream in (0, 1):  # whoever reads the command's output waits for its end, not for ours
+    for stream in (0, 1):  # a pipe that reads the command's output ends with the command, not with the keeper
         os.close(stream)
     until: float | None = None
     while select.select([told], [], [], until and max(0.0, until - time.monotonic()))[0]:
         heard_now = os.read(told, 64)
-        if not heard_now:  # nobody is left who could be told anything
+        if not heard_now:  # every writer has closed the pipe: the command has ended
             os._exit(0)
         with suppress(OSError):
             os.write(relay, heard_now)
@@ -108,7 +112,7 @@ def _keep(told: int, relay: int, command: int) -> NoReturn:
 
 
 def _hush() -> None:
-    """On the way out libraries have much to say about what they were doing."""
+    """Silence errors that libraries print while they are being ended: they are no news to the user."""
     sys.unraisablehook = lambda _: None
     threading.excepthook = lambda _: None
     logging.raiseExceptions = False
@@ -119,12 +123,14 @@ def _raise(number: int, _: FrameType | None) -> None:
         _Heard.number = _Heard.number or number
         _Heard.unwinding = True
         _hush()
-        os.write(_Heard.pipe, b"\0")  # an event loop may have taken the thread's ear
+        # An event loop replaces the wakeup descriptor by its own, so this signal was perhaps not written to
+        # our pipe. The byte 0 is no signal, but it wakes the thread, which then sees `number`.
+        os.write(_Heard.pipe, b"\0")
         raise Interrupted
 
 
 def _watch(reading: int) -> None:
-    """Wait for a signal, then until time is up or another one comes; and end the process."""
+    """The thread's work: wait for a signal, then for PATIENCE_S or a second signal, and end the process."""
     while not _Heard.number:
         heard = [number for number in os.read(reading, 64) if number in SIGNALS]
         _Heard.number = _Heard.number or next(iter(heard), 0)
@@ -139,18 +145,19 @@ def _watch(reading: int) -> None:
 
 
 def heard() -> bool:
-    """Whether a signal has asked for the end: what goes wrong from then on is its doing."""
+    """Whether a signal has come. Errors after it are its consequences, and are not reported."""
     return _Heard.number != 0
 
 
 def finish(code: int) -> None:
-    """The command has done its work: a late signal does not disturb its end, for which this is the code."""
+    """The command has done its work and will end with this exit code. Signals are ignored from here on."""
     _Heard.unwinding = True
     _Heard.code = code
 
 
 def _leave() -> None:
-    """The last exit handler. What Python does after it only takes time, without our handlers."""
+    """The last exit handler: end the process with its code. What Python would do after it takes time, in
+    which signals would not be handled."""
     if _Heard.code is not None:
         with suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -159,9 +166,10 @@ def _leave() -> None:
 
 
 def end() -> NoReturn:
-    """Say how to go on and end the process at once, with the processes that its libraries have begun."""
+    """Print how to go on, then end the process and its children at once, with the usual code (128 +
+    signal)."""
     _say()
-    # Not imported: an import that was under way would be waited for.
+    # Not imported here: if the main thread is just importing it, an import would wait for that one.
     children = getattr(sys.modules.get("multiprocessing"), "active_children", list)
     for child in children():
         child.kill()
@@ -169,7 +177,7 @@ def end() -> NoReturn:
 
 
 def _say() -> None:
-    """Print the line, once; never wait for whoever should read it."""
+    """Print the line once. It waits half a second at most for a terminal or pipe that takes nothing."""
     with _Heard.saying, suppress(OSError):
         if not _Heard.said[0] and select.select([], [2], [], 0.5)[1]:
             _Heard.said[0] = 1

@@ -1,4 +1,4 @@
-"""The whole job: synthesize, train, evaluate, and the figures of all three in `summary.json`."""
+"""The flow of `stepmint run`: synthesize, train, evaluate, and write the figures of all to `summary.json`."""
 
 from typing import Any
 
@@ -15,6 +15,8 @@ from schemas.errors import UserError
 @flow(name="stepmint", flow_run_name="{config.name}", task_runner=HereTaskRunner())
 def main(config: RunConfig) -> dict[str, Any]:
     """Every stage the run file asks for; what is already done for the same dataset is not repeated."""
+    # Here and not in the configuration: `stepmint synthesize` may use the same file. Checked before hours of
+    # work.
     if config.evaluate and config.problems.source != "embedded":
         raise UserError(
             f"[evaluate] needs embedded problems, not {config.problems.source!r}: leave the section out, and "

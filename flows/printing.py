@@ -1,4 +1,4 @@
-"""Tables, figures and lines for a terminal. Texts are shown as they are, without control characters."""
+"""Prints tables, figures and lines in a terminal. Control characters are replaced in every text."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,12 +17,14 @@ def flat(found: Result, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Nested figures as names and values, in their order."""
     for key, figure in found.items():
         name, value = f"{prefix}{key}", figure
-        if "note" in found and key in ("note", "f1"):  # it says why the figure is what it is
+        # A note ("never says wrong at 0.5") explains an F1 of 0 better than the 0: it is printed in its
+        # place.
+        if "note" in found and key in ("note", "f1"):
             if key == "note":
                 continue
             value = found["note"]
         if isinstance(value, dict) and "value" not in value:
-            if key != "by_n":  # a curve: in the JSON, too long for a table
+            if key != "by_n":  # a curve over n: it is in the JSON, and too long for a table
                 yield from flat(value, f"{name} / ")
         else:
             yield name, value
@@ -47,7 +49,7 @@ def value_of(value: Any) -> str:
 
 
 def without_none(data: Any) -> Any:
-    """A configuration without what is left out."""
+    """A configuration without settings that are None: TOML has no word for them."""
     if not isinstance(data, dict):
         return data
     return {key: without_none(value) for key, value in data.items() if value is not None}
@@ -65,15 +67,23 @@ def new_table(*columns: str, right: int = 0) -> Table:
 
 
 def add_row(table: Table, *cells: str | Text) -> None:
-    """A row of texts as they are: a name with brackets is no markup."""
+    """Add a row. Texts are wrapped in `Text`, because rich reads a str such as "[red]" as markup."""
     table.add_row(*(cell if isinstance(cell, Text) else Text(shown(cell)) for cell in cells))
 
 
+def figures(title: str, found: Result) -> None:
+    """Print nested figures as a table of names and values, with an interval after its value."""
+    table = new_table(title, "", right=1)
+    for name, value in flat({key: value for key, value in found.items() if value not in ({}, None)}):
+        add_row(table, name.replace("_", " "), value_of(value))
+    show_item(table)
+
+
 def show_item(item: Table | Text) -> None:
-    """A table or a coloured text."""
+    """Print a table or a coloured text."""
     Console().print(item)
 
 
 def say(text: str) -> None:
-    """Plain text as it is: neither wrapped nor coloured, so that it can be copied and piped."""
+    """Print plain text without wrapping or colours, so that it can be copied and piped."""
     print(shown(text))

@@ -1,7 +1,7 @@
-"""Progress of the stages, on stderr: a bar for people, a few lines for log files, silence for programs.
+"""Shows the progress of stages on stderr: a bar in a terminal, a few lines in a log file, nothing for --json.
 
-The listener lives in a context variable, because a callable could not be a parameter of a Prefect task: on a
-cluster the shards report to Prefect instead, and here nobody listens.
+The listener is held in a context variable: Prefect sends a task's parameters to other machines, and a
+listener cannot be sent. On a cluster the shards report to Prefect, and no listener is set.
 """
 
 import sys
@@ -15,7 +15,7 @@ from schemas.text import one_line
 
 
 class Listener(Protocol):
-    """Hears of stages. One stage at a time."""
+    """Is told about stages, of which one runs at a time."""
 
     def begin(self, stage: str, total: int | None, done: int) -> None:
         """A stage of `total` problems starts, `done` of them earlier; None where they cannot be counted."""
@@ -31,7 +31,7 @@ class Listener(Protocol):
 
 
 class Silent:
-    """Hears nothing."""
+    """Shows nothing."""
 
     def begin(self, stage: str, total: int | None, done: int) -> None:
         """Say nothing."""
@@ -56,8 +56,9 @@ class Lines:
         print(f"{stage}{size}{f', {done} done earlier' if done else ''}", file=sys.stderr, flush=True)
 
     def advance(self) -> None:
-        """Count; speak at every quarter."""
+        """Count the problem; print a line at every quarter of the stage."""
         before, self._done = self._done, self._done + 1
+        # In whole numbers, so that each quarter is passed exactly once, whatever the total.
         if self._total and before * 4 // self._total != self._done * 4 // self._total:
             print(f"{self._stage}: {self._done}/{self._total}", file=sys.stderr, flush=True)
 
@@ -104,6 +105,7 @@ class Bars:
 
     def end(self, *, whole: bool) -> None:
         """Leave the bar as it stands."""
+        # A stage without a count has a spinner; a total of 1 stops it at a whole bar.
         if whole and self._bar.tasks[0].total is None:
             self._bar.update(self._id, total=1, completed=1)
         self._bar.stop()
@@ -113,7 +115,7 @@ _LISTENER: ContextVar[Listener] = ContextVar("listener", default=Silent())  # no
 
 
 def listener(*, quiet: bool) -> Listener:
-    """What suits stderr: bars on a terminal, lines elsewhere."""
+    """Bars if stderr is a terminal, else lines; nothing if `quiet`."""
     if quiet:
         return Silent()
     return Bars() if sys.stderr.isatty() else Lines()
@@ -131,7 +133,7 @@ def listening(to: Listener) -> Iterator[None]:
 
 @contextmanager
 def stage(name: str, total: int | None = None, done: int = 0) -> Iterator[None]:
-    """Announce a stage for as long as it lasts."""
+    """Tell the listener that a stage begins, and that it ends."""
     heard = _LISTENER.get()
     heard.begin(one_line(name), total, done)
     whole = False

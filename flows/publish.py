@@ -1,4 +1,4 @@
-"""Publication as a flow, so that a schedule can do it."""
+"""Publishes a run or a checkpoint as a Prefect flow, so that a schedule can do it too."""
 
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from schemas.errors import UserError
 def upload(folder: str, repo_id: str, private: bool) -> str:
     """Upload a sealed run or a checkpoint; returns its address."""
     path = Path(folder)
+    # A checkpoint may lie in a folder of any name; its prm.json tells it from a run, which has a run.toml.
     if (path / "prm.json").is_file():
         return publish_checkpoint(path, repo_id, private=private)
     if not (path / "run.toml").is_file():

@@ -1,4 +1,4 @@
-"""Self-training as a flow: label with the policy, let it learn from what it got right, and go round.
+"""Self-training as a flow. Each round labels with the policy, then trains it on its own right solutions.
 
 Each round is a run of its own, NAME-round0, NAME-round1, ...; an interrupted flow goes on where it stopped.
 """
@@ -18,7 +18,8 @@ from schemas.config import RunConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 
 DONE = "selftrain.json"
-"""What a checkpoint was trained on and the figures of it; written last."""
+"""The file with what a checkpoint was trained on and its figures. It is written last, so a checkpoint with
+it is complete."""
 
 
 @task(cache_policy=NO_CACHE)
@@ -55,6 +56,7 @@ def tune_policy(config: RunConfig, settings: SelfTrainConfig, value_model: str) 
 def train_value(config: RunConfig, training: TrainConfig) -> dict[str, Any]:
     """Train the value model on the round's quality values; returns the figures, with its folder."""
     run, out = Run(RunStore.reopen(config)), checkpoint_of(config) / "value"
+    # Quality values are soft targets; the consensus filter is about hard labels and says nothing of them.
     settings = training.model_copy(update={"targets": "soft", "rows": "all"})
     wanted = _wanted(run, settings.model_dump(mode="json"), "")
     if (kept := _kept(out, wanted)) is not None:
@@ -85,6 +87,7 @@ def selftrain(config: RunConfig) -> dict[str, Any]:
             f"self-training needs a policy whose weights it can change, not {config.policy.kind!r}: "
             'use kind = "transformers" or "vllm"'
         )
+    # First, because a round labels for hours before its value model would be trained.
     with progress.stage("trying out the base of the value model"):
         base_of(config)
     rounds: list[dict[str, Any]] = []
@@ -100,7 +103,7 @@ def selftrain(config: RunConfig) -> dict[str, Any]:
 
 
 def round_config(config: RunConfig, number: int, model: str) -> RunConfig:
-    """The run of one round: only the policy changes, and every round draws anew."""
+    """The configuration of one round's run. Only the policy differs, so its rollouts are sampled again."""
     return config.model_copy(
         update={
             "name": f"{config.name}-round{number}",

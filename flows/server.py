@@ -1,10 +1,10 @@
 """A temporary Prefect server for one command, where no server is configured.
 
 Prefect would start one itself, but in our process group: Ctrl-C would stop the server before the flow could
-report its end to it, and pages of connection errors would follow. Ours leads a session of its own, leaves
-when its parent is gone, and starts while the command is still importing what it needs. Its database is its
-own, too, and goes with it: servers that shared one would migrate and lock it under each other's feet. The
-first one keeps a copy of its empty tables in Prefect's home, because making them takes a quarter of a minute.
+report its end, and pages of connection errors would follow. Ours runs in its own session, ends when its
+parent has ended, and starts while the command is still importing. It has its own database, which is deleted
+with it: servers that share one migrate and lock it at the same time. To make its empty tables takes a quarter
+of a minute, so the first server keeps a copy of them in Prefect's home.
 """
 
 import asyncio
@@ -26,11 +26,12 @@ from pipeline.storage.atomic import fresh_folder
 from schemas.errors import BackendError
 from verifiers.isolation.lifeline import lifeline
 
+# A new database is migrated first: that takes 14 s on an idle machine, and took three minutes on a busy one.
 _PATIENCE_S = 600.0
-"""A new database is migrated first: 14 s on an idle machine, three minutes were seen on a crowded one."""
+# A user who sets a variable with one of these beginnings wants a certain database: then ours is not used.
 _DATABASE = ("PREFECT_API_DATABASE_", "PREFECT_SERVER_DATABASE_")
-"""Whoever sets one of these has a database in mind."""
 _SQLITE = "sqlite+aiosqlite:///"
+# A server for one command needs no web page and registers no blocks, which would only delay its start.
 _LEAN = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
@@ -44,7 +45,8 @@ def starting() -> Iterator["Server | None"]:
     """Start a server if none is configured; call `ready` on it before the first flow."""
     set_defaults()  # Prefect reads its environment while it is imported
     with fresh_folder() as folder:
-        # Its settings alone take two seconds to import, which the server may as well use.
+        # Importing Prefect's settings takes two seconds. Where our own look finds none, the server starts
+        # first and uses this time.
         server = Server(folder) if _nothing_is_set() else None
         try:
             if server is None:
@@ -58,7 +60,8 @@ def starting() -> Iterator["Server | None"]:
 
 
 def _nothing_is_set() -> bool:
-    """Whether Prefect's settings are the defaults and its environment, as far as can be told without it."""
+    """Whether Prefect has no settings but its defaults and ours, as far as can be told without importing
+    it."""
     ours = {*DEFAULTS, "PREFECT_HOME"}
     named = any(name.upper().startswith("PREFECT_") and name not in ours for name in os.environ)
     home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
@@ -73,9 +76,11 @@ def _nothing_is_set() -> bool:
 
 
 class Server:
-    """A server process on a free port of the loopback interface, its database in a folder that passes."""
+    """A server process on a free port of the loopback interface, with its database in a temporary folder."""
 
     def __init__(self, folder: Path) -> None:
+        # The system gives a free port. Another process could take it before the server does; then the server
+        # does not start, and says so.
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -85,7 +90,7 @@ class Server:
             settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"{_SQLITE}{folder / 'server.db'}"
         line = lifeline().fileno()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
-        """Its last words explain a failed start."""
+        """The server's stderr; its last line explains why it did not start."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flows.server", str(port), str(line), str(folder)],
             env={**settings, **_LEAN},
@@ -93,7 +98,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._said,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C in the terminal does not reach it
         )
 
     @contextmanager
@@ -109,7 +114,7 @@ class Server:
                 _drain()
 
     def stop(self) -> None:
-        """End the process at once: what it knows is of no use any more."""
+        """Kill the process: nothing in its database is needed any more."""
         self._process.kill()
         self._process.wait()
         self._said.close()
@@ -118,7 +123,7 @@ class Server:
         import httpx
 
         deadline = time.monotonic() + _PATIENCE_S
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False) as client:  # a proxy has no way to this machine's own server
             while time.monotonic() < deadline and self._process.poll() is None:
                 try:
                     if client.get(f"{self.url}/health").status_code == 200:
@@ -141,7 +146,7 @@ def _settings() -> dict[str, str]:
 
 
 def _drain() -> None:
-    """Send what Prefect has queued while there is a server to send it to."""
+    """Send what Prefect has queued, while the server still runs; later it would log connection errors."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
@@ -150,7 +155,7 @@ def _drain() -> None:
 
 
 def _leave_with(line: int, folder: Path) -> None:
-    os.read(line, 1)  # returns when nobody is left to write
+    os.read(line, 1)  # the command never writes: it returns when the command has ended, however that was
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
@@ -163,6 +168,7 @@ def _lay_tables(database: Path) -> None:
 
     from pipeline.storage.atomic import write_bytes
 
+    # By version, because each has its own tables. A torn copy fails the check and is made again.
     kept = PREFECT_HOME.value() / f"temporary-server-{__version__}.db"
     with suppress(OSError, sqlite3.Error):
         shutil.copyfile(kept, database)
@@ -176,7 +182,7 @@ def _lay_tables(database: Path) -> None:
 
 
 def serve(port: int, line: int, folder: Path) -> None:
-    """Be the server of a process, and leave when it is gone."""
+    """Run the server of a command, until the command has ended."""
     import uvicorn
 
     threading.Thread(target=_leave_with, args=(line, folder), daemon=True).start()

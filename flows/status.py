@@ -20,13 +20,13 @@ def status_of(store: RunStore) -> dict[str, Any]:
     tokens, cut = Counter[str](), 0
     shards = []
     for shard in range(store.config.shards):
-        standing = store.standing(shard)
+        state = store.shard_state(shard)
         for item in store.journal(shard):
             tokens.update(item.tokens)
             cut += item.over_budget
-        failing = len(failed.intersection(standing.owed))
-        counts = {"done": len(standing.done), "owed": len(standing.owed), "failed": failing}
-        shards.append({"shard": shard, **counts, "beyond": len(standing.beyond)})
+        failing = len(failed.intersection(state.owed))
+        counts = {"done": len(state.done), "owed": len(state.owed), "failed": failing}
+        shards.append({"shard": shard, **counts, "beyond": len(state.beyond)})
     manifest = read_manifest(store.path)
     damaged = [*store.damage(), *faults_of(store.path, manifest)]
     fresh = manifest is not None and manifest.fusion_digest == store.config.fusion_digest()

@@ -1,6 +1,6 @@
-"""Synthesis as a flow: one task a shard, then one that seals.
+"""Synthesis as a flow: one task for each shard, then one that seals the dataset.
 
-What is done stands in the run's folder, not in Prefect.
+The run's folder, and not Prefect, knows what is done: a run can go on under another server, or with none.
 """
 
 import asyncio
@@ -24,7 +24,8 @@ from schemas.errors import BackendError, UserError, disk_trouble
 
 
 def is_lost_worker(task: Any, task_run: Any, state: Any) -> bool:  # noqa: ARG001 - Prefect passes them by name
-    """Retry what neither the person nor the backend's client can mend: one layer of retries a fault."""
+    """Whether Prefect should retry: only for faults that neither the user nor the backend's client can mend,
+    such as a worker that died. Each kind of fault is retried in one place only."""
     error = state.result(raise_on_failure=False)
     return not (isinstance(error, UserError | BackendError) or disk_trouble(error))
 
@@ -43,9 +44,11 @@ def label_shard(config: RunConfig, shard: int) -> dict[str, int]:
 
 @task(cache_policy=NO_CACHE)
 def seal_run(config: RunConfig) -> dict[str, Any]:
-    """Fuse the votes and seal the dataset; a manifest that already says what would be written is kept."""
+    """Fuse the votes and seal the dataset. If the manifest was made from the same votes and settings, it is
+    kept."""
     store = RunStore.open(config)
     manifest = read_manifest(store.path)
+    # The cheap comparisons come first: the last one packs rollouts and hashes files.
     same = manifest is not None and (
         (manifest.config_digest, manifest.fusion_digest, manifest.problems)
         == (config.digest(), config.fusion_digest(), problem_files.total(store.path) - manifest.budget.beyond)
@@ -76,28 +79,30 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
 
 @flow(name="synthesize", flow_run_name="{config.name}", task_runner=HereTaskRunner())
 def synthesize(config: RunConfig) -> dict[str, Any]:
-    """Label every problem the run owes and its budget reaches, and seal it. A shard that is lost does not
-    stop the others. Before all that the base of `[train]` is tried out.
+    """Label every problem that the run owes and its budget reaches, and seal the run.
 
-    Raises what the first lost shard raised, or BackendError when problems failed and are still owed: the
-    summary then says how many, and why. UserError when the policy's answers gave not one solution.
+    First the base of `[train]` is tried, so that a wrong one is found before anything is sampled. A shard
+    that fails does not stop the others. Raises the error of the first failed shard; BackendError when
+    problems failed and are still owed, whose number and reasons are then in the summary; UserError when no
+    solution at all came of the policy's answers.
     """
-    with progress.stage("reading the problems"):  # and once a machine, all bytes of local weights
+    with progress.stage("reading the problems"):  # and, once on each machine, hashing the local weights
         store = RunStore.open(config)
         total = read_problems(store)
-    owing = _owing(store)
-    if corrected := {shard: names for shard in owing if (names := store.stale(shard))}:
+    owed = _owed_by_shard(store)
+    if corrected := {shard: names for shard in owed if (names := store.stale(shard))}:
         n = sum(map(len, corrected.values()))
         with progress.stage(f"{n} gold answers changed: grading the stored rollouts again", n):
             for shard, names in corrected.items():
                 asyncio.run(regrade_shard(store, shard, only=set(names), advance=progress.advance))
-        owing = _owing(store)
-    if owing and config.train:
+        owed = _owed_by_shard(store)
+    if owed and config.train:
         with progress.stage("trying out the base of the PRM"):
             check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
-    if owing:
-        with progress.stage("labelling", total, total - sum(owing.values())):
-            futures = label_shard.map(unmapped(config), sorted(owing))
+    if owed:
+        with progress.stage("labelling", total, total - sum(owed.values())):
+            # Problems that fail in one shard must not stop the others: their errors are looked at together.
+            futures = label_shard.map(unmapped(config), sorted(owed))
             found = [future.result(raise_on_failure=False) for future in futures]
         _raise_owed(store, total, found)
     sealed: dict[str, Any] = seal_run(config)
@@ -108,13 +113,13 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     return sealed
 
 
-def _owing(store: RunStore) -> dict[int, int]:
+def _owed_by_shard(store: RunStore) -> dict[int, int]:
     """How many problems each shard owes; shards that owe none are left out."""
-    return {shard: n for shard in range(store.config.shards) if (n := len(store.standing(shard).owed))}
+    return {shard: n for shard in range(store.config.shards) if (n := len(store.shard_state(shard).owed))}
 
 
 def _raise_owed(store: RunStore, total: int, found: list[Any]) -> None:
-    """Raise the error that says most: one the person can fix, else a bug, else why problems are owed."""
+    """Raise the most useful error: one that the user can mend, else a bug, else why problems are owed."""
     errors = [item for item in found if isinstance(item, BaseException)]
     errors.sort(key=lambda error: (not isinstance(error, UserError), isinstance(error, BackendError)))
     figures = owed_figures(store)

@@ -1,6 +1,6 @@
 """Training and evaluation as tasks and a flow.
 
-Finished work is kept for as long as it fits dataset and configuration.
+A finished checkpoint is kept while the dataset and the settings that it was made from are the same.
 """
 
 import json
@@ -18,7 +18,7 @@ from schemas.config import RunConfig, TrainConfig
 from schemas.errors import UserError
 
 TRAINED = "training.json"
-"""What the checkpoint was trained on and how; absent when training was cut short."""
+"""The file with the dataset and settings of a checkpoint; absent when the training was cut short."""
 EVALUATED = "evaluation.json"
 
 
@@ -49,7 +49,7 @@ def train_model(config: RunConfig, out: str) -> dict[str, Any]:
         metrics = train_prm(
             rows_of(store), settings, folder, template=template, dataset_digest=manifest.digest()
         )
-    if not rank():
+    if not rank():  # of several processes the first writes
         write_json(folder / TRAINED, wanted)
     return metrics
 
@@ -58,6 +58,7 @@ def train_model(config: RunConfig, out: str) -> dict[str, Any]:
 def evaluate_model(config: RunConfig, checkpoint: str) -> dict[str, Any]:
     """Measure a checkpoint on held-out problems; figures of the same settings are kept with it."""
     folder = Path(checkpoint)
+    # Everything that the figures depend on beside the checkpoint itself.
     votes = config.model_dump(mode="json", include={"seed", "problems", "policy", "prompt", "evaluate"})
     before = read_json(folder / EVALUATED)
     if before.get("settings") == votes:

@@ -1,6 +1,7 @@
-"""Where a server is and how it is asked: what a run file may say about it. No key is ever written there.
+"""Checks what a run file says about a server: its address, its key's variable, and request parameters.
 
-What is wrong is said without repeating it: errors are shown, recorded and sent to Prefect.
+A run file is recorded and shown, so no key may stand in it. Errors here do not repeat the wrong value, which
+may be a key: they are printed, recorded and sent to Prefect.
 """
 
 import re
@@ -9,8 +10,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+# `http://127.0.0.1:8000/v1`, `https://api.example.org/v1`, `http://[::1]:8000`.
 _ADDRESS = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/:\[\]]+)(:\d{1,5})?(/[!-~]*)?")
+# Parameters without which a server still answers the request, though perhaps otherwise.
 _DROPPED = frozenset({"n", "top_p", "temperature", "seed", "stop"})
+# Parameters that a request gets from other settings: in `extra_body` they would silently win over these.
 _OURS = frozenset(
     """model prompt messages n seed stop stream temperature top_p max_tokens max_completion_tokens""".split()
 )
@@ -41,7 +45,7 @@ VariableName = Annotated[str, AfterValidator(_variable)]
 
 
 def check_parameters(drop: Iterable[str], extra: Iterable[str]) -> None:
-    """ValueError for parameters of a request that cannot be left out, or that the run itself sets."""
+    """ValueError for a parameter in `drop` that every request needs, or one in `extra` that the run sets."""
     if unknown := sorted({*drop} - _DROPPED):
         raise ValueError(f"drop={unknown[0]!r}: a request cannot do without it")
     if taken := sorted({*extra} & _OURS):

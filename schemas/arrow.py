@@ -1,7 +1,7 @@
-"""The one Arrow schema of the dataset, and the lossless way from records to rows and back.
+"""The Arrow schema of the dataset, and the conversion between records and rows, which loses nothing.
 
-Step fields are parallel lists of one length, which readers project a column at a time; votes stay a list of
-structs.
+The fields of steps are parallel lists of one length, so that a reader can load one column without the others;
+votes are a list of structs.
 """
 
 from collections.abc import Iterable
@@ -14,8 +14,7 @@ from schemas.records import LabelledSolution
 SCHEMA_VERSION = 3
 """2 added tables and unit tests; 3 calls the interval of the success rate `rate_low` and `rate_high`, and has
 several accepted answers."""
-_FORMERLY = {"p_low": "rate_low", "p_high": "rate_high"}
-"""Names of older versions."""
+_FORMERLY = {"p_low": "rate_low", "p_high": "rate_high"}  # columns of versions 1 and 2
 _PROBLEM = ("answer_kind", "premises", "reference", "domain", "source", "licence")
 """Columns that carry their record's own field names."""
 

@@ -1,5 +1,8 @@
-"""What is wrong with a run file, in words for whoever wrote it. The words of pydantic are for programmers, so
-each of its kinds of error has a sentence here."""
+"""Turns pydantic's errors about a run file into sentences for the user who wrote it.
+
+Pydantic's own messages are for programmers ("Input should be a valid tuple"), so each kind of error has a
+sentence here that names the setting and what to write.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +16,11 @@ from schemas.factories import FACTORY
 from schemas.records import Quarantined
 from schemas.sections import classes_of, is_list, tag_of
 
-_LONGEST = 100
-"""Characters of a value that a message repeats."""
+_LONGEST = 100  # characters of a value that a message repeats; it has to stay one readable line
 _NUMBERS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 _NUMBERED = re.compile(r"\.#(?=\d)")
-"""The point before the place of an element that is known by no kind: `prompts.#1`."""
+"""The point before the number of an element without a kind, as in `prompts.#1`. It is shown as `prompts
+#1`."""
 _RANGES = {
     "greater_than": ("gt", "above"),
     "greater_than_equal": ("ge", "at least"),
@@ -27,7 +30,7 @@ _RANGES = {
 
 
 class Complaint(NamedTuple):
-    """The setting that something is wrong with, as `--set` names it, and what."""
+    """One error: the setting, under the name that `--set` uses, and what is wrong with it."""
 
     place: str
     what: str
@@ -37,7 +40,7 @@ class Complaint(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where in a run file an error stands."""
+    """The place of an error in a run file."""
 
     path: tuple[str, ...]
     owners: tuple[type[BaseModel], ...]
@@ -51,19 +54,23 @@ class _Place(NamedTuple):
 def complaints(errors: Iterable[Mapping[str, Any]], model: type[BaseModel]) -> list[Complaint]:
     """Pydantic's errors on a configuration, one for each setting, with what would help where we know it."""
     found: dict[str, Complaint] = {}
-    # A setting of two types, such as an address or a list of them, has an error for each type. Of a list only
-    # what is wrong with it as a list is of interest.
+    # A setting of two types, such as an address or a list of addresses, has one error for each type. Where
+    # the user wrote a list, "expected a text" does not help, so that error goes last and is dropped.
     for error in sorted(errors, key=lambda e: e["type"] == "string_type" and isinstance(e["input"], list)):
         place = _place(error, model)
         name = _NUMBERED.sub(" #", ".".join(place.path)).replace(".#", ".")
+        # An error of one element (`prompts #2`) says more than one of the whole list.
         if not any(other.startswith(f"{name} #") for other in found):
             found.setdefault(name, Complaint(name, _what(error, place, model)))
     return list(found.values())
 
 
 def _place(error: Mapping[str, Any], model: type[BaseModel]) -> _Place:
-    """Follow an error's `loc` through the classes. It also holds tags of unions and names of types (`server`,
-    `str`), which stand in no run file."""
+    """Follow an error's `loc` through the classes of the configuration.
+
+    Pydantic also puts tags of unions and names of types (`server`, `str`) into it. These are skipped: they
+    are no part of a run file's keys. Example: `policy, server, in_flight` becomes `policy.in_flight`.
+    """
     path: list[str] = []
     owners: tuple[type[BaseModel], ...] = (model,)
     siblings, field, inside = owners, None, owners
@@ -137,13 +144,14 @@ def _what(error: Mapping[str, Any], place: _Place, model: type[BaseModel]) -> st
 
 
 def _unknown(place: _Place, given: Any, model: type[BaseModel]) -> str:
-    """A section or setting that is not there: whose it is, or what was meant."""
+    """The sentence about an unknown section or setting: which kind has it, or which one was meant."""
     name = place.path[-1]
     if of_kinds := [one for one in place.siblings if name in one.model_fields and one not in place.owners]:
         tag, own = tag_of(place.owners[0])
         kinds = " or ".join(f'{tag} = "{tag_of(one)[1]}"' for one in of_kinds)
         return f'`{name}` belongs to {kinds}; this {_section_name(place)} is "{own}"'
     fields = [field for one in place.owners for field in one.model_fields]
+    # A misspelling is likelier than a setting in the wrong section, so it is tried first.
     near = get_close_matches(name, fields, n=1)
     if isinstance(given, (dict, list)) and len(place.path) == 1:
         sections = [f"[{field}]" for field in fields if classes_of(model.model_fields[field].annotation)]
@@ -198,7 +206,7 @@ def _section_expected(place: _Place, given: Any) -> str:
 
 
 def _unknown_kind(place: _Place, given: Any) -> str:
-    """A section whose `kind`, or whatever tells its classes apart, is missing or is none of them."""
+    """The sentence about a section whose `kind` (or `source`) is missing or unknown."""
     classes = classes_of(place.field.annotation) if place.field else []
     tag = tag_of(classes[0])[0] if classes else "kind"
     kinds = [tag_of(one)[1] for one in classes]
@@ -223,7 +231,7 @@ def _pattern(pattern: str, given: Any) -> str:
 
 
 def _shown(given: Any) -> str:
-    """A value as TOML writes it, cut short. Tables and lists may hold secrets, and are not shown."""
+    """A value as TOML writes it, cut short. Tables and lists may hold secrets, so they are only named."""
     match given:
         case bool():
             return str(given).lower()
@@ -258,6 +266,7 @@ def no_problem(bad: Sequence[Quarantined]) -> str:
     first = bad[0]
     column = f", column {first.field!r}" if first.field else ""
     table = first.reason.startswith("not valid JSON")
+    # The most frequent cause of bad JSON is a table with another ending, such as .txt.
     hint = '; a table is read if its name ends in .csv or .tsv, or with format = "csv"' if table else ""
     return (
         f"no usable problem; the first of {len(bad)} bad rows: {first.file}, row {first.row}{column}: "

@@ -1,4 +1,4 @@
-"""What can be set when values are derived from a run: a frozen model a method, defaults from its paper."""
+"""The settings of `stepmint derive`: one frozen model for each method, with defaults from its paper."""
 
 from typing import Annotated, Any, Literal
 

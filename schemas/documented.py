@@ -2,7 +2,7 @@
 
     python -m schemas.documented
 
-What the page says is therefore what the program does; a test asks that the page is up to date.
+So the page says what the program does. A test fails when the page is not up to date.
 """
 
 import ast
@@ -54,8 +54,8 @@ _NUMBERS: dict[Any, tuple[str, str]] = {
     str: ("a text", "texts"),
     Any: ("a value", "values"),
 }
+# Bounds from here on only keep a number within its Arrow column: no reader of the page needs them.
 _LARGE = 2**31
-"""Bounds from here on only keep a number within its column: no reader needs them."""
 
 
 def page() -> str:
@@ -122,6 +122,7 @@ def _example(section: type[BaseModel], header: str) -> str:
     for name, field in fields.items():
         if not field.is_required() and field.default not in (None, "", (), {}):
             shown[name] = field.default
+    # Two settings show how a section is written; all of them are listed below it.
     lines = [header, *([f'{tag} = "{kind}"'] if tag else [])]
     return "\n".join([*lines, *(f"{name} = {_toml(value)}" for name, value in list(shown.items())[:2])])
 
@@ -185,7 +186,8 @@ def _toml(value: Any) -> str:
 
 @cache
 def docstrings(section: type[BaseModel]) -> dict[str, str]:
-    """The text under each field of a class and of those it inherits from; Python itself does not keep it."""
+    """The text under each field of a class and of its bases. Python does not keep these texts, so they are
+    read from the source; a class's own text wins over that of a base."""
     found: dict[str, str] = {}
     for one in reversed(section.__mro__):
         if one is BaseModel or not issubclass(one, BaseModel):

@@ -1,4 +1,4 @@
-"""Parts that outsiders bring: `package.module:function` names a function that makes one."""
+"""Loads the parts that users write themselves: `package.module:function` names a function that makes one."""
 
 import importlib
 import os
@@ -22,12 +22,16 @@ def load_factory(name: str) -> Callable[..., Any]:
     UserError says what is missing: the module, the function in it, or what broke while it was imported.
     """
     module_name, _, attribute = name.partition(":")
+    # The `stepmint` command has no working directory in its path, as `python -m` has. It goes last, so that a
+    # file called `random.py` there does not replace a library's module.
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        # Only if this module or a package around it is missing; else the module itself imports something
+        # missing.
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
             where = f"it is neither installed nor in {here}"
             raise UserError(f"factory {name!r}: no module {error.name}: {where}") from None
@@ -57,8 +61,10 @@ def make(name: str, options: Mapping[str, Any]) -> Any:
 
 
 def blame(error: BaseException, file: str = "") -> str:
-    """What an outsider's code raised, in one line with the place: the last line of `file` on the way to the
-    error, where it passed there. Libraries that the code called raise on their own lines, which help nobody.
+    """What a user's code raised, in one line with its place.
+
+    The place is the last line of `file` in the traceback, if `file` is in it: the lines of libraries that the
+    code called do not help its author.
     """
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
@@ -68,4 +74,5 @@ def blame(error: BaseException, file: str = "") -> str:
 def factory_file(name: str) -> Path | None:
     """The file of a factory's module, whose content belongs to a run's identity; None for one without."""
     file = getattr(sys.modules[load_factory(name).__module__], "__file__", None)
+    # Built-in modules have no file; the digest of a run then holds the factory's name only.
     return Path(file) if file else None

@@ -1,4 +1,7 @@
-"""The manifest: written last, it turns a folder of shards into a dataset and says how it came about."""
+"""The manifest of a dataset: what was run, what came of it, and the checksums of its files.
+
+It is written last, so a folder with a manifest is a whole dataset.
+"""
 
 from pathlib import PurePath
 from typing import Annotated
@@ -130,6 +133,7 @@ class Manifest(Record):
 
     def digest(self) -> str:
         """Identity of the rows: sealing the same votes with the same fusion again gives it again."""
+        # Without the folder: it is named by this digest, so it cannot be part of it.
         names = (f"shards/{PurePath(shard.file).name}" for shard in self.shards)
         return content_id(
             [{"file": n, "rows": s.rows, "sha256": s.sha256} for n, s in zip(names, self.shards, strict=True)]

@@ -1,4 +1,4 @@
-"""Run files before they are validated: annotators by their name, and the notation that they had earlier."""
+"""Run files before validation: finds annotators by name, and converts the sections of earlier versions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +17,13 @@ def name_of(element: Any) -> object:
 def listed(data: dict[str, Any]) -> dict[str, Any]:
     """The same run file with earlier sections as elements of `[[annotate]]`.
 
-    A section whose name an element has too stays where it is, to be complained of.
+    A section with the name of an element stays where it is: validation then refuses the file, which has both.
     """
     elements = data.get("annotate", [])
     if not isinstance(elements, list | tuple):
         return data
     names = {name_of(element) for element in elements}
+    # `[judge]` beside `[[annotate]] kind = "judge"` could mean one judge or two, so it is not converted.
     old = [name for name in SECTIONS if name in data and name not in names]
     kept = {key: value for key, value in data.items() if key not in old}
     found = [_element(name, data[name]) for name in old if data[name] is not None]
@@ -30,7 +31,7 @@ def listed(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _element(kind: str, section: Any) -> Any:
-    """A section as an element. What is no table is left to validation, which names it."""
+    """A section as an element. Anything but a table stays as it is, for validation to refuse by its name."""
     return {"kind": kind, **section} if isinstance(section, Mapping) else section
 
 

@@ -1,4 +1,4 @@
-"""Single settings on the command line."""
+"""Applies `--set SECTION.KEY=VALUE` of the command line to a run file."""
 
 import tomllib
 from typing import Any
@@ -19,7 +19,7 @@ def set_key(data: dict[str, Any], override: str) -> None:
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        parsed = value
+        parsed = value  # a text without quotes, as a shell leaves it: `prompt.template=mine`
     *sections, last = key.strip().split(".")
     if sections[:1] == ["annotate"] and len(sections) > 1:
         data, sections = _annotator(data, sections[1], override), sections[2:]

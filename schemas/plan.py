@@ -1,4 +1,4 @@
-"""What `stepmint plan` predicts of a run, and how far off it was."""
+"""Records of what `stepmint plan` predicts for a run, and of how that compares with what the run took."""
 
 from typing import Literal
 
@@ -64,9 +64,11 @@ class PlanReport(Record):
 
 
 def compare(plan: Plan | None, actual: Forecast) -> PlanReport | None:
-    """A plan beside what came of it, for as many problems; None without a plan or without problems."""
+    """A plan scaled to the problems that were done, beside what these took; None without a plan or
+    problems."""
     if plan is None or not actual.problems or not plan.problems:
         return None
+    # A run that was stopped by its budget did only some of the planned problems.
     part = actual.problems / plan.problems
     predicted = Forecast(
         problems=actual.problems,

@@ -20,7 +20,7 @@ that was never drawn, and is never stored."""
 
 
 LONGEST = 2**27
-"""Characters of a text in a record."""
+"""Characters of a text in a record. Even at 4 bytes each they fit a column of Arrow strings (2**31 bytes)."""
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 """A number that its Arrow column holds: one that does not fit must not get as far as the dataset."""
 Total = Annotated[int, Field(ge=0, lt=2**63)]
@@ -28,9 +28,10 @@ Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 class Record(BaseModel):
-    """Frozen base; unknown fields are refused so that a misspelt one is never lost in silence."""
+    """Base of all records. It is frozen, and refuses unknown fields: a misspelt one would be lost
+    silently."""
 
-    # With a bound on texts, texts that no file can hold (half a surrogate pair) are refused as well.
+    # The bound also makes pydantic refuse lone surrogates, which no UTF-8 file can hold.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, str_max_length=LONGEST)
 
 
@@ -46,7 +47,7 @@ def seed_of(*parts: Any) -> int:
     Seeds of different requests lie far apart, so `seed + i` for the i-th completion never meets another
     request's.
     """
-    return int(content_id(*parts)[:12], 16)
+    return int(content_id(*parts)[:12], 16)  # 12 hexadecimal digits are 48 bits, which JSON holds exactly
 
 
 class Source(Record):
@@ -119,6 +120,8 @@ class Problem(Record):
 
 
 def _problem_id(data: dict[str, Any]) -> str:
+    # Parts that a problem does not have are left out, so that ids from before tables and alternatives existed
+    # stay the same.
     parts = [data.get("text"), data.get("answer")]
     if (table := data.get("table")) is not None:
         parts.append(Table.model_validate(table).model_dump(mode="json"))
@@ -145,7 +148,8 @@ GOLD: Mapping[str, Any] = {
 def gold_key(problem: Mapping[str, Any]) -> int:
     """What rollouts and steps are judged by (`GOLD`), of a problem as JSON.
 
-    A number that tells golds apart within one process: computed for every line of a journal, it is cheap.
+    Python's `hash` is used because it is computed for every line of a journal. It differs between processes,
+    so the number must never be stored.
     """
     return hash(repr([problem.get(name, default) for name, default in GOLD.items()]))
 

@@ -1,5 +1,7 @@
-"""How the sections of a configuration are nested: which classes a field may hold, and what tells
-them apart."""
+"""Looks into the classes of a configuration: which sections a field may hold, and which key tells them apart.
+
+Messages, documents and the run's identity are derived from the classes with these functions.
+"""
 
 from typing import Any, Literal, get_args, get_origin
 

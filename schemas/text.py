@@ -1,15 +1,17 @@
-"""Text of models, servers and files, made harmless where it is shown: a terminal, a line, a card."""
+"""Makes texts of models, servers and files safe to print in a terminal, in one line, or in Markdown."""
 
 import re
 
-_LONGEST_LINE = 4_000
+_LONGEST_LINE = 4_000  # characters: about fifty lines of a terminal, in case a server's error page is quoted
 _CODE = re.compile(r"[\w .,:;/@+=()~%&?!'-]*", re.ASCII)
-"""Letters that mean the same in a code span, in a table and in HTML."""
+"""Texts of characters that look the same in a code span, in a table and in HTML."""
+# Characters that Markdown or HTML give a meaning: anywhere, at a line's start (`- item`, `+`, `=`), or after
+# a digit there (`1. item`).
 _MARKUP = re.compile(r"[\\`*_{}\[\]()#|~!<>&\"$@:]|^[-+=]|(?<=^\d)\.")
 
 
 def shown(text: str) -> str:
-    """The text letter by letter, without the control characters that could steer a terminal.
+    """The text with every control character replaced, since these could move a terminal's cursor.
 
     Line ends and tabs stay. Each character becomes one character, so places in the text stay where they are.
     """
@@ -19,7 +21,7 @@ def shown(text: str) -> str:
 
 
 def one_line(text: str, most: int = _LONGEST_LINE) -> str:
-    """The same as one line of at most so many characters."""
+    """The text as one line of at most `most` characters, without control characters."""
     line = shown(" ".join(text.split()))
     return line if len(line) <= most else f"{line[: most - 3]}..."
 

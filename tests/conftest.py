@@ -50,7 +50,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with store.writing(shard) as writer:
             async with AsyncExitStack() as stack:
                 tools = await open_tools(config, stack)
-                await label_all(store.owing(shard), tools, writer, store.purse(shard))
+                await label_all(store.owed(shard), tools, writer, store.shard_budget(shard))
 
     for shard in range(2):
         asyncio.run(label(shard))

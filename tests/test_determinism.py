@@ -149,7 +149,7 @@ def test_a_stop_leaves_no_trace(tmp_path: Path, late: Any, budget: dict[str, int
     finish(plain)
     late(after)
     cut_short(stopped, after)
-    assert any(stopped.standing(shard).owed for shard in range(3))
+    assert any(stopped.shard_state(shard).owed for shard in range(3))
     late(after + 10, under_way=5)
     finish(stopped, (1, 0, 2))
     assert digests(stopped) == digests(plain)

@@ -1,1 +1,1 @@
-"""`stepmint check`: a run as it lies on disk against what vouches for it, and the repairs."""
+"""`stepmint check`: compares a run's files with their checksums and with each other, and repairs them."""

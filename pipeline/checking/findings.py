@@ -1,8 +1,8 @@
-"""`stepmint check`: everything that a run has on disk against what vouches for it, and what can be mended.
+"""`stepmint check`: finds every file of a run that is damaged, and says which repair would mend it.
 
-A finding is a line that names its file, with the repair that would mend it, if any. Repairs touch nothing
-that cannot be had again: they drop lines that cannot be read, whose problems are then owed again, read
-problems anew from their source, and seal again from the journal.
+A finding is a line that names the file, and the repair if there is one. Repairs remove only what can be made
+again: they drop unreadable lines, whose problems are then owed again, read the problems again from their
+source, and seal again from the journal.
 """
 
 import json
@@ -27,18 +27,18 @@ from schemas.manifest import Manifest
 from schemas.records import Problem
 
 PARTS = ("", "problems", "journal", "rollouts", "sealed", "derived")
-"""Folders of a run in which we write."""
+"""Folders of a run in which Stepmint writes, and so may leave unfinished files behind."""
 
 
 class Finding(NamedTuple):
-    """One thing that is not as it should be, and the name of what mends it; empty where nothing does."""
+    """One thing that is wrong, and the name of the repair that mends it; empty where no repair does."""
 
     what: str
     repair: str = ""
 
 
 def check(run: Path, *, repair: bool = False) -> dict[str, Any]:
-    """What is wrong with a run, as lines that name the file; with `repair`, what was mended and what is left.
+    """What is wrong with a run, in lines that name the file; with `repair`, what was mended and what is left.
 
     UserError when the folder is no run.
     """
@@ -78,8 +78,9 @@ def examine(run: Path) -> list[Finding]:
                 found.append(Finding(str(error), repair))
             except OSError as error:
                 found.append(Finding(f"{error.filename}: cannot be read: {error.strerror}"))
-        if _owes(store):  # sealing waits for them: the run's own command does both
+        if _owes(store):  # a run is sealed only when nothing is owed: its own command does both
             found = [Finding(one.what, one.repair if one.repair != "seal" else "") for one in found]
+    # Several parts may meet the same fault. It is listed once, with the repair of the first that met it.
     known: dict[str, Finding] = {}
     for finding in found:
         what = finding.what.removesuffix(f": see `stepmint check {run}`")
@@ -91,8 +92,8 @@ def _owes(store: RunStore) -> bool:
     if not problem_files.is_prepared(store.path):
         return False
     try:
-        return any(store.standing(shard).owed for shard in range(store.config.shards))
-    except (UserError, OSError):  # a finding of its own, which is mended before anything is sealed
+        return any(store.shard_state(shard).owed for shard in range(store.config.shards))
+    except (UserError, OSError):  # another finding reports this one, and its repair comes before sealing
         return False
 
 
@@ -154,8 +155,10 @@ def _rollouts(store: RunStore) -> Iterator[Finding]:
             lost = without_rollouts(raw, packed, journal.index(journal.path_of(store.path, shard)))
             if lost:
                 what = f"{raw.with_suffix('')}.*: the rollouts of {len(lost)} finished problems are missing"
+                # Each unreadable line may have held one lost problem. More lost problems than such lines
+                # means that lines are gone without a trace, and then no repair should drop anything.
                 yield Finding(what, "rollouts" if len(lost) <= len(damage) else "")
-            elif raw.exists() and not damage and not store.standing(shard).owed:
+            elif raw.exists() and not damage and not store.shard_state(shard).owed:
                 yield Finding(f"{raw}: is not packed, though the shard owes nothing", "pack")
         yield from map(Finding, faults)
     for stranger in packing.strangers(store.path, store.config.shards):
@@ -183,8 +186,8 @@ def _records(store: RunStore) -> Iterator[Finding]:
 
 
 def spoilt_records(store: RunStore) -> Iterator[tuple[Path, str]]:
-    """Files that commands write anew and that cannot be read: a prediction, what the run was begun with,
-    failures, figures."""
+    """Unreadable files that commands write again by themselves: the plan, the identity, the failures and the
+    summary."""
     try:
         records.read_plan(store.path, store.config.digest())
     except UserError as error:
@@ -221,7 +224,7 @@ def _dataset(store: RunStore) -> Iterator[Finding]:
     is_fine = not any(packing.faults(run, store.config.shards))
     if manifest.packed and is_fine and manifest.packed != packing.checksums(run, store.config.shards):
         yield Finding(f"{run / 'rollouts'}: other files than the manifest names", "seal")
-    done = sum(len(store.standing(shard).done) for shard in range(store.config.shards))
+    done = sum(len(store.shard_state(shard).done) for shard in range(store.config.shards))
     if done != manifest.problems:
         what = f"{run / 'journal'}: holds {done} finished problems, the dataset those of {manifest.problems}"
         yield Finding(f"{what}: give the run's command again", "seal")
@@ -244,7 +247,7 @@ def _rows(run: Path, manifest: Manifest) -> Iterator[Finding]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[list[str]]:
-    """Collects what is wrong with a file; the block ends where it cannot be read."""
+    """Collects what is wrong with a file. The block ends at the error that its reading raises."""
     faults: list[str] = []
     try:
         yield faults
@@ -259,4 +262,4 @@ _PARTS: tuple[tuple[Callable[[RunStore], Iterator[Finding]], str], ...] = (
     (_records, ""),
     (_dataset, "seal"),
 )
-"""What is examined, and what mends a part that cannot be read at all."""
+"""The parts that are examined, and the repair for a part that cannot be read at all."""

@@ -1,4 +1,4 @@
-"""The repairs of `stepmint check --repair`, each named as its findings name it (see `findings`)."""
+"""The repairs of `stepmint check --repair`, under the names that the findings give them (see `findings`)."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -17,7 +17,7 @@ from schemas.errors import UserError
 
 
 def mend(run: Path, names: Collection[str]) -> list[str]:
-    """Make the named repairs, in the order in which they build on one another; returns why some failed."""
+    """Make the named repairs, in the order of `_REPAIRS`; returns the reasons of those that failed."""
     config, _ = recorded_config(run)
     failed = []
     for name, repair in _REPAIRS.items():
@@ -41,7 +41,8 @@ def _keep_config(store: RunStore) -> None:
 
 
 def _read_problems(store: RunStore) -> None:
-    """Read the problems from their source once more, and take the files if they are as they were."""
+    """Read the problems from their source again, and take the new files if they are equal to the lost
+    ones."""
     with fresh_folder(store.path) as part:
         again = RunStore(part, store.config)
         (part / "problems").mkdir()
@@ -51,7 +52,7 @@ def _read_problems(store: RunStore) -> None:
         found = problem_files.sums(again.path)
         try:
             wanted = problem_files.sums(store.path)
-        except UserError:  # what vouches for the files is what was changed
+        except UserError:  # done.json itself was changed, so the files on disk are the best that is known
             wanted = {name: sha256_of(store.path / name) for name in found if (store.path / name).is_file()}
         other = [name for name in found if found[name] != wanted.get(name)]
         if other:
@@ -94,7 +95,7 @@ def _keep_lines(path: Path, keep: Callable[[bytes], bool], without: Collection[i
 
 
 def _forget(store: RunStore) -> None:
-    """Remove a prediction or a list of failures that cannot be read: commands write them anew."""
+    """Remove an unreadable plan, identity or list of failures: commands write them again."""
     for path, _ in list(spoilt_records(store)):
         if path.name != "summary.json":
             path.unlink()
@@ -114,6 +115,8 @@ def _seal(store: RunStore) -> None:
     seal(store)
 
 
+# In this order, because later repairs read what earlier ones mend: sealing needs problems, journal and packed
+# rollouts, and `settle` needs the manifest that sealing writes.
 _REPAIRS: dict[str, Callable[[RunStore], None]] = {
     "sweep": _sweep,
     "config": _keep_config,

@@ -1,1 +1,1 @@
-"""Problems and solutions as they come: rows of files and datasets, read and split into steps."""
+"""Reads problems and solutions from files, datasets and functions, and splits solutions into steps."""

@@ -1,4 +1,8 @@
-"""Which columns of a data set hold the problem and its gold answer: named, or found by their common names."""
+"""Finds the columns of a data set that hold the problem and its gold answer, by `fields` or by common names.
+
+A wrong guess would label a whole data set by wrong gold answers. So where two columns could be meant and
+differ, it refuses to guess and says what to write.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,20 +18,21 @@ TEXTS = ("problem", "question", "prompt", "text", "query")
 ANSWERS = ("answer", "final_answer", "gold", "gold_answer", "target", "ground_truth", "solution")
 """Common names of the column with the problem, and of the one with the gold answer; upper case is no
 difference. `solution` counts only where its texts end in a box or in `#### answer`."""
+# What stands before the answer at the end of a solution: GSM8K writes `#### 42`, MATH `\boxed{42}`.
 _HASHES, _BOX = "####", "\\boxed"
 _MAPPINGS = {
     "gsm8k": ("question", "answer", _HASHES),
     "math": ("problem", "solution", _BOX),
 }
-"""The columns of the problem and of its solution, and what stands before the answer in that."""
+"""The columns of the problem and of its solution, and what stands before the answer in the solution."""
 _OTHERS = ("answer_kind", "premises", "reference", "table", "tests", "domain", "licence")
 FIELDS = ("text", "answer", *_OTHERS)
-"""Our fields that a column can be named for."""
+"""Our fields, for each of which the run file may name a column."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where rows hold a problem, and in words what was taken."""
+    """The columns that a problem is read from, and a sentence for the user that says so."""
 
     places: Mapping[str, str]
     """Our field = the column it is read from."""
@@ -131,6 +136,7 @@ class _Seen:
             column = self._config.fields.get("reference") or self._fixed[1]
             return (self._required(column) if self._there else column), self._fixed[2]
         marks = {column: self._mark(column) for column in self._common(ANSWERS)}
+        # A `solution` without a mark is a whole text: its answer could not be found in it.
         found = [c for c in marks if marks[c] or c.lower() != "solution"]
         if not found:
             return "", ""
@@ -167,6 +173,7 @@ class _Seen:
     def _common(self, names: Sequence[str]) -> list[str]:
         """The columns of these names that hold something, in the order of the names."""
         found = [column for name in names for column in self._there if column.lower() == name]
+        # A column that is empty in all first rows holds nothing: `answer` may be empty beside `solution`.
         held = [c for c in found if any(v.get(c) not in (None, "", []) for v in self._values)]
         return held or found
 
@@ -174,7 +181,11 @@ class _Seen:
         return (text_at(value, column) for value in self._values)
 
     def _mark(self, column: str) -> str:
-        """What stands before the answer in at least half of a column's texts. A bare box is marked, too."""
+        """What stands before the answer in at least half of a column's texts; empty where nothing does.
+
+        Half, because some solutions of a data set may lack their answer line. A column that holds only boxes,
+        such as `\\boxed{42}`, has the mark of a box too.
+        """
         held = [value for row in self._values if (value := value_at(row, column)) is not None]
         for mark in (_HASHES, _BOX):
             if held and 2 * sum(isinstance(value, str) and mark in value for value in held) >= len(held):
@@ -197,12 +208,14 @@ def _read(value: Any, mark: str) -> tuple[str, ...] | Unreadable:
 
 
 def _agree(a: tuple[str, ...] | Unreadable, b: tuple[str, ...] | Unreadable) -> bool:
-    """Whether two columns give one gold answer: `0.5` and `1/2` do."""
+    """Whether two columns give the same gold answer, as `0.5` and `1/2` do."""
     if a == b or isinstance(a, Unreadable) or isinstance(b, Unreadable):
         return a == b
     if len(a) != 1 or len(b) != 1:
         return False
     kind = kind_of((*a, *b))
+    # Expressions are compared as numbers only: this looks at a hundred rows, and algebra may take seconds
+    # each.
     return same_answer(a[0], b[0], "number" if kind == "expression" else kind) is not False
 
 

@@ -1,4 +1,7 @@
-"""Gold answers as data sets hold them: a text, a number, or a list of accepted answers."""
+"""Reads gold answers as data sets hold them: a text, a number, or a list of accepted answers.
+
+It also decides how answers are compared with them: as numbers, words or expressions.
+"""
 
 import math
 import re
@@ -10,10 +13,12 @@ from schemas.records import AnswerKind
 
 LONGEST = 1_000_000
 """Characters of a problem's text or answer."""
-_MOST = 1000
-"""Accepted answers of one problem: every rollout is compared with each."""
+_MOST = 1000  # accepted answers of one problem: every rollout is compared with each of them
+# What pandas, NumPy, spreadsheets and databases write into an empty cell.
 _NO_ANSWER = frozenset({"", "nan", "none", "null", "n/a", "#n/a", "<na>"})
+# `42`, `-3.5`, `$1,200`, `.5`, `12%`; fractions and powers need the comparison of expressions.
 _NUMBER = re.compile(r"-?\$?[\d,]*\.?\d+%?")
+# `yes`, `New York`. A single letter is no word: `x` may be a variable, and `B` the choice of an option.
 _WORDS = re.compile(r"[A-Za-z]{2,}( [A-Za-z]+)*")
 _REMEDY = "write it as text or a number, or as a list of the answers that are accepted"
 

@@ -1,5 +1,7 @@
-"""Read problems from files, datasets or functions; every bad row comes back as a quarantined record with its
-reason."""
+"""Reads problems from files, datasets or functions.
+
+A bad row comes back as a quarantined record with its reason, so that it costs one problem and not the run.
+"""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -30,8 +32,9 @@ from verifiers.answers.grade import NO_ANSWER, extract_answer
 log = logging.getLogger(__name__)
 _FORMATS = ("csv", "json", "parquet", "text", "arrow", "xml", "pandas")
 """Given one of these, `datasets` would read whatever lies in the current folder."""
+# Rows whose columns are looked at before the first becomes a problem. One row may lack a column or hold an
+# odd answer; a hundred show what a data set has, and are read in a moment.
 _LOOKED_AT = 100
-"""Rows whose columns are looked at before the first is read."""
 
 
 def load_problems(config: ProblemsConfig, *, seed: int = 0) -> Iterator[Problem | Quarantined]:
@@ -74,7 +77,7 @@ def check_problems(config: ProblemsConfig) -> list[str]:
     columns = find_columns(config, rows, name_of(config))
     tried = [_to_problem(row, columns, config, row.file.name) for row in rows]
     bad = [item for item in tried if isinstance(item, Quarantined)]
-    if len(bad) == len(rows) < _LOOKED_AT:  # all of them are looked at
+    if len(bad) == len(rows) < _LOOKED_AT:  # these are all rows there are, so no later one can be good
         raise UserError(f"{name_of(config)}: {no_problem(bad)}")
     return [columns.said]
 
@@ -85,7 +88,7 @@ def first_rows(config: RowsConfig) -> list[Row]:
 
 
 def name_of(config: ProblemsConfig) -> str:
-    """The source in a few words."""
+    """The name of a source: its path, its dataset, or its function."""
     match config:
         case FileProblems() | HubProblems():
             path = config.path if isinstance(config.path, str) else ", ".join(config.path)
@@ -108,6 +111,7 @@ def _found(config: ProblemsConfig, seed: int) -> Iterator[tuple[Problem | Quaran
     columns = find_columns(config, first, name_of(config))
     log.info("%s: %s", name_of(config), columns.said)
     files = problem_files(config)
+    # One file is called as the run file has it; of several, each row's own file is named.
     plain = not files or files == [expanded(name_of(config))]
     for row in chain(first, rows):
         file = name_of(config) if plain else row.file.name
@@ -137,7 +141,7 @@ def _dataset(folder: Path, split: str) -> Iterator[Row]:
 
     try:
         data = datasets.load_from_disk(str(folder))
-    except Exception as error:  # whatever is wrong with the files
+    except Exception as error:  # `datasets` raises errors of many libraries for broken files
         raise UserError(f"{folder}: cannot be loaded as a saved dataset: {_named(error)}") from error
     if isinstance(data, datasets.DatasetDict):
         if split not in data:
@@ -158,11 +162,11 @@ def _huggingface(config: HubProblems) -> Iterator[Row]:
             config.subset or None,
             split=config.split,
             revision=config.revision or None,
-            streaming=True,
+            streaming=True,  # a run of 100 problems should not download millions of rows
         )
         for number, value in enumerate(data, 1):
             yield Row(Path(name), number, value)
-    except Exception as error:  # of many libraries: network, formats, names
+    except Exception as error:  # errors of many libraries: the network, the formats, the dataset's name
         where = f", after row {number}" if number else ""
         raise UserError(f"dataset {name!r}, split {config.split!r}{where}: {_named(error)}") from error
 
@@ -197,7 +201,7 @@ def _to_problem(row: Row, columns: Columns, config: RowsConfig, file: str) -> Pr
     split = getattr(config, "split", "")
     source = Source(dataset=Path(file).name, split=split, row=row.number - 1)
     value: Any = row.value
-    if isinstance(value, Problem):  # of a function
+    if isinstance(value, Problem):  # an outsider's function may make problems itself
         own = value.source if value.source.dataset else source
         return _validated({**value.model_dump(), "source": own}, columns, bad)
     if isinstance(value, Unreadable):
@@ -223,6 +227,7 @@ def _to_problem(row: Row, columns: Columns, config: RowsConfig, file: str) -> Pr
     values = {ours: one for ours, one in held.items() if one is not None} | {"text": text, "source": source}
     if golds:
         values |= {"answer": golds[0], "alternatives": golds[1:]}
+        # A column `answer_kind` of the data set wins: it knows, and this guesses from the answers' form.
         values.setdefault("answer_kind", kind_of(golds))
     return _validated(values, columns, bad)
 

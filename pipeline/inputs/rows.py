@@ -1,7 +1,7 @@
-"""Rows of files as people have them: JSON lines, a JSON list, CSV, TSV and Parquet, plain or gzipped.
+"""Reads rows of files: JSON lines, a JSON list, CSV, TSV and Parquet; text also gzipped.
 
-A row that cannot be read comes as `Unreadable` with its reason, so that one bad line costs one row. Every row
-is bounded before it is decoded.
+A row that cannot be read comes as `Unreadable` with its reason, so that one bad line costs one row. The
+length of a row is limited before it is decoded, so that a broken file cannot fill the memory.
 """
 
 import csv
@@ -20,22 +20,25 @@ from schemas.errors import UserError
 
 DATA = "STEPMINT_DATA"
 LONGEST_ROW = 10_000_000
-"""Bytes."""
+"""Bytes; a longer line is no problem, but a file without line ends."""
 LARGEST_LIST = 1 << 29
 """Bytes of a JSON list, which has to be in memory as a whole."""
+# Digits of an integer that is read. Python itself refuses more than 4300, with an error for the whole file
+# where that is one JSON list; no gold answer needs a hundred.
 _DIGITS = 100
 _KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
+# `$STEPMINT_DATA` or `${STEPMINT_DATA}`.
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 class Unreadable(NamedTuple):
-    """A row of which nothing can be made, and why."""
+    """A row or value that cannot be used, and why."""
 
     why: str
 
 
 class Row(NamedTuple):
-    """A row and where it stands."""
+    """A row, with its file and its number in it."""
 
     file: Path
     number: int
@@ -46,6 +49,7 @@ class Row(NamedTuple):
 def expanded(text: str) -> Path:
     """A path with `~` and `$STEPMINT_DATA` expanded. UserError for any other variable: its value, which may
     be a secret, would stand in records and messages."""
+    # A file whose name really holds a `$` is taken as it is.
     if not Path(text).exists():
         for match in _VARIABLE.finditer(text):
             if (name := match[1] or match[2]) != DATA:
@@ -107,7 +111,8 @@ def _hint(text: str) -> str:
 
 
 def _kind(path: Path) -> str:
-    """What the name says that a file holds; empty where it says nothing that is read."""
+    """The format that a file's name ends in, as in `x.csv` or `x.jsonl.gz`; empty where it is none of
+    ours."""
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     kind = {".ndjson": "jsonl"}.get(suffix.lower(), suffix.lower().removeprefix("."))
     return kind if kind in _KINDS else ""
@@ -119,7 +124,8 @@ def rows_of(path: Path, kind: str = "") -> Iterator[Row]:
     UserError when the file as a whole cannot be read.
     """
     with path.open("rb") as file:
-        is_parquet = file.read(4) == b"PAR1"  # whatever the name says
+        # The magic number of Parquet, whatever the name says: as text, every line of it would be an error.
+        is_parquet = file.read(4) == b"PAR1"
     match "parquet" if is_parquet else _kind(path) or kind:
         case "parquet":
             yield from _parquet(path)
@@ -131,7 +137,7 @@ def rows_of(path: Path, kind: str = "") -> Iterator[Row]:
 
 def _opened(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
+        zipped = file.read(2) == b"\x1f\x8b"  # the magic number of gzip, whatever the name says
     if zipped:
         return io.BufferedReader(gzip.GzipFile(path))
     return path.open("rb")
@@ -148,6 +154,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, str | Unreadable]]:
             while line := file.readline(LONGEST_ROW + 1):
                 number += 1
                 if len(line) > LONGEST_ROW and not line.endswith(b"\n"):
+                    # The rest of the long line is skipped in pieces: it may be all of a large file.
                     while (more := file.readline(LONGEST_ROW)) and not more.endswith(b"\n"):
                         pass
                     yield number, Unreadable(f"longer than {LONGEST_ROW:,} bytes")
@@ -189,7 +196,7 @@ def _integer(digits: str) -> int:
 
 
 def _json(path: Path) -> Iterator[Row]:
-    """A row a line, or the items of a list that is the whole file."""
+    """One row on each line, or the items of a list that is the whole file, whatever the name says."""
     lines = ((n, line) for n, line in lines_of(path) if isinstance(line, Unreadable) or line.strip())
     first = next(lines, None)
     if first and isinstance(first[1], str) and first[1].lstrip().startswith("["):
@@ -202,8 +209,8 @@ def _json(path: Path) -> Iterator[Row]:
 
 
 def _list(path: Path, first: str) -> list[Any] | None:
-    """The items of a file that is one JSON list; None when its first line is a whole value by itself, which
-    makes it a (strange) row."""
+    """The items of a file that is one JSON list. None when the whole file is no list, but its first line is:
+    then each line is a row, and will be refused as one."""
     try:
         with _opened(path) as file:
             whole = file.read(LARGEST_LIST + 1)
@@ -221,7 +228,8 @@ def _list(path: Path, first: str) -> list[Any] | None:
 
 
 class _Absurd(str):
-    """The digits of an integer that is none."""
+    """The digits of an integer that is too long to be read. Kept as text, so that one item is refused and
+    not the list."""
 
 
 def _lenient(digits: str) -> "int | _Absurd":
@@ -229,7 +237,7 @@ def _lenient(digits: str) -> "int | _Absurd":
 
 
 def _too_long(item: Any) -> str:
-    """Why an item of a list is not taken: an absurd integer directly in it."""
+    """Why an item of a list is refused: one of its values is an integer that is too long. Else empty."""
     values = item.values() if isinstance(item, dict) else [item]
     absurd = next((value for value in values if isinstance(value, _Absurd)), None)
     return "" if absurd is None else f"an integer of {len(absurd):,} digits"
@@ -239,12 +247,13 @@ def _too_long(item: Any) -> str:
 
 
 class _Lines:
-    """The lines of a table for the `csv` module, which joins those of one row."""
+    """Gives the lines of a table to the `csv` module, which joins the lines of one row (a quoted cell may
+    hold line ends), and keeps what was wrong with them."""
 
     def __init__(self, path: Path) -> None:
         self._lines = lines_of(path)
         self.number = 0
-        """Of the line read last."""
+        """The number of the line that was read last."""
         self._bad: Unreadable | None = None
 
     def __iter__(self) -> "_Lines":
@@ -258,18 +267,19 @@ class _Lines:
         return line
 
     def trouble(self) -> Unreadable | None:
-        """What was wrong with a line since this was last asked."""
+        """What was wrong with a line since the last call of this method; None if nothing was."""
         bad, self._bad = self._bad, None
         return bad
 
 
 def _table(path: Path, delimiter: str) -> Iterator[Row]:
-    """CSV or TSV with its column names in the first line. An empty cell is no value. UserError where a name
-    stands twice: nobody can tell which column is meant."""
+    """CSV or TSV with column names in the first line. An empty cell means that there is no value. UserError
+    where two columns have one name, because nobody can tell which is meant."""
     lines = _Lines(path)
     head = next(lines, "")
     if head.lstrip()[:1] in ("{", "[") and not isinstance(parsed(head), Unreadable):
         raise UserError(f"{path}: its first line is JSON, not column names: name the file .jsonl")
+    # Spreadsheets of languages with a decimal comma write `;` between the cells of a .csv.
     separator = delimiter or (";" if ";" in head and "," not in head else ",")
     reader = csv.reader(chain([head], lines), delimiter=separator)
     columns = [name.strip() for name in next(reader, [])]

@@ -9,6 +9,7 @@ from pipeline.inputs.rows import Unreadable, rows_of
 from pipeline.inputs.segment import segment
 from schemas.errors import UserError
 
+# The columns that hold the problem and the solution in the formats above, in the order they are looked for.
 _PROBLEM = ("problem", "question", "instruction", "text")
 _SOLUTION = ("solution", "answer", "response", "completion")
 
@@ -21,7 +22,7 @@ class Written:
     problem: str
     steps: tuple[str, ...]
     first: int = 0
-    """The first step that is the row's own: PRM800K's rows of one step repeat those before it."""
+    """The first step to verify: in some rows of PRM800K only the last step is new, and the others repeat."""
     premises: tuple[str, ...] = ()
     """The problem in symbols, where the row has it (FOLIO's formulas, a generator's definitions)."""
 
@@ -74,7 +75,7 @@ def _steps(row: dict[str, Any]) -> tuple[list[str], int]:
     label = row.get("label")
     if isinstance(proofs := row.get("proofs"), list) and "hypothesis" in row and "steps" not in row:  # FLD
         text = "".join(text for text in proofs[:1] if isinstance(text, str))
-        # Its gold proofs of the opposite end in `hypothesis` too.
+        # FLD's gold proofs that the hypothesis is wrong end in `-> hypothesis` as well.
         goal = "-> ¬hypothesis" if row.get("answer") == "DISPROVED" else "-> hypothesis"
         return [line.strip() for line in text.replace("-> hypothesis", goal).split(";") if line.strip()], 0
     if isinstance(label, dict) and isinstance(label.get("steps"), list):
@@ -91,7 +92,8 @@ def _steps(row: dict[str, Any]) -> tuple[list[str], int]:
 
 
 def _chosen(step: Any) -> str:
-    """The completion that a PRM800K solution went on with: the chosen one, the person's own, or the first."""
+    """The text of a PRM800K step: of its completions the chosen one, else the annotator's own, else the
+    first."""
     if not isinstance(step, dict):
         return ""
     completions, chosen = step.get("completions") or [], step.get("chosen_completion")

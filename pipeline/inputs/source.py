@@ -1,4 +1,7 @@
-"""A run file's section about problems, as a run takes them: with what tells whether they have changed."""
+"""The problems of a run file, in the form that `pipeline.runs` asks for.
+
+The run module imports no reader; this class gives it the problems, and what shows whether they have changed.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -16,14 +19,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ProblemSource:
-    """The problems that a section asks for; generated ones depend on the run's seed."""
+    """The problems of one `[problems]` section. `seed` is the run's, on which generated problems depend."""
 
     config: ProblemsConfig
     seed: int = 0
 
     @property
     def name(self) -> str:
-        """The source in a few words."""
+        """The name of the source, for messages and records."""
         return name_of(self.config)
 
     def is_remote(self) -> bool:
@@ -44,7 +47,7 @@ class ProblemSource:
         return asked or began or hub_commit(self.name)
 
     def read(self, commit: str) -> Iterator[Problem | Quarantined]:
-        """The problems in the order of their rows, and the rows that no problem can be made of."""
+        """The problems in the order of their rows, and the rows that cannot become problems."""
         config = self.config.model_copy(update={"revision": commit}) if self.is_remote() else self.config
         return load_problems(config, seed=self.seed)
 
@@ -57,6 +60,7 @@ def hub_commit(name: str) -> str:
     # Its bases are OSError and the HTTP library's own error; which library that is differs between versions.
     unheard: tuple[Any, ...] = (*HfHubHTTPError.__bases__, HFValidationError, OfflineModeIsEnabled)
     try:
+        # 10 s: without the commit the run still works, so the Hub is not waited for long.
         return HfApi().dataset_info(name, timeout=10).sha or ""
     except unheard as error:
         log.warning("dataset %s: its commit is not known (%s); it is told by its name alone", name, error)

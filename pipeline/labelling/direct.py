@@ -25,7 +25,7 @@ from pipeline.labelling.sealing import label as labels_of
 from pipeline.labelling.shard import label_problem
 from pipeline.labelling.tools import open_tools
 from pipeline.policies import open_policy
-from pipeline.policies.admission import in_turn
+from pipeline.policies.admission import run_in_order
 from pipeline.policies.base import Completion, Policy
 from schemas.config import FusionConfig, PythonConfig, RunConfig, parse_config
 from schemas.errors import BackendError, BackendGone, UserError
@@ -272,7 +272,7 @@ async def _label(
                     work.pairs.append((at, (finished.problem, candidate)))
             advance()
 
-        await in_turn(work.jobs, do)
+        await run_in_order(work.jobs, do)
 
 
 @contextmanager

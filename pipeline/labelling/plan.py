@@ -134,8 +134,8 @@ async def _pilot(store: RunStore, n: int, advance: Callable[[], None]) -> Speed:
         start = time.perf_counter()
 
     for shard in range(store.config.shards):
-        standing = store.standing(shard)
-        missing = min(wanted - len(standing.done), len(standing.owed))
+        state = store.shard_state(shard)
+        missing = min(wanted - len(state.done), len(state.owed))
         if missing > 0:
             before = sum(store.finished(shard).values())
             counts = await run_shard(store, shard, most=missing, opened=opened, advance=advance)
@@ -146,7 +146,7 @@ async def _pilot(store: RunStore, n: int, advance: Callable[[], None]) -> Speed:
                 )
             seconds += time.perf_counter() - start
             tokens += sum(store.finished(shard).values()) - before
-        wanted -= len(standing.done) + max(0, missing)
+        wanted -= len(state.done) + max(0, missing)
         if wanted <= 0:
             break
     return Speed(tokens, seconds)

@@ -13,15 +13,15 @@ from pipeline.annotators.base import Context
 from pipeline.annotators.monte_carlo import answer_vote
 from pipeline.annotators.opening import Part
 from pipeline.labelling.tools import Annotators, open_tools
-from pipeline.policies.admission import in_turn
+from pipeline.policies.admission import run_in_order
 from pipeline.proposers import omegaprm, sample
 from pipeline.runs import records
 from pipeline.runs.run_store import Owed, RunStore
 from pipeline.sampling import replay
-from pipeline.sampling.budget import Allowance, Purse
+from pipeline.sampling.budget import Allowance, ShardBudget
 from pipeline.sampling.draws import Draws
 from pipeline.sampling.roller import Roller, counts, silence
-from pipeline.sampling.unfinished import Shelf
+from pipeline.sampling.unfinished import UnfinishedFile
 from pipeline.storage.journal import ShardWriter
 from schemas.config import OmegaConfig, RunConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
@@ -51,9 +51,9 @@ async def run_shard(
     failed is quarantined with its reason and stays owed, and what was drawn for it is kept; when the backend
     is gone for all of them, BackendError ends the shard.
     """
-    if not store.standing(shard).owed:
+    if not store.shard_state(shard).owed:
         records.set_aside(store.path, shard, [])
-        store.shelf(shard).clear()
+        store.unfinished(shard).clear()
         store.pack_rollouts(shard)
         return {"done": 0, "failed": 0}
     drawn = _drawn(store, shard)
@@ -62,7 +62,7 @@ async def run_shard(
             tools = await open_tools(store.config, stack, store.templates())
             store.declare(tools.sources)
             opened()
-            owed: Iterable[Owed] = islice(store.owing(shard), most)
+            owed: Iterable[Owed] = islice(store.owed(shard), most)
             if store.config.budget.run is None:
                 # Long problems take long searches: begun last, a few of them would have the engine to
                 # themselves. A budget is spent in the order of the store.
@@ -71,10 +71,10 @@ async def run_shard(
                 owed,
                 tools,
                 writer,
-                store.purse(shard),
+                store.shard_budget(shard),
                 advance=advance,
                 stored=drawn,
-                shelf=store.shelf(shard),
+                unfinished=store.unfinished(shard),
                 failures=failures,
             )
     done, failed = work.done, len(work.failures)
@@ -82,8 +82,8 @@ async def run_shard(
         raise BackendError(f"every problem of shard {shard} failed; the first: {failures[0].reason}")
     if not failed:
         store.pack_rollouts(shard)
-        if not store.standing(shard).owed:
-            store.shelf(shard).clear()
+        if not store.shard_state(shard).owed:
+            store.unfinished(shard).clear()
     log.info("shard %d: %d problems done, %d failed", shard, done, failed)
     return {"done": done, "failed": failed}
 
@@ -108,15 +108,15 @@ class Work:
         self,
         tools: Annotators,
         writer: ShardWriter,
-        purse: Purse,
+        budget: ShardBudget,
         advance: Callable[[], None],
         stored: Drawn | None = None,
-        shelf: Shelf | None = None,
+        unfinished: UnfinishedFile | None = None,
         failures: list[Quarantined] | None = None,
     ) -> None:
         self._stored = stored or {}
-        self._tools, self._writer, self._purse, self._advance = tools, writer, purse, advance
-        self._shelf = shelf
+        self._tools, self._writer, self._budget, self._advance = tools, writer, budget, advance
+        self._unfinished = unfinished
         self.done = 0
         self.failures = [] if failures is None else failures
 
@@ -127,19 +127,19 @@ class Work:
         any more.
         """
         problem = owed.problem
-        if not await self._purse.admits(owed.before):
+        if not await self._budget.admits(owed.before):
             return
         # Where the problem's gold was corrected, what was drawn for it before is not drawn again.
         stored = self._stored.get(problem.id, ())
         said = replay.completions(stored)
-        draws = self._shelf.draws(problem.id, said) if self._shelf else Draws(stored=said)
+        draws = self._unfinished.draws(problem.id, said) if self._unfinished else Draws(stored=said)
         finished = False
         try:
             item, rollouts = await label_problem(problem, self._tools, draws)
             finished = True
         except (BackendError, ValidationError) as error:  # or what it said can be kept in no file
             log.warning("problem %s failed and stays owed: %s", problem.id, error)
-            self._purse.settle(None)
+            self._budget.settle(None)
             source, reason = problem.source, one_line(str(error), _REASON)
             self.failures.append(
                 Quarantined(file=source.dataset, row=source.row, reason=reason, problem_id=problem.id)
@@ -148,12 +148,12 @@ class Work:
                 raise
             await draws.close()
         finally:
-            if not finished and self._shelf:
-                self._shelf.keep(problem.id, draws)
+            if not finished and self._unfinished:
+                self._unfinished.keep(problem.id, draws)
         if finished:
             item, rollouts = replay.with_rest(item, rollouts, stored)
             self._writer.record(item, rollouts)
-            self._purse.settle(sum(item.tokens.values()))
+            self._budget.settle(sum(item.tokens.values()))
             self.done += 1
             self._advance()
 
@@ -162,16 +162,16 @@ async def label_all(
     owed: Iterable[Owed],
     tools: Annotators,
     writer: ShardWriter,
-    purse: Purse,
+    budget: ShardBudget,
     *,
     advance: Callable[[], None] = lambda: None,
     stored: Drawn | None = None,
-    shelf: Shelf | None = None,
+    unfinished: UnfinishedFile | None = None,
     failures: list[Quarantined] | None = None,
 ) -> Work:
-    """Label problems in their order, as many at once as the engines have room for and the purse admits."""
-    work = Work(tools, writer, purse, advance, stored, shelf, failures)
-    await in_turn(owed, work.label)
+    """Label problems in their order, as many at once as the engines have room for and the budget admits."""
+    work = Work(tools, writer, budget, advance, stored, unfinished, failures)
+    await run_in_order(owed, work.label)
     return work
 
 

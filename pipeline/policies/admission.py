@@ -1,9 +1,9 @@
-"""Back-pressure by tokens in flight: how much an engine is asked at once, and whose turn is next.
+"""Admission: how many requests an engine gets at once, and which request goes next.
 
-Problems begin in order, and the next one begins when no request of those before it has to wait: so an engine
-is always full, however long or short the searches are, and as few problems as fill it are under way. A
-request that has to wait is overtaken by those of older problems: what was begun ends first, and a kill costs
-little.
+Too few requests leave the engine idle; too many open problems are lost when a run is killed. So problems
+begin in order, and the next one begins as soon as no request of the earlier ones has to wait: the engine
+stays full, and no more problems are open than that takes. Where requests wait, those of the older problem go
+first, so that begun problems end early.
 """
 
 import asyncio
@@ -17,27 +17,31 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 Item = TypeVar("Item")
+# Sequences sent per sequence of the engine's batch. The extra quarter waits in the engine's own queue: a row
+# that becomes free is filled at once, and not only after a reply has come and a request has gone back.
 _AHEAD = 1.25
-"""Sequences asked for, per sequence of the batch: the next ones are queued when a row of it falls free."""
+# Share of `max_tokens` that a completion is expected to write until one has been seen. Most solutions end
+# long before their limit: with `max_tokens` itself, a run would begin with a quarter of the load or less.
 _FIRST_GUESS = 0.25
-"""Share of `max_tokens` that a completion is taken to write until one has been seen."""
+# Weight of the newest request in the running averages: they remember about the last 50 requests, so one
+# long problem does not change the load, and a run that turns to harder problems is followed.
 _NEWEST = 0.02
-"""Weight of the newest request in the averages of what requests write."""
+# As TCP does: when a server says that it is busy, the load falls to 0.7 of what it was; each good reply adds
+# a tenth of a sequence again. Falling fast and rising slowly ends refusals instead of causing the next one.
 _LESS, _MORE = 0.7, 0.1
-"""What a refusal for want of room leaves of the room, and the sequences that a good reply gives back."""
 
 
 @dataclass(eq=False)
-class _Turn:
-    """A problem's place in the line of its shard."""
+class _Position:
+    """A problem's position in the order of its shard: the requests of a lower `number` go first."""
 
-    place: int
-    line: "_Line"
+    number: int
+    waiting: "_Waiting"
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class _Line:
-    """How many requests of a shard's problems wait at a gate; `clear` while none does."""
+class _Waiting:
+    """Counts the requests of a shard's problems that wait at a gate. `clear` is set while none waits."""
 
     def __init__(self) -> None:
         self._waiting, self.clear = 0, asyncio.Event()
@@ -51,41 +55,48 @@ class _Line:
             self.clear.set()
 
 
-_TURN: ContextVar[_Turn | None] = ContextVar("_TURN", default=None)
+# A context variable, so that a request finds its problem's position however many calls deep it is made, and
+# no annotator has to pass it on. Tasks copy the context of the task that starts them.
+_POSITION: ContextVar[_Position | None] = ContextVar("_POSITION", default=None)
 
 
-async def in_turn(items: Iterable[Item], job: Callable[[Item], Awaitable[None]], *, most: int = 4096) -> None:
-    """Run `job` of every item, as many at once as the gates that they ask through have room for.
+async def run_in_order(
+    items: Iterable[Item], job: Callable[[Item], Awaitable[None]], *, most: int = 4096
+) -> None:
+    """Run `job` for every item, in order, with as many at once as the gates have room for.
 
-    A job has begun when its first request is under way; one that asks nothing runs alone. `most` bounds the
-    memory of jobs that wait for something else than an engine. The first exception of a job ends them all.
+    The next job starts when the first request of the last one is under way and no request waits; a job that
+    makes no request runs alone until it ends. `most` bounds how many jobs are open at once, and so their
+    memory. The first exception of a job ends all of them and is raised.
     """
-    line, slots = _Line(), asyncio.Semaphore(most)
+    waiting, slots = _Waiting(), asyncio.Semaphore(most)
 
-    async def run(turn: _Turn, item: Item) -> None:
+    async def run(position: _Position, item: Item) -> None:
         try:
             await job(item)
         finally:
             slots.release()
-            turn.begun.set()
+            position.begun.set()
 
     try:
         async with asyncio.TaskGroup() as group:
-            for place, item in enumerate(items):
+            for number, item in enumerate(items):
                 await slots.acquire()
-                turn = _Turn(place, line)
+                position = _Position(number, waiting)
                 context = copy_context()
-                context.run(_TURN.set, turn)
-                group.create_task(run(turn, item), context=context)
-                await turn.begun.wait()
-                await line.clear.wait()
+                context.run(_POSITION.set, position)
+                group.create_task(run(position, item), context=context)
+                # First its first request must be through: until then nobody knows whether there is room.
+                await position.begun.wait()
+                await waiting.clear.wait()
     except BaseExceptionGroup as failed:
+        # Callers tell UserError from BackendGone; a group around them would hide which one it was.
         raise failed.exceptions[0] from None
 
 
 @dataclass(eq=False)
 class Request:
-    """What is asked, and by `sequences` and `tokens` what it takes of the engine while it is under way."""
+    """A request of `n` completions. `sequences` and `tokens` are the room that it takes in the engine."""
 
     prompt: int
     n: int
@@ -97,10 +108,12 @@ class Request:
 
 
 class Gate:
-    """Admits requests while an engine has use for them: `sequences` in its batch, `tokens` in its cache.
+    """Admits requests while an engine has room: `sequences` in its batch and `tokens` in its cache.
 
-    The completions of a request end one after the other, the request with its last one. So it is counted
-    with its prompt, and with n completions for the share of its time that completions of late were alive.
+    A request ends with its longest completion, and its shorter ones have left the batch before. So a request
+    for n completions counts as fewer than n sequences: n times the mean length of a completion divided by
+    the length of the longest, both averaged over recent requests. Example: 4 completions, of 50, 50, 50 and
+    100 tokens, count as 2.5 sequences.
     """
 
     def __init__(self, sequences: int, tokens: float = math.inf) -> None:
@@ -108,7 +121,7 @@ class Gate:
         self.engines = 1
         """Engines behind the gate, each with so much room."""
         self.share = 1.0
-        """Of the batch, what servers that limit their clients have been found to take."""
+        """Part of the batch that may be used, up to 1; it is less after a server said that it is busy."""
         self._length, self._alive = math.nan, 1.0
         self._under_way: set[Request] = set()
         self._sequences = self._tokens = 0.0
@@ -118,40 +131,45 @@ class Gate:
     @asynccontextmanager
     async def hold(self, prompt: int, n: int, limit: int) -> AsyncIterator[Request]:
         """Wait for room for `n` completions of at most `limit` tokens after `prompt` tokens, and hold it."""
-        request, turn = Request(prompt, n, limit), _TURN.get()
-        await self._enter(request, turn)
-        if turn:
-            turn.begun.set()
+        request, position = Request(prompt, n, limit), _POSITION.get()
+        await self._enter(request, position)
+        if position:
+            position.begun.set()
         try:
             yield request
         finally:
             self._learn(request)
             self._leave(request)
 
-    async def _enter(self, request: Request, turn: _Turn | None) -> None:
+    async def _enter(self, request: Request, position: _Position | None) -> None:
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        place = turn.place if turn else -1
-        heapq.heappush(self._queue, (place, next(self._order), admitted, request))
+        number = (
+            position.number if position else -1
+        )  # a request of no problem, e.g. a probe's, goes before all
+        heapq.heappush(self._queue, (number, next(self._order), admitted, request))
         self.admit()
         if admitted.done():
             return
-        if turn:
-            turn.line.count(1)
+        if position:
+            position.waiting.count(1)
         try:
             await admitted
         except asyncio.CancelledError:
             self._leave(request)
             raise
         finally:
-            if turn:
-                turn.line.count(-1)
+            if position:
+                position.waiting.count(-1)
 
     def admit(self) -> None:
-        """Let in whom there is room for, oldest problem first; nobody overtakes by being small."""
+        """Admit the requests that fit, oldest problem first.
+
+        It stops at the first one that does not fit: if smaller ones went ahead, a large one might never go.
+        """
         while self._queue:
             *_, admitted, request = self._queue[0]
             if not admitted.done():  # else cancelled while it waited
-                self._measure(request)
+                self._measure(request)  # now and not when it came: the averages have moved since
                 if not self._fits(request):
                     return
                 self._under_way.add(request)
@@ -161,15 +179,15 @@ class Gate:
             heapq.heappop(self._queue)
 
     def forget(self) -> None:
-        """What was asked so far was unlike what is to come: learn anew how much completions write."""
+        """Drop the averages, where the requests to come are unlike those so far (after a probe, say)."""
         self._length, self._alive = math.nan, 1.0
 
     def slow_down(self) -> None:
-        """A server has more to do than it wants: ask for less at once."""
+        """Send fewer requests at once, because a server said that it is busy."""
         self.share = max(1 / (self.engines * self.sequences), self.share * _LESS)
 
     def speed_up(self) -> None:
-        """A call went well: slowly ask for more again."""
+        """Send slightly more requests at once again, because a call succeeded."""
         if self.share < 1:
             self.share = min(1.0, self.share + _MORE / (self.engines * self.sequences))
             self.admit()
@@ -187,9 +205,9 @@ class Gate:
         request.tokens = request.prompt + request.sequences * min(length, request.limit)
 
     def _fits(self, request: Request) -> bool:
-        """Also a request larger than the whole engine is admitted, alone."""
+        """Whether there is room. A request larger than the whole engine is admitted too, but alone."""
         if not self._under_way:
-            self._sequences = self._tokens = 0.0  # of rounding errors
+            self._sequences = self._tokens = 0.0  # clears the rounding errors of many sums
             return True
         sequences, tokens = self._sequences + request.sequences, self._tokens + request.tokens
         room = _AHEAD * self.engines * self.sequences * self.share
@@ -197,7 +215,7 @@ class Gate:
 
     def _learn(self, request: Request) -> None:
         if not request.wrote or not (longest := max(request.wrote)):
-            return
+            return  # it failed, or all its texts are empty: neither says how long completions are
         length = sum(request.wrote) / len(request.wrote)
         if math.isnan(self._length):
             self._length, self._alive = length, length / longest

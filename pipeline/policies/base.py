@@ -1,4 +1,8 @@
-"""The policy protocol: ask for n continuations of a prompt, and learn why each of them stopped."""
+"""The policy protocol: a backend gives n continuations of a prompt and says why each of them stopped.
+
+Everything above this module (annotators, proposers, methods) knows only these types, and so runs on any
+backend.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +26,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How completions are drawn. `seed` is derived from what is asked (`schemas.records.seed_of`)."""
+    """How completions are sampled. `seed` follows from the request's content (`schemas.records.seed_of`)."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -43,7 +47,7 @@ class Completion:
 
 
 class Unfinished(BackendError):
-    """Some completions of a request could not be drawn. `drawn` holds the others, by their place in it."""
+    """The backend gave only some completions of a request. `drawn` holds these, by their place in it."""
 
     def __init__(self, why: str, drawn: dict[int, Completion]) -> None:
         super().__init__(why)
@@ -51,13 +55,13 @@ class Unfinished(BackendError):
 
 
 class Sampler(Protocol):
-    """Whatever completions can be asked of."""
+    """Anything that can be asked for completions: a policy, or a wrapper around one."""
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions, the i-th of them fixed by `sampling.seed + i`.
 
-        Raises BackendError, often an `Unfinished`, when the backend failed to draw one: that is no completion
-        and no vote. BackendGone means that nothing more should be asked of the backend.
+        Raises BackendError, often an `Unfinished`, when the backend failed to give one: a failure is never a
+        completion and never a vote. BackendGone means that the backend should not be asked again.
         """
         ...
 
@@ -80,7 +84,7 @@ TokenLogprobs = tuple[float, ...]
 
 @runtime_checkable
 class Scorer(Protocol):
-    """A policy that can also say how likely it finds a text that it did not draw."""
+    """A policy that can also give the log-probability of a text that it did not write."""
 
     async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
         """One result a text, read right after the prompt and its prefix; an empty text has no tokens.
@@ -92,14 +96,14 @@ class Scorer(Protocol):
 
 
 def scorer(policy: Policy) -> Scorer:
-    """The policy as one that can score. UserError when its backend cannot."""
+    """The same policy, typed as a `Scorer`. UserError when its backend gives no log-probabilities."""
     if not isinstance(policy, Scorer):
         raise UserError(f'a {policy.kind} policy gives no log-probabilities: use "transformers" or "vllm"')
     return policy
 
 
 def identity(policy: Policy, prompt_template: str, sampling: Sampling) -> PolicyIdentity:
-    """Who wrote a text, for the record."""
+    """The policy and settings that wrote a text, as they stand in its record."""
     return PolicyIdentity(
         kind=policy.kind,
         model=policy.model,

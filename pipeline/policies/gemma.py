@@ -30,6 +30,7 @@ def gemma_folder() -> Path:
     from pipeline.policies.transformers.policy import convert_gguf
 
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside its place and renamed: a folder under its final name is complete, also after a kill.
     with fresh_folder(folder.parent) as work:
         source = package.assemble(work / "model.gguf")
         convert_gguf(source, work / "done")

@@ -1,4 +1,8 @@
-"""From a configuration to a policy. Each backend's library is imported in its own arm."""
+"""Makes the policy that a configuration describes.
+
+Each backend's library is imported only in the branch that uses it: torch and vLLM take seconds to import, and
+need not be installed for a run on a server.
+"""
 
 import inspect
 import os
@@ -15,7 +19,7 @@ from schemas.factories import load_factory, make
 _FOLDER = Path(__file__).parent.parent / "embedded"
 EMBEDDED = _FOLDER / "checkpoint"
 PREPARED = {"embedded": EMBEDDED, "embedded-reader": _FOLDER / "reader"}
-"""By name, the models of the repository: the policy, and the base of its PRMs."""
+"""Models that the repository ships, by name: a small policy, and the base model of small PRMs."""
 
 
 def open_policy(config: PolicyConfig) -> Policy:
@@ -47,7 +51,7 @@ def open_policy(config: PolicyConfig) -> Policy:
         case "server":
             from pipeline.policies.server.policy import ServerPolicy
 
-            conceal(config.api_key_env)
+            conceal(config.api_key_env)  # from now on no message or log shows the key
             return ServerPolicy(
                 config.base_url,
                 config.model,
@@ -87,8 +91,10 @@ def checked_policy(found: Any, factory: str) -> Policy:
 
 
 def check_policies(policies: Mapping[str, PolicyConfig]) -> None:
-    """UserError where a key is no key, a model's folder is not there, or a factory cannot be imported. No
-    model is loaded or asked."""
+    """Check what can be checked without loading or asking a model, so that a run fails before it spends.
+
+    Raises UserError where a key is no key, a model's folder is missing, or a factory cannot be imported.
+    """
     for name, policy in policies.items():
         if policy.kind == "server":
             _api_key(policy.api_key_env)
@@ -99,13 +105,17 @@ def check_policies(policies: Mapping[str, PolicyConfig]) -> None:
 
 
 def _is_path(model: str) -> bool:
-    """Whether a model's name can only be a path: those of the Hub are OWNER/NAME."""
+    """Whether a model's name can only be a path: those of the Hub are OWNER/NAME, with one slash at most.
+
+    `models/mine` may be either, so it is left to the library that loads it.
+    """
     return model.startswith(("/", "./", "../", "~")) or model.count("/") > 1
 
 
 def _api_key(name: str) -> str | None:
     """The key in an environment variable. UserError, without the key, when a header cannot hold it."""
     key = os.environ.get(name, "")
+    # A key copied with its newline is the common case; the HTTP library's own error would print the key.
     if all("!" <= letter <= "~" for letter in key):
         return key or None
     odd = next(letter for letter in key if not "!" <= letter <= "~")

@@ -1,7 +1,8 @@
-"""A policy whose truth is known: steps slip and recover by chance, and every success rate has a closed form.
+"""A policy without a model, whose true success rates are known, for tests, benchmarks and first tries.
 
-A step that follows a good one is bad with probability `slip`; one that follows a bad one is good again with
-probability `recover`. The text carries the state, so a prefix determines what can follow it.
+A step after a good step is bad with probability `slip`; a step after a bad one is good again with probability
+`recover`. So the success rate of every prefix has a closed form, which estimates are compared with. Each line
+of the text says whether its step is good, so the prefix alone decides what can follow it.
 """
 
 import hashlib
@@ -21,10 +22,10 @@ RIGHT, WRONG = "right", "wrong"
 
 
 class SimulatedPolicy:
-    """The slip and recover chain.
+    """A two-state Markov chain over steps, good or bad, written out as text.
 
-    With `bad_step` (0-based) chance is left out: a completion is right exactly when its prefix ends before
-    that step. `planted` is the solution to search for it.
+    With `bad_step` (0-based) nothing is random: a completion is right exactly when its prefix ends before
+    that step. `planted` gives the solution with this mistake, for a search to find.
     """
 
     kind = "simulated"
@@ -52,15 +53,16 @@ class SimulatedPolicy:
         return [self._complete(prompt, sampling, index) for index in range(n)]
 
     async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
-        """One token a text: the log of how likely the answer it names is from here. None for other texts.
+        """One token for each text that names an answer: the log of that answer's probability from here.
 
-        It sees through a forced answer: `#### right` after a prefix has the prefix's success rate.
+        `#### right` after a prefix has the log of the prefix's success rate. Any other text gives None.
         """
         right = self.value(read_states(prompt.prefix))
         chances = {RIGHT: right, WRONG: 1 - right}
         found: list[TokenLogprobs | None] = []
         for text in texts:
             p = chances.get(text.removeprefix("####").strip())
+            # log(0) does not exist. 1e-300 stands for it: no real probability of a token is so small.
             found.append(() if not text else None if p is None else (math.log(max(p, 1e-300)),))
         return found
 
@@ -73,7 +75,7 @@ class SimulatedPolicy:
             return float(len(states) <= self.bad_step)
         left, good = self.n_steps - len(states), not states or states[-1]
         if self.slip + self.recover == 0:
-            return float(good)
+            return float(good)  # the state never changes, and pi would be 0 / 0
         pi = self.recover / (self.slip + self.recover)
         decay = (1 - self.slip - self.recover) ** left
         return pi + (1 - pi) * decay if good else pi * (1 - decay)
@@ -96,13 +98,14 @@ class SimulatedPolicy:
                 good = chance >= self.slip if good else chance < self.recover
             lines.append(_line(step, good))
         text = "".join(lines) + _answer(good)
+        # A prefix may end in the middle of a line, as a model's does; the next step starts a line of its own.
         starts_line = not prompt.prefix or prompt.prefix.endswith("\n")
         return _limited(text if starts_line else f"\n{text}", sampling)
 
 
 def solution_text(states: Sequence[bool]) -> str:
-    """A solution whose steps are good or bad as told: a line a step, then the answer the last step
-    decides."""
+    """A solution whose steps are good or bad as `states` says, one line each; the last one decides the
+    answer."""
     return "".join(_line(step, good) for step, good in enumerate(states)) + _answer(not states or states[-1])
 
 
@@ -120,7 +123,7 @@ def _answer(good: bool) -> str:
 
 
 def _limited(text: str, sampling: Sampling) -> Completion:
-    """The text under the call's limits; a word counts as a token."""
+    """The text, cut at the request's stop texts and token limit; a word counts as one token."""
     ends = [at for stop in sampling.stop if (at := text.find(stop)) >= 0]
     if ends:
         text = text[: min(ends)]
@@ -131,9 +134,9 @@ def _limited(text: str, sampling: Sampling) -> Completion:
 
 
 class FaultyPolicy:
-    """Another policy, with a share of its completions spoilt: failed, cut in half, empty, or a megabyte long.
+    """Another policy, a share of whose completions is spoilt: failed, cut in half, empty, or a megabyte long.
 
-    Which completion is hit depends on what is asked, so a run with faults can be repeated and resumed.
+    The request alone decides which completion is spoilt, so a run with faults can be repeated and resumed.
     """
 
     kind = "faulty"
@@ -157,6 +160,7 @@ class FaultyPolicy:
     def _spoil(self, completion: Completion, prompt: Prompt, seed: int) -> Completion:
         asked = f"{self._seed}\0{prompt.text}\0{prompt.prefix}\0{seed}".encode("utf-8", "surrogatepass")
         digest = hashlib.sha256(asked).digest()
+        # The digest's first six bytes are a uniform number below 2**48; its seventh byte chooses the fault.
         if int.from_bytes(digest[:6]) >= self._share * 2**48:
             return completion
         match digest[6] % 4:

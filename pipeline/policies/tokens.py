@@ -1,4 +1,7 @@
-"""From a prompt to token ids and back, in one way for every backend that runs in this process."""
+"""Turns prompts into token ids and ids back into text, in the same way for every backend in this process.
+
+Two backends that tokenised differently would give different completions for the same seed.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,8 +11,10 @@ from typing import Any
 from pipeline.policies.base import Prompt
 from schemas.errors import UserError
 
+# Prompt tokens that are decoded together with a completion. Many tokenizers drop the space before the first
+# word of what they decode: alone, " apples" would come back as "apples" and stick to the word before it.
 _TAIL = 6
-"""Prompt tokens decoded again with a completion: many tokenizers drop the space before a first word."""
+# Read of both ends of each weights file, for its digest: the head holds the tensors' names and shapes.
 _EDGE_BYTES = 1 << 20
 
 
@@ -30,9 +35,10 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, *, chat: bool) -> list[int]:
 
 
 def text_start(tokenizer: Any, prompt: Prompt, text: str, *, chat: bool) -> tuple[list[int], int] | None:
-    """Ids of the prompt continued by the text, and where the text's own begin; None when tokens merge there.
+    """Ids of prompt and text, and the index of the text's first; None when a token spans the border.
 
-    By ids, not by lengths of strings: the prompt's ids must be the first of the whole's.
+    The prompt's ids must be the first ids of the whole. Example: a prompt ending in "1" and the text "2" may
+    become one token "12"; then no token belongs to the text alone, and its log-probability cannot be told.
     """
     before = prompt_ids(tokenizer, prompt, chat=chat)
     whole = prompt_ids(tokenizer, Prompt(prompt.text, prompt.prefix + text), chat=chat)
@@ -44,6 +50,7 @@ def chat_text(tokenizer: Any, prompt: Prompt) -> str:
     messages = [{"role": "user", "content": prompt.text}]
     if not prompt.prefix:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    # `continue_final_message` leaves out the end-of-turn token, so that the model goes on with the prefix.
     messages.append({"role": "assistant", "content": prompt.prefix})
     text = str(tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True))
     if text.endswith(prompt.prefix):
@@ -61,6 +68,7 @@ def completion_text(tokenizer: Any, prompt: Sequence[int], ids: Sequence[int]) -
     both = tokenizer.decode([*tail, *ids], skip_special_tokens=True)
     if both.startswith(before):
         return str(both[len(before) :])
+    # The tail began or ended inside a letter of several bytes, which decodes otherwise with the rest of it.
     return str(tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
@@ -71,10 +79,9 @@ def cut_at_stop(text: str, stops: Sequence[str]) -> str | None:
 
 
 def folder_revision(model: str) -> str:
-    """Digest that tells two checkpoints in a folder apart; empty when `model` is not a folder.
+    """Digest of a checkpoint's folder, which tells two checkpoints apart; empty when `model` is no folder.
 
-    Of each weights file only the size and both ends are read: hashing 100 GB at every start would be no
-    service.
+    Of each file only the size and both ends are read: to hash 100 GB at every start would take minutes.
     """
     folder = Path(model)
     if not folder.is_dir():

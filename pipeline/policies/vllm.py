@@ -1,4 +1,4 @@
-"""A policy on vLLM inside this program: the same code on its CPU build and on CUDA."""
+"""A policy on a vLLM engine inside this program, without a server; on CUDA and on vLLM's CPU build."""
 
 import asyncio
 import gc
@@ -15,6 +15,7 @@ from schemas.errors import BackendError, UserError
 from schemas.records import StopReason
 
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+# Any other reason (`abort`, or none) means that the engine gave the request up: no completion.
 _STOPS: dict[str | None, StopReason] = {"stop": "stop", "length": "length"}
 
 
@@ -54,7 +55,7 @@ class VllmPolicy:
         engine, self._engine = self._engine, None
         if engine is not None:
             if (reader := getattr(engine, "output_handler", None)) is not None:
-                reader.cancel()  # else it may take the end of the engine for an accident
+                reader.cancel()  # else it may report the engine's end as a crash
                 await asyncio.wait([reader])
             await asyncio.to_thread(engine.shutdown)
             del engine, reader
@@ -69,7 +70,7 @@ class VllmPolicy:
         limit = min(sampling.max_tokens, self._max_len - len(ids) if self._max_len else sampling.max_tokens)
         if not ids or limit < 1 or n < 1:
             return [Completion("", "length") for _ in range(n)]
-        draws = n if sampling.temperature > 0 else 1  # vLLM refuses to be greedy twice
+        draws = n if sampling.temperature > 0 else 1  # vLLM refuses n > 1 at temperature 0
         params = SamplingParams(
             n=draws,
             temperature=sampling.temperature,
@@ -97,7 +98,7 @@ class VllmPolicy:
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
         entry = text_start(self._tokenizer, prompt, text, chat=self._chat)
-        # The engine must draw one token, which needs room too.
+        # The engine always samples at least one token after what it scores, and that one needs room too.
         if not entry or not entry[1] or (self._max_len and len(entry[0]) >= self._max_len):
             return None
         ids, start = entry
@@ -114,10 +115,10 @@ class VllmPolicy:
         return tuple(float(found[at][ids[at]].logprob) for at in range(start, len(ids)))
 
     async def _ask(self, ids: list[int], params: Any) -> Any:
-        """The engine's last word on a request; None when it gave none."""
+        """The engine's final output for a request; None when it gave none."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        self._check()  # it may have closed while this waited for its turn
+        self._check()  # the policy may have closed while this request waited at the gate
         final: Any = None
         try:
             # Leaving this loop, by cancellation too, makes the engine abort the request.
@@ -134,6 +135,7 @@ class VllmPolicy:
             raise BackendError(f"{self.model}: the engine is not running")
 
     def _start(self) -> None:
+        # vLLM reads these while it is imported, so they are set before; what the user has set stays.
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         import torch
@@ -172,4 +174,5 @@ class VllmPolicy:
             raise UserError(f"{self.model}: not a model that vLLM can load here: {error}") from None
         self._max_len = self._engine.model_config.max_model_len
         cache = self._engine.vllm_config.cache_config
+        # Known only now. Requests beyond the cache make the engine evict others and compute them again.
         self._gate.tokens = cache.num_gpu_blocks * cache.block_size

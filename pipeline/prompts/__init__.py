@@ -1,1 +1,1 @@
-"""Prompts: the text files that are sent to models, and what reads and fills them."""
+"""Prompts: text files that are sent to models, and the module that reads, checks and fills them."""

@@ -25,18 +25,20 @@ from schemas.errors import UserError
 PROMPTS = Path(__file__).parent
 Reads = Literal["first_error", "per_step", "redo"]
 Shows = Literal["text", "paragraphs"]
-_MOST = 1_000_000
-"""Characters; a longer file is no prompt."""
+_MOST = 1_000_000  # characters; a longer file is not a prompt, but a wrong path
 _FENCE = "---"
-_KEY = re.compile(r"([A-Za-z_]+)\s*[:=]\s*(.*)")
+_KEY = re.compile(r"([A-Za-z_]+)\s*[:=]\s*(.*)")  # `reads: first_error`, or TOML's `reads = "first_error"`
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# `{{word}}`, which stands for the text `{word}`, or the variable `{word}`. `{1, 2}` and `{x+1}` are neither.
 _VARIABLE = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
 _ALMOST = re.compile(
     r"(?<![\\{])\{[A-Za-z_]\w*(?:![rsa]|\.[A-Za-z_]\w*|\[\w+\])\}|\{\{\s+[A-Za-z_]\w*\s+\}\}"
 )
-"""A variable as other template languages write it."""
+"""A variable as other template languages write it: `{problem!r}`, `{row.problem}`, `{{ problem }}`. Nothing
+fills these, so they are refused instead of being sent to a model."""
 _LATEX = re.compile(r"(?:\\[A-Za-z]+\*?|[\^_])(?:\[[^\[\]]*\]|\{[^{}]*\})*$")
-"""Before a brace: a LaTeX command, `^` or `_`, with the arguments it already has."""
+"""The text before a brace that belongs to LaTeX: a command, `^` or `_`, with the arguments it already has, as
+in `\\frac{a}` before `{b}`."""
 _NEEDED = """begin the file with the lines
 ---
 reads: first_error
@@ -51,7 +53,7 @@ class JudgePrompt:
     """How a judge is asked about a solution, and how its reply is read."""
 
     name: str
-    """Stands in the source of its votes, `judge:NAME`."""
+    """Part of the source of its votes, `judge:NAME`."""
     text: str
     reads: Reads
     """`first_error`: the reply names the first wrong step or says that there is none; `per_step`: a verdict
@@ -77,10 +79,10 @@ def load_judge(name: str) -> JudgePrompt:
 
 
 def prompt_text(name: str) -> str:
-    """The whole file of a prompt, the lines in front included: what a run is identified by."""
+    """The whole file of a prompt, with the lines in front. A run's identity has its digest."""
     path = prompt_file(name)
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open(encoding="utf-8-sig") as file:  # editors on Windows write a byte-order mark
             text = file.read(_MOST + 1)
     except UnicodeDecodeError as error:
         raise UserError(f"prompt {path}: not UTF-8 text: {error}") from None
@@ -89,21 +91,22 @@ def prompt_text(name: str) -> str:
     return text
 
 
+# Cached, because every problem of a run asks for the same few prompts.
 @lru_cache(maxsize=64)
 def solving_text(name: str, whole: str) -> str:
-    """What a solving prompt asks, of its whole file."""
+    """The text of a solving prompt, from its whole file."""
     head, text = _parts(name, whole)
     if "reads" in head:
         raise UserError(f"prompt {name}: is a judge's (it says `reads`), and asks for no solution")
     _complain_of_keys(name, head, ())
     _complain_of_variables(name, text, known=("problem",), needed="problem")
-    # A model's words begin with their space: after a prompt that ends in one it starts in the middle of one.
+    # A tokenizer's words begin with their space, so a prompt must not end in one (see `segment.prefix_of`).
     return text.rstrip(" \t")
 
 
 @lru_cache(maxsize=64)
 def judge_prompt(name: str, whole: str) -> JudgePrompt:
-    """What a judge's prompt asks and declares, of its whole file."""
+    """A judge's prompt, from its whole file."""
     head, text = _parts(name, whole)
     if "reads" not in head:
         raise UserError(f"prompt {name}: does not say how a judge's reply is read; {_NEEDED}")
@@ -121,13 +124,14 @@ def judge_prompt(name: str, whole: str) -> JudgePrompt:
 
 
 def check_prompts(config: RunConfig, read: Callable[[str], str] = prompt_text) -> None:
-    """UserError where a prompt of the run cannot be used: asked before anything is paid for. `read` gives the
+    """UserError where a prompt of the run cannot be used, before the run spends anything. `read` gives the
     whole text of a prompt."""
     solving_text(config.prompt.template, read(config.prompt.template))
     for judge in config.annotators(JudgeConfig):
         names: dict[str, str] = {}
         for prompt in judge.prompts:
             name = judge_prompt(prompt, read(prompt)).name
+            # Votes are told apart by these names alone: two prompts with one name would count as one source.
             if name in names:
                 raise UserError(
                     f"{judge.section}.prompts: {names[name]!r} and {prompt!r} are both named {name!r}, so "
@@ -137,7 +141,7 @@ def check_prompts(config: RunConfig, read: Callable[[str], str] = prompt_text) -
 
 
 def fill(template: str, **values: str) -> str:
-    """Put values into a template, in one pass: braces inside a value stay as they are."""
+    """Put values into a template in one pass, so that braces inside a value are never taken for variables."""
     return "".join(
         text if variable is None else values.get(variable, text) for text, variable in _pieces(template)
     )
@@ -145,7 +149,7 @@ def fill(template: str, **values: str) -> str:
 
 @lru_cache(maxsize=64)
 def _pieces(template: str) -> tuple[tuple[str, str | None], ...]:
-    """A template cut at its variables: text, and which variable takes its place."""
+    """A template cut at its variables, as (text, None) and (text, name of the variable that replaces it)."""
     pieces: list[tuple[str, str | None]] = []
     end = 0
     for match in _VARIABLE.finditer(template):
@@ -158,7 +162,7 @@ def _pieces(template: str) -> tuple[tuple[str, str | None], ...]:
 
 def prompt_file(name: str) -> Path:
     """The file of a prompt. UserError when there is none."""
-    path = PROMPTS / f"{name}.txt"
+    path = PROMPTS / f"{name}.txt"  # ours first, so that a name means the same in every folder
     if not path.is_file():
         path = Path(name).expanduser()
     if not path.is_file():
@@ -168,7 +172,10 @@ def prompt_file(name: str) -> Path:
 
 
 def _parts(name: str, whole: str) -> tuple[dict[str, str], str]:
-    """The keys in front of a prompt's text, and the text."""
+    """The keys in front of a prompt's text, and the text.
+
+    Lines between fences that are not all `key: value` are text: a prompt may begin with a rule of its own.
+    """
     first, _, rest = whole.partition("\n")
     lines, closed, text = rest.partition(f"\n{_FENCE}\n")
     found = [_KEY.fullmatch(line.strip()) for line in lines.split("\n") if line.strip()]
@@ -200,6 +207,8 @@ def _complain_of_variables(name: str, text: str, *, known: tuple[str, ...], need
         variable = match[2]
         if variable in known:
             held.add(variable)
+        # In `\boxed{answer}` the braces are LaTeX's. 200 characters before it are enough for any command, and
+        # keep the search quick in a long prompt.
         elif variable and not _LATEX.search(text[max(0, match.start() - 200) : match.start()]):
             names = " and ".join(f"{{{one}}}" for one in known)
             raise UserError(

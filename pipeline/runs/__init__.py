@@ -1,1 +1,1 @@
-"""A run as a whole: what it is, what it holds and owes, and whether it is still as it was left."""
+"""A run as a whole: its identity, its problems, its records, and the store that says what is still owed."""

@@ -1,8 +1,9 @@
-"""What a run is: its settings, and the content of all that it reads: prompts, problem files, local weights.
+"""A run's identity: its settings, and the content of everything it reads (prompts, problems, local weights).
 
-A name may change, the content may not. Templates are short and are kept as a whole, so a run goes on with the
-words it began with wherever their file is now. Of files their SHA-256 is kept; it is taken anew only where a
-file's size, time or inode has changed.
+Votes under other prompts or weights must not be mixed into one dataset, so a run goes on only while its
+identity is the same. A file may be moved or renamed; its content may not change. Templates are kept as whole
+texts, so a run goes on even when their files are gone. Of other files the SHA-256 is kept, and computed again
+only where a file's size, time or inode has changed.
 """
 
 import hashlib
@@ -38,8 +39,9 @@ log = logging.getLogger(__name__)
 PROBLEMS = "problems.path"
 _WEIGHTS = frozenset({".json", ".safetensors", ".bin", ".model", ".txt", ".jinja"})
 """Weights, tokenizer, chat template and their settings: what decides which tokens a folder's model writes."""
+# A file changed less than this ago may change again without its time changing: the clocks of file systems
+# tick as slowly as every 2 s (FAT). So its digest is not kept, and is computed again next time.
 _SETTLED_S = 2.0
-"""A file changed so lately could change again within the same tick of its clock: its digest is not kept."""
 _EARLIER = "begun by an earlier version: its contents were recorded when it was reopened, and not compared"
 
 
@@ -73,7 +75,7 @@ class Identity(Record):
 
 
 def recorded(path: Path) -> Identity | None:
-    """What a run's folder says; None where it says nothing. UserError when it was changed."""
+    """The identity in a run's folder; None where there is none. UserError when its file was changed."""
     file = path / "identity.json"
     if not file.is_file():
         return None
@@ -84,13 +86,14 @@ def recorded(path: Path) -> Identity | None:
 
 
 def record(path: Path, identity: Identity) -> None:
-    """Keep an identity, if it is not what the folder says already."""
+    """Write a run's identity, if the folder does not hold the same one already."""
     if recorded(path) != identity:
         write_record(path / "identity.json", identity.model_dump(mode="json"))
 
 
 def declare(path: Path, sources: Sources) -> None:
-    """Keep what is declared of a run's sources. UserError where the run began with other declarations."""
+    """Record the declarations of a run's sources. UserError where the run began with other ones: its earlier
+    votes would be read as evidence of something else."""
     known = recorded(path) or Identity()
     for name in sorted({*known.sources, *sources}) if known.sources else ():
         before, now = (found.get(name) for found in (known.sources, sources))
@@ -104,12 +107,14 @@ def declare(path: Path, sources: Sources) -> None:
 
 
 def enter(path: Path, config: RunConfig) -> tuple[RunConfig, Identity]:
-    """The configuration that a run begins or goes on with, and its identity. One for which nothing was drawn
-    yet begins anew with another configuration. UserError where that cannot be."""
+    """The configuration that a run begins or goes on with, and its identity. While nothing has been sampled,
+    a run may begin again with another configuration. UserError where the two do not fit."""
     if is_begun(path):
         try:
             return admit(path, read_config(path), config)
         except UserError:
+            # Nothing was paid for under the old configuration, so its name is not taken by it: a first try
+            # with a misspelt setting should not need another name.
             if has_drawn(path):
                 raise
             (path / "problems" / "done.json").unlink(missing_ok=True)
@@ -141,11 +146,12 @@ def admit(path: Path, before: RunConfig, config: RunConfig) -> tuple[RunConfig, 
 def differences(
     before: RunConfig, after: RunConfig, old: Mapping[str, Input], new: Mapping[str, Input]
 ) -> list[str]:
-    """Everything in which two runs differ that may not, in words: of settings first, then of contents."""
+    """Everything that differs between two runs and must not, in words: settings first, then contents."""
     return [*differing(before.settings(), after.settings()), *_contents(old, new)]
 
 
 def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[str]:
+    # Problems are compared one by one (`posing`), because they may grow.
     for role in sorted({*old, *new} - {PROBLEMS}):
         a, b = old.get(role), new.get(role)
         if a is None or b is None:
@@ -220,8 +226,8 @@ def _files_in(place: Path) -> list[Path]:
 
 
 class Digests:
-    """SHA-256 of files, remembered in the run's folder by path, size, time and inode: a hundred gigabytes of
-    weights are read once a machine, not at every start."""
+    """SHA-256 of files, cached in the run's folder by path, size, time and inode: a hundred gigabytes of
+    weights are read once on each machine, and not at every start."""
 
     def __init__(self, path: Path) -> None:
         self._file = path / "digests.json"
@@ -231,13 +237,15 @@ class Digests:
     def _load(self) -> dict[str, Any]:
         try:
             return read_record(self._file, self._file.parent)
-        except UserError:  # only a memory: what is lost of it is computed again
+        except UserError:  # only a cache: what is lost of it is computed again
             return {}
 
     def of(self, file: Path) -> str:
         """The digest of a file's bytes."""
         about = file.stat()
         key, stamp = str(file.resolve()), [about.st_size, about.st_mtime_ns, about.st_ino]
+        # The cache holds what a file of JSON held: anything but a list of three numbers and a text is
+        # ignored.
         match self._known.get(key):
             case [*before, str(digest)] if before == stamp:
                 return digest
@@ -261,13 +269,13 @@ class Digests:
             return ""
         files = sorted(f for f in folder.iterdir() if f.suffix in _WEIGHTS and f.is_file())
         whole = hashlib.sha256()
-        with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+        with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock, so threads help
             for file, digest in zip(files, pool.map(self.of, files), strict=True):
                 whole.update(f"{file.name}:{digest}\n".encode("utf-8", "surrogateescape"))
         return whole.hexdigest() if files else ""
 
     def save(self) -> None:
-        """Remember what was computed, where the run has a folder yet."""
+        """Write the new digests to the run's folder, where it exists and may be written."""
         if self._new and self._file.parent.is_dir() and os.access(self._file.parent, os.W_OK):
             self._known |= self._new
             write_record(self._file, self._known)
@@ -290,8 +298,8 @@ def _template(name: str, known: Input | None) -> Input:
 
 
 def _kept(role: str, old: Input, new: Input) -> Input:
-    """An input as it is recorded from now on: what cannot be seen any more stays known, and a judge keeps its
-    name."""
+    """An input as it is recorded from now on. Where its content cannot be read any more, the old digest
+    stays; a judge's prompt keeps its old name, which is part of its source."""
     if not new.digest:
         return old
     return new.model_copy(update={"name": old.name}) if ".prompts." in role else new

@@ -1,4 +1,4 @@
-"""What a run owes, and why: in the words of the servers that failed it."""
+"""Which problems a run still owes, and why: the reasons are the errors that the servers gave."""
 
 from collections import Counter
 from typing import Any
@@ -7,13 +7,14 @@ from pipeline.runs import records
 from pipeline.runs.run_store import RunStore
 from schemas.manifest import Manifest
 
-_TOLD = 3
+_TOLD = 3  # reasons in the one line of an error; the others are in the summary
+# Reasons for which a run leaves problems out on purpose: a run that left out all of them is no failure.
 _CHOSEN = ("filter: too hard", "filter: too easy")
 
 
 def owed_figures(store: RunStore) -> dict[str, Any]:
     """How many problems are owed, and how often each reason was met when they were last tried."""
-    owed = sum(len(store.standing(shard).owed) for shard in range(store.config.shards))
+    owed = sum(len(store.shard_state(shard).owed) for shard in range(store.config.shards))
     reasons = Counter(failure.reason for failure in records.failures(store.path))
     return {"owed": owed, "reasons": dict(reasons.most_common())}
 
@@ -26,7 +27,7 @@ def told(reasons: dict[str, int]) -> str:
 
 
 def nothing_readable(manifest: Manifest) -> str:
-    """Why a sealed run holds not one solution; empty when it holds some, or its filter left all out."""
+    """Why a sealed run has no solution at all; empty when it has one, or when its filter left all out."""
     if manifest.solutions or not manifest.problems or set(manifest.skipped) <= {*_CHOSEN}:
         return ""
     reasons = "; ".join(f"{n} problems: {why}" for why, n in manifest.skipped.items())

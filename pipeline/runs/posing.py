@@ -1,7 +1,7 @@
-"""Read a run's problems and spread them over its shards: the first time, and again when they have changed.
+"""Reads a run's problems and spreads them over its shards, when the run begins and when they have changed.
 
-A run only grows. Rows may be added, and the gold answer of a row may be corrected: its problem keeps its id
-and is graded again. A row that is gone would leave rollouts without a problem: refused.
+A run only grows. Rows may be added. The gold answer of a row may be corrected: its problem keeps its id, and
+its rollouts are graded again. Rows may not be removed: their rollouts would be left without a problem.
 """
 
 from collections import defaultdict
@@ -22,8 +22,7 @@ from schemas.config import EmbeddedProblems, ProblemsConfig
 from schemas.errors import UserError
 from schemas.records import GOLD, Problem, Quarantined, gold_key, text_id
 
-_LINES_HELD = 4096
-"""Problems held while they are spread over the shards."""
+_LINES_HELD = 4096  # problems in memory at once: a source may have millions of rows
 
 
 class Source(Protocol):
@@ -52,9 +51,9 @@ class Source(Protocol):
 
 
 def prepare(store: RunStore, source: Source) -> int:
-    """Have the run hold the problems of its source as they are now. Returns how many they are.
+    """Bring the run's problems up to date with their source. Returns how many there are.
 
-    UserError where there is none, or where one that the run has is gone.
+    UserError where there is none, or where one that the run already has is gone.
     """
     problem_files.finish(store.path, store.config.shards)
     is_prepared = problem_files.is_prepared(store.path)
@@ -69,25 +68,25 @@ def prepare(store: RunStore, source: Source) -> int:
 
 
 def has_changed(store: RunStore, source: Source) -> bool:
-    """Whether the problems of a prepared run are to be read again: other settings, or another content."""
+    """Whether the problems must be read again, because their settings or their content have changed."""
     known = identity.recorded(store.path)
-    if known is None:
+    if known is None:  # an earlier version recorded nothing to compare with
         return False
     if known.read is None:  # a kill came before they were recorded
         return True
     config = store.config.problems
-    if source.is_remote():
+    if source.is_remote():  # the run keeps reading the commit that it began with, so only settings can differ
         return config != known.read
     if _but_for_place(config) != _but_for_place(known.read):
         return True
     before, now = known.inputs.get(PROBLEMS), _as_they_are(store, source, known)
     if now is None or (before is None and config == known.read):
-        return False  # the file is gone, and the run has read it; or an earlier version did not look
+        return False  # the file is gone but the run has read it, or an earlier version recorded no content
     return before is None or not before.is_same(now)
 
 
 def _note_place(store: RunStore, source: Source) -> None:
-    """Record where problems that have not changed are now."""
+    """Record where unchanged problems are now: their file may have been moved."""
     known = identity.recorded(store.path)
     if known is None:  # of an earlier version: whoever opens the run records all of its inputs first
         return
@@ -151,7 +150,7 @@ def _about(source: Source, before: Input | None, path: Path) -> Input:
 
 
 class Posed:
-    """The problems of a run while they are compared with what is read: same, new, corrected, or left over."""
+    """Compares the run's problems with those that are read: each is the same, new, corrected, or missing."""
 
     def __init__(self, store: RunStore) -> None:
         self._store, self._parts = store, set[Path]()
@@ -172,7 +171,8 @@ class Posed:
             )
 
     def sort(self, items: Iterable[Problem | Quarantined]) -> None:
-        """Put what was read where it belongs; a known text with another gold waits until all are read."""
+        """Sort the problems that were read. A known text with another gold answer waits until all are read: a
+        later row may hold the same text with the old answer, and then this one is a new problem."""
         lines: dict[Path, list[str]] = defaultdict(list)
         for item in items:
             if isinstance(item, Quarantined):
@@ -186,8 +186,8 @@ class Posed:
         self._append(lines)
 
     def match_rest(self) -> None:
-        """Of a known text with another gold, the gold was corrected; where no such text is left, it is a new
-        problem."""
+        """Sort the problems that waited: the gold answer of a problem that is still missing was corrected;
+        where none with this text is missing, it is a new problem."""
         rest = map(Problem.model_validate_json, lines_of(self._rest) if self._rest in self._parts else ())
         for problems in batches(rest, _LINES_HELD):
             lines: dict[Path, list[str]] = defaultdict(list)
@@ -207,19 +207,21 @@ class Posed:
         """Write a shard's problems anew where there are others; returns how many it has."""
         file, part = problem_files.file_of(self._store.path, shard), self._part(shard)
         is_prepared = problem_files.is_prepared(self._store.path)
-        # In the order of their ids, which are hashes, a run that stops early has done a fair sample, whatever
-        # the order of its source.
+        # Problems are done in the order of their ids, which are hashes. So a run that stops early has done a
+        # random sample, even if its source is sorted from easy to hard.
+        # A corrected problem has the id of the old one, and so replaces it here.
         lines = dict(_by_id(file)) if is_prepared else {}
         if part in self._parts:
             lines.update(_by_id(part))
         written = problem_files.next_of(file)
         written.unlink(missing_ok=True)  # of an attempt that was killed
+        # A shard without new problems keeps its file, and with it its checksum.
         if part in self._parts or not file.is_file() or not is_prepared:
             write_lines(written, (lines[name] for name in sorted(lines)))
         return len(lines)
 
     def sweep(self) -> None:
-        """Remove what was put aside on the way."""
+        """Remove the temporary files of this comparison."""
         for part in self._parts:
             part.unlink(missing_ok=True)
 
@@ -237,6 +239,7 @@ class Posed:
         lines[self._part_of(problem)].append(problem.model_dump_json())
 
     def _part_of(self, problem: Problem) -> Path:
+        # By the id and not by the row: when rows are added, every old problem stays in its shard.
         return self._part(int(problem.id, 16) % self._store.config.shards)
 
     def _part(self, shard: int) -> Path:

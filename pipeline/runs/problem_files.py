@@ -1,5 +1,8 @@
-"""The files of a run's problems: `problems/SHARD.jsonl` in the order of their ids, and `problems/done.json`,
-which says how many there are and vouches for the files. It is there once the run has read its problems."""
+"""The files of a run's problems: `problems/SHARD.jsonl` and `problems/done.json`.
+
+A shard's problems are in the order of their ids. `done.json` holds their number and the files' checksums; it
+exists once the run has read its problems. All files are replaced together (`decide`, then `finish`).
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,23 +15,24 @@ from pipeline.storage.recorded import read_record, write_record
 from schemas.errors import UserError
 
 QUARANTINE = "quarantine.jsonl"
-"""Rows that no problem could be made of; it is written with the problems, and vouched for with them."""
+"""Rows that could not become problems; written together with the problems, and covered by a checksum too."""
+# Exists from the moment when all new files are written until they are in place. If a kill comes between, the
+# next command sees it and finishes the replacement; without it the new files are ignored and written again.
 _NEXT = "problems/next.json"
-"""There from when a shard's problems are all written until they are in place."""
 
 
 def done_file(run: Path) -> Path:
-    """What says that the problems have been read."""
+    """The file that exists once the problems have been read."""
     return run / "problems" / "done.json"
 
 
 def file_of(run: Path, shard: int) -> Path:
-    """Where a shard's problems lie."""
+    """The file of a shard's problems."""
     return run / "problems" / f"{shard:05d}.jsonl"
 
 
 def next_of(file: Path) -> Path:
-    """A file as it will be."""
+    """Where the new version of a file is written, before it replaces the old one."""
     return file.with_suffix(".next")
 
 
@@ -56,7 +60,7 @@ def sums(run: Path) -> dict[str, str]:
 
 
 def faults(run: Path) -> Iterator[str]:
-    """What is wrong with the files, a line each."""
+    """What is wrong with the files, one line for each fault."""
     for name, sha256 in sums(run).items():
         if fault := file_fault(run, run / name, sha256):
             yield fault
@@ -72,16 +76,18 @@ def lines(run: Path, shard: int) -> Iterator[str]:
 
 
 def decide(run: Path, counts: dict[str, Any]) -> None:
-    """Say that all files are written under the names of `next_of`: from here on `finish` gives them their
-    places, whatever is killed."""
+    """Record that all new files are written, under the names of `next_of`. From here on `finish` puts them in
+    place, even if this process is killed."""
     write_record(run / _NEXT, counts)
 
 
 def finish(run: Path, shards: int) -> None:
-    """Let the files that `decide` spoke of take the place of those before them, all or none."""
+    """Replace the old files by the new ones, if `decide` was called; else do nothing."""
     decided = run / _NEXT
     if decided.is_file():
-        if is_prepared(run):  # its checksums are of files that are about to be replaced
+        # The old checksums go first. Killed in the middle, some files are new and some old, and `check` would
+        # call them damaged although the next command finishes the replacement.
+        if is_prepared(run):
             kept = {key: value for key, value in _prepared(run).items() if key != "sha256"}
             write_record(done_file(run), kept)
         files = (run / QUARANTINE, *(file_of(run, shard) for shard in range(shards)))

@@ -1,4 +1,4 @@
-"""What a run says about itself beside its configuration: its prediction, its figures, what it set aside."""
+"""Reads and writes what a run records beside its configuration: the plan, the summary, and the quarantine."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,8 +16,8 @@ from schemas.records import Quarantined
 
 
 def read_plan(run: Path, config_digest: str) -> Plan | None:
-    """What was predicted for the configuration of this digest, if anything was. UserError when the file was
-    changed."""
+    """The plan that was made for the configuration with this digest; None where there is none. UserError when
+    its file was changed."""
     path = run / "plan.json"
     try:
         plan = Plan.model_validate(read_record(path, run)) if path.exists() else None
@@ -27,7 +27,7 @@ def read_plan(run: Path, config_digest: str) -> Plan | None:
 
 
 def write_plan(run: Path, plan: Plan) -> None:
-    """Keep a prediction, which the manifest will be compared with. A new run's folder may be made."""
+    """Write a plan; the manifest will hold it beside what the run really took. Makes a new run's folder."""
     run.mkdir(parents=True, exist_ok=True)
     write_record(run / "plan.json", plan.model_dump(mode="json"))
 
@@ -38,19 +38,20 @@ def write_summary(run: Path, figures: dict[str, Any]) -> None:
 
 
 def quarantined(run: Path) -> list[Quarantined]:
-    """Everything set aside: bad rows, then problems that failed and are still owed."""
+    """Everything in quarantine: bad rows, then problems that failed and are still owed."""
     bad = run / QUARANTINE
     return [*(read_failures(bad, run) if bad.exists() else ()), *failures(run)]
 
 
 def failures(run: Path) -> list[Quarantined]:
     """Why problems are still owed: of each that failed, and of each shard that stopped early."""
+    # Sorted, so that reports of one run are equal on every file system.
     files = sorted((run / "problems").glob("*.failed.jsonl"))
     return [item for file in files for item in read_failures(file, run)]
 
 
 def set_aside(run: Path, shard: int, failures: Iterable[Quarantined]) -> None:
-    """Replace what a shard has set aside: everything it owed has just been tried.
+    """Replace a shard's list of failures: everything it owed has just been tried.
 
     A file a shard, because shards may be written by several machines at once.
     """
@@ -59,7 +60,7 @@ def set_aside(run: Path, shard: int, failures: Iterable[Quarantined]) -> None:
 
 
 def read_failures(file: Path, run: Path) -> Iterator[Quarantined]:
-    """What one file says was set aside. UserError when it cannot be read."""
+    """The failures in one file. UserError when it cannot be read."""
     try:
         yield from map(Quarantined.model_validate_json, lines_of(file))
     except ValueError as error:  # a line that is no record, or bytes that are no text

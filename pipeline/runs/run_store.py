@@ -1,9 +1,9 @@
-"""A run's folder as work: which problems it has, which of them are done, and what they are done with.
+"""A run's folder: which problems it has, which of them are done, and what each shard still owes.
 
-A run killed anywhere and started again ends in the same rows: a problem is done when its journal line is
-whole, rows are made from the journal alone, finished files appear by rename, and the manifest comes last.
-The problems' files are in `problem_files`, what the run says about itself in `records`, and its sealed
-dataset in `pipeline.storage.generations`.
+A run that is killed and started again ends in the same rows: a problem is done when its journal line is
+whole, rows are made from the journal alone, finished files appear by a rename, and the manifest is written
+last. `problem_files` has the files of the problems, `records` the plan and the quarantine, and
+`pipeline.storage.generations` the sealed dataset.
 """
 
 import heapq
@@ -17,8 +17,8 @@ from pydantic_core import from_json
 
 from pipeline.prompts.templates import prompt_text, solving_text
 from pipeline.runs import identity, problem_files
-from pipeline.sampling.budget import Purse, Standing, share_of, standing
-from pipeline.sampling.unfinished import Shelf
+from pipeline.sampling.budget import ShardBudget, ShardState, shard_state, share_of
+from pipeline.sampling.unfinished import UnfinishedFile
 from pipeline.storage import journal, packing
 from pipeline.storage.generations import read_manifest
 from pipeline.storage.journal import Entry, Row, ShardWriter
@@ -31,14 +31,15 @@ from schemas.sources import EARLIER, Sources
 
 
 class Owed(NamedTuple):
-    """A problem to be done, and the tokens of each finished one between it and the one owed before it."""
+    """A problem that is still to be done. `before` are the tokens of each finished problem between it and the
+    last one that was owed, for the budget."""
 
     problem: Problem
     before: list[int]
 
 
 class Place(NamedTuple):
-    """Where a finished problem stands in the journals."""
+    """Where a finished problem's line is: its shard, and its entry in that shard's journal."""
 
     problem: str
     shard: int
@@ -54,8 +55,8 @@ class Survey(NamedTuple):
 
 
 class RunStore:
-    """A run's folder. Open it with `RunStore.open`, which refuses a configuration that would change its
-    votes."""
+    """A run's folder. `RunStore.open` opens it to go on with, and refuses a configuration that would change
+    its votes."""
 
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path, self.config = path, config
@@ -79,8 +80,8 @@ class RunStore:
 
     @classmethod
     def reopen(cls, config: RunConfig) -> "RunStore":
-        """An existing run, to be read or fused: nothing is written, and what its prompts and models are now
-        does not matter. UserError when there is no such run, or another one."""
+        """An existing run, to read or fuse it. Nothing is written, and its prompts and models are not looked
+        at. UserError when there is no such run, or when its settings differ from `config`."""
         path = Path(config.root) / config.name
         found = identity.differences(read_config(path), config, {}, {})
         if found:
@@ -91,11 +92,11 @@ class RunStore:
         return cls(path, config)
 
     def record_config(self) -> None:
-        """Write down the configuration that the run goes on with."""
+        """Write the configuration that the run goes on with into its folder."""
         write_config(self.path, self.config)
 
     def inputs(self) -> dict[str, str]:
-        """SHA-256, or the name where there is none, of everything that the run reads, by its role."""
+        """Everything that the run reads, by its role: its SHA-256, or its name where there is none."""
         known = identity.recorded(self.path) or identity.Identity()
         return {role: item.digest or item.name for role, item in sorted(known.inputs.items())}
 
@@ -104,8 +105,8 @@ class RunStore:
         identity.declare(self.path, sources)
 
     def sources(self) -> Sources:
-        """What is declared of the run's sources; of a run from before that was recorded, what was known
-        then."""
+        """The declarations of the run's sources. For a run from before they were recorded, those of that
+        time."""
         known = identity.recorded(self.path)
         if known and known.sources:
             return known.sources
@@ -120,17 +121,17 @@ class RunStore:
         return identity.texts(identity.recorded(self.path))
 
     def template(self) -> str:
-        """The text that the policy is asked with."""
+        """The text of the prompt that the policy solves problems with."""
         name = self.config.prompt.template
         return solving_text(name, self.templates().get(name) or prompt_text(name))
 
     def posed(self, shard: int) -> Iterator[Problem]:
-        """The problems of a shard in the order in which they are done."""
+        """A shard's problems, in the order in which they are done."""
         return map(Problem.model_validate_json, problem_files.lines(self.path, shard))
 
-    def owing(self, shard: int) -> Iterator[Owed]:
+    def owed(self, shard: int) -> Iterator[Owed]:
         """Problems of a shard without a whole journal line, one by one; whether the budget reaches them is
-        for the shard's purse to say."""
+        for its `ShardBudget` to say."""
         done, before = self.finished(shard), list[int]()
         for problem in self.posed(shard):
             if problem.id in done:
@@ -139,28 +140,30 @@ class RunStore:
                 yield Owed(problem, before)
                 before = []
 
-    def purse(self, shard: int) -> Purse:
+    def shard_budget(self, shard: int) -> ShardBudget:
         """The shard's share of the run's budget, nothing charged to it yet."""
-        return Purse(self._share(shard), self.config.budget.per_problem)
+        return ShardBudget(self._share(shard), self.config.budget.per_problem)
 
-    def standing(self, shard: int) -> Standing:
+    def shard_state(self, shard: int) -> ShardState:
         """Which problems of a shard are done, owed, and beyond the budget; each in their order."""
-        return self._standing(shard)[0]
+        return self._shard_state(shard)[0]
 
-    def _standing(self, shard: int) -> tuple[Standing, dict[str, Entry]]:
-        """The standing, and the entries of the problems that are graded by the gold they have now."""
+    def _shard_state(self, shard: int) -> tuple[ShardState, dict[str, Entry]]:
+        """The shard's problems by state, and the journal entries of those graded by their present gold
+        answer."""
         golds = self._golds(shard)
+        # A problem whose gold answer was corrected since is not done: it is graded again.
         found = {k: entry for k, entry in self.entries(shard).items() if entry.gold == golds.get(k)}
         finished = {name: entry.tokens for name, entry in found.items()}
-        return standing(golds, finished, self._share(shard), self.config.budget.per_problem), found
+        return shard_state(golds, finished, self._share(shard), self.config.budget.per_problem), found
 
     def _golds(self, shard: int) -> dict[str, int]:
-        """What each problem of a shard is graded by, in their order."""
+        """The key of each problem's gold answer, in the order of the problems."""
         problems = map(from_json, problem_files.lines(self.path, shard))
         return {problem["id"]: gold_key(problem) for problem in problems}
 
     def stale(self, shard: int) -> list[str]:
-        """Problems whose journal line was graded by a gold that has been corrected since."""
+        """Problems that were graded by a gold answer which has been corrected since."""
         golds, found = self._golds(shard), self.entries(shard)
         return [name for name, gold in golds.items() if name in found and found[name].gold != gold]
 
@@ -171,16 +174,16 @@ class RunStore:
 
     def finished(self, shard: int) -> dict[str, int]:
         """The tokens that each finished problem of a shard has cost, by its id."""
-        return {name: entry.tokens for name, entry in self._standing(shard)[1].items()}
+        return {name: entry.tokens for name, entry in self._shard_state(shard)[1].items()}
 
     def entries(self, shard: int) -> dict[str, Entry]:
-        """The journal's whole lines by their problem's id, whatever they were graded by."""
+        """The journal's whole lines by the id of their problem, whichever gold answer they were graded by."""
         return journal.index(self._journal(shard))
 
     def journal(self, shard: int) -> Iterator[Finished]:
         """Finished problems of a shard within the budget, in the order of their ids; a torn last line is owed
         again."""
-        at, found = self._standing(shard)
+        at, found = self._shard_state(shard)
         return journal.read(self._journal(shard), (found[name] for name in sorted(at.done)))
 
     def lines(self, shard: int, entries: Iterable[Entry]) -> Iterator[Finished]:
@@ -194,17 +197,18 @@ class RunStore:
             yield from rows
 
     def damage(self) -> list[str]:
-        """What is not as it was written of problems, packed rollouts and journals, whose problems are then
-        owed again."""
+        """What has changed on disk since it was written: problems, packed rollouts, and lines of journals,
+        whose problems are owed again."""
         shards = range(self.config.shards)
         lines = (f"{path}: {one}" for path in map(self._journal, shards) for one in journal.scan(path)[1])
         return [*problem_files.faults(self.path), *lines, *packing.faults(self.path, self.config.shards)]
 
     def survey(self, n: int) -> Survey:
-        """What is owed and beyond the budget, and where the `n` done problems with the smallest ids lie."""
+        """How many problems are owed and beyond the budget, and the places of the `n` finished problems with
+        the smallest ids."""
         owed, beyond, first = 0, 0, list[Place]()
         for shard in range(self.config.shards):
-            at, found = self._standing(shard)
+            at, found = self._shard_state(shard)
             owed, beyond = owed + len(at.owed), beyond + len(at.beyond)
             places = (Place(name, shard, found[name]) for name in at.done)
             first = heapq.nsmallest(n, chain(first, places))
@@ -233,9 +237,9 @@ class RunStore:
             finally:
                 writer.close()
 
-    def shelf(self, shard: int) -> Shelf:
+    def unfinished(self, shard: int) -> UnfinishedFile:
         """What was drawn for problems of a shard that are still owed."""
-        return Shelf(self.path / "journal" / f"{shard:05d}.unfinished")
+        return UnfinishedFile(self.path / "journal" / f"{shard:05d}.unfinished")
 
     def locked(self, shard: int) -> AbstractContextManager[None]:
         """Exclusive right to change one shard's files. UserError when another process has it."""

@@ -1,1 +1,1 @@
-"""Drawing completions for one problem: rollouts, their budget, and what was drawn before."""
+"""Sampling completions for one problem: rollouts, their token budget, and the reuse of earlier ones."""

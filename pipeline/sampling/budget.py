@@ -1,7 +1,7 @@
-"""Budgets in tokens: what one problem may draw, and which problems of a shard are drawn at all.
+"""Token budgets: how much may be sampled for one problem, and which problems of a shard are sampled at all.
 
-Both are kept by reserving before drawing, so neither is ever exceeded, and both decide by what earlier draws
-have cost and by nothing else: a run ends in the same rows whatever its concurrency.
+Tokens are reserved before a request is sent, so no budget is exceeded. Both budgets depend only on what
+earlier requests cost, not on which one finished first: a run ends in the same rows whatever its concurrency.
 """
 
 import asyncio
@@ -14,26 +14,30 @@ from schemas.config import BudgetConfig
 
 
 class Allowance:
-    """What one problem draws, counted; with a limit, in turn, and nothing that could exceed it."""
+    """Counts what is sampled for one problem. With a limit, one request runs at a time, and none that could
+    exceed the limit."""
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
         # Requests are served in the order of asking. Two at once would finish in any order, and which of
         # their followers still fits would depend on it.
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self.calls = self.tokens = 0
         self.reached = False
 
-    def turn(self) -> AbstractAsyncContextManager[object]:
-        """To be held while a request is drawn and graded. Without a limit everyone's turn is now."""
-        return nullcontext() if self._limit is None else self._turn
+    def one_at_a_time(self) -> AbstractAsyncContextManager[object]:
+        """The lock to hold while a request is sampled and graded; without a limit, nothing has to wait."""
+        return nullcontext() if self._limit is None else self._lock
 
     async def draw(self, policy: Sampler, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
-        """Exactly `n` completions; those that could exceed the limit are not drawn and come as `budget`."""
+        """Exactly `n` completions. Those that could exceed the limit are not sampled: they have the stop
+        reason `budget`."""
         if self._limit is None:
             return await self._sample(policy, prompt, n, sampling)
         drawn: list[Completion] = []
-        # Near the limit by parts: most completions are shorter than the longest that must be allowed for.
+        # Each completion is reserved with `max_tokens`, but most are shorter. So near the limit the request
+        # is sent in parts: what the first part did not use allows a second one. Example: 100 tokens left at
+        # 25 each allow 4 completions; if these wrote 40 tokens, 60 are left for 2 more.
         while (most := min(n - len(drawn), (self._limit - self.tokens) // sampling.max_tokens)) > 0:
             part = replace(sampling, seed=sampling.seed + len(drawn))
             drawn += await self._sample(policy, prompt, most, part)
@@ -47,31 +51,32 @@ class Allowance:
         return drawn
 
 
-class Purse:
-    """A shard's share of the run's tokens, spent on whole problems in their order.
+class ShardBudget:
+    """A shard's share of the run's token budget, spent on whole problems in their order.
 
-    A problem is within the share when what all problems before it cost leaves room for `per_problem` more.
-    It is admitted as soon as that is certain, with a reserve for every problem under way. Without
-    `per_problem` the reserve is the dearest problem so far: a guess, so a few problems more than the share
-    allows may be drawn. They stay in the journal and become rows when the budget is raised.
+    A problem is within the share when the cost of all problems before it leaves room for `per_problem` more
+    tokens. It is admitted as soon as that is certain: every problem under way is reserved with `per_problem`
+    tokens. Without `per_problem`, the reserve is the cost of the dearest problem so far. That is a guess, so
+    a few problems too many may be sampled; they stay in the journal, and become rows when the budget grows.
     """
 
     def __init__(self, share: int | None, per_problem: int | None) -> None:
         self._share, self._per_problem = share, per_problem
         self._spent = self._dearest = self._under_way = 0
-        self._turn, self._changed = asyncio.Lock(), asyncio.Event()
+        self._lock, self._changed = asyncio.Lock(), asyncio.Event()
         self._closed = False
 
     async def admits(self, before: Iterable[int] = ()) -> bool:
-        """Whether the next problem in order may start; waits for those under way where it hangs on them.
+        """Whether the next problem in order may start. Waits while that depends on the problems under way.
 
-        `before` are the tokens of problems that lie between it and the last one, and were finished earlier.
+        `before` are the tokens of the problems between the last one and this one that were finished earlier.
         """
         if self._share is None:
             return True
-        async with self._turn:
+        async with self._lock:
             for tokens in before:
                 self._charge(tokens)
+            # With nothing under way the cost so far is exact, and nothing is left to wait for.
             while self._under_way and self._spent + (self._under_way + 1) * self._reserve() > self._share:
                 self._changed.clear()
                 await self._changed.wait()
@@ -81,7 +86,7 @@ class Purse:
             return not self._closed
 
     def settle(self, tokens: int | None) -> None:
-        """A problem is over; None when it failed, and then its reserve stays taken until it is done again."""
+        """Charge a problem that is over. None: it failed, and its reserve is kept for the next attempt."""
         self._under_way -= 1
         self._charge(self._reserve() if tokens is None and self._share is not None else tokens or 0)
         self._changed.set()
@@ -95,22 +100,22 @@ class Purse:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a shard stands: the ids of its problems that are done, owed, and beyond the budget."""
+class ShardState:
+    """A shard's problems by their state, as ids: done, owed (still to be done), and beyond the budget."""
 
     done: list[str] = field(default_factory=list)
     owed: list[str] = field(default_factory=list)
     beyond: list[str] = field(default_factory=list)
 
 
-def standing(
+def shard_state(
     ids: Iterable[str], finished: Mapping[str, int], share: int | None, per_problem: int | None
-) -> Standing:
-    """Sort problems, given in their order, by the rule of `Purse`; `finished` holds the tokens of each one.
+) -> ShardState:
+    """Sort problems, given in their order, by the rule of `ShardBudget`; `finished` has their tokens.
 
     The first problem that does not fit is beyond the budget, and so are all after it, drawn or not.
     """
-    found, spent = Standing(), 0
+    found, spent = ShardState(), 0
     for name in ids:
         if share is not None and (found.beyond or spent + (per_problem or 1) > share):
             found.beyond.append(name)
@@ -128,4 +133,5 @@ def share_of(budget: BudgetConfig, sizes: list[int], shard: int) -> int | None:
     if budget.run is None or not total:
         return None
     before, after = sum(sizes[:shard]), sum(sizes[: shard + 1])
+    # The difference of two rounded-down sums: shares that are rounded one by one would not add up.
     return budget.run * after // total - budget.run * before // total

@@ -1,4 +1,4 @@
-"""Drawing for one problem, and only what was not drawn for it before."""
+"""Sampling for one problem that reuses every completion which an earlier attempt has already paid for."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -13,10 +13,10 @@ Drawn = dict[str, Completion]
 
 
 class Draws:
-    """The draws for one problem: those that were made earlier are not made again, new ones can be kept.
+    """The completions of one problem: earlier ones are reused, and new ones are kept in `made`.
 
-    `known` holds completions by `made`'s keys, `stored` those of a journal by their seeds: a rollout does not
-    say how it was asked for, but its seed tells problem, prefix, purpose and place.
+    `known` holds earlier completions by the keys of `made`. `stored` holds those of a journal by their seeds:
+    a rollout does not record its whole request, but its seed follows from problem, prefix, purpose and place.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Draws:
         self._idle = asyncio.Event()
 
     def of(self, policy: Policy) -> Sampler:
-        """The policy, asked only for what is not known."""
+        """A sampler that asks the policy only for completions that are not known yet."""
         return _Remembering(policy, self)
 
     def made(self) -> Drawn:
@@ -40,7 +40,7 @@ class Draws:
         }
 
     async def close(self) -> None:
-        """Draw nothing more, and wait for what is being drawn: it is paid for."""
+        """Refuse new requests, and wait for those under way: they are paid for, so they are kept."""
         self._closed = True
         while self._under_way:
             self._idle.clear()
@@ -56,6 +56,7 @@ class Draws:
             if (known := earlier[len(found)]) is not None:
                 found.append(known)
                 continue
+            # One request for a run of unknown completions; its seed is that of the first of them.
             gap = len(list(takewhile(lambda one: one is None, earlier[len(found) :])))
             part = replace(sampling, seed=sampling.seed + len(found))
             found += await self._draw(policy, prompt, gap, part)
@@ -66,12 +67,14 @@ class Draws:
         return known or self._stored.get(sampling.seed + place)
 
     async def _draw(self, policy: Policy, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        # The problem has failed and is set aside: whoever still asks for completions of it must stop.
         if self._closed:
             raise BackendError("another call for the same problem failed")
         self._under_way += 1
         try:
             found = await policy.sample(prompt, n, sampling)
         except Unfinished as failure:
+            # A part of the request came: it is kept for the next attempt, under its own places.
             self._made.append((policy, prompt, sampling, failure.drawn.items()))
             raise
         finally:
@@ -90,6 +93,6 @@ class _Remembering:
 
 
 def _key(policy: Policy, prompt: Prompt, sampling: Sampling, place: int) -> str:
-    """What fixes a completion, as a digest."""
+    """Digest of everything that a completion depends on."""
     how = (sampling.temperature, sampling.top_p, sampling.max_tokens, list(sampling.stop))
     return content_id(policy.kind, policy.model, prompt.text, prompt.prefix, *how, sampling.seed + place)

@@ -1,4 +1,4 @@
-"""Stored rollouts as draws that were made before: so a problem can be labelled anew without sampling."""
+"""Stored rollouts as completions, so that a problem can be labelled again without asking a policy."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ class NotStored(BackendError):
 
 @dataclass(eq=False)
 class Nobody:
-    """A policy that draws nothing, by the name of the one that did."""
+    """A policy that samples nothing. It has the name of the policy whose rollouts are stored."""
 
     kind: str
     model: str
@@ -38,7 +38,8 @@ def completions(rollouts: Iterable[Rollout]) -> dict[int, Completion]:
     """Stored rollouts as completions by their seeds, which tell problem, prefix, purpose and place."""
     found = {}
     for rollout in rollouts:
-        # A reply that was too long to be read was cut; it must stay too long.
+        # A reply longer than LONGEST_TEXT was cut to it and not read. One more character keeps it too long,
+        # so that it is not read now either.
         text = f"{rollout.text}." if len(rollout.text) == LONGEST_TEXT else rollout.text
         found[rollout.seed] = Completion(text, rollout.stopped, rollout.tokens)
     return found
@@ -47,8 +48,8 @@ def completions(rollouts: Iterable[Rollout]) -> dict[int, Completion]:
 def with_rest(
     item: Finished, taken: Sequence[Rollout], stored: Iterable[Rollout]
 ) -> tuple[Finished, list[Rollout]]:
-    """A problem's line and rollouts, completed by the stored ones that were not asked for again: they were
-    paid for, and a later grade may need them."""
+    """A problem's line and rollouts, with the stored rollouts that were not asked for this time added: they
+    were paid for, and a later run of another grader may need them."""
     asked = {_key(rollout) for rollout in taken}
     rest = [_graded(rollout, item.problem) for rollout in stored if _key(rollout) not in asked]
     tokens = Counter(item.tokens)
@@ -63,6 +64,7 @@ def _key(rollout: Rollout) -> tuple[str, str, int]:
 
 
 def _graded(rollout: Rollout, problem: Problem) -> Rollout:
+    # A judge's reply is no solution, and a completion that did not end by itself is never graded.
     if rollout.purpose.partition(":")[0] == JUDGE or rollout.stopped != "stop":
         return rollout
     return rollout.model_copy(update={"outcome": outcome_of(problem, rollout.prefix + rollout.text)})

@@ -1,4 +1,8 @@
-"""Draw completions for one problem, grade them, and keep every one that was paid for."""
+"""Samples completions for one problem, grades them, and keeps every one that was paid for.
+
+Annotators and proposers ask the policy only through a `Roller`, so equal requests are sent once and the
+budget counts everything.
+"""
 
 import asyncio
 from collections import Counter
@@ -14,9 +18,10 @@ from schemas.records import Outcome, Problem, Rollout, StopReason, seed_of
 from verifiers.answers.grade import Grade, extract_answer, grade_any
 
 JUDGE = "judge"
-"""What replies about a solution are stored as; those of a judge with a name of its own as `judge:NAME`."""
+"""The purpose of stored replies about a solution; that of a judge with its own name is `judge:NAME`."""
 LONGEST_TEXT = 200_000
-"""Characters; a longer completion is a fault of the backend and is not read."""
+"""Characters; a longer completion is a fault of the backend and is not read. 32 768 tokens have about 130
+000."""
 
 
 def sampling_of(prompt: PromptConfig) -> Sampling:
@@ -35,7 +40,8 @@ def token_limit(config: RunConfig) -> tuple[str, int]:
 
 
 class Roller:
-    """One problem's access to the policy: same prefix, same purpose, same draws; paid for once."""
+    """One problem's access to the policy. The same prefix and purpose give the same rollouts, asked for
+    once."""
 
     def __init__(
         self,
@@ -53,7 +59,7 @@ class Roller:
         self._templates, self._how = templates or {}, sampling_of(prompt)
         self.template = solving_text(prompt.template, self.prompt_text(prompt.template))
         self.taken: list[Rollout] = []
-        """Every completion drawn, in the order of asking."""
+        """Every completion so far, in the order of the requests."""
         self._owner = ""
         self.doubts: dict[int, str] = {}
         """Why a completion's outcome is `unknown`, by its seed, for the reasons of votes. Not stored: grading
@@ -62,8 +68,10 @@ class Roller:
         self._known: dict[tuple[str, str, int, int], asyncio.Future[list[Rollout]]] = {}
 
     def of(self, policy: Policy, owner: str) -> "Roller":
-        """The same problem asked of another policy; what it draws is kept, and shared, here. `owner` is the
-        kind of the annotator whose policy it is, as `KIND:NAME` where its name differs."""
+        """A roller that asks another policy about the same problem; its completions are kept here too.
+
+        `owner` is the kind of the annotator that the policy belongs to, or `KIND:NAME` if it has a name.
+        """
         if (policy, owner) not in self._others:
             other = Roller(
                 policy,
@@ -79,37 +87,38 @@ class Roller:
         return self._others[policy, owner]
 
     def prompt_text(self, name: str) -> str:
-        """A prompt's whole file: the one that the run began with, or today's where no run is under way."""
+        """The whole text of a prompt file: as the run began with it, or as it is today outside a run."""
         return self._templates.get(name) or prompt_text(name)
 
     async def roll(self, prefix: str, n: int, purpose: str, *, start: int = 0) -> list[Rollout]:
-        """`n` graded completions of a prefix, the `start`-th and those after it. Equal requests share one
-        answer, also while it is under way.
+        """`n` graded completions of a prefix, from the `start`-th on. Equal requests share one result, also
+        while it is under way.
 
-        What another policy than the run's draws is stored with its owner before the purpose.
+        Completions of a policy other than the run's are stored with its owner in front of the purpose.
         """
         if self._owner:
             is_plain = purpose == self._owner.partition(":")[0]
             purpose = self._owner if is_plain else f"{self._owner}:{purpose}"
         key = (prefix, purpose, start, n)
+        # The future and not the result is kept: a second caller waits for the request that is under way.
         if key not in self._known:
             self._known[key] = asyncio.ensure_future(self._draw(prefix, n, purpose, start))
         return await self._known[key]
 
     def sampling(self, prefix: str, purpose: str) -> Sampling:
-        """How completions of a prefix are drawn; the seed depends on what is asked and on nothing else."""
+        """How completions of a prefix are sampled; the seed depends on the request and on nothing else."""
         return replace(self._how, seed=seed_of(self._seed, self.problem.id, prefix, purpose))
 
     async def _draw(self, prefix: str, n: int, purpose: str, start: int) -> list[Rollout]:
         prompt = Prompt(fill(self.template, problem=self.problem.text), prefix)
         sampling = self.sampling(prefix, purpose)
         sampling = replace(sampling, seed=sampling.seed + start)
-        async with self.allowance.turn():
+        async with self.allowance.one_at_a_time():
             completions = await self.allowance.draw(self.draws.of(self.policy), prompt, n, sampling)
             if self.problem.answer_kind != "expression":
                 return [self._keep(prefix, purpose, sampling.seed + i, c) for i, c in enumerate(completions)]
-            # These may need a library in a worker, seconds at worst; the event loop must feed engines
-            # meanwhile.
+            # Comparing expressions may take a computer algebra library in a worker process up to seconds. A
+            # thread waits for it, because the event loop has to keep the engines busy meanwhile.
             return [
                 await asyncio.to_thread(self._keep, prefix, purpose, sampling.seed + i, c)
                 for i, c in enumerate(completions)
@@ -130,7 +139,7 @@ class Roller:
         )
         if graded.verdict is None:
             self.doubts[seed] = graded.reason
-        if stopped != "budget":
+        if stopped != "budget":  # it was never sampled, and may be when the budget is raised
             self.taken.append(rollout)
         return rollout
 
@@ -147,7 +156,7 @@ class Roller:
         text = fill(template, problem=self.problem.text, solution=solution)
         seed = seed_of(self._seed, self.problem.id, purpose, text)
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed)
-        async with self.allowance.turn():
+        async with self.allowance.one_at_a_time():
             replies = await self.allowance.draw(
                 self.draws.of(self.policy), Prompt(text), config.votes, sampling
             )
@@ -177,7 +186,7 @@ _ENDED: Mapping[StopReason, str] = {
     "error": "an unusable text",
     "budget": "not drawn: the token budget is spent",
 }
-"""Why what did not end by itself is not graded."""
+"""Why a completion that did not end by itself is not graded."""
 
 
 def grade_of(problem: Problem, solution: str) -> Grade:
@@ -193,9 +202,9 @@ def outcome_of(problem: Problem, solution: str) -> Outcome:
 
 
 def silence(rollouts: Sequence[Rollout], what: str, doubts: Mapping[int, str] | None = None) -> str:
-    """Why rollouts say nothing: they were not drawn, or not one of them allowed `what`.
+    """Why rollouts give no vote: they were not sampled, or none of them allowed `what`.
 
-    `doubts` (see `Roller`) are told with their counts, the most frequent first.
+    `doubts` (see `Roller`) are listed with their counts, the most frequent first.
     """
     if any(rollout.stopped == "budget" for rollout in rollouts):
         return f"the problem's token budget is spent; {what}"
@@ -208,6 +217,6 @@ def silence(rollouts: Sequence[Rollout], what: str, doubts: Mapping[int, str] | 
 
 
 def counts(rollouts: Sequence[Rollout]) -> tuple[int, int, int]:
-    """(c, n, n_failed): correct, readable, and neither."""
+    """(c, n, n_failed): correct rollouts, graded rollouts, and rollouts without a grade."""
     by = Counter(rollout.outcome for rollout in rollouts)
     return by["correct"], by["correct"] + by["incorrect"], by["unknown"]

@@ -1,7 +1,9 @@
-"""What was drawn for problems that are not done: kept, so that the same command pays for nothing twice.
+"""Keeps the completions of problems that failed or were cut short, so that a rerun does not pay for them
+twice.
 
-One file a shard, appended to when a problem fails or is cut short, removed when the shard owes nothing. A
-line that is torn or altered does not match its checksum and counts for nothing: its draws are made again.
+Each shard has one file. A line is added when a problem fails or is cut short, and the file is removed when
+the shard owes nothing. A line that is torn or altered does not match its checksum: its completions are
+sampled again.
 """
 
 import json
@@ -17,13 +19,14 @@ from pipeline.policies.base import Completion
 from pipeline.sampling.draws import Drawn, Draws
 
 log = logging.getLogger(__name__)
+# Of a shard's file. The file only spares a second payment: when it is full, completions are sampled again.
 _MOST_BYTES = 1 << 30
-"""Of a shard's file; what does not fit is drawn again."""
+# The stop reasons of real completions. An `error` should be tried again, and `budget` was never sampled.
 _KEPT = ("stop", "length", "withheld")
 
 
-class Shelf:
-    """The file of a shard's unfinished draws. Only the places of its lines are held in memory."""
+class UnfinishedFile:
+    """The file of a shard's unfinished problems. Only the offsets of its lines are held in memory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -35,14 +38,14 @@ class Shelf:
             self._size = path.stat().st_size
 
     def draws(self, problem: str, stored: Mapping[int, Completion] | None = None) -> Draws:
-        """What was drawn for a problem so far, beside what is `stored` of it."""
+        """A problem's completions so far, together with what is `stored` of it."""
         known: Drawn = {}
         for _, _, drawn in self._lines(self._places.get(problem, [])):
             known |= {key: Completion(text, stopped, tokens) for key, text, stopped, tokens in drawn}
         return Draws(known, stored)
 
     def keep(self, problem: str, draws: Draws) -> None:
-        """Add what was newly drawn for a problem."""
+        """Add a problem's new completions to the file."""
         made = [[key, c.text, c.stopped, c.tokens] for key, c in draws.made().items() if c.stopped in _KEPT]
         if not made:
             return
@@ -52,6 +55,7 @@ class Shelf:
             log.warning("%s is full: the draws of problem %s are not kept", self._path, problem)
             return
         with self._path.open("ab") as file:
+            # After a kill the last line may be torn: without a line end the new line would be part of it.
             if self._size and not self._ends_whole():
                 file.write(b"\n")
             self._places.setdefault(problem, []).append(file.tell())
@@ -59,7 +63,7 @@ class Shelf:
             self._size = file.tell()
 
     def clear(self) -> None:
-        """Remove the file: nothing is owed any more."""
+        """Remove the file, because the shard owes nothing any more."""
         self._path.unlink(missing_ok=True)
 
     def _ends_whole(self) -> bool:
@@ -68,7 +72,7 @@ class Shelf:
             return file.read(1) == b"\n"
 
     def _lines(self, places: list[int] | None = None) -> Iterator[tuple[int, str, list[Any]]]:
-        """Whole lines: their place in the file, problem and draws; all of them, or those at some places."""
+        """Readable lines as (offset, problem, completions): all of them, or those at the given offsets."""
         if places == []:
             return
         with self._path.open("rb") as file:
@@ -83,6 +87,7 @@ class Shelf:
 
 def _read(line: bytes) -> tuple[str, list[Any]] | None:
     checksum, _, body = line.rstrip(b"\n").partition(b" ")
+    # The checksum first: a torn line may still be valid JSON, with half of a text.
     if checksum != b"%08x" % zlib.crc32(body):
         return None
     try:

@@ -1,1 +1,1 @@
-"""Files and folders that appear whole or not at all, and can be told from damaged ones."""
+"""Files and folders that appear whole or not at all, and whose damage is noticed when they are read."""

@@ -1,9 +1,10 @@
-"""Files and folders that appear whole or not at all: all that gives something its place by a rename.
+"""Atomic writing: files and folders appear whole or not at all, whatever is killed. Only this module renames.
 
-A file is written beside its place under a name of ours, and takes its place by a rename after its bytes are
-on the disk. What is unfinished stays locked (flock) while its process lives: what can be locked is a dead
-process's left-over, and whoever next writes into that folder removes it. A folder is filled the same way, and
-changes places with the old one in one step where the file system can do that, else in two renames.
+A file is written beside its target under a name that begins with PREFIX, and is renamed to the target when
+its bytes are on the disk. Its process holds a lock (flock) on it meanwhile. So a file of that name that can
+be locked was left behind by a dead process, and the next writer in that folder removes it. A folder is filled
+the same way. It changes places with the old folder in one step, or in two renames where the file system has
+none.
 """
 
 import codecs
@@ -28,9 +29,12 @@ from typing import Any, BinaryIO, TextIO, cast
 from schemas.errors import UserError
 
 PREFIX = ".stepmint-part-"
-_AT_CWD, _EXCHANGE = -100, 2
+_AT_CWD, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 _OURS = re.compile(re.escape(PREFIX) + r"[0-9a-f]{16}")
+# Where /dev/stdout and /dev/fd/3 lead: `/proc/4711/fd`. What lies there is an open file, not a name.
 _OPEN_FILES = re.compile(r"/proc/\d+(/task/\d+)?/fd")
+# Errors that the user can mend (disk full, no permission, no such folder). Any other is a fault of the
+# program.
 _OF_THE_DISK = {
     getattr(errno, name)
     for name in "ENOSPC EDQUOT EFBIG EIO EROFS EACCES EPERM ENAMETOOLONG ENOENT ENOTDIR ELOOP ENXIO".split()
@@ -44,7 +48,7 @@ class Sink(io.BufferedIOBase):
         self._file, self._hash, self._size = file, hashlib.sha256(), 0
 
     def writable(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
     def write(self, data: Any, /) -> int:
@@ -84,6 +88,7 @@ def replacing(path: Path) -> Iterator[Sink]:
             try:
                 _permit(file.fileno(), target)
                 yield Sink(file)
+                # On the disk before the rename: else a power cut could leave the new name with no bytes.
                 file.flush()
                 os.fsync(file.fileno())
                 os.replace(temporary, target)
@@ -101,7 +106,7 @@ def replacing_text(path: Path) -> Iterator[TextIO]:
 
 
 def is_standard_output(path: Path) -> bool:
-    """Whether a path, such as /dev/stdout, is where this process prints."""
+    """Whether a path, such as /dev/stdout, is the standard output of this process."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(1))
     except OSError:
@@ -109,7 +114,7 @@ def is_standard_output(path: Path) -> bool:
 
 
 def _behind(path: Path) -> Path | None:
-    """The file that a path means, links followed; None for what can only be written to as it is."""
+    """The file behind a path, links followed; None for a pipe or device, which cannot be replaced."""
     with suppress(FileNotFoundError):
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
@@ -145,13 +150,14 @@ def _permit(descriptor: int, target: Path) -> None:
     """Give the new file the owner and permissions of the one it will replace."""
     with suppress(FileNotFoundError):
         before = target.stat()
-        with suppress(PermissionError):
+        with suppress(PermissionError):  # only root may give a file to somebody else
             os.fchown(descriptor, before.st_uid, before.st_gid)
         os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
 
 
 def lock_new(descriptor: int, path: Path) -> bool:
-    """Lock what was just made; false where a sweep was faster and has removed it."""
+    """Lock a file or folder that was just made; false where another process's sweep has removed it
+    already."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError:
@@ -163,7 +169,8 @@ def lock_new(descriptor: int, path: Path) -> bool:
 
 
 def sweep(folder: Path, *, remove: bool = True) -> list[Path]:
-    """Remove what dead processes left unfinished in a folder, or only look; returns what it was."""
+    """Remove the unfinished files and folders of dead processes from a folder; with `remove` false only list
+    them. Returns their paths."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -173,6 +180,7 @@ def sweep(folder: Path, *, remove: bool = True) -> list[Path]:
 
 def _is_dead(path: Path, remove: bool) -> bool:
     try:
+        # The name may be anything by now: a link is not followed, and a pipe does not block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
@@ -180,7 +188,7 @@ def _is_dead(path: Path, remove: bool) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         found = os.fstat(descriptor)
         if stat.S_ISDIR(found.st_mode) and found.st_uid != os.geteuid():
-            return False  # where the system keeps temporary files everybody has folders
+            return False  # in /tmp lie folders of other users
         if not remove:
             return True
         if stat.S_ISDIR(found.st_mode):
@@ -196,8 +204,8 @@ def _is_dead(path: Path, remove: bool) -> bool:
 
 @contextmanager
 def fresh_folder(parent: Path | None = None) -> Iterator[Path]:
-    """A new folder with a name of ours in `parent`; what is left of it afterwards is removed. Without
-    `parent` it lies where the system keeps temporary files, and only our user can enter it."""
+    """A new, locked folder in `parent`, whose rest is removed when the block ends. Without `parent` it lies
+    where the system keeps temporary files, and only our user can enter it."""
     place, mode = (Path(tempfile.gettempdir()), 0o700) if parent is None else (parent, 0o777)
     sweep(place)
     while True:
@@ -220,14 +228,15 @@ def fresh_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 def put(written: Path, target: Path) -> None:
-    """Let what is written already, a file or a link, take the place of another one."""
+    """Rename a file or link that is already written to its target, which it replaces."""
     os.replace(written, target)
     sync_folder(target.parent)
 
 
 @contextmanager
 def complaining(path: Path) -> Iterator[None]:
-    """A disk that does not take a file is one line. An error that names another file is not of this one."""
+    """Turn a disk's refusal of `path` into a UserError of one line. An error that names another file
+    passes."""
     try:
         yield
     except OSError as error:
@@ -241,7 +250,7 @@ def complaining(path: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, where its file system can be asked for it."""
+    """Flush a folder's names to the disk: without this a rename may be lost in a power cut."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -251,7 +260,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def swap(part: Path, target: Path) -> None:
-    """Let a finished folder take its place; what stood there, a folder or a link, is then at `part`."""
+    """Move a finished folder to its target; the folder or link that was there is then at `part`."""
     for folder, _, names in os.walk(part):
         for name in names:
             with open(Path(folder, name), "rb") as file:
@@ -260,6 +269,7 @@ def swap(part: Path, target: Path) -> None:
     if not os.path.lexists(target):
         os.rename(part, target)
     elif not _exchange(part, target):
+        # Two renames: between them `target` does not exist, but both folders do, under other names.
         aside = target.parent / f".stepmint-old-{secrets.token_hex(8)}"  # never swept: it may be all there is
         os.rename(target, aside)
         try:
@@ -285,7 +295,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 @cache
 def _renameat2() -> Callable[..., int] | None:
-    """The system call, which Python has no name for."""
+    """Linux's renameat2, which Python does not offer; None where the C library does not have it."""
     return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 

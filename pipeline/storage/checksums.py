@@ -1,8 +1,7 @@
-"""Checksums of files, and Parquet files with checksums beside them: NAME.parquet, and NAME.sha256 with those
-that it may have.
+"""Checksums of files, and Parquet files with a checksum file beside them: NAME.parquet and NAME.sha256.
 
-While a new file takes the place of an old one the checksums of both are there, so that a kill anywhere leaves
-a file that is vouched for.
+While a new file replaces an old one, NAME.sha256 holds the checksums of both: whichever of the two a kill
+leaves, its checksum is known.
 """
 
 import hashlib
@@ -21,8 +20,9 @@ from pipeline.storage.parquet import parquet_into
 def write_vouched(
     path: Path, tables: Iterable[pa.Table], schema: pa.Schema, accept: Callable[[], None] = lambda: None
 ) -> int:
-    """Write a Parquet file with its checksum; returns its rows. `accept` is called when all are written, and
-    may raise to leave everything as it was."""
+    """Write a Parquet file with its checksum; returns its number of rows. `accept` is called when all rows
+    are written, and may raise to leave the old file as it was."""
+    # Order: both checksums, then the new file (by the end of `replacing`), then its checksum alone.
     sums = path.with_suffix(".sha256")
     before = [sha256_of(path)] if path.exists() else []
     with replacing(path) as sink:
@@ -34,7 +34,8 @@ def write_vouched(
 
 
 def vouched_fault(run: Path, path: Path) -> str:
-    """Why a file is not as it was written; empty when it is, or has no checksum (of an earlier version)."""
+    """How a file differs from what was written; empty when it does not, or when it has no checksum because an
+    earlier version wrote it."""
     sums = path.with_suffix(".sha256")
     if not sums.exists():
         return ""
@@ -47,11 +48,12 @@ def vouched_fault(run: Path, path: Path) -> str:
 
 
 def file_fault(run: Path, path: Path, sha256: str) -> str:
-    """Why a file of a run is not the one that was written; empty when it is."""
+    """How a file of a run differs from the one that was written; empty when it does not."""
     try:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode):
             return f"{path}: is not a file"
+        # A manifest is only a file: a name in it must not make us read or vouch for files elsewhere.
         if run.resolve() not in path.resolve().parents:
             return f"{path}: lies outside the run"
         same = sha256_of(path) == sha256
@@ -63,11 +65,12 @@ def file_fault(run: Path, path: Path, sha256: str) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """A file's checksum in hexadecimal, computed once for as long as the file looks the same."""
+    """A file's SHA-256 in hexadecimal, computed again only when its inode, size or time has changed."""
     found = path.stat()
     return _sha256(path, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
+# Several steps of one command check the same files, so each is hashed once.
 @lru_cache(maxsize=4096)
 def _sha256(path: Path, *_: int) -> str:
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Reading files without holding them, and adding to those that nobody reads yet."""
+"""Reads files piece by piece, so that their size does not matter, and appends lines to unfinished ones."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -16,13 +16,16 @@ def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """The lines of a text file without their ends."""
+    """The lines of a text file without their line ends.
+
+    Only "\\n" ends a line: JSON may hold a carriage return or U+2028, at which Python would split too.
+    """
     with path.open(encoding="utf-8", newline="\n") as lines:
         for line in lines:
             yield line.rstrip("\n")
 
 
 def append_lines(path: Path, lines: Iterable[str], *, anew: bool) -> None:
-    """Add lines to a file that nobody reads yet, or begin it `anew`."""
+    """Append lines to a file that nobody reads yet; with `anew`, replace what it holds."""
     with path.open("w" if anew else "a", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in lines)

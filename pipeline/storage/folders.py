@@ -1,5 +1,7 @@
-"""Replacing a checkpoint's folder as a whole: whoever opens it finds the old one or the new one, and never
-half of either. A folder that holds anything else is left alone."""
+"""Replaces a checkpoint's folder as a whole: a reader finds the old one or the new one, never a mixture.
+
+A folder that holds files which we did not write is refused, so that `--out` cannot delete somebody's work.
+"""
 
 import fnmatch
 import os
@@ -11,24 +13,24 @@ from pipeline.storage.atomic import complaining, fresh_folder, swap
 from schemas.errors import UserError
 
 LISTED = ".stepmint-files"
-"""The file of a replaced folder that lists what we put into it, one name a line."""
+"""The file in a folder that lists the files we put there, one name on each line."""
 LATER = ("metrics.json", "training.json", "evaluation.json", "selftrain.json")
-"""What commands add to a checkpoint after it is written."""
+"""Files that commands add to a checkpoint after it is written."""
 _CHECKPOINT = (
     "*.json", "*.safetensors", "*.jinja", "*.model", "*.spm", "merges.txt", "vocab.txt",
 )  # fmt: skip
-"""What a checkpoint of an earlier version may hold, which has no list."""
+"""Files that a checkpoint of an earlier version may hold; earlier versions wrote no list."""
 _MARKS = ("prm.json", "training.json", "selftrain.json")
-"""One of these tells it from a model of somebody else."""
+"""A folder without a list is ours only if it holds one of these: any model has a config.json."""
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `path` once the block ends without an error.
 
-    A link is followed. UserError when `path` is a file, or a folder that holds anything we did not put there,
-    and when the disk does not take it; then what was there is as it was. Nothing else in the parent folder
-    is touched but what dead processes of ours left there.
+    A link is followed. UserError when `path` is a file or a folder with files that we did not put there, and
+    when the disk does not take it; then what was there is unchanged. In the parent folder nothing else is
+    touched, except the unfinished folders of our dead processes.
     """
     with complaining(path):
         target = Path(os.path.realpath(path))

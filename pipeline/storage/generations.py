@@ -1,12 +1,12 @@
-"""Generations of a dataset: a run is sealed anew beside what it was, and changes over in one rename.
+"""Generations of a dataset: a new one is written beside the old one, and one rename replaces the old one.
 
     manifest.json          names the files of one generation, with their checksums; it decides
     sealed/DIGEST/         the shards of a generation, in a folder named by the digest of the rows
     shards -> sealed/...   the generation as other tools read it: shards/*.parquet
 
-The new folder is complete, on the disk and under its own name before the manifest is renamed; the link
-follows, then the older generation goes. Killed anywhere in between, manifest and link each mean a whole
-generation, and whoever seals next ends what was begun.
+The order of the steps is: the new folder, complete and on the disk; the manifest; the link; the removal of
+the old folder. After a kill between any two of them, manifest and link each name a whole generation, and the
+next sealing does the steps that are missing.
 """
 
 import os
@@ -28,7 +28,8 @@ from schemas.records import LabelledSolution
 
 SEALED, SHARDS, MANIFEST = "sealed", "shards", "manifest.json"
 _GENERATION = re.compile(r"[0-9a-f]{16}")
-_ROWS_PER_WRITE = 512
+_ROWS_PER_WRITE = 512  # of one Parquet row group; bounds how many solutions are in memory at once
+# Shards of ours, `00000.parquet`; earlier versions also left unfinished ones, `00000.parquet.tmp-4711`.
 _SHARD = re.compile(r"\d{5,}\.parquet(\.tmp-\d+)?")
 
 
@@ -37,7 +38,7 @@ def sealing(run: Path) -> Iterator[Path]:
     """A new folder for the shards of a generation. UserError when another process seals the run, or when
     `shards` holds files that are not ours."""
     with locked(run / "journal" / "seal.lock", f"{run}: is being sealed by another process"):
-        _refuse_strangers(run / SHARDS)
+        _refuse_strangers(run / SHARDS)  # before any work: at the end the folder is replaced by a link
         sweep(run)
         (run / SEALED).mkdir(exist_ok=True)
         with fresh_folder(run / SEALED) as part:
@@ -54,6 +55,8 @@ def write_shard(folder: Path, shard: int, items: Iterable[LabelledSolution]) -> 
 
 def change_over(run: Path, part: Path, manifest: Manifest) -> Manifest:
     """Make the shards in `part` the dataset; returns the manifest as it is written."""
+    # The folder is named by its rows, so sealing the same votes again gives the same folder and changes
+    # nothing.
     place = f"{SEALED}/{manifest.digest()}"
     shards = tuple(
         shard.model_copy(update={"file": f"{place}/{Path(shard.file).name}"}) for shard in manifest.shards
@@ -67,7 +70,7 @@ def change_over(run: Path, part: Path, manifest: Manifest) -> Manifest:
 
 
 def settle(run: Path, manifest: Manifest) -> None:
-    """End what a kill while sealing left half done. UserError names a shard that is not as it was."""
+    """Finish a sealing that was killed half way. UserError names a shard that is not as it was written."""
     shards_of(run, manifest)
     with sealing(run):
         _settle(run, manifest)
@@ -79,7 +82,8 @@ def _settle(run: Path, manifest: Manifest) -> None:
     if place == SHARDS:
         return
     if not points_at(run, place):
-        # On a file system without links the manifest is enough.
+        # A file system without links (FAT, some shares) raises PermissionError. The manifest names the files,
+        # so the link is only a convenience.
         with fresh_folder(run) as part, suppress(PermissionError):
             (part / SHARDS).symlink_to(place)
             _put(part / SHARDS, run / SHARDS)
@@ -94,7 +98,7 @@ def _place(manifest: Manifest) -> str:
 
 
 def unsettled(run: Path, manifest: Manifest) -> Iterator[str]:
-    """What `settle` would change, a line each."""
+    """What `settle` would change, one line for each thing."""
     place = _place(manifest)
     if place == SHARDS:
         return
@@ -106,7 +110,7 @@ def unsettled(run: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _is_copy(run: Path, manifest: Manifest) -> bool:
-    """Whether `shards` is a folder of equal files: the run was copied by something that follows links."""
+    """Whether `shards` is a folder with equal files: a program that follows links has copied the run."""
     wanted = {Path(shard.file).name: shard.sha256 for shard in manifest.shards}
     if (run / SHARDS).is_symlink() or not (run / SHARDS).is_dir():
         return False
@@ -134,6 +138,7 @@ def _refuse_strangers(shards: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
+    # Only files of ours: somebody may have put theirs beside them.
     for entry in folder.iterdir():
         if _SHARD.fullmatch(entry.name):
             entry.unlink()
@@ -156,6 +161,7 @@ def read_manifest(run: Path) -> Manifest | None:
 def shards_of(run: Path, manifest: Manifest) -> list[Path]:
     """The Parquet files of a dataset, each as it was written. UserError names the first that is not."""
     for fault in faults_of(run, manifest):
+        # The old files may be gone because another process has just sealed the run: that is no damage.
         now = read_manifest(run)
         if now is None or now.digest() != manifest.digest():
             raise UserError(f"{run}: was sealed anew while it was read: give the same command again")
@@ -164,7 +170,7 @@ def shards_of(run: Path, manifest: Manifest) -> list[Path]:
 
 
 def faults_of(run: Path, manifest: Manifest | None) -> Iterator[str]:
-    """What is wrong with the dataset of a run, a line each."""
+    """What is wrong with the dataset of a run, one line for each fault."""
     if manifest is None:
         if any((run / SEALED).glob("*/*.parquet")):
             yield f"{run / MANIFEST}: is missing"
@@ -174,14 +180,14 @@ def faults_of(run: Path, manifest: Manifest | None) -> Iterator[str]:
 
 
 def shard_faults(run: Path, manifest: Manifest) -> Iterator[str]:
-    """What is wrong with the Parquet files of a dataset, a line each."""
+    """What is wrong with the Parquet files of a dataset, one line for each file."""
     for shard in manifest.shards:
         if fault := file_fault(run, run / shard.file, shard.sha256):
             yield fault
 
 
 def strangers(run: Path, manifest: Manifest) -> Iterator[str]:
-    """Parquet files beside those of a dataset, a line each."""
+    """Parquet files in the dataset's folders that the manifest does not name, one line for each."""
     known = {run / shard.file for shard in manifest.shards}
     for folder in sorted({path.parent for path in known}):
         for path in sorted(folder.glob("*.parquet")):

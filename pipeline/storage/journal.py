@@ -1,7 +1,7 @@
-"""A shard's journal and rollouts on disk: appended while problems finish, read back without holding them all.
+"""A shard's journal and rollouts: lines are appended as problems finish, and are read back one at a time.
 
-A problem is done when its journal line is whole. Its rollouts are on disk before that line, so a whole line
-vouches for everything before it. Every line ends in a checksum of its own: `{..., "crc": "8 digits"}`.
+A problem is done when its journal line is whole. Its rollouts are on the disk before that line is, so a whole
+line means that the rollouts are there too. Every line ends in its own checksum: `{..., "crc": "8 digits"}`.
 """
 
 import asyncio
@@ -28,10 +28,12 @@ from schemas.errors import UserError
 from schemas.records import Finished, Record, Rollout, gold_key
 
 log = logging.getLogger(__name__)
+# A flush takes milliseconds, which is longer than a fast policy needs for a problem. So finished problems are
+# flushed together, and a kill loses at most half a second of them, beside the problems under way.
 _COMMIT_EVERY_S = 0.5
-"""Waiting for the disk after every problem would take longer than a fast policy; this much work can be lost
-to a kill, beside the problems under way."""
-_SIGN = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
+_SIGN = re.compile(rb',"crc":"([0-9a-f]{8})"\}')  # 18 bytes: the end of every line that `signed` made
+# The problem's id at the beginning of a block, with or without the space that earlier versions wrote. It is
+# read without parsing the line, which may hold megabytes of rollouts.
 _BLOCK_OF = re.compile(rb'\{"problem": ?"([^"]*)"')
 ROLLOUTS = pa.schema(
     [
@@ -49,7 +51,8 @@ Row = dict[str, Any]
 
 
 class Entry(NamedTuple):
-    """Where a finished problem's line begins, in bytes, what the problem cost, and what it was graded by."""
+    """A finished problem's line: its offset in bytes, and the problem's tokens, gold answer's key and number
+    of rollouts."""
 
     offset: int
     tokens: int
@@ -58,7 +61,7 @@ class Entry(NamedTuple):
 
 
 class Block(Record):
-    """A line of rollouts: all that was drawn for a problem."""
+    """A line of rollouts: all that were sampled for a problem."""
 
     problem: str
     rollouts: tuple[Rollout, ...]
@@ -75,7 +78,7 @@ class Damage(NamedTuple):
 
 
 class ShardWriter:
-    """Appends finished problems to one shard's journal, and keeps the time."""
+    """Appends finished problems to one shard's journal, and records how long the shard was worked on."""
 
     def __init__(self, path: Path, shard: int) -> None:
         self._rollouts = _open_append(path / "rollouts" / f"{shard:05d}.jsonl")
@@ -83,6 +86,7 @@ class ShardWriter:
         self._journal = _open_append(self._path)
         clock = path / "journal" / f"{shard:05d}.seconds"
         self._clock = os.open(clock, os.O_RDWR | os.O_CREAT, 0o644)
+        # As if the work had begun that much earlier: the clock goes on where the last attempt stopped.
         self._start = time.monotonic() - read_seconds(clock)
         self._waiting: list[tuple[bytes, bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -116,13 +120,14 @@ class ShardWriter:
         self._complain()
 
     def _tick(self) -> None:
-        """Commit; where the disk takes nothing any more, end the work that would be lost."""
+        """Commit. When the disk takes nothing any more, cancel the run: all further work would be lost."""
         self._commit()
         if self._failed is not None and self._owner is not None:
             self._owner.cancel()  # `close` then raises what has failed
 
     def _commit(self) -> None:
-        """Rollouts first, journal lines last."""
+        """Flush the rollouts first and the journal lines last: a journal line must never lack its
+        rollouts."""
         self._timer = None
         waiting, self._waiting = self._waiting, []
         try:
@@ -130,8 +135,9 @@ class ShardWriter:
                 for part, descriptor in enumerate((self._rollouts, self._journal)):
                     _write_all(descriptor, b"".join(lines[part] for lines in waiting))
                     os.fsync(descriptor)
+            # At a fixed place with a fixed length, so that the file is overwritten and never half a number.
             os.pwrite(self._clock, b"%016.3f\n" % (time.monotonic() - self._start), 0)
-        except OSError as error:  # inside a timer nobody would hear of it
+        except OSError as error:  # raised inside a timer, nobody would catch it: `record` raises it later
             self._failed = OSError(error.errno, error.strerror, str(self._path))
 
     def _complain(self) -> None:
@@ -147,7 +153,7 @@ def _current_task() -> "asyncio.Task[Any] | None":
 
 
 def read_seconds(path: Path) -> float:
-    """Seconds that a shard has been worked on, over all sessions; 0 where nothing says so."""
+    """Seconds that a shard has been worked on, in all attempts together; 0 where none are recorded."""
     try:
         return float(path.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -178,7 +184,7 @@ def scan(path: Path) -> tuple[dict[str, Entry], list[Damage]]:
                 item = from_json(body_of(line))
                 tokens, n_rollouts = sum(item["tokens"].values()), item.get("n_rollouts", 0)
                 found[item["problem"]["id"]] = Entry(offset, tokens, gold_key(item["problem"]), n_rollouts)
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError):  # whatever JSON may hold instead
                 if line.endswith(b"\n"):
                     log.warning("%s line %d cannot be read; its problem is owed again", path, number)
                     damage.append(Damage(number, offset))
@@ -198,7 +204,7 @@ def read(path: Path, entries: Iterable[Entry]) -> Iterator[Finished]:
 
 
 def finished_of(path: Path, offset: int, line: bytes) -> Finished:
-    """The record of a journal's line. UserError when it is none."""
+    """The record in a journal's line. UserError when the line holds none."""
     try:
         return Finished.model_validate_json(body_of(line))
     except ValidationError as error:
@@ -227,8 +233,8 @@ def signed(body: bytes) -> bytes:
 
 
 def body_of(line: bytes) -> bytes:
-    """The JSON object of a line that `signed` made; lines of earlier versions have no checksum. ValueError
-    when it does not fit."""
+    """The JSON object of a line that `signed` made. ValueError when its checksum does not fit; a line without
+    one was written by an earlier version and is taken as it is."""
     line = line.removesuffix(b"\n")
     sign = _SIGN.fullmatch(line[-18:])
     if sign is None:
@@ -243,6 +249,7 @@ def stored_rollouts(raw: Path, packed: Path) -> Iterator[tuple[str, list[Row]]]:
     """Rollouts as rows, by problem in the order of their ids: those packed before, and those of `raw`, which
     replace a problem's older ones."""
     blocks = blocks_of(raw)[0]
+    # Both are sorted by problem, so they are merged without holding either: a shard may have gigabytes.
     older = ((k, rows) for k, rows in _packed(packed) if k not in blocks)
     yield from heapq.merge(older, _blocks(raw, blocks), key=itemgetter(0))
 
@@ -303,13 +310,14 @@ def _bytes(text: str) -> bytes:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
+    view = memoryview(data)  # a write may take only a part, when the disk is nearly full or a signal comes
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def _open_append(path: Path) -> int:
-    """Open for appending, at the end of the last whole line: what a kill has torn is owed again."""
+    """Open a file to append after its last whole line. A line that a kill has torn is cut off: its problem is
+    owed again. A whole line that lacks only its line end gets one."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     size = os.lseek(descriptor, 0, os.SEEK_END)
     start = _start_of_last_line(descriptor, size)
@@ -325,7 +333,7 @@ def _start_of_last_line(descriptor: int, size: int) -> int:
     """Where the text after the last line's end begins: `size` when there is none."""
     end = size
     while end:
-        start = max(0, end - 65_536)
+        start = max(0, end - 65_536)  # backwards in pieces: the last line may be as long as its rollouts
         at = os.pread(descriptor, end - start, start).rfind(b"\n")
         if at >= 0:
             return start + at + 1

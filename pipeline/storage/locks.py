@@ -1,4 +1,7 @@
-"""The exclusive right to change files, held by a lock (flock) that the kernel releases with its process."""
+"""Exclusive locks on files of a run, so that two processes never write the same shard.
+
+The kernel releases such a lock (flock) when its process ends, however it ends: no stale lock is ever left.
+"""
 
 import fcntl
 from collections.abc import Iterator
@@ -10,7 +13,7 @@ from schemas.errors import UserError
 
 @contextmanager
 def locked(path: Path, taken: str) -> Iterator[None]:
-    """Hold the lock that a file stands for. UserError, saying `taken`, when another process has it."""
+    """Hold the lock on a file. UserError with the text `taken` when another process holds it."""
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

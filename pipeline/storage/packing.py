@@ -1,7 +1,7 @@
-"""A shard's rollouts as one Parquet file, packed from the lines that were appended while problems finished.
+"""Packs a shard's rollouts, which were appended line by line, into one Parquet file.
 
-The lines go last, and packing them once more changes nothing: a kill anywhere loses nothing, and the next
-command ends what was begun.
+The lines are removed last, and packing them twice gives the same file. So a kill loses nothing, and the next
+command finishes the packing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,12 +15,12 @@ from pipeline.storage.files import batches
 from pipeline.storage.journal import ROLLOUTS, Entry, Row, blocks_of, stored_rollouts
 from schemas.errors import UserError
 
-_ROLLOUTS_PER_WRITE = 4096
+_ROLLOUTS_PER_WRITE = 4096  # of one Parquet row group; bounds how many rollouts are in memory at once
 
 
 def pack(run: Path, shard: int, done: Mapping[str, Entry]) -> int:
-    """Add a shard's new rollouts to its Parquet file, which takes the place of the old one; those of a
-    problem that had to be done again are replaced. Returns how many the file then holds.
+    """Write a shard's old and new rollouts to a Parquet file that replaces the old one. Where a problem had
+    to be done again, only its new rollouts are kept. Returns how many the file then holds.
 
     UserError when the file is not as it was written, or rollouts of a finished problem cannot be found.
     """
@@ -29,6 +29,8 @@ def pack(run: Path, shard: int, done: Mapping[str, Entry]) -> int:
         return 0
     if fault := packed_fault(run, shard):
         raise UserError(f"{fault}: see `stepmint check {run}`")
+    # Every finished problem with rollouts must be found, or nothing is replaced: the lines that are removed
+    # at the end may be the only copy.
     missing = {problem for problem, entry in done.items() if entry.rollouts}
 
     def all_found() -> None:
@@ -56,7 +58,7 @@ def lost(run: Path, raw: Path, problem: str) -> str:
 
 
 def packed_fault(run: Path, shard: int) -> str:
-    """Why a shard's packed rollouts are not as they were written; empty when they are, or there are none."""
+    """How a shard's packed rollouts differ from what was written; empty if they do not, or there are none."""
     raw, packed = paths(run, shard)
     # While the first Parquet file of a shard is put in place there is a checksum and no file yet.
     begun = raw.exists() and not packed.exists()
@@ -64,13 +66,13 @@ def packed_fault(run: Path, shard: int) -> str:
 
 
 def faults(run: Path, shards: int) -> Iterator[str]:
-    """What is wrong with the packed rollouts of a run, a line each."""
+    """What is wrong with the packed rollouts of a run, one line for each fault."""
     yield from (fault for shard in range(shards) if (fault := packed_fault(run, shard)))
     yield from strangers(run, shards)
 
 
 def strangers(run: Path, shards: int) -> Iterator[str]:
-    """Parquet files beside those of the rollouts, a line each."""
+    """Parquet files in `rollouts` that no shard of the run has, one line for each."""
     known = {paths(run, shard)[1] for shard in range(shards)}
     for path in sorted((run / "rollouts").glob("*.parquet")):
         if path not in known:

@@ -1,4 +1,4 @@
-"""Writing Parquet files."""
+"""Writes tables as Parquet files, with the same settings everywhere, so that equal rows give equal bytes."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +19,7 @@ def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> 
 def parquet_into(sink: Sink, tables: Iterable[pa.Table], schema: pa.Schema) -> int:
     """Write tables into a file that is being written; returns their rows."""
     rows = 0
+    # zstd at 3 is small and fast to read; the page index lets readers skip pages by their smallest values.
     with pq.ParquetWriter(
         sink, schema, compression="zstd", compression_level=3, write_page_index=True
     ) as writer:

@@ -1,5 +1,7 @@
-"""What a run records about itself, each file with a checksum of its own: a change by hand or by the disk is
-noticed when the file is read, and named."""
+"""The files in which a run records its settings and state, each with its own checksum.
+
+A change by hand or a fault of the disk is noticed when the file is read, and the error names the file.
+"""
 
 import hashlib
 import json
@@ -20,7 +22,8 @@ _HEAD = re.compile(
     rb"# [^\n]*; (?P<word>digest|identity) (?P<digest>[0-9a-f]{16})"
     rb"(; checksum (?P<checksum>[0-9a-f]{16}))?\n"
 )
-"""Earlier versions wrote `digest`, and chose by other rules which settings it is the digest of."""
+"""The first line of a run.toml: `# ...; identity 0123456789abcdef; checksum 0123456789abcdef`. Earlier
+versions wrote `digest` for `identity`, and took the digest of other settings."""
 CHECKSUM = "checksum"
 
 
@@ -29,13 +32,14 @@ def write_config(path: Path, config: RunConfig) -> None:
     body = tomli_w.dumps(_without_none(config.model_dump(mode="json"))).encode()
     head = f"{RESOLVED}; identity {config.digest()}; {CHECKSUM} {_short(body)}\n"
     file, data = path / "run.toml", head.encode() + body
+    # Every opening of the run comes here, so an equal file is left alone.
     if not file.is_file() or file.read_bytes() != data:
         write_bytes(file, data)
 
 
 def is_begun(path: Path) -> bool:
-    """Whether a folder holds anything of a run: its problems, or a line of a journal. A run that failed
-    before that may begin again with another configuration."""
+    """Whether a run has begun: its folder holds problems, or a line of a journal. A run that failed before
+    that may begin again with another configuration."""
     journals = (path / "journal").glob("*.jsonl")
     return (path / "run.toml").is_file() and (
         (path / "problems" / "done.json").is_file() or any(file.stat().st_size for file in journals)
@@ -43,7 +47,7 @@ def is_begun(path: Path) -> bool:
 
 
 def has_drawn(path: Path) -> bool:
-    """Whether a run's folder holds anything that was paid for."""
+    """Whether a run's folder holds any completion that was paid for."""
     files = (*(path / "journal").glob("*.jsonl"), *(path / "journal").glob("*.unfinished"))
     return any(file.stat().st_size for file in (*files, *(path / "rollouts").glob("*")))
 
@@ -72,8 +76,8 @@ def config_here(folder: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
 
 
 def is_as_written(recorded: Path) -> bool:
-    """Whether the lines of a run.toml are those that its first line vouches for; true where it has no
-    checksum, as earlier versions wrote it."""
+    """Whether the lines of a run.toml fit the checksum in its first line; true where an earlier version wrote
+    it without one."""
     data = recorded.read_bytes()
     head = _HEAD.match(data)
     if head is None:
@@ -88,13 +92,13 @@ def digest_of(recorded: Path) -> str:
 
 
 def is_comparable(recorded: Path) -> bool:
-    """Whether that digest was made by today's rules: another settings' digest then differs from it."""
+    """Whether that digest was made by today's rules, so that it can be compared with one made now."""
     head = _HEAD.match(recorded.read_bytes())
     return head is not None and head["word"] == b"identity"
 
 
 def write_record(path: Path, data: dict[str, Any]) -> None:
-    """Write a JSON object, with a checksum of all the rest as its last key."""
+    """Write a JSON object whose last key is the checksum of the others."""
     write_json(path, {**data, CHECKSUM: content_id(data)})
 
 
@@ -127,7 +131,7 @@ def _short(data: bytes) -> str:
 
 
 def _without_none(data: Any) -> Any:
-    """TOML has no null: a key that is absent means its default."""
+    """The data without keys whose value is None: TOML has no null, and an absent key means its default."""
     if isinstance(data, list):
         return [_without_none(item) for item in data]
     if not isinstance(data, dict):
@@ -142,7 +146,7 @@ _OF_A_RUN = frozenset(
 
 
 def check_outside(out: Path) -> None:
-    """UserError where a result would replace a file of a run, or stand among them."""
+    """UserError where a command's result would replace a file of a run, or lie among its files."""
     target = Path(os.path.realpath(out))
     for folder in target.parents:
         if target.relative_to(folder).parts[0] in _OF_A_RUN and (folder / "run.toml").is_file():

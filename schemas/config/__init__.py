@@ -1,5 +1,7 @@
-"""What a run is: one frozen model per section of the TOML run file. Validation touches no disk, network or
-GPU."""
+"""The configuration of a run: one frozen model for each section of the TOML run file.
+
+Validation touches no disk, network or GPU, so a run file can be checked on any machine.
+"""
 
 from schemas.config.annotators import (
     AnnotatorConfig,

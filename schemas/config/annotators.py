@@ -1,4 +1,4 @@
-"""What proposes solutions, and what votes on their steps."""
+"""Sections of the run file for what proposes solutions (`[propose]`) and votes on steps (`[[annotate]]`)."""
 
 import re
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ VerifierName = Literal["arithmetic", "algebra", "constraints", "logic", "code", 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """Tells an annotator from others of its kind; stands in the source of its votes."""
 _TAKEN = ("policy", "propose", "filter", "omegaprm", "answer", "probe", "held-out")
-"""Words that other rollouts, policies or votes of a run go by."""
+"""Names that are taken, because other rollouts, policies or votes of a run are stored under them."""
 Factory = Annotated[str, Field(pattern=FACTORY)]
 """`package.module:function`, brought by an outsider (`schemas.factories`)."""
 
@@ -76,6 +76,7 @@ class AnnotatorConfig(Record):
 
     @model_validator(mode="after")
     def _is_not_called_like_something_else(self) -> Self:
+        # Votes carry the name: those of a judge called "prover" would be `prover:PROMPT`.
         if self.name != self.kind and self.name in (*KINDS, *_TAKEN):
             raise ValueError(f"name {self.name!r} means something else in a run: choose another one")
         return self
@@ -257,4 +258,4 @@ AnyAnnotator = (
     BisectionConfig | MonteCarloConfig | ScanConfig | ProverConfig | JudgeConfig | VerifyConfig | PythonConfig
 )
 KINDS = tuple(one.model_fields["kind"].default for one in get_args(AnyAnnotator))
-"""In this order annotators draw: under `budget.per_problem` it decides who draws what is left."""
+"""Annotators ask the policy in this order. Under `budget.per_problem` the first ones get the tokens."""

@@ -1,4 +1,4 @@
-"""The run.toml of earlier runs: what of it means nothing any more."""
+"""Reads the run.toml of runs that earlier versions began: it drops settings that mean nothing any more."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from schemas.sections import classes_of, tag_of
 
 RESOLVED = "# The resolved configuration of this run"
-"""How the first line of every run.toml begins that a run wrote about itself."""
+"""The beginning of the first line of a run.toml that a run has written into its own folder."""
 
 
 def without_other_kinds(data: Any, sections: Sequence[type[BaseModel]]) -> Any:

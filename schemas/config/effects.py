@@ -1,8 +1,8 @@
-"""What each setting has an effect on. These marks alone tell what is the same run, and what may change when a
-run goes on.
+"""Marks on settings that say what they have an effect on.
 
-A field is marked by `Annotated[int, Effect.SPEED]`. A field without a mark has that of the section it stands
-in, so the marks of `RunConfig` reach every field, and a new field of a section of votes is one of votes.
+From these marks alone it follows which settings make a run another run, and which may change when it goes on.
+A field is marked by `Annotated[int, Effect.SPEED]`. A field without a mark inherits that of its section, so a
+new field in a section of votes belongs to the run's identity until somebody decides otherwise.
 """
 
 from collections.abc import Iterator, Sequence
@@ -80,6 +80,7 @@ def differing(then: object, now: object, place: str = "") -> Iterator[str]:
     inside = f"{place}." if place else ""
     match then, now:
         case {}, {}:
+            # Two kinds differ in nearly every setting: the kinds are the news, the settings follow from them.
             if then.get("kind") != now.get("kind"):
                 then, now = {"kind": then.get("kind")}, {"kind": now.get("kind")}
             for name in sorted({*then, *now}):

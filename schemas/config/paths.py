@@ -1,4 +1,7 @@
-"""Relative paths of a run file: they are looked for beside the run file first, then in the working folder."""
+"""Resolves relative paths of a run file: beside the run file if they exist there, else in the working folder.
+
+So a run file and its data can be moved together, and the command works from any folder.
+"""
 
 from glob import glob
 from pathlib import Path
@@ -19,6 +22,7 @@ def beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _placed_in(section: Any, folder: Path) -> Any:
     if isinstance(section, list):
         return [_placed_in(one, folder) for one in section]
+    # A dataset such as `openai/gsm8k` looks like a relative path, but is a name of the Hub.
     if not isinstance(section, dict) or section.get("source") == "huggingface":
         return section
     return {key: _placed(value, folder) if key in _NAMING else value for key, value in section.items()}

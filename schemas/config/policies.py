@@ -1,4 +1,4 @@
-"""The models that are asked, and how. One class a kind, each with the settings that this kind uses."""
+"""Sections of the run file for policies and prompts: one class for each kind, with only its own settings."""
 
 from typing import Annotated, Any, ClassVar, Literal
 

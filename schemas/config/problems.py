@@ -103,7 +103,7 @@ _CLASSES: dict[str, type[Record]] = {
     "python": PythonProblems,
 }
 _FORMERLY = ("jsonl", "csv", "parquet")
-"""Sources of earlier versions. They read files, and said how to read those whose names do not."""
+"""Sources of earlier versions: `source = "csv"` was a file, read as CSV where its name did not say how."""
 _DEFAULTS: dict[str, Any] = {"path": "", "subset": "", "split": "train", "revision": "", "mapping": "plain"}
 _DEFAULTS |= {"fields": {}, "steps": [3, 8]}
 """Settings that earlier versions wrote into the run.toml of every run, whatever its source was."""
@@ -115,7 +115,10 @@ def _settled(data: Any) -> Any:
     if not isinstance(data, dict):
         return data
     data = dict(data)
-    if _DEFAULTS.keys() - {"revision"} <= data.keys():  # a stored run of an earlier version
+    # Only an earlier version wrote all of these keys into one section. (`revision` came last, so some lack
+    # it.) Its settings of other sources are defaults that nobody chose; written by a user, they would be
+    # refused.
+    if _DEFAULTS.keys() - {"revision"} <= data.keys():
         own = _settings(_source(data))
         data = {k: v for k, v in data.items() if k in own or k not in _DEFAULTS or not _is_default(k, v)}
     given = data.get("source")
@@ -137,6 +140,7 @@ def _source(data: dict[str, Any]) -> Any:
     """The source that a section names, or that its settings imply."""
     if (given := data.get("source")) is not None:
         return "file" if given in _FORMERLY else given
+    # `path = "mine.jsonl"` without a source once labelled 300 generated problems and never read the file.
     implied = [source for source, key in (("python", "factory"), ("file", "path")) if key in data]
     return implied[0] if implied else "embedded"
 

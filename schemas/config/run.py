@@ -1,4 +1,4 @@
-"""A run file as a whole: read, and what of it is the identity of a run."""
+"""The run file as a whole: it is read and validated here, and its digest says which settings make the run."""
 
 import tomllib
 from collections import Counter
@@ -125,6 +125,7 @@ class RunConfig(Record):
         for name, n in Counter(one.name for one in annotate).items():
             if n > 1:
                 raise ValueError(f"{n} annotators are called {name!r}: give each its own `name`")
+        # Sorted, so that the same annotators in another order are the same run, with the same digest.
         return tuple(sorted(annotate, key=lambda one: (KINDS.index(one.kind), one.name)))
 
     @model_validator(mode="after")
@@ -136,6 +137,7 @@ class RunConfig(Record):
     @model_validator(mode="after")
     def _budget_buys_something(self) -> "RunConfig":
         run, most = self.budget.run, self.budget.per_problem
+        # Tokens are reserved before they are sampled, so these budgets would refuse every request of the run.
         if most is not None and most < self.prompt.max_tokens:
             raise ValueError(f"budget.per_problem={most} is less than prompt.max_tokens, one completion")
         if run is not None and run < self.shards * (most or 1):
@@ -186,7 +188,9 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     data = listed(data)
-    is_own = text.startswith(RESOLVED)  # a run's own file, which holds paths as they were found
+    # A user's relative paths are looked for beside the run file. A run's own file holds them as they were
+    # found, and may hold settings of other kinds, which earlier versions wrote.
+    is_own = text.startswith(RESOLVED)
     data = without_other_kinds(data, [RunConfig]) if is_own else beside(data, path.parent)
     for override in overrides:
         set_key(data, override)

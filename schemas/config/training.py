@@ -1,4 +1,4 @@
-"""What is made of a dataset."""
+"""Sections of the run file for what is made of a dataset: a PRM, its measurements, and self-training."""
 
 from typing import Literal
 

@@ -226,13 +226,13 @@ def test_a_run_with_it_is_the_same_in_any_order_and_locates_errors() -> None:
     tools = annotators_of(config, policy)
     posed = [Problem(text=f"problem {i}", answer="right", answer_kind="text") for i in range(40)]
 
-    async def in_turn() -> list[Finished]:
+    async def run_in_order() -> list[Finished]:
         return [(await label_problem(problem, tools))[0] for problem in posed]
 
     async def at_once() -> list[Finished]:
         return [item for item, _ in await asyncio.gather(*(label_problem(p, tools) for p in posed))]
 
-    finished = asyncio.run(in_turn())
+    finished = asyncio.run(run_in_order())
     assert finished == asyncio.run(at_once())
     candidates = [candidate for item in finished for candidate in item.candidates]
     model = model_of(

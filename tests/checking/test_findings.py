@@ -291,13 +291,13 @@ def test_a_problem_with_an_absurd_number_is_set_aside_and_the_others_are_done(se
             async with AsyncExitStack() as stack:
                 tools = await open_tools(config, stack)
                 tools.policy = Absurd(slip=0.2, n_steps=4)
-                work = await label_all(store.owing(shard), tools, writer, store.purse(shard))
+                work = await label_all(store.owed(shard), tools, writer, store.shard_budget(shard))
         return [failure.reason for failure in work.failures]
 
     reasons = [reason for shard in range(2) for reason in asyncio.run(label(shard))]
     assert len(reasons) == 1
     assert "tokens" in reasons[0]
-    assert sum(len(store.standing(shard).owed) for shard in range(2)) == 1
+    assert sum(len(store.shard_state(shard).owed) for shard in range(2)) == 1
 
 
 def test_a_line_of_an_earlier_version_that_cannot_be_written_is_named_and_mended(sealed: RunStore) -> None:

@@ -81,7 +81,7 @@ def test_a_lost_shard_does_not_stop_the_others(run_file: Path, capsys: Capture) 
     assert "stepmint: " in err.splitlines()[-1]
     assert "shard 0 is being written by another process" in err
     assert "Traceback" not in err
-    assert not store.standing(1).owed
+    assert not store.shard_state(1).owed
     assert main(["synthesize", str(run_file), "--json"]) == 0
 
 

@@ -150,7 +150,7 @@ def test_a_corrected_answer_is_graded_from_what_is_stored(
     write(tmp_path / "p.jsonl", {2: "wrong", 3: "wrong"})  # 1 and 3 are corrected
     store = RunStore.open(asked)
     read_problems(store)
-    assert sum(len(store.standing(number).owed) for number in range(2)) == 2
+    assert sum(len(store.shard_state(number).owed) for number in range(2)) == 2
     with monkeypatch.context() as patched:
         patched.setattr(tools, "open_policy", lambda _: pytest.fail("a policy was opened"))
         assert again(store, stale=True) == Regraded(changed=2)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.policies.admission import Gate, in_turn
+from pipeline.policies.admission import Gate, run_in_order
 
 
 class Engine:
@@ -42,7 +42,7 @@ def test_everything_is_done_and_never_too_much_at_once(seed: int) -> None:
             for lengths in searches[name]:
                 await engine.ask(name, 3, lengths)
 
-        await in_turn(range(30), job)
+        await run_in_order(range(30), job)
         return engine
 
     engine = asyncio.run(run())
@@ -61,7 +61,7 @@ def test_the_next_problem_begins_only_when_none_waits() -> None:
             async with gate.hold(1, 2, 10):
                 await release.wait()
 
-        running = asyncio.create_task(in_turn(range(50), job))
+        running = asyncio.create_task(run_in_order(range(50), job))
         for _ in range(100):
             await asyncio.sleep(0)
         assert begun == [0, 1, 2]  # 5 sequences have room: two problems, and one that waits
@@ -89,7 +89,7 @@ def test_long_and_short_searches_together_leave_no_row_empty() -> None:
                 rows.append(engine.now)
                 await asyncio.sleep(0)
 
-        await asyncio.gather(in_turn(range(800), job), watch())
+        await asyncio.gather(run_in_order(range(800), job), watch())
 
     asyncio.run(run())
     filled = next(turn for turn, count in enumerate(rows) if count >= 64)
@@ -153,7 +153,7 @@ def test_older_problems_go_first() -> None:
             asked.set()
             await asyncio.gather(first, *rest)
 
-        await in_turn(["old", "new"], job)
+        await run_in_order(["old", "new"], job)
 
     asyncio.run(run())
     assert order == ["old", "old", "old", "old", "new"]
@@ -184,7 +184,7 @@ def test_the_first_fault_ends_the_line_as_itself() -> None:
         await asyncio.sleep(0.01)
 
     with pytest.raises(KeyError, match="three"):
-        asyncio.run(in_turn(range(10), job))
+        asyncio.run(run_in_order(range(10), job))
 
 
 def test_jobs_that_ask_nothing_are_bounded() -> None:
@@ -202,7 +202,7 @@ def test_jobs_that_ask_nothing_are_bounded() -> None:
             await asyncio.sleep(0.001)
             under_way -= 1
 
-        await in_turn(range(60), job, most=7)
+        await run_in_order(range(60), job, most=7)
 
     asyncio.run(run())
     assert most == 7

@@ -123,7 +123,7 @@ def test_a_resumed_run_repeats_nothing_that_the_store_holds(tmp_path: Path) -> N
         with store.writing(0) as writer:
             tools = annotators_of(store.config, policy)
             assert not (
-                await label_all(store.owing(0), tools, writer, store.purse(0), advance=advance)
+                await label_all(store.owed(0), tools, writer, store.shard_budget(0), advance=advance)
             ).failures
 
     async def run(policy: Heard) -> None:

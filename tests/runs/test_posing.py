@@ -89,7 +89,7 @@ def test_what_a_run_has_is_not_drawn_again(tmp_path: Path) -> None:
     journals = [p.read_bytes() for p in sorted((store.path / "journal").glob("*.jsonl"))]
     write(tmp_path / "p.jsonl", rows(20))
     grown = run(config(tmp_path))
-    assert sum(len(grown.standing(shard).done) for shard in range(2)) == 20
+    assert sum(len(grown.shard_state(shard).done) for shard in range(2)) == 20
     for before, path in zip(journals, sorted((store.path / "journal").glob("*.jsonl")), strict=True):
         assert path.read_bytes().startswith(before)
     assert "limit" not in (store.path / "run.toml").read_text()

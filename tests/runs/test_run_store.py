@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> RunStore:
 
 
 def finish(store: RunStore, shard: int, n: int) -> list[str]:
-    done = [one.problem for one in store.owing(shard)][:n]
+    done = [one.problem for one in store.owed(shard)][:n]
     with store.writing(shard) as writer:
         for problem in done:
             rollout = Rollout(
@@ -47,12 +47,12 @@ def finish(store: RunStore, shard: int, n: int) -> list[str]:
 
 
 def test_problems_spread_over_shards_and_finished_ones_are_not_owed(store: RunStore) -> None:
-    owed = [len(store.standing(shard).owed) for shard in (0, 1)]
+    owed = [len(store.shard_state(shard).owed) for shard in (0, 1)]
     assert sum(owed) == 12
     assert min(owed) > 0
     done = finish(store, 0, 2)
-    assert not set(done) & set(store.standing(0).owed)
-    assert len(store.standing(0).owed) == owed[0] - 2
+    assert not set(done) & set(store.shard_state(0).owed)
+    assert len(store.shard_state(0).owed) == owed[0] - 2
 
 
 @pytest.mark.parametrize("cut", [1, 7, 200])
@@ -61,9 +61,9 @@ def test_a_torn_line_is_owed_again_and_the_next_line_survives(store: RunStore, c
     journal = store.path / "journal" / "00000.jsonl"
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-cut])
-    before = len(store.standing(0).owed)
+    before = len(store.shard_state(0).owed)
     finish(store, 0, 1)
-    assert len(store.standing(0).owed) == before - 1
+    assert len(store.shard_state(0).owed) == before - 1
 
 
 def test_rollouts_are_packed_once_a_problem_even_when_it_was_done_twice(store: RunStore) -> None:
@@ -95,7 +95,7 @@ def test_problems_are_done_in_the_order_of_their_ids(store: RunStore) -> None:
     for shard in (0, 1):
         ids = [problem.id for problem in store.posed(shard)]
         assert ids == sorted(ids)
-        assert list(store.standing(shard).owed) == ids
+        assert list(store.shard_state(shard).owed) == ids
 
 
 def test_what_is_owed_comes_with_the_cost_of_what_lies_before(store: RunStore) -> None:
@@ -104,9 +104,9 @@ def test_what_is_owed_comes_with_the_cost_of_what_lies_before(store: RunStore) -
     with store.writing(0) as writer:
         for problem, tokens in ((problems[0], 5), (problems[1], 7), (problems[3], 9)):
             writer.record(Finished(problem=problem, tokens={"propose": tokens}), [])
-    owing = list(store.owing(0))
-    assert [owed.problem.id for owed in owing] == [p.id for p in problems[2:3] + problems[4:]]
-    assert [owed.before for owed in owing[:2]] == [[5, 7], [9]]
+    left = list(store.owed(0))
+    assert [owed.problem.id for owed in left] == [p.id for p in problems[2:3] + problems[4:]]
+    assert [owed.before for owed in left[:2]] == [[5, 7], [9]]
     assert store.finished(0) == {problems[0].id: 5, problems[1].id: 7, problems[3].id: 9}
 
 

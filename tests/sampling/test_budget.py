@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
-from pipeline.sampling.budget import Allowance, Purse, share_of, standing
+from pipeline.sampling.budget import Allowance, ShardBudget, shard_state, share_of
 from schemas.config import BudgetConfig, RunConfig, parse_config
 from schemas.errors import UserError
 
@@ -32,11 +32,11 @@ from schemas.errors import UserError
 def test_standing(
     finished: dict[str, int], share: int | None, most: int | None, expected: tuple[str, str, str]
 ) -> None:
-    found = standing("abc", finished, share, most)
+    found = shard_state("abc", finished, share, most)
     assert tuple("".join(part) for part in (found.done, found.owed, found.beyond)) == expected
 
 
-async def spend(costs: list[int], purse: Purse, done: set[int], slots: int, seed: int) -> list[int]:
+async def spend(costs: list[int], budget: ShardBudget, done: set[int], slots: int, seed: int) -> list[int]:
     """Problems drawn in order, `slots` at once, finishing in an order of chance; which ones were."""
     rng, queue, drawn = random.Random(seed), iter(range(len(costs))), list[int]()
     before: list[int] = []
@@ -47,12 +47,12 @@ async def spend(costs: list[int], purse: Purse, done: set[int], slots: int, seed
                 before.append(costs[i])
                 continue
             lying_between, before[:] = list(before), []
-            if not await purse.admits(lying_between):
+            if not await budget.admits(lying_between):
                 return
             drawn.append(i)
             for _ in range(rng.randrange(8)):
                 await asyncio.sleep(0)
-            purse.settle(costs[i])
+            budget.settle(costs[i])
 
     await asyncio.gather(*(work() for _ in range(slots)))
     return drawn
@@ -69,9 +69,9 @@ def test_the_purse_draws_what_the_rule_allows_and_never_more(
     costs: list[int], share: int, slots: int, seed: int, kept: random.Random
 ) -> None:
     names = [str(i) for i in range(len(costs))]
-    allowed = standing(names, dict(zip(names, costs, strict=True)), share, 20).done
+    allowed = shard_state(names, dict(zip(names, costs, strict=True)), share, 20).done
     done = {i for i in range(len(allowed)) if kept.random() < 0.3}  # as a kill leaves it
-    drawn = asyncio.run(spend(costs, Purse(share, 20), done, slots, seed))
+    drawn = asyncio.run(spend(costs, ShardBudget(share, 20), done, slots, seed))
     assert sorted({*drawn, *done}) == [int(name) for name in allowed]
     assert sum(costs[i] for i in {*drawn, *done}) <= share
 
@@ -86,8 +86,8 @@ def test_without_a_limit_a_problem_the_purse_draws_at_least_what_the_rule_allows
     costs: list[int], share: int, slots: int, seed: int
 ) -> None:
     names = [str(i) for i in range(len(costs))]
-    allowed = standing(names, dict(zip(names, costs, strict=True)), share, None).done
-    drawn = asyncio.run(spend(costs, Purse(share, None), set(), slots, seed))
+    allowed = shard_state(names, dict(zip(names, costs, strict=True)), share, None).done
+    drawn = asyncio.run(spend(costs, ShardBudget(share, None), set(), slots, seed))
     assert sorted(drawn) == list(range(len(drawn)))
     assert len(drawn) >= len(allowed)
     assert sum(costs[i] for i in drawn[: len(drawn) - slots]) < share
@@ -95,12 +95,12 @@ def test_without_a_limit_a_problem_the_purse_draws_at_least_what_the_rule_allows
 
 def test_a_failed_problem_keeps_its_reserve() -> None:
     async def run() -> list[bool]:
-        purse = Purse(20, 10)
-        found = [await purse.admits()]
-        purse.settle(None)
-        found.append(await purse.admits())
-        purse.settle(3)
-        return [*found, await purse.admits()]
+        budget = ShardBudget(20, 10)
+        found = [await budget.admits()]
+        budget.settle(None)
+        found.append(await budget.admits())
+        budget.settle(3)
+        return [*found, await budget.admits()]
 
     assert asyncio.run(run()) == [True, True, False]
 
@@ -122,7 +122,7 @@ def test_an_allowance_is_never_exceeded_and_asks_for_as_many_as_fit() -> None:
         policy, allowance = SimulatedPolicy(n_steps=4), Allowance(100)
 
         async def ask(n: int) -> list[Completion]:
-            async with allowance.turn():
+            async with allowance.one_at_a_time():
                 return await allowance.draw(policy, Prompt("p", ""), n, Sampling(max_tokens=20))
 
         found = await asyncio.gather(*map(ask, (3, 5, 2)))

@@ -8,7 +8,7 @@ import pytest
 from pipeline.policies.base import Completion, Prompt, Sampling, Unfinished
 from pipeline.policies.simulated import SimulatedPolicy
 from pipeline.sampling.draws import Draws
-from pipeline.sampling.unfinished import Shelf
+from pipeline.sampling.unfinished import UnfinishedFile
 from schemas.errors import BackendError
 
 PROMPT, SAMPLING = Prompt("p", "step 0: good\n"), Sampling(seed=40)
@@ -35,13 +35,13 @@ def draw(draws: Draws, policy: SimulatedPolicy, n: int = 8) -> list[Completion]:
 
 def test_only_what_is_missing_is_drawn_and_all_is_as_it_would_have_been(tmp_path: Path) -> None:
     whole = draw(Draws(), SimulatedPolicy())
-    shelf, failing = Shelf(tmp_path / "s"), Stumbling(42, 45, 46)
-    draws = shelf.draws("x")
+    unfinished, failing = UnfinishedFile(tmp_path / "s"), Stumbling(42, 45, 46)
+    draws = unfinished.draws("x")
     with pytest.raises(Unfinished):
         draw(draws, failing)
-    shelf.keep("x", draws)
+    unfinished.keep("x", draws)
 
-    again, policy = Shelf(tmp_path / "s"), SimulatedPolicy()
+    again, policy = UnfinishedFile(tmp_path / "s"), SimulatedPolicy()
     assert draw(again.draws("x"), policy) == whole
     assert (policy.calls, policy.completions) == (2, 3)
     other = SimulatedPolicy()
@@ -51,23 +51,23 @@ def test_only_what_is_missing_is_drawn_and_all_is_as_it_would_have_been(tmp_path
 
 def test_draws_of_several_sessions_add_up(tmp_path: Path) -> None:
     for failing in (Stumbling(*range(41, 48)), Stumbling(*range(42, 48))):
-        shelf = Shelf(tmp_path / "s")
-        draws = shelf.draws("x")
+        unfinished = UnfinishedFile(tmp_path / "s")
+        draws = unfinished.draws("x")
         with pytest.raises(Unfinished):
             draw(draws, failing)
-        shelf.keep("x", draws)
+        unfinished.keep("x", draws)
     last = SimulatedPolicy()
-    draw(Shelf(tmp_path / "s").draws("x"), last)
+    draw(UnfinishedFile(tmp_path / "s").draws("x"), last)
     assert last.completions == 6
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty", "garbage"])
 def test_a_damaged_line_counts_for_nothing(tmp_path: Path, harm: str) -> None:
-    shelf, path = Shelf(tmp_path / "s"), tmp_path / "s"
+    unfinished, path = UnfinishedFile(tmp_path / "s"), tmp_path / "s"
     for name in ("x", "y"):
-        draws = shelf.draws(name)
+        draws = unfinished.draws(name)
         draw(draws, SimulatedPolicy())
-        shelf.keep(name, draws)
+        unfinished.keep(name, draws)
     data = path.read_bytes()
     match harm:
         case "cut":
@@ -78,14 +78,14 @@ def test_a_damaged_line_counts_for_nothing(tmp_path: Path, harm: str) -> None:
             path.write_bytes(b"")
         case _:
             path.write_bytes(b"\x00\xff\n\n" + data[: len(data) // 2 - 40])
-    again, policy = Shelf(path), SimulatedPolicy()
+    again, policy = UnfinishedFile(path), SimulatedPolicy()
     assert draw(again.draws("y"), policy) == draw(Draws(), SimulatedPolicy())
     assert policy.completions == 8
     draws = again.draws("y")
     draw(draws, policy)
     again.keep("y", draws)
     last = SimulatedPolicy()
-    draw(Shelf(path).draws("y"), last)
+    draw(UnfinishedFile(path).draws("y"), last)
     assert last.completions == 0
 
 

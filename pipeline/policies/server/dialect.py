@@ -1,6 +1,7 @@
-"""How one server wants to be asked. It is learnt from what the server refuses, where nothing is lost by it.
+"""Which request parameters one server accepts, learnt from what it refuses.
 
-What cannot be left out or said otherwise without changing the draws is for the person to configure.
+A parameter is renamed or left out only where the completions stay the same ones. Whatever would change them
+is for the user to decide, in the run file (`drop`, `extra_body`).
 """
 
 import logging
@@ -11,8 +12,9 @@ from typing import Any
 from pipeline.policies.base import Prompt, Sampling
 
 log = logging.getLogger(__name__)
+# Seeds below this fit every server: llama.cpp and others read them as 32-bit integers. Runs use 48 bits.
 _SMALL = 2**31
-"""Seeds below this fit every server."""
+# A parameter's name as a whole word: `n` in "'n' must be 1", but not in "invalid" and not in "top-n".
 _NAMED = r"(?<![\w-]){name}(?![\w-])"
 _TOO_LONG = re.compile(
     "|".join(
@@ -33,7 +35,8 @@ _TOO_LONG = re.compile(
     ),
     re.IGNORECASE,
 )
-"""How vLLM, OpenAI, llama.cpp, TGI, SGLang, Anthropic and Mistral say that a prompt does not fit."""
+"""How vLLM, OpenAI, llama.cpp, TGI, SGLang, Anthropic and Mistral say that a prompt does not fit, as in "This
+model's maximum context length is 4096 tokens". Status and error codes differ too much to go by."""
 
 
 def is_too_long(words: str) -> bool:
@@ -42,10 +45,10 @@ def is_too_long(words: str) -> bool:
 
 
 class Dialect:
-    """The parameters of a completion request, in the words of the server at hand.
+    """Writes completion requests with the parameters that one server accepts.
 
-    `many` says that one request may ask for several completions; else each is asked for alone, with the seed
-    it would have had. `drop` and `extra` come from the configuration.
+    `many` says that one request may ask for several completions; else each gets a request of its own, with
+    the seed it would have had. `drop` and `extra` come from the configuration.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class Dialect:
         self._renamed = False
         self.dropped = set(drop)
         self.notes: list[str] = []
-        """What is done otherwise for this server's sake, for the person."""
+        """What is done differently because of this server, in sentences for the user."""
 
     def request(self, model: str, prompt: Prompt, n: int, sampling: Sampling) -> dict[str, Any]:
         """The body of a request."""
@@ -79,12 +82,15 @@ class Dialect:
         asked["messages"] = [{"role": "user", "content": prompt.text}]
         if prompt.prefix:
             asked["messages"].append({"role": "assistant", "content": prompt.prefix})
+            # Without these a chat template ends the assistant's turn, and the model begins a new answer.
             asked |= {"continue_final_message": True, "add_generation_prompt": False}
         return asked
 
     def learn(self, words: str, body: Mapping[str, Any]) -> bool:
-        """Ask differently from now on, where a refusal names what the server does not take; False when there
-        is nothing that could be changed without loss."""
+        """Change the requests from now on, where a refusal names a parameter that the server does not accept.
+
+        False when nothing can be changed without changing the completions.
+        """
         change = self._change(words, body)
         if change:
             self.note(change)
@@ -100,6 +106,7 @@ class Dialect:
         def named(name: str) -> bool:
             return name in body and re.search(_NAMED.format(name=name), words) is not None
 
+        # `_renamed` allows one rename: a server that refuses both names would be asked in turn forever.
         if "max_completion_tokens" in words and self.limit == "max_tokens" and not self._renamed:
             self.limit, self._renamed = "max_completion_tokens", True
             return "the token limit is called `max_completion_tokens` here"
@@ -117,7 +124,7 @@ class Dialect:
             self.dropped.add("stop")
             return "`stop` is refused; texts are cut at it when they arrive"
         for name in ("top_p", "temperature"):
-            if named(name) and body[name] == 1:
+            if named(name) and body[name] == 1:  # 1 is every server's default; another value must be sent
                 self.dropped.add(name)
                 return f"`{name}` is refused and left out; it is 1"
         if body.get("n", 1) > 1 and (named("n") or named("best_of")):

@@ -1,15 +1,14 @@
-"""Several HTTP servers as one backend: where a call goes, what happens when it fails, who is well again.
+"""Several HTTP servers as one backend: which server a call goes to, and what happens when it fails.
 
-This is the one retry layer for HTTP faults. A call goes to the endpoint that its key prefers, whose prefix
-cache knows the problem, unless that one's batch is full. A failed call moves on to the next endpoint at once,
-and waits only when all have failed it. An endpoint that cannot be reached, or has failed several calls in a
-row, is set aside and probed until it answers. One that says it is busy is left alone for as long as it asks:
-that is waiting, and no failure.
+Only this module retries HTTP faults. A call goes to the endpoint that its key prefers, because that one has
+the problem in its prefix cache, unless its batch is full. A failed call goes to the next endpoint at once; it
+waits only after all have failed. An endpoint that cannot be reached, or has failed several calls in a row, is
+set aside and probed until it answers. One that says it is busy is left alone for as long as it asks; that
+does not count as a failure.
 
-The OpenAI client's retries give up on a busy server after a few tries, never try again what came back
-unusable, and have no limit for a whole call. On six kinds of faults 71% of its requests came to what a good
-server says, and 93% of ours (`python -m benchmarks libraries.retries`). tenacity would give the pauses: two
-lines.
+The OpenAI client's retries give up on a busy server after a few tries, do not retry an unusable reply, and
+set no limit for a whole call. On six kinds of faults 71% of its requests ended in the reply of a good server,
+and 93% of ours (`python -m benchmarks libraries.retries`). tenacity would save the two lines that pause.
 """
 
 import asyncio
@@ -32,22 +31,23 @@ from pipeline.policies.server.replies import Unusable
 from schemas.text import one_line
 
 log = logging.getLogger(__name__)
-_LONGEST_WAIT_S = 30.0
-_PROBE_S = 5.0
+_LONGEST_WAIT_S = 30.0  # of one pause: a server that is back after an hour is noticed half a minute later
+_PROBE_S = 5.0  # a list of models needs no model: a server that is well gives it within seconds
+# Failed calls in a row after which an endpoint is set aside. One or two happen on healthy servers.
 _STRIKES = 3
-"""Calls failed in a row after which an endpoint is set aside."""
+# An idle connection is closed before uvicorn's 5 s are over: else a call may use a connection that the server
+# is just closing, and fail.
 _IDLE_S = 3.0
-"""An idle connection is kept for less than uvicorn's 5 s: else a call meets one that the server closes."""
 _METRICS_BYTES = 1 << 20
+# Cache sizes, in tokens, that are believed. The page is only a server's claim: 0 would let nothing pass.
 _CACHE_TOKENS = range(1024, 10**10)
-"""Sizes of a cache that are believed."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 T = TypeVar("T")
 
 
 @dataclass(eq=False)
 class Endpoint:
-    """One server. `well` while calls are sent to it, `there` while it could last be connected to."""
+    """One server. `well`: calls are sent to it. `there`: the last attempt to connect to it succeeded."""
 
     url: str
     client: httpx.AsyncClient
@@ -57,17 +57,17 @@ class Endpoint:
     there: bool = True
     strikes: int = 0
     until: float = 0.0
-    """When it may be asked again, by the monotonic clock; it said that it was busy."""
+    """When it may be asked again after it said that it was busy, by the monotonic clock."""
     pauses: int = 0
-    """Times that it was busy since it last answered."""
+    """How many times it was busy since it last answered; each pause is longer than the one before."""
     probe: "asyncio.Task[None] | None" = field(default=None, repr=False)
 
 
 class Endpoints:
-    """The servers at `urls`, with one `gate` before them all.
+    """The servers at `urls`, behind one `gate`.
 
-    A call is tried `retries` times more on each of them, `backoff_s` and longer apart; while they are busy
-    it waits, until nothing at all has been answered for `patience_s`.
+    A failed call is tried `retries` times more on each server, after pauses that double from `backoff_s` on.
+    While the servers are busy it waits, until none has answered any call for `patience_s`.
     """
 
     def __init__(
@@ -106,13 +106,13 @@ class Endpoints:
         gate.engines = len(self.all)
 
     async def open(self) -> None:
-        """Learn which endpoints are there, and how many tokens the cache of a vLLM server holds."""
+        """Find out which endpoints can be reached, and how many tokens the cache of a vLLM server holds."""
         found = await asyncio.gather(*(self._cache_tokens(endpoint) for endpoint in self.all))
         self._gate.tokens = min((tokens for tokens in found if tokens), default=self._gate.tokens)
 
     @contextmanager
     def only(self, endpoint: Endpoint) -> Iterator[None]:
-        """Until it ends, calls go to one endpoint; for questions that each must answer itself."""
+        """Inside this context all calls go to one endpoint, for questions that every server must answer."""
         kept, self.all = self.all, [endpoint]
         try:
             yield
@@ -131,10 +131,11 @@ class Endpoints:
     async def call(
         self, path: str, body: bytes, *, key: str, sequences: float, limit: int, read: Callable[[bytes], T]
     ) -> T:
-        """What `read` makes of the body, of at most `limit` bytes, of a good reply; it may raise Unusable.
+        """What `read` makes of the body of a good reply, which has at most `limit` bytes.
 
-        Raises Failed, Busy when it has waited in vain, Rejected when the request itself is refused, and
-        Refused.
+        When `read` raises Unusable, the call counts as failed. Raises Failed after the last retry, Busy when
+        the servers stayed busy for too long, Rejected when a server refuses this request, and Refused when
+        it refuses the key or the model.
         """
         failed: set[Endpoint] = set()
         struck: set[Endpoint] = set()
@@ -142,7 +143,7 @@ class Endpoints:
         while True:
             endpoint = self._choose(key, sequences, failed)
             if (pause := endpoint.until - time.monotonic()) > 0:
-                # Some later than others, so that they do not come back all at once.
+                # With a random part, so that waiting calls do not all come back at the same moment.
                 await asyncio.sleep(pause + random.uniform(0, 0.25) * min(pause, 4.0))
                 continue
             try:
@@ -169,10 +170,11 @@ class Endpoints:
                 return reply
 
     def _choose(self, key: str, sequences: float, failed: set[Endpoint]) -> Endpoint:
-        """The one that the key prefers, while its batch has room; else the least loaded. Of busy ones, the
-        first that may be asked again.
+        """The endpoint that the key prefers, while its batch has room; else the least loaded one. Where all
+        are busy, the one that may be asked again first.
 
-        Rendezvous hashing: when an endpoint goes, only its own keys move.
+        The preference is by rendezvous hashing: when an endpoint fails, only the keys that preferred it move,
+        and the prefix caches of the others stay useful.
         """
         left = [endpoint for endpoint in self.all if endpoint not in failed]
         able = [endpoint for endpoint in left if endpoint.well] or left
@@ -186,8 +188,8 @@ class Endpoints:
         return min(free, key=lambda endpoint: endpoint.load)
 
     def _pause(self, endpoint: Endpoint, busy: Busy, begun: float) -> None:
-        """Leave an endpoint alone for as long as it asks, or longer each time. Raises Busy when patience is
-        at an end."""
+        """Leave an endpoint alone for as long as it asks, or longer each time where it names no time. Raises
+        Busy when that would exceed `patience_s`."""
         endpoint.there, now = True, time.monotonic()
         waited = now - max(begun, self._answered)
         if busy.wait_s > self._patience_s:
@@ -195,13 +197,14 @@ class Endpoints:
         if waited >= self._patience_s:
             raise Busy(f"{endpoint.url}: {busy}; nothing was answered for {waited:.0f} s") from busy
         if endpoint.until > now:
-            return  # another call has been told the same
+            return  # another call got this reply a moment ago: one wave of refusals is one pause
         wait = busy.wait_s or self._backoff(endpoint.pauses)
         endpoint.until, endpoint.pauses = now + wait, endpoint.pauses + 1
         self._gate.slow_down()
         log.info("%s is busy (%s): waiting %.1f s", endpoint.url, busy, wait)
 
     def _backoff(self, waits: int) -> float:
+        # The exponent is bounded: 2**1000 is no float. The random factor spreads calls that failed together.
         return min(_LONGEST_WAIT_S, self._backoff_s * (1 << min(waits, 16)) * random.uniform(0.5, 1.5))
 
     async def _wait(self, waits: int) -> None:
@@ -212,7 +215,7 @@ class Endpoints:
     ) -> bytes:
         endpoint.load += sequences
         try:
-            # httpx times single reads; this bounds the whole call, against a server that drips.
+            # httpx limits the time of each read only; a server that sends a byte a second needs this limit.
             async with asyncio.timeout(self._timeout_s):
                 async with endpoint.client.stream("POST", endpoint.url + path, content=body) as reply:
                     await check_status(reply, self._secret)
@@ -229,7 +232,8 @@ class Endpoints:
     # Health
 
     def _strike(self, endpoint: Endpoint, failure: Failed, *, again: bool) -> None:
-        """A call that an endpoint fails several times may be to blame itself, and counts once."""
+        """Count a failure against an endpoint. `again`: it has failed this same call before, which counts
+        once, because the call itself may be the cause."""
         endpoint.there = not failure.gone
         endpoint.strikes += not again
         if endpoint.well and (failure.gone or endpoint.strikes >= _STRIKES):
@@ -251,7 +255,10 @@ class Endpoints:
         self._gate.admit()
 
     async def _probe(self, endpoint: Endpoint) -> None:
-        """Ask for the list of models until an answer comes; then one more failed call sets aside again."""
+        """Ask for the list of models until the endpoint answers, then use it again.
+
+        It comes back with one strike left: a list of models does not show that completions work.
+        """
         waits = 0
         while not endpoint.well:
             await self._wait(waits)

@@ -1,4 +1,8 @@
-"""A policy behind any OpenAI-compatible HTTP server."""
+"""A policy behind any OpenAI-compatible HTTP server.
+
+Servers and proxies fail, lose completions and misreport them. This module decides what of a reply becomes a
+completion, what is asked for again, and when a run has to stop.
+"""
 
 import asyncio
 import json
@@ -20,22 +24,29 @@ from pipeline.policies.server.restarts import looks_restarted
 from schemas.errors import BackendGone, UserError
 
 T = TypeVar("T")
+# Prompts go out as text, so their tokens are estimated, for the gate. English has about 4 characters a token
+# and formulas fewer; an estimate that is too high only sends a request later, so 3.
 _FEWEST_CHARS_PER_TOKEN = 3
-"""Prompts go out as text; so many tokens are held for one until the reply comes."""
+# The longest reply that is read: what n choices of `max_tokens` tokens may take, with their JSON, generously.
+# A server that sends more is at fault, and its reply must not fill the memory.
 _BYTES_PER_TOKEN = 128
 _BYTES_PER_CHOICE = 2048
 _BYTES_PER_REPLY = 16_384
+# A doubtful completion (empty, or like a restart) is believed when it came three times: a proxy's fault
+# passes, while a model that really says this says it again with the same seed.
 _DOUBTS = 3
-"""Times that a doubtful completion must come out before it is believed to be what the model says."""
+# Times that a completion is asked for while replies lack or doubt it. More than `_DOUBTS`, so that
+# a doubtful completion can be confirmed even when other calls fail in between.
 _ROUNDS = 5
-"""Times that a choice is asked for when the replies come without it, or with one that is in doubt."""
-_IN_VAIN_AT_FIRST, _IN_VAIN = 12, 32
-"""Calls that fail in a row, before any has succeeded and after, until the run stops."""
+# Failed calls in a row until the run stops, before and after the first success. Where nothing ever worked, a
+# setting is wrong and the user should know soon; a server that has worked may be recovering.
+_FAILURES_AT_FIRST, _FAILURES = 12, 32
+# Continuations that look like restarts before the run stops, if they are also more than half of all. A model
+# may repeat a line now and then; a server that restarts does so nearly always.
 _WATCHED = 12
-"""Continuations that may look like restarts, and be more than half of them, before the run stops."""
-
+# Continuations after which a chat server is asked again whether it continues begun answers: it may have been
+# restarted with another chat template in the middle of a run. The question costs two or three short calls.
 _ASKED_AGAIN = 256
-"""Continuations after which a chat server is asked again whether it continues."""
 _RESTARTED = "the server starts the answer again instead of continuing it"
 
 
@@ -77,7 +88,7 @@ class ServerPolicy:
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
         self._gate = Gate(in_flight)
-        self._failed = self._succeeded = self._in_vain = 0
+        self._failed = self._succeeded = self._failed_in_a_row = 0
         self._continued, self._restarted = 0, 0
         self.endpoints = Endpoints(
             [base_urls] if isinstance(base_urls, str) else base_urls,
@@ -99,7 +110,7 @@ class ServerPolicy:
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions, or Unfinished with those that could be drawn."""
-        asked = n if sampling.temperature > 0 else min(n, 1)  # many servers refuse to be greedy twice
+        asked = n if sampling.temperature > 0 else min(n, 1)  # many servers refuse n > 1 at temperature 0
         found: dict[int, Completion] = {}
         doubted = Counter[int]()
         missing: dict[int, str] = dict.fromkeys(range(asked), "not asked for")
@@ -140,7 +151,7 @@ class ServerPolicy:
 
     async def _alone(self, prompt: Prompt, place: int, sampling: Sampling) -> Reply:
         reply = await self.draw(prompt, 1, replace(sampling, seed=sampling.seed + place))
-        assert reply is not None  # it asks for one
+        assert reply is not None  # `draw` gives None only where several completions were asked for
         return reply.at(place)
 
     async def draw(self, prompt: Prompt, n: int, sampling: Sampling) -> Reply | None:
@@ -156,17 +167,17 @@ class ServerPolicy:
                     if is_too_long(refusal.words):
                         return Reply({i: Completion("", "length") for i in range(n)}, is_sure=True)
                     if not self.dialect.learn(refusal.words, body):
-                        return self._vain(str(refusal), n)
+                        return self._failed_call(str(refusal), n)
                     if n > 1 and not self.dialect.many:
                         return None
                 except Failed as failure:
                     why = f"{failure}; is the server running?" if failure.gone else str(failure)
-                    return self._vain(why, n)
+                    return self._failed_call(why, n)
                 else:
                     for note in reply.notes:
                         self.dialect.note(f"{self.model}: {note}")
                     request.wrote = [completion.tokens for completion in reply.found.values()]
-                    self._succeeded, self._in_vain = self._succeeded + 1, 0
+                    self._succeeded, self._failed_in_a_row = self._succeeded + 1, 0
                     return reply
 
     async def _call(
@@ -179,7 +190,7 @@ class ServerPolicy:
         limit: int,
     ) -> Reply:
         try:
-            # The text names the problem: its calls go where its prefix is in the cache.
+            # A problem's calls all begin with its text: they go to the server that has it in its cache.
             return await self.endpoints.call(
                 self._path,
                 json.dumps(body).encode(),
@@ -196,20 +207,24 @@ class ServerPolicy:
         except Busy as busy:
             raise BackendGone(str(busy)) from None
 
-    def _vain(self, why: str, n: int) -> Reply:
+    def _failed_call(self, why: str, n: int) -> Reply:
         """A call that failed for good. Raises BackendGone when it is one too many."""
-        self._failed, self._in_vain = self._failed + 1, self._in_vain + 1
-        if self._in_vain >= (_IN_VAIN if self._succeeded else _IN_VAIN_AT_FIRST):
-            calls = f"the last {self._in_vain}" if self._succeeded else f"{self._failed} of {self._failed}"
+        self._failed, self._failed_in_a_row = self._failed + 1, self._failed_in_a_row + 1
+        if self._failed_in_a_row >= (_FAILURES if self._succeeded else _FAILURES_AT_FIRST):
+            calls = (
+                f"the last {self._failed_in_a_row}"
+                if self._succeeded
+                else f"{self._failed} of {self._failed}"
+            )
             raise BackendGone(f"{calls} calls failed: {why}")
         return Reply({}, dict.fromkeys(range(n), why))
 
     def forget(self) -> None:
-        """Take the measure of what completions write from those that follow, and not from a probe's."""
+        """Forget how long completions were so far: a probe's are much shorter than a run's."""
         self._gate.forget()
 
     async def _count(self, prompt: Prompt) -> None:
-        """Now and then ask a chat server again whether it continues: it may have been restarted otherwise."""
+        """Ask a chat server again, after every `_ASKED_AGAIN` continuations, whether it continues."""
         self._continued += bool(prompt.prefix)
         if prompt.prefix and self.chat and self._continued % _ASKED_AGAIN == 0:
             from pipeline.policies.server.probe import continues
@@ -220,7 +235,7 @@ class ServerPolicy:
                 )
 
     def _doubt(self, prompt: Prompt, completion: Completion) -> str:
-        """Why a completion should be drawn once more before it is believed; empty for nearly all."""
+        """Why a completion must be asked for again before it is believed; empty for nearly all."""
         if completion.stopped == "withheld":
             return ""
         if not completion.text:
@@ -244,7 +259,7 @@ class ServerPolicy:
             case False:
                 raise BackendGone(why)
         if not self.chat:
-            return completion  # it read prompt and prefix as one text
+            return completion  # `/completions` reads prompt and prefix as one text, so it cannot restart
         self._restarted += 1
         if self._restarted >= _WATCHED and 2 * self._restarted > self._continued:
             raise BackendGone(f"{why}, in {self._restarted} of {self._continued} continuations")
@@ -252,7 +267,7 @@ class ServerPolicy:
 
 
 async def _all(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results; when one raises, the others are waited for first, so that nothing runs on unseen."""
+    """All results. When one call raises, the others are waited for first: none runs on unobserved."""
     found = await asyncio.gather(*calls, return_exceptions=True)
     for item in found:
         if isinstance(item, BaseException):

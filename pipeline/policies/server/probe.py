@@ -1,8 +1,8 @@
-"""One small conversation with a server before a run's first problem: what does it take, what does it do?
+"""Asks a server a few short questions before a run's first problem, to learn what it accepts and does.
 
-Above all, does it continue a begun answer? A server that begins anew makes every rollout a fresh solution,
-and every wrong step looks right. What a server lacks is worked round where the draws stay the same; the rest
-is refused here, before anything is spent.
+The most important one: does it continue a begun answer? If a server starts the answer again, every rollout is
+a fresh solution, and every wrong step looks right. What a server lacks is replaced where the completions stay
+the same; any other server is refused here, before the run spends anything.
 """
 
 import re
@@ -20,21 +20,21 @@ _COUNTING = Prompt(
     "Count from 1 to 30. Write only the numbers, with a comma and a space between them.\n\n",
     "1, 2, 3, 4, 5, 6, 7, 8, 9, 1",
 )
-"""The begun answer ends inside a number: only one who continues it letter by letter writes a 0 next."""
+"""The begun answer ends inside the number 10: only a server that continues it exactly writes a 0 next."""
 _SAYING = Prompt(
     "Write a sentence of about twenty words about something that nobody has thought of before.\n\n"
 )
 _GREEDY = Sampling(temperature=0.0, max_tokens=16)
+# Characters. Two texts that agree in so many are the same text; two short ones ("Yes.") may agree by chance.
 _LONG_ENOUGH = 20
-"""Characters; two longer texts are not equal by chance."""
-_PAIRS = 4
+_PAIRS = 4  # of completions with different seeds, until one pair differs
+# As large as a run's own seeds, so that a server that takes only 32 bits is found out now.
 _SEED = 2**47 + 2**33 + 7
-"""As large as a run's own seeds."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was asked: does the server do it? None where it cannot be told."""
+    """One answered question. `holds`: whether the server does it; None where that cannot be told."""
 
     what: str
     holds: bool | None
@@ -43,7 +43,7 @@ class Finding:
 
 @dataclass
 class Probe:
-    """What a conversation with a policy has shown; `refused` says why a run would not begin."""
+    """What the questions have shown. `refused` says why a run on this policy would not begin."""
 
     kind: str
     model: str
@@ -114,7 +114,7 @@ _CONTINUES = {
 
 
 async def _examine_prefixes(policy: ServerPolicy, found: Probe) -> None:
-    """Each server is asked: one that begins anew is enough to spoil a run."""
+    """Ask every server: one that starts answers again is enough to spoil a run."""
     several = len(policy.endpoints.all) > 1
     for endpoint in policy.endpoints.all:
         if not endpoint.there:
@@ -132,6 +132,7 @@ async def _examine_requests(
 ) -> None:
     dialect = policy.dialect
     dialect.token_ids = "return_token_ids" not in dialect.dropped
+    # Greedy completions are all equal, so the questions about several completions are asked at 1.
     asking = replace(sampling, temperature=sampling.temperature or 1.0, max_tokens=24, stop=(), seed=_SEED)
     for _ in range(_PAIRS):  # two short answers may well be equal by chance
         asking = replace(asking, seed=asking.seed + 100)
@@ -162,7 +163,8 @@ async def _examine_requests(
 async def _examine_room(
     policy: ServerPolicy, asking: Sampling, limit: tuple[str, int], found: Probe, texts: list[str]
 ) -> None:
-    """With the run's own token limit, and with the seed of the second completion, asked for alone."""
+    """Ask once more with the run's own token limit, and with the second completion's seed alone: it must give
+    the second completion's text."""
     setting, most = limit
     asking = replace(asking, seed=asking.seed + 1, stop=(".", "\n"), max_tokens=most)
     reply = await _asked(policy, _SAYING, 1, asking)
@@ -178,7 +180,7 @@ async def _examine_room(
 
 
 async def _examine_engine(policy: Policy, found: Probe) -> None:
-    """An engine in this process continues by construction; its chat template may stand in the way."""
+    """An engine in this process always continues the text it is given; only its chat template may not."""
     try:
         drawn = await policy.sample(_COUNTING, 2, Sampling(max_tokens=8, seed=_SEED))
     except UserError as error:
@@ -216,7 +218,7 @@ async def continues(policy: ServerPolicy) -> bool | None:
     whole = _only(await policy.draw(Prompt(_COUNTING.text), 1, longer))
     if whole is None or len(whole.text) < 2 * _LONG_ENOUGH:
         return None
-    # Before a word: half of one is other tokens than the model wrote, and may be continued otherwise.
+    # Cut before a word: half a word has other tokens than the model wrote, and may be continued otherwise.
     half = max(whole.text.rfind(" ", 0, len(whole.text) // 2), len(whole.text) // 4)
     begun, rest = whole.text[:half], whole.text[half:]
     second = _only(await policy.draw(Prompt(_COUNTING.text, begun), 1, longer))

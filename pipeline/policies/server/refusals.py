@@ -1,4 +1,4 @@
-"""What a server's refusal means: to wait, to try again, to ask otherwise, or to tell the person."""
+"""Decides what a server's refusal means: wait, try again, change the request, or tell the user."""
 
 import json
 import re
@@ -10,12 +10,12 @@ import httpx
 
 from schemas.text import one_line
 
-_WORDS_BYTES = 4096
-_LONGEST_RETRY_AFTER_S = 10.0**7
+_WORDS_BYTES = 4096  # of an error page: its reason stands at the beginning, and a proxy's page may be endless
+_LONGEST_RETRY_AFTER_S = 10.0**7  # about four months; a larger number is no time that anyone waits
 
 
 class Failed(Exception):
-    """A call that cannot be used, in one sentence; `gone` when nobody could be connected to."""
+    """A call that failed, with the reason in one sentence; `gone` when no connection could be made."""
 
     def __init__(self, why: str, *, gone: bool = False) -> None:
         super().__init__(why)
@@ -23,11 +23,11 @@ class Failed(Exception):
 
 
 class Refused(Failed):
-    """An endpoint refuses the key or does not know the model: for the person who configured it to mend."""
+    """An endpoint refuses the key or does not know the model. Only the user can mend that."""
 
 
 class Busy(Exception):
-    """The server is well but has too much to do; it may say for how long to wait, else `wait_s` is 0."""
+    """The server works but has too many requests. `wait_s` is how long it asks to wait, 0 if it does not."""
 
     def __init__(self, why: str, wait_s: float = 0.0) -> None:
         super().__init__(why)
@@ -35,7 +35,7 @@ class Busy(Exception):
 
 
 class Rejected(Exception):
-    """The server does not take this request as it is; `words` say why."""
+    """The server does not accept this request as it is; `words` are its reason."""
 
     def __init__(self, why: str, words: str) -> None:
         super().__init__(why)
@@ -43,7 +43,10 @@ class Rejected(Exception):
 
 
 async def check_status(reply: httpx.Response, secret: str) -> None:
-    """Raise what a status other than 200 means, with the server's own words, the `secret` left out."""
+    """Raise the exception that a status other than 200 stands for, with the server's own words.
+
+    The `secret` is removed from them: servers repeat a wrong key in their errors, and logs are shared.
+    """
     status = reply.status_code
     if status == 200:
         return
@@ -54,8 +57,10 @@ async def check_status(reply: httpx.Response, secret: str) -> None:
     if status in (401, 403, 404):
         raise Refused(why)
     wait_s = _retry_after(reply)
+    # 429 and 503 mean too many requests; gateways send other 5xx with Retry-After while a model loads.
     if status in (429, 503) or (wait_s and status >= 500):
         raise Busy(why, wait_s)
+    # 408, 409 and 425 (timeout, conflict, too early) are of the moment: the same request may succeed next.
     if 400 <= status < 500 and status not in (408, 409, 425):
         raise Rejected(why, words)
     if reply.is_redirect:
@@ -78,6 +83,7 @@ async def _words(reply: httpx.Response) -> str:
         said = _message(json.loads(text))
     except (ValueError, RecursionError):
         said = ""
+    # A proxy's error is an HTML page: its tags, styles and scripts are left out.
     return one_line(said or re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", text, flags=re.S), 1000)
 
 

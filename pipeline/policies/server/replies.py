@@ -1,6 +1,7 @@
-"""From a server's reply to completions. A reply is hostile until it has been read in bounds.
+"""Reads the completions out of a server's reply, without trusting its types, sizes or counts.
 
-What can be read of a reply is kept, what cannot is missing: it is drawn again, and is never a completion.
+What can be read is kept. What cannot be read counts as missing: it is asked for again, and never becomes a
+completion.
 """
 
 import itertools
@@ -35,19 +36,20 @@ _REASONS: dict[StopReason, frozenset[str]] = {
         insufficient_system_resource""".split()
     ),
 }
-"""What servers write as `finish_reason`, in lower case; an `error` there is the server's, and is drawn
-again."""
+"""What servers write as `finish_reason`, in lower case, by what it means here. A completion that ended with
+an error of the server is asked for again."""
 _KNOWN = {word: stopped for stopped, words in _REASONS.items() for word in words}
+# A text with more characters per token than this is not what was asked for: an error page, or a server that
+# ignored the limit. Real tokens have about 4; runs of spaces have more.
 _CHARS_PER_TOKEN = 32
-"""More than this many characters a token is not the text that was asked for."""
+# The usual length of a token in English, for servers that do not say how many tokens they wrote.
 _GUESSED_CHARS_PER_TOKEN = 4
-"""For servers that do not say how many tokens they wrote."""
+# Tokens that a server may count beyond the limit: some count the end token, or the tokens of a stop text.
 _SLACK = 8
-"""Tokens that a server may count beyond the limit: ends, and begun stop texts."""
 
 
 class Unusable(Exception):
-    """A reply, or a choice of it, that is no completion; in one sentence."""
+    """A reply, or one choice of it, that cannot be read as a completion; with the reason in one sentence."""
 
 
 @dataclass
@@ -60,12 +62,12 @@ class Reply:
     per_choice: bool = False
     """Whether the server told the tokens of each choice, and not only their sum."""
     notes: set[str] = field(default_factory=set)
-    """What was odd, for the person; nothing was lost by it."""
+    """What was unusual, for the user; nothing was lost by it."""
     is_sure: bool = False
-    """Whether empty texts are meant: the prompt leaves no room to answer."""
+    """Whether empty texts are right, because the prompt leaves no room, and need no second try."""
 
     def at(self, place: int) -> "Reply":
-        """The reply to a request for one, which stands at this place of a larger one."""
+        """This reply to a request for one completion, moved to its place in a larger request."""
         return replace(
             self,
             found={place: self.found[0]} if 0 in self.found else {},
@@ -115,6 +117,7 @@ def excerpt(body: bytes, most: int = 120) -> str:
 
 
 def _parsed(body: bytes) -> Any:
+    # Python's parser accepts NaN and Infinity, which are no JSON.
     def refuse(constant: str) -> float:
         raise ValueError(constant)
 
@@ -125,8 +128,9 @@ def _parsed(body: bytes) -> Any:
 
 
 def _placed(choices: list[Any], n: int) -> dict[int, dict[str, Any]]:
-    """Choices by their `index`; by their order where no choice has one, or all have the same."""
-    choices = choices[: 16 * n]
+    """Choices by their `index`; by their order where no choice has one, or all have the same (some servers
+    write 0 everywhere). Of two choices with one index neither is kept: nobody knows which has this seed."""
+    choices = choices[: 16 * n]  # a list of a million choices is not worth reading
     indexes = [choice.get("index") if isinstance(choice, dict) else None for choice in choices]
     known = [i for i in indexes if isinstance(i, int) and not isinstance(i, bool)]
     if not known or (len(set(known)) == 1 and len(choices) == n):
@@ -171,7 +175,8 @@ def _completion(
 
 
 def _stopped(reason: object, sampling: Sampling, tokens: int | None, notes: set[str]) -> StopReason:
-    """Why a completion ended; of an unknown reason, by how many tokens were surely written."""
+    """Why a completion ended. Where the reason is unknown, its count of tokens decides: a completion that has
+    reached the limit was cut off. An estimated count would not do, so then it is Unusable."""
     word = reason.strip().lower() if isinstance(reason, str) and len(reason) < 100 else None
     known = _KNOWN.get(word) if word else None
     if known == "error":
@@ -196,17 +201,18 @@ def _ids(choice: dict[str, Any], sampling: Sampling) -> int | None:
 
 
 def _count(value: object, most: int) -> int | None:
-    """A number of tokens that can be believed; 0 is as good as none."""
+    """A number of tokens from 1 to `most`, else None; servers that do not count write 0."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return value if is_number and isinstance(value, int) and 0 < value <= most else None
 
 
 def _shares(total: int | None, texts: Sequence[str | None], sampling: Sampling) -> list[int]:
-    """Tokens per completion, by the lengths of their texts: servers mostly tell only the sum."""
+    """Tokens of each completion, in proportion to the texts' lengths: most servers tell only the sum."""
     lengths = [len(text or "") for text in texts]
     if total is None:
         return [min(sampling.max_tokens, math.ceil(n / _GUESSED_CHARS_PER_TOKEN)) for n in lengths]
     weights = lengths if any(lengths) else [1] * len(lengths)
+    # Rounded at the borders and not one by one, so that the shares add up to the total.
     ends = [0, *(round(total * part / sum(weights)) for part in itertools.accumulate(weights))]
     return [min(sampling.max_tokens, end - start) for start, end in itertools.pairwise(ends)]
 

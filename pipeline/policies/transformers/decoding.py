@@ -1,11 +1,11 @@
-"""Decode many sequences at once: one batch, one cache whose rows are handed on as sequences end.
+"""Decodes many sequences at once, in one batch; a row that a finished sequence frees is given to the next.
 
-Reading the cache is what a small model waits for, and rollouts come as many completions of one prompt. So a
-prompt's keys and values are stored once and read once a step for all of its completions; each sequence owns a
-row for what it adds, and writes there in place (transformers' own caches copy everything for every token).
-Every token is drawn from a uniform number fixed by (seed, position). Logits differ between batch shapes by
-rounding; in float32 a draw that rounding could turn is made again from logits of the sequence alone, so a
-completion does not depend on its batch. In half precision every draw would be close: there it may.
+A small model spends its time reading the cache, and rollouts are many completions of one prompt. So the keys
+and values of a prompt are stored once, and read once a step for all of its completions; each sequence has a
+row for what it adds, and writes it in place (transformers' own caches copy everything for every token).
+A uniform number fixed by (seed, position) selects every token. Rounding makes logits differ between batch
+shapes; in float32, a token that rounding could change is sampled again from logits of its sequence alone, so
+that a completion does not depend on its batch. In half precision nearly all would be: there it may depend.
 
 transformers' own continuous batching has one seed for all: 8 of 8 completions changed when other prompts
 were asked beside theirs, and none of ours. It was 1.8 to 3.7 times slower on 16 sequences of the embedded
@@ -27,15 +27,15 @@ from transformers.masking_utils import sdpa_mask
 
 from pipeline.policies.base import Completion, Sampling
 from pipeline.policies.tokens import completion_text, cut_at_stop
-from pipeline.policies.transformers.token_sampling import draw
+from pipeline.policies.transformers.token_sampling import sample_tokens
 from schemas.errors import UserError
 from schemas.records import StopReason
 
-_GROWTH = 128
-"""Cache columns are added in these units."""
-_PREFILL_TOKENS = 8192
+_GROWTH = 128  # cache columns added at once: growing copies the whole cache, so not for every token
+_PREFILL_TOKENS = 8192  # of one prefill pass, padding included; bounds the memory of its activations
+# Rows that share one stored prompt. More rows would read it fewer times, but attention computes as many
+# places for every prompt as the prompt with the most rows has.
 _PER_PROMPT = 8
-"""Rows that share one stored prompt. More would read less, but every prompt pays for as many seats."""
 
 
 @dataclass(eq=False)
@@ -48,7 +48,7 @@ class Job:
     results: list[Completion | None]
     settle: Callable[[list[Completion] | None, BaseException | None], None]
     over: bool = False
-    """Nobody waits any more: its rows are freed."""
+    """Set when the caller no longer waits, by cancellation for instance; then its rows are freed."""
 
     def deliver(self, index: int, completion: Completion) -> None:
         """Take one completion; the last one settles the job."""
@@ -197,8 +197,7 @@ class _Rows:
         self.last[row], self.known[row], self.prompt[row] = job.ids[-1], len(job.ids) - 1, prompt
         self.made[row], self.limit[row], self.has_stop[row] = 0, job.limit, bool(sampling.stop)
         self.temperature[row], self.top_p[row] = sampling.temperature, sampling.top_p
-        # A counter-based generator: cheap to start, and its first numbers do not depend on how many are
-        # drawn.
+        # Philox is counter-based: cheap to seed, and its first numbers do not depend on how many are taken.
         generator = np.random.Generator(np.random.Philox(key=sampling.seed + index))
         self.uniform[row, : job.limit] = torch.from_numpy(generator.random(job.limit, dtype=np.float32))
 
@@ -252,7 +251,7 @@ class Decoder:
         self.model, self._tokenizer = model, tokenizer
         self._device: torch.device = model.device
         self._exact = model.dtype == torch.float32
-        """Whether rounding is small enough for close draws to be rare, and worth repeating alone."""
+        """Whether rounding is so small that few tokens are close; only then they are sampled again alone."""
         self.rows, self._cache = _Rows(slots, self._device), _SharedCache(slots)
         name = f"stepmint-{id(self)}"  # attentions are found by name, and this one belongs to this cache
         AttentionInterface.register(name, self._cache.attend)
@@ -308,7 +307,7 @@ class Decoder:
         )
         at = rows.made[:n, None]
         uniform = rows.uniform[:n].gather(1, at)[:, 0]
-        token, close = draw(out.logits[:, -1], rows.temperature[:n], rows.top_p[:n], uniform)
+        token, close = sample_tokens(out.logits[:, -1], rows.temperature[:n], rows.top_p[:n], uniform)
         if self._exact:
             for row in close.nonzero()[:, 0].tolist():
                 token[row] = self._alone(row, uniform[row : row + 1])
@@ -325,7 +324,7 @@ class Decoder:
             input_ids=torch.tensor([ids], device=self._device), use_cache=False, logits_to_keep=1
         )
         mine = slice(row, row + 1)
-        return draw(out.logits[:, -1], rows.temperature[mine], rows.top_p[mine], uniform)[0]
+        return sample_tokens(out.logits[:, -1], rows.temperature[mine], rows.top_p[mine], uniform)[0]
 
     def _mask(self, view: _View) -> Any:
         """True where a row may look: (rows, 1, 1, prompt's columns + own), one mask per kind of layer."""
@@ -360,7 +359,7 @@ class Decoder:
         return True
 
     def _may_stop(self, token: Tensor) -> Tensor:
-        """Rows whose new token could complete one of their stop texts: only these are decoded to look."""
+        """Rows whose new token holds a stop text's last character; to decode all at every step is slow."""
         n = self.rows.count
         stops = {stop for job, _ in self.rows.owners for stop in job.sampling.stop}
         closes = torch.zeros(n, dtype=torch.bool, device=self._device)
@@ -373,6 +372,7 @@ class Decoder:
         if character not in self._closers:
             size = self.model.get_output_embeddings().weight.shape[0]
             words = self._tokenizer.batch_decode([[i] for i in range(len(self._tokenizer))])
+            # U+FFFD is part of a letter of several bytes, which may be the character.
             holds = [character in word or "\ufffd" in word for word in words[:size]]
             holds += [False] * (size - len(holds))
             self._closers[character] = torch.tensor(holds, device=self._device)

@@ -1,4 +1,4 @@
-"""What all code on top of torch and transformers shares: quiet loading, and rows of one length."""
+"""Two things that all code on torch and transformers needs: loading without output, and padding of rows."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ Number = TypeVar("Number", int, float)
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' bars and reports: a terminal belongs to the command that runs."""
+    """Silences transformers' progress bars and warnings: they would break up the command's own progress."""
     level, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
     library_logging.set_verbosity_error()
     library_logging.disable_progress_bar()

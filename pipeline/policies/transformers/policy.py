@@ -1,5 +1,7 @@
-"""A policy on plain transformers, for machines without an inference server: a decode thread behind a
-queue."""
+"""A policy on plain transformers, for machines without an inference server.
+
+One thread runs the model; callers put their requests into its queue and wait for the results.
+"""
 
 import asyncio
 import io
@@ -54,7 +56,8 @@ class TransformersPolicy:
         self._worker: threading.Thread | None = None
         self._tokenizer: Any = None
         self._broken: BaseException | None = None
-        # Rows are filled again an eighth of the batch at a time: a whole batch is kept waiting for that.
+        # Free rows are filled an eighth of the batch at a time (`_decode_once`), so a second batch must stand
+        # ready.
         self._gate = Gate(2 * max_batch)
 
     async def __aenter__(self) -> Self:
@@ -64,8 +67,8 @@ class TransformersPolicy:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        worker, self._worker = self._worker, None  # from here on nothing more is asked of it
-        self._waiting.put(None)
+        worker, self._worker = self._worker, None  # from here on `_check` refuses new requests
+        self._waiting.put(None)  # tells the thread to end
         if worker is not None:
             await asyncio.to_thread(worker.join)
 
@@ -102,6 +105,7 @@ class TransformersPolicy:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
 
+        # The decode thread calls this; a future may only be touched by its own event loop.
         def settle(done: Any, error: BaseException | None) -> None:
             loop.call_soon_threadsafe(_settle, future, done, error)
 
@@ -128,13 +132,14 @@ class TransformersPolicy:
         except (OSError, ValueError) as error:
             raise UserError(f"{self.model}: not a model that transformers can load: {error}") from None
         model.to(device).eval()
+        # Beyond its trained positions a model writes nonsense, whatever the configuration allows.
         most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._max_len = min(self._max_len or most or 1 << 30, most or 1 << 30)
         self.revision = self.revision or str(getattr(model.config, "_commit_hash", None) or "")
         return Decoder(model, self._tokenizer, self._max_batch)
 
     def _serve(self, decoder: Decoder) -> None:
-        """The decode thread: admit, step, deliver, until told to close."""
+        """What the decode thread runs until the policy closes: take requests, decode, deliver."""
         pending: deque[tuple[Job, int]] = deque()
         scores: list[Score] = []
         try:
@@ -142,11 +147,12 @@ class TransformersPolicy:
                 while self._take(pending, scores, idle=not pending and not decoder.rows.count):
                     score(decoder.model, scores)
                     scores.clear()
-                    self._turn(decoder, pending)
+                    self._decode_once(decoder, pending)
             error: BaseException = BackendError(f"{self.model}: closed while completions were owed")
         except BaseException as fault:  # the thread must not die with callers waiting: they raise it instead
             log.exception("the decode thread of %s failed", self.model)
             self._broken = error = fault
+        # Requests that came too late, or never got a row, have callers too: none may wait forever.
         while not self._waiting.empty():
             match self._waiting.get():
                 case Job() as late:
@@ -171,7 +177,7 @@ class TransformersPolicy:
                 pending.extend((job, index) for index in range(len(job.results)))
         return True
 
-    def _turn(self, decoder: Decoder, pending: deque[tuple[Job, int]]) -> None:
+    def _decode_once(self, decoder: Decoder, pending: deque[tuple[Job, int]]) -> None:
         rows = decoder.rows
         decoder.drop([row for row, (job, _) in enumerate(rows.owners) if job.over])
         free = rows.slots - rows.count
@@ -188,7 +194,7 @@ def convert_gguf(source: Path, target: Path) -> None:
     """Unpack a GGUF file to a bfloat16 checkpoint with its tokenizer in the new folder `target`."""
     quantised = GgufConfig(dequantize=True)  # a packed model can be run but not saved
     options: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
-    # The reader's own bar asks nobody whether a terminal is there to see it.
+    # The GGUF reader draws its progress bar without asking whether stderr is a terminal.
     shown = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
     with quiet(), shown:
         model = AutoModelForCausalLM.from_pretrained(
@@ -196,7 +202,8 @@ def convert_gguf(source: Path, target: Path) -> None:
         )
         model.save_pretrained(target)
     tokenizer = AutoTokenizer.from_pretrained(source.parent, **options)
-    # The reader forgets it. Here every prompt is given one, but a server asks the tokenizer alone.
+    # The GGUF reader loses this setting. Our own backends add the BOS token themselves (`prompt_ids`), but a
+    # server that loads this folder relies on the tokenizer's files.
     tokenizer.add_bos_token = tokenizer.bos_token is not None
     tokenizer.save_pretrained(target)
 

@@ -1,4 +1,4 @@
-"""Log-probabilities of given texts on plain transformers: one forward pass, nothing is drawn."""
+"""Log-probabilities of given texts on plain transformers: forward passes only, no token is sampled."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from torch import Tensor
 
 from pipeline.policies.base import TokenLogprobs
 
+# Most tokens of one pass, padding included; the same as a prefill's, so scoring needs no more memory than it.
 _TOKENS = 8192
-"""Most tokens of one pass, padding included."""
+# Most logits of one pass, in numbers (256 MiB as float32, and again for their softmax). With Gemma's
+# vocabulary of 262 144 that is 256 positions; without this limit 8192 tokens would take 8 GiB.
 _LOGITS = 1 << 26
-"""Most logits of one pass, in numbers: a large vocabulary would take gigabytes."""
 
 
 @dataclass(eq=False)
@@ -28,7 +29,7 @@ class Score:
 
 
 def score(model: Any, jobs: Sequence[Score]) -> None:
-    """Settle the jobs. All their texts are read together, in passes of like length."""
+    """Score the texts of all jobs and settle the jobs; texts of similar length share a pass."""
     found: list[list[TokenLogprobs | None]] = [[None] * len(job.entries) for job in jobs]
     waiting: list[tuple[list[int], int, int, int]] = []
     for j, job in enumerate(jobs):
@@ -58,6 +59,7 @@ def _group(
     width = len(waiting[-1][0])
     n = min(len(waiting), max(1, _TOKENS // width))
     while n > 1:
+        # Logits are computed from one position before the first text token on: that position predicts it.
         kept = width - min(start for _, start, _, _ in waiting[-n:]) + 1
         if n * kept * size <= _LOGITS:
             break
@@ -66,7 +68,7 @@ def _group(
 
 
 def _read(model: Any, group: list[tuple[list[int], int, int, int]]) -> list[TokenLogprobs]:
-    width = max(2, len(group[-1][0]))  # a lone token would pass for a step of decoding
+    width = max(2, len(group[-1][0]))  # the attention of `decoding` takes one token for a decoding step
     ids = torch.zeros(len(group), width, dtype=torch.long)
     for row, (tokens, *_) in enumerate(group):
         ids[row, : len(tokens)] = torch.tensor(tokens)

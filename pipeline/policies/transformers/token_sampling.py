@@ -1,24 +1,28 @@
-"""One token a row, from logits and a uniform number fixed by what is asked; and whether rounding could have
-drawn another."""
+"""Token sampling: one token for each row of logits, selected by a uniform number that the request fixes.
+
+It also says whether rounding could have selected another token: then the decoder samples it again, alone.
+"""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 CLOSE = 1e-4
-"""In probability. Rounding makes a row's logits differ with the batch it is computed in: in float32 by up to
-about 1e-5 in a cumulated probability (`benchmarks/determinism.py`). A draw that is farther from every other
-token than this is the same in any batch."""
+"""A uniform number this near to another token's share of the distribution counts as close. Rounding moves a
+cumulated probability by up to about 1e-5 in float32, with the batch that a row is computed in
+(`benchmarks/determinism.py`); ten times that is safe, and few tokens are close."""
+# The same for greedy rows, between the two largest logits: there the larger is taken, whatever the number.
 _CLOSE_LOGITS = 1e-3
-"""The same for the two largest logits, where the larger is taken."""
 
 
-def draw(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """One token id per row of `logits` (rows, vocabulary): the distribution inverted at `uniform`; greedy at
-    0. With it, for every row, whether another token was close.
+def sample_tokens(
+    logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One token id for each row of `logits` (rows, vocabulary), and whether another token was close.
 
-    Rows with top_p below 1 go through a sorted distribution, the others do not: a row's token must not depend
-    on which kind of row is beside it.
+    The cumulative distribution is inverted at `uniform`; at temperature 0 the largest logit is taken. Rows
+    with top_p below 1 use a sorted distribution and the others do not, whichever rows share the batch: else
+    a row's token would depend on its neighbours.
     """
     samples = temperature > 0
     if not bool(samples.all()):
@@ -26,14 +30,16 @@ def draw(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) ->
         greedy, near = best.indices[:, 0], best.values[:, 0] - best.values[:, 1] < _CLOSE_LOGITS
         if not bool(samples.any()):
             return greedy, near
-        chosen, close = draw(logits, temperature.where(samples, 1.0), top_p, uniform)
+        # Greedy rows go along at temperature 1, to avoid a division by 0; their results are replaced below.
+        chosen, close = sample_tokens(logits, temperature.where(samples, 1.0), top_p, uniform)
         return chosen.where(samples, greedy), close.where(samples, near)
     p = torch.softmax(logits.float() / temperature[:, None], -1)
     chosen, close = _invert(p, uniform)
     if bool((cut := top_p < 1).any()):
         ranked, order = p[cut].sort(dim=-1, descending=True, stable=True)
         before = ranked.cumsum(-1) - ranked
-        # Two more things hang by rounding: where the distribution ends, and which of two equals is first.
+        # Rounding can change two more things here: which token is the last within top_p, and which of two
+        # equally likely tokens is sorted first.
         at_end = ((before - top_p[cut, None]).abs() < CLOSE).any(-1)
         ranked[before >= top_p[cut, None]] = 0
         rank, at_rank = _invert(ranked, uniform[cut])
@@ -45,7 +51,7 @@ def draw(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) ->
 
 def _invert(p: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     total = p.cumsum(-1)
-    # Just below the total, so that rounding can never pick a token of probability 0 after the last real one.
+    # Just below the total, so that rounding never selects a token of probability 0 behind the last real one.
     target = (uniform * (1 - 1e-6)) * total[:, -1]
     index = torch.searchsorted(total, target[:, None], right=True)[:, 0].clamp_max(p.shape[-1] - 1)
     upper = _at(total, index)

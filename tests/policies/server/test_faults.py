@@ -91,13 +91,13 @@ def test_what_was_drawn_before_the_failure_is_not_asked_for_again(server: Faulty
     before = label(data)
     assert 0 < before["owed"] < PROBLEMS
     assert "nonsense" in str(before["reasons"])
-    shelf = root / "runs" / "cut-short" / "journal" / "00000.unfinished"
-    assert shelf.stat().st_size
+    unfinished = root / "runs" / "cut-short" / "journal" / "00000.unfinished"
+    assert unfinished.stat().st_size
     good, probes = server.calls - server.hit, 5
     server.set()
     assert label(data)["owed"] == 0
     assert server.calls <= whole - good + 2 * probes
-    assert not shelf.exists()
+    assert not unfinished.exists()
 
 
 def test_the_key_goes_to_no_one_else() -> None:

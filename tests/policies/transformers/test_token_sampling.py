@@ -1,4 +1,4 @@
-"""Drawing a token: the distribution, which draws rounding could turn, and that it does not turn them."""
+"""Token sampling: its distribution, which tokens rounding could change, and that it does not change them."""
 
 import asyncio
 from typing import Any
@@ -9,23 +9,22 @@ import torch
 from torch import Tensor
 
 from pipeline.policies.base import Completion, Prompt, Sampling
-from pipeline.policies.transformers import decoding
-from pipeline.policies.transformers import token_sampling as drawing
+from pipeline.policies.transformers import decoding, token_sampling
 from pipeline.policies.transformers.policy import TransformersPolicy
-from pipeline.policies.transformers.token_sampling import draw
+from pipeline.policies.transformers.token_sampling import sample_tokens
 
 
-def test_drawing_follows_the_distribution() -> None:
+def test_token_sampling_follows_the_distribution() -> None:
     uniform = torch.from_numpy(np.random.default_rng(0).random(20_000, dtype=np.float32))
     logits = torch.log(torch.tensor([[0.5, 0.2, 0.0, 0.3]])).expand(20_000, -1)
     ones = torch.ones(20_000)
-    free = torch.bincount(draw(logits, ones, ones, uniform)[0], minlength=4) / 20_000
+    free = torch.bincount(sample_tokens(logits, ones, ones, uniform)[0], minlength=4) / 20_000
     assert free.tolist() == pytest.approx([0.5, 0.2, 0.0, 0.3], abs=0.02)
-    nucleus = torch.bincount(draw(logits, ones, 0.7 * ones, uniform)[0], minlength=4) / 20_000
+    nucleus = torch.bincount(sample_tokens(logits, ones, 0.7 * ones, uniform)[0], minlength=4) / 20_000
     assert nucleus.tolist() == pytest.approx([0.625, 0, 0, 0.375], abs=0.02)
-    assert draw(logits, 0 * ones, ones, uniform)[0].unique().tolist() == [0]
+    assert sample_tokens(logits, 0 * ones, ones, uniform)[0].unique().tolist() == [0]
     edges = torch.tensor([0.0, 1.0])
-    assert draw(logits[:2], ones[:2], ones[:2], edges)[0].tolist() == [0, 3]
+    assert sample_tokens(logits[:2], ones[:2], ones[:2], edges)[0].tolist() == [0, 3]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +46,7 @@ def test_a_draw_that_rounding_could_turn_is_close(
     p: tuple[float, ...], temperature: float, top_p: float, uniform: float, close: bool
 ) -> None:
     arguments = (torch.tensor([value]) for value in (temperature, top_p, uniform))
-    assert draw(torch.log(torch.tensor([p])), *arguments)[1].tolist() == [close]
+    assert sample_tokens(torch.log(torch.tensor([p])), *arguments)[1].tolist() == [close]
 
 
 def ask(model: str) -> list[list[Completion]]:
@@ -69,7 +68,7 @@ def test_a_token_drawn_alone_is_the_one_drawn_in_the_batch(
     models: dict[str, str], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_batch = ask(models[kind])
-    monkeypatch.setattr(drawing, "CLOSE", 2.0)  # so that every token is
+    monkeypatch.setattr(token_sampling, "CLOSE", 2.0)  # so that every token is
     assert ask(models[kind]) == in_batch
 
 
@@ -82,12 +81,12 @@ def test_noise_as_of_rounding_turns_no_draw(models: dict[str, str], monkeypatch:
     def noisy(logits: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
         if len(logits) > 1:
             logits = logits + 3e-3 * torch.randn(logits.shape, generator=generator)
-        token, close = draw(logits, *rest)
+        token, close = sample_tokens(logits, *rest)
         return token, close & exact
 
-    monkeypatch.setattr(decoding, "draw", noisy)
-    monkeypatch.setattr(drawing, "CLOSE", 1e-2)
-    monkeypatch.setattr(drawing, "_CLOSE_LOGITS", 1e-1)
+    monkeypatch.setattr(decoding, "sample_tokens", noisy)
+    monkeypatch.setattr(token_sampling, "CLOSE", 1e-2)
+    monkeypatch.setattr(token_sampling, "_CLOSE_LOGITS", 1e-1)
     assert ask(models["llama"]) == still
     exact = False
     assert ask(models["llama"]) != still
