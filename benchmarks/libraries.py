@@ -27,18 +27,8 @@ from pipeline.prm.evaluate import bootstrap, step_auroc
 from verifiers.base import StepContext
 from verifiers.calculation.arithmetic import Arithmetic
 from verifiers.claims import find
-from verifiers.expressions.tree import (
-    DEEPEST,
-    NUMBER,
-    Binary,
-    Call,
-    Expression,
-    Name,
-    Refused,
-    Unary,
-    number,
-    parse,
-)
+from verifiers.expressions.parser import DEEPEST, NUMBER, number, parse
+from verifiers.expressions.tree import Binary, Call, Expression, Name, Refused, Unary
 
 Figures = dict[str, Any]
 

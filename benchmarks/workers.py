@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.corpora import gold, rows
 from pipeline.inputs.solutions import Written
 from pipeline.labelling.verify_files import verify
-from verifiers.calculation.algebra import judge_identity
+from verifiers.calculation.identities import judge_identity
 from verifiers.claims.find import Claim, parse_relation
 from verifiers.isolation.workers import DEFAULT_POOL, Pool
 

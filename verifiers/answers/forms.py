@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from verifiers.answers.notation import SEPARATOR, worded
 from verifiers.expressions.latex import to_plain
-from verifiers.expressions.tree import FUNCTIONS, Expression, Name, Refused, parse
+from verifiers.expressions.parser import parse
+from verifiers.expressions.tree import FUNCTIONS, Expression, Name, Refused
 
 
 @dataclass(frozen=True)

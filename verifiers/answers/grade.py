@@ -18,7 +18,9 @@ from verifiers.answers.extract import LONGEST_ANSWER, extract_answer
 from verifiers.answers.forms import Based, divides_in_two_ways, read_form, same_form
 from verifiers.answers.measures import Quantity, other_spellings, quantity, same_quantity
 from verifiers.answers.notation import SEPARATOR, grouped, squeezed, tidied, worded
-from verifiers.expressions.tree import LONGEST, Expression, Name, Number, Refused, exact, names
+from verifiers.expressions.parser import LONGEST
+from verifiers.expressions.tree import Expression, Name, Number, Refused, names
+from verifiers.expressions.values import exact
 from verifiers.isolation.workers import Pool, run_limited
 
 __all__ = ["Grade", "extract_answer", "grade", "grade_any", "same_answer"]
@@ -232,7 +234,7 @@ def _same_values(gold: Expression, answer: Expression, pool: Pool | None) -> Gra
         return _graded(same_complex(gold, answer), "a complex value that is not known")
     if names(gold) != names(answer):
         return _graded(None, "different symbols")
-    from verifiers.calculation.algebra import judge_identity
+    from verifiers.calculation.identities import judge_identity
 
     shown = [side.decimals for side in (gold, answer) if isinstance(side, Number)]
     judged = judge_identity(gold, answer, positive=False, pool=pool)

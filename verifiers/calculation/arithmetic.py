@@ -17,19 +17,9 @@ from verifiers.claims.find import Claim, Unread, claims_of, leads_with
 from verifiers.claims.parsed import ParsedText
 from verifiers.claims.units import factor, singular
 from verifiers.claims.words import SCALES
-from verifiers.expressions.tree import (
-    Binary,
-    Expression,
-    Number,
-    Reading,
-    Refused,
-    Unary,
-    exact,
-    names,
-    parse,
-    show,
-    walk,
-)
+from verifiers.expressions.parser import parse
+from verifiers.expressions.tree import Binary, Expression, Number, Refused, Unary, names, walk
+from verifiers.expressions.values import Reading, exact, show
 
 # 5% + 3% may be 8 (percent as a bare number), and 2 1/2 may be 2 * 1/2. A claim that is true under one of
 # these readings is not refuted.

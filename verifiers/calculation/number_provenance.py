@@ -14,7 +14,9 @@ from verifiers.claims.parsed import LONGEST_STEP, ParsedText
 from verifiers.claims.tokens import Tokens, tokenize
 from verifiers.claims.words import ORDINALS
 from verifiers.expressions.latex import plain
-from verifiers.expressions.tree import Refused, exact, number
+from verifiers.expressions.parser import number
+from verifiers.expressions.tree import Refused
+from verifiers.expressions.values import exact
 
 _CONSTANTS = frozenset(
     map(Fraction, (0, 1, 2, 3, 4, 7, 10, 12, 24, 30, 31, 52, 60, 90, 100, 180, 360, 365, 366, 1000, 3600))

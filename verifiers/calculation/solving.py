@@ -12,7 +12,8 @@ from verifiers.base import StepContext
 from verifiers.calculation.arithmetic import Checked
 from verifiers.claims.find import Claim, claims_of, stated_value
 from verifiers.claims.parsed import ParsedText
-from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, Unary, exact, names, show
+from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, Unary, names
+from verifiers.expressions.values import exact, show
 
 _DEGREE = 4
 """Steps rarely show a higher one; products stay small and nothing takes long."""

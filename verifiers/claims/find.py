@@ -16,18 +16,8 @@ from verifiers.claims.parsed import LONGEST_STEP, ParsedText
 from verifiers.claims.tokens import Tokens, sentences
 from verifiers.claims.words import CONTRACTIONS, HEDGES, NEAR_HEDGES, REFUTES, ROUNDED
 from verifiers.expressions.latex import Plain, to_plain
-from verifiers.expressions.tree import (
-    LONGEST,
-    Binary,
-    Expression,
-    Name,
-    Number,
-    Refused,
-    is_ambiguous,
-    names,
-    parse,
-    parse_tokens,
-)
+from verifiers.expressions.parser import LONGEST, parse, parse_tokens
+from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, is_ambiguous, names
 
 Relation = Literal["=", "≈", "≠", "<", ">", "≤", "≥"]
 _MOST_CLAIMS = 60

@@ -17,7 +17,8 @@ from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
 from verifiers.calculation.arithmetic import checked_claims
 from verifiers.constraints.quantities import stated
-from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, Unary, parse, walk
+from verifiers.expressions.parser import parse
+from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, Unary, walk
 from verifiers.isolation.workers import run_limited
 
 Sort = Literal["integer", "real"]

@@ -16,7 +16,9 @@ import re
 from dataclasses import dataclass
 
 from verifiers.constraints.constraints import Formalisation, Sort, judge
-from verifiers.expressions.tree import Refused, exact, parse
+from verifiers.expressions.parser import parse
+from verifiers.expressions.tree import Refused
+from verifiers.expressions.values import exact
 
 LONGEST = 4_000
 # Whole lines: `asked: tea`, `ice: integer`. What is neither is a constraint, and read by the grammar.

@@ -8,17 +8,8 @@ from typing import Any
 
 import mpmath  # type: ignore[import-untyped]
 
-from verifiers.expressions.tree import (
-    LARGEST_EXPONENT,
-    MOST_BITS,
-    Binary,
-    Call,
-    Expression,
-    Name,
-    Refused,
-    Unary,
-    exact,
-)
+from verifiers.expressions.tree import Binary, Call, Expression, Name, Refused, Unary
+from verifiers.expressions.values import LARGEST_EXPONENT, MOST_BITS, exact
 
 DIGITS = 50
 _PRECISION = threading.Lock()

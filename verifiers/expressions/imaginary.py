@@ -3,7 +3,8 @@
 from fractions import Fraction
 
 from verifiers.expressions.decimals import Convention, approximate
-from verifiers.expressions.tree import MOST_BITS, Binary, Call, Expression, Name, Refused, Unary, names, walk
+from verifiers.expressions.tree import Binary, Call, Expression, Name, Refused, Unary, names, walk
+from verifiers.expressions.values import MOST_BITS
 
 _NEAR = Fraction(1, 10**30)
 """Irrational parts are known to 50 digits."""
