@@ -69,6 +69,7 @@ class Algebra:
         self, claim: Claim, claims: list[Claim], context: StepContext, values: Mapping[str, Fraction]
     ) -> Checked:
         symbols = names(claim.left) | names(claim.right)
+        # `x > 3` may be a condition, which no value refutes.
         if claim.relation not in {"=", "≈"}:
             return _abstain(claim, "an order relation of symbols")
         if stated_value(claim):
@@ -77,6 +78,7 @@ class Algebra:
             return _substituted(claim, claims, context, values)
         if not symbols:
             return constant_claim(claim, pool=self._pool)
+        # A problem that says "positive" declares its symbols to be so; then `sqrt(x^2) = x` holds.
         positive = "positive" in f"{context.problem.text} {' '.join(context.steps)}"
         judged = judge_identity(claim.left, claim.right, positive=positive, pool=self._pool)
         if judged.verdict == "holds":
@@ -120,6 +122,7 @@ def _defined(step: ParsedText) -> tuple[tuple[str, Fraction], ...]:
         if not _NO_DEFINITION.search(sentence):
             for match in _DEFINITION.finditer(sentence):
                 value = match["value"].replace(",", "")
+                # `x = 1/0` defines nothing.
                 if not re.search(r"/0+$", value):
                     found.append((match["name"], _fraction(value)))
     return tuple(found)
@@ -160,6 +163,7 @@ def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> boo
 
 def _revalued(context: StepContext, values: Mapping[str, Fraction]) -> bool:
     """Whether the steps just before hold equations that a symbol's value does not solve."""
+    # Three steps back is as far as one equation is usually solved; see `solving.check_solving`.
     before = [equation for step in context.parsed_before[1:][-3:] for equation in step.once(equations)]
     return any(
         not e.polynomial or sum(c * values[e.symbol] ** power for power, c in enumerate(e.polynomial)) != 0

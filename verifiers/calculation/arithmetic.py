@@ -72,6 +72,8 @@ def combine(checked: list[Checked], nothing: str = "no calculation to check") ->
     if len(checked) == 1:
         return Finding(checked[0].verdict, checked[0].reason, checked[0].reason[:1000])
     evidence = "; ".join(dict.fromkeys(c.reason for c in checked))[:1000]
+    # One wrong calculation makes a step wrong, whatever else is right. A step with one claim that could not
+    # be decided must not hold, since that claim may be the wrong one.
     for verdict in ("fails", "abstains", "holds"):
         for claim in checked:
             if claim.verdict == verdict:
@@ -107,6 +109,7 @@ def compare(claim: Claim, left: Fraction, right: Fraction) -> Checked:
     if claim.relation in {"≠", "<", ">", "≤", "≥"}:
         return _order(claim, left, right)
     computed = isinstance(claim.left, Binary) and not _is_fraction(claim)
+    # `3 feet = 36 inches` is a conversion. In `3 feet * 12 = 36 inches` the sides are computed, and compared.
     if claim.left_unit and claim.right_unit != claim.left_unit and not computed:
         return _units(claim, left, right)
     if left == right:

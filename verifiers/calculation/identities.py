@@ -23,6 +23,7 @@ FEWEST_POINTS = 3
 """Points at which both sides are defined; with fewer, as for a root of negatives, nothing is said."""
 _PROOF_S = 3.0
 """Seconds for a proof in a worker."""
+# With more symbols, expanded products grow beyond what SymPy simplifies in time.
 _MOST_SYMBOLS = 6
 
 
@@ -43,6 +44,7 @@ def judge_identity(
         if point is None and usable < (FEWEST_POINTS if symbols else 1):
             return Checked("abstains", "too few points where both sides are defined", "domain")
         if point is None:
+            # All points agree, so only a proof can tell an identity from a coincidence.
             return _proof(left, right, positive=positive, convention=convention, pool=pool)
         refuted = refuted or ", ".join(f"{name} = {show(value)}" for name, value in point.items())
     return Checked("fails", f"differs at {refuted}" if refuted else "the values differ")
@@ -50,6 +52,8 @@ def judge_identity(
 
 def _is_restricting(node: Expression) -> bool:
     """Roots, logarithms and powers with other than whole exponents: equality may need positive symbols."""
+    # `sqrt(x^2) = x` holds for positive x only. A negative point would refute what the text means, so
+    # positive points alone are tried.
     if isinstance(node, Call):
         return node.function not in {"sin", "cos", "tan"}
     if isinstance(node, Binary) and node.op == "^":
@@ -59,6 +63,8 @@ def _is_restricting(node: Expression) -> bool:
 
 def _conventions(left: Expression, right: Expression) -> Iterator[Convention]:
     calls = {node.function for side in (left, right) for node in walk(side) if isinstance(node, Call)}
+    # `log` may be natural or to base 10, an angle in radians or degrees: a claim fails only if it is wrong
+    # either way.
     logs = (False, True) if "log" in calls else (False,)
     angles = (False, True) if calls & {"sin", "cos", "tan"} else (False,)
     return (Convention(*choice) for choice in product(logs, angles))
@@ -69,6 +75,7 @@ def _points(symbols: list[str], *, positive: bool) -> Iterator[dict[str, Fractio
     rng = random.Random(" ".join(symbols))
     for _ in range(POINTS if symbols else 1):
         yield {
+            # Zero cannot be drawn and one seldom is: there, false identities such as `x^2 = x` hold.
             name: Fraction(rng.randint(2, 40), rng.randint(3, 17)) * (1 if positive else rng.choice((1, -1)))
             for name in symbols
         }
@@ -99,6 +106,8 @@ def _differ(
         if refusal.kind != "irrational":
             raise
     first, second = approximate(left, point, convention), approximate(right, point, convention)
+    # Of the 50 digits 20 are left for errors of computation; at least 1 as the size, so that values near 0
+    # compare.
     return bool(abs(first - second) > Fraction(1, 10**30) * max(Fraction(1), abs(first), abs(second)))
 
 
@@ -119,6 +128,8 @@ def prove(left: Expression, right: Expression, positive: bool, convention: Conve
     import sympy
 
     difference = _symbolic(left, positive, convention) - _symbolic(right, positive, convention)
+    # From cheap to dear: most identities expand to zero, fractions cancel; only the rest needs `simplify`,
+    # which may run for minutes.
     if sympy.expand(difference) == 0 or sympy.cancel(sympy.together(difference)) == 0:
         return True
     return bool(sympy.simplify(sympy.expand_log(difference)) == 0)

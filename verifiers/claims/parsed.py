@@ -33,6 +33,7 @@ class ParsedText:
         `read` is a function of a module: the answers of a new one at every call would pile up. Nobody may
         change what it returned.
         """
+        # No lock: finding something twice is harmless, and waiting for another thread is not.
         if read not in self._found:
             self._found[read] = read(self)
         found: T = self._found[read]

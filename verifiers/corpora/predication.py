@@ -52,6 +52,7 @@ def implies(condition: Formula, then: Formula) -> Formula:
 def of(who: Term, predicate: Formula) -> Formula:
     """What a predicate says of somebody."""
     match predicate:
+        # A choice between readings (`?1`) is no property, so it is not said of anybody.
         case Atom(name, ()):
             return predicate if name.startswith("?") else Atom(name, (who,))
         case Not(body):

@@ -13,8 +13,8 @@ from typing import cast
 
 from verifiers.expressions.tree import FUNCTIONS, Binary, Call, Expression, Name, Number, Refused, Unary
 
-# A text is refused over these limits. People write sums of some 100 characters and 5 brackets; the parser
-# calls itself per bracket, and at 60 it is far from Python's own limit of 1,000 calls.
+# A text is refused over these limits, which calculations that people write do not reach. The parser calls
+# itself for each bracket, and at 60 it is far from Python's own limit of 1,000 calls.
 LONGEST = 400
 DEEPEST = 60
 
@@ -48,6 +48,7 @@ def parse_tokens(tokens: list[str]) -> Expression:
     return tree
 
 
+# `3 + 4 * 5` has numbers at the even places and one of these signs at each odd one.
 _FLAT = frozenset("+-*/")
 
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Literal
 
 RefusalKind = Literal["parse", "undefined_symbol", "domain", "irrational", "too_large"]
+# Any other word of two letters or more is refused, so that prose never becomes a product of symbols.
 FUNCTIONS = frozenset({"sqrt", "root", "abs", "log", "ln", "sin", "cos", "tan"})
 
 
@@ -62,6 +63,7 @@ class Call:
     args: "tuple[Expression, ...]"
 
 
+# The parser makes one of these and nothing else, so whoever reads a tree can list every case.
 Expression = Number | Name | Unary | Binary | Call
 
 
@@ -81,6 +83,7 @@ def walk(tree: Expression) -> Iterator[Expression]:
 
 def names(tree: Expression) -> frozenset[str]:
     """The symbols in it, `pi` left out."""
+    # `pi` is a constant: `2 pi` has no unknown.
     return frozenset(node.name for node in walk(tree) if isinstance(node, Name) and node.name != "pi")
 
 

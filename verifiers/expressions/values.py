@@ -57,6 +57,7 @@ _WHOLE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
 def _binary(op: str, left: Fraction, right: Fraction, reading: Reading) -> Fraction:
+    # Most calculations have whole numbers; Python's integers are several times faster than its fractions.
     if left.denominator == right.denominator == 1 and op in _WHOLE:
         return _bounded(Fraction(_WHOLE[op](left.numerator, right.numerator)))
     match op:

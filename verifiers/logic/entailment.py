@@ -29,6 +29,7 @@ from verifiers.logic.satisfiability import Clause, GaveUp, Model, satisfy
 
 _SEARCH_LIMIT = 20_000_000
 """Z3's own unit of work, about ten seconds; unlike a time limit it does not depend on the machine's load."""
+# Z3 may search for ever on such formulas; a question that stays undecided costs this much at most.
 _RELATIONS_S = 2.0
 _STRANGERS = 2
 """A small model holds at most so many individuals besides those that are named."""
@@ -83,10 +84,12 @@ class Theory:
         return self.ask(*given, Not(conclusion))
 
     def _decide(self, every: list[Open]) -> Satisfiable:
+        # Everybody who is named, one witness for each thing said to exist, and at least one individual.
         names = sorted({name for found in every for name in found.constants})
         people = [*names, *(someone(n + 1) for n in range(sum(found.witnesses for found in every)))]
         domain = tuple(people or [someone(1)])
         n_known = len(self.formulas)
+        # The same theory is asked about many conclusions; its clauses over one domain are made once.
         if domain not in self._ground:
             self._ground[domain] = self._numbered(every[:n_known], 0, domain, (0, 0))
         clauses, owners = self._ground[domain]
@@ -117,6 +120,8 @@ class Theory:
     def _search(self, clauses: list[Clause], owners: list[int]) -> Satisfiable:
         try:
             found = satisfy(clauses)
+        # Our search is faster on the small sets that steps give; Z3 learns from conflicts, and finishes hard
+        # ones.
         except GaveUp:
             return self._by_z3(clauses)
         if isinstance(found, Model):
@@ -126,6 +131,7 @@ class Theory:
     def _model(self, clauses: list[Clause], true: frozenset[int]) -> Satisfiable:
         present = {abs(literal) for clause in clauses for literal in clause}
         said = {number: _said(atom) for atom, number in self._numbers.items()
+                # Names that grounding gave to parts of a formula mean nothing to a reader.
                 if number in present and not atom.predicate.startswith("part ")}  # fmt: skip
         return Satisfiable(
             "sat",
@@ -183,6 +189,7 @@ def _said(atom: Atom) -> str:
 def _small_model(formulas: tuple[Formula, ...]) -> Satisfiable | None:
     """A model with few individuals, where there is one."""
     names = sorted(frozenset().union(*map(constants, formulas)))
+    # From few to many: the smallest counter-model is the easiest to read.
     for strangers in range(0 if names else 1, _STRANGERS + 1):
         domain = [*names, *(someone(n + 1) for n in range(strangers))]
         try:
