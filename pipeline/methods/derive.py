@@ -36,6 +36,7 @@ from schemas.derive import (
     UnitTestSettings,
 )
 
+# Rows held in memory at a time; a run may have millions of steps.
 _ROWS_PER_WRITE = 1024
 Row = dict[str, Any]
 

@@ -53,6 +53,7 @@ def gains(values: Sequence[float | None]) -> list[float | None]:
 
 def jensen_bound(log_probs: Sequence[float]) -> float:
     """JEPO: log of the mean over chains of P(answer | chain); never below the mean of the logs."""
+    # Taken out before exponentiation, since exp(-800) is 0 as a float.
     most = max(log_probs)
     return most + math.log(math.fsum(math.exp(lp - most) for lp in log_probs) / len(log_probs))
 
@@ -89,6 +90,7 @@ def penalty(count: int, alpha: float = 0.5) -> float:
 def bonus(changes: Sequence[float]) -> list[float]:
     """SPAE's progress bonus: exp of the changes scaled to [0, 1], less its mean; 0 where all are equal."""
     low, high = min(changes, default=0.0), max(changes, default=0.0)
+    # Nothing to scale by; SPAE's formula would divide by zero.
     if high == low:
         return [0.0] * len(changes)
     raised = [math.exp((change - low) / (high - low)) for change in changes]

@@ -17,6 +17,7 @@ from pipeline.inputs.segment import prefix_of, segment
 from pipeline.methods.counts import Count, grade_of
 from schemas.records import Rollout
 
+# Purposes under which other models than the run's policy draw: their successes say nothing about the policy.
 _OTHERS = frozenset({"judge", "prover", "probe", "python"})
 
 

@@ -62,6 +62,7 @@ def rows(run: Run, settings: UnitTestSettings) -> Iterator[dict[str, Any]]:
 
 def rewarded(turns: list[Turn], settings: UnitTestSettings, problem_id: str) -> Iterator[dict[str, Any]]:
     """The rows of one problem's turns."""
+    # A time-out is no failure, so a turn with one counts in no pass rate.
     decided = [turn.passes for turn in turns if not turn.undecided]
     weighed = (
         weights(pass_rates([decided]), alpha=settings.alpha, bandwidth=settings.bandwidth) if decided else []
@@ -90,6 +91,7 @@ def _turns(solution: Solution, tests: tuple[UnitTest, ...]) -> Iterator[Turn]:
     for index, step in enumerate(solution.step_texts()):
         blocks = blocks_of(step)
         code += blocks
+        # The limit of the code verifier, so that both run the same programs.
         if blocks and sum(map(len, code)) <= MOST_TEXT:
             outcomes = tuple(one.outcome for one in run_tests("\n".join(code), tests))
             yield Turn(solution.id, index, outcomes)
