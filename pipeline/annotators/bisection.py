@@ -51,12 +51,15 @@ class Bisection:
             return [Vote(step=step, source=name, asks="solvable", why=why) for step in range(n_steps - 1)]
         prefixes = ["", *(prefix_of(solution.text, solution.steps, i) for i in range(1, n_steps))]
         location = Location(n_steps, recover=self.config.recover)
+        # A few imagined rollouts of the bare problem: without them, one success in one draw would look like
+        # certainty.
         location.observe(*self.config.prior, drawn=0)
         for vote in context.checked:
             if vote.p == 0:
                 location.refute(vote.step)
         known = _already_drawn(roller, solution, prefixes)
         _learn(location, prefixes, known)
+        # What a rollout still has to write, and so its price, by characters: tokens are not known before.
         left = np.array([1 - len(prefix) / len(solution.text) for prefix in prefixes])
         drawn = await self._search(roller, prefixes, left, location)
         sound = 1 - np.cumsum(location.measured())
@@ -91,12 +94,14 @@ def _already_drawn(roller: Roller, solution: Solution, prefixes: Sequence[str]) 
     because wrong ones are searched, and says nothing about rates."""
     earlier = [r for r in roller.taken if r.purpose in ROOT and r.prefix in prefixes]
     texts = [rollout.prefix + rollout.text for rollout in earlier]
+    # Only one of equal texts: the others were drawn independently, and are evidence.
     if solution.text in texts:
         earlier.pop(texts.index(solution.text))
     return earlier
 
 
 def _drawn_per_readable(rollouts: Sequence[Rollout]) -> float:
+    # One is added above and below, so that a prefix without rollouts costs the plain price.
     return (len(rollouts) + 1) / (counts(rollouts)[1] + 1)
 
 

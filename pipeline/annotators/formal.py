@@ -66,6 +66,8 @@ class Verify:
             if verifiers
         )
         found = await asyncio.gather(*jobs)
+        # Threads finish in any order; votes are stored in one order, so that two equal runs write equal
+        # bytes.
         places = {verifier.name: place for place, verifier in enumerate(self.verifiers)}
         return sorted(chain(*found), key=lambda vote: (vote.step, places[vote.source]))
 
@@ -81,6 +83,7 @@ def _check_all(contexts: list[StepContext], verifiers: Sequence[Verifier]) -> li
 
 def _vote(verifier: Verifier, context: StepContext) -> Vote:
     finding = verifier.check(context)
+    # A check is one sample that said yes or no. How far it is believed is fitted by fusion, not decided here.
     p = {"holds": 1.0, "fails": 0.0, "abstains": None}[finding.verdict]
     return Vote(
         step=len(context.steps) - 1,

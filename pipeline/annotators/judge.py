@@ -50,6 +50,7 @@ class Judge:
         """Votes on every step. Replies that cannot be read count as failed, never as "wrong"."""
         asked, steps = self.prompt, solution.step_texts()
 
+        # A model repeats itself; a long reply is read once, by `readable` and again for its vote.
         @cache
         def read(reply: str) -> Reading:
             return read_reply(reply, asked, steps, context.problem.text)
@@ -102,6 +103,7 @@ def votes_of(
     unread = "" if read else _unreadable(readings)
     votes = []
     for step in range(n_steps):
+        # A verdict "step 3" says yes to steps 0 to 2, no to 3, and nothing of later ones; -1 says yes to all.
         yes = sum(verdict == -1 or verdict > step for verdict in read)
         no = sum(verdict == step for verdict in read)
         evidence = next((r.text for r, v in zip(replies, verdicts, strict=False) if v == step), "")
@@ -120,6 +122,8 @@ def votes_of(
                 if yes + no
                 else silence(list(replies), unread or "every reply stopped before this step"),
                 evidence=evidence[:_EVIDENCE],
+                # On the first step only: a reply covers all steps, and a sum over votes must count its tokens
+                # once.
                 tokens=sum(reply.tokens for reply in replies) if step == 0 else 0,
             )
         )

@@ -79,6 +79,7 @@ def vote_of(
         step=step,
         source=source,
         asks="solvable",
+        # No graded rollout is no evidence; p = 0 would be read as "out of reach".
         p=correct / n if n else None,
         correct=correct,
         n=n,
@@ -93,6 +94,7 @@ def answer_vote(solution: Solution, doubts: Mapping[int, str] | None = None) -> 
 
     `doubts` say why it could not be graded, by the seed that it was drawn with; they are the roller's.
     """
+    # The grade of the finished text is one exact draw: rollouts after the last step would all repeat it.
     known = solution.outcome != "unknown"
     doubt = (doubts or {}).get(solution.policy.seed, "")
     return Vote(

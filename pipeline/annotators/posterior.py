@@ -43,6 +43,7 @@ class Location:
         sound = _RATES ** left[:, None]
         # Axes: length of the prefix, rate of the bare problem, K.
         rates = np.where(lengths[:, None, None] <= first, sound[:, :, None], recover)
+        # A rate of exactly 0 or 1 would turn one odd rollout into certainty, and its logarithm into infinity.
         self._rates = np.clip(rates, 1e-6, 1 - 1e-6)
         self._hits, self._misses = np.log(self._rates), np.log1p(-self._rates)
         self._scores = np.zeros(rates.shape[1:])
@@ -81,6 +82,7 @@ class Location:
         hit = (weights * self._rates).sum(1)
         gains = _entropy(before) - _expected_entropy(hit) - _expected_entropy(before - hit)
         gains = gains / ((self._left if left is None else left) + _OVERHEAD)
+        # The bare problem's rate is known from the proposals; rolling it out again tells nothing about K.
         gains[0] = -math.inf
         length = int(gains.argmax())
         return Probe(length, float(gains[length]))

@@ -35,5 +35,6 @@ class Prover:
         name, roller = self.config.name, context.own
         prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
         asked = [roller.roll(prefix, self.config.rollouts, PURPOSE) for prefix in ("", *prefixes)]
+        # The count of the bare problem is stored with the rollouts; it belongs to no step, so it is no vote.
         _, *drawn = await asyncio.gather(*asked)
         return [vote_of(step, rollouts, name, roller.doubts) for step, rollouts in enumerate(drawn)]

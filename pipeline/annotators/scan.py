@@ -36,6 +36,8 @@ class Scan:
         out."""
         roller, name = context.roller, self.config.name
         correct, n, _ = counts([r for r in roller.taken if not r.prefix and r.purpose in ROOT])
+        # Where the policy solves the problem in 3 of 4 attempts, eight failures in a row after a sound step
+        # have a chance of 0.00002; where it solves 1 of 10, one of 0.43.
         if solution.outcome != "incorrect" or n == 0 or correct / n < self.config.confidence:
             return []
         votes: list[Vote] = []
