@@ -73,6 +73,7 @@ def _given(item: Any, separator: str) -> Given:
             return item.problem, item.solution
         case (problem, solution):
             return _with_solution(_problem(problem), solution, separator)
+        # Steps before the text: who gives both has cut the text already, and we would cut it anew.
         case Mapping() if "steps" in item or "solution" in item:
             steps = item["steps"] if item.get("steps") is not None else item["solution"]
             return _with_solution(_problem(item), steps, separator)
@@ -127,6 +128,7 @@ def _with_solution(problem: Problem, solution: Any, separator: str) -> Given:
             found = solution
         case str():
             found = _solution(problem, solution, segment(solution, separator))
+        # An empty list is no solution: it has no step that could be labelled.
         case Sequence() if solution and all(isinstance(step, str) for step in solution):
             found = _solution(problem, separator.join(solution), tuple(_steps(solution, separator)))
         case _:

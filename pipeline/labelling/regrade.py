@@ -46,6 +46,7 @@ async def regrade_shard(
             except NotStored:
                 missing += 1
             else:
+                # An equal line is not written again, so grading twice leaves every file as it was.
                 is_same = item == before and taken == rollouts
                 same, changed = same + is_same, changed + (not is_same)
                 if not is_same:
