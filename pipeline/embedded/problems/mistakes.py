@@ -28,6 +28,7 @@ def planted(case: Case, rng: random.Random) -> tuple[list[str], int, str]:
         steps, answer = _arithmetic(case, at, rng)
         return steps, at, answer
     wrong, head = _wrong_inference(case, at, rng)
+    # Half go on as if nothing were wrong, half stop: a first error is not always the last step, nor never.
     rest = case.steps[at + 1 :] if rng.random() < 0.5 else ()
     steps = [logic.say(case.who, rule) for rule in case.steps[:at]]
     steps += [wrong, *(logic.say(case.who, rule) for rule in rest)]
@@ -166,6 +167,7 @@ def compute(left: int, operator: str, right: int) -> int:
 
 def _slip(value: int, rng: random.Random) -> int:
     """A slip of one, two or ten, or one digit read wrongly."""
+    # Near misses are the common slips; a wrong digit is what a small model writes.
     if rng.random() < 0.6:
         return abs(value + rng.choice((-10, -2, -1, 1, 2, 10)))
     digits = list(str(value))

@@ -106,9 +106,11 @@ class Doubts:
         ids = pad_right([group[i].ids for i in plain], self._pad).to(self._policy.device)
         marks = pad_right([group[i].mistaken for i in plain], _UNMARKED).to(self._policy.device)
         others = self._policy(input_ids=ids, use_cache=False).logits[:, :-1].softmax(-1) * self._free
+        # The token that stands there is no replacement.
         others.scatter_(2, ids[:, 1:, None], 0.0)
         # A trace of chance everywhere: some solutions leave no doubt at all.
         doubt = (others.sum(-1) + 1e-7) * self._free[ids[:, 1:]] * (marks[:, 1:] != _UNMARKED)
+        # Drawn in proportion to the doubt: mistakes fall where the policy itself would slip.
         places = torch.multinomial(doubt, _PLACES, generator=self._draw)
         words = torch.multinomial(
             others.gather(1, places[..., None].expand(-1, -1, others.shape[2])).flatten(0, 1),
@@ -124,6 +126,8 @@ class Doubts:
     def _swapped(self, text: Marked, swaps: Sequence[tuple[int, int]]) -> Marked:
         ids, mistaken = list(text.ids), list(text.mistaken)
         for place, word in swaps:
+            # From the replaced token to the end of its step everything is marked as mistaken; the next step
+            # starts anew.
             end = text.ids.index(self._step_end, place) + 1
             ids[place], mistaken[place:end] = word, [1.0] * (end - place)
         return Marked(ids, mistaken, text.answers)
@@ -153,6 +157,7 @@ class Reader(torch.nn.Module):
         model = LlamaForTokenClassification(two_labels(copy.deepcopy(self.model.config)))
         model.model.load_state_dict(self.model.model.state_dict())
         with torch.no_grad():
+            # The logit of "mistaken" becomes two, half of it for "wrong" and minus half for "right".
             wrong = self.heads.weight[0] / 2
             model.score.weight.copy_(torch.stack([wrong, -wrong]))
         return model
