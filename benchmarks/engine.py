@@ -134,7 +134,8 @@ async def _compare(
 async def _run(policy: Any, folder: Path) -> Any:
     """A whole shard, from its problems to its journal, on an engine that is open already; its store."""
     from pipeline.labelling.problems import read_problems
-    from pipeline.labelling.shard import annotators_of, label_all
+    from pipeline.labelling.shard import label_all
+    from pipeline.labelling.tools import annotators_of
     from pipeline.runs.run_store import RunStore
     from schemas.config import RunConfig
 

@@ -19,7 +19,8 @@ from flows.cli import main
 from flows.synthesize import seal_run
 from pipeline.labelling.plan import Stated, plan_from_pass_rate
 from pipeline.labelling.problems import read_problems
-from pipeline.labelling.shard import label_all, open_tools, run_shard
+from pipeline.labelling.shard import label_all, run_shard
+from pipeline.labelling.tools import open_tools
 from pipeline.outputs.report import rows_of, summarise
 from pipeline.runs import records
 from pipeline.runs.run_store import RunStore

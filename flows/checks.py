@@ -54,7 +54,7 @@ def ready(config: RunConfig) -> None:
     anything is started or paid for; what is taken by itself is said. A run that has read its problems no
     longer needs the files."""
     from pipeline.inputs.problems import check_problems
-    from pipeline.labelling.shard import check_annotators
+    from pipeline.labelling.tools import check_annotators
     from pipeline.policies.opening import check_policies
 
     if (Path(config.root) / config.name / "problems" / "done.json").is_file():

@@ -174,7 +174,8 @@ def _served(url: str) -> str:
 
 async def _tried(config: RunConfig, problem: Problem) -> Result:
     """One problem solved, split, graded, judged and verified as a run does it, but without rollouts."""
-    from pipeline.labelling.shard import label_problem, open_tools
+    from pipeline.labelling.shard import label_problem
+    from pipeline.labelling.tools import open_tools
 
     data = config.model_dump(mode="json", exclude={"monte_carlo", "propose"}, exclude_none=True)
     if "judge" in data:

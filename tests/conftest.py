@@ -24,7 +24,8 @@ settings.load_profile("stepmint")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two shards that owes nothing and is not sealed, its rollouts not packed; to be copied."""
     from pipeline.labelling.problems import read_problems
-    from pipeline.labelling.shard import label_all, open_tools
+    from pipeline.labelling.shard import label_all
+    from pipeline.labelling.tools import open_tools
     from pipeline.runs.run_store import RunStore
     from schemas.config import RunConfig
 

@@ -10,7 +10,8 @@ import pytest
 from pipeline.fusion.first_error import measured
 from pipeline.fusion.labels import fuse
 from pipeline.fusion.trust import fit, model_of
-from pipeline.labelling.shard import annotators_of, label_problem
+from pipeline.labelling.shard import label_problem
+from pipeline.labelling.tools import annotators_of
 from pipeline.policies.base import Prompt, Sampling
 from pipeline.policies.server.policy import ServerPolicy
 from pipeline.policies.simulated import SimulatedPolicy, read_states

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.labelling.shard import NO_GOLD, annotators_of, label_problem
+from pipeline.labelling.shard import NO_GOLD, label_problem
+from pipeline.labelling.tools import annotators_of
 from pipeline.policies.simulated import SimulatedPolicy
 from schemas.config import RunConfig
 from schemas.records import Finished, Problem

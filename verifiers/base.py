@@ -64,6 +64,7 @@ class Finding:
     evidence: str = ""
 
 
+# A protocol and no base class: an outsider's verifier needs these three names and no import of ours.
 class Verifier(Protocol):
     """Checks steps without a model. `name` is the source its votes carry."""
 

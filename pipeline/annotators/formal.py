@@ -35,6 +35,8 @@ def verifier_named(name: str) -> Verifier:
 
     UserError where the function cannot be loaded, or what it returns is no verifier.
     """
+    # The same loader for ours and an outsider's: an installed package is imported by its name only when it is
+    # asked for.
     ours = {str(key): place for key, place in VERIFIERS.items()}
     if name in ours:
         made: Verifier = load_factory(ours[name])()

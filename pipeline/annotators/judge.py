@@ -100,6 +100,7 @@ def votes_of(
     verdicts = [reading.first for reading in readings]
     read = [verdict for verdict in verdicts if verdict is not None]
     n_failed = len(verdicts) - len(read)
+    # Only where nothing could be read: one readable reply is a vote, and the others count as failed.
     unread = "" if read else _unreadable(readings)
     votes = []
     for step in range(n_steps):

@@ -33,6 +33,7 @@ class MonteCarlo:
         """One vote a step: is the gold answer still in reach after it? The last step is answered by the
         grade."""
         prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
+        # All steps at once: the engine batches them, and no step's rollouts depend on another's.
         drawn = await asyncio.gather(*(self._roll(context.roller, prefix) for prefix in prefixes))
         name, doubts = self.config.name, context.roller.doubts
         votes = [vote_of(step, rollouts, name, doubts) for step, rollouts in enumerate(drawn)]
@@ -64,6 +65,7 @@ def next_batch(drawn: Sequence[Rollout], config: MonteCarloConfig) -> int:
         if is_known(correct, n, width=config.width, error=config.error):
             return 0
         least = least_to_know(correct, n, width=config.width, error=config.error, most=room)
+    # With 8 drawn, at least 4 more are asked for at once: a request for each would take a round trip each.
     return min(room, max(least, len(drawn) // 2))
 
 

@@ -22,7 +22,8 @@ from pipeline.labelling.background import Background
 from pipeline.labelling.python_values import Given, read_given
 from pipeline.labelling.sealing import fit_trust
 from pipeline.labelling.sealing import label as labels_of
-from pipeline.labelling.shard import label_problem, open_tools
+from pipeline.labelling.shard import label_problem
+from pipeline.labelling.tools import open_tools
 from pipeline.policies import open_policy
 from pipeline.policies.admission import in_turn
 from pipeline.policies.base import Completion, Policy
@@ -236,6 +237,7 @@ def _plain(value: Any) -> Any:
 
 def _work(given: Sequence[Given]) -> _Work:
     """Solutions of one problem are one job: what they draw after equal beginnings is drawn once."""
+    # Problems with and without solutions apart: the former are annotated only, the latter proposed first.
     found: dict[tuple[str, bool], _Job] = {}
     left_out: list[Quarantined] = []
     for place, (problem, solution) in enumerate(given):

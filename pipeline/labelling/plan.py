@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from pipeline.inputs.problems import load_problems, name_of
 from pipeline.labelling.problems import read_problems
-from pipeline.labelling.shard import label_problem, open_tools, run_shard
+from pipeline.labelling.shard import label_problem, run_shard
+from pipeline.labelling.tools import open_tools
 from pipeline.policies.simulated import RIGHT, solution_text
 from pipeline.runs import records
 from pipeline.runs.owed import owed_figures, told

@@ -11,7 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.labelling.shard import Annotators, annotators_of, label_problem
+from pipeline.labelling.shard import label_problem
+from pipeline.labelling.tools import Annotators, annotators_of
 from pipeline.runs.run_store import RunStore
 from pipeline.sampling.draws import Draws
 from pipeline.sampling.replay import Nobody, NotStored, completions, with_rest
@@ -43,6 +44,7 @@ async def regrade_shard(
         for problem, before, rollouts in stored_problems(store, shard, only):
             try:
                 item, taken = await regrade(problem, rollouts, tools)
+            # Never a failure: the run draws what is missing the next time it goes on.
             except NotStored:
                 missing += 1
             else:

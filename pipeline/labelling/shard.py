@@ -5,20 +5,15 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from pydantic import ValidationError
 
-from pipeline.annotators import opening
 from pipeline.annotators.base import Context
 from pipeline.annotators.monte_carlo import answer_vote
 from pipeline.annotators.opening import Part
-from pipeline.policies import open_policy
+from pipeline.labelling.tools import Annotators, open_tools
 from pipeline.policies.admission import in_turn
-from pipeline.policies.base import Policy
-from pipeline.policies.server.probe import prepare
-from pipeline.prompts.templates import check_prompts, prompt_text
 from pipeline.proposers import omegaprm, sample
 from pipeline.runs import records
 from pipeline.runs.run_store import Owed, RunStore
@@ -31,7 +26,7 @@ from pipeline.storage.journal import ShardWriter
 from schemas.config import OmegaConfig, RunConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
 from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Solution, Vote
-from schemas.sources import ANSWER, GRADE, POLICY, Source, Sources, check_votes, gathered
+from schemas.sources import ANSWER, GRADE, Source, Sources, check_votes
 from schemas.text import one_line
 
 log = logging.getLogger(__name__)
@@ -40,52 +35,6 @@ Drawn = Mapping[str, Sequence[Rollout]]
 NO_GOLD = "the problem has no gold answer"
 _REASON = 400
 """Characters of a failure's reason that are kept."""
-
-
-@dataclass
-class Annotators:
-    """Everything a problem's coroutine asks: the policies and the annotators of a run."""
-
-    config: RunConfig
-    policy: Policy
-    parts: Sequence[Part]
-    sources: Sources
-    """What is declared of every source that may vote."""
-    others: Mapping[str, Policy] = field(default_factory=dict)
-    """Policies that annotators ask in place of the run's, by the annotator's name."""
-    templates: Mapping[str, str] = field(default_factory=dict)
-    """The texts of the run's prompts by their names; one that is not among them is read from its file."""
-
-
-def annotators_of(
-    config: RunConfig, policy: Policy, *, templates: Mapping[str, str] | None = None
-) -> Annotators:
-    """The annotators of a run, all asking one policy. UserError where a prompt or an outsider's part cannot
-    be used, or where two parts declare one source."""
-    kept = templates or {}
-    parts = _parts(config, kept)
-    others = {part.config.name: policy for part in parts if part.config.own_policy is not None}
-    return Annotators(config, policy, parts, _declared(config, parts), others, kept)
-
-
-def _parts(config: RunConfig, templates: Mapping[str, str]) -> list[Part]:
-    def read(name: str) -> str:
-        return templates.get(name) or prompt_text(name)
-
-    check_prompts(config, read)
-    return opening.annotators(config, read)
-
-
-def check_annotators(config: RunConfig) -> None:
-    """UserError where a prompt, a verifier or an outsider's part of a new run cannot be used, or where two
-    parts declare one source."""
-    _declared(config, _parts(config, {}))
-
-
-def _declared(config: RunConfig, parts: Sequence[Part]) -> Sources:
-    declared = [(part.called, part.annotator.sources) for part in parts]
-    searches = isinstance(config.propose, OmegaConfig)
-    return gathered([*declared, ("the search", omegaprm.SOURCES)] if searches else declared)
 
 
 async def run_shard(
@@ -103,6 +52,7 @@ async def run_shard(
     is gone for all of them, BackendError ends the shard.
     """
     if not store.standing(shard).owed:
+        # Nothing is owed: reasons of earlier failures, and what was kept of them, are out of date.
         records.set_aside(store.path, shard, [])
         store.shelf(shard).clear()
         store.pack_rollouts(shard)
@@ -129,6 +79,7 @@ async def run_shard(
                 failures=failures,
             )
     done, failed = work.done, len(work.failures)
+    # A backend that fails everything is an error of the run; single failures are problems still owed.
     if failed and not done:
         raise BackendError(f"every problem of shard {shard} failed; the first: {failures[0].reason}")
     if not failed:
@@ -178,6 +129,7 @@ class Work:
         any more.
         """
         problem = owed.problem
+        # In the order of the store: which problems a budget reaches must not depend on which finished first.
         if not await self._purse.admits(owed.before):
             return
         # Where the problem's gold was corrected, what was drawn for it before is not drawn again.
@@ -237,29 +189,6 @@ def _drawn(store: RunStore, shard: int) -> Drawn:
     return found
 
 
-async def open_tools(
-    config: RunConfig,
-    stack: AsyncExitStack,
-    templates: Mapping[str, str] | None = None,
-    *,
-    policy: Policy | None = None,
-    brought: Sequence[Part] = (),
-) -> Annotators:
-    """Everything that a configuration asks for, loaded and tried out; the stack closes it. A `policy` that is
-    open already takes the place of the configured one, and annotators that are `brought` vote, too."""
-    kept = templates or {}
-    parts = [*_parts(config, kept), *brought]
-    sources, roles = _declared(config, parts), opening.asked(config, parts)
-    policies = {POLICY: policy} if policy is not None else {}
-    for name, role in roles.items():
-        if name not in policies:
-            policies[name] = await stack.enter_async_context(open_policy(role.policy))
-    for name, role in roles.items():
-        limit, chat = role.limit, role.policy.chat
-        await prepare(policies[name], role.sampling, prefixes=role.prefixes, chat=chat, limit=limit)
-    return Annotators(config, policies.pop(POLICY), parts, sources, policies, kept)
-
-
 async def label_problem(
     problem: Problem, tools: Annotators, draws: Draws | None = None, given: Sequence[Solution] = ()
 ) -> tuple[Finished, list[Rollout]]:
@@ -276,6 +205,7 @@ async def label_problem(
         draws=draws,
         templates=tools.templates,
     )
+    # Without a gold answer nothing can be graded, so neither filter nor search has anything to go by.
     if problem.answer is None:
         skipped, root = _nobody_can_label(tools), None
     else:
@@ -309,9 +239,11 @@ async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, lis
         return "", None
     drawn = await roller.roll("", config.filter.rollouts, "filter")
     correct, n, _ = counts(drawn)
+    # Not one rollout could be graded: neither too hard nor too easy, but unknown, and its reason is kept.
     if n == 0:
         return silence(drawn, "filter: no rollout could be graded", roller.doubts), None
     rate = correct / n
+    # Where the policy never succeeds, or always, rollouts say the same after every step and locate no error.
     if rate <= config.filter.least:
         return "filter: too hard", None
     if rate >= config.filter.most:
@@ -368,6 +300,7 @@ async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> 
         # A search has already answered for the last step; its vote is not counted twice.
         known = {(vote.source, vote.step) for vote in votes}
         votes += [vote for vote in found if (vote.source, vote.step) not in known]
+    # Every solution has the vote of its grade, whichever annotators a run has.
     if not any(vote.source == ANSWER for vote in votes):
         votes.append(answer_vote(solution, roller.doubts))
     return candidate.model_copy(update={"votes": tuple(sorted(votes, key=lambda v: (v.step, v.source)))})

@@ -29,6 +29,7 @@ def places(tree: Tree) -> list[Place | None]:
     """Distance and soundness of every node; None where nothing below was graded, and for a whole tree
     without a correct end."""
     own: list[int | None] = [None] * len(tree.nodes)
+    # Children first, since a node's distance is one more than the nearest child's.
     for index, node in tree.bottom_up():
         below = [d + 1 for child in node.children if (d := own[child]) is not None]
         # Distance 1 at a correct end and not 0: d divides in the formula of v.

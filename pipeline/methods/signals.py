@@ -40,6 +40,7 @@ def likelihood(logprobs: TokenLogprobs | None) -> Likelihood | None:
     """None where the text could not be scored or has no tokens."""
     if not logprobs:
         return None
+    # fsum is exact: a sum of thousands of small logarithms would lose digits that `gains` looks at.
     total, n = math.fsum(logprobs), len(logprobs)
     arithmetic = math.fsum(map(math.exp, logprobs)) / n
     return Likelihood(n, total, total / n, math.exp(total), math.exp(total / n), arithmetic)

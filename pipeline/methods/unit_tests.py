@@ -56,6 +56,7 @@ def rows(run: Run, settings: UnitTestSettings) -> Iterator[dict[str, Any]]:
     for stored in run:
         tested |= bool(stored.finished.problem.tests)
         yield from rewarded(turns_of(stored.finished), settings, stored.finished.problem.id)
+    # A run without tests would give an empty file, which looks like a method that found nothing.
     if not tested:
         raise UserError(f"no problem of the run {run.config.name!r} has `tests`: see docs/code-and-tables.md")
 
@@ -90,6 +91,7 @@ def _turns(solution: Solution, tests: tuple[UnitTest, ...]) -> Iterator[Turn]:
     code: list[str] = []
     for index, step in enumerate(solution.step_texts()):
         blocks = blocks_of(step)
+        # Later steps use what earlier ones defined, so each turn runs all code so far.
         code += blocks
         # The limit of the code verifier, so that both run the same programs.
         if blocks and sum(map(len, code)) <= MOST_TEXT:

@@ -64,6 +64,7 @@ def summarise(store: RunStore) -> Figures:
         figures["budget"] = manifest.budget.model_dump()
     if manifest.plan is not None:
         figures["plan"] = manifest.plan.model_dump()
+    # Only the embedded problems have the truth of every step.
     if isinstance(store.config.problems, EmbeddedProblems):
         figures["label_quality"] = label_quality(
             rows_of(store), store.sources(), store.config.fusion.threshold
@@ -88,6 +89,7 @@ def label_quality(rows: Iterable[LabelledSolution], sources: Sources, threshold:
         if truth is None:
             unknown += 1
             continue
+        # By rollouts alone: what a run without judge, verifiers and fusion would have said.
         alone, _ = measured(len(row.labels), row.votes, sources, threshold)
         found["monte_carlo"].append((alone, truth))
         found["consensus"].append((alone if row.kept else None, truth))

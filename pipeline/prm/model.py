@@ -143,6 +143,8 @@ class PRM:
         with quiet():
             self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        # The very module that training encodes with: whoever downloads a checkpoint reads texts as it was
+        # trained.
         shutil.copyfile(score.__file__, folder / "score.py")
         write_json(folder / CARD, self.card.model_dump())
 
@@ -165,6 +167,7 @@ class PRM:
 
     def score_many(self, items: Sequence[tuple[str, Sequence[str]]]) -> list[list[float]]:
         """P(right) of every step of many solutions. UserError when one has an empty step or is too long."""
+        # Platt scaling; 1 and 0 where too few steps were held out to fit it.
         a, b = self.card.a, self.card.b
         return [torch.sigmoid(a * margins + b).tolist() for margins in self.margins(items)]
 

@@ -88,6 +88,8 @@ async def propose(
         solution = to_solution(roller, rollout)
         refuted = await _refuted(solution, check) if config.refute and check else None
         await _search(tree, state, solution, roller, config, refuted=refuted)
+    # Searches look at wrong solutions only; a dataset without right ones would teach that every solution has
+    # an error.
     right = next((r for r in tree.states[""].rollouts if r.outcome == "correct"), None)
     if right is not None:
         solution = to_solution(roller, right)

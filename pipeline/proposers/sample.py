@@ -24,6 +24,7 @@ def to_solution(roller: Roller, rollout: Rollout) -> Solution:
     """A finished rollout as a solution: its prefix and its text, split into steps."""
     text = rollout.prefix + rollout.text
     sampling = roller.sampling(rollout.prefix, rollout.purpose)
+    # The seed stands with the solution, so that this very draw can be repeated.
     who = identity(roller.policy, roller.template, sampling).model_copy(update={"seed": rollout.seed})
     return Solution(
         problem_id=roller.problem.id,

@@ -10,7 +10,8 @@ from pipeline.annotators.base import Context
 from pipeline.annotators.bisection import Bisection
 from pipeline.fusion.labels import fuse
 from pipeline.fusion.trust import fit, model_of
-from pipeline.labelling.shard import annotators_of, label_problem
+from pipeline.labelling.shard import label_problem
+from pipeline.labelling.tools import annotators_of
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy, read_states, solution_text
 from pipeline.proposers.sample import to_solution

@@ -12,7 +12,8 @@ from pipeline.annotators.opening import annotators
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import regrade_shard
 from pipeline.labelling.sealing import seal
-from pipeline.labelling.shard import annotators_of, label_problem, run_shard
+from pipeline.labelling.shard import label_problem, run_shard
+from pipeline.labelling.tools import annotators_of
 from pipeline.outputs.report import rows_of, summarise
 from pipeline.policies.simulated import SimulatedPolicy
 from pipeline.runs import records

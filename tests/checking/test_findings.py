@@ -15,7 +15,8 @@ from flows.cli import main
 from pipeline.checking.findings import check
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
-from pipeline.labelling.shard import label_all, open_tools
+from pipeline.labelling.shard import label_all
+from pipeline.labelling.tools import open_tools
 from pipeline.outputs.report import rows_of
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy

@@ -12,6 +12,7 @@ from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import Regraded, regrade_shard, stored_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
+from pipeline.labelling.tools import annotators_of
 from pipeline.outputs.report import rows_of
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling, Unfinished
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy
@@ -160,7 +161,7 @@ def test_a_corrected_answer_is_graded_from_what_is_stored(
     assert sum(after[name][0] != before[name][0] for name in after) == 2
     flipped = {"correct": "incorrect", "incorrect": "correct", "unknown": "unknown"}
     for name, (line, drawn) in after.items():
-        tools = shard.annotators_of(asked, SimulatedPolicy(slip=0.3, n_steps=3))
+        tools = annotators_of(asked, SimulatedPolicy(slip=0.3, n_steps=3))
         assert asyncio.run(shard.label_problem(line.problem, tools)) == (line, drawn)
         old = before[name][1]
         if line != before[name][0]:
@@ -198,7 +199,7 @@ def test_what_a_new_grade_asks_for_is_owed_and_only_that_is_drawn(
     paid = sum(len(drawn) for name, (_, drawn) in after.items() if name in skipped)
     assert counting.drawn == paid - 2 * 6
     for name in skipped:
-        tools = shard.annotators_of(asked, SimulatedPolicy(slip=0.3, n_steps=3))
+        tools = annotators_of(asked, SimulatedPolicy(slip=0.3, n_steps=3))
         fresh, drawn = asyncio.run(shard.label_problem(after[name][0].problem, tools))
         assert (fresh.candidates, drawn) == (after[name][0].candidates, after[name][1])
 

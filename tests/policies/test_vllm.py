@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.labelling.problems import read_problems
-from pipeline.labelling.shard import annotators_of, label_all
+from pipeline.labelling.shard import label_all
+from pipeline.labelling.tools import annotators_of
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.server.policy import ServerPolicy
 from pipeline.runs.run_store import RunStore

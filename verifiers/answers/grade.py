@@ -76,6 +76,8 @@ def grade(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None 
 def grade_any(golds: Iterable[str], answer: str | None, kind: AnswerKind) -> Grade:
     """Compare with each of the accepted answers: equal if one is, different if all differ, else the first
     doubt. Without any accepted answer it is a doubt, too."""
+    # A right match ends it; otherwise a doubt outweighs "different", since another accepted answer may be
+    # meant.
     found = UNREADABLE_GOLD
     for number, gold in enumerate(golds):
         one = grade(gold, answer, kind)
@@ -119,6 +121,7 @@ def _same_value(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> 
 
 def _as_spelled(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> Grade:
     words = worded(gold), worded(answer)
+    # The same characters are the same answer, whatever they mean: most answers end here.
     if squeezed(words[0]) == squeezed(words[1]):
         return EQUAL
     if "!!" in gold or "!!" in answer:
@@ -129,6 +132,7 @@ def _as_spelled(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> 
             same_quantity(numbers[0], numbers[1]),
             "units, unknowns, percent or rounding may be the difference",
         )
+    # "No solution" against 5: it denies that there is a number, so it is wrong, not unreadable.
     if numbers[0] and _NOTHING.fullmatch(words_of(answer)):
         return DIFFERENT
     if _WORDS.fullmatch(words[0]) and _WORDS.fullmatch(words[1]) and sorted(words[0]) != sorted(words[1]):
@@ -162,6 +166,7 @@ def _same_expression(gold: str, answer: str, pool: Pool | None, *, library: bool
             doubts.append(found)
         return found.verdict
 
+    # One reading under which both agree is enough: nobody knows which one was meant.
     verdicts = {same_form(ours, theirs, same) for ours, theirs in product(*sides)}
     if True in verdicts:
         return EQUAL

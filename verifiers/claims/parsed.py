@@ -55,6 +55,7 @@ def parsed_text(text: str) -> ParsedText:
     return _parsed(text) if len(text) <= LONGEST_STEP else ParsedText(text)
 
 
+# A cache by text: a search asks about the same first steps again and again.
 _parsed = lru_cache(maxsize=_KEPT)(ParsedText)
 
 

@@ -158,6 +158,7 @@ def number(token: str) -> Number:
     digits = token.replace(",", "")
     if len(digits) > LONGEST:
         raise Refused("too_large", f"a number of more than {LONGEST} digits")
+    # 007 is an identifier or a code; as a number it would equal 7.
     if digits[0] == "0" and digits[1:2].isdigit():
         raise Refused("parse", f"{token} is no plain number")
     return Number(Fraction(int(digits) if digits.isdigit() else digits), digits)

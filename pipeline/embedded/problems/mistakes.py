@@ -114,6 +114,8 @@ def _wrong(case: ArithmeticCase, step: Step, believed: dict[str, int], rng: rand
     truth = arithmetic.subject_value(step.subject, case.values())
     while True:
         kind = rng.random()
+        # Misremembered values and wrong sums are the most frequent, as in what small models write; a slip of
+        # the pen is the rarest.
         if kind < 0.3:  # wrong arithmetic
             slipped = _slip(right.result, rng)
             wrong = replace(right, result=slipped, stated=slipped)

@@ -1,0 +1,89 @@
+"""What the work on a problem asks: the policies and annotators of a run, made and opened."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from pipeline.annotators import opening
+from pipeline.annotators.opening import Part
+from pipeline.policies import open_policy
+from pipeline.policies.base import Policy
+from pipeline.policies.server.probe import prepare
+from pipeline.prompts.templates import check_prompts, prompt_text
+from pipeline.proposers import omegaprm
+from schemas.config import OmegaConfig, RunConfig
+from schemas.sources import POLICY, Sources, gathered
+
+
+@dataclass
+class Annotators:
+    """Everything a problem's coroutine asks: the policies and the annotators of a run."""
+
+    config: RunConfig
+    policy: Policy
+    parts: Sequence[Part]
+    sources: Sources
+    """What is declared of every source that may vote."""
+    others: Mapping[str, Policy] = field(default_factory=dict)
+    """Policies that annotators ask in place of the run's, by the annotator's name."""
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """The texts of the run's prompts by their names; one that is not among them is read from its file."""
+
+
+def annotators_of(
+    config: RunConfig, policy: Policy, *, templates: Mapping[str, str] | None = None
+) -> Annotators:
+    """The annotators of a run, all asking one policy. UserError where a prompt or an outsider's part cannot
+    be used, or where two parts declare one source."""
+    kept = templates or {}
+    parts = _parts(config, kept)
+    # One policy for all: grading again draws nothing, so nobody needs the others' own.
+    others = {part.config.name: policy for part in parts if part.config.own_policy is not None}
+    return Annotators(config, policy, parts, _declared(config, parts), others, kept)
+
+
+def _parts(config: RunConfig, templates: Mapping[str, str]) -> list[Part]:
+    def read(name: str) -> str:
+        return templates.get(name) or prompt_text(name)
+
+    check_prompts(config, read)
+    return opening.annotators(config, read)
+
+
+def check_annotators(config: RunConfig) -> None:
+    """UserError where a prompt, a verifier or an outsider's part of a new run cannot be used, or where two
+    parts declare one source."""
+    _declared(config, _parts(config, {}))
+
+
+def _declared(config: RunConfig, parts: Sequence[Part]) -> Sources:
+    declared = [(part.called, part.annotator.sources) for part in parts]
+    # The search is a proposer and no annotator, but it votes, so it declares its sources too.
+    searches = isinstance(config.propose, OmegaConfig)
+    return gathered([*declared, ("the search", omegaprm.SOURCES)] if searches else declared)
+
+
+async def open_tools(
+    config: RunConfig,
+    stack: AsyncExitStack,
+    templates: Mapping[str, str] | None = None,
+    *,
+    policy: Policy | None = None,
+    brought: Sequence[Part] = (),
+) -> Annotators:
+    """Everything that a configuration asks for, loaded and tried out; the stack closes it. A `policy` that is
+    open already takes the place of the configured one, and annotators that are `brought` vote, too."""
+    kept = templates or {}
+    parts = [*_parts(config, kept), *brought]
+    sources, roles = _declared(config, parts), opening.asked(config, parts)
+    # A policy that the caller opened is the caller's to close.
+    policies = {POLICY: policy} if policy is not None else {}
+    for name, role in roles.items():
+        if name not in policies:
+            policies[name] = await stack.enter_async_context(open_policy(role.policy))
+    for name, role in roles.items():
+        limit, chat = role.limit, role.policy.chat
+        # Asked once before any problem: a server that cannot continue a text, or has no such model, is found
+        # in seconds.
+        await prepare(policies[name], role.sampling, prefixes=role.prefixes, chat=chat, limit=limit)
+    return Annotators(config, policies.pop(POLICY), parts, sources, policies, kept)
