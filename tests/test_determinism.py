@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import pytest
 
-from pipeline.labelling import shard as shards
+from pipeline.labelling import tools
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
@@ -67,7 +67,7 @@ def late(monkeypatch: pytest.MonkeyPatch) -> Any:
         def opened(config: PolicyConfig) -> Policy:
             return Late(open_policy(config), seed, under_way)
 
-        monkeypatch.setattr(shards, "open_policy", opened)
+        monkeypatch.setattr(tools, "open_policy", opened)
 
     return set_to
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.labelling import regrade, shard
+from pipeline.labelling import regrade, shard, tools
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import Regraded, regrade_shard, stored_problems
 from pipeline.labelling.sealing import seal
@@ -131,11 +131,11 @@ def test_what_is_stored_is_all_that_grading_needs(
         inner = SimulatedPolicy(slip=asked.slip, n_steps=asked.n_steps)
         return FaultyPolicy(inner, share=0.1)
 
-    monkeypatch.setattr(shard, "open_policy", faulty)
+    monkeypatch.setattr(tools, "open_policy", faulty)
     write(tmp_path / "p.jsonl", {})
     store = run(config(tmp_path, **sections))
     before = parquet(store)
-    monkeypatch.setattr(shard, "open_policy", lambda _: pytest.fail("a policy was opened"))
+    monkeypatch.setattr(tools, "open_policy", lambda _: pytest.fail("a policy was opened"))
     assert again(store) == Regraded(changed=0, same=8, missing=0)
     seal(store)
     assert parquet(store) == before
@@ -153,7 +153,7 @@ def test_a_corrected_answer_is_graded_from_what_is_stored(
     read_problems(store)
     assert sum(len(store.standing(number).owed) for number in range(2)) == 2
     with monkeypatch.context() as patched:
-        patched.setattr(shard, "open_policy", lambda _: pytest.fail("a policy was opened"))
+        patched.setattr(tools, "open_policy", lambda _: pytest.fail("a policy was opened"))
         assert again(store, stale=True) == Regraded(changed=2)
     seal(store)
     after = stored(store)
@@ -161,8 +161,8 @@ def test_a_corrected_answer_is_graded_from_what_is_stored(
     assert sum(after[name][0] != before[name][0] for name in after) == 2
     flipped = {"correct": "incorrect", "incorrect": "correct", "unknown": "unknown"}
     for name, (line, drawn) in after.items():
-        tools = annotators_of(asked, SimulatedPolicy(slip=0.3, n_steps=3))
-        assert asyncio.run(shard.label_problem(line.problem, tools)) == (line, drawn)
+        annotators = annotators_of(asked, SimulatedPolicy(slip=0.3, n_steps=3))
+        assert asyncio.run(shard.label_problem(line.problem, annotators)) == (line, drawn)
         old = before[name][1]
         if line != before[name][0]:
             assert [r.outcome for r in drawn] == [flipped[r.outcome] for r in old]
@@ -191,7 +191,7 @@ def test_what_a_new_grade_asks_for_is_owed_and_only_that_is_drawn(
     assert found.missing
     assert found.missing + found.changed == 2
     counting = Counting(SimulatedPolicy(slip=0.3, n_steps=3))
-    monkeypatch.setattr(shard, "open_policy", lambda _: counting)
+    monkeypatch.setattr(tools, "open_policy", lambda _: counting)
     for number in range(2):
         asyncio.run(run_shard(store, number))
     seal(store)
@@ -199,8 +199,8 @@ def test_what_a_new_grade_asks_for_is_owed_and_only_that_is_drawn(
     paid = sum(len(drawn) for name, (_, drawn) in after.items() if name in skipped)
     assert counting.drawn == paid - 2 * 6
     for name in skipped:
-        tools = annotators_of(asked, SimulatedPolicy(slip=0.3, n_steps=3))
-        fresh, drawn = asyncio.run(shard.label_problem(after[name][0].problem, tools))
+        annotators = annotators_of(asked, SimulatedPolicy(slip=0.3, n_steps=3))
+        fresh, drawn = asyncio.run(shard.label_problem(after[name][0].problem, annotators))
         assert (fresh.candidates, drawn) == (after[name][0].candidates, after[name][1])
 
 

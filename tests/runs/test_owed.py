@@ -10,7 +10,7 @@ import pytest
 from flows import commands
 from flows.arguments import parser
 from flows.synthesize import _raise_owed
-from pipeline.labelling import shard as shards
+from pipeline.labelling import tools
 from pipeline.labelling.plan import Stated, plan_from_pilot
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.shard import run_shard
@@ -59,7 +59,7 @@ def use(policy: SimulatedPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     def opened(_: PolicyConfig) -> SimulatedPolicy:
         return policy
 
-    monkeypatch.setattr(shards, "open_policy", opened)
+    monkeypatch.setattr(tools, "open_policy", opened)
 
 
 def test_a_failed_problem_is_owed_and_the_others_are_done(
