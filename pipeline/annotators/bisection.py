@@ -1,10 +1,10 @@
-"""Find the first error of a wrong solution with as few tokens as can be: noisy bisection.
+"""Find the first error of a wrong solution with as few tokens as possible: noisy bisection.
 
-OmegaPRM's search of one rollout (arXiv 2406.06592, section 3.2), but a failure is evidence and no proof
-(`posterior`), a prefix is probed again as long as that is what says most, and everything already known is
-used: steps that verifiers refuted bound the search at no token, and rollouts of the filter, the
-proposer and its siblings count for every prefix of this solution that they happen to pass through. A finished
-solution is never rolled out, and a right one not at all: it is its own success.
+It follows OmegaPRM's binary search over one solution (arXiv 2406.06592, section 3.2), with three changes. A
+prefix without a success is evidence of an error and no proof, so a posterior (`posterior`) decides where to
+roll out next, and the same prefix may be probed again. Steps that verifiers refuted bound the search without
+any rollout. Rollouts that the filter, the proposer or other solutions drew already count for every prefix of
+this solution that they pass through. Right solutions are not searched.
 """
 
 from collections.abc import Sequence

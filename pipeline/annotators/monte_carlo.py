@@ -1,7 +1,7 @@
 """Monte Carlo step values: rollouts after every step (Math-Shepherd, arXiv 2312.08935, section 3.3).
 
-By brute force k of them; or, with `stop`, only as many as a sequential test needs. What is kept are counts
-either way: a test that the cap leaves open says so by its counts.
+Each step gets k rollouts or, with `stop`, only as many as a sequential test needs. The vote holds the counts
+in both cases, so a reader sees where the test was still open when the largest number was reached.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Roll out from step to step until no rollout succeeds (SCAN, arXiv 2509.16548, section 4).
 
-Rollouts go only where they say most: to wrong solutions of problems that the policy mostly solves. There none
-of eight succeeding is strong evidence; on a hard problem it happens to sound steps too.
+Only wrong solutions of problems that the policy mostly solves are rolled out. On such a problem, eight
+failures in a row are strong evidence of an error; on a hard problem they happen after sound steps, too.
 """
 
 from dataclasses import dataclass

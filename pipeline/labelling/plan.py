@@ -1,8 +1,8 @@
 """What a run will take, before anything is spent: from a pilot, or from a stated pass rate.
 
 A pilot labels the run's first problems with the run's own policy, into the run's own folder: they are the
-beginning of the run, and nothing that it paid for is lost. A stated pass rate is tried out on the simulated
-policy, by the run's own proposer and annotators, so that every method's habits are in the prediction.
+beginning of the run, and nothing that it paid for is lost. Where a pass rate is stated instead, the run's own
+proposer and annotators work on the simulated policy, so the prediction includes how many rollouts each asks.
 """
 
 import asyncio

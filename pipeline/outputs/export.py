@@ -11,8 +11,8 @@ package that is installed or in the folder that you work in:
         return {"question": row.problem.text, "steps": row.solution.step_texts(), "wrong": row.first_error}
 
 A solution without steps is given to no format. Indices are 0-based everywhere else; formats that count
-otherwise are converted here and nowhere else. None is how an undecided step is kept from becoming a wrong
-one on its way.
+otherwise are converted here and nowhere else. A format that has no sign for "not decided" returns None for a
+row with an undecided step, so that the step is not exported as a wrong one.
 """
 
 import json

@@ -3,7 +3,7 @@
 Nothing is tuned on what is measured. The threshold is 0.5, because scores are calibrated on other problems.
 The headline aggregation is the product: a score is P(step right, given that the steps before it are right),
 so the product is P(the whole solution is right). Intervals are 95% bootstraps over problems, not over
-samples. What a file cannot tell, for it holds right solutions only or none that fits, is None and never 0.
+samples. A figure that a file cannot give, for example since it holds right solutions only, is None, never 0.
 
 scikit-learn's AUROC is the same within 2e-16, but it is 199 MB with SciPy, and where it is installed
 transformers imports it: 6.2 s of processor time at each start instead of 3.7 (`python -m benchmarks

@@ -1,9 +1,9 @@
 """Compares a solution's final answer with the gold one: equal, different, or a doubt, each with its reason.
 
-Numbers and choices are settled here in microseconds. Expressions are compared by our own forms first; only
-where they cannot tell is math-verify asked, in a worker, and only its yes is used, and only where its known
-false equalities (units, percent, intervals against sets, bases, tiny or rounded numbers) are out of the
-question.
+Numbers and choices are settled here in microseconds. Expressions are compared by our own forms first. Where
+those cannot tell, math-verify is asked in a worker, and only its yes is used: its no may be a misreading.
+Even its yes is not used where it is known to call unequal answers equal (units, percent, intervals against
+sets, bases, tiny or rounded numbers).
 """
 
 import logging

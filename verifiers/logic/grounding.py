@@ -1,10 +1,11 @@
 """From first-order formulas to clauses without variables, where that loses nothing.
 
-Negations are moved to the atoms. If then no existential stands under a universal, an existential needs one
-witness and a universal holds of the constants and the witnesses: nobody else need exist (Bernays and
-Schönfinkel; the domain is never empty). Quantifiers are first moved inwards where that is not so, which
-always succeeds for monadic formulas: their bodies end up speaking of their own variable only. What is left
-are relations whose models may be infinite.
+First, negations are moved to the atoms. If then no existential stands under a universal, each existential is
+replaced by one new individual, its witness, and each universal by its instances for all constants and
+witnesses: no other individual need exist (Bernays and Schönfinkel; the domain is never empty). If an
+existential does stand under a universal, quantifiers are moved inwards, which always helps for monadic
+formulas, because each body then speaks of its own variable only. What is left are formulas with relations,
+whose models may be infinite.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -3,9 +3,9 @@
 Three forms are read: "Ana is kind so Ana is calm.", "Everyone who is kind is calm so Ana is calm.", and lines
 of a proof (`proof_steps`).
 
-A step of the first two holds if the premises entail what it cites, and the rules with nothing but what it
-cites entail its conclusion. Monadic logic is decidable, so `fails` is as certain as `holds`; what is not said
-is not assumed false, it merely does not follow.
+A step of the first two forms holds if the premises entail what it cites, and if the rules together with only
+what it cites entail its conclusion. Monadic logic is decidable, so `fails` is as certain as `holds`. What
+the premises do not state is not taken to be false; it does not follow, and that is all.
 """
 
 import re

@@ -47,9 +47,9 @@ def solving(posed: mistakes.Case) -> Lesson:
 def reviewing(posed: mistakes.Case, rng: random.Random, *, redone: bool) -> Lesson:
     """A solution, more often than not with a mistake, and its review.
 
-    `redone`, a review is the right solution again, whatever was shown: where the two part, the first error
-    is. Else it is a verdict a step, which a model of this size does not learn, though it loses nothing by
-    trying.
+    With `redone`, a review is the right solution again, whatever was shown: the first error is where the two
+    differ. Otherwise it is one verdict for each step. A model of this size does not learn to give those, but
+    the lessons do it no harm.
     """
     steps, error, answer = mistakes.reference(posed), None, posed.answer
     if rng.random() < _MISTAKEN:

@@ -3,12 +3,12 @@
 A policy knows its own slips: the token it wrote was not the one it thought likely. But it learns to write,
 not to look back at what it wrote, and a few hundred labelled solutions do not teach that. So this model
 learns to tell a replaced token from the one that belongs there (ELECTRA, arXiv 2003.10555, with a causal
-mask), at every token of solutions with planted mistakes, and whether a step answers the question. What it
-leaves is a token-classification checkpoint that training goes on from: how far a misplaced token spoils a
-step, and how often, is left to be learnt from labels.
+mask), at every token of solutions with planted mistakes, and whether a step answers the question. The result
+is a token-classification checkpoint from which PRM training goes on. Labels then teach it when a misplaced
+token makes a step wrong.
 
-As there, a generator writes the hardest replacements, and here it is the policy itself: a model made of the
-policy is misled by what misleads the policy, which mistakes planted at random seldom touch.
+As in ELECTRA, a generator writes the hardest replacements. Here it is the policy itself: a reader made
+of the policy overlooks the mistakes that the policy makes, and random mistakes seldom look like those.
 """
 
 import copy

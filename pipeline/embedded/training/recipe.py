@@ -1,11 +1,11 @@
 """Train the embedded models from nothing: `python -m pipeline.embedded.training.recipe --out DIR`.
 
-First the policy, which learns to solve and then to review, then the reader (see `reading`) that is made of
-it. In the repository the reader is of another run than the policy: one made of the very policy whose
-solutions it reads is misled where that was. Look-ups and bare equations come first, then problems of growing
-length; every batch holds texts of like length, so almost no token is padding. Everything is float32: on
-processors without fast bfloat16 it is quicker, and it costs nothing elsewhere. The run is seeded; another
-processor's rounding gives other models of the same ability.
+First the policy learns to solve and then to review; then the reader (see `reading`) is made of it. The reader
+in the repository comes from another run than the policy, because a reader made of the policy overlooks that
+policy's own mistakes. Look-ups and bare equations come first, then problems of growing length; every batch
+holds texts of like length, so almost no token is padding. Everything is float32: on processors without fast
+bfloat16 it is quicker, and it costs nothing elsewhere. The run is seeded; another processor rounds otherwise
+and gives other models of the same ability.
 """
 
 import argparse
