@@ -35,7 +35,7 @@ class Review:
 
 
 def review(context: StepContext, *, pool: Pool | None = None) -> Review:
-    """Check the last step. One refuted claim decides; `holds` needs a proved claim and no open one."""
+    """Check the last step. One refuted claim makes it fail; `holds` needs a proved claim and no open one."""
     # A line of a proof has no arithmetic: numbers in it name sentences.
     if is_proof_line(context.step):
         line = check_line(context)

@@ -1,4 +1,4 @@
-"""What an annotator is given and what it returns: the protocol that ours and outsiders' keep."""
+"""What an annotator is given and what it returns: the protocol of all annotators, ours and outsiders'."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Votes from verifiers: what the CAS and the solver can settle without a model."""
+"""Votes from verifiers, which check a step by calculation, algebra, logic or a run of its code: no model."""
 
 import asyncio
 import os

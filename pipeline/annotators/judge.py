@@ -2,8 +2,8 @@
 4).
 
 Votes per step keep everything a reply said: a reply that names step k says yes to the steps before k, no to
-step k, and nothing about those after it. So the most common first error can be recovered from the counts
-alone.
+step k, and nothing about those after it. So the first error that most replies name can be computed from the
+counts alone.
 """
 
 from collections import Counter

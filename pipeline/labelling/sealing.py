@@ -82,7 +82,7 @@ def fit_trust(sample: Iterator[Finished], sources: Sources) -> Trust:
 
 
 class Tally:
-    """Counts what passes through on the way into the shards."""
+    """Counts problems, solutions, steps and votes while their rows are written into the shards."""
 
     def __init__(self, sources: Sources, beyond: int = 0, owed: int = 0) -> None:
         self.sources = sources

@@ -54,7 +54,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Asking:
-    """Whom to ask, and how."""
+    """The model to ask, and the settings with which it is asked."""
 
     policy: Policy
     scorer: Scorer
@@ -125,7 +125,8 @@ async def problem_rows(stored: Stored, asking: Asking) -> list[dict[str, Any]]:
 
 
 def wrong_answers(stored: Stored) -> list[str]:
-    """The wrong answers of the problem's own rollouts, most frequent first: plausible, for they were made."""
+    """The wrong answers of the problem's own rollouts, most frequent first. The policy gave them, so they are
+    plausible."""
     found: Counter[str] = Counter()
     for rollout in stored.rollouts:
         if rollout.outcome == "incorrect" and is_own(rollout.purpose):

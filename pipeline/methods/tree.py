@@ -28,7 +28,7 @@ def is_own(purpose: str) -> bool:
 
 
 MOST_STEPS = 512
-"""A rollout of more steps is not read: it counts as failed, like any text nobody can use."""
+"""A rollout of more steps is not read: it counts as failed, like any text that cannot be used."""
 
 Kind = Literal["measured", "merged", "reshaped"]
 

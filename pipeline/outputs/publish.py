@@ -179,7 +179,8 @@ _CLIENTS = frozenset({"httpx", "httpx2", "requests"})
 
 
 def _asked(ask: Callable[[], Result]) -> Result:
-    """What the Hub answers, with its refusals and silences in our words. `ask` does nothing but ask."""
+    """What the Hub answers; a refusal becomes a UserError, a failing connection a BackendError. `ask` must do
+    nothing but talk to the Hub, since any error that it raises is taken for the Hub's."""
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,

@@ -14,7 +14,7 @@ AGGREGATIONS: dict[Aggregation, Callable[[Sequence[float]], float]] = {
     "product": math.prod,
     "last": lambda scores: scores[-1],
 }
-"""From step scores to one of the solution: its weakest step, all steps right at once, or the last word."""
+"""From step scores to one of the solution: its weakest step, the product (all right), or its last step."""
 
 Item = TypeVar("Item")
 

@@ -1,6 +1,6 @@
 """Where a step's numbers come from: the problem, an earlier step, its own results, or common knowledge.
 
-A number from nowhere is worth a look and proves nothing: models compute in their heads.
+A number without a source deserves a look and refutes nothing: a model may calculate without writing it down.
 """
 
 from collections.abc import Iterator

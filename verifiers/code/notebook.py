@@ -1,7 +1,7 @@
 """Runs code blocks as a notebook does. Only ever read as text and run inside the sandbox.
 
-`job.json` in the working folder says what to do. What the last block shows goes to standard output, then a
-mark that says the end was reached: a program that leaves early proves nothing.
+`job.json` in the working folder says what to do. The output of the last block goes to standard output, and
+after it a mark. A program that ends early writes no mark, so its output is not used as evidence.
 """
 
 import ast

@@ -300,7 +300,7 @@ class _Watch:
 
 
 def _map_user(pid: int) -> None:
-    """Say who the new user namespace's users are: ourselves, and for root also the nobody it turns into."""
+    """Map the users of the new namespace: our own user and, for root, also `nobody`, who runs the program."""
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         maps = {"uid_map": "0 0 1\n65534 65534 1\n", "gid_map": "0 0 1\n65534 65534 1\n"}

@@ -50,7 +50,7 @@ class Satisfiable:
 
 
 class Theory:
-    """Formulas that are asked about often: each is taken apart once."""
+    """Formulas that are asked about often: the clauses of each are made once."""
 
     def __init__(self, formulas: Sequence[Formula]) -> None:
         self.formulas = tuple(formulas)
@@ -66,7 +66,8 @@ class Theory:
         self._ground: dict[tuple[str, ...], tuple[list[Clause], list[int]]] = {}
 
     def ask(self, *extra: Formula) -> Satisfiable:
-        """Whether the theory and these formulas can be true together; they count on from the theory's."""
+        """Whether the theory and these formulas can be true together. In a core, their indices follow on
+        those of the theory's formulas."""
         if self._too_large:
             return Satisfiable("unknown", why=self._too_large)
         try:
@@ -173,7 +174,7 @@ def entails(premises: Iterable[Formula], conclusion: Formula) -> Satisfiable:
 
 
 def smallest_core(formulas: Sequence[Formula], core: Iterable[int]) -> tuple[int, ...]:
-    """Formulas of a core none of which can be left out."""
+    """A part of a core that still contradicts itself, and of which no formula can be left out."""
     kept = list(core)
     for index in list(kept):
         rest = tuple(formulas[i] for i in kept if i != index)

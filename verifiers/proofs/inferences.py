@@ -31,7 +31,7 @@ class Inference:
     verdict: InferenceVerdict
     reason: str = ""
     core: tuple[int, ...] = ()
-    """Premises that entail the conclusion and none of which can be left out, by 0-based index."""
+    """Premises that together entail the conclusion, by 0-based index; no one of them can be left out."""
     unused: tuple[int, ...] = ()
     """Premises the conclusion does not need; each one alone can be left out."""
     repeat: bool = False

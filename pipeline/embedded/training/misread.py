@@ -100,7 +100,7 @@ def _elsewhere(posed: Case, rng: random.Random) -> list[Written]:
 
 
 def _compared(posed: Case, right: Sequence[str], texts: Sequence[str], answer: str) -> list[Written]:
-    """What is written beside what should be."""
+    """Each step that is written, compared with the one that should stand there."""
     found = []
     for index, text in enumerate(texts):
         at = _first_difference(right[index], text) if index < len(right) else 0

@@ -1,7 +1,7 @@
-"""The base for PRMs: the embedded model, three layers deeper, taught to notice what should not stand there.
+"""The base for PRMs: the embedded model with three more layers, taught to notice misplaced tokens.
 
-A policy knows its own slips: the token it wrote was not the one it thought likely. But it learns to write,
-not to look back at what it wrote, and a few hundred labelled solutions do not teach that. So this model
+A policy gives a low probability to many of its own slips. But it learns to write and not to look back at what
+it wrote, and a few hundred labelled solutions do not teach that. So this model
 learns to tell a replaced token from the one that belongs there (ELECTRA, arXiv 2003.10555, with a causal
 mask), at every token of solutions with planted mistakes, and whether a step answers the question. The result
 is a token-classification checkpoint from which PRM training goes on. Labels then teach it when a misplaced
