@@ -67,6 +67,7 @@ def policy_transformers() -> Figures:
     tokens, seconds = asyncio.run(ours())
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32).eval()
+    # The library's usual way: one padded batch, from the left, so that all texts go on at one place.
     batch = tokenizer(prompts, return_tensors="pt", padding=True)
     start = time.perf_counter()
     out = model.generate(
@@ -80,6 +81,7 @@ def policy_transformers() -> Figures:
     baseline_seconds = time.perf_counter() - start
     written = out[:, batch.input_ids.shape[1] :]
     ends = written == tokenizer.eos_token_id
+    # Tokens up to and including the end; `generate` pads shorter texts of the batch, which is no work of use.
     useful = int((ends.cumsum(1) - ends.long() == 0).sum())
     value, baseline = tokens / seconds, useful / baseline_seconds
     return {"value": value, "unit": "tokens/s", "baseline": baseline, "n": len(prompts) * n}
@@ -134,6 +136,7 @@ def figures_of(bench: Callable[[], Figures]) -> Figures:
     what = {"what": " ".join((bench.__doc__ or "").split())}
     try:
         found = bench()
+    # Data and optional libraries are not everywhere; a bench without them must not end all the others.
     except FileNotFoundError as missing:
         return {"value": None, "details": {**what, "needs": f"STEPMINT_DATA: {missing}"}}
     except ModuleNotFoundError as missing:
@@ -145,6 +148,7 @@ def figures_of(bench: Callable[[], Figures]) -> Figures:
 
 def main(chosen: list[str]) -> None:
     """Run those named on the command line, or all."""
+    # `verifiers` stands for all benches whose name begins with `verifiers.`.
     names = [n for n in BENCHES if not chosen or any(n == c or n.startswith(f"{c}.") for c in chosen)]
     if not names:
         raise SystemExit(f"no bench is called {' '.join(chosen)}; there are: {' '.join(BENCHES)}")

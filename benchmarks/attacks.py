@@ -22,6 +22,7 @@ def _syscall(number: int, *arguments: str) -> str:
     return _silent(f"if call({number}, {', '.join(arguments) or '0'}) == -1: raise OSError", _CTYPES)
 
 
+# Descriptors from 3 on were inherited from the host: a file or socket that it forgot to close.
 _STRAY = """
 hits = []
 for fd in range(3, 64):
@@ -78,6 +79,7 @@ ATTACKS: dict[str, str] = {
     "raise a limit": _silent("import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))"),
 }
 """Name -> program that prints ESCAPED where it succeeds."""
+# By number, since Python has no function for them. The numbers of other machines differ.
 if platform.machine() == "x86_64":  # calls by number
     ATTACKS |= {
         "trace a process": _syscall(101, "16", "{victim}", "0", "0"),
@@ -119,6 +121,7 @@ EXCESSES: dict[str, Excess] = {
         "while True:\n try:\n  while True: pass\n except BaseException: pass", "timeout"
     ),
     "sleep": _excess("import time; time.sleep(60)", "timeout"),
+    # A limit that asks by a signal would never end it; SIGKILL cannot be ignored.
     "ignore the signals": _excess(
         "import signal\nfor n in range(1, 65):\n try: signal.signal(n, signal.SIG_IGN)\n"
         " except (OSError, ValueError): pass\n"
@@ -130,10 +133,12 @@ EXCESSES: dict[str, Excess] = {
     "allocate in spite": _excess(
         "x = []\nwhile True:\n try: x.append(bytearray(2**20))\n except MemoryError: pass", "timeout"
     ),
+    # Either limit may be reached first.
     "a huge power": _excess("9 ** 10 ** 9", "timeout", "memory"),
     "print for ever": _excess("while True: print('x' * 1000)", "output_limit"),
     "complain for ever": _excess("import sys\nwhile True: sys.stderr.write('x' * 1000)", "output_limit"),
     "print one huge line": _excess("print('x' * 10**8)", "output_limit", "memory"),
+    # The scratch folder holds 16 MiB: writing more is an error of the program, which may go on.
     "fill the scratch folder": _excess(
         "for i in range(9):\n with open(str(i), 'wb') as f:\n  for _ in range(16): f.write(bytes(2**20))",
         "error",

@@ -11,6 +11,8 @@ from huggingface_hub.errors import StrictDataclassError
 
 Figures = dict[str, Any]
 _TEXT = "Mia is neat. Everyone who is glad is quick."
+# Names that families use for the same few sizes; set to small numbers that divide each other as heads and
+# widths must.
 _SMALL = {
     **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input"), 272),
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "word_embed_proj_dim"), 64),
@@ -27,6 +29,7 @@ _SMALL = {
     **{"num_heads": 8, "expand": 2, "time_step_rank": 4, "hidden_size_per_layer_input": 8},
     **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
 }
+# Weights of the largest model that is tried: it must be built and trained for a step quickly.
 _LARGEST = 20_000_000
 _UNBUILT = (
     *(ArithmeticError, AttributeError, AssertionError, ImportError, LookupError, NotImplementedError),
@@ -78,6 +81,7 @@ def _outcome(kind: str) -> str:
         try:
             config = _shrunk(CONFIG_MAPPING[kind]())
             build = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+            # Counted without memory: some families stay huge, whatever is made small.
             with torch.device("meta"):
                 size = sum(weight.numel() for weight in build(config).parameters())
             if size > _LARGEST:
@@ -116,6 +120,7 @@ def _trained(base: str, out: Path) -> str:
     )
     prm.save(out)
     one, two = (p.score_steps(_TEXT, [_TEXT]) for p in (prm, PRM.load(out, device="cpu")))
+    # Saved and loaded again it must score the same, up to float32.
     return "ok" if abs(one[0] - two[0]) < 1e-5 else f"failed: {one} became {two}"
 
 
@@ -138,6 +143,7 @@ def byte_model(folder: Path) -> str:
 
     _tokenizer().save_pretrained(folder)
     torch.manual_seed(0)
+    # Just large enough to be a model: what is tested with it is not what it says.
     config = LlamaConfig(
         vocab_size=272, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1
     )

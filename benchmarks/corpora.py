@@ -56,6 +56,7 @@ def written() -> Iterator[tuple[str, str, list[str]]]:
         for row in rows(f"gsm_plus/gsm8k_outputs_{model}_part.jsonl*"):
             yield f"gsm_plus {model}", row.get("question") or row["input"], _steps(row[field])
     for row in rows("sampled_solutions/gsm8k_32_per_problem_part.jsonl.gz"):
+        # Four of 32 a problem: more would let this corpus outweigh all others.
         for candidate in row["candidates"][:4]:
             text = candidate["raw_text"].rpartition("\nassistant\n")[2]
             yield "sampled_solutions gsm8k", candidate["problem"]["question"], _steps(text)
@@ -75,12 +76,14 @@ def judged() -> Iterator[Judged]:
             for index in range(len(row["steps"]) if row["label"] == -1 else row["label"] + 1):
                 steps = tuple(row["steps"][: index + 1])
                 yield Judged("processbench", row["problem"], steps, index != row["label"])
+    # PRM800K's 0 is "neither good nor bad": people did not call it wrong, so it counts as passed.
     for row in rows("prm800k/phase1_train_stepwise.jsonl.gz"):
         if row["rating"] is not None and row["next_response"]:
             said = row["responses"] if isinstance(row["responses"], list) else []
             steps = (*(str(step) for step in said), row["next_response"])
             yield Judged("prm800k", row["instruction"], steps, row["rating"] >= 0)
     for row in rows("prmbench/*.jsonl*"):
+        # PRMBench counts its steps from 1.
         wrong = set(row["error_steps"])
         for index in range(len(row["modified_process"])):
             steps = tuple(row["modified_process"][: index + 1])

@@ -21,6 +21,7 @@ from pipeline.prompts.templates import fill, load_template
 
 Figures = dict[str, Any]
 PROMPTS, EACH, LONGEST = 40, 8, 160
+# 7 is no multiple of the widths of matrix kernels, which may then round otherwise.
 BATCHES = (256, 64, 7)
 Seen = dict[tuple[float, int], tuple[float, float]]
 """(uniform number, token) -> the cumulated probabilities before and after the token."""
@@ -56,6 +57,7 @@ def rounding() -> Figures:
 def _sample(batch: int) -> tuple[Seen, int, list[Completion]]:
     template = load_template("embedded_solve")
     prompts = [fill(template, problem=problem.text) for problem in problems(PROMPTS, seed=5)]
+    # Another order for each size, so that a draw meets other neighbours in its batch.
     order = random.Random(batch).sample(range(PROMPTS), PROMPTS)
 
     async def run() -> list[Completion]:

@@ -17,6 +17,7 @@ from schemas.config import JudgeConfig, RunConfig, load_config
 from schemas.records import Problem, Solution
 
 Figures = dict[str, Any]
+# The share of 200 problems has a standard error of 3.5 points at most.
 PROBLEMS = 200
 
 
@@ -52,6 +53,7 @@ def solves() -> Figures:
 
 async def _judged(config: RunConfig, samples: Samples) -> list[tuple[Problem, Solution, int | None]]:
     """Every solution with the first error that one judge reply names."""
+    # One vote, so that the figure is that of the judge and not of a majority.
     asked = next(iter(config.annotators(JudgeConfig)), JudgeConfig()).model_copy(update={"votes": 1})
     judge = Judge(asked, load_judge(asked.prompts[0]))
     pairs = [(problem, solution) for problem, solutions in samples for solution in solutions]

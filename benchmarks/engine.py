@@ -27,7 +27,9 @@ _SETTINGS = (
     " --kv-cache-memory-bytes=1073741824 --no-enable-chunked-prefill --enable-prompt-tokens-details"
 ).split()
 """Those of the policy in process; a seeded request whose prompt is split over two steps kills the engine."""
+# Sequences that the engine works on at once; with fewer under way it is not full.
 _BATCH = 256
+# Each side first once and last once: a machine that becomes slower or faster favours neither.
 _ORDER = ("run", "raw", "raw", "run")
 
 
@@ -105,11 +107,13 @@ async def _compare(
     from pipeline.policies.base import Prompt, Sampling
 
     engine = _processes()
+    # A call before the clock starts: the first one compiles and allocates.
     await policy.sample(Prompt("Problem:"), 8, Sampling(max_tokens=16))
     clocks: dict[str, list[Clock]] = {"run": [], "raw": []}
     tokens: dict[str, int] = {"run": 0, "raw": 0}
     with TemporaryDirectory() as folder:
         for turn, kind in enumerate(_ORDER):
+            # An empty prefix cache for both: the second to ask would find the first one's prompts in it.
             await clean()
             if kind == "run":
                 asked.clear()
@@ -173,6 +177,8 @@ def _grading_s(store: Any) -> float:
 def _details(asked: Sequence[Asked], clocks: dict[str, list[Clock]], tokens: dict[str, int]) -> Row:
     """Where the time goes. Sequences under way are counted by request, so until its longest one ends."""
     begin, end = min(r.start for r in asked), max(r.end for r in asked)
+    # A request starts as many sequences as it has completions; at each change the share of time before it is
+    # known.
     changes = sorted([(r.start, len(r.wrote)) for r in asked] + [(r.end, -len(r.wrote)) for r in asked])
     hungry = idle = 0.0
     under_way, before, full = 0, begin, begin
@@ -212,6 +218,7 @@ def prefixes() -> Row:
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
         await policy._engine.reset_prefix_cache()
+        # One token: only the prompts are of interest, and they are read whole all the same.
         one = SamplingParams(max_tokens=1, seed=1, output_kind=RequestOutputKind.FINAL_ONLY)
         finals = await asyncio.gather(*(policy._ask(ids, one) for group in groups for ids in group))
         asked = sum(len(ids) for group in groups for ids in group)
@@ -242,6 +249,7 @@ def serving() -> Iterator[str]:
     from pipeline.policies.opening import EMBEDDED
 
     with socket.socket() as probe:
+        # Port 0: the system chooses a free one.
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(EMBEDDED)]
@@ -288,6 +296,7 @@ def server() -> Row:
                 return reply
 
             async def again(requests: Sequence[Asked]) -> int:
+                # As many at once as the run had: more would be another load.
                 slots = asyncio.Semaphore(_most_under_way(requests))
 
                 async def one(request: Asked) -> int:
@@ -316,6 +325,7 @@ def _read_usage(asked: Asked, reply: bytes) -> None:
     usage = said["usage"]
     asked.prompt = usage["prompt_tokens"]
     asked.cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    # The server tells the sum over a request's choices only; their shares matter for no figure.
     asked.wrote = [usage["completion_tokens"] // len(said["choices"])] * len(said["choices"])
     asked.wrote[0] += usage["completion_tokens"] % len(said["choices"])
 

@@ -128,6 +128,7 @@ async def _fewer(call: Call) -> None:
 
 
 async def _more(call: Call) -> None:
+    # More than were asked for: taken as they come, they would stand in for others.
     extra = [{**choice, "index": 100 + i} for i, choice in enumerate(call.good["choices"])]
     await call.send({**call.good, "choices": [*extra, *call.good["choices"], *extra]})
 
@@ -153,18 +154,21 @@ async def _resets(call: Call) -> None:
 
 async def _promises_more(call: Call) -> None:
     body = json.dumps(call.good).encode()
+    # The client waits for bytes that never come, or takes a whole reply for half of one.
     await call.raw(_HEAD.format(status=200, length=len(body) + 500, more="").encode() + body)
     call.writer.close()
 
 
 async def _promises_less(call: Call) -> None:
     body = json.dumps(call.good).encode()
+    # What follows the promised bytes would be read as the beginning of the next reply.
     await call.raw(_HEAD.format(status=200, length=len(body) // 2, more="").encode() + body)
     call.writer.close()
 
 
 async def _drips(call: Call) -> None:
     await call.raw(_HEAD.format(status=200, length=10**6, more="").encode())
+    # Always a byte before a read times out: only a limit on the whole reply ends it.
     await _forever(call, b" ", 0.02)
 
 
@@ -206,7 +210,9 @@ async def _dated(call: Call) -> None:
     await call.send("slow down", 429, f"retry-after: {when}\r\n")
 
 
+# 20 MB from 20 KB: it must be refused by its unpacked size.
 _BOMB = gzip.compress(b" " * 20_000_000)
+# Engines that keep a seed in 32 bits with a sign refuse larger ones.
 _LARGE = 2**31
 FAULTS: dict[str, Fault] = {
     "429, come back in 0.1 s": _status(429, "slow down", "retry-after: 0.1\r\n"),
@@ -216,9 +222,11 @@ FAULTS: dict[str, Fault] = {
     "500 in HTML": _status(500, "<html><style>b{}</style><h1>Internal\nServer Error</h1></html>"),
     "502 empty": _status(502, ""),
     "400 for no reason": _status(400, '{"detail": [{"loc": ["body", "x"], "msg": "nonsense"}]}'),
+    # The message repeats the key, as some servers do: it must reach no log and no file.
     "401 midway": _status(401, '{"error": {"message": "Incorrect API key provided: faulty-key"}}'),
     "404, model gone": _status(404, '{"error": {"message": "model unloaded"}}'),
     "204": _status(204, ""),
+    # A client that follows it would hand its key to another server.
     "a redirect elsewhere": _status(307, "", "location: http://127.0.0.1:9/steal\r\n"),
     "closes unanswered": _closes,
     "closes after a reply": _drops_later,
@@ -288,6 +296,7 @@ async def _restarts(call: Call) -> None:
 
 
 async def _says_sure(call: Call) -> None:
+    # Chat models begin anew where they should continue; such a text is no continuation of the prefix.
     said = "Sure, here is the full solution:\n" if call.asked["_prefix"] else ""
     call.good = await good_reply(call.asked, call.asked["_prompt"], "", chat=call.chat)
     await call.changed(call.texts(lambda text: said + text))
@@ -300,6 +309,7 @@ FAULTS |= {
 }
 CHAT = frozenset({"the answer is started again", "sure, here is the solution", "text is null"})
 """Kinds that are tried on `/chat/completions`."""
+# A server that does not know a parameter never did, so these faults begin with the first call.
 FROM_THE_START = frozenset(name for name in FAULTS if name.startswith(("refuses", "ignores")))
 BEHIND = SimulatedPolicy(slip=0.4, recover=0.3, n_steps=3)
 

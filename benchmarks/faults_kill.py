@@ -243,6 +243,7 @@ def struck(
 ) -> Ended:
     """Strike a command at a random point: of all its time, or of the time after its first line."""
     whole, first = reference.ended.seconds, reference.ended.first_line_s
+    # Half of them after the first line: starting takes most of a short command's time, and does the least.
     late = rng.random() < 0.5 and 0 < first < whole
     delay = rng.uniform(0, whole - first if late else whole)
     goes_on = rng.random() < 0.5
@@ -272,6 +273,7 @@ def heeds(pid: int) -> bool:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return True
+    # Bit n - 1 of this mask says that the process catches signal n.
     return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
 
 

@@ -23,8 +23,11 @@ from benchmarks.fault_kinds import CHAT, FAULTS, FROM_THE_START, STOP
 from benchmarks.faulty import FaultyServer
 
 Figures = dict[str, Any]
+# Faults begin after 40 calls, in the middle of the work, and in the mixed trials hit three calls in ten.
 PROBLEMS, SINCE, MIXED = 100, 40, 0.3
 SECRET = "faulty-key"
+# A session that hangs for so long is a finding, and ends the bench. Most of a trial is waiting, so four run
+# side by side.
 _PATIENT_S, _LANES = 240, 4
 _MIXED = [name for name in FAULTS if name not in CHAT and name != "refuses return_token_ids"]
 
@@ -79,6 +82,8 @@ def rows(root: Path, name: str) -> tuple[str, str]:
     folder = root / "runs" / name
     files = [folder / "shards" / "00000.parquet", folder / "rollouts" / "00000.parquet"]
     whole = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    # A repaired server counts the tokens of fewer calls, so token counts may differ where all texts are
+    # equal.
     texts = json.dumps([_without_tokens(pq.read_table(file).to_pylist()) for file in files])
     return whole, hashlib.sha256(texts.encode()).hexdigest()
 

@@ -51,6 +51,7 @@ class FaultyServer:
 
     async def _close(self) -> None:
         self._server.close()
+        # Clients that hang are left over on purpose; cancelling them lets the loop end.
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -79,6 +80,7 @@ class FaultyServer:
             said = [message["content"] for message in asked["messages"]]
             prompt, prefix = said[0], "".join(said[1:])
         else:
+            # Where the template ends and the solution begins, as in the prompts of these benches.
             end = "Solution:\n" if "Solution:\n" in asked["prompt"] else "\n\n"
             prompt, _, prefix = asked["prompt"].partition(end)
         asked |= {"_prompt": prompt, "_prefix": prefix}
@@ -94,6 +96,8 @@ class FaultyServer:
 
     def _too_fast(self) -> bool:
         now = time.monotonic()
+        # A window of one second that slides: a limit per whole second would let twice as many through at its
+        # edge.
         self._granted = [then for then in self._granted if then > now - 1]
         if self.limit_per_s and len(self._granted) >= self.limit_per_s:
             return True

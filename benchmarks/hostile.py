@@ -15,6 +15,8 @@ _CODE = (
     "\\input{/etc/passwd}",
     "\\write18{rm -rf /}",
 )
+# Digits of other scripts, Greek and Cyrillic letters that look Latin, signs wider than ASCII, marks of
+# direction, null and half a surrogate pair: readers that normalise too much or too little trip here.
 _ALIKE = "０１２３４５٠١٢٣x×хⅹ＝=＋+−–—‐-∕/÷⁄％%，,．.٫’'“”\u200b\u202e\u0000\ud800²³¹½¾π∞√∑∫≠≈≤≥"
 _PLAIN = "0123456789+-*/^()=<>.,%!$ xyab\n"
 _LATEX = (
@@ -41,6 +43,7 @@ def texts(n: int, seed: int = 0) -> Iterator[str]:
 
 
 def _huge(rng: random.Random) -> str:
+    # 9,000 digits are above Python's own limit of 4,300 for reading a number.
     digits = "".join(rng.choices("123456789", k=rng.choice((20, 400, 4000, 9000))))
     return f"{digits} {rng.choice('+-*/')} {digits[::-1]} = {digits[: rng.randint(1, 20)]}"
 
@@ -52,6 +55,7 @@ def _towers(rng: random.Random) -> str:
 
 
 def _nested(rng: random.Random) -> str:
+    # Up to 2,500 brackets: above Python's limit of 1,000 calls in each other.
     depth, (left, right) = (
         rng.randint(20, 2500),
         rng.choice((("(", ")"), ("{", "}"), ("-", ""), ("sqrt(", ")"))),
@@ -89,4 +93,5 @@ def _long(rng: random.Random) -> str:
     piece = rng.choice(
         ("1 = ", "2 + ", "x = 2, ", "<<1=1>>", "a b c ", "(", "1,", "5 m ", "= ", "\n= 3", ". 5")
     )
+    # 7,999 and 8,001 stand on either side of the verifiers' longest step.
     return (piece * 5000)[: rng.choice((3000, 7999, 8001, 100_000))]

@@ -15,6 +15,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("schemas", "verifiers", "pipeline", "flows", "stepmint")
 """The last is the facade; revisions from before it do not have it."""
+# Limits of the house: a function fits on a screen, a file can be read in one go.
 LONGEST_FUNCTION, LONGEST_FILE = 50, 400
 BEFORE = "STEPMINT_BEFORE"
 """Environment variable: the git revision that the working tree is compared with."""
@@ -72,6 +73,7 @@ def unpack(revision: str, folder: Path) -> None:
     if found.returncode:
         raise SystemExit(f"{BEFORE}={revision}: {found.stderr.decode(errors='replace').strip()}")
     with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
+        # Python files only: nothing else is counted, and data of old revisions may be large.
         archive.extractall(folder, [one for one in archive if one.name.endswith((".py", "/"))], filter="data")
 
 
@@ -120,12 +122,14 @@ def count(source: str, path: str) -> Module:
         if _is_docstring(node)
         for line in range(node.lineno, (node.end_lineno or 0) + 1)
     }
+    # By tokens and not by `#` at a line's start: a `#` inside a string is no comment.
     code, comments = set[int](), set[int]()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             if not token.string.startswith(_DIRECTIVES):
                 comments.add(token.start[0])
         elif token.type not in _SILENT:
+            # A string over several lines counts with all of them.
             code.update(range(token.start[0], token.end[0] + 1))
     functions = {
         f"{node.name}:{node.lineno}": _length(node)
@@ -146,6 +150,7 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    # The docstring is left out: explaining a function must not push it over the limit.
     first = node.body[0]
     documented = (first.end_lineno or 0) - first.lineno + 1 if _is_docstring(first) else 0
     return (node.end_lineno or node.lineno) - node.lineno + 1 - documented

@@ -24,11 +24,13 @@ class Hub(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def head(self) -> str:
+        # A commit's name has 40 hexadecimal digits, which the client checks.
         return f"{len(self.commits):040x}"
 
     def commit(self, lines: list[dict[str, Any]]) -> bool:
         """Apply a commit; False when it builds on another head."""
         header = lines[0]["value"]
+        # As on the Hub: a commit that names its parent is refused once the head has moved.
         if header.get("parentCommit") and (header["parentCommit"] != self.head() or self.moved):
             return False
         for line in lines[1:]:
@@ -84,6 +86,7 @@ class Answers(BaseHTTPRequestHandler):
             self.reply({"url": f"{hub.url}/{kind}me/demo", "id": "1", "name": "me/demo"})
         elif "/preupload/" in self.path:
             files = json.loads(body)["files"]
+            # "regular" files come inside the commit; large ones would be uploaded apart.
             modes = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]
             self.reply({"files": modes})
         elif "/commit/" in self.path:

@@ -49,6 +49,8 @@ class Arm:
         own = {solution.text for solution in candidates}
         for rollout in roller.taken:
             text = rollout.prefix + rollout.text
+            # The solutions to be labelled were paid for by whoever proposed them; each is left out once, so
+            # that a rollout which happens to repeat one is counted.
             if text in own:
                 own.remove(text)
             else:
@@ -71,6 +73,7 @@ def _fused(arm: Arm) -> Labelled:
     from pipeline.fusion.labels import fuse
     from pipeline.fusion.trust import fit, model_of
 
+    # Each arm is fitted to its own votes alone, as a run of it would be.
     model = model_of(fit([(len(solution.steps), votes) for _, solution, votes in arm.rows], EARLIER), EARLIER)
     candidates = [Candidate(solution=solution, votes=tuple(votes)) for _, solution, votes in arm.rows]
     found = fuse(candidates, model, FusionConfig())
@@ -87,10 +90,12 @@ def _judge(arm: Arm, labelled: Labelled) -> Figures:
     from pipeline.embedded.problems.truth import first_error
     from pipeline.outputs.report import _quality
 
+    # Distinct texts: two solutions with one beginning give one labelled step, not two.
     prefixes, pairs = set(), []
     for (problem, solution, _), (said, n) in zip(arm.rows, labelled, strict=True):
         prefixes |= {(problem.id, prefix_of(solution.text, solution.steps, i + 1)) for i in range(n)}
         truth = first_error(problem, solution.step_texts())
+        # A step that cannot be read has no truth, so its solution is left out of quality but not of the cost.
         if truth is not None:
             pairs.append((said, truth))
     quality = _quality(pairs)
@@ -176,6 +181,8 @@ def vs_omegaprm() -> Figures:
         grown = [[*c.votes, *more] for c, more in zip(candidates, checked, strict=True)]
         theirs.add(tree, found, grown)
         roller = Roller(policy, _PROMPT, problem, seed=SEED)
+        # The tree begins with these rollouts; bisection gets as many, so that both arms know the problem
+        # alike.
         await roller.roll("", OmegaConfig().rollouts, omegaprm.SOURCE)
         drawn = await _bisect(roller, found, checked)
         ours.add(roller, found, [a + b for a, b in zip(drawn, checked, strict=True)])

@@ -19,6 +19,7 @@ from benchmarks.libraries import Figures, weight
 from verifiers.isolation.workers import Pool
 
 _CALLS = 200
+# A program that starts a pool, gives its worker a power of 95 million digits, and says so: it is then killed.
 _STARTER = """
 import multiprocessing, operator, os, sys, threading, time
 if __name__ == "__main__":
@@ -61,6 +62,7 @@ def workers() -> Figures:
         "outlives_killed_starter": {kind: _outlives(kind) for kind in ("ours", "spawn", "fork")},
     }  # fmt: skip
     warm: dict[str, list[float]] = {"ours": [], "pebble": []}
+    # Taking turns: what else runs on the machine falls on both alike.
     for _ in range(_CALLS):
         for name, call in calls.items():
             warm[name].append(_wall(lambda call=call: call(operator.add, 1, 2)))
@@ -91,9 +93,11 @@ def _outlives(kind: str) -> bool:
     os.kill(starter.pid, signal.SIGKILL)
     starter.wait()
     starter.stdout.close()
+    # Time for either pool to notice that its starter is gone.
     time.sleep(5)
     try:
         with open(f"/proc/{worker}/stat", encoding="ascii") as stat:
+            # A zombie (Z) has ended and waits for its parent to ask; it counts as gone.
             there = stat.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
@@ -105,6 +109,7 @@ def _outlives(kind: str) -> bool:
 _ASKED = 60
 _FAULTS: dict[str, Figures] = {"20 requests a second": {"faults": (), "share": 1.0, "limit_per_s": 20.0}} | {
     f"one call in three: {name}": {"faults": (name,), "share": 0.33, "limit_per_s": 0.0}
+    # A refusal, a reply that never ends in time or in size, one that is broken, and one that is empty.
     for name in ("500 in HTML", "drips", "endless body", "half JSON", "no choices")
 }
 
@@ -189,6 +194,8 @@ def decoding() -> Figures:
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
     ids = [tokenizer(prompt).input_ids for prompt in prompts]
     settings = GenerationConfig(
+        # A high temperature makes texts depend on small changes of a probability, so that a difference shows
+        # soon.
         do_sample=True, top_k=0, temperature=2.0, num_return_sequences=n, max_new_tokens=longest,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip

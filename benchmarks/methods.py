@@ -20,6 +20,7 @@ _SIGNALS = (
     "step_mean_log_prob",
     "step_min_log_prob",
 )
+# The last two look at the step's own tokens, so another problem's answer changes nothing in them.
 _NEEDS_THE_ANSWER = _SIGNALS[:6]
 
 
@@ -53,6 +54,7 @@ def _aurocs(store: Any, rows: Iterable[Row]) -> dict[str, float]:
     truths: dict[str, list[bool]] = defaultdict(list)
     for row in rows:
         at = wrong.get(row["solution_id"])
+        # What follows an error has no agreed truth.
         if at is None or (0 <= at < row["step"]):
             continue
         for name in _SIGNALS:
@@ -74,6 +76,7 @@ def signals_auroc() -> Row:
 
         def __iter__(self) -> Any:
             all_of_them = [*super().__iter__()]
+            # Turned by one place: every answer is used once, and hardly ever with its own problem.
             for stored, other in zip(all_of_them, all_of_them[1:] + all_of_them[:1], strict=True):
                 answer = other.finished.problem.answer
                 problem = stored.finished.problem.model_copy(update={"answer": answer})
@@ -114,6 +117,8 @@ def quality_correlation() -> Row:
 
     values, shares, truths = [], [], []
     with TemporaryDirectory() as folder:
+        # From easy to hard problems: with one rate, the spread of true values would be too narrow to
+        # correlate with.
         for slip in (0.05, 0.1, 0.15, 0.25, 0.4):
             policy = SimulatedPolicy(slip=slip, n_steps=8)
             for row in quality.rows(Run(_simulated(Path(folder), slip)), QualitySettings()):

@@ -50,6 +50,7 @@ def swap(old: str, new: str) -> Change:
     """Put `new` in the place of `old`, which must stand exactly once in the file."""
 
     def change(source: str) -> str:
+        # A fault that changes nothing would count as one that no test notices.
         if source.count(old) != 1:
             raise AnchorGone(f"{source.count(old)} times instead of once: {old!r}")
         return source.replace(old, new)
@@ -207,6 +208,7 @@ def planted(chosen: dict[str, Mutation]) -> dict[str, dict[str, Any]]:
         _copy(tree)
         for name, mutation in chosen.items():
             caught_by = _caught(tree, name, mutation)
+            # A test that fails anyway has noticed nothing.
             if caught_by and first_failure(tree, [caught_by.partition("[")[0]]):
                 raise RuntimeError(f"{name}: {caught_by} fails without this fault, too")
             found[name] = {"what": mutation.says, "caught_by": caught_by}

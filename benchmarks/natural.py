@@ -27,6 +27,7 @@ REVIEWED = Path(__file__).parent / "reviewed.txt"
 """Steps that are refuted although people or the corpus pass them, each looked at: a digest of the step, and
 `misprint` where the calculation it shows is false indeed, `wrong` where we are."""
 
+# `14 + 5 = 19`, `3 x $2.50 = 7.50`: a row of numbers and signs, an equals sign, a number.
 _NAIVE = re.compile(r"([\d.]+(?:\s*[-+*/x×÷]\s*\$?[\d.]+)+)\s*=\s*\$?([\d.]+)")
 
 
@@ -121,6 +122,8 @@ def coverage() -> Figures:
             text = ANNOTATION.sub("", line)
             spans = [claim.span for claim in _decided(text)]
             total += len(places)
+            # Two letters of slack: a dollar sign or a space may stand between the calculation and its
+            # annotation.
             found += sum(any(low - 2 <= place <= high + 1 for low, high in spans) for place in places)
             crude += min(len(places), len(naive(text)))
     by_source: dict[str, Counter[str]] = {}
@@ -177,6 +180,7 @@ def _broken(text: str, claim: Claim, rng: random.Random) -> tuple[str, str] | No
     low, high = claim.span
     said = text[low:high]
     result = re.search(r"[\d,]*\.?\d+$", said)
+    # Half of the errors in an operator, where there is one; the others in a digit of the result.
     if rng.random() < 0.5 and (signs := list(re.finditer(r"(?<=[\d )])[-+*](?=[ $(\d])", said))):
         sign = rng.choice(signs)
         new, kind = rng.choice([op for op in "+-*" if op != sign[0]]), "operator"
@@ -185,6 +189,7 @@ def _broken(text: str, claim: Claim, rng: random.Random) -> tuple[str, str] | No
         places = [i for i in range(result.start(), result.end()) if said[i].isdigit()]
         place = rng.choice(places)
         new, kind = rng.choice([digit for digit in "0123456789" if digit != said[place]]), "digit"
+        # A leading zero would make it no plain number, and be noticed by its form alone.
         if new == "0" and place == places[0]:
             new = "1" if said[place] != "1" else "2"
         spoilt = said[:place] + new + said[place + 1 :]
@@ -214,6 +219,8 @@ def provenance() -> Figures:
             traced += 1
             operand = re.search(r"(?<![\d.,])\d\d+(?= ?[-+*/])", text)
             if operand:
+                # Above the numbers that are taken as known (unit counts, degrees), so that it comes from
+                # nowhere.
                 foreign = str(rng.randint(211, 9973))
                 spoilt = text[: operand.start()] + foreign + text[operand.end() :]
                 found = orphans(StepContext(Problem(text=problem), (*before[:-1], spoilt)))
@@ -237,6 +244,7 @@ def speed() -> Figures:
 
     lines = [ANNOTATION.sub("", line) for _, lines in gold() for line in lines][:8000]
     embedded = list(_embedded(500))
+    # All pairs are equal, which is the easiest case for the library.
     pairs = [(rf"\frac{{{2 * i + 1}}}{{2}}", str(i + 0.5)) for i in range(100)]
     rate = _rate(Arithmetic().check, [StepContext(_PROBLEM, (line,)) for line in lines])
     graded = _rate(lambda p: grade(p[0], p[1], "expression"), pairs)
@@ -317,6 +325,8 @@ def hostile() -> Figures:
             Arithmetic().check(StepContext(_PROBLEM, (text,)))
             orphans(StepContext(_PROBLEM, (text,)))
             grade("12", extract_answer(text) or text, "number")
+            # The review may ask SymPy in a worker, which takes seconds on some of these: every fiftieth is
+            # enough to see a crash.
             if index % 50 == 0:
                 review(StepContext(_PROBLEM, (text,)))
         except Exception as error:  # noqa: BLE001 - a crash of any kind is what is counted

@@ -16,6 +16,7 @@ from schemas.config import RunConfig, SampleConfig, TrainConfig, load_config
 from schemas.records import LabelledSolution, Problem, Solution, StepLabel
 
 Figures = dict[str, Any]
+# About what a small run has: what labels can bring is asked at its size.
 PROBLEMS, SAMPLES = 400, 4
 
 
@@ -37,6 +38,7 @@ def exact_labels() -> Figures:
         trained = train_prm(rows, settings, checkpoint, template=template, dataset_digest="")
         samples = asyncio.run(held_out_samples(config))
         found = evaluate_samples(samples, checkpoint)
+        # The same base without training: what is gained must come from the labels.
         _save_base(settings, template, bare)
         base = evaluate_samples(samples, bare)
     likely = asyncio.run(_by_likelihood(config, samples))
@@ -82,6 +84,7 @@ async def _by_likelihood(config: RunConfig, samples: Samples) -> dict[str, float
         for problem, solutions in samples:
             prompt = Prompt(fill(template, problem=problem.text))
             found = await scorer(policy).logprob(prompt, [solution.text for solution in solutions])
+            # The sum favours short solutions, the minimum does not; both are shown.
             for name, of in (("likelihood", sum), ("least_token", min)):
                 scores = [of(tokens) if tokens else -math.inf for tokens in found]
                 right[name] += solutions[scores.index(max(scores))].outcome == "correct"

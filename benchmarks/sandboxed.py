@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.attacks import ATTACKS, EXCESSES
 from verifiers.isolation.sandbox import Limits, run_python, unavailable
 
+# Small limits: an attack that runs to its limit costs a second.
 LIMITS = Limits(wall_s=1.0, cpu_s=2, memory_bytes=128 * 2**20)
 
 
@@ -37,6 +38,7 @@ def sandbox() -> dict[str, Any]:
                 run = run_python(code.format(**names) if name in ATTACKS else code, limits=LIMITS)
                 longest, peak = max(longest, time.perf_counter() - start), max(peak, run.peak_kib / 1024)
                 bad = run.status not in EXCESSES[name].ends if name in EXCESSES else "ESCAPED" in run.stdout
+                # Success may show by what was printed, by a file outside, or by the victim's end.
                 if (
                     bad
                     or any(outside.iterdir())
@@ -49,6 +51,7 @@ def sandbox() -> dict[str, Any]:
         victim.kill()
         victim.wait()
     start = time.perf_counter()
+    # The cost of the walls when nothing is attacked.
     for _ in range(20):
         run_python("print(1)")
     found = {

@@ -23,6 +23,7 @@ import numpy as np
 Figures = dict[str, Any]
 COMMAND = "import sys; from flows.cli import main; sys.exit(main(sys.argv[1:]))"
 SHARDS = 50
+# Often enough to see a peak of memory, seldom enough not to slow the run.
 EVERY_S = 0.25
 MB = 2**20
 
@@ -51,6 +52,7 @@ def problems() -> Figures:
         lines = (json.dumps({"text": f"Problem {i}: how does it end?", "answer": "right"}) for i in range(n))
         (root / "problems.jsonl").write_text("".join(f"{line}\n" for line in lines))
         whole = watch(_run_file(root, "whole"))
+        # Half of the journal's bytes is half of the work, whatever the order of the shards.
         size = _journal_bytes(root / "whole")
         first = watch(_run_file(root, "killed"), until=lambda: _journal_bytes(root / "killed") >= size / 2)
         second = watch(_run_file(root, "killed"))
@@ -137,6 +139,7 @@ def _cpu_seconds() -> float:
 
 def _rss(pid: int) -> int:
     try:
+        # The second figure is the resident set, in pages.
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (FileNotFoundError, ProcessLookupError):
         return 0
@@ -151,6 +154,7 @@ def _children(pid: int) -> list[int]:
 
 def _memory(watched: Watched) -> Figures:
     """The greatest, and how it moves between a fifth of the time and the end: a line through the samples."""
+    # Loading libraries and the first shards raise memory for good; what grows after that is a leak.
     late = np.array(watched.times) >= 0.2 * watched.seconds
     times, rss = np.array(watched.times)[late], np.array(watched.rss)[late] / MB
     slope = float(np.polyfit(times / watched.seconds, rss, 1)[0]) if len(times) > 2 else 0.0

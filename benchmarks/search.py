@@ -27,6 +27,7 @@ ERROR = 0.05
 TRIALS = 600
 """Of each test at each rate."""
 SEARCHES = 300
+# A test that is open after so many rollouts is counted as open, and not as wrong.
 _CAP = 400
 
 
@@ -96,6 +97,8 @@ def _cells() -> Iterator[Cell]:
             rates = {state: Cell(slip, recover, *state, MonteCarloConfig()).rate for state in states}
             sound = (True, 4)
             unsound = min((s for s in states if not s[0]), key=lambda s: abs(rates[s] - rates[sound] / 3))
+            # Two rates so close together would need thousands of rollouts: a state with fewer steps left
+            # succeeds more often.
             if rates[unsound] > rates[sound] / 1.5:
                 sound = (True, 1)
             high, low = min(rates[sound], 0.95), rates[unsound]
@@ -141,6 +144,7 @@ def error_rate() -> Figures:
         "baseline": ERROR,
         "n": TRIALS * len(rows),
         "details": {
+            # 0.05 over the number of cells (Bonferroni): the worst of many cells looks bad by chance alone.
             "interval": _clopper_pearson(worst[1], TRIALS, 0.05 / len(rows)),
             "cell": f"{worst[2]}, slip {worst[3].slip}, recover {worst[3].recover}, rate {worst[3].rate:.4f}",
             "cells": len(rows),
@@ -156,6 +160,7 @@ def _fixed(cell: Cell) -> int:
     """The least fixed number of rollouts that keeps a test's errors; of a soft one its width, at rate 1/2."""
     config = cell.config
     if config.stop == "soft":
+        # Width of a 95% interval at rate one half: 2 * 1.96 * sqrt(0.25 / n).
         return math.ceil((1.96 / config.width) ** 2)
     if not config.low:
         return most_to_miss(high=config.high, error=config.error)
@@ -181,6 +186,7 @@ def _binomial(k: int, n: int, p: float) -> float:
 def _clopper_pearson(k: int, n: int, level: float) -> list[float]:
     def edge(is_far: Any) -> float:
         low, high = 0.0, 1.0
+        # Each round halves the gap: 40 are more than the four digits that are shown.
         for _ in range(40):
             middle = (low + high) / 2
             low, high = (middle, high) if is_far(middle) else (low, middle)
@@ -208,11 +214,13 @@ async def _bisect(policy: SimulatedPolicy, error: int, config: BisectionConfig) 
     drawn = seed = 0
     while len(found) < SEARCHES:
         roller, seed = _roller(policy, seed), seed + 1
+        # As in a run: problems that the filter drops are never searched.
         if not await _root(roller):
             continue
         solution = _solution(roller, [step < error - 1 for step in range(8)])
         votes = await Bisection(config).annotate(Context(roller), solution)
         sound = [1.0, *(vote.p or 0.0 for vote in votes), 0.0]
+        # p falls by the chance of each step to be the first error; the largest fall is the named step.
         chances = [a - b for a, b in zip(sound, sound[1:], strict=False)]
         found.append(1 + chances.index(max(chances)))
         drawn += sum(rollout.purpose == config.name for rollout in roller.taken)
@@ -253,6 +261,7 @@ def first_error() -> Figures:
     """
     pilot = asyncio.run(_pilot(SimulatedPolicy(slip=0.4), 4000))
     patient = PATIENT.model_copy(update={"prior": pilot})
+    # `told` knows that the policy recovers; SPARING and PATIENT take it never to.
     told = BisectionConfig(recover=0.15, confidence=0.9, batch=1)
     rows: dict[str, Figures] = {}
     for name, slip, recover, k, configs in (

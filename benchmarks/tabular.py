@@ -16,6 +16,7 @@ def tables() -> dict[str, Any]:
     """
     found: Counter[str] = Counter()
     for row in rows("tabfact/val_sample.jsonl"):
+        # TabFact parts cells by `#`.
         lines = [line.split("#") for line in row["table"].split("\r\n") if line]
         table = Table(columns=tuple(lines[0]), rows=tuple(map(tuple, lines[1:])))
         for statement, label in zip(row["statements"], row["labels"], strict=True):

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.corpora import gold, rows
 from pipeline.inputs.solutions import Written
 from pipeline.labelling.verify_files import verify
-from verifiers.calculation.algebra import judge_identity
+from verifiers.calculation.identities import judge_identity
 from verifiers.claims.find import Claim, parse_relation
 from verifiers.isolation.workers import DEFAULT_POOL, Pool
 
@@ -59,6 +59,7 @@ def _in_turns(work: Callable[[int], tuple[int, float]]) -> dict[int, dict[str, f
     """The best pass with one worker and with many; `work` says how many items it did in how many seconds."""
     best: dict[int, dict[str, float]] = {}
     for _ in range(_TURNS):
+        # One and many in turn: the load of the machine changes, and must not favour one of them.
         for n in (1, _MOST):
             load, spent, start = os.getloadavg()[0], _processor_s(), time.perf_counter()
             items, wall = work(n)
@@ -86,6 +87,7 @@ def _proofs(n: int) -> tuple[int, float]:
     pool = Pool(n)
 
     def proved(k: int) -> bool:
+        # Each k is another identity, so SymPy's cache helps none of them.
         (claim,) = parse_relation(f"sin({k}*x)^2 + cos({k}*x)^2 = 1")
         assert isinstance(claim, Claim)
         return judge_identity(claim.left, claim.right, positive=False, pool=pool).verdict == "holds"

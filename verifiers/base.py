@@ -8,6 +8,7 @@ from schemas.records import Problem
 from schemas.sources import Sources
 from verifiers.claims.parsed import ParsedText, parsed_text
 
+# `abstains` is no weak `fails`: it adds no vote, so that what cannot be checked never counts against a step.
 Verdict = Literal["holds", "fails", "abstains"]
 
 
@@ -63,6 +64,7 @@ class Finding:
     evidence: str = ""
 
 
+# A protocol and no base class: an outsider's verifier needs these three names and no import of ours.
 class Verifier(Protocol):
     """Checks steps without a model. `name` is the source its votes carry."""
 

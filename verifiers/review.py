@@ -35,7 +35,8 @@ class Review:
 
 
 def review(context: StepContext, *, pool: Pool | None = None) -> Review:
-    """Check the last step. One refuted claim decides; `holds` needs a proved claim and no open one."""
+    """Check the last step. One refuted claim makes it fail; `holds` needs a proved claim and no open one."""
+    # A line of a proof has no arithmetic: numbers in it name sentences.
     if is_proof_line(context.step):
         line = check_line(context)
         return Review(line.verdict, (_whole(context.step, line, "logic"),))
@@ -43,6 +44,8 @@ def review(context: StepContext, *, pool: Pool | None = None) -> Review:
     if context.problem.premises:
         for verifier in (Logic(), Constraints()):
             judged = verifier.check(context)
+            # These two judge the step as a whole. Their silence says nothing about a claim, so it is no
+            # remark.
             if judged.verdict != "abstains":
                 found.append(_whole(context.step, judged, verifier.name))
     for span, checked in context.parsed.once(checked_claims):
@@ -53,6 +56,7 @@ def review(context: StepContext, *, pool: Pool | None = None) -> Review:
         found.append(Remark(claim.span, said, checked.verdict, checked.reason, "algebra"))
     verdicts = {remark.verdict for remark in found}
     verdict: Verdict = next((v for v in _STRONGEST if v in verdicts), "abstains")
+    # Added after the verdict: a number from nowhere is worth a look, but decides nothing.
     for orphan in orphans(context) if context.problem.text.strip() else []:
         why = f"{orphan.text} stands neither in the problem nor in an earlier step"
         found.append(Remark(orphan.span, orphan.text, "abstains", why, "provenance"))

@@ -1,4 +1,4 @@
-"""What an annotator is given and what it returns: the protocol that ours and outsiders' keep."""
+"""What an annotator is given and what it returns: the protocol of all annotators, ours and outsiders'."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from schemas.sources import Sources
 class Context:
     """A problem, and ways to ask the models about it."""
 
+    # Only the roller draws: it keeps, seeds and counts every rollout, so no annotator can spend tokens
+    # unseen.
     roller: Roller
     """Draws completions of the problem from the run's policy. What it draws is paid for, kept with the run,
     and drawn only once; `roller.taken` are all rollouts so far."""

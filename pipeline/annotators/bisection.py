@@ -1,10 +1,10 @@
-"""Find the first error of a wrong solution with as few tokens as can be: noisy bisection.
+"""Find the first error of a wrong solution with as few tokens as possible: noisy bisection.
 
-OmegaPRM's search of one rollout (arXiv 2406.06592, section 3.2), but a failure is evidence and no proof
-(`posterior`), a prefix is probed again as long as that is what says most, and everything already known is
-used: steps that verifiers refuted bound the search at no token, and rollouts of the filter, the
-proposer and its siblings count for every prefix of this solution that they happen to pass through. A finished
-solution is never rolled out, and a right one not at all: it is its own success.
+It follows OmegaPRM's binary search over one solution (arXiv 2406.06592, section 3.2), with three changes. A
+prefix without a success is evidence of an error and no proof, so a posterior (`posterior`) decides where to
+roll out next, and the same prefix may be probed again. Steps that verifiers refuted bound the search without
+any rollout. Rollouts that the filter, the proposer or other solutions drew already count for every prefix of
+this solution that they pass through. Right solutions are not searched.
 """
 
 from collections.abc import Sequence
@@ -51,12 +51,15 @@ class Bisection:
             return [Vote(step=step, source=name, asks="solvable", why=why) for step in range(n_steps - 1)]
         prefixes = ["", *(prefix_of(solution.text, solution.steps, i) for i in range(1, n_steps))]
         location = Location(n_steps, recover=self.config.recover)
+        # A few imagined rollouts of the bare problem: without them, one success in one draw would look like
+        # certainty.
         location.observe(*self.config.prior, drawn=0)
         for vote in context.checked:
             if vote.p == 0:
                 location.refute(vote.step)
         known = _already_drawn(roller, solution, prefixes)
         _learn(location, prefixes, known)
+        # What a rollout still has to write, and so its price, by characters: tokens are not known before.
         left = np.array([1 - len(prefix) / len(solution.text) for prefix in prefixes])
         drawn = await self._search(roller, prefixes, left, location)
         sound = 1 - np.cumsum(location.measured())
@@ -91,12 +94,14 @@ def _already_drawn(roller: Roller, solution: Solution, prefixes: Sequence[str]) 
     because wrong ones are searched, and says nothing about rates."""
     earlier = [r for r in roller.taken if r.purpose in ROOT and r.prefix in prefixes]
     texts = [rollout.prefix + rollout.text for rollout in earlier]
+    # Only one of equal texts: the others were drawn independently, and are evidence.
     if solution.text in texts:
         earlier.pop(texts.index(solution.text))
     return earlier
 
 
 def _drawn_per_readable(rollouts: Sequence[Rollout]) -> float:
+    # One is added above and below, so that a prefix without rollouts costs the plain price.
     return (len(rollouts) + 1) / (counts(rollouts)[1] + 1)
 
 

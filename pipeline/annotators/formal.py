@@ -1,4 +1,4 @@
-"""Votes from verifiers: what the CAS and the solver can settle without a model."""
+"""Votes from verifiers, which check a step by calculation, algebra, logic or a run of its code: no model."""
 
 import asyncio
 import os
@@ -35,6 +35,8 @@ def verifier_named(name: str) -> Verifier:
 
     UserError where the function cannot be loaded, or what it returns is no verifier.
     """
+    # The same loader for ours and an outsider's: an installed package is imported by its name only when it is
+    # asked for.
     ours = {str(key): place for key, place in VERIFIERS.items()}
     if name in ours:
         made: Verifier = load_factory(ours[name])()
@@ -66,6 +68,8 @@ class Verify:
             if verifiers
         )
         found = await asyncio.gather(*jobs)
+        # Threads finish in any order; votes are stored in one order, so that two equal runs write equal
+        # bytes.
         places = {verifier.name: place for place, verifier in enumerate(self.verifiers)}
         return sorted(chain(*found), key=lambda vote: (vote.step, places[vote.source]))
 
@@ -81,6 +85,7 @@ def _check_all(contexts: list[StepContext], verifiers: Sequence[Verifier]) -> li
 
 def _vote(verifier: Verifier, context: StepContext) -> Vote:
     finding = verifier.check(context)
+    # A check is one sample that said yes or no. How far it is believed is fitted by fusion, not decided here.
     p = {"holds": 1.0, "fails": 0.0, "abstains": None}[finding.verdict]
     return Vote(
         step=len(context.steps) - 1,

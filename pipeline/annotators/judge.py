@@ -2,8 +2,8 @@
 4).
 
 Votes per step keep everything a reply said: a reply that names step k says yes to the steps before k, no to
-step k, and nothing about those after it. So the most common first error can be recovered from the counts
-alone.
+step k, and nothing about those after it. So the first error that most replies name can be computed from the
+counts alone.
 """
 
 from collections import Counter
@@ -50,6 +50,7 @@ class Judge:
         """Votes on every step. Replies that cannot be read count as failed, never as "wrong"."""
         asked, steps = self.prompt, solution.step_texts()
 
+        # A model repeats itself; a long reply is read once, by `readable` and again for its vote.
         @cache
         def read(reply: str) -> Reading:
             return read_reply(reply, asked, steps, context.problem.text)
@@ -99,9 +100,11 @@ def votes_of(
     verdicts = [reading.first for reading in readings]
     read = [verdict for verdict in verdicts if verdict is not None]
     n_failed = len(verdicts) - len(read)
+    # Only where nothing could be read: one readable reply is a vote, and the others count as failed.
     unread = "" if read else _unreadable(readings)
     votes = []
     for step in range(n_steps):
+        # A verdict "step 3" says yes to steps 0 to 2, no to 3, and nothing of later ones; -1 says yes to all.
         yes = sum(verdict == -1 or verdict > step for verdict in read)
         no = sum(verdict == step for verdict in read)
         evidence = next((r.text for r, v in zip(replies, verdicts, strict=False) if v == step), "")
@@ -120,6 +123,8 @@ def votes_of(
                 if yes + no
                 else silence(list(replies), unread or "every reply stopped before this step"),
                 evidence=evidence[:_EVIDENCE],
+                # On the first step only: a reply covers all steps, and a sum over votes must count its tokens
+                # once.
                 tokens=sum(reply.tokens for reply in replies) if step == 0 else 0,
             )
         )

@@ -1,7 +1,7 @@
 """Monte Carlo step values: rollouts after every step (Math-Shepherd, arXiv 2312.08935, section 3.3).
 
-By brute force k of them; or, with `stop`, only as many as a sequential test needs. What is kept are counts
-either way: a test that the cap leaves open says so by its counts.
+Each step gets k rollouts or, with `stop`, only as many as a sequential test needs. The vote holds the counts
+in both cases, so a reader sees where the test was still open when the largest number was reached.
 """
 
 import asyncio
@@ -33,6 +33,7 @@ class MonteCarlo:
         """One vote a step: is the gold answer still in reach after it? The last step is answered by the
         grade."""
         prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
+        # All steps at once: the engine batches them, and no step's rollouts depend on another's.
         drawn = await asyncio.gather(*(self._roll(context.roller, prefix) for prefix in prefixes))
         name, doubts = self.config.name, context.roller.doubts
         votes = [vote_of(step, rollouts, name, doubts) for step, rollouts in enumerate(drawn)]
@@ -64,6 +65,7 @@ def next_batch(drawn: Sequence[Rollout], config: MonteCarloConfig) -> int:
         if is_known(correct, n, width=config.width, error=config.error):
             return 0
         least = least_to_know(correct, n, width=config.width, error=config.error, most=room)
+    # With 8 drawn, at least 4 more are asked for at once: a request for each would take a round trip each.
     return min(room, max(least, len(drawn) // 2))
 
 
@@ -79,6 +81,7 @@ def vote_of(
         step=step,
         source=source,
         asks="solvable",
+        # No graded rollout is no evidence; p = 0 would be read as "out of reach".
         p=correct / n if n else None,
         correct=correct,
         n=n,
@@ -93,6 +96,7 @@ def answer_vote(solution: Solution, doubts: Mapping[int, str] | None = None) -> 
 
     `doubts` say why it could not be graded, by the seed that it was drawn with; they are the roller's.
     """
+    # The grade of the finished text is one exact draw: rollouts after the last step would all repeat it.
     known = solution.outcome != "unknown"
     doubt = (doubts or {}).get(solution.policy.seed, "")
     return Vote(

@@ -69,6 +69,8 @@ def _made(config: AnyAnnotator, read: Callable[[str], str]) -> Iterator[Annotato
         case ProverConfig():
             yield Prover(config)
         case JudgeConfig():
+            # Each prompt is a source of its own: prompts err differently, and fusion trusts each as far as it
+            # deserves.
             for name in config.prompts:
                 yield Judge(config, judge_prompt(name, read(name)))
         case VerifyConfig():
@@ -92,6 +94,8 @@ def asked(config: RunConfig, parts: Sequence[Part]) -> dict[str, Asked]:
     """How the policies of a run will be asked: its own as `policy`, others by their annotator's name."""
     asking = sampling_of(config.prompt)
     counted = {source.by for part in parts for source in part.annotator.sources.values()}
+    # A policy whose rollouts start within a solution must be able to continue a text verbatim, which not
+    # every server can; it is checked before a run starts.
     prefixes = isinstance(config.propose, OmegaConfig) or POLICY in counted
     found = {POLICY: Asked(config.policy, asking, prefixes, token_limit(config))}
     for part in parts:

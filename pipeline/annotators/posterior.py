@@ -1,11 +1,12 @@
 """Where the first error of a wrong solution lies: noisy bisection with a posterior.
 
-Plain bisection takes one batch without a success as proof. Here K, the index of the first wrong step, keeps a
-posterior. A prefix that ends before K succeeds at a rate that grows from the bare problem's, p, to 1 as if
-every step were as hard as the next, p ** (share of steps left); one that does not, hardly ever. p is unknown
-and integrated out, so a run of failures means little on a hard problem and much on an easy one. The next
-rollouts go where they are expected to say most about K per token. (Noisy bisection with a posterior: Horstein
-1963; the unknown rate and the price per token are ours.)
+Plain bisection takes one batch without a success as proof. Here, K is the index of the first wrong step, and
+every rollout updates a probability for each K. A prefix that ends before K is taken to succeed at the rate
+p ** (share of steps left), where p is the success rate of the bare problem: every step is as hard as the
+next. A prefix that holds step K hardly ever succeeds. p is unknown and integrated out, so a row of failures
+means little on a hard problem and much on an easy one. The next rollouts start where they are expected to
+tell most about K per token. (Noisy bisection with a posterior: Horstein 1963; the unknown rate and the price
+per token are ours.)
 """
 
 import math
@@ -43,6 +44,7 @@ class Location:
         sound = _RATES ** left[:, None]
         # Axes: length of the prefix, rate of the bare problem, K.
         rates = np.where(lengths[:, None, None] <= first, sound[:, :, None], recover)
+        # A rate of exactly 0 or 1 would turn one odd rollout into certainty, and its logarithm into infinity.
         self._rates = np.clip(rates, 1e-6, 1 - 1e-6)
         self._hits, self._misses = np.log(self._rates), np.log1p(-self._rates)
         self._scores = np.zeros(rates.shape[1:])
@@ -81,6 +83,7 @@ class Location:
         hit = (weights * self._rates).sum(1)
         gains = _entropy(before) - _expected_entropy(hit) - _expected_entropy(before - hit)
         gains = gains / ((self._left if left is None else left) + _OVERHEAD)
+        # The bare problem's rate is known from the proposals; rolling it out again tells nothing about K.
         gains[0] = -math.inf
         length = int(gains.argmax())
         return Probe(length, float(gains[length]))

@@ -1,7 +1,7 @@
 """Roll out from step to step until no rollout succeeds (SCAN, arXiv 2509.16548, section 4).
 
-Rollouts go only where they say most: to wrong solutions of problems that the policy mostly solves. There none
-of eight succeeding is strong evidence; on a hard problem it happens to sound steps too.
+Only wrong solutions of problems that the policy mostly solves are rolled out. On such a problem, eight
+failures in a row are strong evidence of an error; on a hard problem they happen after sound steps, too.
 """
 
 from dataclasses import dataclass
@@ -36,6 +36,8 @@ class Scan:
         out."""
         roller, name = context.roller, self.config.name
         correct, n, _ = counts([r for r in roller.taken if not r.prefix and r.purpose in ROOT])
+        # Where the policy solves the problem in 3 of 4 attempts, eight failures in a row after a sound step
+        # have a chance of 0.00002; where it solves 1 of 10, one of 0.43.
         if solution.outcome != "incorrect" or n == 0 or correct / n < self.config.confidence:
             return []
         votes: list[Vote] = []

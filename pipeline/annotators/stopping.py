@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Literal
 
 Answer = Literal["yes", "no", "open"]
+# Rates that 10,000 rollouts do not tell apart are a mistake in the configuration.
 _FAR = 10_000
 
 
@@ -87,6 +88,7 @@ def confidence_sequence(correct: int, n: int, error: float) -> tuple[float, floa
 def _edge(is_inside: Callable[[float], bool], start: float, end: float) -> float:
     if is_inside(end):
         return end
+    # Each round halves the gap: after 50 the edge is exact to the precision of a float.
     for _ in range(50):
         middle = (start + end) / 2
         start, end = (middle, end) if is_inside(middle) else (start, middle)

@@ -38,6 +38,7 @@ class Reading(NamedTuple):
     why: str = ""
 
 
+# `<think>`, `[THOUGHT]` and `◁think▷` (Kimi) open thoughts; the same with a slash closes them.
 _THOUGHTS = "(?:think|thinking|thought|thoughts|reasoning|scratchpad)"
 _THINKS = re.compile(rf"[<\[\u25c1]{_THOUGHTS}[>\]\u25b7]", re.IGNORECASE)
 _THOUGHT = re.compile(rf"[<\[\u25c1]/{_THOUGHTS}[>\]\u25b7]", re.IGNORECASE)
@@ -56,6 +57,7 @@ def read_first_error(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     if said is None:
         return Reading(None, "it ended while it was thinking")
     text = plain(said[-_LONGEST:])
+    # Where a reply corrects itself, its later verdict is the one that it means.
     asked = sorted([*boxes(text), *fields(text)], key=lambda found: found.at)
     found = _decided(asked[-1], text) if asked else _last(text)
     if found.number is None:
@@ -79,6 +81,7 @@ def _decided(last: Said, text: str) -> Said:
     after = text[last.at :]
     against = any(said.number not in (None, last.number) for said in told) or bool(BACK.search(after))
     if last.number == NONE:
+        # "No error ... but step 3 is wrong" contradicts itself: it is a lost vote, not a yes.
         against = against or bool(called_wrong(after))
     else:
         before = [said.number for said in sentences(text[: last.at])]
@@ -105,6 +108,7 @@ def _last(text: str) -> Said:
 # A verdict a step
 
 
+# `Step 2: correct`, `2. wrong`, `- paragraph 3 is right`.
 _MARKED = re.compile(
     rf"^[ \t\-•]*(?:{UNIT}\s*)?(\d{{1,4}})\s*[:.)\-]+\s*(?:is\s+)?(right|wrong|correct|incorrect)\b",
     re.IGNORECASE | re.MULTILINE,
@@ -125,6 +129,7 @@ def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     text = plain(said[:_LONGEST])
     numbered = _MARKED.findall(text)
     marks = [mark for _, mark in numbered] or _MARK.findall(text)
+    # Skipped or repeated numbers show that the judge lost count: nobody can tell which step a verdict is for.
     if numbered and [int(number) for number, _ in numbered] != list(
         range(counts_from, counts_from + len(marks))
     ):
@@ -142,6 +147,7 @@ def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
 # The solution done again
 
 
+# `- `, `Step 2:`, `3. `: what models put before a step that they copy.
 _BULLET = re.compile(r"^\s*(?:[-*•>]\s+|(?:step|paragraph)\s*\d+\s*[:.)-]\s*|\d{1,3}[.)]\s+)", re.IGNORECASE)
 _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*\w*\s*")
 _WORD = re.compile(r"[^\W\d_]+")

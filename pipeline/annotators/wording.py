@@ -30,6 +30,7 @@ _RIGHT = r"(?:correct|right|valid|sound|fine|accurate|error-free|flawless)"
 # Markup
 
 
+# `\textbf{2}`, `\mathrm{step}`: fonts around a verdict. At most three in each other are opened.
 _WRAPPED = re.compile(
     r"\\(?:text(?:bf|it|rm|tt|sf)?|math(?:bf|rm|it|sf|tt)|bm|boldsymbol|mbox|operatorname|underline|emph)\s*"
     r"\{([^{}]*)\}"
@@ -61,6 +62,7 @@ def plain(text: str) -> str:
 # Boxes
 
 
+# `\boxed{2}`, `\boxed 2`, and `\x08oxed{2}`, which a JSON parser makes of `\b`.
 _BOX = re.compile(r"(?:\\{0,4}f?boxed|\\fbox|\x08oxed)\s*(?:\{|(-?\d{1,4})\b)")
 _BOXES = 50
 """Boxes that are looked at, the last ones."""
@@ -121,6 +123,7 @@ BACK = re.compile(
     re.IGNORECASE,
 )
 """A reply that begins to think again after its verdict."""
+# "Final answer:" before a box says what the box is, not what it is about.
 _LABEL = re.compile(
     r"\W*(?:my\s+)?(?:final\s+)?(?:answer|verdict|conclusion|result|output)\W*", re.IGNORECASE
 )
@@ -200,6 +203,7 @@ def _value(inner: str) -> int | None:
 # JSON
 
 
+# `"first_error": 2`, `'step': "none"`.
 _FIELD = re.compile(
     r"""["']([A-Za-z_ ]{2,40})["']\s*:\s*(?:["']([^"'\n]{0,60})["']|(-?\d{1,4}|null|true|false)\b)"""
 )
@@ -208,17 +212,7 @@ _SPECIFIC = re.compile(
     r"|(?:wrong|incorrect)_(?:step|paragraph)",
     re.IGNORECASE,
 )
-_GENERAL = (
-    "step",
-    "paragraph",
-    "index",
-    "verdict",
-    "answer",
-    "result",
-    "label",
-    "final_answer",
-    "conclusion",
-)
+_GENERAL = tuple("step paragraph index verdict answer result label final_answer conclusion".split())
 
 
 def fields(text: str) -> list[Said]:
@@ -243,6 +237,7 @@ def fields(text: str) -> list[Said]:
 
 
 _END = re.compile(r"(?<=[.!?])\s+|\n+")
+# "Step 3 might be wrong", "let me check step 3": a thought on the way, and no verdict.
 _HEDGE = re.compile(
     r"\b(?:if|whether|might|may|perhaps|possibly|maybe|seems?|appears? to|looks?|suspect|unless|unable|"
     r"unsure|not sure|let me|let's|check(?:ing)?|assum\w+|suppose|e\.g\.|for example|cannot|can't|could|"
@@ -299,6 +294,7 @@ _WHOLE = re.compile(
     rf"no\s+{UNIT}|verdict|conclusion)\b",
     re.IGNORECASE,
 )
+# "No error so far", "all correct except step 3", "no arithmetic error": true of a part only.
 _PARTLY = re.compile(
     r"\b(?:so far|until|till|before|up to|yet|except|apart from|other(?:wise)?|but|however|although|though|"
     r"besides|prior|previous|preceding|first|here|these|those|further|more|additional|subsequent|later|rest|remaining|"
@@ -358,6 +354,7 @@ _LINE = re.compile(
 )
 _BARE_LINE = re.compile(r"[^\w\-]*\d{1,4}[^\w\-]*")
 _LAST = 8
+# "Let me know if you have questions." after the verdict.
 _POLITE = re.compile(r"[\s\-_=]*|.*\b(?:let me know|hope this|feel free|note)\b.*", re.IGNORECASE)
 
 
@@ -380,6 +377,7 @@ def final_line(text: str) -> Said | None:
     return Said(len(text), number, loose=line.startswith("=") or bool(bare and worked_out))
 
 
+# "Step 3 contains an error", "the error is in step 3".
 _CALLED = re.compile(
     rf"\b{UNIT}\s*#?(\d{{1,4}})\s+(?:is|contains?|has|makes?|includes?)\s+(?:\w+\s+){{0,2}}?{_FAULT}\b|"
     rf"\b(?:an|the|one)\s+(?:\w+\s+)?(?:error|mistake)\s+(?:(?:is|occurs|lies|appears)\s+)?(?:in|at)\s+{UNIT}\s*#?(\d{{1,4}})\b",

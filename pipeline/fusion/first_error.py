@@ -1,7 +1,7 @@
-"""Where a solution first goes wrong by one kind of source alone, without fitting anything: by rollouts, as
+"""The first error of a solution by one kind of source alone, without fitting anything: by rollouts, as
 Math-Shepherd and OmegaPRM label; by judges; and whether the two agree (the consensus filter).
 
-Product, reports and benchmarks all take the first error from `measured`.
+Labels, reports and benchmarks all take the first error by rollouts from `measured`.
 """
 
 from collections import Counter
@@ -13,6 +13,8 @@ from schemas.sources import POLICY, Sources, declared
 
 def heard(votes: Sequence[Vote], sources: Sources) -> list[Vote]:
     """The votes that say something; of those whose rollouts a search has counted too, only the search's."""
+    # A search's vote holds the rollouts of the sources it `includes` already; counting both would make one
+    # piece of evidence look like two.
     said = [vote for vote in votes if vote.p is not None]
     counted = {name for vote in said for name in declared(sources, vote.source).includes}
     return [vote for vote in said if vote.source not in counted]
@@ -45,9 +47,11 @@ def measured(
     if grade == 1:
         return -1, n_steps
     sound = _sound(votes, sources, threshold)
+    # A wrong final answer: the last step cannot be sound, so an error lies somewhere.
     if grade is not None:
         sound[n_steps - 1] = False
     for step in sorted(sound):
+        # Without a success right before it, the error may lie in a step between that was not rolled out.
         if not sound[step] and (step == 0 or sound.get(step - 1)):
             return step, step + 1
     alive = max((step for step, is_sound in sound.items() if is_sound), default=-1)
@@ -83,6 +87,8 @@ def first_error_of(votes: Sequence[Vote], n_steps: int) -> int | None:
     reply."""
     if not votes:
         return None
+    # A reply says no to one step only, the first error; so the noes per step count the replies that name it.
+    # Replies that say yes to the last step name no error.
     named = Counter({vote.step: vote.n - vote.correct for vote in votes})
     named[-1] = sum(vote.correct for vote in votes if vote.step == n_steps - 1)
     best = max(named.values())
@@ -90,6 +96,8 @@ def first_error_of(votes: Sequence[Vote], n_steps: int) -> int | None:
         return None
     return min(
         (step for step, count in named.items() if count == best),
+        # The earliest of equals: training masks what follows a first error, so a later one would train on
+        # doubtful steps as right ones.
         key=lambda step: n_steps if step < 0 else step,
     )
 
@@ -112,6 +120,7 @@ def consensus(
         return True, "no_gold"
     found, _ = measured(n_steps, votes, sources, threshold)
     rolled = any(declared(sources, vote.source).by == POLICY for vote in votes)
+    # Nobody measured this solution, so there is nothing that the judge could disagree with.
     if not rolled and (found is None or found != named):
         return True, "judge_only"
     return compare(found, named)

@@ -52,6 +52,8 @@ class _Said(NamedTuple):
 
 
 def _labels(votes: Sequence[Vote], chances: Floats, sources: Sources, config: FusionConfig) -> Fused:
+    # P(no step up to here is the first error). The last entry of `chances` is "no error" and belongs to no
+    # step.
     right = 1 - np.cumsum(chances)[:-1]
     said = [_Said(vote, one.kind, one.by) for vote in votes if (one := declared(sources, vote.source))]
     counts, speaking, reaching = (
@@ -65,6 +67,8 @@ def _labels(votes: Sequence[Vote], chances: Floats, sources: Sources, config: Fu
         mine = [one for one in speaking if one.vote.step == step]
         after = [one for one in reaching if one.vote.step >= step]
         label, reason = _decide(float(p), mine, after, labels, config)
+        # The first step that is not labelled right decides: wrong makes it the first error, no label leaves
+        # it open.
         if label != 1 and first_error == -1:
             first_error = step if label == 0 else None
         low, high = _interval(*counts.get(step, (0, 0)))
@@ -93,6 +97,7 @@ def _reaches(said: _Said) -> bool:
     vote = said.vote
     if vote.p is None or vote.asks != "solvable":
         return False
+    # A judge's opinion that the answer is in reach is no proof of it; a single successful rollout is.
     if said.kind in ("judge", "check"):
         return _share(vote) > 0.5
     return vote.correct > 0 if vote.n or said.kind == "search" else vote.p > 0
@@ -117,12 +122,16 @@ def _decide(
 
     `mine` are the votes that speak of the step, `after` those that reach the answer from it or a later one.
     """
+    # What is right after a mistake has no agreed meaning; PRM800K ends there, and Math-Shepherd calls all of
+    # it wrong.
     if any(label.label == 0 for label in earlier):
         return None, "after the first error"
     if not mine and not after:
         return None, "no source voted on this step"
+    # Between the two thresholds neither label would be right often enough: the step stays without one.
     if config.reject < p < config.accept:
         return None, f"undecided: {config.reject} < p < {config.accept}"
+    # A label speaks of a step and all before it; while an earlier one is open, nobody knows that.
     if any(label.label is None for label in earlier):
         return None, "an earlier step is open"
     if p >= config.accept:
@@ -145,6 +154,8 @@ def _against(mine: Sequence[_Said], reject: float) -> list[str]:
             said.append((not vote.why, vote.source, vote.why or (_WRONG if kind == "grade" else counted)))
     for votes in rolled.values():
         correct, n = sum(vote.correct for vote in votes), sum(vote.n for vote in votes)
+        # With `reject` = 0.1: 0 of 3 have a chance of 0.125 at one half, and say nothing; 0 of 4 have 0.07,
+        # and say no.
         if n and _at_most(correct, n) <= reject:
             names = "+".join(sorted({vote.source for vote in votes}))
             said.append((True, names, f"{correct} of {n} say yes"))
@@ -168,6 +179,7 @@ def _interval(correct: int, n: int) -> tuple[float | None, float | None]:
     """95% Wilson interval of the success rate after the step, where it was rolled out."""
     if n == 0:
         return None, None
+    # Wilson's interval and not the plain one, which is empty at 0 of n and at n of n.
     z2 = 1.96**2
     centre = (correct + z2 / 2) / (n + z2)
     spread = 1.96 / (n + z2) * math.sqrt(correct * (n - correct) / n + z2 / 4)

@@ -1,4 +1,4 @@
-"""How far each source is to be trusted, learnt from the run itself, and what its votes then say.
+"""How often each source errs, learnt from the run itself, and the probability of every first error.
 
 Every solution hides the index K of its first error, or none. Each source has its own way of voting before, at
 and after K (`chain`); these ways and the hazards (the chance that the next step is the first
@@ -83,6 +83,8 @@ def counts_of(votes: Sequence[Vote], sources: Sources) -> dict[str, dict[int, tu
             continue
         steps = found.setdefault(_WALK + source.by if source.by else vote.source, {})
         correct, n = steps.get(vote.step, (0.0, 0.0))
+        # An outsider's source may give a probability without samples: it weighs as one sample, never as
+        # certainty.
         more = (vote.correct, vote.n) if vote.n else (vote.p, 1)
         steps[vote.step] = correct + more[0], n + more[1]
     return found
@@ -103,7 +105,10 @@ def _located(n_steps: int, sound: Mapping[int, float]) -> Floats:
     """Of one search, whose p are `sound`, by step."""
     if sound.keys() != set(range(n_steps - 1)):
         return np.zeros(n_steps + 1)
+    # p falls along the solution by exactly the chance that each step is the first error.
     chances = -np.diff([1.0, *(sound[step] for step in range(n_steps - 1)), 0.0])
+    # "No error" gets the last step's likelihood: rollouts start before the last step, so they cannot tell the
+    # two apart.
     logs = np.log(np.maximum([*chances, chances[-1]], 1e-9))
     return np.asarray(np.maximum(logs - logs.max(), -CAP))
 
@@ -131,6 +136,7 @@ class Batch:
 def batches(items: Iterable[Item], sources: Sources) -> Iterator[Batch]:
     """Batches of solutions of about equal length."""
     waiting: list[Item] = []
+    # By length, so that padding to the longest solution of a batch wastes little.
     for item in sorted(items, key=lambda item: item[0]):
         if waiting and (len(waiting) + 1) * item[0] > _CELLS:
             yield Batch(waiting, sources)
@@ -168,7 +174,9 @@ class Model:
     def chances(self, batch: Batch) -> Floats:
         """P(K = 0), ..., P(K = T - 1), P(no error) of each solution: shape (B, T + 1), rows sum to 1."""
         step, last = np.arange(batch.searched.shape[1] - 1), batch.n_steps[:, None] - 1
+        # The last step has a hazard of its own, since it goes wrong more or less often than inner steps do.
         hazards = np.where(step < last, self.hazard, self.last_hazard)
+        # Clipped, since a hazard of 0 or 1 would forbid an error for good, whatever the votes say.
         hazards = np.where(step <= last, np.clip(hazards, 1e-6, 1 - 1e-6), 0)
         survived = np.cumsum(np.log1p(-hazards), 1)
         logs = np.concatenate([np.zeros((len(hazards), 1)), survived], 1) + batch.searched
@@ -180,6 +188,8 @@ class Model:
 
     def learnt(self, made: Sequence[Batch]) -> "Model":
         """One round of expectation maximisation."""
+        # Pseudo-counts of the hazards: one first error in seven steps, to start from. They weigh as much as
+        # one solution, so the run's own counts soon outweigh them.
         at, before = np.ones(2), np.full(2, 6.0)  # inner steps, the last one
         counts = {name: [table.copy() for table in _prior(name, self.sources)] for name in self.tables}
         for batch in made:
@@ -209,6 +219,7 @@ def fit(solutions: Iterable[Item], sources: Sources, *, rounds: int = 50) -> Tru
     model = Model(0.15, 0.15, {name: _normal(_prior(name, sources)) for name in names}, sources)
     for _ in range(rounds):
         old, model = model, model.learnt(made)
+        # Well below the five digits that are stored.
         if max(abs(model.hazard - old.hazard), abs(model.last_hazard - old.last_hazard)) < 1e-6:
             break
     return _trust_of(model, len(items))
@@ -216,6 +227,7 @@ def fit(solutions: Iterable[Item], sources: Sources, *, rounds: int = 50) -> Tru
 
 def _trust_of(model: Model, n_solutions: int) -> Trust:
     tables = {
+        # Rounded, so that the last digits, which depend on the processor, do not change the manifest.
         name: [np.round(row, 5).tolist() for table in tables for row in np.atleast_2d(table)]
         for name, tables in model.tables.items()
     }

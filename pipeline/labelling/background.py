@@ -1,4 +1,4 @@
-"""Asynchronous work for callers that wait for it, wherever they stand: a script, a thread, a notebook.
+"""Run asynchronous work for callers that wait for it: in a script, a thread, or a notebook.
 
 The work runs on an event loop in a thread of its own, so a caller may itself stand inside a running loop,
 and a model that is kept open between two calls keeps the loop that it belongs to.

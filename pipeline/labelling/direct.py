@@ -139,6 +139,7 @@ def label(
             raise UserError(str(error)) from error
     if work.left_out and not work.pairs:
         raise UserError(f"no problem could be labelled; the first: {work.left_out[0].reason}")
+    # Problems finish in any order; the rows come in the order of what was given.
     pairs = [pair for _, pair in sorted(work.pairs, key=lambda found: found[0])]
     left_out = sorted(work.left_out, key=lambda one: one.row or 0)
     return Labelled(fuse(pairs, config.fusion, work.sources), left_out, work.sources)
@@ -162,6 +163,7 @@ def fuse_rows(
     given: Sources = getattr(rows, "sources", {}) if sources is None else sources
     pairs = [(row.problem, Candidate(solution=row.solution, votes=row.votes)) for row in rows]
     names = sorted({vote.source for _, candidate in pairs for vote in candidate.votes})
+    # Rows stored before sources were declared have only ours, whose declarations are known.
     known = {name: given[name] if name in given else declared(EARLIER, name) for name in names}
     return Labelled(fuse(pairs, fusion, known), sources=known)
 
@@ -190,6 +192,7 @@ def _brought(policy: Settings | Policy | OpenPolicy | None) -> Policy | None:
             return policy.policy
         case Mapping() | BaseModel():
             return None
+    # Checked here, where one line can name the argument; the first call would fail deep in the event loop.
     if not all(hasattr(policy, name) for name in ("sample", "__aenter__", "__aexit__")):
         raise UserError(
             f"policy: expected settings, a Policy, or what open_policy gives; found {type(policy).__name__}"
@@ -234,10 +237,12 @@ def _plain(value: Any) -> Any:
 
 def _work(given: Sequence[Given]) -> _Work:
     """Solutions of one problem are one job: what they draw after equal beginnings is drawn once."""
+    # Problems with and without solutions apart: the former are annotated only, the latter proposed first.
     found: dict[tuple[str, bool], _Job] = {}
     left_out: list[Quarantined] = []
     for place, (problem, solution) in enumerate(given):
         job = found.setdefault((problem.id, solution is not None), _Job(problem, [], []))
+        # Solving one problem twice would draw the same samples again, since draws are seeded by the problem.
         if solution is None and job.places:
             why = f"the same as problems[{job.places[0]}]"
             left_out.append(Quarantined(file="problems", row=place, reason=why, problem_id=problem.id))
@@ -258,9 +263,13 @@ async def _label(
 
         async def do(job: _Job) -> None:
             try:
+                # A policy that is gone fails every further problem; asking it again would wait for each of
+                # them.
                 if work.gone:
                     raise work.gone
                 finished, _ = await label_problem(job.problem, tools, given=job.solutions)
+            # A failed problem is named with its reason, and the others go on: one bad reply must not lose a
+            # notebook's hour.
             except (BackendError, ValidationError) as error:
                 work.gone = error if isinstance(error, BackendGone) else work.gone
                 work.leave_out(job, str(error))

@@ -1,8 +1,8 @@
 """What a run will take, before anything is spent: from a pilot, or from a stated pass rate.
 
 A pilot labels the run's first problems with the run's own policy, into the run's own folder: they are the
-beginning of the run, and nothing that it paid for is lost. A stated pass rate is tried out on the simulated
-policy, by the run's own proposer and annotators, so that every method's habits are in the prediction.
+beginning of the run, and nothing that it paid for is lost. Where a pass rate is stated instead, the run's own
+proposer and annotators work on the simulated policy, so the prediction includes how many rollouts each asks.
 """
 
 import asyncio
@@ -42,6 +42,7 @@ from schemas.records import Finished, Problem
 Floats = NDArray[np.float64]
 _MOST = 1000
 """Finished problems looked at: of a run that is under way there may be many."""
+# The 5% and 95% quantiles then rest on 100 resamples each.
 _RESAMPLES = 2000
 _Z = 1.6449
 """Of a standard normal, 5% lie above: intervals hold 90%."""
@@ -62,6 +63,7 @@ class Stated:
 
     def check(self, config: RunConfig, pilot: int) -> None:
         """UserError where something stated cannot be, or where something needed is not stated."""
+        # One problem says nothing about how problems differ, and the interval is made of that.
         if pilot < 2:
             raise UserError(f"--pilot {pilot}: expected at least 2 problems, to see how they differ")
         for name in ("tokens_per_second", "price_per_hour"):
@@ -101,6 +103,7 @@ def plan_from_pilot(
     speed = asyncio.run(_pilot(store, n, advance))
     done = list(islice(_finished(store), max(n, _MOST)))
     rate = stated.tokens_per_second or (speed.tokens / speed.seconds if speed.tokens else None)
+    # Nothing was drawn this time, since the pilot was finished before: the speed measured then still holds.
     if rate is None and before is not None and "tokens_per_second" not in before.assumed:
         rate = before.tokens_per_second
     return _predict(store.config, problems, done, stated, rate, origin="pilot")
@@ -139,6 +142,7 @@ async def _pilot(store: RunStore, n: int, advance: Callable[[], None]) -> Speed:
         if missing > 0:
             before = sum(store.finished(shard).values())
             counts = await run_shard(store, shard, most=missing, opened=opened, advance=advance)
+            # Problems that fail may be the long ones; leaving them out would make the forecast too low.
             if counts["failed"]:
                 raise BackendError(
                     f"{counts['failed']} problems of the pilot failed, so nothing is predicted: "
@@ -162,11 +166,15 @@ def _imagined(config: RunConfig, stated: Stated) -> Iterator[Finished]:
     mean = stated.pass_rate or 0.0
     rates = np.full(_LEVELS, mean)
     if 0 < mean < 1:
+        # A seed of its own: the same question gives the same forecast.
         drawn = np.random.default_rng(0).beta(2 * mean, 2 * (1 - mean), 100_000)
+        # The middle of each tenth stands for it: with mean 0.5 the rates are 0.05, 0.15, ..., 0.95.
         rates = np.quantile(drawn, (np.arange(_LEVELS) + 0.5) / _LEVELS)
     words = len(solution_text([True] * stated.steps).split())
     scale = words / stated.tokens_per_solution
     for level, rate in enumerate(rates):
+        # The simulated policy errs with one chance per step; with this one, a solution of so many steps is
+        # right as often as stated.
         slip = 1 - float(rate) ** (1 / stated.steps)
         policy = SimulatedConfig(slip=min(1.0, max(0.0, slip)), n_steps=stated.steps)
         for item in asyncio.run(_label(_in_words(config, scale, policy), level)):
@@ -198,6 +206,7 @@ def _in_words(config: RunConfig, scale: float, policy: PolicyConfig) -> RunConfi
         "prompt": config.prompt.model_copy(
             update={"separator": "\n", "stop": (), "max_tokens": words(config.prompt.max_tokens)}
         ),
+        # A budget of the run would cut the imagined problems; it is applied to the forecast instead.
         "budget": BudgetConfig(per_problem=per_problem),
         "annotate": tuple(
             one for one in map(simulated, config.annotate) if not isinstance(one, VerifyConfig)
@@ -252,14 +261,20 @@ def forecast(rows: Floats, rest: int, *, known: bool = True) -> list[Range]:
     """
     k, columns = rows.shape
     rng = np.random.default_rng(0)
+    # How often each problem is drawn when k are drawn with replacement; the shares give means and variances
+    # of all resamples at once.
     shares = rng.multinomial(k, np.full(k, 1 / k), size=_RESAMPLES) / k
     means = shares @ rows
+    # The rest is a finite sample from the resample: its total scatters by the square root of its size.
     spread = np.sqrt(np.maximum(shares @ rows**2 - means**2, 0) * rest)
     base = rows.sum(0) if known else np.zeros(columns)
     totals = base + rest * means + spread * rng.standard_normal(means.shape)
     value = base + rest * rows.mean(0)
+    # t over the normal quantile, and the factor of Bessel's correction: about 4 times for 2 problems, 1.03
+    # for 50.
     wider = _student(k - 1) / _Z * np.sqrt(k / (k - 1)) if k > 1 else 1.0
     low, high = value + (np.quantile(totals, (0.05, 0.95), axis=0) - value) * wider
+    # What is drawn already is spent: no total can be below it.
     ends = zip(value, np.maximum(low, base), high, strict=True)
     return [
         Range(value=round(float(v), 1), low=round(float(a), 1), high=round(float(b), 1)) for v, a, b in ends

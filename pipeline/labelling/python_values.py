@@ -62,6 +62,7 @@ def read_written(items: Iterable[Any]) -> Iterator[Written]:
 
 def _several(items: Iterable[Any], name: str) -> Iterable[Any]:
     """A single item would be read letter by letter, or key by key."""
+    # `label("What is 2 + 3?")` would otherwise label 14 problems of one letter.
     if isinstance(items, str | Mapping | Problem | Solution | LabelledSolution):
         raise UserError(f"{name}: expected a list, found one {type(items).__name__}: put it in brackets")
     return items
@@ -73,6 +74,7 @@ def _given(item: Any, separator: str) -> Given:
             return item.problem, item.solution
         case (problem, solution):
             return _with_solution(_problem(problem), solution, separator)
+        # Steps before the text: who gives both has cut the text already, and we would cut it anew.
         case Mapping() if "steps" in item or "solution" in item:
             steps = item["steps"] if item.get("steps") is not None else item["solution"]
             return _with_solution(_problem(item), steps, separator)
@@ -127,6 +129,7 @@ def _with_solution(problem: Problem, solution: Any, separator: str) -> Given:
             found = solution
         case str():
             found = _solution(problem, solution, segment(solution, separator))
+        # An empty list is no solution: it has no step that could be labelled.
         case Sequence() if solution and all(isinstance(step, str) for step in solution):
             found = _solution(problem, separator.join(solution), tuple(_steps(solution, separator)))
         case _:
@@ -135,6 +138,7 @@ def _with_solution(problem: Problem, solution: Any, separator: str) -> Given:
             )
     if not found.steps or not all(step.text.strip() for step in found.steps):
         raise UserError("solution: it has no step, or an empty one")
+    # A stated outcome is believed: it may come from a grader that knows more than the answer.
     if found.outcome == "unknown":
         found = found.model_copy(update={"outcome": outcome_of(problem, found.text)})
     return problem, found

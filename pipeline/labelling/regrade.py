@@ -44,9 +44,11 @@ async def regrade_shard(
         for problem, before, rollouts in stored_problems(store, shard, only):
             try:
                 item, taken = await regrade(problem, rollouts, tools)
+            # Never a failure: the run draws what is missing the next time it goes on.
             except NotStored:
                 missing += 1
             else:
+                # An equal line is not written again, so grading twice leaves every file as it was.
                 is_same = item == before and taken == rollouts
                 same, changed = same + is_same, changed + (not is_same)
                 if not is_same:

@@ -8,6 +8,8 @@ _TELLING = 100
 
 def remarks(manifest: Manifest) -> list[str]:
     """Sources that said nothing, or never said no, and problems without a gold answer."""
+    # An error and not a note: a source of which nothing can be read was paid for in vain, mostly by a wrong
+    # prompt.
     said = [f"error: {_silence(name, manifest)}" for name in unread(manifest)]
     if manifest.owed:
         said.append(f"note: {manifest.owed} problems are still owed: only a part of the run is sealed")

@@ -31,6 +31,7 @@ _FIT_ON = 2000
 any run, since ids are hashes. More would move the tables' second digit, and take as much longer."""
 _AT_ONCE = 64
 """Problems labelled together: the arithmetic is that of a batch."""
+# Libraries whose version can change labels, files or a training: what a reader needs to repeat the run.
 _RECORDED = (
     "stepmint",
     "pyarrow",
@@ -60,6 +61,8 @@ def seal(store: RunStore, *, partial: bool = False) -> Manifest:
     sources = store.sources()
     trust = fit_trust(store.read(found.sample), sources)
     tally = Tally(sources, found.beyond, found.owed)
+    # Shards are written into a folder of their own and changed over at once: a reader sees the old dataset or
+    # the new one.
     with sealing(store.path) as folder:
         shards = tuple(
             write_shard(folder, shard, tally.count(store.journal(shard), trust, store))
@@ -79,7 +82,7 @@ def fit_trust(sample: Iterator[Finished], sources: Sources) -> Trust:
 
 
 class Tally:
-    """Counts what passes through on the way into the shards."""
+    """Counts problems, solutions, steps and votes while their rows are written into the shards."""
 
     def __init__(self, sources: Sources, beyond: int = 0, owed: int = 0) -> None:
         self.sources = sources
@@ -108,6 +111,7 @@ class Tally:
                 self.totals["calls"] += item.n_calls
                 self.totals["cut"] += item.over_budget
                 self.totals["ungraded"] += item.problem.answer is None
+                # `drawn` counts equal texts; all but one of them were merged away.
                 self.totals["merged"] += sum(candidate.drawn - 1 for candidate in item.candidates)
                 self.tokens.update(item.tokens)
                 if item.skipped:
@@ -133,9 +137,12 @@ class Tally:
     def _abstained(self, vote: Vote) -> None:
         self.abstained[vote.source] += 1
         reasons = self.reasons.setdefault(vote.source, Counter())
+        # Reasons may hold parts of replies, so there may be as many as votes; memory must not grow with the
+        # run.
         if len(reasons) < _REASONS or vote.why in reasons:
             reasons[vote.why] += 1
         if vote.evidence:
+            # The first one only: it shows a person what a reply looks like.
             self.samples.setdefault(vote.source, vote.evidence[:_SAMPLE])
 
     def _source(self, name: str) -> SourceCount:
@@ -145,6 +152,7 @@ class Tally:
             denied=self.denied[name],
             failed=self.failed[name],
         )
+        # Why a source abstained is worth a line only where it never said anything else.
         if counts.abstained < counts.votes:
             return counts
         why = self.reasons[name].most_common(1)[0][0]
@@ -197,9 +205,12 @@ class Tally:
 def label(items: Sequence[Finished], model: Model, fusion: FusionConfig) -> Iterator[LabelledSolution]:
     """The rows of finished problems."""
     candidates = [(item.problem, candidate) for item in items for candidate in item.candidates]
+    # Fused together and not one by one: the arithmetic of a batch is that of 64 solutions at once.
     found = fuse([candidate for _, candidate in candidates], model, fusion)
     for (problem, candidate), (labels, first_error) in zip(candidates, found, strict=True):
         solution, votes, kept, how = candidate.solution, candidate.votes, True, ""
+        # A row that the filter drops stays in the dataset with `kept` false: whoever wants it can train on
+        # it.
         if fusion.consensus:
             has_gold = problem.answer is not None
             kept, how = consensus(
@@ -221,6 +232,7 @@ def _versions() -> dict[str, str]:
     for name in _RECORDED:
         try:
             found[name] = importlib.metadata.version(name)
+        # Optional libraries are recorded where they are installed.
         except importlib.metadata.PackageNotFoundError:
             continue
     return found

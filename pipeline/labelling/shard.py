@@ -52,6 +52,7 @@ async def run_shard(
     is gone for all of them, BackendError ends the shard.
     """
     if not store.shard_state(shard).owed:
+        # Nothing is owed: reasons of earlier failures, and what was kept of them, are out of date.
         records.set_aside(store.path, shard, [])
         store.unfinished(shard).clear()
         store.pack_rollouts(shard)
@@ -78,6 +79,7 @@ async def run_shard(
                 failures=failures,
             )
     done, failed = work.done, len(work.failures)
+    # A backend that fails everything is an error of the run; single failures are problems still owed.
     if failed and not done:
         raise BackendError(f"every problem of shard {shard} failed; the first: {failures[0].reason}")
     if not failed:
@@ -127,6 +129,7 @@ class Work:
         any more.
         """
         problem = owed.problem
+        # In the order of the store: which problems a budget reaches must not depend on which finished first.
         if not await self._budget.admits(owed.before):
             return
         # Where the problem's gold was corrected, what was drawn for it before is not drawn again.
@@ -202,6 +205,7 @@ async def label_problem(
         draws=draws,
         templates=tools.templates,
     )
+    # Without a gold answer nothing can be graded, so neither filter nor search has anything to go by.
     if problem.answer is None:
         skipped, root = _nobody_can_label(tools), None
     else:
@@ -235,9 +239,11 @@ async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, lis
         return "", None
     drawn = await roller.roll("", config.filter.rollouts, "filter")
     correct, n, _ = counts(drawn)
+    # Not one rollout could be graded: neither too hard nor too easy, but unknown, and its reason is kept.
     if n == 0:
         return silence(drawn, "filter: no rollout could be graded", roller.doubts), None
     rate = correct / n
+    # Where the policy never succeeds, or always, rollouts say the same after every step and locate no error.
     if rate <= config.filter.least:
         return "filter: too hard", None
     if rate >= config.filter.most:
@@ -294,6 +300,7 @@ async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> 
         # A search has already answered for the last step; its vote is not counted twice.
         known = {(vote.source, vote.step) for vote in votes}
         votes += [vote for vote in found if (vote.source, vote.step) not in known]
+    # Every solution has the vote of its grade, whichever annotators a run has.
     if not any(vote.source == ANSWER for vote in votes):
         votes.append(answer_vote(solution, roller.doubts))
     return candidate.model_copy(update={"votes": tuple(sorted(votes, key=lambda v: (v.step, v.source)))})

@@ -37,6 +37,7 @@ def annotators_of(
     be used, or where two parts declare one source."""
     kept = templates or {}
     parts = _parts(config, kept)
+    # One policy for all: grading again draws nothing, so nobody needs the others' own.
     others = {part.config.name: policy for part in parts if part.config.own_policy is not None}
     return Annotators(config, policy, parts, _declared(config, parts), others, kept)
 
@@ -57,6 +58,7 @@ def check_annotators(config: RunConfig) -> None:
 
 def _declared(config: RunConfig, parts: Sequence[Part]) -> Sources:
     declared = [(part.called, part.annotator.sources) for part in parts]
+    # The search is a proposer and no annotator, but it votes, so it declares its sources too.
     searches = isinstance(config.propose, OmegaConfig)
     return gathered([*declared, ("the search", omegaprm.SOURCES)] if searches else declared)
 
@@ -74,11 +76,14 @@ async def open_tools(
     kept = templates or {}
     parts = [*_parts(config, kept), *brought]
     sources, roles = _declared(config, parts), opening.asked(config, parts)
+    # A policy that the caller opened is the caller's to close.
     policies = {POLICY: policy} if policy is not None else {}
     for name, role in roles.items():
         if name not in policies:
             policies[name] = await stack.enter_async_context(open_policy(role.policy))
     for name, role in roles.items():
         limit, chat = role.limit, role.policy.chat
+        # Asked once before any problem: a server that cannot continue a text, or has no such model, is found
+        # in seconds.
         await prepare(policies[name], role.sampling, prefixes=role.prefixes, chat=chat, limit=limit)
     return Annotators(config, policies.pop(POLICY), parts, sources, policies, kept)

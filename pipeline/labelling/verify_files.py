@@ -47,6 +47,7 @@ def verify(solutions: Iterable[Written], *, workers: int = 1) -> Iterator[dict[s
     try:
         while chunk := list(islice(solutions, _CHUNK)):
             under_way.append(pool.submit(_verified_all, chunk))
+            # Bounded, so that a file of any size is read only as fast as it is checked.
             if len(under_way) >= workers * _AHEAD:
                 yield from under_way.popleft().result()
         while under_way:
@@ -63,9 +64,12 @@ def check(solutions: Iterable[Written], verifiers: Sequence[str | Verifier]) -> 
     for solution in solutions:
         problem = Problem(text=solution.problem, premises=solution.premises)
         contexts = contexts_of(problem, solution.steps)
+        # Steps before `first` were checked already; they are read as context only.
         for index, context in list(enumerate(contexts))[solution.first :]:
             found = {verifier.name: verifier.check(context) for verifier in chosen}
             said = {finding.verdict for finding in found.values()}
+            # One refutation decides. Silence of one verifier does not undo the proof of another: they look at
+            # different things.
             verdict: Verdict = "fails" if "fails" in said else "holds" if "holds" in said else "abstains"
             findings = [_finding(context.step, name, finding) for name, finding in found.items()]
             result = {"id": solution.id, "step": index, "verdict": verdict, "findings": findings}

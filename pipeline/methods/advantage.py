@@ -3,7 +3,7 @@
 Q is the success rate of the prover's rollouts, taken to best-of-K where asked for; K > 1 widens differences
 between poor states and flattens those between good ones. With the policy as its own prover and K = 1 the
 advantage adds nothing to the outcome in policy gradients. It measures progress, not soundness: a sound step
-on a hard road has a negative advantage.
+that leads to a harder state has a negative advantage.
 """
 
 import math
@@ -36,6 +36,8 @@ def estimate(count: Count, k: int) -> float | None:
     """
     if count.n < max(k, 1):
         return None
+    # Of all ways to choose k of the n draws, the share that holds at least one success. Raising the success
+    # rate to a power, 1 - (1 - c/n)^k, would be biased for small n.
     return 1 - math.comb(count.n - count.correct, k) / math.comb(count.n, k)
 
 
@@ -58,6 +60,7 @@ def advantages(counts: Sequence[Count], k: int = 1) -> list[Advantage]:
     last = len(counts) - 1
     states: list[tuple[float, float] | None] = []
     for index, count in enumerate(counts):
+        # Best-of-k of a finished solution is the solution itself.
         power = 1 if index == last else k
         q = estimate(count, power)
         # The solution's own grade is no estimate.
@@ -93,6 +96,7 @@ def first_pit(counts: Sequence[Count], high: float = 0.5) -> int | None:
         value = count.value
         if value is None:
             return None
+        # A fall to 0 from a low rate may be chance; from `high` it is a pit that the paper points out.
         if value == 0 and seen_high:
             return index - 1
         seen_high = seen_high or value >= high
@@ -128,6 +132,7 @@ COLUMNS = {
 def rows(run: Run, settings: AdvantageSettings) -> Iterator[dict[str, Any]]:
     """One row a step. The prover is the run's first; without one the policy is its own."""
     by, name = POLICY, run.config.policy.model
+    # One file holds one prover's values; those of two would look comparable and are not.
     for prover in run.config.annotators(ProverConfig)[:1]:
         by, name = prover.owner, prover.policy.model
     for stored in run:

@@ -1,9 +1,9 @@
 """Node compression: two consecutive steps of a tree become one (HNC of HRM, arXiv 2503.13551, section 3).
 
-A child that moves to its grandparent changes granularity and the shares of leaves, and gives new pairs of
-input and soft label without a model call. It is augmentation and no new evidence: the joined step has exactly
-its child's label, and the parent that lost a child only has its own label back with one left out. So every
-row says whether it was measured, and nobody should find the two kinds on both sides of a split.
+A child that moves to its grandparent gives new pairs of input and soft label without a model call, because
+its step becomes longer and the shares of leaves change. It is augmentation and no new evidence: the joined
+step has exactly its child's label, and its former parent has its own label with one child left out. So every
+row says whether it was measured. Keep both kinds of one problem on the same side of a split.
 """
 
 import random
@@ -43,9 +43,11 @@ def compress(tree: Tree, share: float, rng: random.Random) -> Tree:
     """
     nodes = list(tree.nodes)
     children = [list(node.children) for node in nodes]
+    # From 1 on: the root is the bare problem, which has no step to be joined with.
     for index in range(1, len(nodes)):
         if nodes[index].kind == "merged" or len(children[index]) < FEWEST:
             continue
+        # Random order, and no more than one: see the docstring.
         for child in rng.sample(children[index], len(children[index])):
             if rng.random() < share:
                 children[index].remove(child)
@@ -70,6 +72,7 @@ def items(tree: Tree) -> Iterator[Item]:
             continue
         yield Item(tree.prefix(node.parent), node.step, 1, node.leaves, node.kind)
         before = tree.nodes[node.parent]
+        # The first step has no step before it. A joined step is two steps already.
         if before.parent >= 0 and node.kind == "measured":
             pair = _joined(before, node)
             yield Item(
@@ -101,6 +104,8 @@ COLUMNS = {
 def rows(run: Run, settings: CompressionSettings) -> Iterator[dict[str, Any]]:
     """Measured items of every tree, then those that compression adds."""
     for stored in run:
+        # Seeded by the problem's id, so that neither the order of problems nor a resumed run changes what
+        # moves.
         rng = random.Random(seed_of("compression", settings.seed, stored.finished.problem.id))
         added = [
             item for item in items(compress(stored.tree, settings.share, rng)) if item.kind != "measured"

@@ -17,6 +17,8 @@ class Count:
     n_failed: int = 0
 
     def __post_init__(self) -> None:
+        # A count that breaks this comes from adding things that do not belong together; better to stop than
+        # to label.
         if not 0 <= self.correct <= self.n:
             raise ValueError(f"correct={self.correct} of n={self.n}")
 

@@ -36,6 +36,7 @@ from schemas.derive import (
     UnitTestSettings,
 )
 
+# Rows held in memory at a time; a run may have millions of steps.
 _ROWS_PER_WRITE = 1024
 Row = dict[str, Any]
 
@@ -53,6 +54,7 @@ def derive(run: Run, settings: DeriveSettings, out: Path) -> dict[str, Any]:
         "stepmint_dataset_digest": run.manifest.digest(),
         "stepmint_config_digest": run.manifest.config_digest,
     }
+    # Every method's rows begin with the problem's id, by which they are joined with the dataset.
     names = {"problem_id": "string", **columns}
     schema = pa.schema([pa.field(n, pa.type_for_alias(t)) for n, t in names.items()], metadata)
     n_rows = _write(out, rows, schema, vouch=out.parent == run.derived)
@@ -67,6 +69,8 @@ def derive(run: Run, settings: DeriveSettings, out: Path) -> dict[str, Any]:
 
 def _table(run: Run, settings: DeriveSettings) -> tuple[dict[str, str], Iterator[Row]]:
     """A method's columns beside `problem_id`, and its rows."""
+    # A match and no registry: a new method is one more case, and the type checker names a case that is
+    # missing.
     match settings:
         case AdvantageSettings():
             return advantage.COLUMNS, advantage.rows(run, settings)

@@ -53,6 +53,8 @@ def discounted(tree: Tree, gamma: float) -> list[float | None]:
     """R of every node: the mean over graded leaves below of outcome * gamma^(steps to the leaf)."""
     sums = [float(node.ends.correct) for node in tree.nodes]
     for index, node in tree.bottom_up():
+        # A leaf adds gamma^distance to each ancestor: its sum is passed up, multiplied by gamma at every
+        # step.
         if node.parent >= 0:
             sums[node.parent] += gamma * sums[index]
     return [s / n if (n := node.leaves.n) else None for s, node in zip(sums, tree.nodes, strict=True)]
@@ -68,6 +70,7 @@ def worths(tree: Tree, settings: ForkSettings) -> list[Worth | None]:
     scale = 1.0 if settings.least_std is None else max(spread, settings.least_std)
     for parent in tree.nodes:
         above = parent.leaves.value
+        # Children without a graded leaf are left out of the mean; as 0 they would praise their siblings.
         known = [(i, r) for i in parent.children if (r := returns[i]) is not None]
         weights = [tree.nodes[i].leaves.n for i, _ in known]
         forks = centred([r for _, r in known], weights, settings.least_std) if known else []
@@ -82,6 +85,8 @@ def worths(tree: Tree, settings: ForkSettings) -> list[Worth | None]:
                 trajectory=(value - root) / scale,
                 to_root=value - root,
                 to_parent=value - above,
+                # Local and global advantage added. The square root of the leaves lowers steps that many
+                # solutions share, which otherwise would count once for each of them.
                 reward=(2 * value - root - above) / math.sqrt(n),
             )
     return found
@@ -89,6 +94,7 @@ def worths(tree: Tree, settings: ForkSettings) -> list[Worth | None]:
 
 def boosted(value: float) -> float:
     """PROPA's label ln(1 + 10 x) / ln 11: widens small values, and is no probability any more."""
+    # The factors 10 and 11 are the paper's: 0 stays 0, 1 stays 1, and 0.1 becomes 0.29.
     return math.log1p(10 * value) / math.log(11)
 
 

@@ -54,7 +54,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Asking:
-    """Whom to ask, and how."""
+    """The model to ask, and the settings with which it is asked."""
 
     policy: Policy
     scorer: Scorer
@@ -84,6 +84,8 @@ def rows(run: Run, settings: SignalSettings) -> Iterator[dict[str, Any]]:
         loop.run(_enter(policy))
         try:
             waiting = iter(run)
+            # A bounded number of problems is under way: enough to fill a batch, and a run need not fit into
+            # memory.
             while some := list(islice(waiting, settings.under_way)):
                 yield from loop.run(_all(some, asking))
         finally:
@@ -112,6 +114,7 @@ async def problem_rows(stored: Stored, asking: Asking) -> list[dict[str, Any]]:
     )
     steps = await asyncio.gather(*(_steps(prompt, s, asking) for s in solutions))
     errors = await asyncio.gather(*(_first_error(prompt, s, asking) for s in solutions))
+    # The bound of a problem is the mean over its solutions, each at its last state.
     ends = [found[-1].gold.log_prob for found in points if found[-1].gold]
     bound = signals.jensen_bound(ends) if ends else None
     return [
@@ -122,13 +125,15 @@ async def problem_rows(stored: Stored, asking: Asking) -> list[dict[str, Any]]:
 
 
 def wrong_answers(stored: Stored) -> list[str]:
-    """The wrong answers of the problem's own rollouts, most frequent first: plausible, for they were made."""
+    """The wrong answers of the problem's own rollouts, most frequent first. The policy gave them, so they are
+    plausible."""
     found: Counter[str] = Counter()
     for rollout in stored.rollouts:
         if rollout.outcome == "incorrect" and is_own(rollout.purpose):
             text = extract_answer(rollout.prefix + rollout.text)
             if text and len(text) <= _LONGEST_ANSWER:
                 found[text] += 1
+    # By count and then by text: equal counts must not be ordered by chance.
     return [text for text, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))]
 
 
@@ -165,12 +170,16 @@ async def _confidence(prompt: Prompt, asking: Asking) -> float | None:
     gives the whole distribution of every token.
     """
     settings = asking.settings
+    # Confidence needs sampled answers, the only part that costs more than a forward pass.
     if not settings.probes:
         return None
     seed = seed_of(settings.seed, "probe", prompt.text, prompt.prefix)
+    # An answer ends with its line; what the model goes on to say is not part of it.
     sampling = Sampling(settings.temperature, 1.0, settings.probe_tokens, ("\n",), seed)
     drawn = await asking.policy.sample(prompt, settings.probes, sampling)
+    # A failed call or an empty answer has no likelihood; as certain or uncertain it would shift the mean.
     texts = [completion.text for completion in drawn if completion.stopped != "error" and completion.text]
+    # exp(mean log p) is exp(-entropy) with the sample's own surprise in place of the entropy.
     found = [x.geometric for x in map(likelihood, await asking.scorer.logprob(prompt, texts)) if x]
     return sum(found) / len(found) if found else None
 
@@ -199,6 +208,7 @@ async def _first_error(prompt: str, solution: Solution, asking: Asking) -> list[
         prefix += text + right + asking.config.prompt.separator
     found = await asyncio.gather(*(asking.scorer.logprob(p, [right, wrong]) for p in prompts))
     ok, no = ([sum(pair[side] or ()) for pair in found] for side in (0, 1))
+    # One step without a score leaves the whole distribution unknown, since its chances must sum to 1.
     if not all(pair[0] and pair[1] for pair in found):
         return nothing
     return list(signals.posterior(signals.first_error_scores(ok, no))[:-1])
@@ -218,6 +228,7 @@ def _rows(
     ]
     risen, log_risen, lifted = signals.gains(p), signals.gains(logs), signals.gains(phi)
     known = [change for change in lifted if change is not None]
+    # The bonus is scaled over the known changes of a solution; it is handed out to just those steps.
     bonuses = iter(signals.bonus(known))
     counts = signals.saturation(phi)
     for step, surprise in enumerate(own):

@@ -18,6 +18,7 @@ from schemas.derive import ProgressSettings
 
 PAPER = Fraction(4, 5)
 """The share a good step must keep (epsilon = 0.8)."""
+# 97.5% point of the normal distribution: 95% lie between minus and plus this.
 _Z = 1.96
 
 
@@ -29,6 +30,8 @@ def labels(counts: Sequence[Count], least: Fraction = PAPER) -> list[int | None]
     step could have caused it.
     """
     found: list[int | None] = []
+    # `fallen`: a step brought the rate to 0. `hopeless`: it was 0 before any step was taken, so that no step
+    # is to blame and none can be labelled.
     fallen = hopeless = False
     for before, after in zip(counts, counts[1:], strict=False):
         if fallen:
@@ -39,6 +42,8 @@ def labels(counts: Sequence[Count], least: Fraction = PAPER) -> list[int | None]
             hopeless = True
             found.append(None)
         else:
+            # after/before >= least, multiplied out to integers: 4/25 over 5/25 is 4/5 exactly, but 0.79999 as
+            # floats.
             kept = least.denominator * after.correct * before.n >= least.numerator * before.correct * after.n
             found.append(int(kept))
             fallen = after.correct == 0
@@ -57,6 +62,7 @@ def interval(before: Count, after: Count) -> tuple[float | None, float | None]:
     exact = ratio(before, after)
     if not exact:
         return None, None
+    # A ratio is skewed and cannot be below 0; its logarithm is nearly normal, so the interval is made there.
     spread = math.exp(_Z * log_error(before, after))
     return float(exact) / spread, float(exact) * spread
 

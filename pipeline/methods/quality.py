@@ -29,8 +29,10 @@ def places(tree: Tree) -> list[Place | None]:
     """Distance and soundness of every node; None where nothing below was graded, and for a whole tree
     without a correct end."""
     own: list[int | None] = [None] * len(tree.nodes)
+    # Children first, since a node's distance is one more than the nearest child's.
     for index, node in tree.bottom_up():
         below = [d + 1 for child in node.children if (d := own[child]) is not None]
+        # Distance 1 at a correct end and not 0: d divides in the formula of v.
         own[index] = 1 if node.ends.correct else min(below, default=None)
     found: list[Place | None] = []
     for index, node in enumerate(tree.nodes):
@@ -46,6 +48,7 @@ def places(tree: Tree) -> list[Place | None]:
 
 def next_value(before: float, distance: int, *, is_sound: bool) -> float:
     """v_k = max(0, v_{k-1} +- (1 - v_{k-1}) / d_k)."""
+    # The share of what is left that this step covers if all remaining steps cover as much.
     change = (1 - before) / distance
     return max(0.0, before + change if is_sound else before - change)
 

@@ -1,9 +1,9 @@
 """Self-denoising labels: soft near the first error, hard before it (SCAN, arXiv 2509.16548, section 4).
 
 A ratio within `tolerance` steps of the first zero is divided by the policy's own success rate on the problem,
-its self-confidence, so that a step as good as the start of the problem gets 1. Solutions that are right are
-taken to be right in every step, which fewer of them are than it seems; the method cannot see an error that
-rollouts repair.
+its self-confidence, so that a step as good as the start of the problem gets 1. The
+method takes a right solution to be right in every step, although some hold a wrong step with a right answer,
+and it cannot see an error that rollouts repair.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,6 +32,8 @@ def predicted_error(counts: Sequence[Count]) -> int | None:
     """
     for step, found in enumerate(counts):
         if found.n and not found.correct:
+            # Without a success right before it, the error may lie further back, at a step that was not rolled
+            # out.
             return step if step == 0 or counts[step - 1].correct else None
     return None
 
@@ -54,6 +56,8 @@ def denoised(counts: Sequence[Count], confidence: Count, tolerance: int = 2) -> 
         elif not found.n:
             targets.append(None)
         else:
+            # (c/n) / (C/N) in one division of integers; above 1 it is cut to 1, since a target is a
+            # probability.
             scaled = found.correct * confidence.n / (found.n * confidence.correct)
             targets.append(min(1.0, scaled))
     return targets
@@ -62,9 +66,11 @@ def denoised(counts: Sequence[Count], confidence: Count, tolerance: int = 2) -> 
 def balanced(right: Sequence[str], wrong: Sequence[str], seed: int) -> set[str]:
     """As many right as wrong solutions by their ids: all of the rarer kind, and of the other those that the
     seed ranks first, in whichever order they come."""
+    # The paper trains on as many right as wrong solutions: otherwise a PRM learns the policy's base rate.
     size = min(len(right), len(wrong))
 
     def chosen(ids: Sequence[str]) -> list[str]:
+        # A hash and not a shuffle: the choice does not depend on the order of shards or rows.
         return sorted(ids, key=lambda one: content_id("scan", seed, one))[:size]
 
     return {*chosen(right), *chosen(wrong)}

@@ -38,6 +38,8 @@ def lessons(run: Run, per_problem: int, value_model: PRM | None = None) -> Itera
             if node.ends.correct:
                 right[tree.prefix(index)] += node.ends.correct
         ranked = [
+            # The weakest step decides: one wrong step makes a solution a bad lesson, however good the others
+            # are.
             (-_weakest(value_model, stored, text) if value_model else -float(times), text)
             for text, times in right.items()
         ]
@@ -63,6 +65,8 @@ def value_rows(run: Run) -> Iterator[LabelledSolution]:
             v = _values_at(tree, found, index)
             text = tree.prefix(index)
             steps = segment(text, stored.separator)
+            # A solution that was not graded has no truth to learn; a step without a value leaves a hole in
+            # its labels.
             if not node.ends.n or None in v.values():
                 continue
             labels = [StepLabel(p=v[step.end], kind="quality", decided_by="quality") for step in steps]

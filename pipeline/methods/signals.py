@@ -40,6 +40,7 @@ def likelihood(logprobs: TokenLogprobs | None) -> Likelihood | None:
     """None where the text could not be scored or has no tokens."""
     if not logprobs:
         return None
+    # fsum is exact: a sum of thousands of small logarithms would lose digits that `gains` looks at.
     total, n = math.fsum(logprobs), len(logprobs)
     arithmetic = math.fsum(map(math.exp, logprobs)) / n
     return Likelihood(n, total, total / n, math.exp(total), math.exp(total / n), arithmetic)
@@ -53,6 +54,7 @@ def gains(values: Sequence[float | None]) -> list[float | None]:
 
 def jensen_bound(log_probs: Sequence[float]) -> float:
     """JEPO: log of the mean over chains of P(answer | chain); never below the mean of the logs."""
+    # Taken out before exponentiation, since exp(-800) is 0 as a float.
     most = max(log_probs)
     return most + math.log(math.fsum(math.exp(lp - most) for lp in log_probs) / len(log_probs))
 
@@ -89,6 +91,7 @@ def penalty(count: int, alpha: float = 0.5) -> float:
 def bonus(changes: Sequence[float]) -> list[float]:
     """SPAE's progress bonus: exp of the changes scaled to [0, 1], less its mean; 0 where all are equal."""
     low, high = min(changes, default=0.0), max(changes, default=0.0)
+    # Nothing to scale by; SPAE's formula would divide by zero.
     if high == low:
         return [0.0] * len(changes)
     raised = [math.exp((change - low) / (high - low)) for change in changes]

@@ -1,9 +1,10 @@
 """Similar steps of a state's rollouts share one value (PRM-guided GFlowNets, arXiv 2504.19981, section 3).
 
 k rollouts of one prefix end in k outcomes; steps that say the same at the same place, after the same earlier
-groups, pool theirs, and every step of every rollout gets a value without a further sample. Unlike the paper a
-mixed group has its own share of right outcomes and not its parent's, context counts, and the order of the
-rollouts does not. A false merge is a bias that no count shows: `tau` decides how many there are.
+groups, pool theirs, and every step of every rollout gets a value without a further sample. Three things
+differ from the paper: a mixed group has its own share of right outcomes, not its parent's; steps are compared
+only after the same earlier groups; and the order of the rollouts changes nothing. Two steps that are merged
+by mistake bias the value, and no count shows it; a higher `tau` merges fewer.
 """
 
 import re
@@ -19,13 +20,16 @@ from pipeline.methods.tree import MOST_STEPS, is_own, pieces
 from schemas.derive import SimilaritySettings
 from schemas.records import Rollout
 
+# `-3`, `1,234.5`, `.5`, `3/4`. A minus after a word or bracket, as in `x-3`, is an operation and no sign.
 _NUMBER = re.compile(
     r"(?:(?<![\w)\]}])-)?(?:\d{1,30}(?:,\d{3}){0,6}(?:\.\d{1,30})?|\.\d{1,30})(?: ?/ ?[1-9]\d{0,30})?"
 )
+# `= 12.` and `= $12`; not the 12 of `= 12 + 3` or `= 12 (`, which is not the result yet.
 _RESULT = re.compile(rf"= ?\$? ?({_NUMBER.pattern})(?! ?[-+*/^(\\\d.]\d*[ \d(])")
 """A number after `=` that no further calculation follows; a full stop may."""
 _LONGEST = 1000
 """Characters of a step that are still compared; longer ones match only themselves."""
+# 0.333333 and 1/3 are one result; 0.33 and 1/3 are two, since a rounded step is another step.
 _CLOSE = Fraction(1, 1_000_000)
 
 
@@ -68,6 +72,7 @@ def is_alike(a: str, b: str, tau: float) -> bool:
     if len(a) > _LONGEST or len(b) > _LONGEST or not _same_number(a, b):
         return False
     matcher = SequenceMatcher(None, a, b, autojunk=False)
+    # From cheap to dear: the first two are upper bounds, and most pairs fail them.
     return matcher.real_quick_ratio() >= tau and matcher.quick_ratio() >= tau and matcher.ratio() >= tau
 
 
@@ -100,6 +105,8 @@ def groups(
             for r in rollouts
             if r.outcome != "unknown"
         ),
+        # Sorted, because groups are formed greedily: the first member of a group decides what it is compared
+        # with.
         key=lambda member: (member.pieces, member.grade.correct),
     )
     found: list[Group] = []
@@ -111,6 +118,7 @@ def groups(
             before = prefix + "".join(piece for piece, _ in cluster.first.pieces[:position])
             step = cluster.first.pieces[position][1]
             found.append(Group(before, step, position, outcomes, cluster.first.group))
+            # Enough failures and no success: later steps would only be pooled failures.
             if outcomes.correct or outcomes.n < settings.least:
                 alive += cluster.members
             for member in cluster.members:

@@ -95,6 +95,8 @@ class Run:
                 if problem == finished.problem.id:
                     taken = tuple(group)
                     problem, group = next(drawn, ("", iter(())))
+                # Counts without their rollouts would be silently 0 of 0; a missing file must not look like no
+                # evidence.
                 if finished.n_rollouts and not taken:
                     raw = self._store.path / "rollouts" / f"{shard:05d}.jsonl"
                     raise UserError(lost(self._store.path, raw, finished.problem.id))

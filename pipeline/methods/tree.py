@@ -17,6 +17,7 @@ from pipeline.inputs.segment import prefix_of, segment
 from pipeline.methods.counts import Count, grade_of
 from schemas.records import Rollout
 
+# Purposes under which other models than the run's policy draw: their successes say nothing about the policy.
 _OTHERS = frozenset({"judge", "prover", "probe", "python"})
 
 
@@ -27,7 +28,7 @@ def is_own(purpose: str) -> bool:
 
 
 MOST_STEPS = 512
-"""A rollout of more steps is not read: it counts as failed, like any text nobody can use."""
+"""A rollout of more steps is not read: it counts as failed, like any text that cannot be used."""
 
 Kind = Literal["measured", "merged", "reshaped"]
 
@@ -124,6 +125,7 @@ def assemble(nodes: Sequence[Node]) -> Tree:
             children[node.parent].append(index)
     order, parents = [0], [-1]
     for place, index in enumerate(order):  # grows while it is read
+        # By text, so that two runs with the same rollouts in another order give the same indices.
         found = sorted(children[index], key=lambda i: (nodes[i].piece, nodes[i].kind))
         order += found
         parents += [place] * len(found)
@@ -161,6 +163,7 @@ def _add(root: _Growing, rollout: Rollout, separator: str) -> None:
     elif rollout.stopped != "stop":
         written = written[:-1]
     node = _walk(root, asked)
+    # The rollout counts where it was asked for, and below where it ended: see the module's docstring.
     node.drawn += outcome
     node = _walk(node, written)
     node.ends += outcome

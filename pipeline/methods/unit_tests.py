@@ -56,12 +56,14 @@ def rows(run: Run, settings: UnitTestSettings) -> Iterator[dict[str, Any]]:
     for stored in run:
         tested |= bool(stored.finished.problem.tests)
         yield from rewarded(turns_of(stored.finished), settings, stored.finished.problem.id)
+    # A run without tests would give an empty file, which looks like a method that found nothing.
     if not tested:
         raise UserError(f"no problem of the run {run.config.name!r} has `tests`: see docs/code-and-tables.md")
 
 
 def rewarded(turns: list[Turn], settings: UnitTestSettings, problem_id: str) -> Iterator[dict[str, Any]]:
     """The rows of one problem's turns."""
+    # A time-out is no failure, so a turn with one counts in no pass rate.
     decided = [turn.passes for turn in turns if not turn.undecided]
     weighed = (
         weights(pass_rates([decided]), alpha=settings.alpha, bandwidth=settings.bandwidth) if decided else []
@@ -89,7 +91,9 @@ def _turns(solution: Solution, tests: tuple[UnitTest, ...]) -> Iterator[Turn]:
     code: list[str] = []
     for index, step in enumerate(solution.step_texts()):
         blocks = blocks_of(step)
+        # Later steps use what earlier ones defined, so each turn runs all code so far.
         code += blocks
+        # The limit of the code verifier, so that both run the same programs.
         if blocks and sum(map(len, code)) <= MOST_TEXT:
             outcomes = tuple(one.outcome for one in run_tests("\n".join(code), tests))
             yield Turn(solution.id, index, outcomes)

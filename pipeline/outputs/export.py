@@ -11,8 +11,8 @@ package that is installed or in the folder that you work in:
         return {"question": row.problem.text, "steps": row.solution.step_texts(), "wrong": row.first_error}
 
 A solution without steps is given to no format. Indices are 0-based everywhere else; formats that count
-otherwise are converted here and nowhere else. None is how an undecided step is kept from becoming a wrong
-one on its way.
+otherwise are converted here and nowhere else. A format that has no sign for "not decided" returns None for a
+row with an undecided step, so that the step is not exported as a wrong one.
 """
 
 import json
@@ -44,6 +44,7 @@ def to_prm800k(row: LabelledSolution) -> Exported:
     """PRM800K's phases: ratings 1 and -1, null where nobody decided; ends with the first error."""
     end = len(row.labels) if row.first_error is None or row.first_error < 0 else row.first_error + 1
     steps = []
+    # PRM800K's raters stopped at the first error, so its readers expect nothing after it.
     for step, label in list(zip(row.solution.steps, row.labels, strict=True))[:end]:
         rating = None if label.label is None else 2 * label.label - 1
         completion = {"text": step.text, "rating": rating, "flagged": False}
@@ -69,6 +70,7 @@ def to_math_shepherd(row: LabelledSolution) -> Exported:
     """
     problem = _flat(row.problem.text)
     steps = [_NUMBERED.sub("", _flat(text)) for text in row.solution.step_texts()]
+    # Its format has no sign for "not decided": a row that is open would have to call steps right or wrong.
     if row.first_error is None or any(STEP_TAG in text for text in (problem, *steps)):
         return None
     right = row.first_error if row.first_error >= 0 else len(row.labels)
@@ -156,10 +158,12 @@ def export(rows: Iterable[LabelledSolution], convert: Format, out: TextIO) -> di
 
 def _line(item: dict[str, Any]) -> str:
     """One line of JSON for every reader: some take more characters than the line feed for an end."""
+    # A lone half of a surrogate pair, as a model may write it, is no UTF-8: it becomes `\ud800` in the text.
     line = json.dumps(item, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
     return _OTHER_ENDS.sub(lambda match: f"\\u{ord(match[0]):04x}", line) + "\n"
 
 
+# Python's `splitlines` and some JSON readers end a line at U+2028, U+2029 or U+0085; JSON itself allows them.
 _OTHER_ENDS = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
 

@@ -28,7 +28,9 @@ _ROW = (
     "vote, so that the labels can be computed again. Steps are counted from 0; "
     "`first_error` is -1 when all are right."
 )
+# A card is read by people; a corpus may name a licence for each of its thousand sources.
 _MOST_LICENCES = 50
+# The Hub's own classes of size, by which its search filters.
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -44,6 +46,7 @@ def publish_run(store: RunStore, repo_id: str, *, private: bool) -> str:
         stage_data(store, manifest, scratch)
         card = dataset_card(store, manifest, subsets_of(store, manifest)).encode()
         sealed = (store.path / "manifest.json").read_bytes()
+        # Someone sealed the run while its shards were staged: card and shards would be of two versions.
         if read_manifest(store.path) != manifest:
             raise UserError(f"{store.path}: was sealed anew meanwhile: give the same command again")
         files = {"README.md": card, "manifest.json": sealed}
@@ -102,6 +105,7 @@ def dataset_card(store: RunStore, manifest: Manifest, subsets: dict[str, str]) -
         "configs:",
     ]
     for name, glob in subsets.items():
+        # `load_dataset(NAME)` must give the labels and not the rollouts.
         default = ["  default: true"] if name == "steps" else []
         files = ["  data_files:", "  - split: train", f"    path: {glob}"]
         lines += [f"- config_name: {name}", *default, *files]
@@ -159,6 +163,8 @@ def _upload(
         delete_patterns=stale,
         commit_message=f"Upload {tag}",
     )
+    # The second commit names the first as its parent: if another upload came between, the Hub refuses it with
+    # 412.
     head = api.repo_info(repo.repo_id, repo_type=kind).sha
     operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in files.items()]
     done = api.create_commit(
@@ -173,7 +179,8 @@ _CLIENTS = frozenset({"httpx", "httpx2", "requests"})
 
 
 def _asked(ask: Callable[[], Result]) -> Result:
-    """What the Hub answers, with its refusals and silences in our words. `ask` does nothing but ask."""
+    """What the Hub answers; a refusal becomes a UserError, a failing connection a BackendError. `ask` must do
+    nothing but talk to the Hub, since any error that it raises is taken for the Hub's."""
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
@@ -193,6 +200,8 @@ def _asked(ask: Callable[[], Result]) -> Result:
     except HfHubHTTPError as error:
         raise _refusal(error) from None
     except Exception as error:
+        # A proxy's login page or another server answers in a form that the client does not expect; the
+        # address is then the likeliest fault.
         if not _is_transport(error):
             if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
                 raise UserError(
@@ -210,12 +219,14 @@ def _is_transport(error: Exception) -> bool:
     """Whether the network failed, or what speaks for it, and not a file of ours."""
     if any(parent.__module__.split(".")[0] in _CLIENTS for parent in type(error).__mro__):
         return True
+    # An OSError about a file names it; one about a connection does not.
     return isinstance(error, OSError) and error.filename is None
 
 
 def _endpoint() -> str:
     from huggingface_hub import constants
 
+    # An address may hold a name and password, `https://me:secret@host`: they must not be printed.
     return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
 
 
@@ -223,6 +234,7 @@ def _check_token() -> None:
     """A token that no header can carry fails deep in the client, with the token in the message."""
     from huggingface_hub import get_token
 
+    # `!` to `~` are the printable letters of ASCII, all that a token is made of.
     if re.search(r"[^!-~]", get_token() or ""):
         raise UserError(
             "the Hub's token holds a space, a line end or a letter that no token has: set HF_TOKEN anew, "

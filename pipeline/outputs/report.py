@@ -32,6 +32,7 @@ def rows_of(store: RunStore) -> Iterator[LabelledSolution]:
     for path in shards_of(store.path, manifest):
         if not path.exists():
             shards_of(store.path, manifest)  # sealed anew since we began
+        # Some hundred rows at a time: a row holds a solution with all its votes.
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=256):
                 yield from map(from_row, batch.to_pylist())
@@ -63,6 +64,7 @@ def summarise(store: RunStore) -> Figures:
         figures["budget"] = manifest.budget.model_dump()
     if manifest.plan is not None:
         figures["plan"] = manifest.plan.model_dump()
+    # Only the embedded problems have the truth of every step.
     if isinstance(store.config.problems, EmbeddedProblems):
         figures["label_quality"] = label_quality(
             rows_of(store), store.sources(), store.config.fusion.threshold
@@ -87,6 +89,7 @@ def label_quality(rows: Iterable[LabelledSolution], sources: Sources, threshold:
         if truth is None:
             unknown += 1
             continue
+        # By rollouts alone: what a run without judge, verifiers and fusion would have said.
         alone, _ = measured(len(row.labels), row.votes, sources, threshold)
         found["monte_carlo"].append((alone, truth))
         found["consensus"].append((alone if row.kept else None, truth))
@@ -106,9 +109,11 @@ def _quality(pairs: list[tuple[int | None, int]]) -> Figures:
 
 
 def _error_f1(pairs: Sequence[tuple[int | None, int]]) -> Figures:
+    # A hit is an error named at its very step; "no error", rightly said, is neither hit nor miss here.
     hit = sum(said == truth != -1 for said, truth in pairs)
     named = sum(said is not None and said != -1 for said, _ in pairs)
     wrong = sum(truth != -1 for _, truth in pairs)
+    # The denominators differ: of the errors that were named, and of those that there are.
     precision, recall = hit / max(1, named), hit / max(1, wrong)
     f1 = 2 * precision * recall / (precision + recall) if hit else 0.0
     return {"precision": round(precision, 4), "recall": round(recall, 4), "f1": round(f1, 4)}

@@ -53,6 +53,7 @@ class RunView:
         return summarise(self._store)
 
     @property
+    # Made anew each time: the run may have gone on since the view was opened.
     def _store(self) -> RunStore:
         return RunStore(self.path, self.config)
 

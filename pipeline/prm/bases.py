@@ -70,8 +70,11 @@ def open_base(settings: TrainConfig) -> Base:
         raise UserError(
             f"{folder}: a PRM needs a causal language model, not one of type {whole.model_type!r}"
         )
+    # BERT stands among the causal models too; it reads ahead unless its configuration says `is_decoder`.
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING and getattr(config, "is_decoder", True) is False:
         raise _reads_ahead(folder)
+    # Many language models have no token for padding. Padding is masked by position, so the end's token
+    # serves.
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
     known = _step_end_of(folder)
@@ -104,6 +107,8 @@ def choose_step_end(tokenizer: Any, known: int | None = None) -> int:
         for token, number in tokenizer.get_vocab().items()
         if _SPARE.fullmatch(token) and token not in template and token not in taken
     }
+    # One that is named after steps first, then the first of the free ones: the choice must not depend on the
+    # order of a dictionary.
     name = min(spare, key=lambda token: ("step" not in token, spare[token]), default=STEP_TOKEN)
     tokenizer.add_special_tokens({"extra_special_tokens": [name]}, replace_extra_special_tokens=False)
     return int(tokenizer.convert_tokens_to_ids(name))
@@ -121,6 +126,7 @@ def open_model(base: Base) -> Any:
             model, missing = _load(base)
     except UNLOADABLE as error:
         raise unloadable(base.folder, error) from None
+    # A new head is expected to be missing, since a language model has none.
     lost = [name for name in missing if not name.startswith(("score.", "classifier."))]
     if lost:
         raise UserError(f"{base.folder}: {len(lost)} weights are missing, {lost[0]} first")
@@ -209,11 +215,13 @@ def _is_causal(model: Any) -> bool:
     last = model.get_input_embeddings().weight.shape[0] - 1
     ids = torch.arange(12).remainder(last + 1)[None].to(model.device)
     other = ids.clone()
+    # Only the last token differs; so if an earlier logit differs, it depends on a later token.
     other[0, -1] = last if int(ids[0, -1]) != last else 0
     was_training = model.training
     model.eval()
     one, two = (model(input_ids=each, use_cache=False).logits[:, :-1] for each in (ids, other))
     model.train(was_training)
+    # Other batch shapes change the last digits of a float32; reading ahead changes the first ones.
     return float((one - two).abs().max()) <= 1e-4 * float(one.abs().max())
 
 

@@ -35,6 +35,7 @@ def calibrate(prm: PRM, holdout: Sequence[Labelled]) -> tuple[PRM, dict[str, Any
     margins, targets = _held_out(prm, holdout)
     n, right = len(targets), int((targets >= 0.5).sum())
     found: dict[str, Any] = {"steps": n, "share_right": round(right / n, 4) if n else None}
+    # With one kind of step only there is no curve to fit, and no AUROC.
     if min(right, n - right) == 0:
         return prm, {**found, "auroc": None}
     found["auroc"] = step_auroc(margins, targets >= 0.5)
@@ -42,6 +43,7 @@ def calibrate(prm: PRM, holdout: Sequence[Labelled]) -> tuple[PRM, dict[str, Any
     if min(right, n - right) < _SMALLEST_FIT:
         return prm, found
     a, b = fit_platt(margins, targets)
+    # A falling curve would turn the ranking round; it is a sign of a model that learnt nothing.
     if a <= 0:
         log.warning("the held-out scores do not rise with the labels: no calibration is applied")
         return prm, found

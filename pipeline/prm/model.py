@@ -26,6 +26,7 @@ from schemas.errors import UserError
 from schemas.records import Record
 
 CARD = "prm.json"
+# Tokens of a batch, padding included: what bounds the memory of a forward pass, whatever the lengths.
 _BATCH_TOKENS = 8192
 UNLOADABLE = (
     *(OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError),
@@ -128,6 +129,7 @@ class PRM:
                 )
         except UNLOADABLE as error:
             raise unloadable(folder, error) from None
+        # transformers fills missing weights with random numbers and only warns: the scores would be noise.
         if found["missing_keys"]:
             raise UserError(f"{folder}: weights are missing: {', '.join(sorted(found['missing_keys'])[:3])}")
         if model.config.num_labels != 2:
@@ -141,6 +143,8 @@ class PRM:
         with quiet():
             self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        # The very module that training encodes with: whoever downloads a checkpoint reads texts as it was
+        # trained.
         shutil.copyfile(score.__file__, folder / "score.py")
         write_json(folder / CARD, self.card.model_dump())
 
@@ -163,6 +167,7 @@ class PRM:
 
     def score_many(self, items: Sequence[tuple[str, Sequence[str]]]) -> list[list[float]]:
         """P(right) of every step of many solutions. UserError when one has an empty step or is too long."""
+        # Platt scaling; 1 and 0 where too few steps were held out to fit it.
         a, b = self.card.a, self.card.b
         return [torch.sigmoid(a * margins + b).tolist() for margins in self.margins(items)]
 
@@ -189,6 +194,8 @@ class PRM:
 
     def read(self, encoded: Sequence[Tokens]) -> list[Tensor]:
         """Margins of solutions that are token ids already, whatever their length."""
+        # Like lengths together, so that little is padding; the longest come first and show at once if memory
+        # is short.
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].ids))
         found: list[Tensor] = [torch.empty(0)] * len(encoded)
         while order:

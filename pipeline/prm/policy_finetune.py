@@ -53,8 +53,10 @@ def fine_tune(
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=local)
     except UNLOADABLE as error:
         raise unloadable(folder, error) from None
+    # Padding is not learnt (`_IGNORED`), so any token may stand there.
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     encoded = [encode(tokenizer, lesson, chat=chat) for lesson in lessons]
+    # Some models (those with relative positions) state no limit; a million tokens stands for none.
     most = getattr(model.config, "max_position_embeddings", None) or 1 << 20
     longest = min(config.max_length or most, most)
     data = [item for item in encoded if item and len(item["input_ids"]) <= longest]
@@ -68,6 +70,8 @@ def fine_tune(
 def encode(tokenizer: Any, lesson: Lesson, *, chat: bool) -> dict[str, list[int]] | None:
     """Ids and labels of prompt, text and end; None where tokens merge between prompt and text."""
     found = text_start(tokenizer, Prompt(lesson.prompt), lesson.text, chat=chat)
+    # A token that spans the end of the prompt and the beginning of the text would be learnt in part; sampling
+    # never produces it.
     if found is None:
         return None
     ids, start = [*found[0], tokenizer.eos_token_id], found[1]

@@ -41,6 +41,7 @@ def classifier(config: Any) -> Any:
     if type(config) in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING:
         return MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING[type(config)]
     causal = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    # The family's own base class holds its weight initialisation and names; the head goes on top of it.
     family = next(base for base in causal.__mro__ if PreTrainedModel in base.__bases__)
     name = (
         re.sub("(ForCausalLM|LMHeadModel|ModelWithLMHead)$", "", causal.__name__) + "ForTokenClassification"
@@ -80,6 +81,8 @@ class Reader:
 
         ValueError for a step without text, and for a text that holds the step-end token however it is cut.
         """
+        # The template is tokenised as one text with the problem in it, cut only where the problem names a
+        # control token.
         text, cuts = "", [0]
         for part in re.split(r"(\{problem\})", self._template):
             if part == "{problem}":

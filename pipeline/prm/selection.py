@@ -14,7 +14,7 @@ AGGREGATIONS: dict[Aggregation, Callable[[Sequence[float]], float]] = {
     "product": math.prod,
     "last": lambda scores: scores[-1],
 }
-"""From step scores to one of the solution: its weakest step, all steps right at once, or the last word."""
+"""From step scores to one of the solution: its weakest step, the product (all right), or its last step."""
 
 Item = TypeVar("Item")
 
@@ -71,6 +71,8 @@ def _groups(answers: Sequence[str]) -> dict[str, str]:
     heads: list[str] = []
     found: dict[str, str] = {}
     pairs = 0
+    # Each answer is compared with the heads of groups only, so n samples with few answers cost few
+    # comparisons.
     for key, answer in written.items():
         found[key] = key
         for head in heads:
@@ -89,9 +91,11 @@ def _groups(answers: Sequence[str]) -> dict[str, str]:
 def _equal(one: str, other: str) -> bool:
     """Whether both are surely one answer: as values, or as the same choice. A doubt keeps them apart."""
     verdict = same_answer(one, other, "expression")
+    # "(B)" and "B" are no expressions, so the grader is asked again as for a choice.
     return bool(same_answer(one, other, "choice") if verdict is None else verdict)
 
 
 def normalised(answer: str) -> str:
     """An answer as compared between samples: case, rows of spaces and a closing full stop do not count."""
+    # Only spaces, case and a full stop are dropped: "5 ." is "5". The grader says whether "1/2" is "0.5".
     return " ".join(answer.split()).casefold().rstrip(". ")

@@ -70,6 +70,7 @@ def train_prm(
     if not training:
         raise UserError(f"no labelled solution to train on: {dict(counts)}")
     model, steps, loss = _fit(config, base, training)
+    # All processes hold the same model; several writers would overwrite one folder.
     if rank():
         return {}
     card = PrmCard(
@@ -189,6 +190,8 @@ def after_error(
     kept = list(labels)
     if first_error is None or first_error < 0 or policy == "keep":
         return kept
+    # `mask` is what we train with; the others are there for comparison: Math-Shepherd's is `zero`, PRM800K's
+    # is `cut`.
     known, n_after = kept[: first_error + 1], len(kept) - first_error - 1
     match policy:
         case "cut":
@@ -203,6 +206,7 @@ def split(examples: list[Example], config: TrainConfig) -> tuple[list[Example], 
     """Training and holdout. A problem's side depends on its id and the seed alone: more data moves none."""
     parts: tuple[list[Example], list[Example]] = ([], [])
     for example in examples:
+        # The hash as a number from 0 to 1: a problem is held out if it falls below the share.
         place = int(content_id("holdout", config.seed, example.group), 16) / 16.0**16
         parts[place < config.holdout].append(example)
     return parts
@@ -222,6 +226,8 @@ def collate(batch: list[dict[str, Any]], pad: int) -> dict[str, Tensor]:
 def soft_loss(logits: Tensor, labels: Tensor, n_items: Tensor | int | None = None) -> Tensor:
     """Cross-entropy to P(right) in float32 over labelled steps: sum / `n_items`, by default their number."""
     known = labels != IGNORE
+    # Two logits under a softmax are one under a sigmoid; float32, since a sum of many small losses loses
+    # digits in bfloat16.
     margin = (logits[..., 1] - logits[..., 0]).float()[known]
     total = functional.binary_cross_entropy_with_logits(margin, labels[known].float(), reduction="sum")
     return total / (known.sum().clamp(min=1) if n_items is None else n_items)
@@ -291,16 +297,23 @@ def training_arguments(config: TrainConfig, scratch: str) -> TrainingArguments:
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
         per_device_train_batch_size=per_process(config),
+        # Solutions of like length share a batch: little padding, at the price of a less random order.
         train_sampling_strategy="group_by_length",
         lr_scheduler_type="linear",
+        # A share below 1 is of all updates. A new head gives large gradients at first, which would spoil the
+        # base.
         warmup_steps=0.1,
         max_grad_norm=1.0,
+        # Few epochs over a small dataset: decay would only pull the base away from what it knows.
         weight_decay=0.0,
         seed=config.seed,
+        # The result is written once, whole, by `_publish`.
         save_strategy="no",
         logging_strategy="no",
+        # The library would replace a loss that is no number by the mean before; we stop on it instead.
         logging_nan_inf_filter=False,
         report_to="none",
+        # The collator needs `ends` and `targets`, which no model takes as arguments.
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,

@@ -56,11 +56,14 @@ class Tree:
 
 def rollout_value(value: float, tokens: int, config: OmegaConfig) -> float:
     """Q(s, r) = alpha^(1 - MC(s)) * beta^(len(r) / L)."""
+    # Wrong rollouts of states that mostly succeed come first (their errors are the surprising ones, and easy
+    # to place), and of those the short ones, which cost less.
     return float(config.alpha ** (1 - value) * config.beta ** (tokens / config.length_scale))
 
 
 def exploration(visits: int, total: int, config: OmegaConfig) -> float:
     """U(s) = c_puct * sqrt(sum of visits) / (1 + visits of s)."""
+    # States that were seldom searched gain on the others as searches go on, as in AlphaGo's PUCT.
     return config.c_puct * math.sqrt(total) / (1 + visits)
 
 
@@ -85,6 +88,8 @@ async def propose(
         solution = to_solution(roller, rollout)
         refuted = await _refuted(solution, check) if config.refute and check else None
         await _search(tree, state, solution, roller, config, refuted=refuted)
+    # Searches look at wrong solutions only; a dataset without right ones would teach that every solution has
+    # an error.
     right = next((r for r in tree.states[""].rollouts if r.outcome == "correct"), None)
     if right is not None:
         solution = to_solution(roller, right)
@@ -113,6 +118,8 @@ async def _state(
 
 def _offer(tree: Tree, state: State) -> None:
     """Only wrong, readable, non-empty rollouts of half-successful states can be searched."""
+    # At value 1 there is no wrong rollout; at 0 the error lies before this state, and a search below it would
+    # name a step after the first error.
     if state.value is not None and 0 < state.value < 1:
         tree.pool += [(state, r) for r in state.rollouts if r.outcome == "incorrect" and r.text.strip()]
 

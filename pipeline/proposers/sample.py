@@ -14,6 +14,7 @@ async def propose(roller: Roller, config: SampleConfig) -> list[Candidate]:
     """Solutions the policy finished; those cut off or failed stay among the rollouts and are not proposed."""
     drawn = await roller.roll("", config.n, "propose")
     finished = [rollout for rollout in drawn if rollout.stopped == "stop"]
+    # Equal texts get equal labels; annotating each copy would cost the same tokens again.
     times = Counter(rollout.text for rollout in finished)
     solutions = {rollout.text: to_solution(roller, rollout) for rollout in finished}
     return [Candidate(solution=s, drawn=times[s.text]) for s in solutions.values() if s.steps]
@@ -23,6 +24,7 @@ def to_solution(roller: Roller, rollout: Rollout) -> Solution:
     """A finished rollout as a solution: its prefix and its text, split into steps."""
     text = rollout.prefix + rollout.text
     sampling = roller.sampling(rollout.prefix, rollout.purpose)
+    # The seed stands with the solution, so that this very draw can be repeated.
     who = identity(roller.policy, roller.template, sampling).model_copy(update={"seed": rollout.seed})
     return Solution(
         problem_id=roller.problem.id,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from verifiers.answers.notation import SEPARATOR, worded
 from verifiers.expressions.latex import to_plain
-from verifiers.expressions.tree import FUNCTIONS, Expression, Name, Refused, parse
+from verifiers.expressions.parser import parse
+from verifiers.expressions.tree import FUNCTIONS, Expression, Name, Refused
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ Same = Callable[[Expression | Based, Expression | Based], bool | None]
 
 _DEEPEST = 8
 _MOST_PARTS = 40
-"""Brackets in brackets, and items of a list, that are read: comparing sets takes the square of the items."""
+"""How deep brackets may nest, and how many items a list may have. Comparing two sets takes the square of the
+items, so a long list that a model writes must not slow the grader."""
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _MATRIX = re.compile(r"\\begin\{([pbv]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
 _INFINITE = {
@@ -75,6 +77,8 @@ def read_form(text: str, depth: int = 0) -> Form | None:
     text = text.strip().removesuffix(".").strip()
     if _MATRIX.fullmatch(text) or "\\cup" in text:
         return _compound(text, depth + 1)
+    # `(x, y) = (1, 2)` must be read before the list is split, which would part it at the comma inside `(x,
+    # y)`.
     if named := _TUPLED.fullmatch(text):
         return _tupled(named, depth)
     parts = _split(_AND.sub(",", " ".join(worded(text).split())))
@@ -82,6 +86,7 @@ def read_form(text: str, depth: int = 0) -> Form | None:
         return None
     if len(parts) > 1:
         return _list("", parts, depth)
+    # One equals sign only: `x = y = 2` gives a value to two unknowns.
     if text.count("=") == 1 and (single := _NAMED.fullmatch(parts[0])):
         value = read_form(single[2], depth + 1)
         return value and Form(value.brackets, value.parts, re.sub(r"[\s{}\\]", "", single[1]))
@@ -89,6 +94,7 @@ def read_form(text: str, depth: int = 0) -> Form | None:
     if inner[:1] in _BRACKETS and inner[-1:] in {")", "]", "}"} and _closes_at_end(inner):
         inner, brackets = inner[1:-1], inner[0] + inner[-1]
         parts = _split(inner)
+    # `(3)` is a number in brackets, read with them; `[3]` and `{3}` are a list and a set of one.
     if len(parts) == 1 and brackets in {"", "()"}:
         return _scalar(parts[0] if not brackets else text, depth)
     return _list(brackets, parts, depth)
@@ -121,6 +127,7 @@ def _scalar(text: str, depth: int) -> Form | None:
         return Form("", (Name(_INFINITE[bare]),))
     if based := _based(text):
         return Form("", (based,))
+    # The separator stands where a comma parted thousands: `1,000` is one number here.
     text = _SCIENTIFIC.sub(r"(\1*10^(\2))", text.replace(SEPARATOR, ""))
     text = to_plain(text)
     if _PROSE.search(text):
@@ -143,6 +150,7 @@ def _based(text: str) -> Based | None:
         return None
     base = _BASES.get(match["base"]) or (int(match["base"]) if match["base"].isdigit() else 0)
     digits = match["digits"]
+    # A digit is required, so that the subscript of `x_1` or `AB_2` is not read as a base.
     if not 2 <= base <= 36 or not any(digit.isdigit() for digit in digits):
         return None
     return Based(digits, base) if all(int(digit, 36) < base for digit in digits) else None
@@ -220,10 +228,12 @@ def same_form(gold: Form, answer: Form, same: Same) -> bool | None:
         return _same_assigned(gold, answer, assigned, same)
     if gold.brackets != answer.brackets:
         return False if _unlike_intervals(gold, answer) else None
+    # `1, 1, 2` and `1, 2` list the same values: repeated items are compared away before lengths decide.
     if len(gold.parts) != len(answer.parts):
         ours, theirs = _distinct(gold, same), _distinct(answer, same)
         return same_form(ours, theirs, same) if (ours, theirs) != (gold, answer) else False
     verdicts = [_same_part(a, b, same) for a, b in zip(gold.parts, answer.parts, strict=True)]
+    # In the order given first: it is the cheap comparison, and it is the right one for points and intervals.
     if all(verdicts):
         return True
     if gold.brackets in {"{}", "", "∪"} and len(gold.parts) > 1:
@@ -260,6 +270,7 @@ def _same_set(gold: tuple[Part, ...], answer: tuple[Part, ...], same: Same) -> b
     for part in gold:
         verdicts = [_same_part(part, other, same) for other in left]
         if True in verdicts:
+            # Each item of the answer may pay for one item of the gold only, so `{1, 1}` is not `{1, 2}`.
             left.pop(verdicts.index(True))
         elif None in verdicts:
             doubt = True
@@ -313,6 +324,7 @@ def _same_assigned(
         return same_form(_joined(mine), plain, same) if named else same_form(plain, _joined(mine), same)
     if any(len(mine) > 1 for mine in values.values()) or plain.brackets not in {"", "()"}:
         return None
+    # `x = 1, y = 2` against `(1, 2)`: the names by alphabet are the order that people write values in.
     ordered = tuple(values[name][0] for name in sorted(values))
     verdict = same_form(Form("", ordered), Form("", plain.parts), same)
     in_order = [_same_part(a, b, same) for a, b in zip(ordered, plain.parts, strict=False)]

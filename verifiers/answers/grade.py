@@ -1,9 +1,9 @@
 """Compares a solution's final answer with the gold one: equal, different, or a doubt, each with its reason.
 
-Numbers and choices are settled here in microseconds. Expressions are compared by our own forms first; only
-where they cannot tell is math-verify asked, in a worker, and only its yes is used, and only where its known
-false equalities (units, percent, intervals against sets, bases, tiny or rounded numbers) are out of the
-question.
+Numbers and choices are settled here in microseconds. Expressions are compared by our own forms first. Where
+those cannot tell, math-verify is asked in a worker, and only its yes is used: its no may be a misreading.
+Even its yes is not used where it is known to call unequal answers equal (units, percent, intervals against
+sets, bases, tiny or rounded numbers).
 """
 
 import logging
@@ -18,7 +18,9 @@ from verifiers.answers.extract import LONGEST_ANSWER, extract_answer
 from verifiers.answers.forms import Based, divides_in_two_ways, read_form, same_form
 from verifiers.answers.measures import Quantity, other_spellings, quantity, same_quantity
 from verifiers.answers.notation import SEPARATOR, grouped, squeezed, tidied, worded
-from verifiers.expressions.tree import LONGEST, Expression, Name, Number, Refused, exact, names
+from verifiers.expressions.parser import LONGEST
+from verifiers.expressions.tree import Expression, Name, Number, Refused, names
+from verifiers.expressions.values import exact
 from verifiers.isolation.workers import Pool, run_limited
 
 __all__ = ["Grade", "extract_answer", "grade", "grade_any", "same_answer"]
@@ -74,6 +76,8 @@ def grade(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None 
 def grade_any(golds: Iterable[str], answer: str | None, kind: AnswerKind) -> Grade:
     """Compare with each of the accepted answers: equal if one is, different if all differ, else the first
     doubt. Without any accepted answer it is a doubt, too."""
+    # A right match ends it; otherwise a doubt outweighs "different", since another accepted answer may be
+    # meant.
     found = UNREADABLE_GOLD
     for number, gold in enumerate(golds):
         one = grade(gold, answer, kind)
@@ -117,6 +121,7 @@ def _same_value(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> 
 
 def _as_spelled(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> Grade:
     words = worded(gold), worded(answer)
+    # The same characters are the same answer, whatever they mean: most answers end here.
     if squeezed(words[0]) == squeezed(words[1]):
         return EQUAL
     if "!!" in gold or "!!" in answer:
@@ -127,6 +132,7 @@ def _as_spelled(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> 
             same_quantity(numbers[0], numbers[1]),
             "units, unknowns, percent or rounding may be the difference",
         )
+    # "No solution" against 5: it denies that there is a number, so it is wrong, not unreadable.
     if numbers[0] and _NOTHING.fullmatch(words_of(answer)):
         return DIFFERENT
     if _WORDS.fullmatch(words[0]) and _WORDS.fullmatch(words[1]) and sorted(words[0]) != sorted(words[1]):
@@ -160,6 +166,7 @@ def _same_expression(gold: str, answer: str, pool: Pool | None, *, library: bool
             doubts.append(found)
         return found.verdict
 
+    # One reading under which both agree is enough: nobody knows which one was meant.
     verdicts = {same_form(ours, theirs, same) for ours, theirs in product(*sides)}
     if True in verdicts:
         return EQUAL
@@ -232,7 +239,7 @@ def _same_values(gold: Expression, answer: Expression, pool: Pool | None) -> Gra
         return _graded(same_complex(gold, answer), "a complex value that is not known")
     if names(gold) != names(answer):
         return _graded(None, "different symbols")
-    from verifiers.calculation.algebra import judge_identity
+    from verifiers.calculation.identities import judge_identity
 
     shown = [side.decimals for side in (gold, answer) if isinstance(side, Number)]
     judged = judge_identity(gold, answer, positive=False, pool=pool)

@@ -1,47 +1,25 @@
 """Checks relations with symbols or irrational values: identities, equations solved, symbols stated before.
 
-Refutation comes first, at seeded rational points with exact or 50-digit values; proof comes second, by SymPy
-in a worker that can be killed. SymPy only ever sees expressions built from our own trees.
+An equation may state an identity, define a symbol or ask to be solved. This module decides which it is, and
+says `fails` only where a wrong equation cannot be one to solve.
 """
 
-import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from itertools import product
-from typing import Any
 
 from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
 from verifiers.calculation.arithmetic import Checked, combine, compare
+from verifiers.calculation.identities import judge_identity
 from verifiers.calculation.solving import check_solving, equations
 from verifiers.claims.find import Claim, claims_of, stated_value
 from verifiers.claims.parsed import ParsedText
 from verifiers.expressions.decimals import Convention, approximate
-from verifiers.expressions.tree import (
-    NUMBER,
-    Binary,
-    Call,
-    Expression,
-    Name,
-    Number,
-    Refused,
-    Unary,
-    exact,
-    names,
-    show,
-    walk,
-)
-from verifiers.isolation.workers import Pool, run_limited
-
-POINTS = 5
-"""Two different polynomials of degree d agree at one random point with a chance of at most d/39: so many
-numerators there are. At five points together it is below one in a million for d = 2."""
-FEWEST_POINTS = 3
-"""Points at which both sides are defined; with fewer, as for a root of negatives, nothing is said."""
-_PROOF_S = 3.0
-"""Seconds for a proof in a worker."""
-_MOST_SYMBOLS = 6
+from verifiers.expressions.parser import NUMBER
+from verifiers.expressions.tree import Binary, Name, Number, Refused, names, walk
+from verifiers.expressions.values import exact, show
+from verifiers.isolation.workers import Pool
 
 # Words that announce an identity: "Expanding", "we factor", not "factorial". Without one an equation may be
 # one to solve, which some values satisfy.
@@ -50,7 +28,6 @@ _IDENTITY_CUE = re.compile(
 )
 # Words with which a value holds for a case or a trial only: "if x = 3", "let x = 3", "try x = 3", "x = 3?".
 _NO_DEFINITION = re.compile(
-    # "So x = 3." and "x = 1/2, ...", whole: not the 3 of "x = 3y", "x = 3.5" or "2x = 3".
     r"\b(?:if|when|for|at|case|let|or|where|substitut\w*|plug\w*|say|try|put|set|possible|could|may|either|suppose|"
     r"assum\w*|check\w*|not|would|guess\w*)\b|\?",
     re.IGNORECASE,
@@ -92,6 +69,7 @@ class Algebra:
         self, claim: Claim, claims: list[Claim], context: StepContext, values: Mapping[str, Fraction]
     ) -> Checked:
         symbols = names(claim.left) | names(claim.right)
+        # `x > 3` may be a condition, which no value refutes.
         if claim.relation not in {"=", "≈"}:
             return _abstain(claim, "an order relation of symbols")
         if stated_value(claim):
@@ -100,6 +78,7 @@ class Algebra:
             return _substituted(claim, claims, context, values)
         if not symbols:
             return constant_claim(claim, pool=self._pool)
+        # A problem that says "positive" declares its symbols to be so; then `sqrt(x^2) = x` holds.
         positive = "positive" in f"{context.problem.text} {' '.join(context.steps)}"
         judged = judge_identity(claim.left, claim.right, positive=positive, pool=self._pool)
         if judged.verdict == "holds":
@@ -143,6 +122,7 @@ def _defined(step: ParsedText) -> tuple[tuple[str, Fraction], ...]:
         if not _NO_DEFINITION.search(sentence):
             for match in _DEFINITION.finditer(sentence):
                 value = match["value"].replace(",", "")
+                # `x = 1/0` defines nothing.
                 if not re.search(r"/0+$", value):
                     found.append((match["name"], _fraction(value)))
     return tuple(found)
@@ -183,6 +163,7 @@ def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> boo
 
 def _revalued(context: StepContext, values: Mapping[str, Fraction]) -> bool:
     """Whether the steps just before hold equations that a symbol's value does not solve."""
+    # Three steps back is as far as one equation is usually solved; see `solving.check_solving`.
     before = [equation for step in context.parsed_before[1:][-3:] for equation in step.once(equations)]
     return any(
         not e.polynomial or sum(c * values[e.symbol] ** power for power, c in enumerate(e.polynomial)) != 0
@@ -241,155 +222,3 @@ def constant_claim(claim: Claim, *, pool: Pool | None = None) -> Checked:
 def _short(value: Fraction) -> Fraction:
     """To 20 decimals, so that a reason shows a number and not its binary expansion."""
     return Fraction(round(value * 10**20), 10**20)
-
-
-def judge_identity(
-    left: Expression, right: Expression, *, positive: bool, pool: Pool | None = None
-) -> Checked:
-    """Whether both sides agree for all values of their symbols (positive ones, where that is declared)."""
-    symbols = sorted(names(left) | names(right))
-    if len(symbols) > _MOST_SYMBOLS:
-        return Checked("abstains", "too many symbols", "too_large")
-    restricted = positive or any(_is_restricting(node) for side in (left, right) for node in walk(side))
-    refuted = ""
-    for convention in _conventions(left, right):
-        try:
-            point, usable = _refute(left, right, list(_points(symbols, positive=restricted)), convention)
-        except Refused as refusal:
-            return Checked("abstains", str(refusal), refusal.kind)
-        if point is None and usable < (FEWEST_POINTS if symbols else 1):
-            return Checked("abstains", "too few points where both sides are defined", "domain")
-        if point is None:
-            return _proof(left, right, positive=positive, convention=convention, pool=pool)
-        refuted = refuted or ", ".join(f"{name} = {show(value)}" for name, value in point.items())
-    return Checked("fails", f"differs at {refuted}" if refuted else "the values differ")
-
-
-def _is_restricting(node: Expression) -> bool:
-    """Roots, logarithms and powers with other than whole exponents: equality may need positive symbols."""
-    if isinstance(node, Call):
-        return node.function not in {"sin", "cos", "tan"}
-    if isinstance(node, Binary) and node.op == "^":
-        return not (isinstance(node.right, Number) and node.right.value.denominator == 1)
-    return False
-
-
-def _conventions(left: Expression, right: Expression) -> Iterator[Convention]:
-    calls = {node.function for side in (left, right) for node in walk(side) if isinstance(node, Call)}
-    logs = (False, True) if "log" in calls else (False,)
-    angles = (False, True) if calls & {"sin", "cos", "tan"} else (False,)
-    return (Convention(*choice) for choice in product(logs, angles))
-
-
-def _points(symbols: list[str], *, positive: bool) -> Iterator[dict[str, Fraction]]:
-    # A fixed seed: the same claim meets the same points in every run and in every process.
-    rng = random.Random(" ".join(symbols))
-    for _ in range(POINTS if symbols else 1):
-        yield {
-            name: Fraction(rng.randint(2, 40), rng.randint(3, 17)) * (1 if positive else rng.choice((1, -1)))
-            for name in symbols
-        }
-
-
-def _refute(
-    left: Expression, right: Expression, points: list[dict[str, Fraction]], convention: Convention
-) -> tuple[dict[str, Fraction] | None, int]:
-    """The first point where the sides differ, and how many points both sides are defined at."""
-    usable = 0
-    for point in points:
-        try:
-            if _differ(left, right, point, convention):
-                return point, usable
-            usable += 1
-        except Refused as refusal:
-            if refusal.kind != "domain":
-                raise
-    return None, usable
-
-
-def _differ(
-    left: Expression, right: Expression, point: Mapping[str, Fraction], convention: Convention
-) -> bool:
-    try:
-        return exact(left, point) != exact(right, point)
-    except Refused as refusal:
-        if refusal.kind != "irrational":
-            raise
-    first, second = approximate(left, point, convention), approximate(right, point, convention)
-    return bool(abs(first - second) > Fraction(1, 10**30) * max(Fraction(1), abs(first), abs(second)))
-
-
-def _proof(
-    left: Expression, right: Expression, *, positive: bool, convention: Convention, pool: Pool | None
-) -> Checked:
-    result = run_limited(
-        prove, (left, right, positive, convention), timeout_s=_PROOF_S, preload="sympy", pool=pool
-    )
-    if result.value:
-        return Checked("holds", "proved where both sides are defined")
-    why = result.failure or "agrees at every point tried, but is not proved"
-    return Checked("abstains", why, result.failure.partition(":")[0] or "unproved")
-
-
-def prove(left: Expression, right: Expression, positive: bool, convention: Convention) -> bool:
-    """Whether SymPy reduces the difference to zero. Meant for a worker: it may take for ever."""
-    import sympy
-
-    difference = _symbolic(left, positive, convention) - _symbolic(right, positive, convention)
-    if sympy.expand(difference) == 0 or sympy.cancel(sympy.together(difference)) == 0:
-        return True
-    return bool(sympy.simplify(sympy.expand_log(difference)) == 0)
-
-
-def _symbolic(tree: Expression, positive: bool, convention: Convention) -> Any:
-    import sympy
-
-    def build(node: Expression) -> Any:
-        return _symbolic(node, positive, convention)
-
-    match tree:
-        case Number(value):
-            return sympy.Rational(value.numerator, value.denominator)
-        case Name("pi"):
-            return sympy.pi
-        case Name(name):
-            return sympy.Symbol(name, positive=True) if positive else sympy.Symbol(name, real=True)
-        case Unary(op, operand):
-            inner = build(operand)
-            return -inner if op == "-" else inner / 100 if op == "%" else sympy.factorial(inner)
-        case Binary(op, left, right):
-            first, second = build(left), build(right)
-            return _SYMBOLIC[op](first, second)
-        case Call(function, args):
-            return _symbolic_call(function, [build(arg) for arg in args], convention)
-
-
-_SYMBOLIC = {
-    "+": lambda a, b: a + b,
-    "#": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "·": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
-    "//": lambda a, b: a // b,
-    "^": lambda a, b: a**b,
-}
-
-
-def _symbolic_call(function: str, args: list[Any], convention: Convention) -> Any:
-    import sympy
-
-    match function:
-        case "sqrt":
-            return sympy.sqrt(args[0])
-        case "root":
-            return args[1] ** (1 / args[0])
-        case "abs":
-            return sympy.Abs(args[0])
-        case "log":
-            return sympy.log(args[0]) / (sympy.log(10) if convention.common_log else 1)
-        case "ln":
-            return sympy.log(args[0])
-        case _:
-            angle = args[0] * sympy.pi / 180 if convention.degrees else args[0]
-            return getattr(sympy, function)(angle)

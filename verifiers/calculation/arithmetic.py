@@ -17,19 +17,9 @@ from verifiers.claims.find import Claim, Unread, claims_of, leads_with
 from verifiers.claims.parsed import ParsedText
 from verifiers.claims.units import factor, singular
 from verifiers.claims.words import SCALES
-from verifiers.expressions.tree import (
-    Binary,
-    Expression,
-    Number,
-    Reading,
-    Refused,
-    Unary,
-    exact,
-    names,
-    parse,
-    show,
-    walk,
-)
+from verifiers.expressions.parser import parse
+from verifiers.expressions.tree import Binary, Expression, Number, Refused, Unary, names, walk
+from verifiers.expressions.values import Reading, exact, show
 
 # 5% + 3% may be 8 (percent as a bare number), and 2 1/2 may be 2 * 1/2. A claim that is true under one of
 # these readings is not refuted.
@@ -82,6 +72,8 @@ def combine(checked: list[Checked], nothing: str = "no calculation to check") ->
     if len(checked) == 1:
         return Finding(checked[0].verdict, checked[0].reason, checked[0].reason[:1000])
     evidence = "; ".join(dict.fromkeys(c.reason for c in checked))[:1000]
+    # One wrong calculation makes a step wrong, whatever else is right. A step with one claim that could not
+    # be decided must not hold, since that claim may be the wrong one.
     for verdict in ("fails", "abstains", "holds"):
         for claim in checked:
             if claim.verdict == verdict:
@@ -117,6 +109,7 @@ def compare(claim: Claim, left: Fraction, right: Fraction) -> Checked:
     if claim.relation in {"≠", "<", ">", "≤", "≥"}:
         return _order(claim, left, right)
     computed = isinstance(claim.left, Binary) and not _is_fraction(claim)
+    # `3 feet = 36 inches` is a conversion. In `3 feet * 12 = 36 inches` the sides are computed, and compared.
     if claim.left_unit and claim.right_unit != claim.left_unit and not computed:
         return _units(claim, left, right)
     if left == right:

@@ -1,6 +1,6 @@
 """Where a step's numbers come from: the problem, an earlier step, its own results, or common knowledge.
 
-A number from nowhere is worth a look and proves nothing: models compute in their heads.
+A number without a source deserves a look and refutes nothing: a model may calculate without writing it down.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,9 @@ from verifiers.claims.parsed import LONGEST_STEP, ParsedText
 from verifiers.claims.tokens import Tokens, tokenize
 from verifiers.claims.words import ORDINALS
 from verifiers.expressions.latex import plain
-from verifiers.expressions.tree import Refused, exact, number
+from verifiers.expressions.parser import number
+from verifiers.expressions.tree import Refused
+from verifiers.expressions.values import exact
 
 _CONSTANTS = frozenset(
     map(Fraction, (0, 1, 2, 3, 4, 7, 10, 12, 24, 30, 31, 52, 60, 90, 100, 180, 360, 365, 366, 1000, 3600))
@@ -86,6 +88,7 @@ def orphans(context: StepContext) -> list[Orphan]:
     nowhere = []
     for at, value in found:
         span = source.source(tokens.start(at), tokens.ends[at])
+        # The right side of `3 + 4 = 7` is the step's own result.
         computed = any(low <= span[0] < high for (low, high), _ in results)
         if value not in known and not computed:
             nowhere.append(Orphan(tokens.texts[at], span))
@@ -108,6 +111,7 @@ def _stated(parsed: ParsedText) -> frozenset[Fraction]:
     # The tokens of a long text, which no other verifier reads, are not kept.
     tokens = parsed.tokens if len(text) <= LONGEST_STEP else tokenize(plain(text[:_LONGEST_TEXT]).text)
     words = [word for token in tokens.texts for word in token.lower().split("-") if word in _SAID]
+    # "twenty five" is 25, "three hundred" 300: words next to each other are added and multiplied.
     pairs = list(pairwise(_SAID[word] for word in words))
     said = [*(_SAID[word] for word in words), *(a + b for a, b in pairs), *(a * b for a, b in pairs)]
     return frozenset([*(value for _, value in _numbers(tokens, marks=True)), *map(Fraction, said)])
@@ -121,6 +125,7 @@ def _numbers(tokens: Tokens, *, marks: bool = False) -> Iterator[tuple[int, Frac
         first = at == 0 or "\n" in tokens.spaces[at]
         before = tokens.texts[at - 1].lower() if at else ""
         after = tokens.texts[at + 1] if at + 1 < len(tokens.texts) else ""
+        # "2. Add" and "Step 3" count the steps; they are no quantities.
         if not marks and ((first and after in _MARK) or before in ORDINALS or before == "#"):
             continue
         try:

@@ -12,10 +12,11 @@ from verifiers.base import StepContext
 from verifiers.calculation.arithmetic import Checked
 from verifiers.claims.find import Claim, claims_of, stated_value
 from verifiers.claims.parsed import ParsedText
-from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, Unary, exact, names, show
+from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, Unary, names
+from verifiers.expressions.values import exact, show
 
 _DEGREE = 4
-"""Steps rarely show a higher one; products stay small and nothing takes long."""
+"""The highest degree that is read. Steps rarely show a higher one, and products of small ones stay short."""
 # Words that lead from one equation to the next: "subtracting 1 gives 2x = 6", "2x = 6 => x = 3".
 _SOLVES = re.compile(
     r"\b(?:so|thus|therefore|hence|then|get|gives?|means|subtract\w*|add(?:ing|ed)?|divid\w*|multipl\w*|simplif\w*|"
@@ -94,6 +95,8 @@ def _times(left: Coefficients | None, right: Coefficients) -> Coefficients | Non
     for i, a in enumerate(left):
         for j, b in enumerate(right):
             product[i + j] += a * b
+    # 512 bits are some 150 digits: no coefficient that people write, and a bound on what repeated products
+    # cost.
     if any(value.numerator.bit_length() + value.denominator.bit_length() > 512 for value in product):
         return None
     return _trimmed(product)
@@ -135,6 +138,8 @@ def check_solving(context: StepContext) -> dict[tuple[int, int], Checked]:
     if not here:
         return {}
     before: dict[str, Equation] = {}
+    # The equation being solved stands a step or two back. One from further back may belong to another part of
+    # the solution, where the same letter means something else.
     for step in context.parsed_before[1:][-3:]:
         before |= {equation.symbol: equation for equation in step.once(equations)}
     solves = _SOLVES.search(context.step) is not None and not any(
@@ -155,12 +160,15 @@ def _follows(equation: Equation, earlier: Equation, *, solves: bool) -> Checked 
     """Holds on equal solutions of two linear equations; fails where a solution stated is none."""
     new, old = equation.polynomial, earlier.polynomial
     text = f"{equation.claim.text}: "
+    # Equations of a higher degree are equal in all solutions where one is a multiple of the other; `x^2 = 4`
+    # and `x^3 = 4x` share some only, which decides nothing.
     if len(new) != 2:
         ratio = new[-1] / old[-1]
         same = len(new) == len(old) and [value * ratio for value in old] == new
         return Checked("holds", f"{text}equivalent to {earlier.claim.text}") if same else None
     root = -new[0] / new[1]
     left = sum(value * root**power for power, value in enumerate(old))
+    # A linear equation has one solution, so `2x + 1 = 7` and `x = 3` say the same. `x^2 = 9` has another one.
     if left == 0 and len(old) == 2:
         return Checked("holds", f"{text}follows from {earlier.claim.text}")
     if left == 0:

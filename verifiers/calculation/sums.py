@@ -8,7 +8,9 @@ characters. The verdict is the one that the full reading gives, for a quarter of
 import re
 
 from verifiers.claims.words import COUNTS
-from verifiers.expressions.tree import FUNCTIONS, NUMBER, Refused, exact, parse_tokens
+from verifiers.expressions.parser import NUMBER, parse_tokens
+from verifiers.expressions.tree import FUNCTIONS, Refused
+from verifiers.expressions.values import exact
 
 _LONGEST = 1_000
 """Characters. Longer steps seldom show one sum only, and are read in full."""

@@ -93,6 +93,7 @@ class Clause:
         )
         quantity = at > 0 and (self.tokens.kinds[self.low + at - 1] == "number" or self.signs[at - 1] == "%")
         named = self._is_plain_word(at + 1) and len(self.signs[at + 1]) > 2
+        # Not `5-x`, where a single letter is a symbol and the hyphen a minus.
         return quantity and glued and named and self.signs[at + 2 : at + 3] != ["^"]
 
     def _bracket(self, at: int) -> str:
@@ -129,6 +130,7 @@ class Clause:
             return self._letter(at, text, previous=previous)
         if text in FUNCTIONS or text == "pi":
             return MATHS
+        # `2ab` is a product of symbols; `2kg` is a quantity with its unit.
         symbols = previous and self.tokens.glued(self.low + at) and text not in GLUED_UNITS
         return OTHER if symbols or text.partition("_")[0] in FUNCTIONS else WORD
 

@@ -16,18 +16,8 @@ from verifiers.claims.parsed import LONGEST_STEP, ParsedText
 from verifiers.claims.tokens import Tokens, sentences
 from verifiers.claims.words import CONTRACTIONS, HEDGES, NEAR_HEDGES, REFUTES, ROUNDED
 from verifiers.expressions.latex import Plain, to_plain
-from verifiers.expressions.tree import (
-    LONGEST,
-    Binary,
-    Expression,
-    Name,
-    Number,
-    Refused,
-    is_ambiguous,
-    names,
-    parse,
-    parse_tokens,
-)
+from verifiers.expressions.parser import LONGEST, parse, parse_tokens
+from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, is_ambiguous, names
 
 Relation = Literal["=", "≈", "≠", "<", ">", "≤", "≥"]
 _MOST_CLAIMS = 60
@@ -104,6 +94,7 @@ def claims_of(parsed: ParsedText) -> tuple[Claim | Unread, ...]:
     if "<<" in step:
         for match in _ANNOTATION.finditer(step):
             found += _links(match[1], match.start(1), annotated=True)
+        # Blanks of the same length, so that places in the rest of the step stay right.
         parsed = ParsedText(_ANNOTATION.sub(_blank, step))
     if _MAY_RELATE.search(parsed.source.text):
         found += _in_text(parsed.source, parsed.tokens)
@@ -246,6 +237,7 @@ def _in_clause(
 
 def _loose_shape(left: Operand, right: Operand, sides: tuple[Expression, Expression]) -> str:
     if all(isinstance(side, Number) for side in sides) and not left.unit:
+        # "In 2019 = 5" or "12 = 3": no calculation that could be wrong, but a label or a table's cell.
         return "a number beside another"
     if isinstance(sides[0], Number) and right.words and len(right.signs) > 1:
         return "a quantity told apart in words"  # 77 bottles = 15 full bottles + 2 empty bottles

@@ -33,6 +33,7 @@ class ParsedText:
         `read` is a function of a module: the answers of a new one at every call would pile up. Nobody may
         change what it returned.
         """
+        # No lock: finding something twice is harmless, and waiting for another thread is not.
         if read not in self._found:
             self._found[read] = read(self)
         found: T = self._found[read]
@@ -54,6 +55,7 @@ def parsed_text(text: str) -> ParsedText:
     return _parsed(text) if len(text) <= LONGEST_STEP else ParsedText(text)
 
 
+# A cache by text: a search asks about the same first steps again and again.
 _parsed = lru_cache(maxsize=_KEPT)(ParsedText)
 
 

@@ -9,7 +9,7 @@ from operator import add
 from typing import Literal
 
 from verifiers.claims.words import ABBREVIATIONS
-from verifiers.expressions.tree import NUMBER
+from verifiers.expressions.parser import NUMBER
 
 Kind = Literal["number", "word", "operator", "relation", "other"]
 

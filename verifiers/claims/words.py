@@ -1,5 +1,10 @@
-"""What words around numbers mean to a reader of calculations; `operands` and `claims` use them."""
+"""What words around numbers mean to a reader of calculations; `operands` and `claims` use them.
 
+A word too many in a list makes a verifier abstain; a word missing can make it call a right step wrong. So
+doubtful words are in.
+"""
+
+# "Half of 10 = 5": read without "half of", 10 = 5 would be a mistake.
 BEFORE = frozenset(
     """
 after before of times plus minus by than over twice half double triple thrice percent per divided
@@ -11,6 +16,7 @@ digits function every each
 )
 """Words before an expression that may belong to it: "half of 10 = 5"."""
 
+# "Adding 10 + 2 to it": the sum is a part of a larger calculation, and what follows need not equal it.
 OPERATIVE = frozenset(
     """
 if suppose whether unless times plus minus twice half double triple thrice percent divided
@@ -35,6 +41,7 @@ into
 )
 """Words that bind a calculation to what stands before them."""
 
+# "9 = 3 squared": read without "squared", 9 = 3 would be a mistake.
 AFTER = frozenset(
     """
 trillion k squared cubed factorial mod modulo remainder r with plus minus divided multiplied over
@@ -68,6 +75,7 @@ is are was were equals then so thus therefore that hence have has had hold holds
 """.split()
 )
 
+# "5 apples is 10": "is" ends the unit. "5 red apples" has the unit "red apples".
 COUNTS = COPULAS | frozenset(
     """
 two three four five six seven eight nine ten eleven twelve twice half double triple thrice third
@@ -86,6 +94,7 @@ percent times halves more than less fewer
 )
 """Words that may compute: an expression read over them can hold but not fail."""
 
+# "Week 1 + Week 2 = 30": the 1 and the 2 name weeks.
 ORDINALS = frozenset(
     """
 week day year month hour stage level step round game class grade group box bag bus car store room
@@ -94,6 +103,7 @@ question part team phase trip season quarter chapter page number no case type op
 )
 """Words that make a name of the number after them: "Week 1 + Week 2"."""
 
+# "The mistake is 2 + 2 = 5" states the relation in order to reject it.
 HEDGES = frozenset(
     """
 wrong false impossible try mod modulo remainder clock binary cannot instead unless error verify
@@ -122,6 +132,7 @@ not
 )
 """A step with one of them may show a relation in order to reject it; `claims` looks closer."""
 
+# "About 3.3": within half a unit of the last digit the value holds, instead of having to be exact.
 ROUNDED = frozenset(
     """
 about roughly nearly almost nearest around approx approximate approximates approximated

@@ -1,7 +1,7 @@
 """Runs code blocks as a notebook does. Only ever read as text and run inside the sandbox.
 
-`job.json` in the working folder says what to do. What the last block shows goes to standard output, then a
-mark that says the end was reached: a program that leaves early proves nothing.
+`job.json` in the working folder says what to do. The output of the last block goes to standard output, and
+after it a mark. A program that ends early writes no mark, so its output is not used as evidence.
 """
 
 import ast
@@ -23,9 +23,11 @@ class _Shift(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.Constant:  # noqa: N802 - the name ast calls
         value = node.value
+        # True == 1 in Python, but nobody means the answer 1 by writing True.
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             return node
         try:
+            # Texts count too: `print("42")` repeats the value as much as `print(42)` does.
             same = float(value) == float(self.claimed)
         except (ValueError, OverflowError):
             return node
@@ -46,6 +48,8 @@ def canonical(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"{'list' if isinstance(value, list) else 'tuple'}(" + ", ".join(map(canonical, value)) + ")"
     if isinstance(value, float):
+        # Near 1e16 a float no longer tells neighbouring whole numbers apart, so it is not written as one.
+        # Nine digits are what the last bits of a sum in another order leave alone.
         return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.9g}"
     return repr(int(value)) if isinstance(value, int) else repr(value)
 
@@ -58,6 +62,8 @@ def _show(tree: ast.Module, names: dict[str, Any], file: str) -> str:
         tree.body.pop()
     shown = io.TextIOWrapper(io.BytesIO(), "utf-8", "surrogateescape", write_through=True)
     with contextlib.redirect_stdout(shown):
+        # These lines run in the sandbox alone, with the blocks' names shared between blocks, as in a
+        # notebook.
         exec(compile(tree, file, "exec"), names)
         value = eval(compile(final, file, "eval"), names) if final is not None else None
         if value is not None and not shown.tell():
@@ -70,6 +76,7 @@ def main() -> None:
     """Do the job."""
     with open("job.json", encoding="utf-8") as file:
         job = json.load(file)
+    # The job holds the claimed value: the blocks must not find it in their folder.
     os.unlink("job.json")
     names: dict[str, Any] = {"__name__": "__main__"}
     if job["table"]:

@@ -1,8 +1,8 @@
 """Unit tests as graded evidence about code: an outcome for each test, and partial rewards.
 
-Expected values never enter the sandbox with the code, so printing or leaving early cannot pass a test.
-Time-outs, missing packages and a closed sandbox decide nothing. The reward follows VeRPO (arXiv
-2601.03525): weights by rarity of success, corrected by the density of success rates.
+The expected values stay outside the sandbox, so a program cannot pass a test by printing something clever or
+by leaving early. Time-outs, missing packages and a closed sandbox decide nothing. The reward follows VeRPO
+(arXiv 2601.03525): a test that few programs pass weighs more, and like tests share their weight.
 """
 
 import functools
@@ -59,6 +59,7 @@ def run_test(code: str, test: UnitTest) -> Tested:
 def _fault(shown: Shown) -> Tested:
     if shown.run.status == "ok":
         return Tested("exception", "it left before the call returned")
+    # The sandbox has the standard library alone; code that needs numpy may be right elsewhere.
     if shown.run.exception in ("ModuleNotFoundError", "ImportError"):
         return Tested("harness_error", "a package is missing in the sandbox")
     return Tested(_FAULTS[shown.run.status], shown.why)
@@ -89,6 +90,8 @@ def judge_tests(code: str, tests: Sequence[UnitTest]) -> Finding:
     summary = f"passes {outcomes.count('pass')} of {len(tests)} tests"
     if outcomes.count("pass") == len(tests):
         return Finding("holds", summary, evidence)
+    # Steps may build a program bit by bit: a missing name or an empty function is no mistake of this step
+    # yet.
     if share is None or _STUB.search(code) or any(t.why in _UNFINISHED for t in tested):
         return Finding("abstains", f"{summary}; the code may be unfinished or could not be run", evidence)
     if "wrong" in outcomes or "exception" in outcomes:

@@ -17,13 +17,16 @@ from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
 from verifiers.calculation.arithmetic import checked_claims
 from verifiers.constraints.quantities import stated
-from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, Unary, parse, walk
+from verifiers.expressions.parser import parse
+from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, Unary, walk
 from verifiers.isolation.workers import run_limited
 
 Sort = Literal["integer", "real"]
+# Far more than a word problem states; a bound on what one call of the solver is given.
 MOST_CONSTRAINTS = 64
-# Z3 takes powers as products, and long ones for ever.
+# A power becomes a product for Z3, which may never finish with a long one.
 _LARGEST_EXPONENT = 8
+# Linear constraints take milliseconds; non-linear ones may take for ever, and cost this much at most.
 _SOLVE_S = 3.0
 # Longer signs first: `<=` is no `<`.
 _RELATION = re.compile(r"<=|>=|!=|=|<|>|≤|≥|≠")
@@ -75,6 +78,8 @@ class Constraints:
         for claim, judged in found:
             if judged.verdict != "entailed":
                 return Finding("abstains", f"{claim}: {judged.reason}", evidence)
+        # The answer may be right by luck: `Tom has 3 * 5 = 16, so 16` states a true quantity by a wrong
+        # calculation.
         if any(checked.verdict != "holds" for _, checked in context.parsed.once(checked_claims)):
             return Finding("abstains", "its quantities are right, its calculation is not proved", evidence)
         return Finding("holds", f"{', '.join(claims)}: as the problem says", evidence)
@@ -137,6 +142,8 @@ def _solved(solver: Any, goal: Any, sorts: Mapping[str, Sort]) -> Judgement:
     import z3
 
     solver.push()
+    # Entailed: no values satisfy the constraints and deny the claim. Z3 keeps the constraints between the
+    # questions; `push` and `pop` add and remove the claim alone.
     solver.add(z3.Not(goal))
     without = str(solver.check())
     core = _core(solver) if without == "unsat" else ()
@@ -145,6 +152,7 @@ def _solved(solver: Any, goal: Any, sorts: Mapping[str, Sort]) -> Judgement:
     if without == "unsat":
         return Judgement("entailed", "follows from the constraints", core)
     solver.push()
+    # Contradicted: no values satisfy the constraints and the claim together.
     solver.add(goal)
     with_it = str(solver.check())
     core = _core(solver) if with_it == "unsat" else ()
@@ -228,6 +236,7 @@ def _encode(tree: Expression, symbols: Mapping[str, Any], divisors: list[Any]) -
             return z3.Q(value.numerator, value.denominator)
         case Name(name):
             symbol = symbols[name]
+            # Z3 divides whole numbers with the rest cut off, 7 / 2 = 3; as reals they divide exactly.
             return z3.ToReal(symbol) if z3.is_int(symbol) else symbol
         case Unary(op, operand):
             inner = _encode(operand, symbols, divisors)
@@ -238,6 +247,8 @@ def _encode(tree: Expression, symbols: Mapping[str, Any], divisors: list[Any]) -
         case Binary(op, left, right):
             one, other = _encode(left, symbols, divisors), _encode(right, symbols, divisors)
             if op == "/":
+                # Z3 lets a division by zero have any value, so the caller requires every divisor not to be
+                # zero.
                 divisors.append(other)
                 return one / other
             return one * other if op in {"*", "·"} else one - other if op == "-" else one + other

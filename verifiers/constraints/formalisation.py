@@ -16,7 +16,9 @@ import re
 from dataclasses import dataclass
 
 from verifiers.constraints.constraints import Formalisation, Sort, judge
-from verifiers.expressions.tree import Refused, exact, parse
+from verifiers.expressions.parser import parse
+from verifiers.expressions.tree import Refused
+from verifiers.expressions.values import exact
 
 LONGEST = 4_000
 # Whole lines: `asked: tea`, `ice: integer`. What is neither is a constraint, and read by the grammar.
@@ -53,6 +55,8 @@ def proposed(reply: str, answer: str) -> Proposal:
     found = judge(problem, f"{asked} = {gold}")
     if found.verdict != "entailed":
         return Proposal(None, asked, f"{asked} = {answer} is {found.verdict}: {found.reason}")
+    # `tea = 24` alone settles the answer; so does any rule with it, and then it must be more than one
+    # constraint.
     if len(found.core) < 2 and all(_states(problem.constraints[index], asked) for index in found.core):
         return Proposal(None, asked, "it states the answer and derives nothing")
     return Proposal(problem, asked)

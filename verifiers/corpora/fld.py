@@ -20,7 +20,9 @@ from verifiers.logic.formulas import (
 
 _PREFIXES = {"in": "", "im": "", "il": "", "ir": "", "un": "", "dis": "", "non": "", "out": "in"}
 """Prefixes that deny, and what stands in their place otherwise: `outboard`, `inboard`."""
+# Readings of one sentence become a formula with a choice; every choice doubles what must be decided later.
 _MOST_READINGS = 4
+# In each round the sentences settled before settle further ones; the bound ends the loop.
 _ROUNDS = 4
 _Symbol = tuple[str, int]
 _Signs = frozenset[tuple[str, bool]]
@@ -35,6 +37,8 @@ def read_together(texts: Mapping[str, str], *, goals: Iterable[str] = ()) -> dic
     """
     candidates = {key: readings(text) for key, text in texts.items()}
     for key in candidates.keys() - set(goals):
+        # A fact "it is false that, if A, then B" is no template; without this rule it would compete with the
+        # reading "if it is false that A, then B".
         candidates[key] = [f for f in candidates[key] if not _denies_conditional(f)] or candidates[key]
     opposites = _opposites(candidates.values())
     for key, found in candidates.items():
@@ -87,6 +91,8 @@ def _settled(candidates: Mapping[str, list[Formula]]) -> dict[str, list[Formula]
         known = Counter(s for found in left.values() if len(found) == 1 for s in _symbols(found[0]))
         for key, found in left.items():
             if len(found) > 1:
+                # A word that the other sentences use is more likely meant than a new one: "glows" as a verb,
+                # if another sentence says "glow" as a verb.
                 costs = [(len(_symbols(f) - known.keys()), len(_symbols(f))) for f in found]
                 left[key] = [f for f, cost in zip(found, costs, strict=True) if cost == min(costs)]
     return left
@@ -101,11 +107,13 @@ def _signs(formulas: Iterable[Formula]) -> dict[frozenset[str], set[_Signs]]:
             case Joined(connective, parts):
                 literals = [literal for part in parts if (literal := _literal(part))]
                 if len(parts) == len(literals) == 2 and connective != "->":
+                    # "not A or not B" denies "A and B": it tells the same signs turned round.
                     signs = frozenset((name, said == (connective == "&")) for name, said in literals)
                     joined[connective].setdefault(frozenset(name for name, _ in signs), set()).add(signs)
                 waiting += parts
             case Not(body) | Quantified(_, _, body):
                 waiting.append(body)
+    # A conjunction tells the signs directly; a disjunction only as the denial of one, so it stands back.
     return joined["v"] | joined["&"]
 
 

@@ -44,7 +44,9 @@ from verifiers.logic.formulas import (
     canonical,
 )
 
+# The parser tries every reading, so time grows quickly with length; the templates stay shorter.
 LONGEST_SENTENCE = 600
+# More readings than this tell nothing about which is meant, and would take long to compare.
 _MOST_READINGS = 400
 Part = Callable[[int], Found]
 
@@ -121,6 +123,7 @@ class _Parser:
         word = self._at(at)
         if self._is_word(at) and word.endswith(ending):
             yield Atom(stem(word)), at + 1
+            # "retaliating hyperope": a verb and its object are one predicate, `retaliat_hyperope`.
             if self._is_word(at + 1):
                 yield Atom(f"{stem(word)}_{self._at(at + 1).lower()}"), at + 2
 
@@ -164,6 +167,7 @@ class _Parser:
         for first, end in self.predicate(at):
             for start in self._after(end, AND):
                 for second, last in self.predicate(start):
+                    # Where a half is denied in words, the template has not dropped a negation.
                     if isinstance(first, Atom) and isinstance(second, Atom):
                         yield Joined("&", (self._perhaps_not(first), self._perhaps_not(second))), last
                     else:
@@ -213,6 +217,8 @@ class _Parser:
         for end in self._after(at, NEGATIONS):
             for start in self._after(end, [","]):
                 for formula, last, who in self.clause(start, it):
+                    # A simple clause takes the negation without a comma; with one, the template means the
+                    # whole of a compound.
                     if isinstance(formula, Joined) or self._at(start) == "it":
                         yield Not(formula), last, who
 
@@ -224,6 +230,7 @@ class _Parser:
         yield from self.participle(at)
         word = self._at(at)
         if self._is_word(at) and word.endswith("ness"):
+            # "the redness occurs" speaks of the event as "red" does of a thing.
             quality = Atom(stem(word.removeprefix("non-").removesuffix("ness")))
             yield (Not(quality) if word.startswith("non-") else quality), at + 1
 
@@ -276,6 +283,7 @@ class _Parser:
                 continue
             for after, end in [(None, start + 1), *self.postmodifiers(start + 1)]:
                 said = tuple(of(who, part) for part in (before, after) if part is not None)
+                # "a pip" alone says nothing of the pip; a phrase needs a word before or after its noun.
                 if said:
                     yield (said[0] if len(said) == 1 else Joined("&", said)), end, who
 
@@ -288,6 +296,8 @@ class _Parser:
 
     def conditional(self, at: int, it: Term | None) -> Found:
         yield from self._with_conjunction(at, it)
+        # Eight shapes in four lists of words: "A causes B", "B is caused by A", "A prevents B", "B is
+        # prevented by A".
         for first, end in self._either_phrase(at):
             for words, turned, against in (
                 (CAUSES, False, False),
@@ -316,6 +326,7 @@ class _Parser:
     def _of_one(self, at: int, it: Term | None) -> Found:
         """`a red pip glows`, `a glow hums`, `a pip glows to hum`, `... forces pip to hum`."""
         for condition, end, who in self.phrase(at):
+            # "the red pip glows" names one individual and states a fact; "a red pip glows" is a rule.
             if self._at(at) != "the":
                 yield from ((implies(condition, of(who, f)), last) for f, last in self.predicates(end))
             yield from self._forced(condition, end)
@@ -374,6 +385,8 @@ class _Parser:
                 start = end + (self._at(end) == ",")
                 yield from ((Quantified(exists, "x", f), last) for f, last, _ in self.statement(start, X))
                 yield from ((Quantified(exists, "x", f), last) for f, last in self.conditional(start, X))
+        # A rule about "something" holds for everybody; a statement about "something" claims that there is
+        # one.
         yield from ((closed(f, exists=False), last) for f, last in self.conditional(at, None))
         yield from ((closed(f, exists=True), last) for f, last, _ in self.statement(at, None))
         for end in self._after(at, NEGATIONS):

@@ -23,6 +23,7 @@ from verifiers.logic.formulas import (
     read,
 )
 
+# Z3 has no such connective over these trees, so both are written out: `a ⊕ b` is `(a ∧ ¬b) ∨ (¬a ∧ b)`.
 _MOST_EXCLUSIVE = 6
 """Each `⊕` or `↔` doubles a formula."""
 _GRAMMAR = r"""
@@ -72,8 +73,10 @@ def _formula(tree: Tree[Token], depth: int, bound: frozenset[str]) -> Formula:
     parts = tuple(_formula(part, depth, bound) for part in tree.children if isinstance(part, Tree))
     match tree.data:
         case "iff":
+            # `a ↔ b` is `(a → b) ∧ (b → a)`.
             return Joined("&", (Joined("->", parts), Joined("->", parts[::-1])))
         case "exclusive":
+            # `a ⊕ b ⊕ c` is true where an odd number of them is, from the left as from the right.
             return reduce(_either, parts)
         case joined:
             return Joined(CONNECTIVES[joined], parts)

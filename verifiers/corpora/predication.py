@@ -52,6 +52,7 @@ def implies(condition: Formula, then: Formula) -> Formula:
 def of(who: Term, predicate: Formula) -> Formula:
     """What a predicate says of somebody."""
     match predicate:
+        # A choice between readings (`?1`) is no property, so it is not said of anybody.
         case Atom(name, ()):
             return predicate if name.startswith("?") else Atom(name, (who,))
         case Not(body):
@@ -69,6 +70,8 @@ def closed(formula: Formula, *, exists: bool) -> Formula:
         return Quantified(False, "x", substitute(formula, EVERYONE.name, X))
     if "x" not in free:
         return formula
+    # "It is false that something glows" denies that anything does, and does not say of something that it is
+    # dark.
     if exists and isinstance(formula, Not):  # `it is false that something glows`
         return Not(Quantified(True, "x", formula.body))
     return Quantified(exists, "x", formula)

@@ -52,6 +52,8 @@ def read_rule_sentence(sentence: str) -> Formula:
         condition, _, conclusion = text[3:].partition(" then ")
         return _general(Joined("->", (_clauses(condition), _clauses(conclusion))))
     rule = _CLASS.fullmatch(text)
+    # "Bob is nice" fits the pattern of a class, too: the word for the class, or a plural, must tell them
+    # apart.
     if rule and (
         rule["kind"] or text.split()[0].lower() in {"all", "every", "each"} or _is_plural(rule["kinds"])
     ):
@@ -132,6 +134,7 @@ def _clause(clause: re.Match[str], subject: Term) -> Formula:
 
 
 def _verb(word: str) -> str:
+    # The corpus has regular verbs only: "likes" and "like", "sees" and "see".
     return word[:-1] if word.endswith("s") else word
 
 

@@ -8,18 +8,10 @@ from typing import Any
 
 import mpmath  # type: ignore[import-untyped]
 
-from verifiers.expressions.tree import (
-    LARGEST_EXPONENT,
-    MOST_BITS,
-    Binary,
-    Call,
-    Expression,
-    Name,
-    Refused,
-    Unary,
-    exact,
-)
+from verifiers.expressions.tree import Binary, Call, Expression, Name, Refused, Unary
+from verifiers.expressions.values import LARGEST_EXPONENT, MOST_BITS, exact
 
+# Sides are called different from the 30th digit on; 20 more digits absorb the error of each operation.
 DIGITS = 50
 _PRECISION = threading.Lock()
 """mpmath's precision is the process's: another thread must not set it back half-way."""
@@ -47,6 +39,7 @@ def _real(tree: Expression, point: Mapping[str, Fraction], convention: Conventio
     try:
         value = exact(tree, point)
         return mpmath.mpf(value.numerator) / value.denominator
+    # What is rational is computed exactly; only the irrational parts are approximated.
     except Refused as refusal:
         if refusal.kind != "irrational":
             raise
@@ -81,6 +74,7 @@ def _operate(op: str, left: Any, right: Any) -> Any:
                 raise Refused("too_large", f"exponent beyond {LARGEST_EXPONENT}")
             if left == 0 or (left < 0 and right != int(right)):
                 raise Refused("domain", "a power of a base that is not positive")
+            # A negative base has a real power for a whole exponent only: (-2)^3, not (-2)^0.5.
             return left ** (int(right) if right == int(right) else right)
         case "//":
             raise Refused("domain", "// of irrational values")
@@ -102,6 +96,8 @@ def _function(function: str, args: list[Any], convention: Convention) -> Any:
                 raise Refused("domain", "logarithm of a number that is not positive")
             return mpmath.log10(value) if function == "log" and convention.common_log else mpmath.log(value)
         case _:
+            # The sine of a large angle loses a digit for each digit of the angle; nobody means one of a
+            # million.
             if abs(value) > 10**6:
                 raise Refused("too_large", "a large angle")
             angle = value * mpmath.pi / 180 if convention.degrees else value

@@ -3,10 +3,13 @@
 from fractions import Fraction
 
 from verifiers.expressions.decimals import Convention, approximate
-from verifiers.expressions.tree import MOST_BITS, Binary, Call, Expression, Name, Refused, Unary, names, walk
+from verifiers.expressions.tree import Binary, Call, Expression, Name, Refused, Unary, names, walk
+from verifiers.expressions.values import MOST_BITS
 
 _NEAR = Fraction(1, 10**30)
 """Irrational parts are known to 50 digits."""
+# Between the two bounds the grader stays silent: parts that agree to 9 digits but not to 30 may be equal up
+# to an error of computation, or the answer may be a decimal of the exact value.
 _DISTINCT = Fraction(1, 10**9)
 
 _Pair = tuple[Fraction, Fraction]

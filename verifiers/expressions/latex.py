@@ -77,11 +77,14 @@ def _signs(text: str) -> str:
     """Signs for signs: no length changes."""
     text = text.replace("$", " ")
     if ". " in text:
+        # ". 5" is the decimal .5, written apart; "done. 5 apples" begins a sentence, so a word before the
+        # point forbids it.
         text = re.sub(r"(?<![\w.)\]}])\.(\s+)(?=\d)", r"\1.", text)
     if "*" in text:
         # Between operands ** is a power; elsewhere it is bold type.
         text = re.sub(r"(?<=[\d)])\*\*(?=[\d(])|(?<=[\d)]) \*\* (?=[\d(])", _power, text).replace("**", "  ")
     if "–" in text:
+        # A dash between numbers is a minus: "7 – 3", "7–3". Between words it is a dash.
         text = re.sub(r"(?<=\s)–(?=\s\$?\d)|(?<=\d)–(?=\d)", "-", text)
     if not text.isascii() or "`" in text or "#" in text or "\0" in text:
         return text.translate(_SAME_LENGTH)

@@ -20,7 +20,9 @@ from verifiers.isolation import seccomp
 
 NOBODY = 65534
 SCRATCH = "/scratch"
+# CLONE_NEWUSER, NEWNS, NEWPID, NEWNET, NEWIPC, NEWUTS and NEWCGROUP of linux/sched.h, in this order.
 _NAMESPACES = 0x10000000 | 0x00020000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000 | 0x02000000
+# Flags of mount(2), MS_RDONLY to MS_DETACH; the standard library has no names for them.
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND = 1, 2, 4, 8, 32, 4096
 _REC, _PRIVATE, _DETACH = 16384, 1 << 18, 2
 _KEPT = _NOEXEC | 1024 | 2048
@@ -83,11 +85,13 @@ def _confine(job: dict[str, Any]) -> None:
     _new_root(library, job["files_bytes"])
     _fill_scratch(job)
     _limit(job, mapped)
+    # The host's root is root here as well, and may read root's files: it becomes nobody before the code runs.
     if os.getuid() == 0:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
     _call("capset", (ctypes.c_uint32 * 2)(_CAPABILITIES_V3, 0), (ctypes.c_uint32 * 6)())
+    # Not dumpable, its files under /proc belong to root, and no other process may trace it.
     _call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     seccomp.install()
@@ -140,6 +144,8 @@ def _fill_scratch(job: dict[str, Any]) -> None:
     with open(descriptor, "w", encoding="utf-8", errors="surrogatepass", closefd=False) as file:
         file.write(job["stdin"])
     os.lseek(descriptor, 0, os.SEEK_SET)
+    # The input is a file without a name: seekable as a file is, and of no weight in the scratch folder's
+    # listing.
     os.unlink(f"{SCRATCH}/.stdin")
     os.dup2(descriptor, 0)
     os.close(descriptor)

@@ -1,9 +1,9 @@
 """Helper processes end with the process that started them, even when that one is killed.
 
-One pipe a process: its writing end is held by this process alone, and every helper holds the other. It
-closes when this process is gone, however it went; the kernel then sends a helper SIGIO, which ends it even
-in the middle of a solver's C code. (PR_SET_PDEATHSIG would need no pipe, but it ends a helper already when
-the thread that started it ends.)
+Each process makes one pipe. It alone holds the writing end, and every helper that it starts holds the reading
+end. When the process is gone, for whatever reason, the pipe closes; the kernel then sends each helper SIGIO,
+which ends it even in the middle of a solver's C code. (PR_SET_PDEATHSIG would need no pipe, but it ends a
+helper as soon as the thread that started it ends.)
 """
 
 import fcntl

@@ -28,6 +28,7 @@ from verifiers.isolation import seccomp
 Status = Literal["ok", "error", "timeout", "memory", "output_limit", "killed", "unavailable"]
 START_S = 20.0
 """How long the sandbox may take to stand; this does not count as the program's time."""
+# How long the supervisor may take to report after it was asked to end the program; then all are killed.
 _GRACE_S = 2.0
 _MOST_CODE = 200_000
 _ROOT = str(Path(__file__).parents[2])
@@ -106,6 +107,8 @@ def _features() -> list[str]:
     gone += [f"{name} namespaces" for name in _NAMESPACES if not Path(f"/proc/self/ns/{name}").exists()]
     if not Path("/proc/sys/kernel/seccomp/actions_avail").exists():
         gone.append("seccomp filters")
+    # Distributions close user namespaces to ordinary users by either of two further settings; root is not
+    # bound.
     settings = {"user/max_user_namespaces": "0"}
     if os.geteuid() != 0:
         settings |= {
@@ -119,6 +122,8 @@ def _features() -> list[str]:
     return gone
 
 
+# Each attempt is one that a hostile program would make first. A product is printed too, so that an empty list
+# cannot come from a program that never ran.
 _INTRUDER = """
 import fractions, os, socket, threading
 got = []
@@ -145,6 +150,7 @@ print(got, 37 * 43)
 
 def _probes() -> dict[str, str]:
     """Probe -> what went wrong, empty where all is well."""
+    # The probes may take long on a busy machine: a slow start must not look like an open sandbox.
     small = Limits(wall_s=START_S, cpu_s=20, memory_bytes=64 * 2**20, output_bytes=1024)
     first = _execute(_INTRUDER, "", {}, small)
     if first.status != "ok":
@@ -163,16 +169,22 @@ def _probes() -> dict[str, str]:
 def _execute(code: str, stdin: str, files: Mapping[str, str], limits: Limits, hash_seed: int = 0) -> Run:
     if len(code) + len(stdin) + sum(map(len, files.values())) > limits.files_bytes or len(code) > _MOST_CODE:
         return Run("error", why="the program or its input is too large")
+    # `../x`, `/etc/x` and `.hidden` are no plain names; the jail writes these files before it drops its
+    # rights.
     if not all(re.fullmatch(r"\w[\w.-]{0,99}", name) for name in files):
         return Run("error", why="a file's name is not plain")
     job = {"code": code, "stdin": stdin, "files": dict(files), "package_root": _ROOT}
     job |= {name: getattr(limits, name) for name in ("memory_bytes", "cpu_s", "files_bytes")}
     ours, theirs = socket.socketpair()
     try:
+        # A file, not a pipe: a pipe holds 64 KiB, and writing more would wait for a child that may never
+        # read.
         with tempfile.TemporaryFile() as given:
             given.write(json.dumps(job).encode())
             given.seek(0)
             process = subprocess.Popen(
+                # No site packages, no current folder, no byte code, no buffering: only the standard library
+                # can be imported.
                 [sys.executable, *"-s -S -P -B -u -m verifiers.isolation.jail".split(), str(theirs.fileno())],
                 stdin=given,
                 stdout=subprocess.PIPE,
@@ -211,6 +223,7 @@ class _Watch:
     stage: Literal["starting", "unshared", "ready"] = "starting"
 
     def run(self) -> Run:
+        # The clock of the program starts at `ready`; until then the deadline is that of the start.
         self.deadline = time.monotonic() + START_S
         with selectors.DefaultSelector() as selector:
             sources = {"c": self.control, "out": self.process.stdout, "err": self.process.stderr}
@@ -239,6 +252,7 @@ class _Watch:
             return bool(text)
         room = self.limits.output_bytes - len(self.said[name])
         self.said[name] += text[:room]
+        # One byte over the limit ends the run, and no more than the limit is ever kept in memory.
         if len(text) > room and self.stopped is None:
             self._stop("output_limit")
         return bool(text)
@@ -279,13 +293,14 @@ class _Watch:
         status: Status = "ok" if code == 0 else "error"
         if code == 1 and re.search(r"^MemoryError", err.rstrip().rpartition("\n")[2]):
             status = "memory"
+        # The kernel kills by SIGKILL at the limit of processor time, so only the time used tells why.
         if code < 0:
             status = "timeout" if cpu_s >= self.limits.cpu_s - 0.1 else "killed"
         return Run(status, out, err, code, cpu_s, peak)
 
 
 def _map_user(pid: int) -> None:
-    """Say who the new user namespace's users are: ourselves, and for root also the nobody it turns into."""
+    """Map the users of the new namespace: our own user and, for root, also `nobody`, who runs the program."""
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         maps = {"uid_map": "0 0 1\n65534 65534 1\n", "gid_map": "0 0 1\n65534 65534 1\n"}

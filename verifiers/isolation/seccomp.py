@@ -33,8 +33,10 @@ _COLUMNS = {"x86_64": (0, 0xC000003E, 16), "aarch64": (1, 0xC00000B7, 29)}
 """Machine -> column in `_CALLS`, AUDIT_ARCH constant, number of ioctl."""
 _IOCTLS = (0x5401, 0x5413, 0x541B, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONCLEX, FIOCLEX: what opening and asking about files needs."""
+# BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_JMP|BPF_JGE|BPF_K and BPF_RET|BPF_K.
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050001, 0x80000000
+# On x86_64 the calls of the x32 interface have this bit set; they would pass by other numbers.
 _X32 = 0x40000000
 _PR_SET_SECCOMP, _MODE_FILTER, _PR_SET_NO_NEW_PRIVS = 22, 2, 38
 
@@ -59,6 +61,8 @@ def program(machine: str) -> bytes:
     """The filter as BPF instructions of eight bytes each. Raises KeyError on an unknown machine."""
     _, architecture, ioctl = _COLUMNS[machine]
     code = [
+        # Offset 4 of `struct seccomp_data` is the architecture, 0 the number of the call, 24 its second
+        # argument. Another architecture has other numbers, so it is killed before numbers are compared.
         (_LOAD, 0, 0, 4),
         (_EQUAL, 1, 0, architecture),
         (_RETURN, 0, 0, _KILL),
@@ -68,6 +72,8 @@ def program(machine: str) -> bytes:
         (_EQUAL, 0, 2 + 2 * len(_IOCTLS), ioctl),
         (_LOAD, 0, 0, 24),
     ]
+    # ioctl does anything a driver offers, so it is allowed for the listed requests alone; the `None` refuses
+    # the rest of them.
     for value in (*_IOCTLS, None, *calls(machine).values()):
         code += (
             [(_RETURN, 0, 0, _REFUSE)] if value is None else [(_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ALLOW)]

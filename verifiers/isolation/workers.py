@@ -108,6 +108,7 @@ class Pool:
         """Call an importable function in a worker. Waiting for a free worker does not count as its time."""
         name = f"{function.__module__}:{function.__qualname__}"
         message = _Message(name, args, timeout_s, memory_mb, preload)
+        # Waiting happens here, before the clock of the call starts.
         with self._free:
             try:
                 worker = self._take()
@@ -134,6 +135,7 @@ class Pool:
         return _Worker()
 
     def _give(self, worker: _Worker) -> None:
+        # SymPy and Z3 never give memory back; a new process does.
         if worker.calls >= CALLS_PER_WORKER:
             worker.kill()
             return
@@ -210,6 +212,7 @@ def _answer(message: _Message, connection: Connection) -> tuple[Any, str]:
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"[:300]
     finally:
+        # Lifted again: importing the next call's library may need more than its calculation.
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 

@@ -29,6 +29,7 @@ from verifiers.logic.satisfiability import Clause, GaveUp, Model, satisfy
 
 _SEARCH_LIMIT = 20_000_000
 """Z3's own unit of work, about ten seconds; unlike a time limit it does not depend on the machine's load."""
+# Z3 may search for ever on such formulas; a question that stays undecided costs this much at most.
 _RELATIONS_S = 2.0
 _STRANGERS = 2
 """A small model holds at most so many individuals besides those that are named."""
@@ -49,7 +50,7 @@ class Satisfiable:
 
 
 class Theory:
-    """Formulas that are asked about often: each is taken apart once."""
+    """Formulas that are asked about often: the clauses of each are made once."""
 
     def __init__(self, formulas: Sequence[Formula]) -> None:
         self.formulas = tuple(formulas)
@@ -65,7 +66,8 @@ class Theory:
         self._ground: dict[tuple[str, ...], tuple[list[Clause], list[int]]] = {}
 
     def ask(self, *extra: Formula) -> Satisfiable:
-        """Whether the theory and these formulas can be true together; they count on from the theory's."""
+        """Whether the theory and these formulas can be true together. In a core, their indices follow on
+        those of the theory's formulas."""
         if self._too_large:
             return Satisfiable("unknown", why=self._too_large)
         try:
@@ -83,10 +85,12 @@ class Theory:
         return self.ask(*given, Not(conclusion))
 
     def _decide(self, every: list[Open]) -> Satisfiable:
+        # Everybody who is named, one witness for each thing said to exist, and at least one individual.
         names = sorted({name for found in every for name in found.constants})
         people = [*names, *(someone(n + 1) for n in range(sum(found.witnesses for found in every)))]
         domain = tuple(people or [someone(1)])
         n_known = len(self.formulas)
+        # The same theory is asked about many conclusions; its clauses over one domain are made once.
         if domain not in self._ground:
             self._ground[domain] = self._numbered(every[:n_known], 0, domain, (0, 0))
         clauses, owners = self._ground[domain]
@@ -117,6 +121,8 @@ class Theory:
     def _search(self, clauses: list[Clause], owners: list[int]) -> Satisfiable:
         try:
             found = satisfy(clauses)
+        # Our search is faster on the small sets that steps give; Z3 learns from conflicts, and finishes hard
+        # ones.
         except GaveUp:
             return self._by_z3(clauses)
         if isinstance(found, Model):
@@ -126,6 +132,7 @@ class Theory:
     def _model(self, clauses: list[Clause], true: frozenset[int]) -> Satisfiable:
         present = {abs(literal) for clause in clauses for literal in clause}
         said = {number: _said(atom) for atom, number in self._numbers.items()
+                # Names that grounding gave to parts of a formula mean nothing to a reader.
                 if number in present and not atom.predicate.startswith("part ")}  # fmt: skip
         return Satisfiable(
             "sat",
@@ -167,7 +174,7 @@ def entails(premises: Iterable[Formula], conclusion: Formula) -> Satisfiable:
 
 
 def smallest_core(formulas: Sequence[Formula], core: Iterable[int]) -> tuple[int, ...]:
-    """Formulas of a core none of which can be left out."""
+    """A part of a core that still contradicts itself, and of which no formula can be left out."""
     kept = list(core)
     for index in list(kept):
         rest = tuple(formulas[i] for i in kept if i != index)
@@ -183,6 +190,7 @@ def _said(atom: Atom) -> str:
 def _small_model(formulas: tuple[Formula, ...]) -> Satisfiable | None:
     """A model with few individuals, where there is one."""
     names = sorted(frozenset().union(*map(constants, formulas)))
+    # From few to many: the smallest counter-model is the easiest to read.
     for strangers in range(0 if names else 1, _STRANGERS + 1):
         domain = [*names, *(someone(n + 1) for n in range(strangers))]
         try:

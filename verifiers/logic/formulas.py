@@ -22,6 +22,7 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 # Characters, and brackets in brackets: formulas may come from a model.
+
 LONGEST = 2_000
 DEEPEST = 40
 
@@ -142,6 +143,7 @@ def _formula(tree: Tree[Token], depth: int) -> Formula:
 
 @cache
 def _parser(grammar: str) -> Lark:
+    # LALR needs linear time; Lark's other parser, Earley, takes cubic time on an ambiguous text.
     return Lark(grammar, parser="lalr", lexer="basic", start="group")
 
 
@@ -241,6 +243,8 @@ def canonical(formula: Formula, depth: int = 0) -> Formula:
         case Joined(connective, parts):
             return Joined(connective, tuple(canonical(part, depth) for part in parts))
         case Quantified(exists, variable, body):
+            # `#0` cannot be read from a text, so a new name never meets a variable or constant of the
+            # formula.
             renamed = substitute(body, variable, Variable(f"#{depth}"))
             return Quantified(exists, f"#{depth}", canonical(renamed, depth + 1))
 

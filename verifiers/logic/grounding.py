@@ -1,10 +1,11 @@
 """From first-order formulas to clauses without variables, where that loses nothing.
 
-Negations are moved to the atoms. If then no existential stands under a universal, an existential needs one
-witness and a universal holds of the constants and the witnesses: nobody else need exist (Bernays and
-Schönfinkel; the domain is never empty). Quantifiers are first moved inwards where that is not so, which
-always succeeds for monadic formulas: their bodies end up speaking of their own variable only. What is left
-are relations whose models may be infinite.
+First, negations are moved to the atoms. If then no existential stands under a universal, each existential is
+replaced by one new individual, its witness, and each universal by its instances for all constants and
+witnesses: no other individual need exist (Bernays and Schönfinkel; the domain is never empty). If an
+existential does stand under a universal, quantifiers are moved inwards, which always helps for monadic
+formulas, because each body then speaks of its own variable only. What is left are formulas with relations,
+whose models may be infinite.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +28,8 @@ from verifiers.logic.formulas import (
     substitute,
 )
 
+# Multiplying out doubles with each nested alternative; formulas of a text stay far below these bounds, and
+# one that a model writes to be expensive is refused.
 MOST_CLAUSES = 256
 MOST_GROUND = 20_000
 _LONGEST_PRODUCT = 64
@@ -77,6 +80,8 @@ def shifted(found: Open, witnesses: int, parts: int) -> tuple[OpenClause, ...]:
     """Its clauses, with witnesses and parts numbered on from those of other formulas."""
     if not (found.witnesses and witnesses or found.parts and parts):
         return found.clauses
+    # Two formulas that each say "somebody is tall" do not speak of the same person: the second's `someone 1`
+    # becomes `someone 2`.
     people = {Constant(someone(n)): Constant(someone(n + witnesses)) for n in range(1, found.witnesses + 1)}
     names = {_part(n): _part(n + parts) for n in range(1, found.parts + 1)}
 
@@ -106,6 +111,7 @@ def instances(clauses: Sequence[OpenClause], domain: Sequence[str]) -> Iterator[
         if not variables:
             yield clause
             continue
+        # Counted before they are made: 30 people and 3 variables are 27,000 clauses.
         budget -= len(domain) ** len(variables)
         if budget < 0:
             raise TooLarge("too many individuals")
@@ -149,9 +155,11 @@ def _normal(formula: Formula, *, positive: bool) -> Formula:
             parts = (_normal(left, positive=not positive), _normal(right, positive=positive))
             return Joined("v" if positive else "&", parts)
         case Joined(connective, parts):
+            # De Morgan: the denial of a conjunction is the disjunction of the denials.
             kept = (connective == "&") == positive
             return Joined("&" if kept else "v", tuple(_normal(part, positive=positive) for part in parts))
         case Quantified(exists, variable, body):
+            # "Not everybody" is "somebody not", so a denied quantifier turns round.
             return Quantified(exists == positive, variable, _normal(body, positive=positive))
 
 
@@ -180,6 +188,9 @@ def _pushed(exists: bool, variable: str, body: Formula) -> Formula:
     """A quantifier over a normal body, with everything that does not mention its variable outside it."""
     if variable not in free_variables(body):
         return body
+    # "Somebody is A or B" is "somebody is A, or somebody is B", and "all are A and B" likewise: a quantifier
+    # passes through its own connective. Of the other one it can leave out only the parts without its
+    # variable.
     own: Literal["&", "v"] = "v" if exists else "&"
     other: Literal["&", "v"] = "&" if exists else "v"
     clauses = []
@@ -218,6 +229,7 @@ def _matrix(formula: Formula, witnesses: list[str], count: list[int]) -> Formula
             return _matrix(substitute(body, variable, Constant(witnesses[-1])), witnesses, count)
         case Quantified(False, variable, body):
             count[0] += 1
+            # Two universals may use one letter; after they lose their quantifiers they must not be mixed up.
             renamed = substitute(body, variable, Variable(f"#{count[0]}"))
             return _matrix(renamed, witnesses, count)
         case Joined(connective, parts):

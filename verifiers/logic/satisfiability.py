@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Clause = tuple[int, ...]
+# Rules and facts lead to few conflicts. A set that meets more is left to Z3, which learns from them.
 MOST_CONFLICTS = 2_000
 
 
@@ -74,6 +75,7 @@ class _Search:
             if self._left < 0:
                 raise GaveUp
             choice = self._undo(decisions.pop())
+            # After a step back, earlier variables may be without a value again.
             at = 0
             self._assign(-choice, None)
 

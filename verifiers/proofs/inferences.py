@@ -19,6 +19,7 @@ from verifiers.logic.formulas import (
 )
 
 InferenceVerdict = Literal["VALID", "INVALID", "VACUOUS", "TAUTOLOGY", "UNKNOWN", "BAD_REFERENCE", "UNPARSED"]
+# 2^8 readings, each decided alone, are still quick; a sentence with more doubts is not understood anyway.
 _MOST_CHOICES = 8
 _MOST_FACTS = 20
 
@@ -30,7 +31,7 @@ class Inference:
     verdict: InferenceVerdict
     reason: str = ""
     core: tuple[int, ...] = ()
-    """Premises that entail the conclusion and none of which can be left out, by 0-based index."""
+    """Premises that together entail the conclusion, by 0-based index; no one of them can be left out."""
     unused: tuple[int, ...] = ()
     """Premises the conclusion does not need; each one alone can be left out."""
     repeat: bool = False
@@ -63,6 +64,8 @@ def check_inference(
         return Inference("UNKNOWN", "the wording can be read in too many ways")
     readings = list(_readings(open_choices))
     found = [_decided([_chosen(p, r) for p in given], _chosen(goal, r), known) for r in readings]
+    # A suggestion may help an inference to be valid. It must not make one invalid, since the suggestion may
+    # be wrong.
     suggested = _agreed([f for f, r in zip(found, readings, strict=True) if _as_suggested(r)])
     return suggested if suggested.verdict in {"VALID", "TAUTOLOGY"} else _agreed(found)
 
@@ -91,6 +94,7 @@ def _agreed(found: list[Inference]) -> Inference:
     valid = sum(f.verdict in {"VALID", "TAUTOLOGY"} for f in meant)
     counts = (valid, len(meant))
     if len({f.verdict for f in meant}) == 1 or valid == len(meant):
+        # Where one reading makes it a tautology and another makes it valid, it is called valid.
         least = next((f for f in meant if f.verdict != "TAUTOLOGY"), meant[0])
         return replace(least, readings=counts)
     return Inference("UNKNOWN", f"follows in {valid} of {len(meant)} readings", readings=counts)
@@ -107,6 +111,7 @@ def _decided(given: list[Formula], goal: Formula, known: list[Formula]) -> Infer
         )
         return Inference("INVALID", reason, in_context=in_context, counter_model=model_text(found))
     if goal != CONTRADICTION:
+        # From premises that clash anything follows; that is no proof of this conclusion.
         if solve(tuple(given)).answer == "unsat":
             return Inference("VACUOUS", "the premises contradict each other")
         if solve((Not(goal),)).answer == "unsat":

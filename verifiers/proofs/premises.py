@@ -3,9 +3,9 @@
 Three forms are read: "Ana is kind so Ana is calm.", "Everyone who is kind is calm so Ana is calm.", and lines
 of a proof (`proof_steps`).
 
-A step of the first two holds if the premises entail what it cites, and the rules with nothing but what it
-cites entail its conclusion. Monadic logic is decidable, so `fails` is as certain as `holds`; what is not said
-is not assumed false, it merely does not follow.
+A step of the first two forms holds if the premises entail what it cites, and if the rules together with only
+what it cites entail its conclusion. Monadic logic is decidable, so `fails` is as certain as `holds`. What
+the premises do not state is not taken to be false; it does not follow, and that is all.
 """
 
 import re
@@ -20,6 +20,7 @@ from verifiers.proofs.proof_steps import check_line, is_proof_line
 
 __all__ = ["Inference", "Logic", "Proof", "ProofStep", "check_inference", "check_proof"]
 
+# A longer step is prose; the patterns below take time in proportion to the text.
 LONGEST_STEP = 400
 # "Ana is kind and tall, so Ana is calm." The same name twice; "is not kind" is refused later.
 _INFERENCE = re.compile(
@@ -35,6 +36,7 @@ _RULE_APPLIED = re.compile(
 _ANSWER_LINE = re.compile(r"\n#### \S{1,40}$")
 _ANYBODY = Constant("anybody")
 """Stands for everyone: what follows for a name no premise mentions follows for all."""
+# "Ana is not kind", "Ana is a teacher": the word behind "is" is no adjective, so the step is not read.
 _NOT_ADJECTIVES = frozenset({"not", "no", "a", "an", "the", "so", "either", "neither", "never", "or"})
 
 
@@ -64,6 +66,7 @@ class Logic:
             return Finding("abstains", f"the problem's premises are no formulas: {error}")
         if not premises:
             return Finding("abstains", "the problem has no premises in symbols")
+        # From premises that contradict each other everything follows, so `holds` would mean nothing.
         consistent = solve(premises).answer
         if consistent != "sat":
             why = "contradict each other" if consistent == "unsat" else "could not be decided"
@@ -87,6 +90,7 @@ def _judge_rule(premises: tuple[Formula, ...], words: list[str], head: str) -> F
 def _judge(premises: tuple[Formula, ...], who: str, words: list[str], head: str) -> Finding:
     cited = [Atom(word, (Constant(who),)) for word in words]
     for word, atom in zip(words, cited, strict=True):
+        # Citing a premise word by word is the common case, and needs no solver.
         if atom in premises:
             continue
         found = entails(premises, atom)

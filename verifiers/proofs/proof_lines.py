@@ -16,6 +16,8 @@ from verifiers.proofs.inferences import Inference, check_inference
 ProofLabel = Literal["PROVED", "DISPROVED", "UNKNOWN"]
 Reader = Callable[[str], Formula]
 LONGEST_PROOF = 20_000
+# What makes a line wrong, and what leaves it undecided. VACUOUS is neither: such a line follows, but proves
+# nothing.
 _ERRORS = frozenset({"INVALID", "BAD_REFERENCE"})
 _ABSTENTIONS = frozenset({"UNKNOWN", "UNPARSED"})
 _ASSUMED = Inference("VALID", "an assumption, which a later step must discharge")
@@ -107,6 +109,8 @@ def check_proof(
     for line in proof_lines(proof_text):
         state = state.after(line)
     errors = [index for index, step in enumerate(state.steps) if step.inference.verdict in _ERRORS]
+    # A first error is known even behind undecided lines, as the first that is certain; "no error" needs all
+    # decided.
     undecided = not state.steps or any(step.inference.verdict in _ABSTENTIONS for step in state.steps)
     first_error = errors[0] if errors else None if undecided else -1
     return Proof(state.steps, first_error, _supports(state, goal, label))
@@ -154,6 +158,7 @@ def _split(text: str) -> list[str]:
 def _judged(step: ProofStep, state: ProofState) -> ProofStep:
     if step.formula is None:
         return step
+    # A second `int1` would change what later lines cite; which of the two is meant cannot be told.
     if step.id in state.defined or step.id in state.facts:
         return replace(
             step, inference=Inference("BAD_REFERENCE", f"{step.id} is defined twice"), poisoned=True
@@ -171,6 +176,7 @@ def _judged(step: ProofStep, state: ProofState) -> ProofStep:
     premises = [found for found in cited if not isinstance(found, ProofStep | Inference)]
     premises += _from_parents(parents, discharged, state)
     assumes = frozenset().union(*(parent.assumes for parent in parents if parent.id not in discharged))
+    # The context is what is proved without open assumptions: only that may be cited anywhere.
     sound_steps = (s.formula for s in state.steps if s.sound and s.formula and not s.assumes)
     inference = check_inference(premises, step.formula, context=[*state.facts.values(), *sound_steps])
     return replace(
@@ -192,6 +198,8 @@ def _from_parents(parents: list[ProofStep], discharged: list[str], state: ProofS
         for name in discharged:
             assumed = state.defined[name].formula
             if name in parent.assumes and assumed is not None:
+                # Discharging: what was proved under the assumption A is worth `A -> it` after the assumption
+                # ends.
                 formula = Joined("->", (assumed, formula))
         found.append(formula)
     return found
@@ -209,6 +217,7 @@ def _premise(ref: str, state: ProofState) -> Formula | ProofStep | Inference:
     if name in state.unread:
         return Inference("UNPARSED", f"{name} could not be read")
     if discharged or _REFERENCE.fullmatch(name):
+        # The id may stand on the line that could not be read, so calling the citation wrong would be a guess.
         if state.lost_line:
             return Inference("UNPARSED", f"{name} may be a line that could not be read")
         return Inference("BAD_REFERENCE", f"{name} is not defined before this step")

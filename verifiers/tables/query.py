@@ -64,6 +64,7 @@ def matching(table: Table, filters: tuple[Filter, ...]) -> list[int]:
 def _meets(table: Table, row: tuple[str, ...], condition: Filter) -> bool:
     cell, value = row[column_index(table, condition.column)], condition.value
     left, right = number(cell), number(value)
+    # Equal as texts, or as numbers: the cell `1,200` meets the condition `= 1200`.
     if condition.relation == "=":
         return cell.strip() == value.strip() or (left is not None and left == right)
     if not cell.strip():
@@ -86,9 +87,11 @@ def answer(table: Table, query: Query) -> str | Fraction:
         if len(rows) != 1:
             raise Unclear(f"{len(rows)} rows match, not one")
         return table.rows[rows[0]][index]
+    # A blank cell is left out, as spreadsheets do; 0 would change a mean or a minimum.
     cells = [table.rows[i][index] for i in rows if table.rows[i][index].strip()]
     values = [number(cell) for cell in cells]
     known = [value for value in values if value is not None]
+    # One cell such as `n/a` makes a sum or mean unclear: people would differ on whether it counts as 0.
     if not known or len(known) != len(values):
         raise Unclear(
             f"column {query.column!r} has cells that are no numbers" if values else "no row matches"

@@ -68,6 +68,8 @@ def generate(rng: random.Random, n_steps: int) -> ArithmeticCase:
     The reference computes the quantities in the order in which they are defined, up to the one asked for.
     """
     while True:
+        # Two in five problems ask for a sum or difference of two people: the last step is then about no
+        # single quantity.
         combine = n_steps > 1 and rng.random() < 0.4
         quantities = _quantities(rng, n_derived=n_steps - combine)
         target = quantities[-1]
@@ -77,6 +79,7 @@ def generate(rng: random.Random, n_steps: int) -> ArithmeticCase:
     unit = rng.choice(UNITS)
     steps = [Step(q.name, q.operator, q.operands) for q in quantities if q.operator]
     steps += [final] if final else []
+    # Defined last and never needed: a solver must follow the question, not the order of the text.
     quantities += _distractors(rng, quantities)
     values = {q.name: q.value for q in quantities}
     question = _question(steps[-1].subject, unit)
@@ -92,6 +95,7 @@ def generate(rng: random.Random, n_steps: int) -> ArithmeticCase:
 
 def _quantities(rng: random.Random, *, n_derived: int) -> list[Quantity]:
     names = rng.sample(NAMES, len(NAMES))
+    # Mostly one plain number, sometimes two: with two, the solver must choose where to begin.
     made = [Quantity(names.pop(), rng.randint(3, 40)) for _ in range(1 if rng.random() < 0.6 else 2)]
     while sum(bool(q.operator) for q in made) < n_derived:
         made.append(_derived(rng, names.pop(), made))
@@ -106,6 +110,7 @@ def _distractors(rng: random.Random, made: list[Quantity]) -> list[Quantity]:
 
 def _derived(rng: random.Random, name: str, made: list[Quantity]) -> Quantity:
     while True:
+        # Mostly the last quantity, so that chains grow long; sometimes an earlier one, so that they branch.
         base = made[-1] if rng.random() < 0.6 else rng.choice(made)
         kind = rng.choice("+-*/s")
         operands: tuple[int | str, ...]
@@ -116,6 +121,7 @@ def _derived(rng: random.Random, name: str, made: list[Quantity]) -> Quantity:
             factor = rng.randint(2, 5)
             value, operator, operands = factor * base.value, "*", (factor, base.name)
         elif kind == "/":
+            # Halves must be whole numbers: nobody has half an apple here.
             if base.value % 2:
                 continue
             value, operator, operands = base.value // 2, "/", (base.name, 2)
@@ -123,6 +129,7 @@ def _derived(rng: random.Random, name: str, made: list[Quantity]) -> Quantity:
             by = rng.randint(2, 30)
             operator = "-" if kind == "-" else "+"
             value, operands = base.value + (by if operator == "+" else -by), (base.name, by)
+        # From 2 on: "has 1 apples" would be a word that the grammar does not have.
         if 2 <= value <= LARGEST:
             return Quantity(name, value, operator, operands)
 
@@ -134,6 +141,7 @@ def _combination(rng: random.Random, target: Quantity, earlier: list[Quantity]) 
         if target.value + other.value > LARGEST:
             return None
         return Step(f"{target.name} and {other.name}", "+", (target.name, other.name))
+    # "0 more than" is a question that nobody asks.
     if target.value == other.value:
         return None
     high, low = (target, other) if target.value > other.value else (other, target)
@@ -212,16 +220,22 @@ def _conclusion(subject: str, value: int, unit: str) -> str:
     return f"{subject} has {value} {unit}"
 
 
+# `Tom gets 5 more apples than Mia`, `Tom gets half as many pens as Mia`, `... as many books as Mia and Ben
+# together`.
 _CLAUSE = re.compile(
     r"(?P<who>[A-Z][a-z]+) gets (?:(?P<n>\d{1,6}) )?(?P<how>more|fewer|times as many|half as many|as many) "
     r"[a-z]+ (?:than|as) (?P<base>[A-Z][a-z]+)(?: and (?P<other>[A-Z][a-z]+) together)?"
 )
+# `Mia has 14` or `Mia has 14 apples`.
 _KNOWN = re.compile(r"(?P<who>[A-Z][a-z]+) has (?P<v>\d{1,6})(?: [a-z]+)?")
+# `14 + 5 = 19`. Six digits at most: what a model writes is bounded before it is computed.
 _SUM = re.compile(r"(?P<a>\d{1,6}) (?P<op>[-+*/]) (?P<b>\d{1,6}) = (?P<v>\d{1,6})")
+# `Tom has 19 apples`, `Tom and Mia have 33 apples together`, `Tom has 5 more apples than Mia`.
 _CONCLUSION = re.compile(
     r"(?P<who>[A-Z][a-z]+(?: and [A-Z][a-z]+)?) (?:has|have) (?P<v>\d{1,6})"
     r"(?P<more> more)? [a-z]+(?: than (?P<low>[A-Z][a-z]+))?(?: together)?"
 )
+# No comma inside the parts: a second comma means that a step says more than this grammar can check.
 _STEP = re.compile(r"Since (?P<given>[^,]+), (?P<sum>[^,]+) so (?P<conclusion>[^,]+)\.")
 
 
@@ -240,6 +254,7 @@ def statement_truth(text: str, premises: tuple[str, ...]) -> bool | None:
     given, _, rest = match["given"].partition(" together and ")
     givens = [f"{given} together", *rest.split(" and ")] if rest else given.split(" and ")
     parts += [_given_truth(part, values) for part in givens]
+    # A part that is no sentence of this grammar could be true or false, so nothing is said of the step.
     return None if None in parts else all(parts)
 
 
@@ -264,6 +279,7 @@ def subject_of(text: str) -> str | None:
 
 
 def _subject(found: re.Match[str]) -> str | None:
+    # `more` without `than`, or the other way round, is a sentence broken in the middle.
     if bool(found["more"]) != bool(found["low"]):
         return None
     return f"{found['who']} than {found['low']}" if found["more"] else found["who"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PAD, BOS, EOS, UNKNOWN, STEP = "<pad>", "<s>", "</s>", "<unk>", "<step>"
+# `Tom has 14,` is cut into "Tom", " has", " 1", "4", ",".
 PIECES = re.compile(r" ?[A-Za-z]+| ?[0-9]|\n| ?[^\sA-Za-z0-9]|\s")
 
 
@@ -50,6 +51,7 @@ def _words() -> set[str]:
     found = {f"{space}{digit}" for digit in "0123456789" for space in ("", " ")}
     names = [*arithmetic.NAMES, *arithmetic.UNITS, *logic.ADJECTIVES]
     found |= {f" {name}" for name in names}
+    # Many texts, so that each word of the generators is met; the loop is seeded, so ids never change.
     for _ in range(4000):
         lesson = reviewing(case(rng, rng.randint(1, 8)), rng, redone=False)
         found.update(PIECES.findall(lesson.prompt + lesson.reply))

@@ -47,15 +47,16 @@ def solving(posed: mistakes.Case) -> Lesson:
 def reviewing(posed: mistakes.Case, rng: random.Random, *, redone: bool) -> Lesson:
     """A solution, more often than not with a mistake, and its review.
 
-    `redone`, a review is the right solution again, whatever was shown: where the two part, the first error
-    is. Else it is a verdict a step, which a model of this size does not learn, though it loses nothing by
-    trying.
+    With `redone`, a review is the right solution again, whatever was shown: the first error is where the two
+    differ. Otherwise it is one verdict for each step. A model of this size does not learn to give those, but
+    the lessons do it no harm.
     """
     steps, error, answer = mistakes.reference(posed), None, posed.answer
     if rng.random() < _MISTAKEN:
         broken = mistakes.cut_short if redone and rng.random() < _CUT_SHORT else mistakes.planted
         steps, error, answer = broken(posed, rng)
     solution = "\n".join([*steps, f"#### {answer}"])
+    # Only what comes before the mistake is learnt as something to write; the mistake itself is only read.
     sound = len(solution) if error is None else len("".join(f"{step}\n" for step in steps[:error]))
     asked = solution + REVIEW.partition("{solution}")[2]
     if redone:
@@ -89,7 +90,9 @@ def recalling(rng: random.Random) -> Lesson:
         keys = [f"Everyone who is {body[0]}" for body in bodies]
         told = [logic.sentence(Rule(body, next(words))) for body in bodies]
     reply, spans = "", []
+    # With repetitions: a statement that was recalled before must be recalled from the text again.
     for at in rng.choices(range(n), k=2 * n):
+        # The name cannot be foreseen, so it is not learnt; all that follows it can.
         start = len(reply) + 1 + len(keys[at])
         reply += f" {told[at]}"
         spans.append((start, len(reply), 1.0))
@@ -113,6 +116,7 @@ def calculating(rng: random.Random, n: int = 12) -> Lesson:
         match operator:
             case "*":
                 left = rng.randint(2, 5)
+                # Within the results that problems have, so no number is learnt that is never used.
                 right = rng.randint(2, 150 // left)
             case "/":
                 left, right = 2 * rng.randint(1, 75), 2

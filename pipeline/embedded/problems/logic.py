@@ -45,12 +45,14 @@ def generate(rng: random.Random, n_steps: int) -> LogicCase:
     facts = [words.pop() for _ in range(rng.randint(1, 2))]
     known, chain = list(facts), []
     for _ in range(n_steps):
+        # Each rule needs the conclusion before it, so the chain has exactly one order.
         body = [known[-1]]
         if len(known) > 1 and rng.random() < 0.3:
             body.append(rng.choice(known[:-1]))
         chain.append(Rule(tuple(body), words.pop()))
         known.append(chain[-1].head)
     answer = known[-1]
+    # Options that do not follow, with rules that lead to them: guessing by words in the text fails.
     wrong = [words.pop() for _ in range(rng.randint(2, 3))]
     rules = [*chain, *_distractors(rng, known[:-1], wrong, words)]
     rng.shuffle(rules)
@@ -94,7 +96,9 @@ def say(who: str, rule: Rule, head: str | None = None) -> str:
     return f"{sentence(rule).removesuffix('.')} so {who} is {head or rule.head}."
 
 
+# `{kind}{Ana}`.
 _FACT = re.compile(r"\{(\w+)\}\{(\w+)\}")
+# `(x): ({kind}x & {calm}x) -> {tall}x`, with or without the brackets.
 _RULE = re.compile(r"\(x\): \(?(.+?)\)? -> \{(\w+)\}x")
 _STATEMENT = re.compile(
     r"Everyone who is (?P<body>[a-z]+(?: and [a-z]+)*) is (?P<rule>[a-z]+) "
@@ -114,6 +118,8 @@ def statement_truth(text: str, premises: tuple[str, ...]) -> bool | None:
     facts, rules = parse(premises, match["who"])
     body = set(match["body"].split(" and "))
     quoted = Rule(tuple(body), match["rule"])
+    # Three things must hold, since a step may err in each: the rule exists, the person meets it, it gives
+    # this conclusion.
     follows = match["head"] in closure(body, [*rules, quoted])
     return quoted.head in closure(body, rules) and body <= closure(facts, rules) and follows
 

@@ -28,6 +28,7 @@ def planted(case: Case, rng: random.Random) -> tuple[list[str], int, str]:
         steps, answer = _arithmetic(case, at, rng)
         return steps, at, answer
     wrong, head = _wrong_inference(case, at, rng)
+    # Half go on as if nothing were wrong, half stop: a first error is not always the last step, nor never.
     rest = case.steps[at + 1 :] if rng.random() < 0.5 else ()
     steps = [logic.say(case.who, rule) for rule in case.steps[:at]]
     steps += [wrong, *(logic.say(case.who, rule) for rule in rest)]
@@ -113,6 +114,8 @@ def _wrong(case: ArithmeticCase, step: Step, believed: dict[str, int], rng: rand
     truth = arithmetic.subject_value(step.subject, case.values())
     while True:
         kind = rng.random()
+        # Misremembered values and wrong sums are the most frequent, as in what small models write; a slip of
+        # the pen is the rarest.
         if kind < 0.3:  # wrong arithmetic
             slipped = _slip(right.result, rng)
             wrong = replace(right, result=slipped, stated=slipped)
@@ -166,6 +169,7 @@ def compute(left: int, operator: str, right: int) -> int:
 
 def _slip(value: int, rng: random.Random) -> int:
     """A slip of one, two or ten, or one digit read wrongly."""
+    # Near misses are the common slips; a wrong digit is what a small model writes.
     if rng.random() < 0.6:
         return abs(value + rng.choice((-10, -2, -1, 1, 2, 10)))
     digits = list(str(value))

@@ -14,12 +14,14 @@ def problems(n: int, *, seed: int, steps: tuple[int, int] = (3, 8), split: str =
     row = 0
     while len(found) < n:
         problem = _problem(seed, split, row, steps)
+        # Short problems repeat by chance; an equal one is drawn anew, so that there are n different ones.
         found.setdefault(problem.id, problem)
         row += 1
     return list(found.values())
 
 
 def _problem(seed: int, split: str, row: int, steps: tuple[int, int]) -> Problem:
+    # A generator per problem: the hundredth problem is the same, whether or not the others are made.
     rng = random.Random(content_id("embedded", seed, split, row))
     posed = case(rng, rng.randint(*steps))
     is_logic = isinstance(posed, logic.LogicCase)
@@ -45,6 +47,7 @@ def step_truth(problem: Problem, steps: Sequence[str]) -> list[bool | None]:
     for step in steps:
         statement, _, answer = step.partition("\n####")
         stated = check(statement, problem.premises)
+        # A right calculation with a wrong answer line under it is a wrong step.
         if answer and answer.strip() != problem.answer:
             stated = False
         truth.append(stated)

@@ -25,11 +25,15 @@ def look_back(
     attention = model.model.layers[layer].self_attn
     size: int = attention.head_dim
     frequency = model.model.rotary_emb.inv_freq
+    # Half of the sharpness goes into the query and half into the key; attention divides by the root of the
+    # size.
     scale = (sharpness * size**0.5) ** 0.5
     for head, offset in enumerate(offsets):
         rows = slice(head * size, (head + 1) * size)
         for projection in (attention.q_proj, attention.k_proj):
             projection.weight[rows] = 0.0
+        # The query is turned back by `offset` positions, so that it meets keys that far behind at angle 0,
+        # where the cosine is largest.
         angle = offset * frequency
         attention.q_proj.bias[rows] = scale * torch.cat([angle.cos(), -angle.sin()])
         attention.k_proj.bias[rows] = scale * torch.cat([torch.ones_like(angle), torch.zeros_like(angle)])

@@ -11,6 +11,7 @@ from pipeline.embedded.problems.language import PIECES
 from pipeline.embedded.problems.logic import LogicCase
 from pipeline.embedded.problems.mistakes import Case
 
+# Pieces that can stand in each other's place: the sentence stays grammatical, and only its sense is wrong.
 _ALIKE = (
     frozenset(f" {name}" for name in arithmetic.NAMES),
     frozenset(f" {adjective}" for adjective in logic.ADJECTIVES),
@@ -38,6 +39,8 @@ class Written:
 def solution(posed: Case, rng: random.Random) -> list[Written]:
     """A solution with mistakes in some steps, or up to its only mistake, or without one."""
     right, kind = mistakes.reference(posed), rng.random()
+    # A quarter with several mistakes, 15% with one, 20% that answer another question, 40% right: a model that
+    # mostly sees right text learns what wrong looks like, and does not suspect everything.
     if kind < 0.25:
         share = rng.choice((0.2, 0.5))
         texts = [_spoilt(posed, step, rng) if rng.random() < share else step for step in right]
@@ -61,6 +64,7 @@ def _spoilt(posed: Case, step: str, rng: random.Random) -> str:
         known = others & told if _KIND[pieces[at]] in _WORDS else others
         pieces[at] = rng.choice(sorted(known or others))
         text = "".join(pieces)
+    # An exchange may leave the step true (two people with equal numbers): then it is no mistake.
     return text if is_true(posed, text) is False else step
 
 
@@ -96,7 +100,7 @@ def _elsewhere(posed: Case, rng: random.Random) -> list[Written]:
 
 
 def _compared(posed: Case, right: Sequence[str], texts: Sequence[str], answer: str) -> list[Written]:
-    """What is written beside what should be."""
+    """Each step that is written, compared with the one that should stand there."""
     found = []
     for index, text in enumerate(texts):
         at = _first_difference(right[index], text) if index < len(right) else 0

@@ -1,14 +1,14 @@
-"""The base for PRMs: the embedded model, three layers deeper, taught to notice what should not stand there.
+"""The base for PRMs: the embedded model with three more layers, taught to notice misplaced tokens.
 
-A policy knows its own slips: the token it wrote was not the one it thought likely. But it learns to write,
-not to look back at what it wrote, and a few hundred labelled solutions do not teach that. So this model
+A policy gives a low probability to many of its own slips. But it learns to write and not to look back at what
+it wrote, and a few hundred labelled solutions do not teach that. So this model
 learns to tell a replaced token from the one that belongs there (ELECTRA, arXiv 2003.10555, with a causal
-mask), at every token of solutions with planted mistakes, and whether a step answers the question. What it
-leaves is a token-classification checkpoint that training goes on from: how far a misplaced token spoils a
-step, and how often, is left to be learnt from labels.
+mask), at every token of solutions with planted mistakes, and whether a step answers the question. The result
+is a token-classification checkpoint from which PRM training goes on. Labels then teach it when a misplaced
+token makes a step wrong.
 
-As there, a generator writes the hardest replacements, and here it is the policy itself: a model made of the
-policy is misled by what misleads the policy, which mistakes planted at random seldom touch.
+As in ELECTRA, a generator writes the hardest replacements. Here it is the policy itself: a reader made
+of the policy overlooks the mistakes that the policy makes, and random mistakes seldom look like those.
 """
 
 import copy
@@ -106,9 +106,11 @@ class Doubts:
         ids = pad_right([group[i].ids for i in plain], self._pad).to(self._policy.device)
         marks = pad_right([group[i].mistaken for i in plain], _UNMARKED).to(self._policy.device)
         others = self._policy(input_ids=ids, use_cache=False).logits[:, :-1].softmax(-1) * self._free
+        # The token that stands there is no replacement.
         others.scatter_(2, ids[:, 1:, None], 0.0)
         # A trace of chance everywhere: some solutions leave no doubt at all.
         doubt = (others.sum(-1) + 1e-7) * self._free[ids[:, 1:]] * (marks[:, 1:] != _UNMARKED)
+        # Drawn in proportion to the doubt: mistakes fall where the policy itself would slip.
         places = torch.multinomial(doubt, _PLACES, generator=self._draw)
         words = torch.multinomial(
             others.gather(1, places[..., None].expand(-1, -1, others.shape[2])).flatten(0, 1),
@@ -124,6 +126,8 @@ class Doubts:
     def _swapped(self, text: Marked, swaps: Sequence[tuple[int, int]]) -> Marked:
         ids, mistaken = list(text.ids), list(text.mistaken)
         for place, word in swaps:
+            # From the replaced token to the end of its step everything is marked as mistaken; the next step
+            # starts anew.
             end = text.ids.index(self._step_end, place) + 1
             ids[place], mistaken[place:end] = word, [1.0] * (end - place)
         return Marked(ids, mistaken, text.answers)
@@ -153,6 +157,7 @@ class Reader(torch.nn.Module):
         model = LlamaForTokenClassification(two_labels(copy.deepcopy(self.model.config)))
         model.model.load_state_dict(self.model.model.state_dict())
         with torch.no_grad():
+            # The logit of "mistaken" becomes two, half of it for "wrong" and minus half for "right".
             wrong = self.heads.weight[0] / 2
             model.score.weight.copy_(torch.stack([wrong, -wrong]))
         return model

@@ -1,11 +1,11 @@
 """Train the embedded models from nothing: `python -m pipeline.embedded.training.recipe --out DIR`.
 
-First the policy, which learns to solve and then to review, then the reader (see `reading`) that is made of
-it. In the repository the reader is of another run than the policy: one made of the very policy whose
-solutions it reads is misled where that was. Look-ups and bare equations come first, then problems of growing
-length; every batch holds texts of like length, so almost no token is padding. Everything is float32: on
-processors without fast bfloat16 it is quicker, and it costs nothing elsewhere. The run is seeded; another
-processor's rounding gives other models of the same ability.
+First the policy learns to solve and then to review; then the reader (see `reading`) is made of it. The reader
+in the repository comes from another run than the policy, because a reader made of the policy overlooks that
+policy's own mistakes. Look-ups and bare equations come first, then problems of growing length; every batch
+holds texts of like length, so almost no token is padding. Everything is float32: on processors without fast
+bfloat16 it is quicker, and it costs nothing elsewhere. The run is seeded; another processor rounds otherwise
+and gives other models of the same ability.
 """
 
 import argparse
@@ -103,6 +103,8 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
     model = LlamaForCausalLM(config).float()
     with torch.no_grad():
         model.model.embed_tokens.weight.normal_()
+        # A smaller head makes the first guesses nearly even, so that training does not begin by unlearning
+        # them.
         model.lm_head.weight.mul_(0.5)
         add_nothing(model.model.layers)
         look_back(model, (1, 2, 3))
@@ -128,12 +130,15 @@ class Curriculum:
             is_reviewed = rng.random() < recipe.reviews_second
             return lessons.reviewing(posed, rng, redone=True) if is_reviewed else lessons.solving(posed)
         kind, early = rng.random(), seen < recipe.recall_tokens
+        # A few look-ups and equations stay in to the end, or they would be forgotten.
         if kind < (0.7 if early else 0.04):
             return lessons.recalling(rng)
         if early or kind < 0.08:
             return lessons.calculating(rng)
         progress = (seen - recipe.recall_tokens) / recipe.tokens
+        # Problems of 1 or 2 steps first; after half of the tokens of all lengths up to 8.
         posed = lessons.case(rng, rng.randint(1, min(8, 2 + int(12 * progress))))
+        # A model that cannot solve yet learns nothing from a review.
         is_reviewed = progress > 0.05 and rng.random() < recipe.reviews
         return lessons.reviewing(posed, rng, redone=False) if is_reviewed else lessons.solving(posed)
 
@@ -167,6 +172,8 @@ def batches(text: Callable[[int], Item], recipe: Recipe, tokens: int) -> Iterato
     rng = random.Random(recipe.seed)
     seen = 0
     while seen < tokens:
+        # 600 texts are some dozens of batches: enough to sort by length, few enough to keep the curriculum's
+        # order.
         pool = sorted((text(seen) for _ in range(600)), key=lambda one: len(one.ids))
         groups: list[list[Item]] = [[]]
         for one in pool:
@@ -237,6 +244,8 @@ def _stage(
     save: Callable[[], None],
 ) -> float:
     """Train through one stage, saving at every tenth of it; returns the smoothed loss at its end."""
+    # Muon is made for the matrices inside layers; embeddings, biases and the head learn by AdamW, as its
+    # authors advise.
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
     inside = set(map(id, matrices))
     others = [p for p in model.parameters() if id(p) not in inside]
@@ -252,6 +261,7 @@ def _stage(
         _update(model, optimizers, loss)
         tokens += sum(len(one.ids) for one in group)
         value = loss.item()
+        # The mean of about the last 50 batches: single ones differ by their lengths.
         smooth = value if math.isnan(smooth) else 0.98 * smooth + 0.02 * value
         if int(10 * progress) > saved:  # a run cut short still leaves a model
             saved = int(10 * progress)
@@ -264,6 +274,7 @@ def _stage(
 
 def _update(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], loss: Tensor) -> None:
     loss.backward()
+    # One odd batch must not undo what thousands have taught.
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         optimizer.step()

@@ -6,7 +6,8 @@ import pytest
 
 from schemas.records import Problem
 from verifiers.base import StepContext
-from verifiers.calculation.algebra import Algebra, definitions, judge_identity
+from verifiers.calculation.algebra import Algebra, definitions
+from verifiers.calculation.identities import judge_identity
 from verifiers.claims.find import parse_relation
 from verifiers.claims.parsed import ParsedText
 

@@ -20,7 +20,7 @@ from schemas.records import Problem
 from verifiers.base import Finding, StepContext
 from verifiers.calculation.arithmetic import Arithmetic, check_claim, left_to_right
 from verifiers.claims.find import find_claims
-from verifiers.expressions.tree import parse
+from verifiers.expressions.parser import parse
 
 DATA = Path(os.environ.get("STEPMINT_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
 PROBLEM = Problem(text="A problem.")

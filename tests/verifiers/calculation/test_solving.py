@@ -7,7 +7,7 @@ import pytest
 from schemas.records import Problem
 from verifiers.base import StepContext
 from verifiers.calculation.solving import check_solving, polynomial
-from verifiers.expressions.tree import parse
+from verifiers.expressions.parser import parse
 
 PROBLEM = Problem(text="A problem.")
 

@@ -10,6 +10,7 @@ import pytest
 from pipeline.annotators.formal import verifier_named
 from schemas.records import Problem, Table, UnitTest
 from verifiers.base import StepContext
+from verifiers.code.executed import execute
 from verifiers.code.outputs import Code, same_text
 from verifiers.isolation.sandbox import unavailable
 
@@ -40,7 +41,11 @@ def check(*steps: str, **fields):
         (block("print(1, 2)\nprint([3])", "1 2\n[3]"), "holds"),
         (block("assert 2 + 2 == 5"), "fails"),
         (block("import sys; sys.stdout.buffer.write(b'%d' % (6 * 7))", "42"), "holds"),
+        (block("import random; random.seed(3); print(random.random() < 2)", "True"), "holds"),
+        (block("import sys; sys.stdout.write(str(6 * 7))", "42"), "holds"),
         # Nothing is proved by:
+        (block("import random; print(random.randint(3, 3) * 2)", "6"), "abstains"),
+        (block("from datetime import date; print(date.today().year > 1)", "True"), "abstains"),
         (block("x = 42\nprint(x)", "42"), "abstains"),
         (block("print('42')", "42"), "abstains"),
         (block("print(6 * 7)"), "abstains"),
@@ -66,6 +71,14 @@ def check(*steps: str, **fields):
 def test_steps(step, expected):
     found = check(step)
     assert found.verdict == expected, found
+
+
+def test_an_output_that_agrees_by_the_order_of_hashes_is_no_evidence():
+    """The same code shows another order under another hash seed, so agreeing with one run proves nothing."""
+    code = "print(sorted('abcdef', key=hash))"
+    shown = execute((code,)).text
+    assert shown
+    assert check(block(code, shown.strip())).verdict == "abstains"
 
 
 def test_a_closed_sandbox_is_silence():
