@@ -53,7 +53,23 @@ def make(name: str, options: Mapping[str, Any]) -> Any:
     except UserError:
         raise
     except Exception as error:  # an outsider's function may raise anything
-        raise UserError(f"factory {name!r}: {blame(error)}") from None
+        file = getattr(getattr(function, "__code__", None), "co_filename", "")
+        raise UserError(f"factory {name!r}: {blame(error, file)}") from None
+
+
+def refuse_no_object(called: str, made: object, what: str) -> None:
+    """UserError for the two slips by which a factory makes nothing: no `return`, and a class returned as it
+    is, whose methods would be called without an object."""
+    if made is None:
+        raise UserError(f"{called}: returned None, not a {what}: is a `return` missing?")
+    if isinstance(made, type):
+        name = made.__name__
+        raise UserError(f"{called}: returned the class {name}, not a {what}: return {name}() instead")
+
+
+def file_of(made: object) -> str:
+    """The file that an object's class stands in; empty for one without."""
+    return getattr(sys.modules.get(type(made).__module__), "__file__", None) or ""
 
 
 def blame(error: BaseException, file: str = "") -> str:

@@ -26,6 +26,7 @@ from pipeline.labelling.shard import label_problem, open_tools
 from pipeline.policies import open_policy
 from pipeline.policies.admission import in_turn
 from pipeline.policies.base import Completion, Policy
+from pipeline.policies.outside import checked_policy
 from schemas.config import FusionConfig, PythonConfig, RunConfig, parse_config
 from schemas.errors import BackendError, BackendGone, UserError
 from schemas.records import Candidate, Finished, LabelledSolution, Problem, Quarantined, Solution
@@ -193,7 +194,7 @@ def _brought(policy: Settings | Policy | OpenPolicy | None) -> Policy | None:
         raise UserError(
             f"policy: expected settings, a Policy, or what open_policy gives; found {type(policy).__name__}"
         )
-    return policy
+    return checked_policy(policy, "policy")
 
 
 def _configured(settings: Mapping[str, Any], policy: Any) -> RunConfig:
