@@ -167,8 +167,8 @@ FURTHER = {
         "a rollout that was cut off is graded by the answer it happens to hold",
         "pipeline/sampling/roller.py",
         swap(
-            'if stopped == "stop" else "unknown",\n            stopped',
-            'if text else "unknown",\n            stopped',
+            'if stopped == "stop" else Grade(None, _ENDED[stopped])',
+            "if text else Grade(None, _ENDED[stopped])",
         ),
         (ROLLER,),
     ),

@@ -176,10 +176,10 @@ async def _tried(config: RunConfig, problem: Problem) -> Result:
     """One problem solved, split, graded, judged and verified as a run does it, but without rollouts."""
     from pipeline.labelling.shard import label_problem, open_tools
 
-    data = config.model_dump(mode="json", exclude={"monte_carlo", "propose"}, exclude_none=True)
-    if "judge" in data:
-        data["judge"]["votes"] = 1
-    once = parse_config({**data, "propose": {"kind": "sample", "n": 1}}, "init")
+    data = config.model_dump(mode="json", exclude_none=True)
+    annotate = [one for one in data["annotate"] if one["kind"] != "monte_carlo"]
+    annotate = [{**one, "votes": 1} if one["kind"] == "judge" else one for one in annotate]
+    once = parse_config({**data, "annotate": annotate, "propose": {"kind": "sample", "n": 1}}, "init")
     async with AsyncExitStack() as stack:
         finished, drawn = await label_problem(problem, await open_tools(once, stack))
     return _told(problem, finished, drawn)

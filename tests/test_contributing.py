@@ -140,7 +140,7 @@ def test_adding_an_export_format(copy: Copy, run: Path, tmp_path: Path) -> None:
         '\n\ndef to_first(row: LabelledSolution) -> Exported:\n    return {"first": row.first_error}\n',
     )
     copy.add("pipeline/outputs/export.py", '    "trl": to_trl,\n', '    "first": to_first,\n')
-    copy.add("flows/arguments.py", 'formats = ("trl", ', '"first", ')
+    copy.add("flows/arguments.py", 'help="trl, ', "first, ")
     out = tmp_path / "rows.jsonl"
     copy.run("-m", "flows.cli", "export", str(run), "--format", "first", "--out", str(out))
     lines = out.read_text().splitlines()
@@ -201,6 +201,7 @@ class Glance:
 RUN = """
 import asyncio, json, sys
 from pathlib import Path
+from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
 from pipeline.outputs.report import rows_of

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from pydantic import BaseModel
@@ -38,8 +38,10 @@ DOTTED = re.compile(rf"\b(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+")
 CALL = re.compile(r"([a-z_]\w*)\(([a-z_]+(?:, [a-z_]+)*)\)")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[\w-]*)?\)")
 WORD = re.compile(r"[A-Za-z_]\w*")
-OF_A_RUN = frozenset({"run.toml", "mine.toml"})
-"""Files of whoever reads a document."""
+OF_A_READER = frozenset({"run.toml", "mine.toml", "data/*.jsonl", "data/**/*.jsonl"})
+"""Files of whoever reads a document; the patterns are examples of how several are named at once."""
+NEEDED: dict[str, dict[str, Any]] = {"evaluate": {"train": {}}}
+"""Sections that a run file has only beside others, and those."""
 OTHERS = frozenset(
     {
         *("AutoModelForTokenClassification", "save_to_disk", "max_completion_tokens", "return_token_ids"),
@@ -110,7 +112,7 @@ def test_every_path_is_there(document: str) -> None:
     def wrong() -> Iterator[tuple[Said, str]]:
         for said in spoken(document):
             for path, name in PATH.findall(said.text):
-                if path not in OF_A_RUN and not _exists(path):
+                if path not in OF_A_READER and not _exists(path):
                     yield said, f"no {path}"
                 elif name and f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8"):
                     yield said, f"no {name} in {path}"
@@ -149,7 +151,9 @@ def command_lines(said: Said) -> Iterator[list[str]]:
 def stepmint_calls(document: str) -> Iterator[tuple[Said, list[str]]]:
     for said in spoken(document):
         for words in command_lines(said):
-            if "stepmint" in words[:5] and words != ["stepmint"] and "=" not in words[0][:1]:
+            if "stepmint" not in words[:5] or words == ["stepmint"] or words[0][:1] == "=":
+                continue
+            if words[0] not in ("import", "from"):  # of Python
                 yield said, words[words.index("stepmint") + 1 :]
 
 
@@ -268,7 +272,9 @@ def test_every_run_file_is_valid(document: str) -> None:
         for said in spoken(document, blocks=True):
             if re.match(r"(\w+ = .*\n)*\[\[?[a-z_]+(\.[a-z_]+)?\]", said.text):
                 try:
-                    parse_config({"name": "r", **tomllib.loads(said.text)}, "run.toml")
+                    found = tomllib.loads(said.text)
+                    needed = {name: one for section in found for name, one in NEEDED.get(section, {}).items()}
+                    parse_config({"name": "r", **needed, **found}, "run.toml")
                 except (UserError, tomllib.TOMLDecodeError) as error:
                     yield said, str(error)
 
@@ -323,7 +329,19 @@ def _defined(file: Path) -> set[str]:
     }
     assigned = {ast.unparse(t) for node in tree.body if isinstance(node, ast.Assign) for t in node.targets}
     annotated = {ast.unparse(node.target) for node in tree.body if isinstance(node, ast.AnnAssign)}
-    return named | assigned | annotated
+    return named | assigned | annotated | _passed_on(tree)
+
+
+def _passed_on(tree: ast.Module) -> set[str]:
+    """What a module imports for others: named in `__all__`, or imported as itself (`import Vote as Vote`)."""
+    listed = {
+        name
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        for name in ast.literal_eval(node.value)
+    }
+    imported = [one for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for one in node.names]
+    return listed | {one.name for one in imported if one.asname == one.name}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

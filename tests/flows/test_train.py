@@ -11,6 +11,7 @@ from flows import train as flows
 from flows.train import evaluate_model, read_json, train_model
 from pipeline.prm import train as training
 from pipeline.runs.run_store import RunStore
+from pipeline.storage.generations import read_manifest
 from schemas.config import EvaluateConfig, RunConfig, load_config
 from schemas.errors import UserError
 
@@ -40,7 +41,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def test_a_checkpoint_is_made_once(config: RunConfig, trained: list[dict[str, Any]], tmp_path: Path) -> None:
     out = str(tmp_path / "prm")
-    manifest = RunStore.reopen(config).manifest()
+    manifest = read_manifest(RunStore.reopen(config).path)
     assert manifest is not None
     assert train_model.fn(config, out) == {"times": 1}
     assert train_model.fn(config, out) == {"times": 1, "kept": True}

@@ -65,9 +65,9 @@ def test_each_column_becomes_its_field(
 @pytest.mark.parametrize(
     ("mapping", "row", "field", "reason"),
     [
-        ("gsm8k", {**GSM8K, "answer": "It is 72."}, "answer", "`#### answer` in the solution"),
-        ("math", {**MATH, "solution": "It is 5/6."}, "solution", "\\boxed{answer} in the solution"),
-        ("math", {**MATH, "solution": None}, "solution", "missing; the row has level, problem, solution"),
+        ("gsm8k", {**GSM8K, "answer": "It is 72."}, "answer", "a solution that ends in `#### answer`"),
+        ("math", {**MATH, "solution": "It is 5/6."}, "solution", "a solution that ends in a \\boxed{answer}"),
+        ("math", {**MATH, "solution": None}, "solution", "a solution that ends in a \\boxed{answer}"),
     ],
 )
 def test_a_row_without_an_answer_is_set_aside_by_its_column(

@@ -28,7 +28,7 @@ def test_card_front_matter_is_yaml_that_names_existing_files(sealed: RunStore) -
 
 
 def test_the_card_says_what_the_manifest_says(rolled: RunStore) -> None:
-    manifest = rolled.manifest()
+    manifest = read_manifest(rolled.path)
     assert manifest is not None
     counted = manifest.model_copy(
         update={
@@ -45,7 +45,7 @@ def test_the_card_says_what_the_manifest_says(rolled: RunStore) -> None:
         f"{manifest.solutions} solutions of 9 problems, {manifest.labelled_steps} of {manifest.steps} steps",
         "labelled; 7 rows pass the consensus filter. 4 more problems of the run are not in it yet.",
         f"| `{source}` | {votes.votes} | {votes.abstained} |",
-        f"`embedded` (simulated), temperature 1.0, {manifest.rollouts} completions, 7 tokens.",
+        f"`simulated` (simulated), temperature 1.0, {manifest.rollouts} completions, 7 tokens.",
         "Licences of the problems: not stated (problems.jsonl).",
         f"fusion `{manifest.fusion_digest}`, rows `{manifest.digest()}`.",
     ):

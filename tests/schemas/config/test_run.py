@@ -142,11 +142,11 @@ def test_no_address_with_a_password_is_recorded() -> None:
     [
         (
             "monte_carlo.rollouts=0",
-            "run.toml: annotate.monte_carlo.rollouts: Input should be greater than",
+            "run.toml: annotate.monte_carlo.rollouts: must be at least 1, not 0",
         ),
         (
             "monte_carlo.rolouts=4",
-            "run.toml: annotate.monte_carlo.rolouts: no such setting; did you mean rollouts?",
+            "run.toml: annotate.monte_carlo.rolouts: no such setting; did you mean `rollouts`?",
         ),
         ("monte_carlo.low=0.5", "low=0.5 must be below high=0.3"),
         ("bisection.batch=100", "batch=100 exceeds budget=48"),
@@ -154,7 +154,7 @@ def test_no_address_with_a_password_is_recorded() -> None:
         ("fusion.accept=0.4", "run.toml: fusion.accept: "),
         ("budget.per_problem=10", "budget.per_problem=10 is less than prompt.max_tokens"),
         ('policy.drop=["model"]', "run.toml: policy"),
-        ('name="a/b"', "run.toml: name: 'a/b': letters, digits"),
+        ('name="a/b"', 'run.toml: name: "a/b": letters, digits'),
         ('verify.verifiers="code"', 'run.toml: annotate.verify.verifiers: expected a list: ["code"]'),
     ],
 )
