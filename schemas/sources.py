@@ -89,7 +89,7 @@ def check_votes(votes: Iterable[Vote], sources: Sources, n_steps: int, who: str)
     counts contradict it."""
     for vote in votes:
         if vote.source not in sources:
-            raise UserError(f"{who}: {undeclared(vote.source)}")
+            raise UserError(f"{who}: {undeclared(vote.source)}; declared are {', '.join(sources)}")
         if vote.asks != (asks := sources[vote.source].asks):
             raise UserError(
                 f"{who}: a vote of {vote.source!r} asks {vote.asks!r}, but the source is declared with "

@@ -83,8 +83,13 @@ class OutsideVerifier:
             raise
         except Exception as error:  # an outsider's code may raise anything
             raise BackendError(f"verifier {self.factory!r}: {blame(error, file_of(self.inner))}") from error
-        if not isinstance(found, Finding) or found.verdict not in get_args(Verdict):
+        if not isinstance(found, Finding):
             raise UserError(f"verifier {self.factory!r}: check returned {_kind(found)}, not a Finding")
+        if found.verdict not in get_args(Verdict):
+            raise UserError(
+                f"verifier {self.factory!r}: check returned a Finding with the verdict {found.verdict!r}, "
+                f"not one of {', '.join(get_args(Verdict))}"
+            )
         return found
 
 
@@ -126,7 +131,7 @@ def checked_verifier(made: Any, factory: str) -> OutsideVerifier:
 
 
 def _check(what: str, factory: str, made: Any, needed: tuple[str, ...]) -> None:
-    refuse_no_object(f"{what} {factory!r}", made, what)
+    refuse_no_object(f"{what} {factory!r}", made)
     missing = [name for name in needed if not hasattr(made, name)]
     if missing:
         raise UserError(
@@ -137,12 +142,13 @@ def _check(what: str, factory: str, made: Any, needed: tuple[str, ...]) -> None:
     if not isinstance(sources, Mapping) or not all(
         isinstance(name, str) and isinstance(source, Source) for name, source in sources.items()
     ):
-        raise UserError(f"{what} {factory!r}: `sources` must map names to schemas.sources.Source")
+        raise UserError(f"{what} {factory!r}: `sources` must map names to schemas.sources.Source{_SO}")
     if not sources:
         raise UserError(f"{what} {factory!r}: `sources` is empty: it must declare every source it votes as")
 
 
-_HOW = {"sources": ", and `sources` says what its votes are evidence of, e.g. judge_source(NAME)"}
+_SO = ", e.g. sources = judge_source(NAME)"
+_HOW = {"sources": f"; `sources` says what its votes are evidence of{_SO}"}
 
 
 def _kind(value: object) -> str:

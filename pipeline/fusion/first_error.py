@@ -80,7 +80,7 @@ def judged_first_error(n_steps: int, votes: Sequence[Vote], sources: Sources) ->
 
 
 def _replies(vote: Vote) -> tuple[int, int]:
-    """Replies that said yes, and all. A judge that gives no counts is one reply, which says what is likelier."""
+    """Replies that said yes, and all. A judge without counts is one reply, which says what is likelier."""
     if vote.n or vote.p is None:
         return vote.correct, vote.n
     return int(vote.p > 0.5), 1

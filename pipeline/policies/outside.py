@@ -83,7 +83,7 @@ def checked_policy(found: Any, called: str) -> Policy:
 
     if isinstance(found, OutsidePolicy | ServerPolicy):  # a server's has a gate, and is probed as what it is
         return found
-    refuse_no_object(called, found, "policy")
+    refuse_no_object(called, found)
     lacks = [
         name for name in ("kind", "model", "revision") if not isinstance(getattr(found, name, None), str)
     ]

@@ -1,0 +1,457 @@
+"""docs/extending.md is followed to the letter in an empty folder, and a newcomer's mistake gets one line."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import stepmint
+from pipeline.inputs.problems import load_problems
+from pipeline.outputs.export import format_named
+from schemas.config.problems import problems_config
+from schemas.errors import UserError
+from schemas.records import LabelledSolution, Vote
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+PIECE = re.compile(
+    r"^`(?P<file>[\w.]+)`:\n```\w+\n(?P<text>.*?)^```$"
+    r"|^    (?P<command>(?:stepmint|python) [^\n]*)$"
+    r"|^```output\n(?P<said>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+MODULES = ("my_check", "my_judge", "my_policy", "my_problems", "my_rollouts", "my_format")
+
+
+class Followed:
+    """The folder of somebody who did everything on the page, from top to bottom."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.said = folder, ""
+        """`said`: what the last command printed."""
+        self.files: dict[str, str] = {}
+        self.promised: list[tuple[str, str]] = []
+        """Each line that the page promises, and what was there then: output or file."""
+        for piece in PIECE.finditer(PAGE):
+            if name := piece["file"]:
+                self.files[name] = "\n".join(filter(None, [self.files.get(name, ""), piece["text"]]))
+                (folder / name).write_text(self.files[name])
+            elif piece["command"]:
+                self.said = self.run(*shlex.split(piece["command"]))
+            else:
+                exported = folder / "rows.jsonl"
+                there = self.said + (exported.read_text() if exported.exists() else "")
+                self.promised += [(line, there) for line in piece["said"].splitlines()]
+
+    def run(self, program: str, *arguments: str) -> str:
+        """What a command prints. It knows the packages as if they were installed."""
+        command = [sys.executable, *(("-m", "flows.cli") if program == "stepmint" else ()), *arguments]
+        kept = {name: os.environ[name] for name in ("HOME", "PATH", "LANG", "TMPDIR") if name in os.environ}
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=kept | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
+        assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
+    return Followed(tmp_path_factory.mktemp("newcomer"))
+
+
+@pytest.fixture(scope="module")
+def rows(followed: Followed) -> list[LabelledSolution]:
+    return list(stepmint.open_run(followed.folder / "runs" / "mine"))
+
+
+@pytest.fixture
+def inside(followed: Followed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The newcomer's folder as the working directory of this process."""
+    monkeypatch.chdir(followed.folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield followed.folder
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+def test_each_part_is_one_short_file(followed: Followed) -> None:
+    parts = {name for name in followed.files if name.startswith("my_")}
+    assert parts == {f"{name}.py" for name in MODULES}
+    assert {name: text.count("\n") for name, text in followed.files.items() if text.count("\n") > 60} == {}
+    assert len([piece for piece in PIECE.finditer(PAGE) if piece["command"]]) == 4
+
+
+def test_what_the_page_promises_comes_out(followed: Followed) -> None:
+    missing = []
+    for line, there in followed.promised:
+        found = [" ".join(one.split()) for one in there.splitlines()]
+        if not any(" ".join(line.split()) in one for one in found):
+            missing.append(line)
+    assert len(followed.promised) > 10
+    assert not missing
+
+
+def _additions(row: LabelledSolution) -> list[tuple[int, int, int]]:
+    found = (re.search(r"(\d+) \+ (\d+) = (\d+)", step.text) for step in row.solution.steps)
+    return [(int(one[1]), int(one[2]), int(one[3])) for one in found if one]
+
+
+def _of(row: LabelledSolution, source: str) -> list[Vote]:
+    return [vote for vote in row.votes if vote.source == source]
+
+
+def test_every_part_did_its_work(rows: list[LabelledSolution]) -> None:
+    """Votes by their rules on every step; the labels are the truth, which the additions tell."""
+    assert {row.solution.policy.kind for row in rows} == {"adder"}
+    assert {row.problem.source.dataset for row in rows} == {"my_problems:rows"}
+    for row in rows:
+        off = [a + b - c for a, b, c in _additions(row)]
+        assert [vote.p for vote in _of(row, "nines")] == [0.0 if one % 9 else None for one in off]
+        assert [vote.p for vote in _of(row, "last_digits")] == [0.05 if one % 10 else 0.9 for one in off]
+        assert [vote.n for vote in _of(row, "my_rollouts")] == [8] * (len(off) - 1)
+        wrong = next((step for step, one in enumerate(off) if one), -1)
+        assert row.first_error == wrong
+        assert [label.label for label in row.labels[: wrong if wrong >= 0 else None]] == [1] * (
+            wrong if wrong >= 0 else len(off)
+        )
+    assert any(row.first_error == -1 for row in rows)
+    assert any(row.first_error == 1 for row in rows)
+
+
+def test_the_export_counts_steps_from_one(followed: Followed, rows: list[LabelledSolution]) -> None:
+    lines = [json.loads(line) for line in (followed.folder / "rows.jsonl").read_text().splitlines()]
+    assert [line["question"] for line in lines] == [row.problem.text for row in rows]
+    found = [(line["first_wrong_step"] or 0) - 1 for line in lines]
+    assert found == [row.first_error for row in rows]
+
+
+@pytest.mark.usefixtures("inside")
+def test_the_copy_of_monte_carlo_votes_and_labels_as_the_original() -> None:
+    policy = {"kind": "python", "factory": "my_policy:make"}
+    options = {"rollouts": 4, "purpose": "monte_carlo"}
+    problems = [{"problem": f"{i} + {i + 20} + 7", "answer": 2 * i + 27} for i in range(12)]
+    ours, theirs = (
+        stepmint.label(problems, policy=policy, annotate=[one])
+        for one in (
+            {"kind": "monte_carlo", "rollouts": 4},
+            {"kind": "python", "factory": "my_rollouts:make", "options": options},
+        )
+    )
+    assert len(ours) >= 12
+    assert [row.model_dump_json().replace("my_rollouts", "monte_carlo") for row in theirs] == [
+        row.model_dump_json() for row in ours
+    ]
+    assert {label.label for row in ours for label in row.labels} == {0, 1, None}
+
+
+WRONG = """
+import math
+
+from stepmint import Completion, Finding, Vote, check_source, judge_source, rollout_source
+from my_policy import Adder
+
+
+class Judge:
+    needs_gold = False
+    sources = judge_source("good")
+    votes = ()
+
+    async def annotate(self, context, solution):
+        return [Vote(**{"step": 0, "source": "good", "asks": "valid", "p": 1.0} | one) for one in self.votes]
+
+
+def judge(*votes, **more):
+    return type("Mine", (Judge,), {"votes": votes} | more)()
+
+
+def missing_sources():
+    class Bare:
+        needs_gold = False
+
+        async def annotate(self, context, solution):
+            return []
+
+    return Bare()
+
+
+def text_for_sources():
+    return judge(sources="good")
+
+
+def wrong_asks():
+    return judge({"asks": "solvable"})
+
+
+def undeclared():
+    return judge({"source": "goood"})
+
+
+def step_too_far():
+    return judge({"step": 99})
+
+
+def step_before():
+    return judge({"step": -1})
+
+
+def contradicts():
+    return judge({"p": 1.0, "correct": 0, "n": 1})
+
+
+def no_counts():
+    return judge({"source": "r", "asks": "solvable", "p": 0.5}, sources=rollout_source("r"))
+
+
+def returns_nothing():
+    judge()
+
+
+def returns_a_class():
+    return Judge
+
+
+def deep(depth):
+    return judge()
+
+
+def raises():
+    async def annotate(self, context, solution):
+        return {}["lost"]
+
+    return judge(annotate=annotate)
+
+
+def not_async():
+    return judge(annotate=lambda self, context, solution: [])
+
+
+def yields():
+    async def annotate(self, context, solution):
+        yield Vote(step=0, source="good", asks="valid", p=1)
+
+    return judge(annotate=annotate)
+
+
+def numbers():
+    async def annotate(self, context, solution):
+        return [1.0]
+
+    return judge(annotate=annotate)
+
+
+class Check:
+    name = "mine"
+    sources = check_source("mine")
+
+
+def check(body, **more):
+    return type("Mine", (Check,), {"check": body} | more)()
+
+
+def check_async():
+    async def body(self, context):
+        return Finding("abstains", "")
+
+    return check(body)
+
+
+def check_says_wrong():
+    return check(lambda self, context: Finding("wrong", "so it is"))
+
+
+def check_raises():
+    return check(lambda self, context: 1 / 0)
+
+
+def check_of_another_name():
+    return check(lambda self, context: Finding("abstains", ""), name="other")
+
+
+def policy(body):
+    return type("Mine", (Adder,), {"sample": body})(0.2)
+
+
+def policy_not_async():
+    return policy(lambda self, prompt, n, sampling: [])
+
+
+def policy_of_texts():
+    async def sample(self, prompt, n, sampling):
+        return ["The answer is 5."] * n
+
+    return policy(sample)
+
+
+def policy_of_one():
+    async def sample(self, prompt, n, sampling):
+        return [Completion("The answer is 5.", "stop")]
+
+    return policy(sample)
+
+
+def policy_of_another_end():
+    async def sample(self, prompt, n, sampling):
+        return [Completion("The answer is 5.", "eos")] * n
+
+    return policy(sample)
+
+
+def policy_raises():
+    async def sample(self, prompt, n, sampling):
+        raise RuntimeError("no card")
+
+    return policy(sample)
+
+
+def policy_cannot_open():
+    async def enter(self):
+        raise OSError("no weights")
+
+    return type("Mine", (Adder,), {"__aenter__": enter})(0.2)
+
+
+def rows_none():
+    pass
+
+
+def rows_torn():
+    yield {"problem": "1 + 1", "answer": 2}
+    raise ValueError("torn")
+
+
+async def rows_async():
+    return []
+
+
+def rows_of_one():
+    return {"problem": "1 + 1", "answer": 2}
+
+
+def format_nan(row):
+    return {"p": math.nan}
+
+
+async def format_async(row):
+    return {}
+
+
+def format_raises(row):
+    return {"label": row.labels[99]}
+
+
+def format_of_two(row, other):
+    return {}
+"""
+
+
+@pytest.fixture
+def wrong(inside: Path) -> Iterator[Path]:
+    """A module `wrong` with every mistake, in the newcomer's folder."""
+    (inside / "wrong.py").write_text(WRONG)
+    yield inside
+    sys.modules.pop("wrong", None)
+
+
+ADDING = {"kind": "python", "factory": "my_policy:make"}
+
+
+def _annotated(name: str) -> dict[str, Any]:
+    return {"policy": ADDING, "annotate": [{"kind": "python", "factory": f"wrong:{name}"}]}
+
+
+def _checked(name: str) -> dict[str, Any]:
+    return {"policy": ADDING, "annotate": [{"kind": "verify", "verifiers": [f"wrong:{name}"]}]}
+
+
+def _solved(name: str) -> dict[str, Any]:
+    return {"policy": {"kind": "python", "factory": f"wrong:{name}"}, "annotate": [{"kind": "monte_carlo"}]}
+
+
+@pytest.mark.usefixtures("wrong")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("missing_sources", "has no `sources`; it needs .* e.g. sources = judge_source(NAME)"),
+        ("text_for_sources", "`sources` must map names to schemas.sources.Source, e.g. sources = judge_s"),
+        ("wrong_asks", "a vote of 'good' asks 'solvable', but the source is declared with asks='valid'"),
+        ("undeclared", "votes of source 'goood', which nobody declared: .*; declared are good"),
+        ("step_too_far", "a vote of 'good' is on step 99 of 2 (from 0)"),
+        (
+            "step_before",
+            "ValidationError: Vote: step: .*greater than or equal to 0 (it is -1) (.*wrong.py, li",
+        ),
+        (
+            "contradicts",
+            "says p=1, but correct=0 of n=1 is 0: make p = correct / n, or leave correct and n out",
+        ),
+        ("no_counts", "says p=0.5 without counts, and rollouts are weighed by their counts"),
+        ("returns_nothing", "returned None: is a `return` missing?"),
+        ("returns_a_class", "returned the class Judge: return an object of it, Judge()"),
+        ("returns_nothin", "wrong has no function 'returns_nothin'; did you mean 'returns_nothing'?"),
+        ("deep", "options: missing a required argument: 'depth'; it takes depth"),
+        ("raises", "annotator 'wrong:raises': KeyError: 'lost' (.*wrong.py, line"),
+        ("not_async", "annotate must be written `async def`"),
+        ("yields", "annotate must be written `async def`, and return a list without `yield`"),
+        ("numbers", "annotate returned a list with float, not Vote"),
+        ("check_async", "check must be written `def`, not `async def`"),
+        ("check_says_wrong", "a Finding with the verdict 'wrong', not one of holds, fails, abstains"),
+        ("check_raises", "verifier 'wrong:check_raises': ZeroDivisionError: .*wrong.py, line"),
+        ("check_of_another_name", "`sources` must declare 'other', its name, and nothing else"),
+        ("policy_not_async", "a Mine is no policy: it lacks sample(); .* as `async def` sample"),
+        ("policy_of_texts", "sample returned a list that holds str, not Completion"),
+        ("policy_of_one", "sample returned 1 completions, not the 2 that were asked for"),
+        ("policy_of_another_end", "stopped='eos', not one of stop, length, withheld, error"),
+        ("policy_raises", "factory 'wrong:policy_raises': RuntimeError: no card (.*wrong.py, line"),
+        ("policy_cannot_open", "cannot be opened: OSError: no weights (.*wrong.py, line"),
+    ],
+)
+def test_a_newcomers_mistake_gets_one_line_that_helps(name: str, said: str) -> None:
+    kind = name.partition("_")[0]
+    settings = {"check": _checked, "policy": _solved}.get(kind, _annotated)(name)
+    with pytest.raises(UserError) as refused:
+        stepmint.label([{"problem": "2 + 3 + 4", "answer": 9}], **settings)
+    _is_said(said, str(refused.value))
+
+
+def _is_said(pattern: str, line: str) -> None:
+    """In the pattern only `.*` is special."""
+    assert re.search(".*".join(map(re.escape, pattern.split(".*"))), line), line
+    assert "\n" not in line
+
+
+@pytest.mark.usefixtures("wrong")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rows_none", "returned None: is a `return` missing?"),
+        ("rows_torn", "factory 'wrong:rows_torn', after row 1: ValueError: torn (.*wrong.py, line"),
+        ("rows_async", "must be written `def`, not `async def`"),
+        ("rows_of_one", "returned a dict, not a list or iterator of rows"),
+        ("format_nan", "returned what is not JSON: .*write None for NaN"),
+        ("format_async", "must be written `def`, not `async def`"),
+        ("format_raises", "solution .* of problem .*: IndexError: .*wrong.py, line"),
+        ("format_of_two", "TypeError: format_of_two() missing 1 required positional argument: 'other'"),
+    ],
+)
+def test_a_readers_or_formats_mistake_does_too(name: str, said: str, rows: list[LabelledSolution]) -> None:
+    def use() -> object:
+        if name.startswith("rows"):
+            return list(load_problems(problems_config(factory=f"wrong:{name}")))
+        return format_named(f"wrong:{name}")(rows[0])
+
+    with pytest.raises(UserError) as refused:
+        use()
+    _is_said(said, str(refused.value))
