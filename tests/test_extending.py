@@ -1,5 +1,6 @@
 """docs/extending.md is followed to the letter in an empty folder, and a newcomer's mistake gets one line."""
 
+import asyncio
 import json
 import os
 import re
@@ -14,7 +15,12 @@ import pytest
 
 import stepmint
 from pipeline.inputs.problems import load_problems
+from pipeline.labelling.problems import read_problems
+from pipeline.labelling.shard import run_shard
 from pipeline.outputs.export import format_named
+from pipeline.runs import records
+from pipeline.runs.run_store import RunStore
+from schemas.config import parse_config
 from schemas.config.problems import problems_config
 from schemas.errors import UserError
 from schemas.records import LabelledSolution, Vote
@@ -27,6 +33,7 @@ PIECE = re.compile(
     r"|^```output\n(?P<said>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+ADDING = {"kind": "python", "factory": "my_policy:make"}
 MODULES = ("my_check", "my_judge", "my_policy", "my_problems", "my_rollouts", "my_format")
 
 
@@ -155,6 +162,58 @@ def test_the_copy_of_monte_carlo_votes_and_labels_as_the_original() -> None:
         row.model_dump_json() for row in ours
     ]
     assert {label.label for row in ours for label in row.labels} == {0, 1, None}
+
+
+FLAKY = """
+from my_judge import LastDigits
+
+seen = []
+
+
+class Flaky(LastDigits):
+    async def annotate(self, context, solution):
+        if not seen and context.problem.text.startswith("3 "):
+            seen.append(solution.id)
+            raise TimeoutError("nobody answers")
+        return await super().annotate(context, solution)
+
+
+def make():
+    return Flaky()
+"""
+
+
+def test_an_exception_in_the_middle_makes_one_problem_owed(inside: Path, tmp_path: Path) -> None:
+    """The others are labelled. Run again, the run ends in the rows of one in which nothing failed, and draws
+    nothing twice."""
+    (inside / "flaky.py").write_text(FLAKY)
+    problems = tmp_path / "p.jsonl"
+    problems.write_text("".join(f'{{"problem": "{i} + 7 + 8", "answer": {i + 15}}}\n' for i in range(6)))
+
+    def store_of(name: str, factory: str) -> RunStore:
+        settings = {
+            "name": name,
+            "root": str(tmp_path),
+            "problems": {"path": str(problems)},
+            "policy": ADDING,
+            "annotate": [{"kind": "python", "factory": factory}],
+        }
+        store = RunStore.open(parse_config(settings, "mine.toml"))
+        read_problems(store)
+        return store
+
+    calm, store = store_of("calm", "my_judge:make"), store_of("flaky", "flaky:make")
+    asyncio.run(run_shard(calm, 0))
+    assert asyncio.run(run_shard(store, 0)) == {"done": 5, "failed": 1}
+    (owed,) = store.owing(0)
+    assert owed.problem.text == "3 + 7 + 8"
+    (failure,) = records.failures(store.path)
+    _is_said("annotator 'flaky:make': TimeoutError: nobody answers (.*flaky.py, line 11)", failure.reason)
+    assert asyncio.run(run_shard(store, 0)) == {"done": 1, "failed": 0}
+    found, expected = (sorted(map(str, one.journal(0))) for one in (store, calm))
+    assert found == expected
+    assert len(list(store.rollouts(0))) == len(list(calm.rollouts(0)))
+    sys.modules.pop("flaky")
 
 
 WRONG = """
@@ -363,9 +422,6 @@ def wrong(inside: Path) -> Iterator[Path]:
     (inside / "wrong.py").write_text(WRONG)
     yield inside
     sys.modules.pop("wrong", None)
-
-
-ADDING = {"kind": "python", "factory": "my_policy:make"}
 
 
 def _annotated(name: str) -> dict[str, Any]:

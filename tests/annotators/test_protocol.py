@@ -199,8 +199,8 @@ def test_what_is_no_verifier_is_refused(tmp_path: Path, mine: str, what: str, sa
 
 def test_a_problem_at_which_an_outsiders_annotator_raises_is_owed(tmp_path: Path, mine: str) -> None:
     store = run(config(tmp_path, "r", python(mine, "Raises")))
-    (owed,) = store.owed(0)
-    assert owed.text == "p 1"
+    (owed,) = store.owing(0)
+    assert owed.problem.text == "p 1"
     (failure,) = records.failures(store.path)
     assert failure.reason.startswith(f"annotator '{mine}:Raises': KeyError: 'lost' (")
     assert len(list(store.journal(0))) == 5

@@ -67,7 +67,11 @@ def test_an_outsiders_policy_opens(outside: str) -> None:
         ),
         ("half", {}, r"a Echo is no policy: it lacks revision, sample\(\);"),
         ("broken", {}, r"ValueError: no such model \(.*outside_\d+\.py, line 15\)"),
-        ("make", {"letter": "x"}, r"TypeError: make\(\) got an unexpected keyword argument 'letter'"),
+        (
+            "make",
+            {"letter": "x"},
+            r"options: got an unexpected keyword argument 'letter'; it takes word='echo'",
+        ),
         ("gone", {}, ".*has no function 'gone'"),
     ],
 )
