@@ -1,18 +1,24 @@
 """Loads the parts that users write themselves: `package.module:function` names a function that makes one."""
 
 import importlib
+import inspect
 import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from schemas.errors import UserError
 from schemas.text import one_line
 
 FACTORY = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 """`package.module:function`"""
+_NAMED = 20
+"""Names of a module that a message lists."""
 
 
 def load_factory(name: str) -> Callable[..., Any]:
@@ -40,8 +46,11 @@ def load_factory(name: str) -> Callable[..., Any]:
         raise UserError(f"factory {name!r}: importing {module_name} failed: {blame(error)}") from None
     found = getattr(module, attribute, None)
     if not callable(found):
-        others = ", ".join(sorted(n for n, v in vars(module).items() if callable(v) and n[0] != "_"))
-        raise UserError(f"factory {name!r}: {module_name} has no function {attribute!r}; it has {others}")
+        others = sorted(n for n, v in vars(module).items() if callable(v) and n[0] != "_")
+        own = [n for n in others if getattr(vars(module)[n], "__module__", "") == module_name]
+        near = get_close_matches(attribute, own, n=1)
+        has = f"did you mean {near[0]!r}?" if near else f"it has {', '.join((own or others)[:_NAMED])}"
+        raise UserError(f"factory {name!r}: {module_name} has no function {attribute!r}; {has}")
     function: Callable[..., Any] = found
     return function
 
@@ -52,23 +61,70 @@ def make(name: str, options: Mapping[str, Any]) -> Any:
     UserError says what is missing, or what broke and where.
     """
     function = load_factory(name)
+    _check_options(name, function, options)
     try:
         return function(**options)
     except UserError:
         raise
     except Exception as error:  # an outsider's function may raise anything
-        raise UserError(f"factory {name!r}: {blame(error)}") from None
+        raise UserError(f"factory {name!r}: {blame(error, code_file(function))}") from None
+
+
+def _check_options(name: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """UserError where a function cannot be called with these options: its own mistakes look different."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some that are written in C tell none
+        return
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        takes = ", ".join(map(str, signature.parameters.values())) or "none"
+        raise UserError(f"factory {name!r}: options: {error}; it takes {takes}") from None
+
+
+def refuse_no_object(called: str, made: object) -> None:
+    """UserError for the two slips by which a factory makes nothing: no `return`, and a class returned as it
+    is, whose methods would be called without an object."""
+    if made is None:
+        raise UserError(f"{called}: returned None: is a `return` missing?")
+    if isinstance(made, type):
+        name = made.__name__
+        raise UserError(f"{called}: returned the class {name}: return an object of it, {name}()")
+
+
+def file_of(made: object) -> str:
+    """The file that an object's class stands in; empty for one without."""
+    return getattr(sys.modules.get(type(made).__module__), "__file__", None) or ""
+
+
+def code_file(function: Callable[..., Any]) -> str:
+    """The file that a function's code stands in; empty for one without."""
+    file: str = getattr(getattr(function, "__code__", None), "co_filename", "")
+    return file
 
 
 def blame(error: BaseException, file: str = "") -> str:
     """What a user's code raised, in one line with its place.
 
-    The place is the last line of `file` in the traceback, if `file` is in it: the lines of libraries that the
-    code called do not help its author.
+    The place is the last line of `file` in the traceback: the lines of libraries that the code called do not
+    help its author, nor do ours where a function cannot be called at all. Without a `file` it is the line that
+    raised.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    frame = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
-    return f"{type(error).__name__}: {one_line(str(error), 300)} ({frame.filename}, line {frame.lineno})"
+    passed = [frame for frame in frames if not file or frame.filename == file]
+    said = f"{type(error).__name__}: {one_line(_said(error), 300)}"
+    return f"{said} ({passed[-1].filename}, line {passed[-1].lineno})" if passed else said
+
+
+def _said(error: BaseException) -> str:
+    """Pydantic takes four lines and an address; `Vote: p: Input should be less than or equal to 1 (it is 2)`
+    says it, too."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{error.title}: {where}: {first['msg']} (it is {one_line(repr(first['input']), 100)})"
 
 
 def factory_file(name: str) -> Path | None:

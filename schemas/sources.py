@@ -44,6 +44,9 @@ class Source(Record):
         return self
 
 
+_ROUNDED = 0.01
+"""What p may differ from the share that it is: one that was rounded to two digits is no mistake."""
+
 Sources = Mapping[str, Source]
 """Declarations by the source's name, as it stands in votes."""
 GRADE = {ANSWER: Source(kind="grade", asks="solvable")}
@@ -82,10 +85,11 @@ def undeclared(name: str) -> str:
 
 
 def check_votes(votes: Iterable[Vote], sources: Sources, n_steps: int, who: str) -> None:
-    """UserError for a vote that `who` did not declare, that asks something else, or is on no step."""
+    """UserError for a vote that `who` did not declare, that asks something else, is on no step, or whose
+    counts contradict it."""
     for vote in votes:
         if vote.source not in sources:
-            raise UserError(f"{who}: {undeclared(vote.source)}")
+            raise UserError(f"{who}: {undeclared(vote.source)}; declared are {', '.join(sources)}")
         if vote.asks != (asks := sources[vote.source].asks):
             raise UserError(
                 f"{who}: a vote of {vote.source!r} asks {vote.asks!r}, but the source is declared with "
@@ -93,6 +97,22 @@ def check_votes(votes: Iterable[Vote], sources: Sources, n_steps: int, who: str)
             )
         if vote.step >= n_steps:
             raise UserError(f"{who}: a vote of {vote.source!r} is on step {vote.step} of {n_steps} (from 0)")
+        if complaint := _counts_complaint(vote, sources[vote.source].kind):
+            raise UserError(f"{who}: a vote of {vote.source!r} on step {vote.step} {complaint}")
+
+
+def _counts_complaint(vote: Vote, kind: Kind) -> str:
+    """How a vote's p and its counts contradict each other; empty where they agree. Fusion reads the counts
+    where there are any, so p would be lost without a word. A search's p is no share of its own counts."""
+    if vote.p is None or kind == "search":
+        return ""
+    if not vote.n:
+        only = "rollouts are weighed by their counts: say how many were right (correct) and readable (n)"
+        return f"says p={vote.p:g} without counts, and {only}" if kind == "rollouts" else ""
+    if abs(vote.p - vote.correct / vote.n) > _ROUNDED:
+        share = f"correct={vote.correct} of n={vote.n} is {vote.correct / vote.n:.3g}"
+        return f"says p={vote.p:g}, but {share}: make p = correct / n, or leave correct and n out"
+    return ""
 
 
 def gathered(parts: Iterable[tuple[str, Sources]]) -> dict[str, Source]:

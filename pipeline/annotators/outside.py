@@ -4,21 +4,17 @@ Their mistakes in form (a wrong type, no declaration) end the run with one line.
 makes the problem owed, as a failing backend does: it never counts against a step.
 """
 
-import traceback
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pipeline.annotators.base import Annotator, Context
 from schemas.errors import BackendError, UserError
-from schemas.factories import load_factory
+from schemas.factories import blame, file_of, make, refuse_no_object
 from schemas.records import Solution, Vote
 from schemas.sources import Source, Sources, check_source
-from schemas.text import one_line
 from verifiers.base import Finding, StepContext, Verdict, Verifier
-
-_LONGEST = 200
-"""Characters of an outsider's message that are kept."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +41,14 @@ class OutsideAnnotator:
         except (UserError, BackendError):
             raise
         except Exception as error:  # an outsider's code may raise anything
-            raise BackendError(_told(f"annotator {self.factory!r}", error)) from error
-        if not isinstance(votes, list) or not all(isinstance(vote, Vote) for vote in votes):
+            raise BackendError(f"annotator {self.factory!r}: {blame(error, file_of(self.inner))}") from error
+        if not isinstance(votes, list):
             raise UserError(
                 f"annotator {self.factory!r}: annotate returned {_kind(votes)}, not a list of Vote"
+            )
+        if others := [vote for vote in votes if not isinstance(vote, Vote)]:
+            raise UserError(
+                f"annotator {self.factory!r}: annotate returned a list with {_kind(others[0])}, not Vote"
             )
         return votes
 
@@ -82,15 +82,20 @@ class OutsideVerifier:
         except (UserError, BackendError):
             raise
         except Exception as error:  # an outsider's code may raise anything
-            raise BackendError(_told(f"verifier {self.factory!r}", error)) from error
-        if not isinstance(found, Finding) or found.verdict not in get_args(Verdict):
+            raise BackendError(f"verifier {self.factory!r}: {blame(error, file_of(self.inner))}") from error
+        if not isinstance(found, Finding):
             raise UserError(f"verifier {self.factory!r}: check returned {_kind(found)}, not a Finding")
+        if found.verdict not in get_args(Verdict):
+            raise UserError(
+                f"verifier {self.factory!r}: check returned a Finding with the verdict {found.verdict!r}, "
+                f"not one of {', '.join(get_args(Verdict))}"
+            )
         return found
 
 
 def made_annotator(factory: str, options: Mapping[str, Any]) -> OutsideAnnotator:
     """What a factory makes of its options. UserError where that is no annotator."""
-    return checked_annotator(_made("annotator", factory, options), factory)
+    return checked_annotator(make(factory, options), factory)
 
 
 def checked_annotator(made: Any, factory: str) -> OutsideAnnotator:
@@ -98,12 +103,16 @@ def checked_annotator(made: Any, factory: str) -> OutsideAnnotator:
     _check("annotator", factory, made, ("sources", "needs_gold", "annotate"))
     if not isinstance(made.needs_gold, bool):
         raise UserError(f"annotator {factory!r}: needs_gold is {_kind(made.needs_gold)}, not True or False")
+    if not inspect.iscoroutinefunction(made.annotate):
+        raise UserError(
+            f"annotator {factory!r}: annotate must be written `async def`, and return a list without `yield`"
+        )
     return OutsideAnnotator(made, factory)
 
 
 def made_verifier(factory: str) -> OutsideVerifier:
     """What a factory makes. UserError where that is no verifier."""
-    return checked_verifier(_made("verifier", factory, {}), factory)
+    return checked_verifier(make(factory, {}), factory)
 
 
 def checked_verifier(made: Any, factory: str) -> OutsideVerifier:
@@ -114,39 +123,32 @@ def checked_verifier(made: Any, factory: str) -> OutsideVerifier:
             f"verifier {factory!r}: `sources` must declare {made.name!r}, its name, and nothing else: "
             f"sources = check_source({made.name!r})"
         )
+    if inspect.iscoroutinefunction(made.check):
+        raise UserError(
+            f"verifier {factory!r}: check must be written `def`, not `async def`: it asks no model"
+        )
     return OutsideVerifier(made, factory)
 
 
-def _made(what: str, factory: str, options: Mapping[str, Any]) -> Any:
-    function = load_factory(factory)
-    try:
-        return function(**options)
-    except UserError:
-        raise
-    except Exception as error:  # an outsider's code may raise anything
-        raise UserError(_told(f"{what} {factory!r}", error)) from error
-
-
 def _check(what: str, factory: str, made: Any, needed: tuple[str, ...]) -> None:
+    refuse_no_object(f"{what} {factory!r}", made)
     missing = [name for name in needed if not hasattr(made, name)]
     if missing:
         raise UserError(
             f"{what} {factory!r}: returned {_kind(made)}, which has no `{missing[0]}`; "
-            f"it needs {', '.join(needed)}"
+            f"it needs {', '.join(needed)}{_HOW.get(missing[0], '')}"
         )
     sources = made.sources
     if not isinstance(sources, Mapping) or not all(
         isinstance(name, str) and isinstance(source, Source) for name, source in sources.items()
     ):
-        raise UserError(f"{what} {factory!r}: `sources` must map names to schemas.sources.Source")
+        raise UserError(f"{what} {factory!r}: `sources` must map names to schemas.sources.Source{_SO}")
     if not sources:
         raise UserError(f"{what} {factory!r}: `sources` is empty: it must declare every source it votes as")
 
 
-def _told(who: str, error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    said = one_line(f"{type(error).__name__}: {error}", _LONGEST)
-    return f"{who}: {said} ({frames[-1].filename}, line {frames[-1].lineno})"
+_SO = ", e.g. sources = judge_source(NAME)"
+_HOW = {"sources": f"; `sources` says what its votes are evidence of{_SO}"}
 
 
 def _kind(value: object) -> str:

@@ -77,9 +77,17 @@ def judged_first_error(n_steps: int, votes: Sequence[Vote], sources: Sources) ->
     by_step: dict[int, Vote] = {}
     for vote in judged:
         old = by_step.get(vote.step)
-        correct, n = (vote.correct + old.correct, vote.n + old.n) if old else (vote.correct, vote.n)
+        correct, n = _replies(vote)
+        correct, n = (correct + old.correct, n + old.n) if old else (correct, n)
         by_step[vote.step] = vote.model_copy(update={"correct": correct, "n": n})
     return first_error_of(list(by_step.values()), n_steps), bool(judged)
+
+
+def _replies(vote: Vote) -> tuple[int, int]:
+    """Replies that said yes, and all. A judge without counts is one reply, which says what is likelier."""
+    if vote.n or vote.p is None:
+        return vote.correct, vote.n
+    return int(vote.p > 0.5), 1
 
 
 def first_error_of(votes: Sequence[Vote], n_steps: int) -> int | None:

@@ -3,8 +3,9 @@
 A bad row comes back as a quarantined record with its reason, so that it costs one problem and not the run.
 """
 
+import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from schemas.config import (
     RowsConfig,
 )
 from schemas.errors import UserError
-from schemas.factories import load_factory
+from schemas.factories import blame, code_file, load_factory, make, refuse_no_object
 from schemas.records import Problem, Quarantined, Source
 from schemas.text import one_line
 from verifiers.answers.grade import NO_ANSWER, extract_answer
@@ -182,12 +183,22 @@ def _check_name(name: str) -> None:
 
 def _made(config: PythonProblems) -> Iterator[Row]:
     """What an outsider's function returns, row by row."""
-    make, number = load_factory(config.factory), 0
+    function = load_factory(config.factory)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise UserError(f"factory {config.factory!r}: must be written `def`, not `async def`")
+    made, number = make(config.factory, config.options), 0
+    refuse_no_object(f"factory {config.factory!r}", made)
+    if isinstance(made, str | dict) or not isinstance(made, Iterable):
+        found = type(made).__name__
+        raise UserError(f"factory {config.factory!r}: returned a {found}, not a list or iterator of rows")
     try:
-        for number, value in enumerate(make(**config.options), 1):
+        for number, value in enumerate(made, 1):
             yield Row(Path(config.factory), number, value)
+    except UserError:
+        raise
     except Exception as error:  # an outsider's function may raise anything
-        raise UserError(f"factory {config.factory!r}, after row {number}: {_named(error)}") from error
+        where = f"factory {config.factory!r}, after row {number}"
+        raise UserError(f"{where}: {blame(error, code_file(function))}") from error
 
 
 def _named(error: Exception) -> str:

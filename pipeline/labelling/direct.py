@@ -27,6 +27,7 @@ from pipeline.labelling.tools import open_tools
 from pipeline.policies import open_policy
 from pipeline.policies.admission import run_in_order
 from pipeline.policies.base import Completion, Policy
+from pipeline.policies.outside import checked_policy
 from schemas.config import FusionConfig, PythonConfig, RunConfig, parse_config
 from schemas.errors import BackendError, BackendGone, UserError
 from schemas.records import Candidate, Finished, LabelledSolution, Problem, Quarantined, Solution
@@ -197,7 +198,7 @@ def _brought(policy: Settings | Policy | OpenPolicy | None) -> Policy | None:
         raise UserError(
             f"policy: expected settings, a Policy, or what open_policy gives; found {type(policy).__name__}"
         )
-    return policy
+    return checked_policy(policy, "policy")
 
 
 def _configured(settings: Mapping[str, Any], policy: Any) -> RunConfig:

@@ -15,6 +15,7 @@ otherwise are converted here and nowhere else. A format that has no sign for "no
 row with an undecided step, so that the step is not exported as a wrong one.
 """
 
+import inspect
 import json
 import re
 from collections import Counter
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from schemas.errors import UserError
-from schemas.factories import blame, load_factory
+from schemas.factories import blame, code_file, load_factory
 from schemas.records import LabelledSolution
 
 STEP_TAG = "\u043a\u0438"
@@ -124,7 +125,9 @@ def format_named(name: str) -> Format:
     if ":" not in name:
         raise UserError(f"format {name!r}: neither one of {', '.join(FORMATS)} nor package.module:function")
     function = load_factory(name)
-    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    if inspect.iscoroutinefunction(function):
+        raise UserError(f"format {name!r}: must be written `def`, not `async def`")
+    file = code_file(function)
 
     def convert(row: LabelledSolution) -> Exported:
         where = f"format {name!r}: solution {row.solution.id} of problem {row.problem.id}"
@@ -139,7 +142,8 @@ def format_named(name: str) -> Format:
         try:
             json.dumps(found, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
-            raise UserError(f"{where}: returned what is not JSON: {error}") from None
+            hint = "; write None for NaN and infinity" if isinstance(error, ValueError) else ""
+            raise UserError(f"{where}: returned what is not JSON: {error}{hint}") from None
         return found
 
     return convert

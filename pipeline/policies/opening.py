@@ -4,14 +4,13 @@ Each backend's library is imported only in the branch that uses it: torch and vL
 need not be installed for a run on a server.
 """
 
-import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pipeline.policies.base import Policy
 from pipeline.policies.gemma import NAME as GEMMA
+from pipeline.policies.outside import checked_policy
 from schemas.config import PolicyConfig
 from schemas.errors import UserError, conceal
 from schemas.factories import load_factory, make
@@ -68,26 +67,7 @@ def open_policy(config: PolicyConfig) -> Policy:
 
             return SimulatedPolicy(slip=config.slip, recover=config.recover, n_steps=config.n_steps)
         case "python":
-            return checked_policy(make(config.factory, config.options), config.factory)
-
-
-def checked_policy(found: Any, factory: str) -> Policy:
-    """What an outsider's factory made, if it follows the protocol `Policy`. UserError names what it lacks."""
-    lacks = [
-        name for name in ("kind", "model", "revision") if not isinstance(getattr(found, name, None), str)
-    ]
-    coroutines = ("sample", "__aenter__", "__aexit__")
-    lacks += [
-        f"{name}()" for name in coroutines if not inspect.iscoroutinefunction(getattr(found, name, None))
-    ]
-    if lacks:
-        raise UserError(
-            f"factory {factory!r}: made a {type(found).__name__}, which is no policy: it lacks "
-            f"{', '.join(lacks)}; pipeline/policies/base.py describes texts `kind`, `model`, `revision` and "
-            "coroutines"
-        )
-    policy: Policy = found
-    return policy
+            return checked_policy(make(config.factory, config.options), f"factory {config.factory!r}")
 
 
 def check_policies(policies: Mapping[str, PolicyConfig]) -> None:

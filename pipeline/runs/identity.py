@@ -19,7 +19,15 @@ from pydantic import ValidationError
 
 from pipeline.policies.opening import PREPARED
 from pipeline.prompts.templates import prompt_text
-from pipeline.storage.recorded import changed, has_drawn, is_begun, read_config, read_record, write_record
+from pipeline.storage.recorded import (
+    changed,
+    has_drawn,
+    has_finished,
+    is_begun,
+    read_config,
+    read_record,
+    write_record,
+)
 from schemas.config import (
     AnyAnnotator,
     JudgeConfig,
@@ -92,10 +100,10 @@ def record(path: Path, identity: Identity) -> None:
 
 
 def declare(path: Path, sources: Sources) -> None:
-    """Record the declarations of a run's sources. UserError where the run began with other ones: its earlier
-    votes would be read as evidence of something else."""
+    """Record the declarations of a run's sources. UserError where finished problems have votes by other ones:
+    they would be read as evidence of something else."""
     known = recorded(path) or Identity()
-    for name in sorted({*known.sources, *sources}) if known.sources else ():
+    for name in sorted({*known.sources, *sources}) if known.sources and has_finished(path) else ():
         before, now = (found.get(name) for found in (known.sources, sources))
         if before != now:
             said = [repr(one.model_dump()) if one else "undeclared" for one in (before, now)]
@@ -130,7 +138,12 @@ def admit(path: Path, before: RunConfig, config: RunConfig) -> tuple[RunConfig, 
     known = recorded(path)
     started = known.inputs if known else _began_with(path, before)
     now = inputs_of(config, path, started)
-    found = differences(before, config, started, now)
+    # Whoever brings an annotator mends it once or twice before its first vote: until then no vote is of
+    # another program, and what the policy has drawn does not depend on it.
+    mended = (
+        {} if has_finished(path) else {role: started[role] for role in factories(config) if role in started}
+    )
+    found = differences(before, config, started, {**now, **mended})
     if found:
         raise UserError(
             f"run {config.name!r} in {path} was started with {', '.join(found)}: "

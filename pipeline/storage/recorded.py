@@ -52,6 +52,11 @@ def has_drawn(path: Path) -> bool:
     return any(file.stat().st_size for file in (*files, *(path / "rollouts").glob("*")))
 
 
+def has_finished(path: Path) -> bool:
+    """Whether a run's folder holds the votes of any problem."""
+    return any(file.stat().st_size for file in (path / "journal").glob("*.jsonl"))
+
+
 def read_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """The configuration recorded in a run's folder, with some settings changed as by `--set`.
 

@@ -241,6 +241,19 @@ def test_an_edited_module_is_noticed_as_an_edited_prompt_is(tmp_path: Path, mine
         RunStore.open(settings)
 
 
+def test_what_has_not_voted_yet_may_be_mended(tmp_path: Path, mine: str) -> None:
+    """Also with another declaration, and after it has drawn rollouts: a first slip does not lock the name."""
+    file, settings = tmp_path / "outside" / f"{mine}.py", config(tmp_path, "r", python(mine))
+    file.write_text(MINE.replace('rollout_source("mine")', 'rollout_source("another")'))
+    with pytest.raises(UserError, match="votes of source 'mine', which nobody declared"):
+        run(settings)
+    del sys.modules[mine]
+    file.write_text(MINE)
+    store = run(settings)
+    assert not list(store.owing(0))
+    assert store.sources() == {**GRADE, **rollout_source("mine")}
+
+
 def test_other_declarations_than_a_run_began_with_are_refused(tmp_path: Path) -> None:
     store = run(config(tmp_path, "r", {"kind": "monte_carlo", "rollouts": 2}))
     assert store.sources() == {**GRADE, **rollout_source("monte_carlo")}

@@ -196,3 +196,19 @@ def test_with_a_perfect_judge_nothing_is_dropped(kind: str) -> None:
             reasons.append(consensus(len(truth), votes, EARLIER))
     assert len(reasons) >= 18
     assert set(reasons) == {(True, "agree_error"), (True, "agree_clean")}
+
+
+@pytest.mark.parametrize(
+    ("chances", "kept", "reason"),
+    [
+        ([0.9, 0.05, 0.9], True, "agree_error"),
+        ([0.9, 0.05, 0.05], True, "agree_error"),
+        ([0.05, 0.9, 0.9], False, "disagree_position"),
+        ([0.9, 0.8, 0.7], False, "disagree_existence"),
+        ([None, None, None], False, "judge_unparsed"),
+    ],
+)
+def test_a_judge_without_counts_is_one_reply(chances: list[float | None], kept: bool, reason: str) -> None:
+    """As in the rest of fusion; it was taken for one whose replies all failed, and the row was dropped."""
+    judge = [Vote(step=i, source="judge:x", asks="valid", p=p) for i, p in enumerate(chances)]
+    assert consensus(3, [*rolled([1, 0]), grade(2, False), *judge], EARLIER) == (kept, reason)

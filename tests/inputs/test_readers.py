@@ -247,8 +247,8 @@ def test_problems_of_a_function_are_taken_as_they_are(module: Path) -> None:
     ("factory", "options", "said"),
     [
         ("outsider_rows:rows", {"n": 1, "broken": True}, "after row 3: RuntimeError: no more"),
-        ("outsider_rows:rows", {}, "after row 0: TypeError: rows.* missing 1 required positional argument"),
-        ("outsider_rows:nothing", {}, "after row 0: TypeError: 'NoneType' object is not iterable"),
+        ("outsider_rows:rows", {}, "options: missing a required argument: 'n'; it takes n"),
+        ("outsider_rows:nothing", {}, "returned None: is a `return` missing"),
         ("outsider_rows:absent", {}, "has no function 'absent'"),
     ],
 )

@@ -63,11 +63,15 @@ def test_an_outsiders_policy_opens(outside: str) -> None:
         (
             "text",
             {},
-            r"made a str, which is no policy: it lacks kind, model, revision, sample\(\), __aenter__",
+            r"a str is no policy: it lacks kind, model, revision, sample\(\), __aenter__",
         ),
-        ("half", {}, r"made a Echo, which is no policy: it lacks revision, sample\(\);"),
+        ("half", {}, r"a Echo is no policy: it lacks revision, sample\(\);"),
         ("broken", {}, r"ValueError: no such model \(.*outside_\d+\.py, line 15\)"),
-        ("make", {"letter": "x"}, r"TypeError: make\(\) got an unexpected keyword argument 'letter'"),
+        (
+            "make",
+            {"letter": "x"},
+            r"options: got an unexpected keyword argument 'letter'; it takes word='echo'",
+        ),
         ("gone", {}, ".*has no function 'gone'"),
     ],
 )
