@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.run_file import Asked, Draft, relative_to, text_of
-from schemas.config import EmbeddedProblems, ProblemsConfig, RunConfig, parse_config, problems_config
+from schemas.config import (
+    EmbeddedProblems,
+    JudgeConfig,
+    MonteCarloConfig,
+    ProblemsConfig,
+    RunConfig,
+    SampleConfig,
+    parse_config,
+    problems_config,
+)
 from schemas.errors import BackendError, UserError
 from schemas.records import Finished, Problem, Quarantined, Rollout
 
@@ -176,10 +185,12 @@ async def _tried(config: RunConfig, problem: Problem) -> Result:
     """One problem solved, split, graded, judged and verified as a run does it, but without rollouts."""
     from pipeline.labelling.shard import label_problem, open_tools
 
-    data = config.model_dump(mode="json", exclude={"monte_carlo", "propose"}, exclude_none=True)
-    if "judge" in data:
-        data["judge"]["votes"] = 1
-    once = parse_config({**data, "propose": {"kind": "sample", "n": 1}}, "init")
+    one_reply = [
+        one.model_copy(update={"votes": 1}) if isinstance(one, JudgeConfig) else one
+        for one in config.annotate
+        if not isinstance(one, MonteCarloConfig)
+    ]
+    once = config.model_copy(update={"annotate": tuple(one_reply), "propose": SampleConfig(n=1)})
     async with AsyncExitStack() as stack:
         finished, drawn = await label_problem(problem, await open_tools(once, stack))
     return _told(problem, finished, drawn)

@@ -8,16 +8,18 @@ from typing import Any
 import tomli_w
 
 _ROLLOUTS = """
-[monte_carlo]              # is the right answer still in reach after this step? rollouts from it say
+[[annotate]]               # is the right answer still in reach after this step? rollouts from it say
+kind = "monte_carlo"
 rollouts = 8               # completions from after each step; more cost more and say more
 """
 _LATER = """
 # With a real policy, remove the # of these lines:
-# [monte_carlo]            # is the right answer still in reach after this step? rollouts from it say
+# [[annotate]]             # is the right answer still in reach after this step? rollouts from it say
+# kind = "monte_carlo"
 # rollouts = 8             # completions from after each step; more cost more and say more
 """
 _NO_ROLLOUTS = """
-# No [monte_carlo]: the server does not continue a begun answer, so nothing can be rolled out from a step.
+# No "monte_carlo": the server does not continue a begun answer, so nothing can be rolled out from a step.
 # The judge and the verifiers label the steps. A server that knows `continue_final_message` (vLLM) could.
 """
 
@@ -153,9 +155,10 @@ def _judge(draft: Draft) -> str:
     who = "the policy itself; a stronger model is a better judge: --judge-server"
     policy = ""
     if draft.judge is not None:
-        who, policy = "a model of its own, below", f"\n[judge.policy]\n{draft.judge.lines()}\n"
+        who, policy = "a model of its own, below", f"\n[annotate.policy]\n{draft.judge.lines()}\n"
     return f"""
-[judge]                    # a model reads the solution and names its first wrong step: {who}
+[[annotate]]               # a model reads the solution and names its first wrong step: {who}
+kind = "judge"
 prompts = ["judge_processbench"]  # how it is asked; your own: docs/prompts.md
 votes = 4                  # replies for each solution
 max_tokens = 1024          # of one reply
@@ -164,7 +167,8 @@ max_tokens = 1024          # of one reply
 
 def _rest() -> str:
     return """
-[verify]                   # calculations in the steps are checked exactly, without a model
+[[annotate]]               # calculations in the steps are checked exactly, without a model
+kind = "verify"
 verifiers = ["arithmetic"]
 
 [fusion]                   # from votes to labels; `stepmint fuse` changes it later without sampling
