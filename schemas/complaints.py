@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from schemas.factories import FACTORY
+from schemas.notation import SECTIONS
 from schemas.records import Quarantined
 from schemas.sections import classes_of, is_list, tag_of
 
@@ -116,13 +117,8 @@ def _what(error: Mapping[str, Any], place: _Place, model: type[BaseModel]) -> st
             return _pattern(context["pattern"], given)
         case "string_too_short":
             return "must not be empty"
-        case "too_short" | "too_long":
-            bound = (
-                f"at most {context['max_length']}"
-                if kind == "too_long"
-                else f"at least {context['min_length']}"
-            )
-            return f"expected {bound} in the list"
+        case "too_short" | "too_long" | "string_too_long":
+            return _length(kind, context)
         case "finite_number":
             return "expected a finite number"
         case "value_error":
@@ -136,6 +132,14 @@ def _what(error: Mapping[str, Any], place: _Place, model: type[BaseModel]) -> st
     return str(error["msg"])
 
 
+def _length(kind: str, context: Mapping[str, Any]) -> str:
+    """How many elements or characters there may be."""
+    if kind == "too_short":
+        return f"expected at least {context['min_length']} in the list"
+    most = context["max_length"]
+    return f"expected at most {most} {'characters' if kind.startswith('string') else 'in the list'}"
+
+
 def _unknown(place: _Place, given: Any, model: type[BaseModel]) -> str:
     """A section or setting that is not there: whose it is, or what was meant."""
     name = place.path[-1]
@@ -146,6 +150,8 @@ def _unknown(place: _Place, given: Any, model: type[BaseModel]) -> str:
     fields = [field for one in place.owners for field in one.model_fields]
     near = get_close_matches(name, fields, n=1)
     if isinstance(given, (dict, list)) and len(place.path) == 1:
+        if meant := get_close_matches(name, SECTIONS, n=1):
+            return f'no such section; did you mean [[annotate]] kind = "{meant[0]}"?'
         sections = [f"[{field}]" for field in fields if classes_of(model.model_fields[field].annotation)]
         return "no such section; " + (
             f"did you mean [{near[0]}]?" if near else f"there are {_listed(sections)}"

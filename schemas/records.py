@@ -31,7 +31,9 @@ class Record(BaseModel):
     """Frozen base; unknown fields are refused so that a misspelt one is never lost in silence."""
 
     # With a bound on texts, texts that no file can hold (half a surrogate pair) are refused as well.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, str_max_length=LONGEST)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=False, str_max_length=LONGEST, allow_inf_nan=False
+    )
 
 
 def content_id(*parts: Any) -> str:

@@ -26,7 +26,7 @@ CHECKSUM = "checksum"
 
 def write_config(path: Path, config: RunConfig) -> None:
     """Write a run's resolved configuration, with its digest and a checksum of the lines in its first line."""
-    body = tomli_w.dumps(_without_none(config.model_dump(mode="json"))).encode()
+    body = tomli_w.dumps(without_none(config.model_dump(mode="json"))).encode()
     head = f"{RESOLVED}; identity {config.digest()}; {CHECKSUM} {_short(body)}\n"
     file, data = path / "run.toml", head.encode() + body
     if not file.is_file() or file.read_bytes() != data:
@@ -126,13 +126,13 @@ def _short(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _without_none(data: Any) -> Any:
+def without_none(data: Any) -> Any:
     """TOML has no null: a key that is absent means its default."""
     if isinstance(data, list):
-        return [_without_none(item) for item in data]
+        return [without_none(item) for item in data]
     if not isinstance(data, dict):
         return data
-    return {key: _without_none(value) for key, value in data.items() if value is not None}
+    return {key: without_none(value) for key, value in data.items() if value is not None}
 
 
 _OF_A_RUN = frozenset(
