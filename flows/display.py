@@ -10,7 +10,7 @@ import time
 from rich.text import Text
 
 from flows import solutions
-from flows.printing import Result, add_row, figures, flat, new_table, say, show_item, value_of, without_none
+from flows.printing import Result, add_row, figures, flat, new_table, say, show_item, value_of
 from schemas.text import one_line, shown
 
 _HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
@@ -307,6 +307,8 @@ def _amount(value: float) -> str:
 
 def _plan(result: Result) -> None:
     import tomli_w
+
+    from pipeline.storage.recorded import without_none
 
     say(tomli_w.dumps(without_none(result["config"])).rstrip())
     say(f"\n# digest {result['digest']}, fusion {result['fusion_digest']}")

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.run_file import Asked, Draft, relative_to, text_of
-from schemas.config import EmbeddedProblems, ProblemsConfig, RunConfig, parse_config, problems_config
+from schemas.config import (
+    EmbeddedProblems,
+    JudgeConfig,
+    MonteCarloConfig,
+    ProblemsConfig,
+    RunConfig,
+    SampleConfig,
+    parse_config,
+    problems_config,
+)
 from schemas.errors import BackendError, UserError
 from schemas.records import Finished, Problem, Quarantined, Rollout
 
@@ -177,10 +186,12 @@ async def _tried(config: RunConfig, problem: Problem) -> Result:
     from pipeline.labelling.shard import label_problem
     from pipeline.labelling.tools import open_tools
 
-    data = config.model_dump(mode="json", exclude_none=True)
-    annotate = [one for one in data["annotate"] if one["kind"] != "monte_carlo"]
-    annotate = [{**one, "votes": 1} if one["kind"] == "judge" else one for one in annotate]
-    once = parse_config({**data, "annotate": annotate, "propose": {"kind": "sample", "n": 1}}, "init")
+    one_reply = [
+        one.model_copy(update={"votes": 1}) if isinstance(one, JudgeConfig) else one
+        for one in config.annotate
+        if not isinstance(one, MonteCarloConfig)
+    ]
+    once = config.model_copy(update={"annotate": tuple(one_reply), "propose": SampleConfig(n=1)})
     async with AsyncExitStack() as stack:
         finished, drawn = await label_problem(problem, await open_tools(once, stack))
     return _told(problem, finished, drawn)

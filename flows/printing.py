@@ -48,13 +48,6 @@ def value_of(value: Any) -> str:
     return shown(str(value))
 
 
-def without_none(data: Any) -> Any:
-    """A configuration without settings that are None: TOML has no word for them."""
-    if not isinstance(data, dict):
-        return data
-    return {key: without_none(value) for key, value in data.items() if value is not None}
-
-
 def new_table(*columns: str, right: int = 0) -> Table:
     """A table whose last `right` columns are numbers. Rows are added by `add_row`."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)

@@ -52,27 +52,22 @@ def labelled(row: Result) -> None:
         head.append(f"  dropped: {shown(row['consensus'])}", style="yellow")
     show_item(head)
     show_item(Text(shown(row["problem"]), style="italic"))
-    table = new_table("", "label", "p", "step", "decided by", "why", "votes")
+    table = new_table("", "label", "p", "step, and below it why, and who voted")
     for index, step in enumerate(row["steps"]):
         sign, style = _SIGNS[row["labels"][index]]
         p = row["p"][index]
-        votes = ", ".join(_vote(vote) for vote in row["votes"] if vote["step"] == index)
-        add_row(
-            table,
-            str(index),
-            Text(sign, style=style),
-            "" if p is None else f"{p:.2f}",
-            step,
-            row["decided_by"][index].replace("+", "\n"),
-            row["reason"][index],
-            Text(shown(votes), style="dim"),
-        )
+        told = Text(shown(step))
+        if by := row["decided_by"][index]:
+            told.append(f"\n{shown(row['reason'][index] or f'decided by {by}')}", style=style)
+        votes = [_vote(vote) for vote in row["votes"] if vote["step"] == index and vote["p"] is not None]
+        silent = sum(vote["step"] == index for vote in row["votes"]) - len(votes)
+        votes += [f"{silent} abstained"] if silent else []
+        told.append(f"\n{shown(', '.join(votes))}", style="dim")
+        add_row(table, str(index), Text(sign, style=style), "" if p is None else f"{p:.2f}", told)
     show_item(table)
 
 
 def _vote(vote: Result) -> str:
-    if vote["p"] is None:
-        return f"{vote['source']} abstains"
     said = (
         f"{vote['correct']}/{vote['n']}"
         if vote["n"] > 1

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from schemas.factories import FACTORY
+from schemas.notation import SECTIONS
 from schemas.records import Quarantined
 from schemas.sections import classes_of, is_list, tag_of
 
@@ -123,13 +124,8 @@ def _what(error: Mapping[str, Any], place: _Place, model: type[BaseModel]) -> st
             return _pattern(context["pattern"], given)
         case "string_too_short":
             return "must not be empty"
-        case "too_short" | "too_long":
-            bound = (
-                f"at most {context['max_length']}"
-                if kind == "too_long"
-                else f"at least {context['min_length']}"
-            )
-            return f"expected {bound} in the list"
+        case "too_short" | "too_long" | "string_too_long":
+            return _length(kind, context)
         case "finite_number":
             return "expected a finite number"
         case "value_error":
@@ -143,6 +139,14 @@ def _what(error: Mapping[str, Any], place: _Place, model: type[BaseModel]) -> st
     return str(error["msg"])
 
 
+def _length(kind: str, context: Mapping[str, Any]) -> str:
+    """How many elements or characters there may be."""
+    if kind == "too_short":
+        return f"expected at least {context['min_length']} in the list"
+    most = context["max_length"]
+    return f"expected at most {most} {'characters' if kind.startswith('string') else 'in the list'}"
+
+
 def _unknown(place: _Place, given: Any, model: type[BaseModel]) -> str:
     """The sentence about an unknown section or setting: which kind has it, or which one was meant."""
     name = place.path[-1]
@@ -154,6 +158,8 @@ def _unknown(place: _Place, given: Any, model: type[BaseModel]) -> str:
     # A misspelling is likelier than a setting in the wrong section, so it is tried first.
     near = get_close_matches(name, fields, n=1)
     if isinstance(given, (dict, list)) and len(place.path) == 1:
+        if meant := get_close_matches(name, SECTIONS, n=1):
+            return f'no such section; did you mean [[annotate]] kind = "{meant[0]}"?'
         sections = [f"[{field}]" for field in fields if classes_of(model.model_fields[field].annotation)]
         return "no such section; " + (
             f"did you mean [{near[0]}]?" if near else f"there are {_listed(sections)}"

@@ -108,8 +108,8 @@ def blame(error: BaseException, file: str = "") -> str:
     """What a user's code raised, in one line with its place.
 
     The place is the last line of `file` in the traceback: the lines of libraries that the code called do not
-    help its author, nor do ours where a function cannot be called at all. Without a `file` it is the line that
-    raised.
+    help its author, nor do ours where a function cannot be called at all. Without a `file` it is the line
+    that raised.
     """
     frames = traceback.extract_tb(error.__traceback__)
     passed = [frame for frame in frames if not file or frame.filename == file]

@@ -32,7 +32,9 @@ class Record(BaseModel):
     silently."""
 
     # The bound also makes pydantic refuse lone surrogates, which no UTF-8 file can hold.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, str_max_length=LONGEST)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=False, str_max_length=LONGEST, allow_inf_nan=False
+    )
 
 
 def content_id(*parts: Any) -> str:

@@ -157,10 +157,23 @@ class _Seen:
         how = {_HASHES: " after `####`", _BOX: " in its box", "": ""}[mark]
         if "answer" in places:
             return f"problems: {text}, answer from `{places['answer']}`{how}"
+        names = f'fields = {{answer = "{self._nested() or "..."}"}} under [problems] names one'
         return (
             f"problems: {text}, no column with gold answers ({', '.join(self._there)[:200]}): nothing "
-            'will be rolled out or graded; fields = {answer = "..."} under [problems] names one'
+            f"will be rolled out or graded; {names}"
         )
+
+    def _nested(self) -> str:
+        """A nested column with a common name of gold answers; `reward_model.ground_truth` is one."""
+        inner = (
+            f"{column}.{name}"
+            for value in self._values
+            for column, cell in value.items()
+            if isinstance(cell, dict)
+            for name in cell
+            if str(name).lower() in ANSWERS
+        )
+        return next(inner, "")
 
     def _required(self, column: str) -> str:
         if column not in self._there:
@@ -220,6 +233,8 @@ def _agree(a: tuple[str, ...] | Unreadable, b: tuple[str, ...] | Unreadable) -> 
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, tuple):  # accepted answers
+        return " or ".join(map(repr, value))[:60]
     return value.why[:60] if isinstance(value, Unreadable) else repr(value)[:60]
 
 

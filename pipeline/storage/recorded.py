@@ -29,7 +29,7 @@ CHECKSUM = "checksum"
 
 def write_config(path: Path, config: RunConfig) -> None:
     """Write a run's resolved configuration, with its digest and a checksum of the lines in its first line."""
-    body = tomli_w.dumps(_without_none(config.model_dump(mode="json"))).encode()
+    body = tomli_w.dumps(without_none(config.model_dump(mode="json"))).encode()
     head = f"{RESOLVED}; identity {config.digest()}; {CHECKSUM} {_short(body)}\n"
     file, data = path / "run.toml", head.encode() + body
     # Every opening of the run comes here, so an equal file is left alone.
@@ -135,13 +135,13 @@ def _short(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _without_none(data: Any) -> Any:
+def without_none(data: Any) -> Any:
     """The data without keys whose value is None: TOML has no null, and an absent key means its default."""
     if isinstance(data, list):
-        return [_without_none(item) for item in data]
+        return [without_none(item) for item in data]
     if not isinstance(data, dict):
         return data
-    return {key: _without_none(value) for key, value in data.items() if value is not None}
+    return {key: without_none(value) for key, value in data.items() if value is not None}
 
 
 _OF_A_RUN = frozenset(

@@ -12,7 +12,7 @@ from schemas.factories import FACTORY
 from schemas.records import Record
 
 VerifierName = Literal["arithmetic", "algebra", "constraints", "logic", "code", "tables"]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """Tells an annotator from others of its kind; stands in the source of its votes."""
 _TAKEN = ("policy", "propose", "filter", "omegaprm", "answer", "probe", "held-out")
 """Names that are taken, because other rollouts, policies or votes of a run are stored under them."""
@@ -202,7 +202,7 @@ class JudgeConfig(AnnotatorConfig):
 
     kind: Literal["judge"] = "judge"
     name: Name = "judge"
-    prompts: Annotated[tuple[str, ...], Effect.CONTENT] = ("judge_processbench",)
+    prompts: Annotated[tuple[str, ...], Effect.CONTENT] = Field(("judge_processbench",), min_length=1)
     """The judge's prompts: names under `pipeline/prompts`, or paths of text files. Each is a source of votes
     of its own."""
     votes: int = Field(4, ge=1)
@@ -221,7 +221,7 @@ class VerifyConfig(AnnotatorConfig):
 
     kind: Literal["verify"] = "verify"
     name: Name = "verify"
-    verifiers: tuple[str, ...] = ("arithmetic",)
+    verifiers: tuple[str, ...] = Field(("arithmetic",), min_length=1)
     """The checks. `arithmetic` recalculates, `algebra` solves and compares equations, `constraints` compares
     a step with the problem's own quantities, `logic` proves or refutes it from the premises, `code` executes
     it in a sandbox, `tables` looks it up in the problem's table. `package.module:function` is a check of
@@ -232,6 +232,8 @@ class VerifyConfig(AnnotatorConfig):
     def _known_or_brought(cls, verifiers: tuple[str, ...]) -> tuple[str, ...]:
         known = get_args(VerifierName)
         for name in verifiers:
+            if verifiers.count(name) > 1:  # its votes would count twice
+                raise ValueError(f"{name[:100]!r} is listed twice")
             if name not in known and not re.fullmatch(FACTORY, name):
                 near = get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -34,4 +34,8 @@ def _placed(value: Any, folder: Path) -> Any:
     if not isinstance(value, str) or not value.strip() or value.startswith(("/", "~", "$")):
         return value
     path = folder / value
-    return str(path) if path.exists() or ("*" in value and glob(str(path), recursive=True)) else value
+    try:
+        is_there = path.exists() or ("*" in value and glob(str(path), recursive=True))
+    except OSError:  # such as a name too long: whoever opens it says so
+        return value
+    return str(path) if is_there else value

@@ -117,7 +117,7 @@ class SimulatedConfig(Record):
     """The chance that a good step is followed by a wrong one."""
     recover: float = Field(0.0, ge=0, le=1)
     """The chance that a wrong step is repaired by the next one."""
-    n_steps: int = Field(8, ge=1)
+    n_steps: int = Field(8, ge=1, le=1000)
     """Steps of a solution."""
 
 
@@ -167,5 +167,5 @@ class PromptConfig(Record):
     """Nucleus sampling: only the likeliest tokens whose probabilities add up to this are drawn."""
     max_tokens: int = Field(256, ge=1, lt=2**31)
     """Most tokens of a completion. A completion that is cut off abstains: it is no wrong answer."""
-    stop: tuple[str, ...] = ()
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Texts that end a completion. They are not part of it."""

@@ -2,13 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.config.effects import Effect
 from schemas.errors import UserError
 from schemas.factories import FACTORY
 from schemas.records import Record
+
+_MOST_STEPS = 12
+"""A longer arithmetic problem runs out of the words that people and things are called by."""
 
 
 class EmbeddedProblems(Record):
@@ -20,9 +23,15 @@ class EmbeddedProblems(Record):
     """How many problems are generated; 300 when left out. It may be raised later: the run goes on with
     more."""
     steps: tuple[int, int] = (3, 8)
-    """Fewest and most steps of a reference solution."""
+    """Fewest and most steps of a reference solution, from 1 to 12."""
     split: str = "train"
     """Another name generates other problems. `held-out` is used by `[evaluate]`."""
+
+    @model_validator(mode="after")
+    def _can_be_generated(self) -> "EmbeddedProblems":
+        if not 1 <= self.steps[0] <= self.steps[1] <= _MOST_STEPS:
+            raise ValueError(f"steps={list(self.steps)} must be [fewest, most], from 1 to {_MOST_STEPS}")
+        return self
 
 
 class RowsConfig(Record):
@@ -109,6 +118,14 @@ _DEFAULTS |= {"fields": {}, "steps": [3, 8]}
 """Settings that earlier versions wrote into the run.toml of every run, whatever its source was."""
 
 
+_IMPLIED = {
+    "embedded": "problems that are generated: `source` is missing",
+    "file": "problems in files, which `path` means: `source` is missing",
+    "python": "problems of a function, which `factory` means",
+}
+"""What a section without `source` is, in the message about a setting that does nothing there."""
+
+
 def _settled(data: Any) -> Any:
     """A section with its source, as today's classes have it: the spellings and the stored runs of earlier
     versions are converted, and a setting of another source is refused."""
@@ -156,7 +173,7 @@ def _settings(source: Any) -> set[str]:
 def _refuse_others(data: dict[str, Any], source: str, *, is_named: bool) -> None:
     for name in sorted(data.keys() - _settings(source)):
         if owners := [f'source = "{one}"' for one in _CLASSES if name in _settings(one)]:
-            here = f'source = "{source}"' if is_named else "problems that are generated: `source` is missing"
+            here = f'source = "{source}"' if is_named else _IMPLIED[source]
             raise PydanticCustomError(
                 "other_source",
                 "`{name}` belongs to {owners}, and does nothing for {here}",

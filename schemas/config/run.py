@@ -40,6 +40,12 @@ class FilterConfig(Record):
     most: float = Field(1.0, ge=0, le=1)
     """A problem is kept if its pass rate is below this."""
 
+    @model_validator(mode="after")
+    def _keeps_something(self) -> "FilterConfig":
+        if self.least >= self.most:
+            raise ValueError(f"least={self.least} must be below most={self.most}: no problem would be kept")
+        return self
+
 
 class FusionConfig(Record):
     """From votes to labels. Has a digest of its own: labels can change without sampling again."""
@@ -73,13 +79,13 @@ class BudgetConfig(Record):
 class RunConfig(Record):
     """A run file. Sections that are left out are stages that are left out."""
 
-    name: Annotated[str, Effect.SPEED] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Annotated[str, Effect.SPEED] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)
     """The run's name, which is that of its folder: letters, digits, `.`, `_` and `-`."""
     seed: Annotated[Seed, Effect.VOTES] = 0
     """Where all random draws of the run begin. Equal settings and seeds give equal runs."""
-    shards: Annotated[int, Effect.VOTES] = Field(1, ge=1)
+    shards: Annotated[int, Effect.VOTES] = Field(1, ge=1, le=10_000)
     """Parts that the problems are shared out to. Each part is one task and one file of the dataset."""
-    root: Annotated[str, Effect.SPEED] = "runs"
+    root: Annotated[str, Effect.SPEED] = Field("runs", pattern=r"^[^\x00]*$")
     """The folder that holds the run's folder."""
     problems: Annotated[ProblemsConfig, Effect.CONTENT] = EmbeddedProblems()
     """Where the problems come from."""
@@ -185,7 +191,9 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
         raise UserError(f"{path}: no such run file; `ls configs` shows the ready ones") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder, and not of a run: name a run file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, or 1,000 brackets
         raise UserError(f"{path}: not valid TOML: {error}") from None
     data = listed(data)
     # A user's relative paths are looked for beside the run file. A run's own file holds them as they were

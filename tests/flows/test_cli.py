@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 
@@ -205,6 +206,16 @@ def test_show_first_errors(sealed: Path, capsys: Capture) -> None:
     code, out, _ = answer(capsys, "show", sealed, "--id", rows[0]["solution_id"][:8])
     assert f"first error: step {rows[0]['first_error']}" in out
     assert "WRONG" in out
+    # At 80 columns a step has its own line, and who voted stands below it.
+    assert any(line.endswith(rows[0]["steps"][0]) for line in map(str.rstrip, out.splitlines()))
+
+
+def test_a_dry_run_of_a_judge_prints_its_settings(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\n[policy]\nkind = "simulated"\n[[annotate]]\nkind = "judge"\n')
+    code, out, _ = answer(capsys, "run", file, "--dry-run")  # the judge has no policy of its own
+    assert code == 0
+    assert tomllib.loads(out)["annotate"][0]["prompts"] == ["judge_processbench"]
 
 
 def test_what_a_model_wrote_cannot_steer_the_terminal() -> None:

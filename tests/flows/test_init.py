@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flows.cli import main
-from schemas.config import load_config
+from schemas.config import MonteCarloConfig, load_config
 
 ROWS = [{"question": f"What is {i} + 4?", "answer": f"{i} + 4 = {i + 4}\n#### {i + 4}"} for i in range(5)]
 BAD = [{"question": "What is 1 + 4?", "answer": "I do not know"}, {"question": "", "answer": "\n#### 2"}]
@@ -119,8 +119,7 @@ def test_the_file_for_a_server_runs(data: Path, prefect: None, capsys: pytest.Ca
         assert [step["text"].split("\n")[0] for step in solved["steps"]][0] == "We add 0 and 4."
         assert solved["outcome"] in ("correct", "incorrect")
         sources = {vote["source"] for step in solved["steps"] for vote in step["votes"]}
-        assert sources >= {"judge:judge_processbench", "arithmetic"}
-        assert "monte_carlo" not in sources  # rollouts of every step would take long
+        assert sources == {"judge:judge_processbench", "arithmetic", "answer"}  # one look, without rollouts
         file = tomllib.loads((data.parent / "sums.toml").read_text())
         assert file["policy"] == {"kind": "server", "model": "adder", "base_url": clerk.url, "chat": True}
         assert file["problems"]["fields"] == {"text": "question", "answer": "answer"}
@@ -146,7 +145,7 @@ def test_a_server_is_asked_as_it_can_be(
         found(capsys, "sums.jsonl", "--server", clerk.url)
     config = load_config(data.parent / "sums.toml")
     assert config.policy.chat is chat
-    assert ("monte_carlo" in [one.kind for one in config.annotate]) is rolls
+    assert bool(config.annotators(MonteCarloConfig)) is rolls
 
 
 def test_a_judge_of_its_own(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,9 +153,9 @@ def test_a_judge_of_its_own(data: Path, capsys: pytest.CaptureFixture[str]) -> N
         found(capsys, "sums.jsonl", "--server", clerk.url, "--judge-server", judge.url)
         assert len(judge.asked) > 1
     file = tomllib.loads((data.parent / "sums.toml").read_text())
-    annotate = {one["kind"]: one for one in file["annotate"]}
-    assert list(annotate) == ["monte_carlo", "judge", "verify"]
-    assert annotate["judge"]["policy"]["base_url"] == judge.url
+    annotators = {one["kind"]: one for one in file["annotate"]}  # as docs/configuration.md writes them
+    assert list(annotators) == ["monte_carlo", "judge", "verify"]
+    assert annotators["judge"]["policy"]["base_url"] == judge.url
 
 
 def test_without_a_server_the_file_runs_and_says_what_to_change(

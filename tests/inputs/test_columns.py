@@ -67,6 +67,11 @@ def test_without_a_gold_column_the_run_says_what_follows(tmp_path: Path) -> None
     assert 'fields = {answer = "..."}' in said
 
 
+def test_a_nested_gold_column_is_named(tmp_path: Path) -> None:
+    _, said = load(tmp_path, [{"problem": "P", "reward_model": {"style": "rule", "ground_truth": "4"}}])
+    assert 'fields = {answer = "reward_model.ground_truth"} under [problems]' in said
+
+
 BOTH = [{"problem": "a", "question": "b", "answer": 1, "gold": 1}]
 
 
@@ -83,6 +88,7 @@ BOTH = [{"problem": "a", "question": "b", "answer": 1, "gold": 1}]
         (BOTH, {}, 'write fields = {text = "problem"} or fields = {text = "question"} under [problems]'),
         ([{"Text": "a", "text": "b"}], {}, "both 'Text' and 'text' could hold the problem"),
         ([{"text": "a", "gold": 1, "target": 2}], {}, "both 'gold' and 'target' could hold the gold answer"),
+        ([{"text": "a", "gold": [1, 3], "target": 2}], {}, "they differ ('1' or '3' and '2')"),
         ([{"text": "a", "gold": 1}, {"text": "b", "target": 2}], {}, 'write fields = {answer = "gold"} or'),
         ([{"text": "a", "answer": 1, "solution": "\\boxed{2}"}], {}, "'answer' and 'solution' could hold"),
         ([{"text": "a"}], {"fields": {"anwser": "text"}}, "unknown field 'anwser'; known: text, answer,"),

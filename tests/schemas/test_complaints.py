@@ -67,7 +67,25 @@ CASES = {
     "[prompt]\nmax_tokens = 0": "prompt.max_tokens: must be at least 1, not 0",
     "[prompt]\ntop_p = 0": "prompt.top_p: must be above 0, not 0",
     "[train]\nholdout = 1.0": "train.holdout: must be below 1, not 1.0",
-    "[prompt]\ntemperature = nan": "prompt.temperature: must be at least 0, not nan",
+    "[prompt]\ntemperature = nan": "prompt.temperature: expected a finite number",
+    "[prompt]\ntemperature = inf": "prompt.temperature: expected a finite number",
+    "[prompt]\nstop = ['']": "prompt.stop #1: must not be empty",
+    f"name = '{'a' * 300}'": "name: expected at most 200 characters",
+    'root = "a\\u0000b"': "is not written as expected",
+    "shards = 1000000000": "shards: must be at most 10000, not 1000000000",
+    "[policy]\nkind = 'simulated'\nn_steps = 1000000000": "policy.n_steps: must be at most 1000, not",
+    # settings by which nothing would happen, or one thing twice
+    "[judge]\nprompts = []": "judge.prompts: expected at least 1 in the list",
+    "[verify]\nverifiers = []": "verify.verifiers: expected at least 1 in the list",
+    "[verify]\nverifiers = ['logic', 'logic']": "verify.verifiers: 'logic' is listed twice",
+    "[filter]\nleast = 0.9\nmost = 0.1": "filter: least=0.9 must be below most=0.1: no problem would be kept",
+    "[montecarlo]\nrollouts = 3": 'no such section; did you mean [[annotate]] kind = "monte_carlo"?',
+    # problems
+    "[problems]\nsteps = [8, 3]": "problems: steps=[8, 3] must be [fewest, most], from 1 to 12",
+    "[problems]\nsteps = [0, 3]": "problems: steps=[0, 3] must be [fewest, most], from 1 to 12",
+    "[problems]\nsteps = [3, 13]": "problems: steps=[3, 13] must be [fewest, most], from 1 to 12",
+    "[problems]\npath = 'x'\nsubset = 'y'": "does nothing for problems in files, which `path` means",
+    "[problems]\nfactory = 'm:f'\npath = 'x'": "does nothing for problems of a function",
     "[prompt]\nseparator = ''": "prompt.separator: must not be empty",
     "name = 'a b'": 'name: "a b": letters, digits and . _ - only, a letter or digit first',
     "name = 7": "name: expected a text in quotes, not 7",
@@ -200,3 +218,26 @@ def test_sections_of_a_list_are_told_by_their_kind(annotate: Any, said: str) -> 
     with pytest.raises(ValidationError) as error:
         _File.model_validate({"annotate": annotate})
     assert said in "; ".join(map(str, complaints(error.value.errors(), _File)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"seed = {'9' * 5000}", "not valid TOML: Exceeds the limit"),
+        (f"x = {'[' * 5000}{']' * 5000}", "not valid TOML: maximum recursion depth"),
+        ("name = 'r'\nx = 1\nx = 2", "not valid TOML"),
+    ],
+)
+def test_a_file_that_no_parser_can_read_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=said):
+        load_config(file)
+
+
+def test_a_path_too_long_for_any_file_is_left_to_its_reader(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f"name = 'r'\n[problems]\npath = '{'x' * 5000}'")
+    assert load_config(file).problems.path == "x" * 5000
+    with pytest.raises(UserError, match="cannot be read: File name too long"):
+        load_config(tmp_path / ("x" * 5000))
