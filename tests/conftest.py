@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import signal
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -55,3 +57,11 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for shard in range(2):
         asyncio.run(label(shard))
     return store.path
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell's background jobs ignore Ctrl-C, and so would all that is started here."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -79,8 +79,9 @@ def _drop_rollouts(store: RunStore) -> None:
             lost = without_rollouts(raw, packed, journal.index(path))
             if len(lost) <= len(blocks_of(raw)[1]):
                 offsets = {journal.index(path)[problem].offset for problem in lost}
-                _keep_lines(raw, journal.is_block)
+                # The journal first: killed between the two, the rollouts' damage is still there to be found.
                 _keep_lines(path, lambda _: True, without=offsets)
+                _keep_lines(raw, journal.is_block)
 
 
 def _keep_lines(path: Path, keep: Callable[[bytes], bool], without: Collection[int] = frozenset()) -> None:

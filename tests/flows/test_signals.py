@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from pipeline.storage import journal
 from pipeline.storage.atomic import fresh_folder
 from schemas.config import load_config
 
+pytestmark = pytest.mark.usefixtures("interruptible")
 SAID = f"stepmint: {LINE}\n"
 
 
@@ -64,14 +64,6 @@ def ready():
         said.append(1)
         print("ready", flush=True)
 """
-
-
-@pytest.fixture(autouse=True)
-def interruptible() -> Iterator[None]:
-    """A shell's background jobs ignore Ctrl-C, and so would all that is started here."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def begin(body: str, patience_s: float = 60.0) -> "subprocess.Popen[str]":

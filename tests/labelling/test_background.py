@@ -35,6 +35,7 @@ def test_a_caller_inside_a_running_loop_may_wait() -> None:
 @pytest.mark.skipif(
     threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread"
 )
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_cancels_the_work_and_leaves_no_thread() -> None:
     ended = threading.Event()
 
