@@ -200,7 +200,7 @@ def test_an_exception_in_the_middle_makes_one_problem_owed(inside: Path, tmp_pat
     calm, store = store_of("calm", "my_judge:make"), store_of("flaky", "flaky:make")
     asyncio.run(run_shard(calm, 0))
     assert asyncio.run(run_shard(store, 0)) == {"done": 5, "failed": 1}
-    (owed,) = store.owing(0)
+    (owed,) = store.owed(0)
     assert owed.problem.text == "3 + 7 + 8"
     (failure,) = records.failures(store.path)
     said = r"annotator 'flaky:make': TimeoutError: nobody answers \(.*flaky\.py, line 11\)"

@@ -200,7 +200,7 @@ def test_what_is_no_verifier_is_refused(tmp_path: Path, mine: str, what: str, sa
 
 def test_a_problem_at_which_an_outsiders_annotator_raises_is_owed(tmp_path: Path, mine: str) -> None:
     store = run(config(tmp_path, "r", python(mine, "Raises")))
-    (owed,) = store.owing(0)
+    (owed,) = store.owed(0)
     assert owed.problem.text == "p 1"
     (failure,) = records.failures(store.path)
     assert failure.reason.startswith(f"annotator '{mine}:Raises': KeyError: 'lost' (")
@@ -250,7 +250,7 @@ def test_what_has_not_voted_yet_may_be_mended(tmp_path: Path, mine: str) -> None
     del sys.modules[mine]
     file.write_text(MINE)
     store = run(settings)
-    assert not list(store.owing(0))
+    assert not list(store.owed(0))
     assert store.sources() == {**GRADE, **rollout_source("mine")}
 
 

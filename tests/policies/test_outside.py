@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.policies.admission import in_turn
+from pipeline.policies.admission import run_in_order
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling, Scorer, scorer
 from pipeline.policies.outside import IN_FLIGHT, checked_policy
 from pipeline.policies.server.policy import ServerPolicy
@@ -43,7 +43,7 @@ async def _asked(policy: Policy, n: int, problems: int = 100) -> list[int]:
         await policy.sample(Prompt(f"problem {number}"), n, Sampling())
         done.append(number)
 
-    await in_turn(range(problems), job)
+    await run_in_order(range(problems), job)
     return done
 
 
