@@ -44,7 +44,7 @@ class OutsideAnnotator:
             votes = await self.inner.annotate(context, solution)
         except (UserError, BackendError):
             raise
-        except Exception as error:  # an outsider's code may raise anything
+        except (Exception, SystemExit) as error:  # an outsider's code may raise anything
             raise BackendError(_told(f"annotator {self.factory!r}", error)) from error
         if not isinstance(votes, list) or not all(isinstance(vote, Vote) for vote in votes):
             raise UserError(
@@ -81,7 +81,7 @@ class OutsideVerifier:
             found = self.inner.check(context)
         except (UserError, BackendError):
             raise
-        except Exception as error:  # an outsider's code may raise anything
+        except (Exception, SystemExit) as error:  # an outsider's code may raise anything
             raise BackendError(_told(f"verifier {self.factory!r}", error)) from error
         if not isinstance(found, Finding) or found.verdict not in get_args(Verdict):
             raise UserError(f"verifier {self.factory!r}: check returned {_kind(found)}, not a Finding")
@@ -95,7 +95,13 @@ def made_annotator(factory: str, options: Mapping[str, Any]) -> OutsideAnnotator
 
 def checked_annotator(made: Any, factory: str) -> OutsideAnnotator:
     """An object as an annotator, called `factory` in messages. UserError where it is none."""
-    _check("annotator", factory, made, ("sources", "needs_gold", "annotate"))
+    try:
+        _check("annotator", factory, made, ("sources", "needs_gold", "annotate"))
+        _ = made.needs_gold
+    except UserError:
+        raise
+    except Exception as error:  # a property of an outsider may raise anything
+        raise UserError(_told(f"annotator {factory!r}", error)) from error
     if not isinstance(made.needs_gold, bool):
         raise UserError(f"annotator {factory!r}: needs_gold is {_kind(made.needs_gold)}, not True or False")
     return OutsideAnnotator(made, factory)
@@ -123,7 +129,7 @@ def _made(what: str, factory: str, options: Mapping[str, Any]) -> Any:
         return function(**options)
     except UserError:
         raise
-    except Exception as error:  # an outsider's code may raise anything
+    except (Exception, SystemExit) as error:  # an outsider's code may raise anything
         raise UserError(_told(f"{what} {factory!r}", error)) from error
 
 
@@ -143,7 +149,7 @@ def _check(what: str, factory: str, made: Any, needed: tuple[str, ...]) -> None:
         raise UserError(f"{what} {factory!r}: `sources` is empty: it must declare every source it votes as")
 
 
-def _told(who: str, error: Exception) -> str:
+def _told(who: str, error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     said = one_line(f"{type(error).__name__}: {error}", _LONGEST)
     return f"{who}: {said} ({frames[-1].filename}, line {frames[-1].lineno})"

@@ -182,11 +182,11 @@ def _made(config: PythonProblems) -> Iterator[Row]:
     try:
         for number, value in enumerate(make(**config.options), 1):
             yield Row(Path(config.factory), number, value)
-    except Exception as error:  # an outsider's function may raise anything
+    except (Exception, SystemExit) as error:  # an outsider's function may raise anything
         raise UserError(f"factory {config.factory!r}, after row {number}: {_named(error)}") from error
 
 
-def _named(error: Exception) -> str:
+def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(str(error), 300)}"
 
 
