@@ -20,6 +20,8 @@ def set_key(data: dict[str, Any], override: str) -> None:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, or 1,000 brackets
+        raise UserError(f"--set {override[:100]}: {error}") from None
     *sections, last = key.strip().split(".")
     if sections[:1] == ["annotate"] and len(sections) > 1:
         data, sections = _annotator(data, sections[1], override), sections[2:]
