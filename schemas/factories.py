@@ -66,7 +66,7 @@ def make(name: str, options: Mapping[str, Any]) -> Any:
         return function(**options)
     except UserError:
         raise
-    except Exception as error:  # an outsider's function may raise anything
+    except (Exception, SystemExit) as error:  # an outsider's function may raise anything
         raise UserError(f"factory {name!r}: {blame(error, code_file(function))}") from None
 
 

@@ -20,6 +20,8 @@ def set_key(data: dict[str, Any], override: str) -> None:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value  # a text without quotes, as a shell leaves it: `prompt.template=mine`
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, or 1,000 brackets
+        raise UserError(f"--set {override[:100]}: {error}") from None
     *sections, last = key.strip().split(".")
     if sections[:1] == ["annotate"] and len(sections) > 1:
         data, sections = _annotator(data, sections[1], override), sections[2:]
@@ -37,5 +39,10 @@ def _annotator(data: dict[str, Any], name: str, override: str) -> dict[str, Any]
     found = addressed(elements, name) if isinstance(elements, list) else None
     if found is None:
         names = ", ".join(str(name_of(element)) for element in elements) or "none"
+        several = sum(isinstance(element, dict) and element.get("kind") == name for element in elements)
+        if several > 1:
+            raise UserError(
+                f"--set {override}: {several} annotators are of kind {name!r}: name one of {names}"
+            )
         raise UserError(f"--set {override}: not one annotator is called {name!r}; the run has {names}")
     return found

@@ -85,9 +85,13 @@ def undeclared(name: str) -> str:
 
 
 def check_votes(votes: Iterable[Vote], sources: Sources, n_steps: int, who: str) -> None:
-    """UserError for a vote that `who` did not declare, that asks something else, is on no step, or whose
-    counts contradict it."""
+    """UserError for a vote that `who` did not declare, that asks something else, is on no step, whose counts
+    contradict it, or that is the second of its source on one step: fusion would count both."""
+    seen = set[tuple[str, int]]()
     for vote in votes:
+        if (vote.source, vote.step) in seen:
+            raise UserError(f"{who}: two votes of {vote.source!r} on step {vote.step}: give one, with counts")
+        seen.add((vote.source, vote.step))
         if vote.source not in sources:
             raise UserError(f"{who}: {undeclared(vote.source)}; declared are {', '.join(sources)}")
         if vote.asks != (asks := sources[vote.source].asks):

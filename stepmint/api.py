@@ -111,7 +111,7 @@ def fuse(
     return fuse_rows(rows, settings, sources)
 
 
-def grade(gold: str, answer: str | None, kind: "AnswerKind" = "expression") -> "Grade":
+def grade(gold: str | None, answer: str | None, kind: "AnswerKind" = "expression") -> "Grade":
     r"""Whether an answer is the gold one: the `.verdict` is True, False, or None where it cannot be decided,
     and `.reason` says why.
 

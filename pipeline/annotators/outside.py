@@ -40,7 +40,7 @@ class OutsideAnnotator:
             votes = await self.inner.annotate(context, solution)
         except (UserError, BackendError):
             raise
-        except Exception as error:  # an outsider's code may raise anything
+        except (Exception, SystemExit) as error:  # an outsider's code may raise anything
             raise BackendError(f"annotator {self.factory!r}: {blame(error, file_of(self.inner))}") from error
         if not isinstance(votes, list):
             raise UserError(
@@ -81,7 +81,7 @@ class OutsideVerifier:
             found = self.inner.check(context)
         except (UserError, BackendError):
             raise
-        except Exception as error:  # an outsider's code may raise anything
+        except (Exception, SystemExit) as error:  # an outsider's code may raise anything
             raise BackendError(f"verifier {self.factory!r}: {blame(error, file_of(self.inner))}") from error
         if not isinstance(found, Finding):
             raise UserError(f"verifier {self.factory!r}: check returned {_kind(found)}, not a Finding")
@@ -100,7 +100,13 @@ def made_annotator(factory: str, options: Mapping[str, Any]) -> OutsideAnnotator
 
 def checked_annotator(made: Any, factory: str) -> OutsideAnnotator:
     """An object as an annotator, called `factory` in messages. UserError where it is none."""
-    _check("annotator", factory, made, ("sources", "needs_gold", "annotate"))
+    try:
+        _check("annotator", factory, made, ("sources", "needs_gold", "annotate"))
+        _ = made.needs_gold
+    except UserError:
+        raise
+    except Exception as error:  # a property of an outsider may raise anything
+        raise UserError(f"annotator {factory!r}: {blame(error, file_of(made))}") from error
     if not isinstance(made.needs_gold, bool):
         raise UserError(f"annotator {factory!r}: needs_gold is {_kind(made.needs_gold)}, not True or False")
     if not inspect.iscoroutinefunction(made.annotate):

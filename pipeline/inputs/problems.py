@@ -196,12 +196,12 @@ def _made(config: PythonProblems) -> Iterator[Row]:
             yield Row(Path(config.factory), number, value)
     except UserError:
         raise
-    except Exception as error:  # an outsider's function may raise anything
+    except (Exception, SystemExit) as error:  # an outsider's function may raise anything
         where = f"factory {config.factory!r}, after row {number}"
         raise UserError(f"{where}: {blame(error, code_file(function))}") from error
 
 
-def _named(error: Exception) -> str:
+def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(str(error), 300)}"
 
 

@@ -120,3 +120,11 @@ def test_what_changes_votes_is_part_of_a_runs_identity() -> None:
         parsed({"kind": "python", "factory": "a:b", "options": {"k": 3}}),
     ]
     assert len({config.digest() for config in found}) == len(found)
+
+
+def test_a_kind_that_several_are_of_is_no_address(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    judges = "".join(f'[[annotate]]\nkind = "judge"\nname = "{name}"\n' for name in ("one", "two"))
+    path.write_text(f'name = "r"\n{judges}')
+    with pytest.raises(UserError, match=r"2 annotators are of kind 'judge': name one of one, two"):
+        load_config(path, ("annotate.judge.votes=2",))

@@ -11,6 +11,7 @@ from schemas.complaints import complaints
 from schemas.config import load_config, parse_config
 from schemas.derive import parse_settings
 from schemas.errors import UserError
+from schemas.overrides import set_key
 from schemas.records import Record
 
 SERVER = '[policy]\nkind = "server"\nmodel = "m"\n'
@@ -233,6 +234,12 @@ def test_a_file_that_no_parser_can_read_is_one_line(tmp_path: Path, text: str, s
     file.write_text(text)
     with pytest.raises(UserError, match=said):
         load_config(file)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000])
+def test_an_override_that_no_parser_can_read_is_one_line(value: str) -> None:
+    with pytest.raises(UserError, match="--set seed="):
+        set_key({}, f"seed={value}")
 
 
 def test_a_path_too_long_for_any_file_is_left_to_its_reader(tmp_path: Path) -> None:

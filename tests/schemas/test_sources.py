@@ -53,3 +53,8 @@ def test_what_contradicts_itself_is_refused(given: tuple[Any, ...], said: str) -
     old = vote(*given)  # the record itself takes it: rows of earlier versions may hold such a vote
     with pytest.raises(UserError, match=f"^annotator 'x': a vote of .*{said}"):
         check_votes([old], SOURCES, 1, "annotator 'x'")
+
+
+def test_a_second_vote_on_a_step_is_refused() -> None:
+    with pytest.raises(UserError, match="^annotator 'x': two votes of 'judge' on step 0"):
+        check_votes([vote("judge", 0.5), vote("judge", 0.5)], SOURCES, 1, "annotator 'x'")

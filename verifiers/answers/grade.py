@@ -51,7 +51,7 @@ _LIMITS = {"timeout": "time", "memory": "memory", "too_large": "size"}
 """The limits of workers and of our own arithmetic, by the names that those give them."""
 
 
-def grade(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None = None) -> Grade:
+def grade(gold: str | None, answer: str | None, kind: AnswerKind, *, pool: Pool | None = None) -> Grade:
     """Compare a final answer (see `extract_answer`) with one gold answer, and say why.
 
     `kind` says how both are read: as a `number` with its unit, an `expression` in LaTeX or plain text, a
@@ -60,7 +60,7 @@ def grade(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None 
     """
     if answer is None or not answer.strip():
         return NO_ANSWER
-    if not gold.strip():
+    if gold is None or not gold.strip():
         return UNREADABLE_GOLD
     if len(answer) > LONGEST_ANSWER or len(gold) > LONGEST_ANSWER:
         return TOO_LONG
