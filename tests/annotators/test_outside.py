@@ -35,7 +35,7 @@ def test_a_factory_that_leaves_the_program_is_an_error(monkeypatch: pytest.Monke
         made_annotator("leaving:leaves", {})
     with pytest.raises(UserError, match="factory 'leaving:leaves': SystemExit"):
         make("leaving:leaves", {})
-    with pytest.raises(UserError, match="factory 'leaving:leaves', after row 0: SystemExit"):
+    with pytest.raises(UserError, match="factory 'leaving:leaves': SystemExit"):
         list(load_problems(problems_config(factory="leaving:leaves")))
 
 
