@@ -61,7 +61,11 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """A shell's background jobs ignore Ctrl-C, and so would all that is started here."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Background jobs ignore Ctrl-C, those of nohup hang-ups; so would all that is started here."""
+    before = [
+        signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    ]
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in zip((signal.SIGINT, signal.SIGHUP), before, strict=True):
+        signal.signal(number, handler)
