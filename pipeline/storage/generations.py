@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.storage.atomic import fresh_folder, put, swap, sweep
+from pipeline.storage.atomic import fresh_folder, put, swap, sweep, write_bytes
 from pipeline.storage.checksums import file_fault, sha256_of
 from pipeline.storage.files import batches
 from pipeline.storage.locks import locked
@@ -26,7 +26,18 @@ from schemas.errors import UserError
 from schemas.manifest import Manifest, ShardEntry
 from schemas.records import LabelledSolution
 
-SEALED, SHARDS, MANIFEST = "sealed", "shards", "manifest.json"
+SEALED, SHARDS, MANIFEST, CARD = "sealed", "shards", "manifest.json", "README.md"
+# What `datasets.load_dataset(FOLDER)` reads first: without it, it would take every JSON and Parquet file of
+# the run for one dataset.
+_CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: shards/*.parquet
+---
+Step-labelled solutions. `datasets.load_dataset` reads this folder; manifest.json says how they came about.
+"""
 _GENERATION = re.compile(r"[0-9a-f]{16}")
 _ROWS_PER_WRITE = 512  # of one Parquet row group; bounds how many solutions are in memory at once
 # Shards of ours, `00000.parquet`; earlier versions also left unfinished ones, `00000.parquet.tmp-4711`.
@@ -81,6 +92,8 @@ def _settle(run: Path, manifest: Manifest) -> None:
     place = _place(manifest)
     if place == SHARDS:
         return
+    if not (run / CARD).exists():  # one of the owner's own stays
+        write_bytes(run / CARD, _CARD.encode())
     if not points_at(run, place):
         # A file system without links (FAT, some shares) raises PermissionError. The manifest names the files,
         # so the link is only a convenience.
@@ -102,6 +115,8 @@ def unsettled(run: Path, manifest: Manifest) -> Iterator[str]:
     place = _place(manifest)
     if place == SHARDS:
         return
+    if not (run / CARD).exists():  # one of the owner's own stays
+        write_bytes(run / CARD, _CARD.encode())
     if not points_at(run, place) and not _is_copy(run, manifest):
         yield f"{run / SHARDS}: is not the dataset of the manifest"
     for folder in sorted((run / SEALED).glob("*")):

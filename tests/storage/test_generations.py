@@ -305,3 +305,15 @@ def test_a_run_file_changed_by_hand_is_named_and_changes_by_command_are_not(
     path.write_text(path.read_text().replace("accept = 0.95", "accept = 0.6"))
     with pytest.raises(UserError, match=r"run\.toml: was changed by hand: restore it"):
         read_config(store.path)
+
+
+def test_other_tools_open_the_folder_of_a_sealed_run(labelled: Path, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    store = copied(labelled, tmp_path / "r")
+    manifest = seal(store)
+    found = load_dataset(str(store.path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(found) == manifest.solutions > 0
+    (store.path / "README.md").write_text("my own")
+    seal(store)
+    assert (store.path / "README.md").read_text() == "my own"
