@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 import tokenize
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,12 +111,21 @@ def modules(root: Path, package: str) -> Iterator[Module]:
         yield count(path.read_text(encoding="utf-8"), path.relative_to(root).as_posix())
 
 
+def tree_of(source: str) -> ast.Module:
+    """The syntax tree of a file. CPython 3.11 sometimes fails where another thread makes one at the same time
+    (SystemError, "AST constructor recursion depth mismatch"), so it is asked again."""
+    for _ in range(9):
+        with suppress(SystemError):
+            return ast.parse(source)
+    return ast.parse(source)
+
+
 def count(source: str, path: str) -> Module:
     """Lines of one file by what stands on them.
 
     A docstring is any string that is a statement of its own, so those below fields and constants count too.
     """
-    tree = ast.parse(source)
+    tree = tree_of(source)
     documented = {
         line
         for node in ast.walk(tree)

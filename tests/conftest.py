@@ -1,10 +1,12 @@
 """Properties are checked on the same examples every time, and however slow the machine is."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -69,3 +71,13 @@ def interruptible() -> Iterator[None]:
     yield
     for number, handler in zip((signal.SIGINT, signal.SIGHUP), before, strict=True):
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def own_seconds() -> Iterator[Callable[[], float]]:
+    """CPU seconds of the test's own thread so far. Left out are other threads, and the garbage collector,
+    which takes most of a second in the large process of the whole suite."""
+    gc.disable()
+    began = time.thread_time()
+    yield lambda: time.thread_time() - began
+    gc.enable()

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from pydantic import BaseModel
 
+from benchmarks.house import tree_of
 from flows.arguments import parser
 from schemas.config import RunConfig, parse_config
 from schemas.derive import parse_settings
@@ -201,7 +202,7 @@ def test_every_option_is_some_commands(document: str) -> None:
 
 
 def declared_benches() -> set[str]:
-    tree = ast.parse((ROOT / "benchmarks/__main__.py").read_text(encoding="utf-8"))
+    tree = tree_of((ROOT / "benchmarks/__main__.py").read_text(encoding="utf-8"))
     (names,) = (
         node.value.keys
         for node in tree.body
@@ -298,7 +299,7 @@ def signatures() -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
     found: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(tree_of(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                     names = tuple(arg.arg for arg in node.args.args if arg.arg != "self")
                     needed = names[: len(names) - len(node.args.defaults)]
@@ -321,7 +322,7 @@ def _resolves(dotted: str) -> bool:
 
 @cache
 def _defined(file: Path) -> set[str]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = tree_of(file.read_text(encoding="utf-8"))
     named = {
         node.name
         for node in tree.body

@@ -100,13 +100,7 @@ def made_annotator(factory: str, options: Mapping[str, Any]) -> OutsideAnnotator
 
 def checked_annotator(made: Any, factory: str) -> OutsideAnnotator:
     """An object as an annotator, called `factory` in messages. UserError where it is none."""
-    try:
-        _check("annotator", factory, made, ("sources", "needs_gold", "annotate"))
-        _ = made.needs_gold
-    except UserError:
-        raise
-    except Exception as error:  # a property of an outsider may raise anything
-        raise UserError(f"annotator {factory!r}: {blame(error, file_of(made))}") from error
+    _check("annotator", factory, made, ("sources", "needs_gold", "annotate"))
     if not isinstance(made.needs_gold, bool):
         raise UserError(f"annotator {factory!r}: needs_gold is {_kind(made.needs_gold)}, not True or False")
     if not inspect.iscoroutinefunction(made.annotate):
@@ -138,7 +132,10 @@ def checked_verifier(made: Any, factory: str) -> OutsideVerifier:
 
 def _check(what: str, factory: str, made: Any, needed: tuple[str, ...]) -> None:
     refuse_no_object(f"{what} {factory!r}", made)
-    missing = [name for name in needed if not hasattr(made, name)]
+    try:
+        missing = [name for name in needed if not hasattr(made, name)]
+    except Exception as error:  # a property of an outsider may raise anything
+        raise UserError(f"{what} {factory!r}: {blame(error, file_of(made))}") from error
     if missing:
         raise UserError(
             f"{what} {factory!r}: returned {_kind(made)}, which has no `{missing[0]}`; "

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.annotators.outside import checked_annotator, made_annotator
+from pipeline.annotators.outside import checked_annotator, checked_verifier, made_annotator
 from pipeline.inputs.problems import load_problems
 from schemas.config import problems_config
 from schemas.errors import UserError
@@ -21,6 +21,7 @@ class Broken:
     """Its declaration raises when it is read."""
 
     needs_gold = False
+    name = "broken"
 
     @property
     def sources(self) -> Any:
@@ -42,3 +43,5 @@ def test_a_factory_that_leaves_the_program_is_an_error(monkeypatch: pytest.Monke
 def test_a_declaration_that_raises_is_an_error() -> None:
     with pytest.raises(UserError, match="annotator 'mine': RuntimeError: not yet"):
         checked_annotator(Broken(), "mine")
+    with pytest.raises(UserError, match="verifier 'mine': RuntimeError: not yet"):
+        checked_verifier(Broken(), "mine")
