@@ -5,14 +5,15 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from schemas.errors import UserError
+from schemas.errors import BackendError, UserError
 from schemas.text import one_line
 
 FACTORY = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
@@ -62,12 +63,8 @@ def make(name: str, options: Mapping[str, Any]) -> Any:
     """
     function = load_factory(name)
     _check_options(name, function, options)
-    try:
+    with outsiders_code(f"factory {name!r}", code_file(function), UserError):
         return function(**options)
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:  # an outsider's function may raise anything
-        raise UserError(f"factory {name!r}: {blame(error, code_file(function))}") from None
 
 
 def _check_options(name: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
@@ -102,6 +99,20 @@ def code_file(function: Callable[..., Any]) -> str:
     """The file that a function's code stands in; empty for one without."""
     file: str = getattr(getattr(function, "__code__", None), "co_filename", "")
     return file
+
+
+@contextmanager
+def outsiders_code(
+    called: str, file: str, as_error: type[UserError | BackendError] = BackendError
+) -> Iterator[None]:
+    """Turns whatever an outsider's code raises in the block into one line of `as_error`, which begins with
+    `called` and ends with the place in `file`. A UserError passes, and so does an `as_error`."""
+    try:
+        yield
+    except (UserError, as_error):
+        raise
+    except (Exception, SystemExit) as error:  # an outsider's code may raise anything
+        raise as_error(f"{called}: {blame(error, file)}") from error
 
 
 def blame(error: BaseException, file: str = "") -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from pipeline.annotators.base import Annotator, Context
-from schemas.errors import BackendError, UserError
-from schemas.factories import blame, file_of, make, refuse_no_object
+from schemas.errors import UserError
+from schemas.factories import file_of, make, outsiders_code, refuse_no_object
 from schemas.records import Solution, Vote
 from schemas.sources import Source, Sources, check_source
 from verifiers.base import Finding, StepContext, Verdict, Verifier
@@ -36,12 +36,8 @@ class OutsideAnnotator:
 
     async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
         """Its votes. BackendError with what it raised; UserError where it returns anything else."""
-        try:
+        with outsiders_code(f"annotator {self.factory!r}", file_of(self.inner)):
             votes = await self.inner.annotate(context, solution)
-        except (UserError, BackendError):
-            raise
-        except (Exception, SystemExit) as error:  # an outsider's code may raise anything
-            raise BackendError(f"annotator {self.factory!r}: {blame(error, file_of(self.inner))}") from error
         if not isinstance(votes, list):
             raise UserError(
                 f"annotator {self.factory!r}: annotate returned {_kind(votes)}, not a list of Vote"
@@ -77,12 +73,8 @@ class OutsideVerifier:
 
     def check(self, context: StepContext) -> Finding:
         """Its finding. BackendError with what it raised; UserError where it returns anything else."""
-        try:
+        with outsiders_code(f"verifier {self.factory!r}", file_of(self.inner)):
             found = self.inner.check(context)
-        except (UserError, BackendError):
-            raise
-        except (Exception, SystemExit) as error:  # an outsider's code may raise anything
-            raise BackendError(f"verifier {self.factory!r}: {blame(error, file_of(self.inner))}") from error
         if not isinstance(found, Finding):
             raise UserError(f"verifier {self.factory!r}: check returned {_kind(found)}, not a Finding")
         if found.verdict not in get_args(Verdict):
@@ -132,10 +124,8 @@ def checked_verifier(made: Any, factory: str) -> OutsideVerifier:
 
 def _check(what: str, factory: str, made: Any, needed: tuple[str, ...]) -> None:
     refuse_no_object(f"{what} {factory!r}", made)
-    try:
+    with outsiders_code(f"{what} {factory!r}", file_of(made), UserError):  # a property may raise, too
         missing = [name for name in needed if not hasattr(made, name)]
-    except Exception as error:  # a property of an outsider may raise anything
-        raise UserError(f"{what} {factory!r}: {blame(error, file_of(made))}") from error
     if missing:
         raise UserError(
             f"{what} {factory!r}: returned {_kind(made)}, which has no `{missing[0]}`; "

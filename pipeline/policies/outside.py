@@ -11,8 +11,8 @@ from typing import Any, Self, get_args
 
 from pipeline.policies.admission import Gate
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling, Scorer, TokenLogprobs
-from schemas.errors import BackendError, UserError
-from schemas.factories import blame, file_of, refuse_no_object
+from schemas.errors import UserError
+from schemas.factories import file_of, outsiders_code, refuse_no_object
 from schemas.records import StopReason
 
 IN_FLIGHT = 16
@@ -31,14 +31,8 @@ class OutsidePolicy:
         self._gate = Gate(_in_flight(inner, called))
 
     async def __aenter__(self) -> Self:
-        try:
+        with outsiders_code(f"{self._called}: cannot be opened", file_of(self.inner)):
             await self.inner.__aenter__()
-        except (UserError, BackendError):
-            raise
-        except Exception as error:  # an outsider's code may raise anything
-            raise BackendError(
-                f"{self._called}: cannot be opened: {blame(error, file_of(self.inner))}"
-            ) from error
         # Which revision answers is often known only now.
         self.model, self.revision = self.inner.model, self.inner.revision
         return self
@@ -49,12 +43,8 @@ class OutsidePolicy:
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Its completions. BackendError with what it raised; UserError where it returns anything else."""
         async with self._gate.hold(len(prompt.text + prompt.prefix), n, sampling.max_tokens) as request:
-            try:
+            with outsiders_code(self._called, file_of(self.inner)):
                 found = await self.inner.sample(prompt, n, sampling)
-            except (UserError, BackendError):
-                raise
-            except Exception as error:  # an outsider's code may raise anything
-                raise BackendError(f"{self._called}: {blame(error, file_of(self.inner))}") from error
             if complaint := _complaint(found, n):
                 raise UserError(f"{self._called}: sample returned {complaint}")
             request.wrote = [completion.tokens for completion in found]
@@ -67,12 +57,8 @@ class OutsideScorer(OutsidePolicy):
     async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
         """What it says. BackendError with what it raised."""
         scorer: Any = self.inner
-        try:
+        with outsiders_code(f"{self._called}: logprob", file_of(self.inner)):
             found: list[TokenLogprobs | None] = await scorer.logprob(prompt, texts)
-        except (UserError, BackendError):
-            raise
-        except Exception as error:  # an outsider's code may raise anything
-            raise BackendError(f"{self._called}: logprob: {blame(error, file_of(self.inner))}") from error
         return found
 
 

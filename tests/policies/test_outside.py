@@ -99,11 +99,14 @@ def test_in_flight_is_a_count(in_flight: Any) -> None:
     ("raised", "expected", "said"),
     [
         (KeyError("x"), BackendError, r"^policy: KeyError: 'x' \(.*test_outside.py, line \d+\)$"),
+        (SystemExit(0), BackendError, r"^policy: SystemExit: 0 \(.*test_outside.py, line \d+\)$"),
         (BackendGone("it is off"), BackendGone, "^it is off$"),
         (UserError("set the key"), UserError, "^set the key$"),
     ],
 )
-def test_what_it_raises_makes_problems_owed(raised: Exception, expected: type[Exception], said: str) -> None:
+def test_what_it_raises_makes_problems_owed(
+    raised: BaseException, expected: type[Exception], said: str
+) -> None:
     class Raises(Slow):
         async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
             raise raised
