@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from schemas.records import LabelledSolution
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """2 added tables and unit tests; 3 calls the interval of the success rate `rate_low` and `rate_high`, and has
-several accepted answers."""
+several accepted answers; 4 added gold labels."""
 _FORMERLY = {"p_low": "rate_low", "p_high": "rate_high"}  # columns of versions 1 and 2
 _PROBLEM = ("answer_kind", "premises", "reference", "domain", "source", "licence")
 """Columns that carry their record's own field names."""
@@ -58,6 +58,13 @@ _SOURCE = pa.struct(
         pa.field("row", pa.int64(), nullable=False),
     ]
 )
+_GOLD = pa.struct(
+    [
+        pa.field("labels", pa.list_(pa.int8()), nullable=False),
+        pa.field("first_error", pa.int32()),
+        pa.field("by", pa.string(), nullable=False),
+    ]
+)
 SCHEMA = pa.schema(
     [
         pa.field("solution_id", pa.string(), nullable=False),
@@ -93,6 +100,7 @@ SCHEMA = pa.schema(
         pa.field("kept", pa.bool_(), nullable=False),
         pa.field("consensus", pa.string(), nullable=False),
         pa.field("votes", pa.list_(_VOTE), nullable=False),
+        pa.field("gold", _GOLD),
     ],
     metadata={"stepmint_schema_version": str(SCHEMA_VERSION)},
 )
@@ -135,6 +143,7 @@ def to_row(item: LabelledSolution) -> dict[str, Any]:
         "kept": item.kept,
         "consensus": item.consensus,
         "votes": [vote.model_dump() for vote in item.votes],
+        "gold": item.gold and item.gold.model_dump(),
     }
 
 
@@ -168,6 +177,7 @@ def from_row(row: dict[str, Any]) -> LabelledSolution:
             },
             "labels": [dict(zip(names, label, strict=True)) for label in labels],
             **{k: row[k] for k in ("first_error", "kept", "consensus", "votes")},
+            "gold": row.get("gold"),  # rows of version 3 have none
         }
     )
 

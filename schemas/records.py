@@ -257,6 +257,20 @@ class StepLabel(Record):
     reason: str = ""
 
 
+class GoldLabels(Record):
+    """Step labels that came with a solution from outside, such as those of human annotators.
+
+    They stand beside our labels, to be compared with; they are no votes.
+    """
+
+    labels: tuple[Literal[0, 1] | None, ...]
+    """One for each step: 1 right, 0 wrong, None where the source says nothing or calls the step neutral."""
+    first_error: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
+    """0-based index of the first wrong step; -1 when every step is right; None when nobody says."""
+    by: str = ""
+    """Who labelled, e.g. `processbench`, `prm800k`; empty where the rows do not say."""
+
+
 class LabelledSolution(Record):
     """A row of the dataset: one solution with its labels and every vote behind them."""
 
@@ -272,10 +286,14 @@ class LabelledSolution(Record):
     `disagree_existence`, `judge_unparsed`, `mc_incomplete`; `no_gold`, `judge_only` where there are no
     rollouts to compare with; empty where nobody judged."""
     votes: tuple[Vote, ...] = ()
+    gold: GoldLabels | None = None
+    """Labels that came with the solution."""
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> "LabelledSolution":
         n_steps = len(self.solution.steps)
+        if self.gold is not None and len(self.gold.labels) != n_steps:
+            raise ValueError(f"{len(self.gold.labels)} gold labels for {n_steps} steps")
         if len(self.labels) != n_steps:
             raise ValueError(f"{len(self.labels)} labels for {n_steps} steps")
         if any(vote.step >= n_steps for vote in self.votes):
@@ -290,6 +308,8 @@ class Candidate(Record):
     votes: tuple[Vote, ...] = ()
     drawn: Count = 1
     """How often the proposer drew this very text: equal texts are one candidate."""
+    gold: GoldLabels | None = None
+    """Labels that came with the solution, where it was given and not drawn."""
 
 
 class Finished(Record):

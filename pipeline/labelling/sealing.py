@@ -224,6 +224,7 @@ def label(items: Sequence[Finished], model: Model, fusion: FusionConfig) -> Iter
             kept=kept,
             consensus=how,
             votes=votes,
+            gold=candidate.gold,
         )
 
 

@@ -22,6 +22,8 @@ class Prompt:
 
     text: str
     prefix: str = ""
+    system: str = ""
+    """The system's message. A model that is asked without a chat template reads it before `text`."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.arrow import SCHEMA, SCHEMA_VERSION, from_row, to_row, to_table
-from schemas.records import LabelledSolution, PolicyIdentity, Problem, Solution, Source, Step, StepLabel, Vote
+from schemas.records import (
+    GoldLabels,
+    LabelledSolution,
+    PolicyIdentity,
+    Problem,
+    Solution,
+    Source,
+    Step,
+    StepLabel,
+    Vote,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 SHARE = st.none() | st.floats(0, 1)
@@ -28,6 +38,15 @@ def votes(draw: st.DrawFn, n_steps: int) -> Vote:
         why=draw(TEXT),
         evidence=draw(TEXT),
         tokens=draw(COUNT),
+    )
+
+
+def gold_labels(n_steps: int) -> st.SearchStrategy[GoldLabels]:
+    return st.builds(
+        GoldLabels,
+        labels=st.tuples(*[st.sampled_from([0, 1, None])] * n_steps),
+        first_error=st.none() | st.integers(-1, n_steps - 1),
+        by=TEXT,
     )
 
 
@@ -73,6 +92,7 @@ def rows(draw: st.DrawFn) -> LabelledSolution:
         kept=draw(st.booleans()),
         consensus=draw(TEXT),
         votes=tuple(draw(st.lists(votes(n_steps), max_size=4))),
+        gold=draw(st.none() | gold_labels(n_steps)),
     )
 
 
@@ -127,6 +147,6 @@ def test_rows_of_version_2_are_read(item: LabelledSolution) -> None:
     row = to_row(item)
     for end in ("low", "high"):
         row[f"p_{end}"] = row.pop(f"rate_{end}")
-    del row["alternatives"]
+    del row["alternatives"], row["gold"]
     problem = item.problem.model_copy(update={"alternatives": ()})
-    assert from_row(row) == item.model_copy(update={"problem": problem})
+    assert from_row(row) == item.model_copy(update={"problem": problem, "gold": None})
