@@ -81,7 +81,7 @@ def signals_auroc() -> Row:
                 answer = other.finished.problem.answer
                 problem = stored.finished.problem.model_copy(update={"answer": answer})
                 finished = stored.finished.model_copy(update={"problem": problem})
-                yield Stored(finished, stored.rollouts, stored.separator)
+                yield Stored(finished, stored.rollouts, stored.prompt)
 
     with TemporaryDirectory() as folder:
         problems = {"source": "embedded", "limit": PROBLEMS}

@@ -69,9 +69,9 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(name: str, field: FieldInfo, meaning: str) -> Iterator[str]:
-    """A section of the run file, with every class that it may be of."""
-    classes, effect = classes_of(field.annotation), mark_of(field)
+def _section(name: str, field: FieldInfo, meaning: str, inherited: Effect | None = None) -> Iterator[str]:
+    """A section of the run file, with every class that it may be of, and the sections inside it."""
+    classes, effect = classes_of(field.annotation), mark_of(field) or inherited
     header = f"[[{name}]]" if is_list(field) else f"[{name}]"
     yield f"## {header}\n"
     if len(classes) > 1:
@@ -87,6 +87,9 @@ def _section(name: str, field: FieldInfo, meaning: str) -> Iterator[str]:
             yield f"{docstrings(one)[tag]}\n"
         yield from (_setting(one, *item, effect) for item in one.model_fields.items() if item[0] != tag)
         yield ""
+        for inner, part in one.model_fields.items():
+            if classes_of(part.annotation) and _described(classes_of(part.annotation)) is None:
+                yield from _section(f"{name}.{inner}", part, docstrings(one)[inner], effect)
 
 
 def _presence(field: FieldInfo, classes: Sequence[type[BaseModel]]) -> str:
@@ -146,7 +149,8 @@ def _default(field: FieldInfo) -> str:
 def in_words(annotation: Any, metadata: Sequence[Any] = (), *, several: bool = False) -> str:
     """What values a setting takes: `a whole number, at least 1`, or of many of them `whole numbers`."""
     if section := classes_of(annotation):
-        return f"a section with the settings of {_like(section)}"
+        described = _described(section)
+        return f"a section with the settings of [{described}](#{described})" if described else "a section"
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return in_words(parts[0], several=several)
@@ -171,12 +175,11 @@ def _bounds(metadata: Sequence[Any]) -> list[str]:
     return [f"{word} {bound:g}" for word, bound in bounds if abs(bound) < _LARGE]
 
 
-def _like(classes: Sequence[type[BaseModel]]) -> str:
-    """The section of the run file that is described by the same classes."""
-    for name, field in RunConfig.model_fields.items():
-        if classes_of(field.annotation) == list(classes):
-            return f"[{name}](#{name})"
-    raise LookupError(f"{classes[0].__name__} is the class of no section of its own: describe it")
+def _described(classes: Sequence[type[BaseModel]]) -> str | None:
+    """The section of the run file that is described by the same classes; None for one inside another
+    only."""
+    fields = RunConfig.model_fields.items()
+    return next((name for name, field in fields if classes_of(field.annotation) == list(classes)), None)
 
 
 def _toml(value: Any) -> str:

@@ -45,11 +45,12 @@ class Bisection:
         be graded, get abstentions.
         """
         name, n_steps, roller = self.config.name, len(solution.steps), context.roller
+        how = roller.prompt.reasoning
         if solution.outcome != "incorrect":
             right = solution.outcome == "correct"
             why = "right answer: not searched" if right else "the answer was not graded"
             return [Vote(step=step, source=name, asks="solvable", why=why) for step in range(n_steps - 1)]
-        prefixes = ["", *(prefix_of(solution.text, solution.steps, i) for i in range(1, n_steps))]
+        prefixes = ["", *(prefix_of(solution.text, solution.steps, i, how) for i in range(1, n_steps))]
         location = Location(n_steps, recover=self.config.recover)
         # A few imagined rollouts of the bare problem: without them, one success in one draw would look like
         # certainty.

@@ -16,6 +16,7 @@ from pipeline.annotators.verdicts import Reading, read_first_error, read_per_ste
 from pipeline.prompts.templates import JudgePrompt
 from pipeline.sampling.roller import silence
 from schemas.config import JudgeConfig
+from schemas.reasoning import answer_part
 from schemas.records import Outcome, Rollout, Solution, StopReason, Vote
 from schemas.sources import Sources, judge_source
 
@@ -58,7 +59,9 @@ class Judge:
         def readable(reply: str) -> Outcome:
             return "unknown" if read(reply).first is None else "correct"
 
-        shown = tagged(steps, asked.counts_from) if asked.shows == "paragraphs" else solution.text
+        # A judge of what the model thought would judge drafts: it is shown the answer.
+        text = answer_part(solution.text) or solution.text
+        shown = tagged(steps, asked.counts_from) if asked.shows == "paragraphs" else text
         replies = await context.own.ask(asked.text, shown, self.config, readable, self.config.owner)
         readings = [_of(reply, read) for reply in replies]
         return votes_of(readings, len(steps), self.source, replies)

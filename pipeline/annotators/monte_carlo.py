@@ -32,7 +32,8 @@ class MonteCarlo:
     async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
         """One vote a step: is the gold answer still in reach after it? The last step is answered by the
         grade."""
-        prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
+        how = context.roller.prompt.reasoning
+        prefixes = [prefix_of(solution.text, solution.steps, i, how) for i in range(1, len(solution.steps))]
         # All steps at once: the engine batches them, and no step's rollouts depend on another's.
         drawn = await asyncio.gather(*(self._roll(context.roller, prefix) for prefix in prefixes))
         name, doubts = self.config.name, context.roller.doubts

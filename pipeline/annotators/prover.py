@@ -33,7 +33,8 @@ class Prover:
     async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
         """One vote for every step but the last, which the grade answers."""
         name, roller = self.config.name, context.own
-        prefixes = [prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps))]
+        how = roller.prompt.reasoning
+        prefixes = [prefix_of(solution.text, solution.steps, i, how) for i in range(1, len(solution.steps))]
         # The empty prefix is the bare problem.
         asked = [roller.roll(prefix, self.config.rollouts, PURPOSE) for prefix in ("", *prefixes)]
         # The count of the bare problem is stored with the rollouts; it belongs to no step, so it is no vote.

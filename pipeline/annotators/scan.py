@@ -42,7 +42,7 @@ class Scan:
             return []
         votes: list[Vote] = []
         for step in range(len(solution.steps) - 1):
-            prefix = prefix_of(solution.text, solution.steps, step + 1)
+            prefix = prefix_of(solution.text, solution.steps, step + 1, roller.prompt.reasoning)
             drawn = await roller.roll(prefix, self.config.rollouts, name)
             votes.append(vote_of(step, drawn, name, roller.doubts))
             if votes[-1].p == 0:

@@ -25,6 +25,7 @@ from pipeline.annotators.wording import (
     sentences,
 )
 from pipeline.inputs.segment import segment
+from schemas.reasoning import UNCLOSED, answer_part
 
 _TWO = "it says two different things"
 _LONGEST = 20_000
@@ -38,24 +39,12 @@ class Reading(NamedTuple):
     why: str = ""
 
 
-# `<think>`, `[THOUGHT]` and `◁think▷` (Kimi) open thoughts; the same with a slash closes them.
-_THOUGHTS = "(?:think|thinking|thought|thoughts|reasoning|scratchpad)"
-_THINKS = re.compile(rf"[<\[\u25c1]{_THOUGHTS}[>\]\u25b7]", re.IGNORECASE)
-_THOUGHT = re.compile(rf"[<\[\u25c1]/{_THOUGHTS}[>\]\u25b7]", re.IGNORECASE)
-
-
-def spoken(reply: str) -> str | None:
-    """A reply without what its model thought; None when it ended while it was thinking."""
-    said = _THOUGHT.split(reply)[-1]
-    return None if _THINKS.search(said) else said
-
-
 def read_first_error(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     """Read a reply that names the first wrong step, counting from `counts_from`, or that says there is
     none."""
-    said = spoken(reply)
+    said = answer_part(reply)
     if said is None:
-        return Reading(None, "it ended while it was thinking")
+        return Reading(None, UNCLOSED)
     text = plain(said[-_LONGEST:])
     # Where a reply corrects itself, its later verdict is the one that it means.
     asked = sorted([*boxes(text), *fields(text)], key=lambda found: found.at)
@@ -123,9 +112,9 @@ def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
 
     What follows the first `wrong` does not count; right are all only where each is called so.
     """
-    said = spoken(reply)
+    said = answer_part(reply)
     if said is None:
-        return Reading(None, "it ended while it was thinking")
+        return Reading(None, UNCLOSED)
     text = plain(said[:_LONGEST])
     numbered = _MARKED.findall(text)
     marks = [mark for _, mark in numbered] or _MARK.findall(text)
@@ -162,9 +151,9 @@ def read_redone(reply: str, steps: Sequence[str], problem: str = "") -> Reading:
     reply's answer are not held against the solution, another answer is. Nothing is read from a reply that
     reaches no answer, or that parts from the solution in words that neither it nor the problem has.
     """
-    said = spoken(reply)
+    said = answer_part(reply)
     if said is None:
-        return Reading(None, "it ended while it was thinking")
+        return Reading(None, UNCLOSED)
     text = _unmarked(said)
     answers = {answer.strip() for answer in re.findall(r"^####(.*)$", text, re.MULTILINE)} - {""}
     if not answers:
@@ -175,10 +164,12 @@ def read_redone(reply: str, steps: Sequence[str], problem: str = "") -> Reading:
     redone = [step.text.partition("\n####")[::2] for step in segment(text)]
     redone = redone[: next((i for i, (_, end) in enumerate(redone, 1) if end), 1)]
     known = {word for text in (problem, *steps) for word in _WORD.findall(text)}
-    for index, step in enumerate(steps):
-        told, _, answered = _unmarked(step).partition("\n####")
-        if index < len(redone) and told.split() != redone[index][0].split():
-            words = _WORD.findall(redone[index][0])
+    # Line by line, because the reply is read so and a step may have several.
+    lines = [(index, line.text) for index, step in enumerate(steps) for line in segment(step)]
+    for place, (index, line) in enumerate(lines):
+        told, _, answered = _unmarked(line).partition("\n####")
+        if place < len(redone) and told.split() != redone[place][0].split():
+            words = _WORD.findall(redone[place][0])
             n_known = sum(word in known for word in words)
             is_step = words and n_known >= _KNOWN * len(words)
             return Reading(index) if is_step else Reading(None, "it is not the solution done again")

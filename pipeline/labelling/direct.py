@@ -127,7 +127,7 @@ def label(
     annotate = settings.get("annotate", ())
     configs = [one for one in annotate if isinstance(one, Mapping | BaseModel)]
     config = _configured({**settings, "annotate": configs}, policy)
-    work = _work(list(read_given(given, config.prompt.separator)))
+    work = _work(list(read_given(given, config.prompt.cuts)))
     work.brought = _parts(one for one in annotate if not isinstance(one, Mapping | BaseModel))
     is_open = isinstance(policy, OpenPolicy)
     with (

@@ -204,7 +204,12 @@ def _in_words(config: RunConfig, scale: float, policy: PolicyConfig) -> RunConfi
     changed: dict[str, Any] = {
         "policy": policy,
         "prompt": config.prompt.model_copy(
-            update={"separator": "\n", "stop": (), "max_tokens": words(config.prompt.max_tokens)}
+            update={
+                "separator": "\n",
+                "split": None,
+                "stop": (),
+                "max_tokens": words(config.prompt.max_tokens),
+            }
         ),
         # A budget of the run would cut the imagined problems; it is applied to the forecast instead.
         "budget": BudgetConfig(per_problem=per_problem),

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 from pipeline.inputs.columns import ANSWERS, TEXTS
 from pipeline.inputs.golds import golds_of, kind_of
 from pipeline.inputs.rows import Unreadable
-from pipeline.inputs.segment import segment
+from pipeline.inputs.segment import Cuts, segment
 from pipeline.inputs.solutions import Written, written
 from pipeline.sampling.roller import outcome_of
 from schemas.errors import UserError
+from schemas.reasoning import UNCLOSED, is_thinking
 from schemas.records import LabelledSolution, PolicyIdentity, Problem, Solution, Step
 from verifiers.answers.grade import extract_answer
 
@@ -25,12 +26,12 @@ _EXPECTED = (
 )
 
 
-def read_given(items: Iterable[Any], separator: str = "\n") -> Iterator[Given]:
-    """Each item as a problem, and the solution where the item holds one; `separator` stands between two steps
-    of a text. UserError names the item."""
+def read_given(items: Iterable[Any], cuts: Cuts = "\n") -> Iterator[Given]:
+    """Each item as a problem, and the solution where the item holds one; `cuts` says how a text is cut into
+    steps. UserError names the item."""
     for number, item in enumerate(_several(items, "problems")):
         try:
-            yield _given(item, separator)
+            yield _given(item, cuts)
         except ValidationError as error:
             first = error.errors()[0]
             raise UserError(
@@ -68,16 +69,16 @@ def _several(items: Iterable[Any], name: str) -> Iterable[Any]:
     return items
 
 
-def _given(item: Any, separator: str) -> Given:
+def _given(item: Any, cuts: Cuts) -> Given:
     match item:
         case LabelledSolution():
             return item.problem, item.solution
         case (problem, solution):
-            return _with_solution(_problem(problem), solution, separator)
+            return _with_solution(_problem(problem), solution, cuts)
         # Steps before the text: who gives both has cut the text already, and we would cut it anew.
         case Mapping() if "steps" in item or "solution" in item:
             steps = item["steps"] if item.get("steps") is not None else item["solution"]
-            return _with_solution(_problem(item), steps, separator)
+            return _with_solution(_problem(item), steps, cuts)
         case _:
             return _problem(item), None
 
@@ -120,7 +121,7 @@ def _problem_of(row: Mapping[str, Any]) -> Problem:
     return Problem.model_validate({"text": stated, **fields})
 
 
-def _with_solution(problem: Problem, solution: Any, separator: str) -> Given:
+def _with_solution(problem: Problem, solution: Any, cuts: Cuts) -> Given:
     """The solution as a record, graded where it has no outcome yet."""
     match solution:
         case Solution():
@@ -128,14 +129,17 @@ def _with_solution(problem: Problem, solution: Any, separator: str) -> Given:
                 raise UserError(f"the solution is one of problem {solution.problem_id}, not {problem.id}")
             found = solution
         case str():
-            found = _solution(problem, solution, segment(solution, separator))
+            found = _solution(problem, solution, segment(solution, cuts))
         # An empty list is no solution: it has no step that could be labelled.
         case Sequence() if solution and all(isinstance(step, str) for step in solution):
+            separator = cuts if isinstance(cuts, str) else "\n\n"
             found = _solution(problem, separator.join(solution), tuple(_steps(solution, separator)))
         case _:
             raise UserError(
                 f"solution: expected a text, a list of texts, or a Solution; found {type(solution).__name__}"
             )
+    if not found.steps and is_thinking(found.text):
+        raise UserError(f"solution: {UNCLOSED}: it has no step")
     if not found.steps or not all(step.text.strip() for step in found.steps):
         raise UserError("solution: it has no step, or an empty one")
     # A stated outcome is believed: it may come from a grader that knows more than the answer.

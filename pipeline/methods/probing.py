@@ -17,6 +17,7 @@ from pipeline.prm.selection import normalised
 from pipeline.prompts.templates import fill
 from schemas.config import RunConfig
 from schemas.derive import SignalSettings
+from schemas.reasoning import answer_start
 from schemas.records import Solution, content_id, seed_of
 from verifiers.answers.grade import extract_answer
 
@@ -146,9 +147,11 @@ def _others(wrong: list[str], solution: Solution, asking: Asking) -> list[str]:
 def states(solution: Solution, closer: str, separator: str) -> list[str]:
     """Prefixes that end in an answer slot: before the first step, and after each.
 
-    The solution's own answer line stays out, for a model that has just read an answer repeats it.
+    The solution's own answer line stays out, for a model that has just read an answer repeats it. So does its
+    reasoning block, which has found the answer before the first step.
     """
-    after = (solution.text[: step.start] + without_answer(step.text) for step in solution.steps)
+    begin = answer_start(solution.text) or 0
+    after = (solution.text[begin : step.start] + without_answer(step.text) for step in solution.steps)
     return [closer.removeprefix(separator), *(text + closer for text in after)]
 
 

@@ -49,7 +49,7 @@ def lessons(run: Run, per_problem: int, value_model: PRM | None = None) -> Itera
 
 
 def _weakest(model: PRM, stored: Stored, text: str) -> float:
-    steps = [step.text for step in segment(text, stored.separator)]
+    steps = [step.text for step in segment(text, stored.prompt.cuts)]
     return overall(model.score_steps(stored.finished.problem.text, steps), "min")
 
 
@@ -64,10 +64,10 @@ def value_rows(run: Run) -> Iterator[LabelledSolution]:
         for index, node in tree.below():
             v = _values_at(tree, found, index)
             text = tree.prefix(index)
-            steps = segment(text, stored.separator)
+            steps = segment(text, stored.prompt.cuts)
             # A solution that was not graded has no truth to learn; a step without a value leaves a hole in
             # its labels.
-            if not node.ends.n or None in v.values():
+            if not node.ends.n or None in v.values() or any(step.end not in v for step in steps):
                 continue
             labels = [StepLabel(p=v[step.end], kind="quality", decided_by="quality") for step in steps]
             yield LabelledSolution(

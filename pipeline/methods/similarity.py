@@ -14,6 +14,7 @@ from difflib import SequenceMatcher
 from fractions import Fraction
 from typing import Any
 
+from pipeline.inputs.segment import Cuts
 from pipeline.methods.counts import Count, grade_of
 from pipeline.methods.stored import Run
 from pipeline.methods.tree import MOST_STEPS, is_own, pieces
@@ -92,7 +93,7 @@ def _value(number: str) -> Fraction:
 
 
 def groups(
-    prefix: str, rollouts: Iterable[Rollout], settings: SimilaritySettings, separator: str = "\n"
+    prefix: str, rollouts: Iterable[Rollout], settings: SimilaritySettings, cuts: Cuts = "\n"
 ) -> list[Group]:
     """Groups of the graded rollouts of one prefix, position by position.
 
@@ -101,7 +102,7 @@ def groups(
     """
     live = sorted(
         (
-            _Member(pieces(r.text, separator)[:MOST_STEPS], grade_of(r.outcome))
+            _Member(pieces(r.text, cuts)[:MOST_STEPS], grade_of(r.outcome))
             for r in rollouts
             if r.outcome != "unknown"
         ),
@@ -171,7 +172,7 @@ def rows(run: Run, settings: SimilaritySettings) -> Iterator[dict[str, Any]]:
             if is_own(rollout.purpose):
                 states.setdefault(rollout.prefix, []).append(rollout)
         for state, drawn in sorted(states.items()):
-            for index, group in enumerate(groups(state, drawn, settings, stored.separator)):
+            for index, group in enumerate(groups(state, drawn, settings, stored.prompt.cuts)):
                 yield {
                     "problem_id": stored.finished.problem.id,
                     "prefix": group.prefix,

@@ -12,7 +12,7 @@ from pipeline.methods.tree import Tree, build, is_own
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import read_manifest, shards_of
 from pipeline.storage.packing import faults, lost
-from schemas.config import RunConfig
+from schemas.config import PromptConfig, RunConfig
 from schemas.errors import UserError
 from schemas.records import Finished, Rollout, Solution
 from schemas.sources import POLICY, Sources
@@ -24,12 +24,13 @@ class Stored:
 
     finished: Finished
     rollouts: tuple[Rollout, ...]
-    separator: str = "\n"
+    prompt: PromptConfig = PromptConfig()
+    """How the policy was asked, and its solutions cut into steps."""
 
     @cached_property
     def tree(self) -> Tree:
         """The prefix tree of the policy's rollouts."""
-        return build(self.rollouts, self.separator)
+        return build(self.rollouts, self.prompt.cuts)
 
     @cached_property
     def _drawn(self) -> dict[tuple[str, str], Count]:
@@ -46,7 +47,8 @@ class Stored:
         `by` is `policy`, or what another model's rollouts are stored as (`prover`). Only rollouts asked
         for from exactly that prefix count; the last count is the grade of the solution itself.
         """
-        prefixes = ["", *(prefix_of(solution.text, solution.steps, i) for i in range(1, len(solution.steps)))]
+        n_steps, how = len(solution.steps), self.prompt.reasoning
+        prefixes = ["", *(prefix_of(solution.text, solution.steps, i, how) for i in range(1, n_steps))]
         drawn = [self._drawn.get((prefix, by), Count()) for prefix in prefixes]
         return [*drawn, grade_of(solution.outcome)]
 
@@ -84,7 +86,7 @@ class Run:
         return self._store.template()
 
     def __iter__(self) -> Iterator[Stored]:
-        separator, n = self.config.prompt.separator, 0
+        n = 0
         for shard in range(self.config.shards):
             drawn = groupby(self._rollouts(shard), key=lambda rollout: rollout.problem_id)
             problem, group = next(drawn, ("", iter(())))
@@ -101,7 +103,7 @@ class Run:
                     raw = self._store.path / "rollouts" / f"{shard:05d}.jsonl"
                     raise UserError(lost(self._store.path, raw, finished.problem.id))
                 n += 1
-                yield Stored(finished, taken, separator)
+                yield Stored(finished, taken, self.config.prompt)
         if n != self.manifest.problems:
             raise UserError(
                 f"{self._store.path / 'journal'}: holds {n} finished problems, the dataset those of "

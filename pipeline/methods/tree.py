@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from pipeline.inputs.segment import prefix_of, segment
+from pipeline.inputs.segment import Cuts, prefix_of, segment
 from pipeline.methods.counts import Count, grade_of
+from schemas.reasoning import in_block, is_thinking
 from schemas.records import Rollout
 
 # Purposes under which other models than the run's policy draw: their successes say nothing about the policy.
@@ -94,17 +95,17 @@ class _Growing:
     children: dict[str, "_Growing"] = field(default_factory=dict)
 
 
-def build(rollouts: Iterable[Rollout], separator: str = "\n") -> Tree:
+def build(rollouts: Iterable[Rollout], cuts: Cuts = "\n") -> Tree:
     """The tree of one problem's rollouts, those of other models left out.
 
     A continuation that begins with the answer line makes it a step of its own, so that the state it was
-    drawn from keeps it below. A completion that was cut off loses its unfinished last step; neither it nor a
-    failed call counts on either side.
+    drawn from keeps it below. A completion that was cut off loses its unfinished last step, and one that
+    ended while it was thinking has no step; neither it nor a failed call counts on either side.
     """
     root = _Growing()
     for rollout in rollouts:
         if is_own(rollout.purpose):
-            _add(root, rollout, separator)
+            _add(root, rollout, cuts)
     nodes = [Node("", "", -1, ends=root.ends, drawn=root.drawn)]
     waiting = [(root, 0)]
     for growing, index in waiting:  # grows while it is read
@@ -146,17 +147,29 @@ def assemble(nodes: Sequence[Node]) -> Tree:
     )
 
 
-def pieces(text: str, separator: str = "\n") -> list[tuple[str, str]]:
-    """A text cut where its steps begin: (verbatim piece, step); the pieces join to the text again."""
-    steps = segment(text, separator)
-    cuts = [0, *(len(prefix_of(text, steps, i)) for i in range(1, len(steps))), len(text)]
-    return [(text[a:b], step.text) for a, b, step in zip(cuts, cuts[1:], steps, strict=False)]
+def pieces(text: str, cuts: Cuts = "\n") -> list[tuple[str, str]]:
+    """A text cut where its steps begin: (verbatim piece, step). The pieces join to the text again, so the
+    first holds the reasoning block, where there is one."""
+    steps = segment(text, cuts)
+    ends = [0, *(len(prefix_of(text, steps, i)) for i in range(1, len(steps))), len(text)]
+    return [(text[a:b], step.text) for a, b, step in zip(ends, ends[1:], steps, strict=False)]
 
 
-def _add(root: _Growing, rollout: Rollout, separator: str) -> None:
+def _asked(prefix: str, cuts: Cuts) -> list[tuple[str, str]]:
+    """The pieces of a prefix. One that continues inside a reasoning block holds the steps so far there."""
+    inside = in_block(prefix)
+    found = pieces(inside, cuts)
+    if not found:
+        return []
+    (first, step), *rest = found
+    return [(prefix.removesuffix(inside) + first, step), *rest]
+
+
+def _add(root: _Growing, rollout: Rollout, cuts: Cuts) -> None:
     prefix = rollout.prefix.rstrip(" \t")  # earlier versions asked with the next step's spaces
     text = rollout.prefix[len(prefix) :] + rollout.text
-    asked, written = pieces(prefix, separator), pieces(text, separator)
+    asked = _asked(prefix, cuts)
+    written = [] if is_thinking(prefix + text) else pieces(text, cuts)
     outcome = grade_of(rollout.outcome)
     if len(asked) + len(written) > MOST_STEPS:
         asked, written, outcome = asked[:MOST_STEPS], [], Count(n_failed=1)

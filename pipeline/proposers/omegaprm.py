@@ -10,7 +10,7 @@ search goes on above it where that has a success. `refute`: a step proved wrong 
 """
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from pipeline.annotators.monte_carlo import answer_vote, vote_of
@@ -94,9 +94,7 @@ async def propose(
     if right is not None:
         solution = to_solution(roller, right)
         tree.searched[solution.text] = solution
-    return [
-        _candidate(tree, solution, roller.doubts) for solution in tree.searched.values() if solution.steps
-    ]
+    return [_candidate(tree, solution, roller) for solution in tree.searched.values() if solution.steps]
 
 
 async def _state(
@@ -154,21 +152,21 @@ async def _search(
 
     A `refuted` step is unsound from the start.
     """
-    steps = solution.steps
+    steps, how = solution.steps, roller.prompt.reasoning
     low, unsound = _steps_before(solution, state.prefix), [len(steps)]
     if refuted is not None and low <= refuted < len(steps) - 1:
         unsound.append(refuted + 1)
     while True:
         if unsound[-1] - low > 1:
             middle = (low + unsound[-1]) // 2
-            probed = await _state(tree, prefix_of(solution.text, steps, middle), roller, config)
+            probed = await _state(tree, prefix_of(solution.text, steps, middle, how), roller, config)
             if probed is None or probed.value is None:
                 break  # out of budget, or nothing readable came back: neither half can be ruled out
             if probed.value > 0:
                 low = middle
             else:
                 unsound.append(middle)
-        elif await _recovers(tree, prefix_of(solution.text, steps, unsound[-1]), roller, config):
+        elif await _recovers(tree, prefix_of(solution.text, steps, unsound[-1], how), roller, config):
             low = unsound.pop()
         else:
             break
@@ -192,11 +190,12 @@ def _steps_before(solution: Solution, prefix: str) -> int:
     return sum(step.end <= len(prefix) for step in solution.steps)
 
 
-def _candidate(tree: Tree, solution: Solution, doubts: Mapping[int, str] | None = None) -> Candidate:
+def _candidate(tree: Tree, solution: Solution, roller: Roller) -> Candidate:
     """The solution with a vote for every one of its prefixes that the tree has measured, and its grade."""
     votes: list[Vote] = []
+    doubts, how = roller.doubts, roller.prompt.reasoning
     for index in range(1, len(solution.steps)):
-        state = tree.states.get(prefix_of(solution.text, solution.steps, index))
+        state = tree.states.get(prefix_of(solution.text, solution.steps, index, how))
         if state is not None:
             votes.append(vote_of(index - 1, state.rollouts, SOURCE, doubts))
     return Candidate(solution=solution, votes=(*votes, answer_vote(solution, doubts)))

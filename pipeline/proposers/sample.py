@@ -29,7 +29,7 @@ def to_solution(roller: Roller, rollout: Rollout) -> Solution:
     return Solution(
         problem_id=roller.problem.id,
         text=text,
-        steps=segment(text, roller.prompt.separator),
+        steps=segment(text, roller.prompt.cuts),
         answer=extract_answer(text),
         outcome=rollout.outcome,
         policy=who,

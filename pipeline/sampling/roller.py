@@ -14,6 +14,7 @@ from pipeline.prompts.templates import fill, prompt_text, solving_text
 from pipeline.sampling.budget import Allowance
 from pipeline.sampling.draws import Draws
 from schemas.config import JudgeConfig, PromptConfig, RunConfig
+from schemas.reasoning import UNCLOSED, is_thinking
 from schemas.records import Outcome, Problem, Rollout, StopReason, seed_of
 from verifiers.answers.grade import Grade, extract_answer, grade_any
 
@@ -190,9 +191,12 @@ _ENDED: Mapping[StopReason, str] = {
 
 
 def grade_of(problem: Problem, solution: str) -> Grade:
-    """Grade a finished solution by its answer, with the reason of a doubt."""
+    """Grade a finished solution by its answer, with the reason of a doubt. A solution that ended inside its
+    reasoning block has none."""
     if problem.answer is None:
         return Grade(None, "the problem has no gold answer")
+    if is_thinking(solution):
+        return Grade(None, UNCLOSED)
     return grade_any(problem.golds, extract_answer(solution), problem.answer_kind)
 
 

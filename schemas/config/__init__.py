@@ -23,6 +23,7 @@ from schemas.config.policies import (
     PythonPolicyConfig,
     ServerConfig,
     SimulatedConfig,
+    SplitConfig,
     TransformersConfig,
     VllmConfig,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "SimulatedConfig",
     "PythonPolicyConfig",
     "PromptConfig",
+    "SplitConfig",
     "SampleConfig",
     "OmegaConfig",
     "MonteCarloConfig",

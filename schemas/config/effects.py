@@ -29,6 +29,11 @@ class Effect(StrEnum):
     """What is made of the votes: labels, PRMs and their measurements."""
 
 
+ADDED = "added later"
+"""The mark of a setting of votes that earlier versions did not have. At its default it is left out of the
+digest, so that runs from before keep theirs: `Annotated[int, ADDED]`."""
+
+
 class Setting(NamedTuple):
     """A field of a section, the place it has in a run file, and its effect."""
 
@@ -56,16 +61,22 @@ def every_setting(
             yield from every_setting(one, effect, (*place, name))
 
 
-def vote_settings(section: BaseModel, inherited: Effect | None = None) -> dict[str, Any]:
+def vote_settings(
+    section: BaseModel, inherited: Effect | None = None, *, added: bool = True
+) -> dict[str, Any]:
     """The settings of a section that can change a vote and are not known by their content, as JSON, nested as
-    they are."""
+    they are. Without `added`, those that earlier versions did not have are left out at their defaults."""
     plain = section.model_dump(mode="json")
     found: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         effect, value = mark_of(field) or inherited, getattr(section, name)
+        if not added and ADDED in field.metadata and value == field.default:
+            continue
         several = isinstance(value, (tuple, list)) and bool(classes_of(field.annotation))
         if isinstance(value, BaseModel) or several:
-            inner = [vote_settings(one, effect) for one in value] if several else vote_settings(value, effect)
+            sections = value if several else [value]
+            each = [vote_settings(one, effect, added=added) for one in sections]
+            inner = each if several else each[0]
             # A section of votes counts although it says nothing: with it an annotator runs.
             if effect is Effect.VOTES or inner and any(inner):
                 found[name] = inner

@@ -5,8 +5,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from schemas.addresses import Addresses, VariableName, check_parameters
-from schemas.config.effects import Effect
+from schemas.config.effects import ADDED, Effect
 from schemas.factories import FACTORY
+from schemas.reasoning import Continued
 from schemas.records import Record
 from schemas.sections import default_tag
 
@@ -154,6 +155,28 @@ PolicyConfig = Annotated[
 """A section that describes a policy. Without a `kind` it is one of `transformers`."""
 
 
+class SplitConfig(Record):
+    """Rules that cut the text of chat models into steps, instead of a separator: paragraphs, headings and
+    long list items, never inside a formula, a code fence or a table. `docs/prompts.md` has all of them.
+
+        [prompt.split]
+        most = 1500
+    """
+
+    least: int = Field(8, ge=0, le=1_000)
+    """Fewest characters of a step. A shorter piece is joined to the next where it ends in a word or a colon
+    (`So:`), and to the one before it otherwise."""
+    most: int = Field(2_000, ge=100, lt=2**31)
+    """Most characters of a step. A longer one is cut where a line or a sentence ends, if one does outside
+    formulas."""
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> "SplitConfig":
+        if self.most <= self.least:
+            raise ValueError(f"most={self.most} must be above least={self.least}")
+        return self
+
+
 class PromptConfig(Record):
     """How the policy is asked to solve a problem, and how its solutions are cut into steps."""
 
@@ -161,6 +184,13 @@ class PromptConfig(Record):
     """The prompt: a name under `pipeline/prompts`, or the path of a text file with `{problem}` in it."""
     separator: str = Field("\n", min_length=1)
     """The text between two steps of a solution."""
+    split: Annotated[SplitConfig | None, ADDED] = None
+    """With a section `[prompt.split]`, which may be empty, solutions are cut by rules for the text of chat
+    models, and not by a separator."""
+    reasoning: Annotated[Continued, ADDED] = "after"
+    """Where rollouts of a reasoning model continue a solution. `after`: its reasoning block is part of every
+    prefix, and rollouts go on with the answer behind it. `inside`: the steps so far stand in an opened block,
+    and rollouts go on thinking from there. Solutions without such a block are continued as they are."""
     temperature: float = Field(1.0, ge=0)
     """Sampling temperature. At 0 all completions of a prompt are the same, so that rollouts say little."""
     top_p: float = Field(1.0, gt=0, le=1)
@@ -169,3 +199,14 @@ class PromptConfig(Record):
     """Most tokens of a completion. A completion that is cut off abstains: it is no wrong answer."""
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Texts that end a completion. They are not part of it."""
+
+    @property
+    def cuts(self) -> "str | SplitConfig":
+        """What cuts a solution into steps: the rules, or the separator."""
+        return self.split or self.separator
+
+    @model_validator(mode="after")
+    def _cuts_one_way(self) -> "PromptConfig":
+        if self.split is not None and self.separator != "\n":
+            raise ValueError("separator does nothing beside [prompt.split]: leave one of them out")
+        return self

@@ -160,7 +160,7 @@ class RunConfig(Record):
 
     def digest(self) -> str:
         """Identity of the settings that can change a vote; with those of its inputs, that of the run."""
-        return content_id(self.settings())
+        return content_id(vote_settings(self, added=False))
 
     def annotators(self, kind: type[T]) -> list[T]:
         """The annotators of one kind."""

@@ -2,13 +2,13 @@ r"""Finds the final answer that a solution states: `#### 12`, `\boxed{12}`, "The
 
 import re
 
+from schemas.reasoning import answer_part
+
 TAIL = 20_000
 """The answer is looked for in the last characters only: it stands at the end, and texts may be hostile."""
 LONGEST_ANSWER = 1_000
 """Characters. The longest gold answer of MATH and OlympiadBench has fewer than 200."""
 
-_THOUGHT = re.compile(r"</think(?:ing)?>")
-"""Where a reasoning model stops thinking aloud: what it boxed before is a draft."""
 _HASHES = re.compile(r"####(?!#)[ \t]*([^\n]*)")
 """GSM8K's answer line, `#### 18`. Five signs are a heading of Markdown."""
 _ANSWER = re.compile(r"[Aa]nswer|ANSWER")
@@ -60,12 +60,9 @@ def extract_answer(text: str) -> str | None:
     r"""The answer stated last: `#### x`, `\boxed{x}`, "The answer is x", "Answer: x"; None where none is.
 
     Boxes side by side are one answer. A `####` line of words with more text after it is a heading. What a
-    model thought aloud counts only when it says nothing after that.
+    model boxed while it was thinking aloud (`schemas.reasoning`) is a draft and does not count.
     """
-    text = text[-TAIL:]
-    thoughts = list(_THOUGHT.finditer(text)) if "</think" in text else []
-    if thoughts and text[thoughts[-1].end() :].strip():
-        text = text[thoughts[-1].end() :]
+    text = (answer_part(text) or "")[-TAIL:]
     marked = [found for found in (_boxed(text), _hashed(text)) if found]
     stated = [*marked, *_said(text, beside=bool(marked))]
     return _cleaned(max(stated)[1]) if stated else None
