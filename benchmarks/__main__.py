@@ -48,7 +48,8 @@ def policy_transformers() -> Figures:
     from pipeline.policies.base import Prompt, Sampling
     from pipeline.policies.opening import EMBEDDED
     from pipeline.policies.transformers.policy import TransformersPolicy
-    from pipeline.prompts.templates import fill, load_template
+    from pipeline.prompts.filling import fill
+    from pipeline.prompts.templates import load_template
 
     template, n, longest = load_template("embedded_solve"), 8, 120
     prompts = [fill(template, problem=problem.text) for problem in problems(32, seed=0)]

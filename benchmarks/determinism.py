@@ -17,7 +17,8 @@ from pipeline.policies.opening import EMBEDDED
 from pipeline.policies.transformers import decoding
 from pipeline.policies.transformers.policy import TransformersPolicy
 from pipeline.policies.transformers.token_sampling import CLOSE, sample_tokens
-from pipeline.prompts.templates import fill, load_template
+from pipeline.prompts.filling import fill
+from pipeline.prompts.templates import load_template
 
 Figures = dict[str, Any]
 PROMPTS, EACH, LONGEST = 40, 8, 160

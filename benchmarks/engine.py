@@ -212,7 +212,8 @@ def prefixes() -> Row:
     from pipeline.policies.opening import EMBEDDED
     from pipeline.policies.tokens import prompt_ids
     from pipeline.policies.vllm import VllmPolicy
-    from pipeline.prompts.templates import fill, load_template
+    from pipeline.prompts.filling import fill
+    from pipeline.prompts.templates import load_template
 
     async def measure(policy: Any, groups: list[list[list[int]]]) -> float:
         from vllm.sampling_params import RequestOutputKind, SamplingParams

@@ -187,7 +187,8 @@ def decoding() -> Figures:
 
     from pipeline.embedded.problems.truth import problems
     from pipeline.policies.opening import EMBEDDED
-    from pipeline.prompts.templates import fill, load_template
+    from pipeline.prompts.filling import fill
+    from pipeline.prompts.templates import load_template
 
     template, n, longest = load_template("embedded_solve"), 4, 60
     prompts = [fill(template, problem=problem.text) for problem in problems(4, seed=0)]

@@ -10,7 +10,8 @@ from typing import Any
 from pipeline.outputs.report import Samples, evaluate_samples, held_out_samples
 from pipeline.policies import open_policy
 from pipeline.policies.base import Prompt, scorer
-from pipeline.prompts.templates import fill, load_template
+from pipeline.prompts.filling import fill
+from pipeline.prompts.templates import load_template
 from pipeline.sampling.roller import Roller
 from schemas.config import RunConfig, SampleConfig, TrainConfig, load_config
 from schemas.records import LabelledSolution, Problem, Solution, StepLabel

@@ -12,10 +12,12 @@ from pydantic import model_validator
 from schemas.errors import UserError
 from schemas.records import Asks, Record, Vote
 
-Kind = Literal["rollouts", "search", "grade", "judge", "check"]
+Kind = Literal["rollouts", "search", "grade", "judge", "score", "check"]
 """`rollouts`: counts of completions from the end of a step. `search`: such counts too, but its p is a
 posterior of the first error over all its rollouts. `grade`: the solution's own answer. `judge`: a model's
-opinion of a step; of several replies, counts. `check`: a verifier, which holds, fails or abstains."""
+opinion of a step; of several replies, counts. `score`: a model's score of the whole solution, on its last
+step: a low one means an error somewhere, not in that step. `check`: a verifier, which holds, fails or
+abstains."""
 POLICY = "policy"
 """`by` of rollouts of the run's own policy."""
 ANSWER = "answer"
@@ -33,6 +35,9 @@ class Source(Record):
     Counts with equal `by` are added up, others never."""
     includes: tuple[str, ...] = ()
     """Sources whose rollouts this one has counted already; where it votes, they are not counted again."""
+    every_step: bool = False
+    """Of a judge: each reply speaks of every step, also of those after an error. Other judges' replies say
+    yes to the steps before the first error, no to it, and nothing of later ones."""
 
     @model_validator(mode="after")
     def _says_whose_completions_it_counts(self) -> Self:
@@ -58,9 +63,15 @@ def rollout_source(name: str, by: str = POLICY) -> dict[str, Source]:
     return {name: Source(kind="rollouts", asks="solvable", by=by)}
 
 
-def judge_source(name: str) -> dict[str, Source]:
-    """The declaration of a source of opinions whether a step is right."""
-    return {name: Source(kind="judge", asks="valid")}
+def judge_source(name: str, *, every_step: bool = False) -> dict[str, Source]:
+    """The declaration of a source of opinions whether a step is right; with `every_step` also of steps after
+    an error."""
+    return {name: Source(kind="judge", asks="valid", every_step=every_step)}
+
+
+def score_source(name: str) -> dict[str, Source]:
+    """The declaration of a source of scores of whole solutions, each a vote on the last step."""
+    return {name: Source(kind="score", asks="valid")}
 
 
 def check_source(name: str) -> dict[str, Source]:

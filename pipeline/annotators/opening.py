@@ -13,7 +13,7 @@ from pipeline.annotators.outside import made_annotator
 from pipeline.annotators.prover import Prover
 from pipeline.annotators.scan import Scan
 from pipeline.policies.base import Sampling
-from pipeline.prompts.templates import judge_prompt, prompt_text
+from pipeline.prompts.templates import judge_prompt, prompt_text, solving_prompt
 from pipeline.sampling.roller import sampling_of, token_limit
 from schemas.config import (
     AnyAnnotator,
@@ -28,6 +28,7 @@ from schemas.config import (
     ScanConfig,
     VerifyConfig,
 )
+from schemas.errors import UserError
 from schemas.sources import POLICY
 
 
@@ -71,12 +72,17 @@ def _made(config: AnyAnnotator, read: Callable[[str], str]) -> Iterator[Annotato
         case JudgeConfig():
             # Each prompt is a source of its own: prompts err differently, and fusion trusts each as far as it
             # deserves.
+            meta = None if config.meta is None else judge_prompt(config.meta, read(config.meta))
             for name in config.prompts:
-                yield Judge(config, judge_prompt(name, read(name)))
+                yield Judge(config, judge_prompt(name, read(name)), meta)
         case VerifyConfig():
             yield Verify([verifier_named(name) for name in config.verifiers])
         case PythonConfig():
             yield made_annotator(config.factory, config.options)
+
+
+_NO_JSON = ("transformers", "simulated")
+"""Kinds of policies that cannot keep a reply to a JSON schema. Of an outsider's nobody knows."""
 
 
 class Asked(NamedTuple):
@@ -90,13 +96,25 @@ class Asked(NamedTuple):
     """The largest token limit it is asked with, and the setting that it comes from."""
 
 
-def asked(config: RunConfig, parts: Sequence[Part]) -> dict[str, Asked]:
-    """How the policies of a run will be asked: its own as `policy`, others by their annotator's name."""
+def asked(
+    config: RunConfig, parts: Sequence[Part], read: Callable[[str], str] = prompt_text
+) -> dict[str, Asked]:
+    """How the policies of a run will be asked: its own as `policy`, others by their annotator's name.
+
+    UserError where a judge's replies are to be JSON and its policy's kind cannot be held to that.
+    """
     asking = sampling_of(config.prompt)
+    judges = [part.annotator for part in parts if isinstance(part.annotator, Judge)]
+    for judge in judges:
+        _complain_of_json(judge, judge.config.policy or config.policy)
     counted = {source.by for part in parts for source in part.annotator.sources.values()}
     # A policy whose rollouts start within a solution must be able to continue a text verbatim, which not
     # every server can; it is checked before a run starts.
     prefixes = isinstance(config.propose, OmegaConfig) or POLICY in counted
+    # So must one whose answers a prompt begins.
+    template = config.prompt.template
+    prefixes |= bool(solving_prompt(template, read(template)).begins)
+    prefixes |= any(judge.begins for judge in judges if judge.config.policy is None)
     found = {POLICY: Asked(config.policy, asking, prefixes, token_limit(config))}
     for part in parts:
         one = part.config
@@ -105,8 +123,18 @@ def asked(config: RunConfig, parts: Sequence[Part]) -> dict[str, Asked]:
                 continue
             case policy, JudgeConfig():
                 judging = Sampling(temperature=one.temperature, max_tokens=one.max_tokens)
-                found[one.name] = Asked(policy, judging, False, (f"{one.section}.max_tokens", one.max_tokens))
+                begun = any(judge.begins for judge in judges if judge.config is one)
+                found[one.name] = Asked(policy, judging, begun, (f"{one.section}.max_tokens", one.max_tokens))
             case policy, _:
                 prefixes = any(source.by for source in part.annotator.sources.values())
                 found[one.name] = Asked(policy, asking, prefixes)
     return found
+
+
+def _complain_of_json(judge: Judge, policy: PolicyConfig) -> None:
+    json = [prompt.name for prompt in (judge.prompt, judge.meta) if prompt and prompt.replies == "json"]
+    if json and policy.kind in _NO_JSON:
+        raise UserError(
+            f"{judge.config.section}: the prompt {json[0]!r} says `replies: json`, and a {policy.kind} "
+            "policy cannot be held to JSON; use a server or vllm, or leave that line out of the prompt"
+        )

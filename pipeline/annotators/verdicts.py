@@ -11,41 +11,54 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipeline.annotators.boxes import BACK, boxes, is_review
 from pipeline.annotators.wording import (
-    BACK,
     NONE,
-    UNIT,
     Said,
-    boxes,
     called_wrong,
     fields,
     final_line,
-    is_review,
     plain,
     sentences,
 )
 from pipeline.inputs.segment import segment
 from schemas.reasoning import UNCLOSED, answer_part
 
-_TWO = "it says two different things"
+TWO = "it says two different things"
 _LONGEST = 20_000
 """Characters of a reply that are read, its last ones: there the verdict stands."""
 
 
 class Reading(NamedTuple):
-    """The 0-based index of the first wrong step, -1 for none; or None and the reason."""
+    """What a reply says: the 0-based index of the first wrong step, -1 for none; or None and the reason."""
 
     first: int | None
     why: str = ""
+    wrong: frozenset[int] | None = None
+    """Every wrong step, where the reply was to name all of them."""
+    score: float | None = None
+    """The score of the whole solution, from 0 to 1, where the reply was to give one; then there is no
+    `first`."""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the reply says something."""
+        return self.first is not None or self.score is not None
+
+
+def tail_of(reply: str) -> str | None:
+    """What a reply says after its thoughts, as much of its end as is read; None when it has only thoughts."""
+    said = answer_part(reply)
+    return None if said is None else said[-_LONGEST:]
 
 
 def read_first_error(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     """Read a reply that names the first wrong step, counting from `counts_from`, or that says there is
     none."""
-    said = answer_part(reply)
+    said = tail_of(reply)
     if said is None:
         return Reading(None, UNCLOSED)
-    text = plain(said[-_LONGEST:])
+    text = plain(said)
     # Where a reply corrects itself, its later verdict is the one that it means.
     asked = sorted([*boxes(text), *fields(text)], key=lambda found: found.at)
     found = _decided(asked[-1], text) if asked else _last(text)
@@ -75,7 +88,7 @@ def _decided(last: Said, text: str) -> Said:
     else:
         before = [said.number for said in sentences(text[: last.at])]
         against = against or before[-1:] == [NONE]
-    return Said(last.at, None, _TWO) if against else last
+    return Said(last.at, None, TWO) if against else last
 
 
 def _last(text: str) -> Said:
@@ -85,52 +98,13 @@ def _last(text: str) -> Said:
     if line := final_line(text):
         if line.loose and line.number not in {*numbers, *called_wrong(text)}:
             return Said(line.at, None, "its last number may be the answer of the problem")
-        return line if set(numbers) <= {line.number} else Said(line.at, None, _TWO)
+        return line if set(numbers) <= {line.number} else Said(line.at, None, TWO)
     called = called_wrong(text)
     if not numbers:
         return Said(0, called.pop() if len(called) == 1 and not told else None)
     last = told[-1]
     against = last.number == NONE and (called or set(numbers) != {NONE})
-    return Said(last.at, None, _TWO) if against else last
-
-
-# A verdict a step
-
-
-# `Step 2: correct`, `2. wrong`, `- paragraph 3 is right`.
-_MARKED = re.compile(
-    rf"^[ \t\-•]*(?:{UNIT}\s*)?(\d{{1,4}})\s*[:.)\-]+\s*(?:is\s+)?(right|wrong|correct|incorrect)\b",
-    re.IGNORECASE | re.MULTILINE,
-)
-_MARK = re.compile(r"\b(right|wrong|correct|incorrect)\b", re.IGNORECASE)
-_LISTED = re.compile(r"\W*(?:\w+\W+)?(?:(?:right|wrong|correct|incorrect)\W*)+|\W*", re.IGNORECASE)
-"""A piece of a list without numbers: a word for what the step is about, and its mark; or marks alone."""
-
-
-def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
-    """Read a reply of one `right` or `wrong` a step, in their order, with or without the steps' numbers.
-
-    What follows the first `wrong` does not count; right are all only where each is called so.
-    """
-    said = answer_part(reply)
-    if said is None:
-        return Reading(None, UNCLOSED)
-    text = plain(said[:_LONGEST])
-    numbered = _MARKED.findall(text)
-    marks = [mark for _, mark in numbered] or _MARK.findall(text)
-    # Skipped or repeated numbers show that the judge lost count: nobody can tell which step a verdict is for.
-    if numbered and [int(number) for number, _ in numbered] != list(
-        range(counts_from, counts_from + len(marks))
-    ):
-        return Reading(None, "its verdicts are not in the order of the steps")
-    if not numbered and not all(map(_LISTED.fullmatch, re.split(r"[,.;\n]", text))):
-        return Reading(None, "it is no list of verdicts")
-    first = next((i for i, mark in enumerate(marks) if mark.lower() in ("wrong", "incorrect")), None)
-    if first is not None and first < n_steps:
-        return Reading(first)
-    if first is None and len(marks) == n_steps:
-        return Reading(NONE)
-    return Reading(None, "it does not have a verdict for every step")
+    return Said(last.at, None, TWO) if against else last
 
 
 # The solution done again
@@ -159,7 +133,7 @@ def read_redone(reply: str, steps: Sequence[str], problem: str = "") -> Reading:
     if not answers:
         return Reading(None, "it reaches no answer")
     if len(answers) > 1:
-        return Reading(None, _TWO)
+        return Reading(None, TWO)
     answer = answers.pop()
     redone = [step.text.partition("\n####")[::2] for step in segment(text)]
     redone = redone[: next((i for i, (_, end) in enumerate(redone, 1) if end), 1)]

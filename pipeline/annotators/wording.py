@@ -1,4 +1,4 @@
-"""Where a judge's reply states a verdict: in boxes, in JSON, in sentences, or on its last line.
+"""Where a judge's reply states a verdict: in JSON, in sentences, or on its last line (boxes: `boxes.py`).
 
 Numbers are as the reply counts; -1 stands for "no error". English only: a judge that reviews in another
 language is read by its box.
@@ -22,8 +22,8 @@ class Said(NamedTuple):
 
 
 UNIT = r"(?:paragraph|step|line)s?"
-_NUMBERED = re.compile(rf"\b{UNIT}\s*(?:number|no\.|index)?\s*[#:(=]?\s*(-?\d{{1,4}})\b", re.IGNORECASE)
-_FAULT = r"(?:error|mistake|flaw|slip|fault|inaccuracy|wrong|incorrect|erroneous|invalid|flawed|mistaken)"
+NUMBERED = re.compile(rf"\b{UNIT}\s*(?:number|no\.|index)?\s*[#:(=]?\s*(-?\d{{1,4}})\b", re.IGNORECASE)
+FAULT = r"(?:error|mistake|flaw|slip|fault|inaccuracy|wrong|incorrect|erroneous|invalid|flawed|mistaken)"
 _RIGHT = r"(?:correct|right|valid|sound|fine|accurate|error-free|flawless)"
 
 
@@ -59,16 +59,12 @@ def plain(text: str) -> str:
     return re.sub(r"(?<=[A-Za-z])_+(?=-?\d)", " ", text)
 
 
-# Boxes
+# Values
 
 
-# `\boxed{2}`, `\boxed 2`, and `\x08oxed{2}`, which a JSON parser makes of `\b`.
-_BOX = re.compile(r"(?:\\{0,4}f?boxed|\\fbox|\x08oxed)\s*(?:\{|(-?\d{1,4})\b)")
-_BOXES = 50
-"""Boxes that are looked at, the last ones."""
 _GLOSS = r"(?:\s*[(:,-]\s*[^\d]{0,80})?"
 _VALUE = re.compile(
-    rf"(?:the\s+)?(?:(?:first|earliest)\s+)?(?:{_FAULT}\s+)?(?:is\s+)?(?:in\s+|at\s+)?(?:{UNIT}|index|number|no\.)?"
+    rf"(?:the\s+)?(?:(?:first|earliest)\s+)?(?:{FAULT}\s+)?(?:is\s+)?(?:in\s+|at\s+)?(?:{UNIT}|index|number|no\.)?"
     rf"[\s:#=(]*(-?\d{{1,4}})\s*\)?\.?{_GLOSS}",
     re.IGNORECASE,
 )
@@ -78,121 +74,10 @@ _NO_ERROR = re.compile(
     rf"(?:all|everything)(?:\s+{UNIT})?(?:\s+(?:is|are))?\s+correct|correct|error-free",
     re.IGNORECASE,
 )
-_WHOSE = r"(?:solution|student|author|writer|original|problem|question|answer key)(?:'s)?"
-_GIVES = (
-    r"(?:answer|result|conclu\w+|writes?|wrote|says?|said|stat\w+|claim\w*|gives?|gave|box\w*|ends?|reach\w*|"
-    r"reports?|obtain\w*|gets?|got|arriv\w*|find\w*|comput\w+|calculat\w+|determin\w+|deriv\w+|leads?)"
-)
-_QUOTED = re.compile(
-    rf"\b{_WHOSE}\s+(?:\w+\s+){{0,2}}{_GIVES}\b|\b{UNIT}\s+\d+,?\s+(?:\w+\s+)?{_GIVES}\b|"
-    rf"\b(?:final|last)\s+{UNIT}\s+(?:\w+\s+)?{_GIVES}\b|"
-    r"\b(?:correct(?:ed)?|right|true|actual|expected|intended|given|reference|proper|wrong|incorrect|erroneous|its|their)"
-    r"\s+(?:final\s+)?(?:answer|result|value|total|sum)\b|"
-    rf"\b(?:answer|result|value|sum|total|it|this|that|which|{UNIT}\s+\d+)\s+(?:should|would|must)\s+(?:be|have)\b|"
-    rf"\b(?:value|number|term|expression|figure)\s+(?:in|of)\s+{UNIT}\s+\d+|\bnumber\s+of\s+\w+\W*$|"
-    r"\b(?:confidence|score|rating|grade|points?)\b|\bgiv(?:es|ing)\b|\bbecomes?\b|\bagree\b|"
-    r"\banswer\s+(?:in|of)\s+the\s+solution\b|\b(?:is|are)\s+(?:correct|right)\b|"
-    r"\b(?:I|we)\s+(?:also\s+|too\s+)?(?:get|got|obtain|compute|calculate|arrive)\b|\b(?:yields?|equals?)\b|"
-    r"\binstead\s+of\b|\brather\s+than\b|=\s*$|\bto\s+(?:the|this)\s+(?:\w+\s+)?problem\b",
-    re.IGNORECASE,
-)
-_AT = re.compile(rf"\b{UNIT}\s*$", re.IGNORECASE)
-_REDONE = re.compile(
-    r"\b(?:correct(?:ed)?|proper|right|fixed|revised)\s+(?:version|solution|working|calculations?|steps?)\b[^.\n]{0,40}:",
-    re.IGNORECASE,
-)
-"""From here on the judge solves the problem itself."""
-_SOLVES = re.compile(r"\d\s*[-+*/=^]\s*\d|=\s*-?\d|\\(?:frac|times|cdot|sqrt)\b")
-_STATES = re.compile(r"(?:\b[^\W\d_]{2,}\b[^\n\\]{0,80}?){2}\s\d+(?![\d%])|(?:\b[^\W\d_]{2,}\b\W+){5}")
-"""Words about numbers, or more words than "the final answer is"."""
-_COUNTED = re.compile(
-    r"\}?[\s$]*(?!(?:and|as|because|since|where|which|due|is|but|so|with|for|in|at)\b)[a-z]{3,}\W*(?:\n|$)"
-)
-"""What follows the number in a box where it counts something: a unit."""
-_REVIEWS = re.compile(
-    rf"\b(?:{UNIT}|err\w+|paragr\w+|mistakes?|flaws?|(?:in)?correct\w*|wrong|right|review|verdict|check\w*|fine|"
-    r"valid|sound|solution|student|compar\w+|verif\w+|fix(?:ed|ing)|number|not\s+-?\d+|fehler\w*|falsch\w*|schritt|absatz|paso|[ée]tape|passo)\b"
-    r"|[\u0400-\uffff]",
-    re.IGNORECASE,
-)
-_NAMES = re.compile(rf"\b(?:{UNIT}|{_FAULT}s?|index|verdict|earliest|first)\b", re.IGNORECASE)
-"""Words before a box that make it a verdict, and not the answer of the problem."""
-_SIDE_BY_SIDE = re.compile(r"[\s,;/$]*(?:\b(?:or|and)\b[\s$]*)?")
-BACK = re.compile(
-    r"(?:^|[.!?\n)]\s*)(?:(?:but|so|oh|hm+),?\s+)?(?:wait|hold on|actually|on second|correction)\b",
-    re.IGNORECASE,
-)
-"""A reply that begins to think again after its verdict."""
-# "Final answer:" before a box says what the box is, not what it is about.
-_LABEL = re.compile(
-    r"\W*(?:my\s+)?(?:final\s+)?(?:answer|verdict|conclusion|result|output)\W*", re.IGNORECASE
-)
 
 
-def is_review(text: str) -> bool:
-    """Whether a text speaks of the solution at all: a judge may have solved the problem instead."""
-    return bool(_REVIEWS.search(text)) or not (_SOLVES.search(text) or _STATES.search(text))
-
-
-def boxes(text: str) -> Iterator[Said]:
-    """Every box that holds a verdict; those that quote an answer are passed over."""
-    redone, end, earlier = _REDONE.search(text), -1, None
-    for match in list(_BOX.finditer(text))[-_BOXES:]:
-        inner = match[1] or _inside(text, match.end())
-        beside = end > 0 and bool(_SIDE_BY_SIDE.fullmatch(text, end, match.start()))
-        end = match.end() + (0 if match[1] or inner is None else len(inner) + 1)
-        if inner is not None and not inner.strip():
-            continue  # an echo of "in \boxed{}"
-        if redone and match.start() > redone.start():
-            continue
-        before = _before(text, match.start())
-        if _QUOTED.search(before) and not (_FIRST.search(before) or _AT.search(before)):
-            continue
-        number = None if inner is None else _value(inner)
-        why = "its box is not closed" if inner is None else "its box holds no number of a step"
-        loose = bool(before.strip()) and not _NAMES.search(before) and not _LABEL.fullmatch(before)
-        if number is not None and _repeats(number, text, match.start()):
-            number, why = None, "its box repeats what was calculated"
-        if number is not None and number >= 0 and _COUNTED.match(text, end):
-            number, why = None, "its box counts something"
-        if beside and number != earlier:
-            number, why = None, "it gives two boxes"
-        earlier = number
-        yield Said(match.start(), number, "" if number is not None else why, loose)
-
-
-def _repeats(number: int, text: str, at: int) -> bool:
-    """Whether a box holds the last result before it, and no step of that number is spoken of."""
-    results = re.findall(r"=\s*(-?\d+)\b(?![.,]?\d)", text[max(0, at - 400) : at])
-    return results[-1:] == [str(number)] and number not in {int(n) for n in _NUMBERED.findall(text)}
-
-
-def _inside(text: str, start: int) -> str | None:
-    """What stands in the braces that were opened just before `start`; None when nothing closes them soon."""
-    depth = 1
-    for at in range(start, min(len(text), start + 150)):
-        depth += (text[at] == "{") - (text[at] == "}")
-        if depth == 0:
-            return text[start:at]
-    return None
-
-
-def _before(text: str, at: int) -> str:
-    """The sentence before a place, of the line before where the line itself is empty and that one ends in a
-    colon."""
-    lines = [line.strip() for line in text[max(0, at - 400) : at].split("\n")]
-    line = lines.pop()
-    while not line and lines:
-        line = lines.pop()
-        if line and not line.endswith((":", "=", "is")):
-            return ""
-    if line.endswith((".", "!", "?", ";")):
-        return ""
-    sentence = re.split(r"(?<=[.!?;])\s", line)[-1]
-    return re.split(r"\b(?:so|thus|therefore|hence)\b,?", sentence, flags=re.IGNORECASE)[-1]
-
-
-def _value(inner: str) -> int | None:
+def value_of(inner: str) -> int | None:
+    """The number of a step in what a box, a field or a line holds, as the reply counts; -1 for no error."""
     inner = inner.strip(" \t\n.,:;!\"'{}")
     if _NO_ERROR.fullmatch(inner):
         return NONE
@@ -221,7 +106,7 @@ def fields(text: str) -> list[Said]:
     general: list[Said] = []
     for match in _FIELD.finditer(text):
         key, value = match[1].lower().replace(" ", "_"), match[2] if match[2] is not None else match[3]
-        number = _value(value)
+        number = value_of(value)
         if _SPECIFIC.fullmatch(key):
             named.append(Said(match.start(), number, "" if number is not None else "its JSON names no step"))
         elif key in _GENERAL and number is not None:
@@ -246,13 +131,13 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 NEGATED = re.compile(r"\b(?:not?|never|none|neither|nor|without|hardly)\b|n't\b", re.IGNORECASE)
-_FIRST = re.compile(
-    rf"\b(?:first|earliest)\b(?!\s*,|\s+(?:I|we|let|of all)\b)[^\n]{{0,80}}?\b{_FAULT}s?\b|"
-    rf"\b{_FAULT}\s+(?:that\s+)?first\b",
+FIRST = re.compile(
+    rf"\b(?:first|earliest)\b(?!\s*,|\s+(?:I|we|let|of all)\b)[^\n]{{0,80}}?\b{FAULT}s?\b|"
+    rf"\b{FAULT}\s+(?:that\s+)?first\b",
     re.IGNORECASE,
 )
 _BARE = re.compile(
-    rf"\b(?:first|earliest)\b[^\n]{{0,80}}?\b{_FAULT}s?\b(?!\s+(?:value|number|result|term|sum|figure))[^\n\d]{{0,40}}?"
+    rf"\b(?:first|earliest)\b[^\n]{{0,80}}?\b{FAULT}s?\b(?!\s+(?:value|number|result|term|sum|figure))[^\n\d]{{0,40}}?"
     r"(?:\bis\b|:|=|\bat\b|\bindex\b)\s*(-?\d{1,4})(?![\w%]|\s*[-+*/=^]|[.,]\d|\s+[a-z])",
     re.IGNORECASE,
 )
@@ -285,7 +170,7 @@ _ALL_RIGHT = re.compile(
     rf"\b(?:all|every|each)(?:\s+of)?(?:\s+the)?(?:\s+\w+)?\s+{UNIT}(?:\s+(?:of|in)\s+(?:the|this)\s+solution)?"
     rf"\s+(?:(?:is|are|were|was)\s+(?:\w+\s+)?)?{_RIGHT}\b|"
     rf"\b(?:the|this)\s+(?:\w+\s+)?solution\s+is\s+(?:\w+\s+)?{_RIGHT}\b|\beverything\s+is\s+(?:\w+\s+)?{_RIGHT}\b|"
-    rf"\b(?:none\s+of\s+the|no)\s+{UNIT}\s+(?:is|are|contains?|has|have)\s+(?:an?\s+|any\s+)?{_FAULT}s?\b",
+    rf"\b(?:none\s+of\s+the|no)\s+{UNIT}\s+(?:is|are|contains?|has|have)\s+(?:an?\s+|any\s+)?{FAULT}s?\b",
     re.IGNORECASE,
 )
 _STEPWISE = re.compile(rf"\b{UNIT}\s*[#:(]?\s*\d", re.IGNORECASE)
@@ -322,7 +207,7 @@ def sentences(text: str) -> Iterator[Said]:
         if number is not None:
             before = number
             yield Said(start, number)
-        elif _FIRST.search(said) and {int(place) for place in _NUMBERED.findall(said)} - {before}:
+        elif FIRST.search(said) and {int(place) for place in NUMBERED.findall(said)} - {before}:
             yield Said(start, None, "it is not sure")
 
 
@@ -332,10 +217,10 @@ def _named(sentence: str, *, alone: bool) -> int | None:
     if _ALL_RIGHT.search(sentence) and not _PARTLY.search(sentence):
         # Where the steps are gone through one by one, "No errors." may be about one of them.
         return NONE if alone or _WHOLE.search(sentence) else None
-    first = _FIRST.search(sentence)
+    first = FIRST.search(sentence)
     if not first or _HEDGE.search(sentence):
         return None
-    places = list(_NUMBERED.finditer(sentence))
+    places = list(NUMBERED.finditer(sentence))
     numbers = {int(place[1]) for place in places}
     if not places and (bare := _BARE.search(sentence)):
         end, number = bare.end(), int(bare[1])
@@ -369,17 +254,17 @@ def final_line(text: str) -> Said | None:
     found = _LINE.fullmatch(line[:200])
     if not found and (sentence := _END.split(line[-200:])[-1]) and re.search(r"[A-Za-z]\s*[:=]", sentence):
         found = _LINE.fullmatch(sentence)
-    if not found or (number := _value(found[1])) is None:
+    if not found or (number := value_of(found[1])) is None:
         return None
     # "He has 3 eggs.", and then "3": a number without a word, which the text before it has worked out.
-    worked_out = re.search(rf"(?<![\d.]){number}(?![\d.]*\d)", _NUMBERED.sub("", text[: text.rindex(line)]))
+    worked_out = re.search(rf"(?<![\d.]){number}(?![\d.]*\d)", NUMBERED.sub("", text[: text.rindex(line)]))
     bare = number >= 0 and _BARE_LINE.fullmatch(line)
     return Said(len(text), number, loose=line.startswith("=") or bool(bare and worked_out))
 
 
 # "Step 3 contains an error", "the error is in step 3".
 _CALLED = re.compile(
-    rf"\b{UNIT}\s*#?(\d{{1,4}})\s+(?:is|contains?|has|makes?|includes?)\s+(?:\w+\s+){{0,2}}?{_FAULT}\b|"
+    rf"\b{UNIT}\s*#?(\d{{1,4}})\s+(?:is|contains?|has|makes?|includes?)\s+(?:\w+\s+){{0,2}}?{FAULT}\b|"
     rf"\b(?:an|the|one)\s+(?:\w+\s+)?(?:error|mistake)\s+(?:(?:is|occurs|lies|appears)\s+)?(?:in|at)\s+{UNIT}\s*#?(\d{{1,4}})\b",
     re.IGNORECASE,
 )

@@ -5,7 +5,8 @@ Labels, reports and benchmarks all take the first error by rollouts from `measur
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from schemas.records import Vote
 from schemas.sources import POLICY, Sources, declared
@@ -72,15 +73,39 @@ def judged_first_error(n_steps: int, votes: Sequence[Vote], sources: Sources) ->
     """The first error that all judges' replies together name (None: none can be read), and whether anyone
     judged. Who says how likely the answer is to be reached names no error."""
     judged = [
-        v for v in votes if (one := declared(sources, v.source)).kind == "judge" and one.asks == "valid"
+        (v, one.every_step)
+        for v in votes
+        if (one := declared(sources, v.source)).kind == "judge" and one.asks == "valid"
     ]
     by_step: dict[int, Vote] = {}
-    for vote in judged:
+    for vote in chain((v for v, every in judged if not every), _first_errors(judged, n_steps)):
         old = by_step.get(vote.step)
         correct, n = _replies(vote)
         correct, n = (correct + old.correct, n + old.n) if old else (correct, n)
         by_step[vote.step] = vote.model_copy(update={"correct": correct, "n": n})
     return first_error_of(list(by_step.values()), n_steps), bool(judged)
+
+
+def _first_errors(judged: Sequence[tuple[Vote, bool]], n_steps: int) -> Iterator[Vote]:
+    """The votes of judges who speak of every step, as those of judges who stop at the first error: all
+    replies of one name the first step that most of them call wrong."""
+    by_source: dict[str, list[Vote]] = {}
+    for vote, every in judged:
+        if every and vote.p is not None:
+            by_source.setdefault(vote.source, []).append(vote)
+    for votes in by_source.values():
+        first = min(wrong_steps(votes), default=n_steps)
+        n = max(_replies(vote)[1] for vote in votes)
+        for vote in votes:
+            if vote.step <= first:
+                yield vote.model_copy(update={"correct": 0 if vote.step == first else n, "n": n})
+
+
+def wrong_steps(votes: Sequence[Vote], least: float = 0.5) -> set[int]:
+    """The steps that at least this share of one judge's replies call wrong: above 0 their union, by default
+    the majority, at 1 their intersection (CAPO, arXiv 2508.02298)."""
+    counted = [(vote.step, *_replies(vote)) for vote in votes if vote.p is not None]
+    return {step for step, correct, n in counted if n and n - correct >= max(least * n, 1)}
 
 
 def _replies(vote: Vote) -> tuple[int, int]:

@@ -149,7 +149,8 @@ def _against(mine: Sequence[_Said], reject: float) -> list[str]:
     for vote, kind, by in mine:
         if kind == "rollouts":
             rolled.setdefault(by, []).append(vote)
-        elif _share(vote) <= 0.5:
+        # A low score of the whole solution says that something is wrong, and not that this step is.
+        elif kind != "score" and _share(vote) <= 0.5:
             counted = f"{vote.correct} of {vote.n} say yes"
             said.append((not vote.why, vote.source, vote.why or (_WRONG if kind == "grade" else counted)))
     for votes in rolled.values():

@@ -40,6 +40,9 @@ _REPLIES: Tables = (
     ),
 )
 """Pseudo-counts of a judge: right steps are called right more often than wrong ones, and that is all."""
+_SCORED: Tables = (np.stack([_REPLIES[0][0], _REPLIES[0][1], _REPLIES[0][1]]),)
+"""Of a score of the whole solution, which stands on the last step: an error before that step lowers it as
+much as one in it."""
 _CHECKED: Tables = (np.array([[0.02, 40.0], [5.0, 5.0], [5.0, 5.0]]),)
 """Of a verifier: it hardly ever refutes a right step, and says little by letting one pass."""
 _GRADED: Tables = (np.array([[1.0, 2000.0], [8.0, 2.0], [8.0, 2.0]]),)
@@ -64,7 +67,8 @@ def _is_walk(name: str) -> bool:
 def _prior(name: str, sources: Sources) -> Tables:
     if _is_walk(name):
         return _ROLLED
-    return {"grade": _GRADED, "check": _CHECKED}.get(declared(sources, name).kind, _REPLIES)
+    priors = {"grade": _GRADED, "check": _CHECKED, "score": _SCORED}
+    return priors.get(declared(sources, name).kind, _REPLIES)
 
 
 def _levels(name: str, sources: Sources) -> Floats:

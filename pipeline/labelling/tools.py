@@ -1,6 +1,6 @@
 """What a run asks: its policies and its annotators, checked before anything is paid for, and opened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -43,11 +43,14 @@ def annotators_of(
 
 
 def _parts(config: RunConfig, templates: Mapping[str, str]) -> list[Part]:
-    def read(name: str) -> str:
-        return templates.get(name) or prompt_text(name)
-
+    read = _reader(templates)
     check_prompts(config, read)
     return opening.annotators(config, read)
+
+
+def _reader(templates: Mapping[str, str]) -> Callable[[str], str]:
+    """The whole text of a prompt by its name: as the run began with it, or as its file is now."""
+    return lambda name: templates.get(name) or prompt_text(name)
 
 
 def check_annotators(config: RunConfig) -> None:
@@ -75,7 +78,7 @@ async def open_tools(
     open already takes the place of the configured one, and annotators that are `brought` vote, too."""
     kept = templates or {}
     parts = [*_parts(config, kept), *brought]
-    sources, roles = _declared(config, parts), opening.asked(config, parts)
+    sources, roles = _declared(config, parts), opening.asked(config, parts, _reader(kept))
     # A policy that the caller opened is the caller's to close.
     policies = {POLICY: policy} if policy is not None else {}
     for name, role in roles.items():

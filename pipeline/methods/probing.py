@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -14,7 +14,7 @@ from pipeline.methods.stored import Run, Stored
 from pipeline.methods.tree import is_own
 from pipeline.policies import Policy, Prompt, Sampling, Scorer, open_policy, scorer
 from pipeline.prm.selection import normalised
-from pipeline.prompts.templates import fill
+from pipeline.prompts.templates import SolvingPrompt
 from schemas.config import RunConfig
 from schemas.derive import SignalSettings
 from schemas.reasoning import answer_start
@@ -61,7 +61,7 @@ class Asking:
     scorer: Scorer
     config: RunConfig
     settings: SignalSettings
-    template: str
+    solving: SolvingPrompt
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def rows(run: Run, settings: SignalSettings) -> Iterator[dict[str, Any]]:
     """
     config = run.config
     policy = open_policy(settings.policy or config.policy)
-    asking = Asking(policy, scorer(policy), config, settings, run.template)
+    asking = Asking(policy, scorer(policy), config, settings, run.solving)
     with asyncio.Runner() as loop:
         loop.run(_enter(policy))
         try:
@@ -109,7 +109,8 @@ async def problem_rows(stored: Stored, asking: Asking) -> list[dict[str, Any]]:
         return []
     wrong = wrong_answers(stored)
     solutions = [candidate.solution for candidate in stored.finished.candidates]
-    prompt = fill(asking.template, problem=stored.finished.problem.text)
+    asked = asking.solving.ask(stored.finished.problem.text)
+    prompt = Prompt(asked.text, system=asked.system)
     points = await asyncio.gather(
         *(_points(prompt, s, [answer, *_others(wrong, s, asking)], asking) for s in solutions)
     )
@@ -155,9 +156,9 @@ def states(solution: Solution, closer: str, separator: str) -> list[str]:
     return [closer.removeprefix(separator), *(text + closer for text in after)]
 
 
-async def _points(prompt: str, solution: Solution, answers: list[str], asking: Asking) -> list[Point]:
+async def _points(prompt: Prompt, solution: Solution, answers: list[str], asking: Asking) -> list[Point]:
     prefixes = states(solution, asking.settings.closer, asking.config.prompt.separator)
-    return list(await asyncio.gather(*(_point(Prompt(prompt, p), answers, asking) for p in prefixes)))
+    return list(await asyncio.gather(*(_point(replace(prompt, prefix=p), answers, asking) for p in prefixes)))
 
 
 async def _point(prompt: Prompt, answers: list[str], asking: Asking) -> Point:
@@ -187,16 +188,16 @@ async def _confidence(prompt: Prompt, asking: Asking) -> float | None:
     return sum(found) / len(found) if found else None
 
 
-async def _steps(prompt: str, solution: Solution, asking: Asking) -> list[Sequence[float] | None]:
+async def _steps(prompt: Prompt, solution: Solution, asking: Asking) -> list[Sequence[float] | None]:
     """Log-probabilities of every step's own tokens: the policy's surprise."""
     asked = [
-        asking.scorer.logprob(Prompt(prompt, solution.text[: step.start]), [step.text])
+        asking.scorer.logprob(replace(prompt, prefix=solution.text[: step.start]), [step.text])
         for step in solution.steps
     ]
     return [found for (found,) in await asyncio.gather(*asked)]
 
 
-async def _first_error(prompt: str, solution: Solution, asking: Asking) -> list[float | None]:
+async def _first_error(prompt: Prompt, solution: Solution, asking: Asking) -> list[float | None]:
     """Chance of every step to be the first error, by the markers after it; None where one cannot be scored.
 
     Steps before it carry the marker of right steps, which is what the chance is conditioned on.
@@ -207,7 +208,7 @@ async def _first_error(prompt: str, solution: Solution, asking: Asking) -> list[
     right, wrong = asking.settings.markers
     prefix, prompts = "", []
     for text in solution.step_texts():
-        prompts.append(Prompt(prompt, prefix + text))
+        prompts.append(replace(prompt, prefix=prefix + text))
         prefix += text + right + asking.config.prompt.separator
     found = await asyncio.gather(*(asking.scorer.logprob(p, [right, wrong]) for p in prompts))
     ok, no = ([sum(pair[side] or ()) for pair in found] for side in (0, 1))
@@ -244,7 +245,7 @@ def _rows(
             "text": solution.steps[step].text,
             "model": (asking.settings.policy or asking.config.policy).model,
             "revision": asking.policy.revision,
-            "prompt_digest": content_id(asking.template, asking.settings.closer, asking.settings.lead),
+            "prompt_digest": content_id(asking.solving.whole, asking.settings.closer, asking.settings.lead),
             "answer_tokens": point.gold.n_tokens if point.gold else None,
             "log_prob": point.gold.log_prob if point.gold else None,
             "p_before": p[step],

@@ -17,7 +17,7 @@ from pipeline.methods.tree import Tree
 from pipeline.prm.model import PRM
 from pipeline.prm.policy_finetune import Lesson
 from pipeline.prm.selection import overall
-from pipeline.prompts.templates import fill
+from pipeline.prompts.filling import fill
 from schemas.records import LabelledSolution, PolicyIdentity, Solution, StepLabel
 
 

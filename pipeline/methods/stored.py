@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.inputs.segment import prefix_of
 from pipeline.methods.counts import Count, count, grade_of
 from pipeline.methods.tree import Tree, build, is_own
+from pipeline.prompts.templates import SolvingPrompt
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import read_manifest, shards_of
 from pipeline.storage.packing import faults, lost
@@ -79,6 +80,11 @@ class Run:
     def derived(self) -> Path:
         """The folder of what is derived from the run."""
         return self._store.path / "derived"
+
+    @property
+    def solving(self) -> SolvingPrompt:
+        """How the policy was asked."""
+        return self._store.solving()
 
     @property
     def template(self) -> str:

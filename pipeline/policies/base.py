@@ -36,6 +36,9 @@ class Sampling:
     stop: tuple[str, ...] = ()
     """Texts that end a completion; they are not part of it."""
     seed: int = 0
+    json_schema: str = ""
+    """A JSON schema, as text: the engine lets the model write nothing but JSON of this form. Backends that
+    cannot do that raise UserError."""
 
 
 @dataclass(frozen=True)

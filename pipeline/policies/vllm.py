@@ -63,7 +63,7 @@ class VllmPolicy:
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions; cut off before they begin when the prompt leaves no room to answer."""
-        from vllm.sampling_params import RequestOutputKind, SamplingParams
+        from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
         self._check()
         ids = prompt_ids(self._tokenizer, prompt, chat=self._chat)
@@ -78,6 +78,9 @@ class VllmPolicy:
             max_tokens=limit,
             stop=list(sampling.stop) or None,
             seed=sampling.seed,
+            structured_outputs=StructuredOutputsParams(json=sampling.json_schema)
+            if sampling.json_schema
+            else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         async with self._gate.hold(len(ids), draws, limit) as request:

@@ -25,7 +25,8 @@ def to_solution(roller: Roller, rollout: Rollout) -> Solution:
     text = rollout.prefix + rollout.text
     sampling = roller.sampling(rollout.prefix, rollout.purpose)
     # The seed stands with the solution, so that this very draw can be repeated.
-    who = identity(roller.policy, roller.template, sampling).model_copy(update={"seed": rollout.seed})
+    asked = roller.solving.whole + roller.solving.begins
+    who = identity(roller.policy, asked, sampling).model_copy(update={"seed": rollout.seed})
     return Solution(
         problem_id=roller.problem.id,
         text=text,

@@ -205,6 +205,7 @@ def template_names(config: RunConfig) -> dict[str, str]:
     found = {"prompt.template": config.prompt.template}
     for judge in config.annotators(JudgeConfig):
         found |= {f"{judge.section}.prompts.{i}": name for i, name in enumerate(judge.prompts)}
+        found |= {f"{judge.section}.meta": judge.meta} if judge.meta is not None else {}
     return found
 
 
@@ -315,7 +316,8 @@ def _kept(role: str, old: Input, new: Input) -> Input:
     stays; a judge's prompt keeps its old name, which is part of its source."""
     if not new.digest:
         return old
-    return new.model_copy(update={"name": old.name}) if ".prompts." in role else new
+    is_judges = ".prompts." in role or role.endswith(".meta")
+    return new.model_copy(update={"name": old.name}) if is_judges else new
 
 
 def _with_names(config: RunConfig, inputs: Mapping[str, Input]) -> RunConfig:
@@ -323,6 +325,7 @@ def _with_names(config: RunConfig, inputs: Mapping[str, Input]) -> RunConfig:
         if not isinstance(one, JudgeConfig):
             return one
         names = tuple(inputs[f"{one.section}.prompts.{i}"].name for i in range(len(one.prompts)))
-        return one.model_copy(update={"prompts": names})
+        meta = inputs[f"{one.section}.meta"].name if one.meta is not None else None
+        return one.model_copy(update={"prompts": names, "meta": meta})
 
     return config.model_copy(update={"annotate": tuple(map(named, config.annotate))})

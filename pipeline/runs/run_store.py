@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pydantic_core import from_json
 
-from pipeline.prompts.templates import prompt_text, solving_text
+from pipeline.prompts.templates import SolvingPrompt, prompt_text, solving_prompt
 from pipeline.runs import identity, problem_files
 from pipeline.sampling.budget import ShardBudget, ShardState, shard_state, share_of
 from pipeline.sampling.unfinished import UnfinishedFile
@@ -122,8 +122,12 @@ class RunStore:
 
     def template(self) -> str:
         """The text of the prompt that the policy solves problems with."""
+        return self.solving().whole
+
+    def solving(self) -> SolvingPrompt:
+        """The prompt that the policy solves problems with."""
         name = self.config.prompt.template
-        return solving_text(name, self.templates().get(name) or prompt_text(name))
+        return solving_prompt(name, self.templates().get(name) or prompt_text(name))
 
     def posed(self, shard: int) -> Iterator[Problem]:
         """A shard's problems, in the order in which they are done."""

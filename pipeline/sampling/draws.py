@@ -95,4 +95,8 @@ class _Remembering:
 def _key(policy: Policy, prompt: Prompt, sampling: Sampling, place: int) -> str:
     """Digest of everything that a completion depends on."""
     how = (sampling.temperature, sampling.top_p, sampling.max_tokens, list(sampling.stop))
-    return content_id(policy.kind, policy.model, prompt.text, prompt.prefix, *how, sampling.seed + place)
+    # Left out where they are empty, so that keys from before they existed stay the same.
+    also = [what for what in (("system", prompt.system), ("json", sampling.json_schema)) if what[1]]
+    return content_id(
+        policy.kind, policy.model, prompt.text, prompt.prefix, *how, sampling.seed + place, *also
+    )

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
-from pipeline.prompts.templates import fill, prompt_text, solving_text
+from pipeline.prompts.filling import defused
+from pipeline.prompts.templates import Asked, prompt_text, solving_prompt
 from pipeline.sampling.budget import Allowance
 from pipeline.sampling.draws import Draws
 from schemas.config import JudgeConfig, PromptConfig, RunConfig
@@ -58,7 +59,7 @@ class Roller:
         self.policy, self.prompt, self.problem, self._seed = policy, prompt, problem, seed
         self.allowance, self.draws = allowance or Allowance(), draws or Draws()
         self._templates, self._how = templates or {}, sampling_of(prompt)
-        self.template = solving_text(prompt.template, self.prompt_text(prompt.template))
+        self.solving = solving_prompt(prompt.template, self.prompt_text(prompt.template))
         self.taken: list[Rollout] = []
         """Every completion so far, in the order of the requests."""
         self._owner = ""
@@ -111,7 +112,8 @@ class Roller:
         return replace(self._how, seed=seed_of(self._seed, self.problem.id, prefix, purpose))
 
     async def _draw(self, prefix: str, n: int, purpose: str, start: int) -> list[Rollout]:
-        prompt = Prompt(fill(self.template, problem=self.problem.text), prefix)
+        asked = self.solving.ask(self.problem.text)
+        prompt = Prompt(asked.text, defused(prefix) or asked.begins, asked.system)
         sampling = self.sampling(prefix, purpose)
         sampling = replace(sampling, seed=sampling.seed + start)
         async with self.allowance.one_at_a_time():
@@ -126,7 +128,8 @@ class Roller:
             ]
 
     def _keep(self, prefix: str, purpose: str, seed: int, done: Completion) -> Rollout:
-        text, stopped = (done.text, done.stopped) if len(done.text) <= LONGEST_TEXT else ("", "error")
+        said = done.text if prefix else begun(self.solving.begins, done)
+        text, stopped = (said, done.stopped) if len(said) <= LONGEST_TEXT else ("", "error")
         graded = grade_of(self.problem, prefix + text) if stopped == "stop" else Grade(None, _ENDED[stopped])
         rollout = Rollout(
             problem_id=self.problem.id,
@@ -145,39 +148,42 @@ class Roller:
         return rollout
 
     async def ask(
-        self,
-        template: str,
-        solution: str,
-        config: JudgeConfig,
-        read: Callable[[str], Outcome],
-        purpose: str = JUDGE,
+        self, asked: Asked, n: int, how: Sampling, read: Callable[[str], Outcome], purpose: str = JUDGE
     ) -> list[Rollout]:
-        """`config.votes` replies about a solution; `read` says whether a reply could be parsed. `purpose` is
-        `judge`, or `judge:NAME` where there are several."""
-        text = fill(template, problem=self.problem.text, solution=solution)
-        seed = seed_of(self._seed, self.problem.id, purpose, text)
-        sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed)
+        """`n` replies about a solution; `read` says whether a reply could be parsed. `purpose` is `judge`, or
+        `judge:NAME` where there are several. The seed of `how` is replaced by one of the request."""
+        begins = [asked.begins] if asked.begins else []
+        seed = seed_of(self._seed, self.problem.id, purpose, asked.whole, *begins)
+        prompt = Prompt(asked.text, asked.begins, asked.system)
         async with self.allowance.one_at_a_time():
             replies = await self.allowance.draw(
-                self.draws.of(self.policy), Prompt(text), config.votes, sampling
+                self.draws.of(self.policy), prompt, n, replace(how, seed=seed)
             )
-        kept = [
-            Rollout(
-                problem_id=self.problem.id,
-                purpose=purpose,
-                prefix=text,
-                text=reply.text[:LONGEST_TEXT],
-                outcome=read(reply.text)
-                if reply.stopped == "stop" and len(reply.text) <= LONGEST_TEXT
-                else "unknown",
-                stopped=reply.stopped,
-                tokens=reply.tokens,
-                seed=seed + i,
-            )
-            for i, reply in enumerate(replies)
-        ]
+        kept = [self._reply(asked, purpose, seed + i, reply, read) for i, reply in enumerate(replies)]
         self.taken += [rollout for rollout in kept if rollout.stopped != "budget"]
         return kept
+
+    def _reply(
+        self, asked: Asked, purpose: str, seed: int, reply: Completion, read: Callable[[str], Outcome]
+    ) -> Rollout:
+        text = begun(asked.begins, reply)
+        is_read = reply.stopped == "stop" and len(text) <= LONGEST_TEXT
+        return Rollout(
+            problem_id=self.problem.id,
+            purpose=purpose,
+            prefix=asked.whole,
+            text=text[:LONGEST_TEXT],
+            outcome=read(text) if is_read else "unknown",
+            stopped=reply.stopped,
+            tokens=reply.tokens,
+            seed=seed,
+        )
+
+
+def begun(begins: str, done: Completion) -> str:
+    """A completion's text with the beginning that the prompt gave it. A stored rollout has it already."""
+    given = done.text.startswith(begins) or done.stopped not in ("stop", "length")
+    return done.text if given else begins + done.text
 
 
 _OUTCOMES: Mapping[bool | None, Outcome] = {True: "correct", False: "incorrect", None: "unknown"}

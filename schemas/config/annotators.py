@@ -205,6 +205,9 @@ class JudgeConfig(AnnotatorConfig):
     prompts: Annotated[tuple[str, ...], Effect.CONTENT] = Field(("judge_processbench",), min_length=1)
     """The judge's prompts: names under `pipeline/prompts`, or paths of text files. Each is a source of votes
     of its own."""
+    meta: Annotated[str | None, Effect.CONTENT] = None
+    """A prompt with `{critique}` in it, e.g. `judge_meta`, for a second call that reviews each reply and
+    gives the verdict in its place (SPARK's meta-critique, arXiv 2512.03244). It costs one more reply each."""
     votes: int = Field(4, ge=1)
     """Replies that are asked for with each prompt. The share that calls a step right is the vote."""
     temperature: float = Field(1.0, ge=0)

@@ -1,8 +1,7 @@
 """Replies as chat models write them, read through `annotate`: what they say, and never anything else."""
 
 import asyncio
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -73,96 +72,6 @@ def said(prompt: str, reply: str | Completion) -> int | None:
 
 def none_or(number: int, none: str, some: str) -> str:
     return none if number < 0 else some.replace("KK", str(number))
-
-
-ALOUD = (
-    "Let me check each paragraph in turn.\n\nParagraph 0 restates the problem: 48 clips, which is right. ",
-    "The student's final answer is \\boxed{72}, which I compare with my own: $48 + 24 = \\boxed{3}$... ",
-    "I'll put the number in \\boxed{}. First, paragraph 1 is not wrong: 48 / 2 = 24.\n",
-    "## Review\n\n* **Paragraph 0**: correct.\n* **Paragraph 1**: no mistakes so far.\n",
-    "If the first error were in paragraph 4, the answer would still be right. ",
-    "",
-)
-
-
-def dull(n: int) -> str:
-    return none_or(n, "I find no errors anywhere.", "Paragraph KK contains the first error.")
-
-
-def any_of(rng: random.Random) -> int:
-    return rng.randint(-1, len(STEPS) - 1)
-
-
-Style = Callable[[int, random.Random], str]
-STYLES: dict[str, Style] = {
-    "box": lambda n, rng: f"{rng.choice(ALOUD)}\n\n\\boxed{{{n}}}",
-    "box of text": lambda n, rng: f"{rng.choice(ALOUD)}\n\n$\\boxed{{\\text{{{n}}}}}$",
-    "unit": lambda n, _: none_or(n, r"\boxed{\text{no error}}", r"\boxed{\text{paragraph }KK}"),
-    "tag": lambda n, _: none_or(n, r"\[\boxed{-1}\]", r"The earliest error: \boxed{<paragraph_KK>}."),
-    "bold box": lambda n, rng: f"{rng.choice(ALOUD)}\n\n**Final answer:** $\\boxed{{{n}}}$",
-    "box in a sentence": lambda n, rng: f"{rng.choice(ALOUD)}{dull(n)} So the answer is \\boxed{{{n}}}.",
-    "box and more": lambda n, _: f"\\boxed{{{n}}}\n\nLet me know if you would like me to explain any step!",
-    "thinking": lambda n, rng: f"<think>\\boxed{{{any_of(rng)}}}? No.</think>\n{dull(n)}\n\\boxed{{{n}}}",
-    "twice": lambda n, rng: f"\\boxed{{{any_of(rng)}}}\n\nWait, that is not right.\n\n\\boxed{{{n}}}",
-    "JSON": lambda n, _: f'```json\n{{"review": "48 / 2 = 24", "first_error": {n}}}\n```',
-    "null": lambda n, _: f'{{"first_error_step": {"null" if n < 0 else n}, "reason": "a sum"}}',
-    "sentence": lambda n, _: none_or(
-        n, "I checked every step and found nothing wrong.", "The first error is in paragraph KK."
-    ),
-    "bold sentence": lambda n, _: none_or(
-        n, "**All paragraphs are correct.**", "The **earliest error** occurs in **Paragraph KK**: 4 + 4 = 9."
-    ),
-    "tagged sentence": lambda n, _: none_or(
-        n, "There are no errors in it.", "Paragraph_KK contains the first error because 3 is not 4."
-    ),
-    "last line": lambda n, rng: f"{rng.choice(ALOUD)}\n\n**{n}**",
-    "label": lambda n, _: none_or(n, "Verdict: none", "The sum is off.\n\n### Verdict: paragraph KK"),
-    "minus sign": lambda n, _: f"Done.\n\\boxed{{{str(n).replace('-', chr(0x2212))}}}",
-    "lost backslash": lambda n, _: f"Done.\nboxed{{{n}}}",
-    "gloss": lambda n, _: none_or(n, r"\boxed{-1 \text{ (no error)}}", r"\boxed{KK: \text{wrong sum}}"),
-}
-
-
-def redone(number: int, rng: random.Random) -> str:
-    """The solution again, another number from a step on: the reply of a judge that works by redoing."""
-    steps = [*STEPS]
-    if number >= 0:
-        steps[number] = steps[number].replace("48", "49").replace("72", "73")
-    match rng.randrange(5):
-        case 0:
-            return "\n".join(steps)
-        case 1:
-            return "\n".join(f"{i}. {step}" for i, step in enumerate(steps, 1))
-        case 2:
-            return "\n".join(f"**Step {i}:** {step}" for i, step in enumerate(steps, 1)).replace(
-                "72", "**72**"
-            )
-        case 3:
-            return "<think>\n#### 5\n</think>\n\n" + "\n".join(steps)
-        case _:
-            return "\n".join(steps) + "\n\nAll of this follows from the problem."
-
-
-@pytest.mark.parametrize("prompt", SHIPPED)
-def test_planted_verdicts_are_read_and_none_is_misread(prompt: str) -> None:
-    """At least 99.5% in every style that the prompt can be answered in."""
-    rng = random.Random(12)
-    styles = STYLES if load_judge(prompt).reads == "first_error" else {"redone": redone}
-    lost, n = [], 0
-    for name, style in styles.items():
-        for _ in range(40 if len(styles) > 1 else 200):
-            planted = any_of(rng)
-            reply = style(planted, rng)
-            found = said(prompt, reply)
-            assert found in (planted, None), (name, reply)
-            lost += [(name, reply)] if found is None else []
-            n += 1
-    assert n >= 200
-    assert len(lost) <= 0.005 * n, lost[:3]
-
-
-def test_every_shipped_judge_is_tested() -> None:
-    assert {load_judge(prompt).reads for prompt in SHIPPED} == {"first_error", "redo"}
 
 
 @pytest.mark.parametrize(
@@ -342,7 +251,8 @@ def test_what_a_reply_says(reply: str, verdict: int | None) -> None:
 )
 def test_a_hostile_reply_takes_no_time(piece: str) -> None:
     for prompt in SHIPPED:
-        assert said(prompt, piece * (30_000 // len(piece))) is None
+        votes = judged(prompt, [piece * (30_000 // len(piece))])
+        assert {vote.p for vote in votes} == {None}, prompt
 
 
 def test_what_was_cut_off_or_failed_is_no_verdict() -> None:

@@ -8,7 +8,8 @@ from pipeline.inputs.segment import segment
 from pipeline.methods.counts import Count
 from pipeline.methods.selftrain import lessons, pass_rate, value_rows
 from pipeline.methods.stored import Run
-from pipeline.prompts.templates import fill, load_template
+from pipeline.prompts.filling import fill
+from pipeline.prompts.templates import load_template
 
 
 class Doubting:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.prompts.templates import PROMPTS, check_prompts, fill, load_judge, load_template
+from pipeline.prompts.filling import fill
+from pipeline.prompts.templates import PROMPTS, check_prompts, load_judge, load_template
 from schemas.config import RunConfig
 from schemas.errors import UserError
 
@@ -70,7 +71,7 @@ def test_a_solving_prompt_that_cannot_be_used_is_refused(tmp_path: Path, text: s
     [
         ("{problem} {solution} Review:", "does not say how a judge's reply is read; begin the file with"),
         (HEAD + "{problem}", "has no {solution} in it"),
-        (HEAD + "{solution} {answer}", "nothing fills {answer}; known: {problem} and {solution}"),
+        (HEAD + "{solution} {gold}", "nothing fills {gold}; known: {problem} and {solution} and {answer}"),
         (HEAD.replace("first_error", "last_word") + "{solution}", "reads is 'last_word'; expected one of"),
         (HEAD.replace(": 1", ": 2") + "{solution}", "counts_from is '2'; expected one of 0, 1"),
         (HEAD.replace("paragraphs", "steps") + "{solution}", "shows is 'steps'"),

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pipeline.embedded.problems import arithmetic, logic, mistakes
 from pipeline.embedded.problems.arithmetic import Quantity
 from pipeline.embedded.problems.logic import Rule
-from pipeline.prompts.templates import fill, load_judge, load_template
+from pipeline.prompts.filling import fill
+from pipeline.prompts.templates import load_judge, load_template
 
 SOLVE, REVIEW = load_template("embedded_solve"), load_judge("embedded_review").text
 _MISTAKEN = 0.7

@@ -27,7 +27,7 @@ from pipeline.embedded.training import misread
 from pipeline.embedded.training.layer_init import add_nothing, look_back
 from pipeline.policies.transformers.library import pad_right
 from pipeline.prm.model import two_labels
-from pipeline.prompts.templates import fill
+from pipeline.prompts.filling import fill
 
 LAYERS = 3
 """Added to the policy's: one to compare, one to gather over a step, one to spare."""

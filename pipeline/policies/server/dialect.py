@@ -4,6 +4,7 @@ A parameter is renamed or left out only where the completions stay the same ones
 is for the user to decide, in the run file (`drop`, `extra_body`).
 """
 
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -74,6 +75,9 @@ class Dialect:
         }
         if sampling.stop:
             asked["stop"] = list(sampling.stop)
+        if sampling.json_schema:
+            schema = {"name": "reply", "strict": True, "schema": json.loads(sampling.json_schema)}
+            asked["response_format"] = {"type": "json_schema", "json_schema": schema}
         if self.token_ids:
             asked["return_token_ids"] = True
         asked = {name: value for name, value in asked.items() if name not in self.dropped} | self.extra

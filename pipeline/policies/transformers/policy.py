@@ -75,6 +75,8 @@ class TransformersPolicy:
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions; cut off before they begin when the prompt leaves no room to answer."""
         self._check()
+        if sampling.json_schema:
+            raise UserError(f"{self.model}: a transformers policy cannot be held to a JSON schema")
         ids = prompt_ids(self._tokenizer, prompt, chat=self._chat)
         limit = min(sampling.max_tokens, (self._max_len or 1 << 30) - len(ids))
         if not ids or limit < 1 or n < 1:

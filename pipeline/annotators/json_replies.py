@@ -1,0 +1,36 @@
+"""JSON in a judge's reply: the whole reply, a code fence, or an object that begins a line."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+_START = re.compile(r"^[ \t]*(?=[\[{])", re.MULTILINE)
+_TRIES = 50
+"""Places where JSON may begin that are tried: each failure may read the rest of the reply."""
+_DECODER = json.JSONDecoder()
+
+
+def json_of(reply: str) -> Any:
+    """The last JSON object that begins a line of a reply, or the array that ends it; None without one."""
+    found, end = None, 0
+    for match in list(_START.finditer(reply))[-_TRIES:]:
+        if match.end() < end:
+            continue  # inside the one before
+        try:
+            value, end = _DECODER.raw_decode(reply, match.end())
+        # Brackets nested a thousand deep, or an integer of five thousand digits, are no JSON that was meant.
+        except (ValueError, RecursionError):
+            continue
+        # A list in the middle may be an interval or a reference ("[1] see above"); an answer stands last.
+        if isinstance(value, dict) or not reply[end:].strip("` \t\r\n"):
+            found = value
+    return found
+
+
+def keyed(value: Any, name: str) -> Iterator[Any]:
+    """What an object holds under keys that match `name`; their case, dashes and spaces do not count."""
+    if isinstance(value, dict):
+        for key, held in value.items():
+            if re.fullmatch(name, re.sub(r"[ \-]+", "_", key.strip().lower())):
+                yield held
