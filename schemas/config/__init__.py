@@ -35,6 +35,7 @@ from schemas.config.problems import (
     RowsConfig,
     problems_config,
 )
+from schemas.config.proposers import AnyProposer, GivenConfig
 from schemas.config.run import BudgetConfig, FilterConfig, FusionConfig, RunConfig, load_config, parse_config
 from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 
@@ -55,6 +56,8 @@ __all__ = [
     "PromptConfig",
     "SampleConfig",
     "OmegaConfig",
+    "GivenConfig",
+    "AnyProposer",
     "MonteCarloConfig",
     "BisectionConfig",
     "ScanConfig",
