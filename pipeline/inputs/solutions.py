@@ -128,7 +128,7 @@ def solution_of(found: Found, problem_id: str, separator: str = "\n") -> Solutio
         text, steps = separator.join(found.text), tuple(_placed(found.text, separator))
     blank = next((number for number, step in enumerate(steps) if not step.text.strip()), None)
     if blank is not None or not steps:
-        return Unreadable("it has no step" if blank is None else f"it has an empty step, number {blank} from 0")
+        return Unreadable("it has no step" if blank is None else f"step {blank} (from 0) is empty")
     who = PolicyIdentity(kind="given", model=found.generator)
     return Solution(
         problem_id=problem_id,

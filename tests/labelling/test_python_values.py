@@ -90,9 +90,12 @@ def test_a_row_may_hold_several_solutions_and_their_labels() -> None:
         ([SOLUTION], r"give the pair \(problem, solution\)"),
         ([("another problem", SOLUTION)], r"the solution is one of problem \w+, not \w+"),
         ([("p", [])], "solution: expected a text, a list of texts, or a Solution; found list"),
-        ([("p", ["a", " "])], "it has an empty step, number 1 from 0"),
+        ([("p", ["a", " "])], "solution: step 1 .from 0. is empty"),
         ([("p", "\n")], "solution: it has no step"),
-        ([{"problem": "p", "steps": ["a"], "label": 1}], r"problems\[0\]: solution: the first wrong step is 1"),
+        (
+            [{"problem": "p", "steps": ["a"], "label": 1}],
+            r"\[0\]: solution: the first wrong step is 1",
+        ),
         ([("p", 3)], "solution: expected a text"),
     ],
 )
