@@ -59,9 +59,7 @@ def _annotators(
         policy = _asked(args.judge, args.model, before, prefixes=False)
         yield {"kind": "judge", "policy": policy}
     elif args.model:
-        raise UserError(
-            "--model names the judge's model, and there is no judge: give its server with --judge"
-        )
+        raise UserError("--model names the judge's model: give its server, too, with --judge")
     if args.policy:
         yield {"kind": "monte_carlo"}
 
