@@ -11,6 +11,7 @@ from schemas.errors import UserError
 _EXAMPLES = """\
 examples:
   stepmint init problems.jsonl --server URL             look at problems and server, write a run file
+  stepmint label solutions.jsonl --judge URL            label solutions that you have already
   stepmint run configs/embedded.toml                    label, train and evaluate; no GPU, no network
   stepmint run mine.toml --dry-run                      what would be done, and with which settings
   stepmint run mine.toml --set annotate.monte_carlo.rollouts=16  change one setting of the file
@@ -85,6 +86,7 @@ def _add_set(added: argparse.ArgumentParser) -> None:
 
 def _add_making(commands: Any) -> None:
     _add_init(commands)
+    _add_label(commands)
     run = _command(
         commands,
         "run",
@@ -166,6 +168,40 @@ def _add_init(commands: Any) -> None:
             f"--{ours}", default="", metavar="COLUMN", help=f"column with {what} (default: found by its name)"
         )
     init.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
+def _add_label(commands: Any) -> None:
+    label = _command(
+        commands,
+        "label",
+        "label the steps of solutions that exist already",
+        "stepmint label solutions.jsonl\n"
+        "  stepmint label solutions.jsonl --judge http://127.0.0.1:8000/v1 --model Qwen/Qwen3-8B\n"
+        "  stepmint label solutions.jsonl --dry-run > mine.toml",
+    )
+    label.description = f"""{label.description}
+
+A row holds a problem, its solution or solutions (`steps`, a list of texts; `solution`, a text; `candidates`,
+a list of either) and perhaps the gold `answer`. Rows of ProcessBench, PRM800K, Math-Shepherd, PRMBench, TRL
+and of our own datasets are known, too (docs/given.md). Labels that came with rows are kept beside ours.
+
+Without a server, verifiers check the steps. --judge adds a model that reads them; --policy adds rollouts from
+every step, for problems with a gold answer. An interrupted command goes on where it stopped: run it again."""
+    label.add_argument("file", metavar="FILE", help="file, folder or glob, or OWNER/NAME on the Hub")
+    for name, metavar, said in (
+        ("--judge", "URL", "server whose model judges the steps"),
+        ("--model", "NAME", "the judge's model (default: the one that the server lists)"),
+        ("--policy", "URL", "server whose model continues the solutions: rollouts from every step"),
+        ("--policy-model", "NAME", "its model (default: the one that the server lists)"),
+        ("--out", "FOLDER", "folder of the run (default: runs/ and FILE's name)"),
+        ("--text", "COLUMN", "column with the problem's text (default: found by its name)"),
+        ("--answer", "COLUMN", "column with the gold answer (default: found by its name)"),
+        ("--solution", "COLUMN", "column with the solution or solutions (default: found by its name)"),
+    ):
+        label.add_argument(name, default="", metavar=metavar, help=said)
+    label.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N problems")
+    _add_set(label)
+    label.add_argument("--dry-run", action="store_true", help="print the run file; label nothing")
 
 
 def _add_plan(commands: Any) -> None:

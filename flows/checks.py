@@ -57,7 +57,7 @@ def ready(config: RunConfig) -> None:
     UserError where one cannot be used. A run that has read its problems does not need the files any more, so
     it is not checked.
     """
-    from pipeline.inputs.problems import check_problems
+    from pipeline.inputs.source import source_of
     from pipeline.labelling.tools import check_annotators
     from pipeline.policies.opening import check_policies
 
@@ -65,7 +65,7 @@ def ready(config: RunConfig) -> None:
         return
     check_policies(config.policies())
     check_annotators(config)
-    for line in check_problems(config.problems):
+    for line in source_of(config).check():
         print(f"stepmint: note: {line}", file=sys.stderr)
 
 

@@ -38,6 +38,17 @@ def run(args: argparse.Namespace) -> Result:
     return _flow(args, "main", lambda flows: flows.main(config))
 
 
+def label(args: argparse.Namespace) -> Result:
+    """Label the solutions of a file in a run of its own; with --dry-run, only write its run file."""
+    from flows.label import drafted
+
+    config, text = drafted(args)
+    ready(config)
+    if args.dry_run:
+        return {"run_file": text}
+    return _flow(args, "main", lambda flows: flows.main(config))
+
+
 def synthesize(args: argparse.Namespace) -> Result:
     """Label and seal."""
     config = _given(args)

@@ -52,6 +52,14 @@ def run(result: Result) -> None:
     say(f"look inside: stepmint show {result['path']} --first-errors")
 
 
+def label(result: Result) -> None:
+    """Print the figures of the labelled solutions; for --dry-run the run file as it is, to be saved."""
+    if "run_file" in result:
+        sys.stdout.write(result["run_file"])
+        return
+    run(result)
+
+
 def synthesize(result: Result) -> None:
     """Print the figures of the sealed dataset."""
     figures("sealed", {key: value for key, value in result.items() if key not in _APART})

@@ -47,15 +47,15 @@ def init(args: argparse.Namespace) -> Result:
     from pipeline.storage.recorded import check_outside
 
     named = {"text": args.text, "answer": args.answer}
-    problems = _problems(args.data, {ours: column for ours, column in named.items() if column})
+    problems = problems_of(args.data, {ours: column for ours, column in named.items() if column})
     found, about = _survey(problems)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(args.data).name.split(".")[0]).strip(".-_") or "mine"
+    name = name_of(args.data)
     out = Path(args.out or f"{name}.toml")
     check_outside(out)
     if out.exists() and not args.force:
         raise UserError(f"{out}: exists already: name another file with --out, or replace it with --force")
-    policy, probed = _met(args.server, args.model, prefixes=True) if args.server else (None, {})
-    judge, judged = _met(args.judge_server, "", prefixes=False) if args.judge_server else (None, {})
+    policy, probed = met(args.server, args.model, prefixes=True) if args.server else (None, {})
+    judge, judged = met(args.judge_server, "", prefixes=False) if args.judge_server else (None, {})
     source = problems.model_dump(include={"source", "path"})
     draft = Draft(
         name=name,
@@ -79,7 +79,13 @@ def init(args: argparse.Namespace) -> Result:
     }
 
 
-def _problems(data: str, fields: dict[str, str]) -> ProblemsConfig:
+def name_of(path: str) -> str:
+    """A run's name from that of a file."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).name.split(".")[0]).strip(".-_") or "mine"
+
+
+def problems_of(data: str, fields: dict[str, str]) -> ProblemsConfig:
+    """`[problems]` for a file, a folder, a glob, or a dataset of the Hub."""
     is_far = _HUB.fullmatch(data) and not Path(data).exists()
     return problems_config(source="huggingface" if is_far else "file", path=data, fields=fields)
 
@@ -118,7 +124,7 @@ def _why(bad: Quarantined) -> str:
     return column + ("a duplicate" if bad.reason.startswith("same as ") else bad.reason)[:200]
 
 
-def _met(url: str, model: str, *, prefixes: bool) -> tuple[Asked, Result]:
+def met(url: str, model: str, *, prefixes: bool) -> tuple[Asked, Result]:
     """How a server is best asked, and what it was found to do.
 
     A chat model writes better by its template, so that is tried first. Rollouts must continue begun answers:

@@ -92,7 +92,7 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     owed = _owed_by_shard(store)
     if corrected := {shard: names for shard in owed if (names := store.stale(shard))}:
         n = sum(map(len, corrected.values()))
-        with progress.stage(f"{n} gold answers changed: grading the stored rollouts again", n):
+        with progress.stage(f"{n} problems changed: grading the stored rollouts again", n):
             for shard, names in corrected.items():
                 asyncio.run(regrade_shard(store, shard, only=set(names), advance=progress.advance))
         owed = _owed_by_shard(store)

@@ -9,7 +9,8 @@ from schemas.notation import SECTIONS, addressed, name_of
 
 def set_key(data: dict[str, Any], override: str) -> None:
     """Put `section.key=value` into nested dictionaries; `annotate.NAME.key` speaks of the annotator of that
-    name or kind, and so does `NAME.key` where the kind had a section of its own earlier.
+    name or kind, and so does `NAME.key` where the kind had a section of its own earlier. Where there are
+    several sections `[[propose]]`, `propose.KIND.key` speaks of one of them.
 
     UserError when that is not what it says.
     """
@@ -25,6 +26,8 @@ def set_key(data: dict[str, Any], override: str) -> None:
     *sections, last = key.strip().split(".")
     if sections[:1] == ["annotate"] and len(sections) > 1:
         data, sections = _annotator(data, sections[1], override), sections[2:]
+    elif sections[:1] == ["propose"] and isinstance(data.get("propose"), list):
+        data, sections = _proposer(data["propose"], sections[1:], override), sections[2:]
     elif sections and sections[0] in SECTIONS and sections[0] not in data:
         data, sections = _annotator(data, sections[0], override), sections[1:]
     for section in sections:
@@ -45,4 +48,14 @@ def _annotator(data: dict[str, Any], name: str, override: str) -> dict[str, Any]
                 f"--set {override}: {several} annotators are of kind {name!r}: name one of {names}"
             )
         raise UserError(f"--set {override}: not one annotator is called {name!r}; the run has {names}")
+    return found
+
+
+def _proposer(elements: list[Any], kinds: list[str], override: str) -> dict[str, Any]:
+    found = addressed(elements, kinds[0]) if kinds else None
+    if found is None:
+        names = ", ".join(str(name_of(element)) for element in elements)
+        raise UserError(
+            f"--set {override}: the run has several proposers: write propose.KIND.key for one of {names}"
+        )
     return found

@@ -324,6 +324,8 @@ class Finished(Record):
     """Requests to the policies; one may ask for several completions."""
     tokens: dict[str, Total] = {}
     """Tokens generated, by purpose."""
+    given: str = ""
+    """Which given solutions the problem had: a digest of their rows; empty where there were none."""
     over_budget: bool = False
     """Whether `budget.per_problem` kept something from being drawn."""
 

@@ -13,7 +13,8 @@ def classes_of(annotation: Any) -> list[type[BaseModel]]:
     """The sections that a field may hold, also in a union or list: `SampleConfig | OmegaConfig` gives two."""
     if isinstance(annotation, type) and not get_args(annotation):
         return [annotation] if issubclass(annotation, BaseModel) else []
-    return [one for part in get_args(annotation) for one in classes_of(part)]
+    # `A | tuple[A, ...]` speaks of A twice: of one section, or of several.
+    return list(dict.fromkeys(one for part in get_args(annotation) for one in classes_of(part)))
 
 
 def is_list(field: FieldInfo) -> bool:

@@ -110,12 +110,15 @@ def asked(
     counted = {source.by for part in parts for source in part.annotator.sources.values()}
     # A policy whose rollouts start within a solution must be able to continue a text verbatim, which not
     # every server can; it is checked before a run starts.
-    prefixes = isinstance(config.propose, OmegaConfig) or POLICY in counted
+    prefixes = config.proposer(OmegaConfig) is not None or POLICY in counted
     # So must one whose answers a prompt begins.
     template = config.prompt.template
     prefixes |= bool(solving_prompt(template, read(template)).begins)
     prefixes |= any(judge.begins for judge in judges if judge.config.policy is None)
-    found = {POLICY: Asked(config.policy, asking, prefixes, token_limit(config))}
+    own = Asked(config.policy, asking, prefixes, token_limit(config))
+    # Annotators that a program brings are no part of the configuration.
+    asks = config.asks_policy or any(part.config.own_policy is None and not part.checks for part in parts)
+    found = {POLICY: own} if asks else {}
     for part in parts:
         one = part.config
         match one.own_policy, one:

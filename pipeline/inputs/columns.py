@@ -20,7 +20,7 @@ ANSWERS = ("answer", "final_answer", "gold", "gold_answer", "target", "ground_tr
 difference. `solution` counts only where its texts end in a box or in `#### answer`."""
 # What stands before the answer at the end of a solution: GSM8K writes `#### 42`, MATH `\boxed{42}`.
 _HASHES, _BOX = "####", "\\boxed"
-_MAPPINGS = {
+MAPPINGS = {
     "gsm8k": ("question", "answer", _HASHES),
     "math": ("problem", "solution", _BOX),
 }
@@ -87,10 +87,8 @@ def find_columns(config: RowsConfig, rows: Sequence[Row], name: str) -> Columns:
     text = seen.text() if there else config.fields.get("text", "text")
     answer, mark = seen.answer()
     places = {other: other for other in _OTHERS if other in there} | {"text": text}
-    if mark or config.mapping in _MAPPINGS:  # whole solutions
-        places.setdefault(
-            "reference", _MAPPINGS[config.mapping][1] if config.mapping in _MAPPINGS else answer
-        )
+    if mark or config.mapping in MAPPINGS:  # whole solutions
+        places.setdefault("reference", MAPPINGS[config.mapping][1] if config.mapping in MAPPINGS else answer)
     places |= config.fields
     if answer:
         places["answer"] = answer
@@ -104,7 +102,7 @@ class _Seen:
         self, config: RowsConfig, values: Sequence[dict[Any, Any]], there: Sequence[str], name: str
     ) -> None:
         self._config, self._values, self._there, self._name = config, values, there, name
-        self._fixed = _MAPPINGS.get(config.mapping)
+        self._fixed = MAPPINGS.get(config.mapping)
 
     def text(self) -> str:
         """The column with the problem's text."""

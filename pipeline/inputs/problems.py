@@ -33,9 +33,9 @@ from verifiers.answers.grade import NO_ANSWER, extract_answer
 log = logging.getLogger(__name__)
 _FORMATS = ("csv", "json", "parquet", "text", "arrow", "xml", "pandas")
 """Given one of these, `datasets` would read whatever lies in the current folder."""
-# Rows whose columns are looked at before the first becomes a problem. One row may lack a column or hold an
-# odd answer; a hundred show what a data set has, and are read in a moment.
-_LOOKED_AT = 100
+LOOKED_AT = 100
+"""Rows whose columns are looked at before the first becomes a problem. One row may lack a column or hold an
+odd answer; a hundred show what a data set has, and are read in a moment."""
 
 
 def load_problems(config: ProblemsConfig, *, seed: int = 0) -> Iterator[Problem | Quarantined]:
@@ -76,16 +76,16 @@ def check_problems(config: ProblemsConfig) -> list[str]:
         return []
     rows = first_rows(config)
     columns = find_columns(config, rows, name_of(config))
-    tried = [_to_problem(row, columns, config, row.file.name) for row in rows]
+    tried = [to_problem(row, columns, config, row.file.name) for row in rows]
     bad = [item for item in tried if isinstance(item, Quarantined)]
-    if len(bad) == len(rows) < _LOOKED_AT:  # these are all rows there are, so no later one can be good
+    if len(bad) == len(rows) < LOOKED_AT:  # these are all rows there are, so no later one can be good
         raise UserError(f"{name_of(config)}: {no_problem(bad)}")
     return [columns.said]
 
 
 def first_rows(config: RowsConfig) -> list[Row]:
     """The rows whose columns are looked at before the first becomes a problem."""
-    return list(islice(_rows(config), _LOOKED_AT))
+    return list(islice(rows_in(config), LOOKED_AT))
 
 
 def name_of(config: ProblemsConfig) -> str:
@@ -107,19 +107,23 @@ def _found(config: ProblemsConfig, seed: int) -> Iterator[tuple[Problem | Quaran
         posed = problems(config.limit or 300, seed=seed, steps=config.steps, split=config.split)
         yield from ((problem, ("embedded", number)) for number, problem in enumerate(posed))
         return
-    rows = _rows(config)
-    first = list(islice(rows, _LOOKED_AT))
+    rows, named = rows_in(config), file_names(config)
+    first = list(islice(rows, LOOKED_AT))
     columns = find_columns(config, first, name_of(config))
     log.info("%s: %s", name_of(config), columns.said)
-    files = problem_files(config)
-    # One file is called as the run file has it; of several, each row's own file is named.
-    plain = not files or files == [expanded(name_of(config))]
     for row in chain(first, rows):
-        file = name_of(config) if plain else row.file.name
-        yield _to_problem(row, columns, config, file), (file, row.number)
+        yield to_problem(row, columns, config, named(row)), (named(row), row.number)
 
 
-def _rows(config: RowsConfig) -> Iterator[Row]:
+def file_names(config: ProblemsConfig) -> Callable[[Row], str]:
+    """What a row's file is called in records: one file as the run file has it, several each by name."""
+    files, name = problem_files(config), name_of(config)
+    is_one = not files or files == [expanded(name)]
+    return lambda row: name if is_one else row.file.name
+
+
+def rows_in(config: RowsConfig) -> Iterator[Row]:
+    """The rows of a source as they are. UserError when the source itself cannot be read."""
     match config:
         case PythonProblems():
             yield from _made(config)
@@ -205,7 +209,9 @@ def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(str(error), 300)}"
 
 
-def _to_problem(row: Row, columns: Columns, config: RowsConfig, file: str) -> Problem | Quarantined:
+def to_problem(row: Row, columns: Columns, config: RowsConfig, file: str) -> Problem | Quarantined:
+    """The problem in a row."""
+
     def bad(field: str, reason: str) -> Quarantined:
         return Quarantined(file=file, row=row.number, field=field, reason=reason)
 

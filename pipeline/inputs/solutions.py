@@ -1,17 +1,36 @@
-"""Reads solutions to verify: ProcessBench, GSM8K, PRM800K, FLD, FOLIO, and plain `problem`/`steps` rows."""
+"""Reads solutions that exist already, from the rows of all formats that docs/given.md lists.
 
-from collections.abc import Iterator
+`stepmint verify`, runs with given solutions and the Python door all read through `read_row`. A row holds one
+solution or many; each is a text, or a list of steps, which then stay as they are.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.inputs.columns import TEXTS
+from pipeline.inputs.formats import FORMATS, Found, Parsed
+from pipeline.inputs.gold_labels import FLAGS, gold_of, outcome_of_flag
 from pipeline.inputs.rows import Unreadable, rows_of
-from pipeline.inputs.segment import segment
+from pipeline.inputs.segment import Cuts, segment
 from schemas.errors import UserError
+from schemas.reasoning import UNCLOSED, is_thinking
+from schemas.records import GoldLabels, Outcome, PolicyIdentity, Solution, Step
+from verifiers.answers.grade import extract_answer
 
-# The columns that hold the problem and the solution in the formats above, in the order they are looked for.
-_PROBLEM = ("problem", "question", "instruction", "text")
-_SOLUTION = ("solution", "answer", "response", "completion")
+COLUMNS = (
+    *("steps", "candidates", "solutions", "responses", "completions", "samples", "generations", "outputs"),
+    *("response", "completion", "generation", "output", "prediction", "model_output", "solution"),
+)
+"""Common names of the column with the solution or solutions, the surest first: `solution` may hold the
+reference solution where another of them is there."""
+_TEXTS = (*COLUMNS, "raw_text", "text", "content")
+"""The same inside an element of a list of solutions."""
+_WRITERS = ("generator", "model_name", "model", "sampled_model")
+_REFERENCE = "answer"
+"""GSM8K's column with the reference solution: `stepmint verify` checks it, and a run takes it as the gold
+answer."""
 
 
 @dataclass(frozen=True)
@@ -38,66 +57,200 @@ def read_solutions(path: Path) -> Iterator[Written]:
     for row in rows_of(path):
         if isinstance(row.value, Unreadable):
             raise UserError(f"{row.file}:{row.number}: {row.value.why}")
-        yield written(row.value, f"{row.file}:{row.number}", str(row.number))
+        yield from written(row.value, f"{row.file}:{row.number}", str(row.number))
     if row is None:
         raise UserError(f"{path}: holds no row")
 
 
-def written(value: Any, place: str, name: str) -> Written:
-    """The solution in a row of any of the formats, called `name` where it has no id. UserError begins with
+def written(value: Any, place: str, name: str) -> Iterator[Written]:
+    """The solutions in a row of any of the formats, called `name` where it has no id. UserError begins with
     the `place`."""
     if not isinstance(value, dict):
         raise UserError(f"{place}: a row is an object, not {type(value).__name__}")
-    problem, (steps, first) = _problem(value), _steps(value)
-    if not steps and value.get("proofs") != []:  # FLD has no proof of some unknowns
-        raise UserError(
-            f"{place}: no steps: expected `steps` (a list of texts), a text in one of "
-            f"{', '.join(_SOLUTION)}, or PRM800K's fields; found {', '.join(map(str, value)) or 'nothing'}"
-        )
-    return Written(str(value.get("id", name)), problem or " ", tuple(steps), first, _premises(value))
+    if isinstance(value.get("proofs"), list) and "hypothesis" in value and "steps" not in value:
+        yield _of_fld(value, str(value.get("id", name)))
+        return
+    parsed = read_row(value)
+    found = parsed.solutions
+    if isinstance(found, tuple) and not found and isinstance(value.get(_REFERENCE), str):
+        found = (Found(value[_REFERENCE]),)
+    if isinstance(found, Unreadable) or not found:
+        why = found.why if isinstance(found, Unreadable) else none_found(value)
+        raise UserError(f"{place}: {why}")
+    problem, name = _text_of(parsed.problem) or " ", str(value.get("id", name))
+    for number, one in enumerate(found):
+        if isinstance(one, Unreadable):
+            raise UserError(f"{place}: {one.why}")
+        texts = one.text if isinstance(one.text, tuple) else tuple(step.text for step in segment(one.text))
+        if not texts:
+            raise UserError(f"{place}: no steps: the solution is blank")
+        own = name if len(found) == 1 else f"{name}-{number}"
+        yield Written(own, problem, texts, one.first, _premises(value))
 
 
-def _problem(row: dict[str, Any]) -> str:
-    question = row.get("question")
-    if isinstance(row.get("context"), str) and isinstance(row.get("hypothesis"), str):  # FLD
-        return f"{row['context']} hypothesis: {row['hypothesis']}"
-    if isinstance(question, dict):  # PRM800K
-        return str(question.get("problem", ""))
-    return next((row[name] for name in _PROBLEM if isinstance(row.get(name), str)), "")
+def read_row(row: Mapping[str, Any], column: str = "", reserved: Iterable[str] = ()) -> Parsed:
+    """A row taken apart: the row of its problem, without the solutions, and these. `column` holds them where
+    it is given; the columns that are `reserved` hold something else."""
+    if not column:
+        for read in FORMATS:
+            if (parsed := read(row)) is not None:
+                return parsed
+    kept = {*reserved}
+    named = [column] if column else [name for name in COLUMNS if name in row and name not in kept]
+    held = [name for name in named if row.get(name) not in (None, "", [])]
+    if column and not held:
+        return Parsed(row, Unreadable(f"no solution in column {column!r}"))
+    if not held:
+        return Parsed(row, ())
+    found = _several(row, held[0])
+    rest = {name: value for name, value in row.items() if name != held[0]}
+    if not _text_of(rest) and isinstance(row[held[0]], list):
+        rest = {**_inner_problem(row[held[0]]), **rest}
+    return Parsed(rest, found)
 
 
-def _premises(row: dict[str, Any]) -> tuple[str, ...]:
+def none_found(row: Mapping[str, Any]) -> str:
+    """Why a row gives no solution."""
+    columns = ", ".join(map(str, row))[:200] or "nothing"
+    return (
+        f"no steps: expected `steps` (a list of texts), a text or a list in one of {', '.join(COLUMNS[1:])}, "
+        f"or a format that docs/given.md lists; found {columns}"
+    )
+
+
+def solution_of(found: Found, problem_id: str, cuts: Cuts = "\n") -> Solution | Unreadable:
+    """A solution as a record. A text is cut into steps as `cuts` says. Steps of a list are joined by the
+    separator, or by a blank line where texts are cut by rules, and stay whole where they contain it."""
+    separator = cuts if isinstance(cuts, str) else "\n\n"
+    if isinstance(found.text, str):
+        text, steps = found.text, segment(found.text, cuts)
+        if not steps and is_thinking(text):
+            return Unreadable(f"{UNCLOSED}: it has no step")
+    elif found.spans:
+        text, steps = found.whole, found.spans
+    else:
+        text, steps = separator.join(found.text), tuple(_placed(found.text, separator))
+    blank = next((number for number, step in enumerate(steps) if not step.text.strip()), None)
+    if blank is not None or not steps:
+        return Unreadable("it has no step" if blank is None else f"step {blank} (from 0) is empty")
+    who = PolicyIdentity(kind="given", model=found.generator)
+    return Solution(
+        problem_id=problem_id,
+        text=text,
+        steps=steps,
+        answer=extract_answer(text),
+        outcome=found.outcome,
+        policy=who,
+    )
+
+
+def gold_labels(found: Found, n_steps: int) -> GoldLabels | None | Unreadable:
+    """The labels that came with a solution of so many steps."""
+    return found.gold if found.gold is not None else gold_of(found.marks, n_steps)
+
+
+def _several(row: Mapping[str, Any], name: str) -> tuple[Found | Unreadable, ...] | Unreadable:
+    """The solutions in a column. One bad element of a list costs one solution."""
+    value, marks = row[name], _marks(row)
+    is_steps = "step" in name.lower() or "process" in name.lower()
+    if isinstance(value, Mapping):
+        value = [value]
+    if isinstance(value, str) and name != "steps":
+        return (Found(value, marks=marks, outcome=_outcome(row), generator=_writer(row)),)
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return Unreadable(f"{name}: expected a text or a list of texts, found {type(value).__name__}")
+    if is_steps and all(isinstance(step, str) or _step_text(step) for step in value):
+        texts = tuple(step if isinstance(step, str) else _step_text(step) for step in value)
+        return (Found(texts, marks=marks, outcome=_outcome(row), generator=_writer(row)),)
+    found: list[Found | Unreadable] = []
+    for number, one in enumerate(value):
+        own = one if isinstance(one, Mapping) else {}
+        inner = next((key for key in _TEXTS if own.get(key)), "")
+        text = _body(own[inner], inner) if inner else _body(one, name)
+        if text is None:
+            why = f"element {number} (from 0) is no solution: expected a text or a list of steps"
+            found.append(Unreadable(f"{name}: {why}"))
+            continue
+        # A flag, a label or a writer of the whole row is the solution's own only where it is a list as long.
+        beside = {**_nth(row, number, len(value)), **own}
+        found.append(Found(text, marks=_marks(own), outcome=_outcome(beside), generator=_writer(beside)))
+    return tuple(found)
+
+
+def _body(value: Any, name: str) -> str | tuple[str, ...] | None:
+    """A solution as a text or as steps; None for anything else."""
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if isinstance(value, list) and value and name:
+        texts = [step if isinstance(step, str) else _step_text(step) for step in value]
+        return tuple(texts) if all(texts) else None
+    return None
+
+
+def _step_text(step: Any) -> str:
+    return str(step["text"]) if isinstance(step, Mapping) and isinstance(step.get("text"), str) else ""
+
+
+def _nth(row: Mapping[str, Any], number: int, n: int) -> dict[str, Any]:
+    """Of lists that run beside a list of `n` solutions, the elements of one of them. `labels` are then flags
+    of whole solutions. A writer that the row names once wrote all of them."""
+    several = {
+        name: value[number]
+        for name in (*FLAGS, *_WRITERS)
+        if isinstance(value := row.get(name), list) and len(value) == n
+    }
+    labels = row.get("labels")
+    if isinstance(labels, list) and len(labels) == n and not several.keys() & {*FLAGS}:
+        several["is_correct"] = labels[number]
+    return {name: row[name] for name in _WRITERS if isinstance(row.get(name), str)} | several
+
+
+def _marks(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row says of the steps of its one solution."""
+    return {name: row[name] for name in ("label", "labels", "first_error") if row.get(name) is not None}
+
+
+def _outcome(row: Mapping[str, Any]) -> Outcome:
+    flags = (outcome_of_flag(row[name]) for name in FLAGS if row.get(name) is not None)
+    return next(flags, "unknown")
+
+
+def _writer(row: Mapping[str, Any]) -> str:
+    return next((row[name] for name in _WRITERS if isinstance(row.get(name), str)), "")
+
+
+def _inner_problem(value: Sequence[Any]) -> dict[str, Any]:
+    """The problem where only the solutions hold it: a text, or an object with its text and gold answer."""
+    first = value[0] if value and isinstance(value[0], Mapping) else {}
+    stated = first.get("problem", first.get("question"))
+    if isinstance(stated, Mapping):
+        return {**stated, "dataset": stated.get("dataset", "")}
+    return {"problem": stated} if isinstance(stated, str) else {}
+
+
+def _text_of(row: Mapping[str, Any]) -> str:
+    names = ("problem", "question", "instruction", *TEXTS)
+    return next((row[name] for name in names if isinstance(row.get(name), str)), "")
+
+
+def _premises(row: Mapping[str, Any]) -> tuple[str, ...]:
     found = row.get("premises-FOL", row.get("premises"))
     return tuple(found) if isinstance(found, list) and all(isinstance(text, str) for text in found) else ()
 
 
-def _steps(row: dict[str, Any]) -> tuple[list[str], int]:
-    label = row.get("label")
-    if isinstance(proofs := row.get("proofs"), list) and "hypothesis" in row and "steps" not in row:  # FLD
-        text = "".join(text for text in proofs[:1] if isinstance(text, str))
-        # FLD's gold proofs that the hypothesis is wrong end in `-> hypothesis` as well.
-        goal = "-> ¬hypothesis" if row.get("answer") == "DISPROVED" else "-> hypothesis"
-        return [line.strip() for line in text.replace("-> hypothesis", goal).split(";") if line.strip()], 0
-    if isinstance(label, dict) and isinstance(label.get("steps"), list):
-        return [text for step in label["steps"] if (text := _chosen(step))], 0
-    if isinstance(row.get("next_response"), str):
-        before = row.get("responses")
-        said = [step for step in before if isinstance(step, str)] if isinstance(before, list) else []
-        return [*said, row["next_response"]], len(said)
-    steps = row.get("steps")
-    if isinstance(steps, list) and all(isinstance(step, str) for step in steps):
-        return steps, 0
-    text = next((row[name] for name in _SOLUTION if isinstance(row.get(name), str)), "")
-    return [step.text for step in segment(text)], 0
+def _placed(texts: Sequence[str], separator: str) -> Iterator[Step]:
+    """Steps with their places in the text that joins them."""
+    start = 0
+    for text in texts:
+        yield Step(text=text, start=start, end=start + len(text))
+        start += len(text) + len(separator)
 
 
-def _chosen(step: Any) -> str:
-    """The text of a PRM800K step: of its completions the chosen one, else the annotator's own, else the
-    first."""
-    if not isinstance(step, dict):
-        return ""
-    completions, chosen = step.get("completions") or [], step.get("chosen_completion")
-    if chosen is None and isinstance(step.get("human_completion"), dict):
-        return str(step["human_completion"].get("text", ""))
-    index = chosen if isinstance(chosen, int) and 0 <= chosen < len(completions) else 0
-    return str(completions[index].get("text", "")) if completions else ""
+def _of_fld(row: Mapping[str, Any], name: str) -> Written:
+    """FLD's first proof; it has none of some unknowns."""
+    text = "".join(text for text in row["proofs"][:1] if isinstance(text, str))
+    # FLD's gold proofs that the hypothesis is wrong end in `-> hypothesis` as well.
+    goal = "-> ¬hypothesis" if row.get("answer") == "DISPROVED" else "-> hypothesis"
+    lines = [line.strip() for line in text.replace("-> hypothesis", goal).split(";") if line.strip()]
+    problem = f"{row.get('context')} hypothesis: {row['hypothesis']}"
+    return Written(name, problem, tuple(lines), 0, _premises(row))

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.inputs.problems import load_problems, name_of, problem_files
-from schemas.config import HubProblems, ProblemsConfig, PythonProblems
+from pipeline.inputs.given import Item, Reading, check_given, load_given, reading_of
+from pipeline.inputs.problems import check_problems, load_problems, name_of, problem_files
+from schemas.config import HubProblems, ProblemsConfig, PythonProblems, RunConfig
 from schemas.factories import factory_file
-from schemas.records import Problem, Quarantined
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ class ProblemSource:
 
     config: ProblemsConfig
     seed: int = 0
+    reading: Reading | None = None
+    """How given solutions are read; None in a run without them."""
 
     @property
     def name(self) -> str:
@@ -46,10 +48,23 @@ class ProblemSource:
         asked = self.config.revision if isinstance(self.config, HubProblems) else ""
         return asked or began or hub_commit(self.name)
 
-    def read(self, commit: str) -> Iterator[Problem | Quarantined]:
-        """The problems in the order of their rows, and the rows that cannot become problems."""
+    def read(self, commit: str) -> Iterator[Item]:
+        """The problems in the order of their rows, given solutions after their problem, and the rows that
+        cannot be used."""
         config = self.config.model_copy(update={"revision": commit}) if self.is_remote() else self.config
-        return load_problems(config, seed=self.seed)
+        return load_given(config, self.reading) if self.reading else load_problems(config, seed=self.seed)
+
+    def check(self) -> list[str]:
+        """UserError where the problem files are missing or cannot be used; else what was taken, in a line.
+        Reads the first rows only, and nothing from a network."""
+        if self.reading and not self.is_remote():
+            return check_given(self.config, self.reading)
+        return check_problems(self.config)
+
+
+def source_of(config: RunConfig) -> ProblemSource:
+    """What a run reads its problems from, and the solutions that are given with them."""
+    return ProblemSource(config.problems, config.seed, reading_of(config))
 
 
 def hub_commit(name: str) -> str:

@@ -28,9 +28,10 @@ from pipeline.policies import open_policy
 from pipeline.policies.admission import run_in_order
 from pipeline.policies.base import Completion, Policy
 from pipeline.policies.outside import checked_policy
+from pipeline.runs.given_files import Given as Solutions
 from schemas.config import FusionConfig, PythonConfig, RunConfig, parse_config
 from schemas.errors import BackendError, BackendGone, UserError
-from schemas.records import Candidate, Finished, LabelledSolution, Problem, Quarantined, Solution
+from schemas.records import Candidate, Finished, LabelledSolution, Problem, Quarantined
 from schemas.sources import EARLIER, Sources, declared
 from schemas.text import one_line
 
@@ -110,7 +111,7 @@ class _Job:
 
     problem: Problem
     places: list[int]
-    solutions: list[Solution]
+    solutions: list[Candidate]
 
 
 def label(
@@ -206,7 +207,6 @@ def _configured(settings: Mapping[str, Any], policy: Any) -> RunConfig:
     data = {name: _plain(value) for name, value in settings.items() if value is not None}
     # A policy that is brought stands outside of it; this one draws nothing.
     data["policy"] = {"kind": "simulated"} if _brought(policy) else _plain(policy)
-    data["annotate"] = [_plain(one) for one in data.get("annotate", ())]
     return parse_config({"name": "direct", **data}, "stepmint")
 
 
@@ -232,7 +232,9 @@ def _parts(brought: Iterable[Any]) -> list[Part]:
 
 
 def _plain(value: Any) -> Any:
-    """A section of a run file, of whatever it is given as."""
+    """A section of a run file, or a list of them, of whatever it is given as."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
     return value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value
 
 
@@ -241,15 +243,15 @@ def _work(given: Sequence[Given]) -> _Work:
     # Problems with and without solutions apart: the former are annotated only, the latter proposed first.
     found: dict[tuple[str, bool], _Job] = {}
     left_out: list[Quarantined] = []
-    for place, (problem, solution) in enumerate(given):
-        job = found.setdefault((problem.id, solution is not None), _Job(problem, [], []))
+    for problem, candidate, place in given:
+        job = found.setdefault((problem.id, candidate is not None), _Job(problem, [], []))
         # Solving one problem twice would draw the same samples again, since draws are seeded by the problem.
-        if solution is None and job.places:
+        if candidate is None and job.places:
             why = f"the same as problems[{job.places[0]}]"
             left_out.append(Quarantined(file="problems", row=place, reason=why, problem_id=problem.id))
             continue
         job.places.append(place)
-        job.solutions += [solution] if solution is not None else []
+        job.solutions += [candidate] if candidate is not None else []
     return _Work(list(found.values()), left_out=left_out)
 
 
@@ -268,7 +270,7 @@ async def _label(
                 # them.
                 if work.gone:
                     raise work.gone
-                finished, _ = await label_problem(job.problem, tools, given=job.solutions)
+                finished, _ = await label_problem(job.problem, tools, given=Solutions(job.solutions))
             # A failed problem is named with its reason, and the others go on: one bad reply must not lose a
             # notebook's hour.
             except (BackendError, ValidationError) as error:
@@ -277,8 +279,9 @@ async def _label(
             else:
                 if finished.skipped:
                     work.leave_out(job, finished.skipped)
-                for place, candidate in enumerate(finished.candidates):
-                    at = job.places[place if job.solutions else 0]
+                for number, candidate in enumerate(finished.candidates):
+                    # Given solutions come first, in their order; what was proposed beside them comes after.
+                    at = job.places[min(number, len(job.places) - 1) if job.solutions else 0]
                     work.pairs.append((at, (finished.problem, candidate)))
             advance()
 

@@ -29,6 +29,7 @@ from pipeline.runs.run_store import RunStore
 from schemas.config import (
     AnyAnnotator,
     BudgetConfig,
+    GivenConfig,
     JudgeConfig,
     PolicyConfig,
     RunConfig,
@@ -119,8 +120,18 @@ def plan_from_pass_rate(config: RunConfig, problems: int, stated: Stated) -> Pla
     return _predict(config, problems, imagined, stated, stated.tokens_per_second, origin="pass_rate")
 
 
+def refuse_given(config: RunConfig) -> None:
+    """UserError where a run's solutions are given: no pass rate says what they are like."""
+    if config.proposer(GivenConfig):
+        raise UserError(
+            "--pass-rate imagines solutions that the policy writes, and those of this run are given: leave "
+            "it out, and the first of them are labelled as a pilot"
+        )
+
+
 def count_problems(config: RunConfig) -> int:
     """Usable problems of a run, read and not kept. UserError when there are none."""
+    refuse_given(config)
     found = load_problems(config.problems, seed=config.seed)
     n = sum(isinstance(item, Problem) for item in found)
     if not n:

@@ -1,6 +1,6 @@
 """Where a run and the reader of its problems meet."""
 
-from pipeline.inputs.source import ProblemSource
+from pipeline.inputs.source import source_of
 from pipeline.runs.posing import prepare
 from pipeline.runs.run_store import RunStore
 
@@ -11,4 +11,4 @@ def read_problems(store: RunStore) -> int:
 
     UserError where there is none, or where one that the run has is gone.
     """
-    return prepare(store, ProblemSource(store.config.problems, store.config.seed))
+    return prepare(store, source_of(store.config))

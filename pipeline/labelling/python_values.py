@@ -1,23 +1,30 @@
 """Problems and solutions as a Python program has them: texts, dicts, records, and pairs of these."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from pipeline.inputs.columns import ANSWERS, TEXTS
+from pipeline.inputs.formats import Found
 from pipeline.inputs.golds import golds_of, kind_of
 from pipeline.inputs.rows import Unreadable
-from pipeline.inputs.segment import Cuts, segment
-from pipeline.inputs.solutions import Written, written
-from pipeline.sampling.roller import outcome_of
+from pipeline.inputs.segment import Cuts
+from pipeline.inputs.solutions import Written, gold_labels, read_row, solution_of, written
 from schemas.errors import UserError
-from schemas.reasoning import UNCLOSED, is_thinking
-from schemas.records import LabelledSolution, PolicyIdentity, Problem, Solution, Step
+from schemas.records import Candidate, GoldLabels, LabelledSolution, Problem, Solution
 from verifiers.answers.grade import extract_answer
 
-Given = tuple[Problem, Solution | None]
-"""A problem, with the solution to label where there is one."""
+
+class Given(NamedTuple):
+    """A problem, with the solution to label where there is one."""
+
+    problem: Problem
+    candidate: Candidate | None
+    place: int
+    """The item that it stands in, from 0: a row may hold several solutions."""
+
+
 _FIELDS = ("answer_kind", "premises", "reference", "table", "tests", "domain", "licence", "source")
 """Of a dict what becomes a problem's field of the same name; other keys are the caller's own."""
 _EXPECTED = (
@@ -27,11 +34,12 @@ _EXPECTED = (
 
 
 def read_given(items: Iterable[Any], cuts: Cuts = "\n") -> Iterator[Given]:
-    """Each item as a problem, and the solution where the item holds one; `cuts` says how a text is cut into
-    steps. UserError names the item."""
+    """Each item as a problem, and the solutions where the item holds some; `cuts` says how a text is
+    cut into steps. A dict may be a row of any format of docs/given.md. UserError names the item."""
     for number, item in enumerate(_several(items, "problems")):
         try:
-            yield _given(item, cuts)
+            problem, candidates = _given(item, cuts)
+            yield from (Given(problem, one, number) for one in candidates or (None,))
         except ValidationError as error:
             first = error.errors()[0]
             raise UserError(
@@ -48,17 +56,19 @@ def read_written(items: Iterable[Any]) -> Iterator[Written]:
         place = f"solutions[{number}]"
         match item:
             case str():
-                yield written({"solution": item}, place, str(number))
+                yield from written({"solution": item}, place, str(number))
             case Solution():
                 yield Written(item.id, " ", tuple(item.step_texts()))
             case Mapping():
-                yield written(dict(item), place, str(number))
+                yield from written(dict(item), place, str(number))
             case _:
-                problem, solution = next(read_given([item]))
-                if solution is None:
+                found = next(read_given([item]))
+                if found.candidate is None:
                     raise UserError(f"{place}: a problem without a solution: there are no steps to check")
-                texts = tuple(solution.step_texts())
-                yield Written(solution.id, problem.text, texts, premises=problem.premises)
+                solution, problem = found.candidate.solution, found.problem
+                yield Written(
+                    solution.id, problem.text, tuple(solution.step_texts()), premises=problem.premises
+                )
 
 
 def _several(items: Iterable[Any], name: str) -> Iterable[Any]:
@@ -69,18 +79,37 @@ def _several(items: Iterable[Any], name: str) -> Iterable[Any]:
     return items
 
 
-def _given(item: Any, cuts: Cuts) -> Given:
+def _given(item: Any, cuts: Cuts) -> tuple[Problem, list[Candidate]]:
     match item:
         case LabelledSolution():
-            return item.problem, item.solution
+            return item.problem, [_checked(item.problem, item.solution, item.gold)]
         case (problem, solution):
-            return _with_solution(_problem(problem), solution, cuts)
-        # Steps before the text: who gives both has cut the text already, and we would cut it anew.
-        case Mapping() if "steps" in item or "solution" in item:
-            steps = item["steps"] if item.get("steps") is not None else item["solution"]
-            return _with_solution(_problem(item), steps, cuts)
+            stated = _problem(problem)
+            return stated, [_with_solution(stated, solution, cuts)]
+        case Mapping() if isinstance(item.get("solution"), Solution):
+            stated = _problem(item)
+            return stated, [_checked(stated, item["solution"])]
+        case Mapping():
+            return _of_row(item, cuts)
         case _:
-            return _problem(item), None
+            return _problem(item), []
+
+
+def _of_row(row: Mapping[str, Any], cuts: Cuts) -> tuple[Problem, list[Candidate]]:
+    """A row of any of the formats that files are read in."""
+    parsed = read_row(row)
+    if isinstance(parsed.solutions, Unreadable):
+        raise UserError(f"solution: {parsed.solutions.why}")
+    problem, candidates = _problem(parsed.problem), []
+    for found in parsed.solutions:
+        solution = found if isinstance(found, Unreadable) else solution_of(found, problem.id, cuts)
+        if isinstance(found, Unreadable) or isinstance(solution, Unreadable):
+            raise UserError(f"solution: {solution.why if isinstance(solution, Unreadable) else ''}")
+        gold = gold_labels(found, len(solution.steps))
+        if isinstance(gold, Unreadable):
+            raise UserError(f"solution: {gold.why}")
+        candidates.append(Candidate(solution=solution, gold=gold))
+    return problem, candidates
 
 
 def _problem(item: Any) -> Problem:
@@ -121,41 +150,27 @@ def _problem_of(row: Mapping[str, Any]) -> Problem:
     return Problem.model_validate({"text": stated, **fields})
 
 
-def _with_solution(problem: Problem, solution: Any, cuts: Cuts) -> Given:
-    """The solution as a record, graded where it has no outcome yet."""
-    match solution:
+def _with_solution(problem: Problem, given: Any, cuts: Cuts) -> Candidate:
+    match given:
         case Solution():
-            if solution.problem_id != problem.id:
-                raise UserError(f"the solution is one of problem {solution.problem_id}, not {problem.id}")
-            found = solution
+            return _checked(problem, given)
         case str():
-            found = _solution(problem, solution, segment(solution, cuts))
+            found = solution_of(Found(given), problem.id, cuts)
         # An empty list is no solution: it has no step that could be labelled.
-        case Sequence() if solution and all(isinstance(step, str) for step in solution):
-            separator = cuts if isinstance(cuts, str) else "\n\n"
-            found = _solution(problem, separator.join(solution), tuple(_steps(solution, separator)))
+        case Sequence() if given and all(isinstance(step, str) for step in given):
+            found = solution_of(Found(tuple(given)), problem.id, cuts)
         case _:
             raise UserError(
-                f"solution: expected a text, a list of texts, or a Solution; found {type(solution).__name__}"
+                f"solution: expected a text, a list of texts, or a Solution; found {type(given).__name__}"
             )
-    if not found.steps and is_thinking(found.text):
-        raise UserError(f"solution: {UNCLOSED}: it has no step")
-    if not found.steps or not all(step.text.strip() for step in found.steps):
+    if isinstance(found, Unreadable):
+        raise UserError(f"solution: {found.why}")
+    return Candidate(solution=found)
+
+
+def _checked(problem: Problem, solution: Solution, gold: GoldLabels | None = None) -> Candidate:
+    if solution.problem_id != problem.id:
+        raise UserError(f"the solution is one of problem {solution.problem_id}, not {problem.id}")
+    if not solution.steps or not all(step.text.strip() for step in solution.steps):
         raise UserError("solution: it has no step, or an empty one")
-    # A stated outcome is believed: it may come from a grader that knows more than the answer.
-    if found.outcome == "unknown":
-        found = found.model_copy(update={"outcome": outcome_of(problem, found.text)})
-    return problem, found
-
-
-def _solution(problem: Problem, text: str, steps: tuple[Step, ...]) -> Solution:
-    who = PolicyIdentity(kind="given", model="")
-    return Solution(problem_id=problem.id, text=text, steps=steps, answer=extract_answer(text), policy=who)
-
-
-def _steps(texts: Sequence[str], separator: str) -> Iterator[Step]:
-    """Steps with their places in the text that joins them."""
-    start = 0
-    for text in texts:
-        yield Step(text=text, start=start, end=start + len(text))
-        start += len(text) + len(separator)
+    return Candidate(solution=solution, gold=gold)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pipeline.labelling.shard import label_problem
 from pipeline.labelling.tools import Annotators, annotators_of
+from pipeline.runs.given_files import Given
 from pipeline.runs.run_store import RunStore
 from pipeline.sampling.draws import Draws
 from pipeline.sampling.replay import Nobody, NotStored, completions, with_rest
@@ -39,11 +40,11 @@ async def regrade_shard(
 ) -> Regraded:
     """Grade what a shard has stored again; of the problems `only`, where they are given."""
     changed = same = missing = 0
-    tools = _tools(store)
+    tools, given = _tools(store), store.given(shard)
     with store.writing(shard) as writer:
         for problem, before, rollouts in stored_problems(store, shard, only):
             try:
-                item, taken = await regrade(problem, rollouts, tools)
+                item, taken = await regrade(problem, rollouts, tools, given.of(problem.id))
             # Never a failure: the run draws what is missing the next time it goes on.
             except NotStored:
                 missing += 1
@@ -59,10 +60,11 @@ async def regrade_shard(
 
 
 async def regrade(
-    problem: Problem, rollouts: Sequence[Rollout], tools: Annotators
+    problem: Problem, rollouts: Sequence[Rollout], tools: Annotators, given: Given
 ) -> tuple[Finished, list[Rollout]]:
-    """A problem's journal line and rollouts by the gold it has and by today's grader. Raises NotStored."""
-    item, taken = await label_problem(problem, tools, Draws(stored=completions(rollouts)))
+    """A problem's journal line and rollouts by the gold and the given solutions it has and by today's grader.
+    Raises NotStored."""
+    item, taken = await label_problem(problem, tools, Draws(stored=completions(rollouts)), given)
     return with_rest(item, taken, rollouts)
 
 
@@ -92,7 +94,8 @@ def _tools(store: RunStore) -> Annotators:
 def _author(store: RunStore) -> PolicyIdentity:
     for shard in range(store.config.shards):
         for item in store.lines(shard, store.entries(shard).values()):
-            if item.candidates:
-                return item.candidates[0].solution.policy
+            for candidate in item.candidates:
+                if candidate.solution.policy.kind != "given":
+                    return candidate.solution.policy
     policy = store.config.policy  # not one solution: then nothing was drawn that would say it better
     return PolicyIdentity(kind=policy.kind, model=policy.model)

@@ -15,15 +15,17 @@ from pipeline.annotators.opening import Part
 from pipeline.labelling.tools import Annotators, open_tools
 from pipeline.policies.admission import run_in_order
 from pipeline.proposers import omegaprm, sample
+from pipeline.proposers.gold import with_votes
 from pipeline.runs import records
+from pipeline.runs.given_files import Given, GivenFile, merged
 from pipeline.runs.run_store import Owed, RunStore
 from pipeline.sampling import replay
 from pipeline.sampling.budget import Allowance, ShardBudget
 from pipeline.sampling.draws import Draws
-from pipeline.sampling.roller import Roller, counts, silence
+from pipeline.sampling.roller import Roller, counts, outcome_of, silence
 from pipeline.sampling.unfinished import UnfinishedFile
 from pipeline.storage.journal import ShardWriter
-from schemas.config import OmegaConfig, RunConfig, SampleConfig
+from schemas.config import GivenConfig, OmegaConfig, RunConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
 from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Solution, Vote
 from schemas.sources import ANSWER, GRADE, Source, Sources, check_votes
@@ -32,6 +34,7 @@ from schemas.text import one_line
 log = logging.getLogger(__name__)
 Drawn = Mapping[str, Sequence[Rollout]]
 """Rollouts by their problem's id."""
+_NOTHING = Given()
 NO_GOLD = "the problem has no gold answer"
 _REASON = 400
 """Characters of a failure's reason that are kept."""
@@ -77,6 +80,7 @@ async def run_shard(
                 stored=drawn,
                 unfinished=store.unfinished(shard),
                 failures=failures,
+                given=store.given(shard),
             )
     done, failed = work.done, len(work.failures)
     # A backend that fails everything is an error of the run; single failures are problems still owed.
@@ -115,8 +119,9 @@ class Work:
         stored: Drawn | None = None,
         unfinished: UnfinishedFile | None = None,
         failures: list[Quarantined] | None = None,
+        given: GivenFile | None = None,
     ) -> None:
-        self._stored = stored or {}
+        self._stored, self._given = stored or {}, given
         self._tools, self._writer, self._budget, self._advance = tools, writer, budget, advance
         self._unfinished = unfinished
         self.done = 0
@@ -138,7 +143,8 @@ class Work:
         draws = self._unfinished.draws(problem.id, said) if self._unfinished else Draws(stored=said)
         finished = False
         try:
-            item, rollouts = await label_problem(problem, self._tools, draws)
+            given = self._given.of(problem.id) if self._given else Given()
+            item, rollouts = await label_problem(problem, self._tools, draws, given)
             finished = True
         except (BackendError, ValidationError) as error:  # or what it said can be kept in no file
             log.warning("problem %s failed and stays owed: %s", problem.id, error)
@@ -171,15 +177,16 @@ async def label_all(
     stored: Drawn | None = None,
     unfinished: UnfinishedFile | None = None,
     failures: list[Quarantined] | None = None,
+    given: GivenFile | None = None,
 ) -> Work:
     """Label problems in their order, as many at once as the engines have room for and the budget admits."""
-    work = Work(tools, writer, budget, advance, stored, unfinished, failures)
+    work = Work(tools, writer, budget, advance, stored, unfinished, failures, given)
     await run_in_order(owed, work.label)
     return work
 
 
 def _drawn(store: RunStore, shard: int) -> Drawn:
-    """The stored rollouts of the problems whose gold was corrected."""
+    """The stored rollouts of the problems whose gold or given solutions have changed."""
     if not (stale := set(store.stale(shard))):
         return {}
     found = defaultdict(list)
@@ -190,10 +197,11 @@ def _drawn(store: RunStore, shard: int) -> Drawn:
 
 
 async def label_problem(
-    problem: Problem, tools: Annotators, draws: Draws | None = None, given: Sequence[Solution] = ()
+    problem: Problem, tools: Annotators, draws: Draws | None = None, given: Given = _NOTHING
 ) -> tuple[Finished, list[Rollout]]:
     """One problem from the difficulty filter to its last vote, as a journal line and the completions paid
-    for; `draws` holds what was drawn for it earlier. Where solutions are `given` none is proposed."""
+    for; `draws` holds what was drawn for it earlier. Where solutions are `given`, others are proposed only
+    beside a proposer of kind "given"."""
     allowance = Allowance(tools.config.budget.per_problem)
     config = tools.config
     roller = Roller(
@@ -207,15 +215,16 @@ async def label_problem(
     )
     # Without a gold answer nothing can be graded, so neither filter nor search has anything to go by.
     if problem.answer is None:
-        skipped, root = _nobody_can_label(tools), None
+        skipped, root = _nobody_can_label(tools, given), None
     else:
         skipped, root = await _too_easy_or_hard(roller, config)
     candidates: list[Candidate] = []
     if not skipped:
-        found = [Candidate(solution=one) for one in given] or await _propose(roller, tools, root)
+        found = await _proposed(roller, tools, root, given.candidates)
         candidates = await _annotated(roller, found, tools)
         late = " before the token budget was spent" if allowance.reached else ""
-        skipped = "" if candidates else f"no solution was finished{late}"
+        alone = all(isinstance(one, GivenConfig) for one in config.proposers)
+        skipped = "" if candidates else f"no solution was {'given' if alone else 'finished'}{late}"
     # Concurrent draws finish in any order; the record keeps one.
     taken = sorted(roller.taken, key=lambda r: (r.purpose, r.prefix, r.seed))
     tokens = Counter[str]()
@@ -228,6 +237,7 @@ async def label_problem(
         n_rollouts=len(taken),
         n_calls=allowance.calls,
         tokens=dict(sorted(tokens.items())),
+        given=given.key,
         over_budget=allowance.reached,
     )
     return finished, taken
@@ -251,24 +261,55 @@ async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, lis
     return "", drawn
 
 
-def _nobody_can_label(tools: Annotators) -> str:
-    """Without a gold answer no rollout can be graded: empty where a judge or a verifier can still label."""
-    if not all(part.annotator.needs_gold for part in tools.parts):
+def _nobody_can_label(tools: Annotators, given: Given) -> str:
+    """Without a gold answer no rollout can be graded: empty where a judge, a verifier or labels that came
+    with the solutions can still label."""
+    asked = tools.config.proposer(GivenConfig)
+    labelled = asked and asked.gold_votes and any(one.gold for one in given.candidates)
+    if labelled or not all(part.annotator.needs_gold for part in tools.parts):
         return ""
     return f"{NO_GOLD}, and the run has neither judge nor verifiers"
 
 
-async def _propose(roller: Roller, tools: Annotators, root: list[Rollout] | None) -> list[Candidate]:
-    propose = tools.config.propose
-    if not isinstance(propose, OmegaConfig):
-        return await sample.propose(roller, propose)
+async def _proposed(
+    roller: Roller, tools: Annotators, root: list[Rollout] | None, given: Sequence[Candidate]
+) -> list[Candidate]:
+    """The candidates of all proposers of the run, equal texts merged. Solutions that a program gives to a run
+    without a proposer of that kind are all there is to label."""
+    # Comparing expressions may take seconds, which a thread waits for: the engines are kept busy meanwhile.
+    graded = [await asyncio.to_thread(_graded, roller.problem, one) for one in given]
+    asked = tools.config.proposer(GivenConfig)
+    if graded and asked is None:
+        return graded
+    found = [with_votes(one) for one in graded] if asked and asked.gold_votes else graded
+    for one in tools.config.proposers:
+        if not isinstance(one, GivenConfig):
+            found = [*found, *await _propose(roller, tools, one, root)]
+    return merged(found)
+
+
+def _graded(problem: Problem, given: Candidate) -> Candidate:
+    """A given solution, graded where it has no outcome yet. A stated outcome is believed: it may come from a
+    grader that knows more than the answer."""
+    if given.solution.outcome != "unknown":
+        return given
+    solution = given.solution.model_copy(update={"outcome": outcome_of(problem, given.solution.text)})
+    return given.model_copy(update={"solution": solution})
+
+
+async def _propose(
+    roller: Roller, tools: Annotators, asked: SampleConfig | OmegaConfig, root: list[Rollout] | None
+) -> list[Candidate]:
+    if isinstance(asked, SampleConfig):
+        return await sample.propose(roller, asked)
     if roller.problem.answer is None:  # a search rests on graded rollouts
-        return await sample.propose(roller, SampleConfig())
+        # Sampling beside it would draw these very solutions again.
+        return [] if tools.config.proposer(SampleConfig) else await sample.propose(roller, SampleConfig())
 
     async def check(solution: Solution) -> list[Vote]:
         return await _checked(roller, solution, tools)
 
-    return await omegaprm.propose(roller, propose, root, check)
+    return await omegaprm.propose(roller, asked, root, check)
 
 
 async def _annotated(roller: Roller, found: list[Candidate], tools: Annotators) -> list[Candidate]:
@@ -294,7 +335,7 @@ async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> 
     rest = [part for part in tools.parts if not part.checks]
     votes: list[Vote] = [*candidate.votes, *checked]
     if roller.problem.answer is None:
-        searches = isinstance(tools.config.propose, OmegaConfig)
+        searches = tools.config.proposer(OmegaConfig) is not None
         votes += _abstentions({**GRADE, **(omegaprm.SOURCES if searches else {})}, len(solution.steps))
     for found in await asyncio.gather(*(_votes(part, roller, solution, tools, checked) for part in rest)):
         # A search has already answered for the last step; its vote is not counted twice.

@@ -10,8 +10,9 @@ from pipeline.policies import open_policy
 from pipeline.policies.base import Policy
 from pipeline.policies.server.probe import prepare
 from pipeline.prompts.templates import check_prompts, prompt_text
-from pipeline.proposers import omegaprm
-from schemas.config import OmegaConfig, RunConfig
+from pipeline.proposers import gold, omegaprm
+from pipeline.sampling.replay import Nobody
+from schemas.config import GivenConfig, OmegaConfig, RunConfig
 from schemas.sources import POLICY, Sources, gathered
 
 
@@ -61,9 +62,12 @@ def check_annotators(config: RunConfig) -> None:
 
 def _declared(config: RunConfig, parts: Sequence[Part]) -> Sources:
     declared = [(part.called, part.annotator.sources) for part in parts]
-    # The search is a proposer and no annotator, but it votes, so it declares its sources too.
-    searches = isinstance(config.propose, OmegaConfig)
-    return gathered([*declared, ("the search", omegaprm.SOURCES)] if searches else declared)
+    # Proposers may vote, too, so they declare their sources as annotators do.
+    if config.proposer(OmegaConfig):
+        declared.append(("the search", omegaprm.SOURCES))
+    if (given := config.proposer(GivenConfig)) and given.gold_votes:
+        declared.append(("the given labels", gold.SOURCES))
+    return gathered(declared)
 
 
 async def open_tools(
@@ -89,4 +93,6 @@ async def open_tools(
         # Asked once before any problem: a server that cannot continue a text, or has no such model, is found
         # in seconds.
         await prepare(policies[name], role.sampling, prefixes=role.prefixes, chat=chat, limit=limit)
-    return Annotators(config, policies.pop(POLICY), parts, sources, policies, kept)
+    # Where every solution is given and only verifiers vote, nobody is asked.
+    nobody = Nobody("none", "none", "")
+    return Annotators(config, policies.pop(POLICY, nobody), parts, sources, policies, kept)

@@ -22,12 +22,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
+from pipeline.inputs.formats import STEP_TAG
 from schemas.errors import UserError
 from schemas.factories import blame, code_file, load_factory
 from schemas.records import LabelledSolution
-
-STEP_TAG = "\u043a\u0438"
-"""Math-Shepherd's mark at the end of a step, in Cyrillic letters."""
 
 Exported = dict[str, Any] | None
 Format = Callable[[LabelledSolution], Exported]

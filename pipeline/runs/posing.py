@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pydantic_core import from_json
 
-from pipeline.runs import identity, problem_files
+from pipeline.runs import given_files, identity, problem_files
 from pipeline.runs.identity import PROBLEMS, Identity, Input
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.atomic import write_lines
@@ -20,8 +20,9 @@ from pipeline.storage.recorded import has_drawn
 from schemas.complaints import no_problem
 from schemas.config import EmbeddedProblems, ProblemsConfig
 from schemas.errors import UserError
-from schemas.records import GOLD, Problem, Quarantined, gold_key, text_id
+from schemas.records import GOLD, Candidate, Problem, Quarantined, Solution, gold_key, text_id
 
+Item = Problem | Candidate | Quarantined
 _LINES_HELD = 4096  # problems in memory at once: a source may have millions of rows
 
 
@@ -45,8 +46,9 @@ class Source(Protocol):
         """The commit to read a remote dataset at, for a run that `began` with one or with none."""
         ...
 
-    def read(self, commit: str) -> Iterator[Problem | Quarantined]:
-        """The problems in the order of their rows, and the rows that no problem can be made of."""
+    def read(self, commit: str) -> Iterator[Item]:
+        """The problems in the order of their rows, each before the solutions that its rows give, and the rows
+        that cannot be used."""
         ...
 
 
@@ -130,6 +132,7 @@ def _pose(store: RunStore, source: Source) -> None:
         if not posed.ids:
             raise UserError(f"{about.name}: {no_problem(posed.bad)}")
         sizes = [posed.write(shard) for shard in range(store.config.shards)]
+        posed.write_given()
     finally:
         posed.sweep()
     bad = problem_files.next_of(store.path / problem_files.QUARANTINE)
@@ -155,7 +158,10 @@ class Posed:
     def __init__(self, store: RunStore) -> None:
         self._store, self._parts = store, set[Path]()
         self._rest = store.path / "problems" / "rest.part"
+        self._given = store.path / "problems" / "given.part"
         self.ids = set[str]()
+        self._named: dict[str, str] = {}
+        """The ids that corrected problems keep, by those that they would have now."""
         self.bad: list[Quarantined] = []
         self._left: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for shard in range(store.config.shards) if problem_files.is_prepared(store.path) else ():
@@ -170,17 +176,21 @@ class Posed:
                 "choose another name"
             )
 
-    def sort(self, items: Iterable[Problem | Quarantined]) -> None:
+    def sort(self, items: Iterable[Item]) -> None:
         """Sort the problems that were read. A known text with another gold answer waits until all are read: a
         later row may hold the same text with the old answer, and then this one is a new problem."""
         lines: dict[Path, list[str]] = defaultdict(list)
         for item in items:
             if isinstance(item, Quarantined):
                 self.bad.append(item)
+            elif isinstance(item, Candidate):
+                lines[self._given].append(item.model_dump_json())
             elif not (known := self._left.get(text_id(item), [])):
                 self._add(item, lines)
             elif same := next((pair for pair in known if pair[1] == _gold(item)), None):
                 known.remove(same)
+                if same[0] != item.id:
+                    self._named[item.id] = same[0]
             else:
                 lines[self._rest].append(item.model_dump_json())
         self._append(lines)
@@ -194,6 +204,7 @@ class Posed:
             for problem in problems:
                 if known := self._left[text_id(problem)]:
                     corrected = problem.model_copy(update={"id": known.pop(0)[0]})
+                    self._named[problem.id] = corrected.id
                     lines[self._part_of(corrected)].append(corrected.model_dump_json())
                 else:
                     self._add(problem, lines)
@@ -220,6 +231,26 @@ class Posed:
             write_lines(written, (lines[name] for name in sorted(lines)))
         return len(lines)
 
+    def write_given(self) -> None:
+        """Write the given solutions of all shards anew, each under the id that its problem has in the run."""
+        run, shards = self._store.path, range(self._store.config.shards)
+        files = [problem_files.next_of(given_files.file_of(run, shard)) for shard in shards]
+        is_part = self._given in self._parts
+        for shard, file in enumerate(files):
+            file.unlink(missing_ok=True)  # of an attempt that was killed
+            # A run without given solutions has no such file; where a run had some, an empty one replaces it.
+            if is_part or given_files.file_of(run, shard).is_file():
+                write_lines(file, ())
+        found = map(Candidate.model_validate_json, lines_of(self._given) if is_part else ())
+        for batch in batches(found, _LINES_HELD):
+            lines: dict[Path, list[str]] = defaultdict(list)
+            for one in batch:
+                problem = self._named.get(one.solution.problem_id, one.solution.problem_id)
+                if problem in self.ids:  # else the problem itself was set aside
+                    lines[files[self._shard_of(problem)]].append(_under(one, problem).model_dump_json())
+            for file, new in lines.items():
+                append_lines(file, new, anew=False)
+
     def sweep(self) -> None:
         """Remove the temporary files of this comparison."""
         for part in self._parts:
@@ -240,7 +271,10 @@ class Posed:
 
     def _part_of(self, problem: Problem) -> Path:
         # By the id and not by the row: when rows are added, every old problem stays in its shard.
-        return self._part(int(problem.id, 16) % self._store.config.shards)
+        return self._part(self._shard_of(problem.id))
+
+    def _shard_of(self, name: str) -> int:
+        return int(name, 16) % self._store.config.shards
 
     def _part(self, shard: int) -> Path:
         return problem_files.file_of(self._store.path, shard).with_suffix(".part")
@@ -249,6 +283,14 @@ class Posed:
         for path, new in lines.items():
             append_lines(path, new, anew=path not in self._parts)
             self._parts.add(path)
+
+
+def _under(given: Candidate, problem: str) -> Candidate:
+    """A given solution as one of the problem of this id."""
+    if given.solution.problem_id == problem:
+        return given
+    fields = given.solution.model_dump(exclude={"id"}) | {"problem_id": problem}
+    return given.model_copy(update={"solution": Solution.model_validate(fields)})
 
 
 def _by_id(file: Path) -> Iterator[tuple[str, str]]:

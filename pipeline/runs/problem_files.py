@@ -1,4 +1,4 @@
-"""The files of a run's problems: `problems/SHARD.jsonl` and `problems/done.json`.
+"""The files of a run's problems: `problems/SHARD.jsonl`, `problems/done.json`, and given solutions.
 
 A shard's problems are in the order of their ids. `done.json` holds their number and the files' checksums; it
 exists once the run has read its problems. All files are replaced together (`decide`, then `finish`).
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.runs import given_files
+from pipeline.runs.given_files import GivenFile
 from pipeline.storage.atomic import put
 from pipeline.storage.checksums import file_fault, sha256_of
 from pipeline.storage.files import lines_of
@@ -68,11 +70,19 @@ def faults(run: Path) -> Iterator[str]:
 
 def lines(run: Path, shard: int) -> Iterator[str]:
     """The lines of a shard's problems. UserError when its file is not as it was written."""
-    path = file_of(run, shard)
+    return lines_of(_whole(run, file_of(run, shard)))
+
+
+def given(run: Path, shard: int) -> GivenFile:
+    """The given solutions of a shard. UserError when their file is not as it was written."""
+    return GivenFile(_whole(run, given_files.file_of(run, shard)))
+
+
+def _whole(run: Path, path: Path) -> Path:
     sha256 = sums(run).get(str(path.relative_to(run)))
     if sha256 and (fault := file_fault(run, path, sha256)):
         raise UserError(f"{fault}: see `stepmint check {run}`")
-    return lines_of(path)
+    return path
 
 
 def decide(run: Path, counts: dict[str, Any]) -> None:
@@ -90,7 +100,9 @@ def finish(run: Path, shards: int) -> None:
         if is_prepared(run):
             kept = {key: value for key, value in _prepared(run).items() if key != "sha256"}
             write_record(done_file(run), kept)
-        files = (run / QUARANTINE, *(file_of(run, shard) for shard in range(shards)))
+        files = [run / QUARANTINE, *(file_of(run, shard) for shard in range(shards))]
+        given = (given_files.file_of(run, shard) for shard in range(shards))
+        files += [file for file in given if file.is_file() or next_of(file).is_file()]
         for file in files:
             if (written := next_of(file)).is_file():
                 put(written, file)

@@ -17,6 +17,7 @@ from pydantic_core import from_json
 
 from pipeline.prompts.templates import SolvingPrompt, prompt_text, solving_prompt
 from pipeline.runs import identity, problem_files
+from pipeline.runs.given_files import GivenFile
 from pipeline.sampling.budget import ShardBudget, ShardState, shard_state, share_of
 from pipeline.sampling.unfinished import UnfinishedFile
 from pipeline.storage import journal, packing
@@ -133,6 +134,10 @@ class RunStore:
         """A shard's problems, in the order in which they are done."""
         return map(Problem.model_validate_json, problem_files.lines(self.path, shard))
 
+    def given(self, shard: int) -> GivenFile:
+        """A shard's given solutions, by the ids of their problems."""
+        return problem_files.given(self.path, shard)
+
     def owed(self, shard: int) -> Iterator[Owed]:
         """Problems of a shard without a whole journal line, one by one; whether the budget reaches them is
         for its `ShardBudget` to say."""
@@ -154,10 +159,11 @@ class RunStore:
 
     def _shard_state(self, shard: int) -> tuple[ShardState, dict[str, Entry]]:
         """The shard's problems by state, and the journal entries of those graded by their present gold
-        answer."""
-        golds = self._golds(shard)
+        answer, with their present given solutions."""
+        golds, entries = self._golds(shard), self.entries(shard)
         # A problem whose gold answer was corrected since is not done: it is graded again.
-        found = {k: entry for k, entry in self.entries(shard).items() if entry.gold == golds.get(k)}
+        stale = {*self._stale(shard, golds, entries)}
+        found = {name: entry for name, entry in entries.items() if name in golds and name not in stale}
         finished = {name: entry.tokens for name, entry in found.items()}
         return shard_state(golds, finished, self._share(shard), self.config.budget.per_problem), found
 
@@ -167,9 +173,15 @@ class RunStore:
         return {problem["id"]: gold_key(problem) for problem in problems}
 
     def stale(self, shard: int) -> list[str]:
-        """Problems that were graded by a gold answer which has been corrected since."""
-        golds, found = self._golds(shard), self.entries(shard)
-        return [name for name, gold in golds.items() if name in found and found[name].gold != gold]
+        """Problems that were graded by a gold answer which has been corrected since, or labelled with other
+        given solutions."""
+        return list(self._stale(shard, self._golds(shard), self.entries(shard)))
+
+    def _stale(self, shard: int, golds: dict[str, int], found: dict[str, Entry]) -> Iterator[str]:
+        given = self.given(shard)
+        for name, gold in golds.items():
+            if name in found and (found[name].gold, found[name].given) != (gold, given.key(name)):
+                yield name
 
     def _share(self, shard: int) -> int | None:
         if self.config.budget.run is None:

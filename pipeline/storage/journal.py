@@ -51,13 +51,14 @@ Row = dict[str, Any]
 
 
 class Entry(NamedTuple):
-    """A finished problem's line: its offset in bytes, and the problem's tokens, gold answer's key and number
-    of rollouts."""
+    """A finished problem's line: its offset in bytes, and the problem's tokens, gold answer's key, number of
+    rollouts, and the key of its given solutions."""
 
     offset: int
     tokens: int
     gold: int = 0
     rollouts: int = 0
+    given: str = ""
 
 
 class Block(Record):
@@ -183,7 +184,8 @@ def scan(path: Path) -> tuple[dict[str, Entry], list[Damage]]:
             try:
                 item = from_json(body_of(line))
                 tokens, n_rollouts = sum(item["tokens"].values()), item.get("n_rollouts", 0)
-                found[item["problem"]["id"]] = Entry(offset, tokens, gold_key(item["problem"]), n_rollouts)
+                gold, given = gold_key(item["problem"]), str(item.get("given", ""))
+                found[item["problem"]["id"]] = Entry(offset, tokens, gold, n_rollouts, given)
             except (ValueError, KeyError, TypeError, AttributeError):  # whatever JSON may hold instead
                 if line.endswith(b"\n"):
                     log.warning("%s line %d cannot be read; its problem is owed again", path, number)

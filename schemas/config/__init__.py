@@ -36,6 +36,7 @@ from schemas.config.problems import (
     RowsConfig,
     problems_config,
 )
+from schemas.config.proposers import AnyProposer, GivenConfig
 from schemas.config.run import BudgetConfig, FilterConfig, FusionConfig, RunConfig, load_config, parse_config
 from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 
@@ -57,6 +58,8 @@ __all__ = [
     "SplitConfig",
     "SampleConfig",
     "OmegaConfig",
+    "GivenConfig",
+    "AnyProposer",
     "MonteCarloConfig",
     "BisectionConfig",
     "ScanConfig",

@@ -8,26 +8,21 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from schemas.complaints import Complaint, complaints
-from schemas.config.annotators import (
-    KINDS,
-    AnnotatorConfig,
-    AnyAnnotator,
-    OmegaConfig,
-    SampleConfig,
-)
+from schemas.config.annotators import KINDS, AnnotatorConfig, AnyAnnotator, SampleConfig, VerifyConfig
 from schemas.config.earlier import RESOLVED, without_other_kinds
 from schemas.config.effects import Effect, vote_settings
 from schemas.config.paths import beside
 from schemas.config.policies import PolicyConfig, PromptConfig, TransformersConfig
 from schemas.config.problems import EmbeddedProblems, ProblemsConfig
+from schemas.config.proposers import AnyProposer, GivenConfig, Propose
 from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 from schemas.notation import SECTIONS, listed
 from schemas.overrides import set_key
 from schemas.records import Record, Seed, content_id
-from schemas.sections import default_tag
 
 T = TypeVar("T", bound=AnnotatorConfig)
+P = TypeVar("P", bound=AnyProposer)
 
 
 class FilterConfig(Record):
@@ -95,10 +90,9 @@ class RunConfig(Record):
     """How the policy is asked."""
     filter: Annotated[FilterConfig | None, Effect.VOTES] = None
     """Leaves out problems that are too easy or too hard."""
-    propose: Annotated[
-        SampleConfig | OmegaConfig, Field(discriminator="kind"), default_tag("kind", "sample"), Effect.VOTES
-    ] = SampleConfig()
-    """How solutions are found whose steps are labelled."""
+    propose: Annotated[Propose, Effect.VOTES] = SampleConfig()
+    """Where the solutions come from whose steps are labelled. Several sections `[[propose]]`, each of another
+    kind, propose side by side; equal texts are one solution."""
     annotate: Annotated[tuple[Annotated[AnyAnnotator, Field(discriminator="kind")], ...], Effect.VOTES] = ()
     """What votes on the steps, in any order: it is kept by kind and name."""
     fusion: Annotated[FusionConfig, Effect.LATER] = FusionConfig()
@@ -166,9 +160,27 @@ class RunConfig(Record):
         """The annotators of one kind."""
         return [one for one in self.annotate if isinstance(one, kind)]
 
+    @property
+    def proposers(self) -> tuple[AnyProposer, ...]:
+        """Everything that proposes solutions, in the order of the run file."""
+        return self.propose if isinstance(self.propose, tuple) else (self.propose,)
+
+    def proposer(self, kind: type[P]) -> P | None:
+        """The proposer of one kind, where there is one."""
+        return next((one for one in self.proposers if isinstance(one, kind)), None)
+
+    @property
+    def asks_policy(self) -> bool:
+        """Whether anybody asks the run's own policy. Nobody does where solutions are given and only verifiers
+        and annotators with models of their own vote; then it need not be there."""
+        asking = [
+            one for one in self.annotate if one.own_policy is None and not isinstance(one, VerifyConfig)
+        ]
+        return bool(asking or self.filter) or any(not isinstance(one, GivenConfig) for one in self.proposers)
+
     def policies(self) -> dict[str, PolicyConfig]:
         """The models that a run asks, by their section."""
-        found = {"policy": self.policy}
+        found = {"policy": self.policy} if self.asks_policy else {}
         for one in self.annotate:
             if one.own_policy is not None:
                 found[f"{one.section}.policy"] = one.own_policy

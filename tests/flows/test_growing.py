@@ -46,7 +46,7 @@ def test_a_run_grows_and_is_graded_again_by_its_own_command(
     problems(tmp_path, {1: "wrong", 2: "wrong"}, 15)
     assert main(["synthesize", str(run_file)]) == 0
     out, err = capsys.readouterr()
-    assert "2 gold answers changed: grading the stored rollouts again: 2 problems" in err
+    assert "2 problems changed: grading the stored rollouts again: 2 problems" in err
     assert "labelling: 15 problems, 12 done earlier" in err
     assert main(["synthesize", str(run_file), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.labelling.python_values import read_given, read_written
 from schemas.errors import UserError
-from schemas.records import LabelledSolution, PolicyIdentity, Problem, Solution, Step, StepLabel
+from schemas.records import GoldLabels, LabelledSolution, PolicyIdentity, Problem, Solution, Step, StepLabel
 
 TEXT = "2 + 3 = 5.\nSo it is 5.\n#### 5"
 PROBLEM = Problem(text="What is 2 + 3?", answer="5", answer_kind="number")
@@ -36,9 +36,9 @@ SOLUTION = Solution(
     ],
 )
 def test_problems(item: Any, answer: str | None, kind: str) -> None:
-    [(problem, solution)] = read_given([item])
+    [(problem, candidate, _)] = read_given([item])
     assert (problem.text, problem.answer, problem.answer_kind) == ("What is 2 + 3?", answer, kind)
-    assert solution is None
+    assert candidate is None
 
 
 @pytest.mark.parametrize(
@@ -53,20 +53,27 @@ def test_problems(item: Any, answer: str | None, kind: str) -> None:
         LabelledSolution(problem=PROBLEM, solution=SOLUTION, labels=(StepLabel(), StepLabel())),
     ],
 )
-def test_solutions_are_graded_and_their_steps_are_where_they_say(item: Any) -> None:
-    [(problem, solution)] = read_given([item])
-    assert solution is not None
+def test_the_steps_of_solutions_are_where_they_say(item: Any) -> None:
+    [(problem, candidate, _)] = read_given([item])
+    assert candidate is not None
+    solution = candidate.solution
     assert (solution.answer, solution.problem_id) == ("5", problem.id)
     assert solution.step_texts() == SOLUTION.step_texts()
     assert [solution.text[step.start : step.end] for step in solution.steps] == solution.step_texts()
-    assert solution.outcome == ("unknown" if isinstance(item, LabelledSolution) else "correct")
 
 
 def test_a_text_is_split_as_the_prompt_says() -> None:
-    [(_, split), (_, joined)] = read_given([("p", "a\n\nb\nc"), ("p", ["a", "b\nc"])], "\n\n")
+    [(_, split, _), (_, joined, _)] = read_given([("p", "a\n\nb\nc"), ("p", ["a", "b\nc"])], "\n\n")
     assert split is not None
-    assert joined is not None
-    assert (split.text, split.steps) == (joined.text, joined.steps)
+    assert split == joined
+
+
+def test_a_row_may_hold_several_solutions_and_their_labels() -> None:
+    rows = [{"problem": "p", "steps": ["a", "b"], "label": 1}, {"problem": "q", "responses": ["a", "b"]}]
+    found = list(read_given(rows))
+    assert [(one.problem.text, one.place) for one in found] == [("p", 0), ("q", 1), ("q", 1)]
+    assert found[0].candidate is not None
+    assert found[0].candidate.gold == GoldLabels(labels=(1, 0), first_error=1, by="processbench")
 
 
 @pytest.mark.parametrize(
@@ -83,8 +90,12 @@ def test_a_text_is_split_as_the_prompt_says() -> None:
         ([SOLUTION], r"give the pair \(problem, solution\)"),
         ([("another problem", SOLUTION)], r"the solution is one of problem \w+, not \w+"),
         ([("p", [])], "solution: expected a text, a list of texts, or a Solution; found list"),
-        ([("p", ["a", " "])], "it has no step, or an empty one"),
-        ([("p", "\n")], "it has no step, or an empty one"),
+        ([("p", ["a", " "])], "solution: step 1 .from 0. is empty"),
+        ([("p", "\n")], "solution: it has no step"),
+        (
+            [{"problem": "p", "steps": ["a"], "label": 1}],
+            r"\[0\]: solution: the first wrong step is 1",
+        ),
         ([("p", 3)], "solution: expected a text"),
     ],
 )

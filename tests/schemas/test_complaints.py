@@ -35,7 +35,7 @@ CASES = {
     "[propose]\nsearches = 3": '`searches` belongs to kind = "omegaprm"; this propose is "sample"',
     "[policy]\nkind = 'vlm'": 'policy.kind: expected "transformers", "vllm", "server", "simulated" or '
     '"python", not "vlm"; did you mean "vllm"?',
-    "[propose]\nkind = 3": 'propose.kind: expected "sample" or "omegaprm", not 3',
+    "[propose]\nkind = 3": 'propose.kind: expected "sample", "omegaprm" or "given", not 3',
     # settings that are missing
     "[policy]\nkind = 'server'": "policy.model: is missing: write model = ...",
     "[policy]\nkind = 'python'": "policy.factory: is missing: write factory = ...",

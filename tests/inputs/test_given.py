@@ -1,0 +1,339 @@
+"""Solutions that come with the problem rows: every format is read, and every row is counted."""
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.inputs.formats import STEP_TAG, Found
+from pipeline.inputs.given import Item, check_given, load_given, reading_of
+from pipeline.inputs.rows import Unreadable
+from pipeline.inputs.solutions import read_solutions, solution_of
+from pipeline.outputs.export import FORMATS
+from schemas.arrow import to_row
+from schemas.config import RunConfig
+from schemas.errors import UserError
+from schemas.records import (
+    Candidate,
+    GoldLabels,
+    LabelledSolution,
+    PolicyIdentity,
+    Problem,
+    Quarantined,
+    Solution,
+    Step,
+    StepLabel,
+)
+
+Row = dict[str, Any]
+DATA = Path(os.environ.get("STEPMINT_DATA", "nowhere"))
+
+
+def config(path: object, *, beside: bool = False, **changes: Any) -> RunConfig:
+    asked = {"kind": "given", **changes.pop("propose", {})}
+    propose: Any = [asked, {"kind": "sample"}] if beside else asked
+    problems = {"path": str(path), **changes}
+    return RunConfig.model_validate({"name": "r", "problems": problems, "propose": propose})
+
+
+def items(asked: RunConfig) -> list[Item]:
+    reading = reading_of(asked)
+    assert reading is not None
+    return list(load_given(asked.problems, reading))
+
+
+def read(folder: Path, rows: list[Row], **changes: Any) -> list[Item]:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return items(config(path, **changes))
+
+
+def candidates(found: list[Item]) -> list[Candidate]:
+    return [one for one in found if isinstance(one, Candidate)]
+
+
+def labels(*signs: int | None, first: int | None, by: str = "") -> GoldLabels:
+    return GoldLabels.model_validate({"labels": signs, "first_error": first, "by": by})
+
+
+def rated(*ratings: int | None, finish: str = "solution") -> Row:
+    steps = [
+        {"completions": [{"text": f"s{k}", "rating": rating}], "chosen_completion": 0}
+        for k, rating in enumerate(ratings)
+    ]
+    question = {"problem": "Q", "ground_truth_answer": "5"}
+    return {"question": question, "label": {"steps": steps, "finish_reason": finish}}
+
+
+SHEPHERD = {
+    "input": f"Q Step 1: a {STEP_TAG}\nStep 2: b {STEP_TAG}",
+    "label": "Q Step 1: a +\nStep 2: b -",
+    "task": "GSM8K",
+}
+PRMBENCH = {
+    "original_question": "O",
+    "modified_question": "Q",
+    "question": "O",
+    "original_process": ["x"],
+    "modified_process": ["a", "b", "c"],
+    "error_steps": [2, 3],
+}
+FORMAT_ROWS: list[tuple[Row, list[str], GoldLabels | None]] = [
+    (
+        {"problem": "Q", "steps": ["a", "b", "c"], "label": 1},
+        ["a", "b", "c"],
+        labels(1, 0, None, first=1, by="processbench"),
+    ),
+    (
+        {"problem": "Q", "steps": ["a", "b"], "label": -1},
+        ["a", "b"],
+        labels(1, 1, first=-1, by="processbench"),
+    ),
+    (rated(1, 0, 1), ["s0", "s1", "s2"], labels(1, None, 1, first=-1, by="prm800k")),
+    (rated(1, 0, -1, finish="found_error"), ["s0", "s1", "s2"], labels(1, None, 0, first=2, by="prm800k")),
+    (rated(1, 1, finish="give_up"), ["s0", "s1"], labels(1, 1, first=None, by="prm800k")),
+    (
+        {"instruction": "Q", "responses": ["a"], "next_response": "b", "rating": -1.0},
+        ["a", "b"],
+        labels(None, 0, first=None, by="prm800k"),
+    ),
+    (SHEPHERD, ["Step 1: a", "Step 2: b"], labels(1, 0, first=1, by="math_shepherd")),
+    (PRMBENCH, ["a", "b", "c"], labels(1, 0, 0, first=1, by="prmbench")),
+    ({"prompt": "Q", "completions": ["a", "b"], "labels": [True, False]}, ["a", "b"], labels(1, 0, first=1)),
+    ({"problem": "Q", "steps": ["a", "b"], "labels": ["+", None]}, ["a", "b"], labels(1, None, first=None)),
+    (
+        {"problem": "Q", "steps": ["a", "b", "c"], "labels": [1, 0, -1]},
+        ["a", "b", "c"],
+        labels(1, None, 0, first=2),
+    ),
+    (
+        {"problem": "Q", "solution": "a\nb\n#### 5", "first_error": 1},
+        ["a", "b\n#### 5"],
+        labels(1, 0, first=1),
+    ),
+    ({"question": "Q", "response": "a\nb", "solution": "the reference"}, ["a", "b"], None),
+]
+
+
+@pytest.mark.parametrize(("row", "steps", "gold"), FORMAT_ROWS)
+def test_every_format_gives_its_steps_and_its_labels(
+    tmp_path: Path, row: Row, steps: list[str], gold: GoldLabels | None
+) -> None:
+    problem, candidate = read(tmp_path, [row])
+    assert isinstance(problem, Problem)
+    assert isinstance(candidate, Candidate)
+    assert problem.text == "Q"
+    assert candidate.solution.problem_id == problem.id
+    assert candidate.solution.step_texts() == steps
+    assert candidate.gold == gold
+    # `stepmint verify` reads the same rows by the same reader.
+    assert [list(one.steps) for one in read_solutions(tmp_path / "rows.jsonl")] == [steps]
+
+
+def test_our_own_rows_and_exports_come_back(tmp_path: Path) -> None:
+    problem = Problem(text="Q", answer="5", answer_kind="number")
+    text = "a; b\n#### 5"
+    steps = (Step(text="a", start=0, end=1), Step(text="b\n#### 5", start=3, end=len(text)))
+    who = PolicyIdentity(kind="server", model="qwen")
+    solution = Solution(
+        problem_id=problem.id, text=text, steps=steps, answer="5", outcome="correct", policy=who
+    )
+    row = LabelledSolution(
+        problem=problem, solution=solution, labels=(StepLabel(label=1), StepLabel(label=0)), first_error=1
+    )
+    stored, candidate = read(tmp_path, [to_row(row)])
+    assert isinstance(stored, Problem)
+    assert isinstance(candidate, Candidate)
+    assert (stored.id, stored.answer_kind) == (problem.id, "number")
+    assert (candidate.solution.text, candidate.solution.steps) == (text, steps)  # not joined anew
+    assert (candidate.solution.outcome, candidate.solution.policy.model) == ("correct", "qwen")
+    assert candidate.gold == labels(1, 0, first=1, by="stepmint")
+    for name, convert in FORMATS.items():
+        if name != "math_shepherd":  # which puts each step on one line, with its number
+            [again] = candidates(read(tmp_path, [convert(row) or {}]))
+            assert (again.solution.step_texts(), again.gold and again.gold.first_error) == (
+                ["a", "b\n#### 5"],
+                1,
+            )
+    [again] = candidates(read(tmp_path, [FORMATS["math_shepherd"](row) or {}]))
+    assert again.gold == labels(1, 0, first=1, by="math_shepherd")
+
+
+MANY: list[tuple[Row, list[list[str]]]] = [
+    ({"problem": "Q", "responses": ["a\nb", "c"]}, [["a", "b"], ["c"]]),
+    ({"problem": "Q", "solutions": [["a", "b"], ["c\nd"]]}, [["a", "b"], ["c\nd"]]),
+    ({"problem": "Q", "steps": [["a"], ["b", "c"]]}, [["a"], ["b", "c"]]),
+    ({"problem": "Q", "completions": ["a", "b"]}, [["a"], ["b"]]),
+    (
+        {"problem": "Q", "candidates": [{"text": "a"}, {"steps": [{"text": "b"}, {"text": "c"}]}]},
+        [["a"], ["b", "c"]],
+    ),
+    ({"candidates": [{"problem": {"question": "Q"}, "raw_text": "a"}]}, [["a"]]),
+]
+
+
+@pytest.mark.parametrize(("row", "steps"), MANY)
+def test_a_row_may_hold_many_solutions(tmp_path: Path, row: Row, steps: list[list[str]]) -> None:
+    found = read(tmp_path, [row])
+    assert [one.text for one in found if isinstance(one, Problem)] == ["Q"]
+    assert [one.solution.step_texts() for one in candidates(found)] == steps
+
+
+def test_outcomes_and_writers_come_along(tmp_path: Path) -> None:
+    rows = [
+        {"problem": "Q", "steps": ["a"], "final_answer_correct": False, "generator": "gpt", "label": 0},
+        {"problem": "R", "responses": ["a", "b", "c"], "score": [True, 0.0, 0.5], "model": "qwen"},
+        {"problem": "S", "candidates": [{"text": "a", "is_correct": True, "model_name": "m"}]},
+        {"problem": "T", "steps": [["a"], ["b"]], "labels": [True, False]},
+    ]
+    said = [(one.solution.outcome, one.solution.policy.model) for one in candidates(read(tmp_path, rows))]
+    assert said == [
+        *[("incorrect", "gpt"), ("correct", "qwen"), ("incorrect", "qwen"), ("unknown", "qwen")],
+        *[("correct", "m"), ("correct", ""), ("incorrect", "")],
+    ]
+    assert all(one.solution.policy.kind == "given" for one in candidates(read(tmp_path, rows)))
+
+
+def test_a_solution_never_becomes_its_own_gold_answer(tmp_path: Path) -> None:
+    boxed = {"problem": "Q", "solution": "so it is \\boxed{7}"}
+    assert [one.answer for one in read(tmp_path, [boxed]) if isinstance(one, Problem)] == [None]
+    [problem, _] = read(tmp_path, [{**boxed, "answer": "5"}])
+    assert isinstance(problem, Problem)
+    assert problem.answer == "5"
+    # The mapping says that `solution` is the reference: then it is no solution to label.
+    found = read(tmp_path, [{**boxed, "response": "r"}], mapping="math")
+    assert [one.answer for one in found if isinstance(one, Problem)] == ["7"]
+    assert [one.solution.text for one in candidates(found)] == ["r"]
+
+
+def test_rows_about_one_problem_are_one_problem(tmp_path: Path) -> None:
+    rows = [
+        {"problem": "Q", "answer": "1", "solution": "a"},
+        {"problem": "R", "answer": "1", "solution": "a"},
+        {"problem": "Q", "answer": "1", "solution": "b"},
+        {"problem": "Q", "solution": "c"},  # says no answer: it joins the problem of its text
+        {"problem": "Q", "answer": "2", "solution": "d"},  # another answer: only one of the two can be right
+    ]
+    found = read(tmp_path, rows)
+    problems = [one for one in found if isinstance(one, Problem)]
+    assert [(one.text, one.answer) for one in problems] == [("Q", "1"), ("R", "1"), ("Q", "2")]
+    by = Counter(one.solution.problem_id for one in candidates(found))
+    assert [by[one.id] for one in problems] == [3, 1, 1]
+    # A limit counts problems, and ends before the first row of another.
+    assert len(candidates(read(tmp_path, rows, limit=2))) == 4
+
+
+BAD: list[tuple[Row, str]] = [
+    ({"problem": "Q"}, "no steps: expected `steps`"),
+    ({"problem": "Q", "steps": ["a", " "]}, "step 1 (from 0) is empty"),
+    ({"problem": "Q", "steps": ["a"], "label": 1}, "the first wrong step is 1, expected -1 to 0"),
+    ({"problem": "Q", "solution": "a\nb", "labels": [1]}, "1 labels for 2 steps: give the steps as a list"),
+    ({"problem": "Q", "steps": ["a"], "labels": ["maybe"]}, "labels: expected true, false, 1, 0"),
+    ({**PRMBENCH, "error_steps": [4]}, "error_steps: the wrong steps hold 4, expected 1 to 3"),
+    ({**SHEPHERD, "label": "Q Step 1: a +"}, "in place of the tag of step 2"),
+    ({"problem": "Q", "responses": [3]}, "responses: element 0 (from 0) is no solution"),
+    ({"problem": "Q", "steps": "a\nb"}, "steps: expected a text or a list of texts"),
+    ({"problem": "Q", "solution": "\ud800"}, "string"),
+    ({"problem": "", "solution": "a"}, "expected the problem's text"),
+]
+
+
+@pytest.mark.parametrize(("row", "why"), BAD)
+def test_a_bad_row_costs_one_row(tmp_path: Path, row: Row, why: str) -> None:
+    good = {"problem": "good", "solution": "fine"}
+    found = read(tmp_path, [row, good])
+    [bad] = [one for one in found if isinstance(one, Quarantined)]
+    assert why in bad.reason
+    assert bad.row == 1
+    assert [one.solution.text for one in candidates(found)] == ["fine"]
+
+
+def test_of_a_list_only_the_bad_solution_is_lost(tmp_path: Path) -> None:
+    found = read(tmp_path, [{"problem": "Q", "responses": ["a", "", "b"]}])
+    assert [one.solution.text for one in candidates(found)] == ["a", "b"]
+    [bad] = [one for one in found if isinstance(one, Quarantined)]
+    assert "element 1 (from 0) is no solution" in bad.reason
+
+
+def test_a_row_without_a_solution_is_a_problem_for_other_proposers(tmp_path: Path) -> None:
+    rows = [{"problem": "Q", "solution": "a"}, {"problem": "R"}]
+    found = read(tmp_path, rows, beside=True)
+    assert [one.text for one in found if isinstance(one, Problem)] == ["Q", "R"]
+    assert not [one for one in found if isinstance(one, Quarantined)]
+
+
+def test_a_column_may_be_named(tmp_path: Path) -> None:
+    row = {"problem": "Q", "my_steps": ["a", "b"], "solution": "the reference"}
+    [one] = candidates(read(tmp_path, [row], propose={"column": "my_steps"}))
+    assert one.solution.step_texts() == ["a", "b"]
+    found = read(tmp_path, [{"problem": "Q", "said": ["a", "b"]}], propose={"column": "said"})
+    assert [one.solution.text for one in candidates(found)] == ["a", "b"]
+
+
+def test_what_cannot_be_used_is_said_before_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"problem": "Q"}\n')
+    asked = config(path)
+    reading = reading_of(asked)
+    assert reading is not None
+    with pytest.raises(UserError, match="no usable problem; the first of 1 bad rows: .*no steps"):
+        check_given(asked.problems, reading)
+    path.write_text('{"problem": "Q", "responses": ["a", "b"]}\n')
+    [said] = check_given(asked.problems, reading)
+    assert said.endswith("2 given solutions in the first 1 rows")
+    with pytest.raises(UserError, match="these problems are generated: name a file with `path`"):
+        reading_of(RunConfig.model_validate({"name": "r", "propose": {"kind": "given"}}))
+
+
+@given(
+    st.lists(st.text("ab \n.", min_size=1).filter(lambda text: bool(text.strip())), min_size=1),
+    st.sampled_from(["\n", "\n\n", ". "]),
+)
+def test_steps_of_a_list_stay_whole_and_their_places_give_them_back(steps: list[str], separator: str) -> None:
+    solution = solution_of(Found(tuple(steps)), "p", separator)
+    assert not isinstance(solution, Unreadable)
+    assert solution.step_texts() == steps
+    assert [solution.text[step.start : step.end] for step in solution.steps] == steps
+
+
+REAL: list[tuple[str, Row, tuple[int, int, int | None, int]]] = [
+    ("processbench/gsm8k_part.jsonl", {}, (112, 124, 655, 0)),
+    ("processbench/math_part.jsonl.gz", {}, (285, 297, 1942, 0)),
+    ("prm800k/phase1_test_part.jsonl", {}, (32, 34, 668, 0)),
+    ("format_samples/samples_math-shepherd.jsonl", {}, (7, 7, 25, 0)),
+    ("format_samples/samples_prm800k.jsonl", {}, (4, 4, 31, 0)),
+    ("prmbench/confidence_part.jsonl.gz", {}, (201, 215, 3090, 8)),
+    ("prmbench/multi_solutions_part.jsonl", {}, (35, 39, 527, 0)),
+    ("sampled_solutions/gsm8k_32_per_problem_part.jsonl.gz", {}, (150, 4800, 22494, 0)),
+    ("sampled_solutions/qwen25_7b_olympiadbench200_8_per_problem_part.jsonl.gz", {}, (58, 464, 4913, 0)),
+    (
+        "gsm_plus/gsm8k_outputs_metamath_7b_part.jsonl",
+        {"fields": {"text": "input", "answer": "gold"}},
+        (396, 396, None, 0),
+    ),
+    ("prm800k/phase1_train_stepwise.jsonl.gz", {"limit": 40}, (40, 3181, 83094, 0)),
+]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="STEPMINT_DATA names no folder with real rows")
+@pytest.mark.parametrize(("file", "changes", "counts"), REAL, ids=[file for file, *_ in REAL])
+def test_no_real_row_is_dropped_without_a_word(
+    file: str, changes: Row, counts: tuple[int, int, int | None, int]
+) -> None:
+    found = items(config(DATA / file, **changes))
+    bad = [one for one in found if isinstance(one, Quarantined)]
+    solutions = candidates(found)
+    for one in solutions:
+        assert [one.solution.text[s.start : s.end] for s in one.solution.steps] == one.solution.step_texts()
+        assert one.gold is None or len(one.gold.labels) == len(one.solution.steps)
+    steps = sum(len(one.solution.steps) for one in solutions)
+    problems = sum(isinstance(one, Problem) for one in found)
+    # Only where the rows have steps of their own: how a text is split is for the tests of the splitter.
+    assert (problems, len(solutions), steps if counts[2] else None, len(bad)) == counts
+    # The only real rows that are refused: PRMBench's that name steps beyond the last.
+    assert all("error_steps: the wrong steps hold" in one.reason for one in bad)
