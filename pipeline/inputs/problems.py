@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.inputs.columns import FIELDS, Columns, find_columns, text_at, value_at
+from pipeline.inputs.converters import converted
 from pipeline.inputs.golds import LONGEST, golds_of, kind_of
 from pipeline.inputs.rows import Row, Unreadable, expanded, files_of, is_saved, rows_of
 from schemas.complaints import no_problem
@@ -120,6 +121,11 @@ def _found(config: ProblemsConfig, seed: int) -> Iterator[tuple[Problem | Quaran
 
 
 def _rows(config: RowsConfig) -> Iterator[Row]:
+    for row in _raw_rows(config):
+        yield row._replace(value=converted(config.mapping, row.value))
+
+
+def _raw_rows(config: RowsConfig) -> Iterator[Row]:
     match config:
         case PythonProblems():
             yield from _made(config)

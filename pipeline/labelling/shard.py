@@ -206,7 +206,7 @@ async def label_problem(
         templates=tools.templates,
     )
     # Without a gold answer nothing can be graded, so neither filter nor search has anything to go by.
-    if problem.answer is None:
+    if not problem.is_gradable:
         skipped, root = _nobody_can_label(tools), None
     else:
         skipped, root = await _too_easy_or_hard(roller, config)
@@ -262,7 +262,7 @@ async def _propose(roller: Roller, tools: Annotators, root: list[Rollout] | None
     propose = tools.config.propose
     if not isinstance(propose, OmegaConfig):
         return await sample.propose(roller, propose)
-    if roller.problem.answer is None:  # a search rests on graded rollouts
+    if not roller.problem.is_gradable:  # a search rests on graded rollouts
         return await sample.propose(roller, SampleConfig())
 
     async def check(solution: Solution) -> list[Vote]:
@@ -293,7 +293,7 @@ async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> 
     checked = await _checked(roller, solution, tools) if any(part.checks for part in tools.parts) else []
     rest = [part for part in tools.parts if not part.checks]
     votes: list[Vote] = [*candidate.votes, *checked]
-    if roller.problem.answer is None:
+    if not roller.problem.is_gradable:
         searches = isinstance(tools.config.propose, OmegaConfig)
         votes += _abstentions({**GRADE, **(omegaprm.SOURCES if searches else {})}, len(solution.steps))
     for found in await asyncio.gather(*(_votes(part, roller, solution, tools, checked) for part in rest)):
@@ -312,7 +312,7 @@ async def _votes(
     """What one annotator says of a solution, all of it declared; where it needs a gold answer and there is
     none, its abstentions."""
     annotator, config = part.annotator, part.config
-    if annotator.needs_gold and roller.problem.answer is None:
+    if annotator.needs_gold and not roller.problem.is_gradable:
         return _abstentions(annotator.sources, len(solution.steps))
     policy = tools.others.get(config.name)
     other = roller.of(policy, config.owner) if policy is not None else None

@@ -14,6 +14,7 @@ from pipeline.methods.stored import Run, Stored
 from pipeline.methods.tree import is_own
 from pipeline.policies import Policy, Prompt, Sampling, Scorer, open_policy, scorer
 from pipeline.prm.selection import normalised
+from pipeline.prompts.posed import posed_text
 from pipeline.prompts.templates import fill
 from schemas.config import RunConfig
 from schemas.derive import SignalSettings
@@ -108,7 +109,7 @@ async def problem_rows(stored: Stored, asking: Asking) -> list[dict[str, Any]]:
         return []
     wrong = wrong_answers(stored)
     solutions = [candidate.solution for candidate in stored.finished.candidates]
-    prompt = fill(asking.template, problem=stored.finished.problem.text)
+    prompt = fill(asking.template, problem=posed_text(stored.finished.problem))
     points = await asyncio.gather(
         *(_points(prompt, s, [answer, *_others(wrong, s, asking)], asking) for s in solutions)
     )

@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
+from pipeline.prompts.posed import posed_text
 from pipeline.prompts.templates import fill, prompt_text, solving_text
 from pipeline.sampling.budget import Allowance
 from pipeline.sampling.draws import Draws
 from schemas.config import JudgeConfig, PromptConfig, RunConfig
 from schemas.records import Outcome, Problem, Rollout, StopReason, seed_of
 from verifiers.answers.grade import Grade, extract_answer, grade_any
+from verifiers.code.programs import grade_program
 
 JUDGE = "judge"
 """The purpose of stored replies about a solution; that of a judge with its own name is `judge:NAME`."""
@@ -110,23 +112,38 @@ class Roller:
         return replace(self._how, seed=seed_of(self._seed, self.problem.id, prefix, purpose))
 
     async def _draw(self, prefix: str, n: int, purpose: str, start: int) -> list[Rollout]:
-        prompt = Prompt(fill(self.template, problem=self.problem.text), prefix)
+        prompt = Prompt(fill(self.template, problem=posed_text(self.problem)), prefix)
         sampling = self.sampling(prefix, purpose)
         sampling = replace(sampling, seed=sampling.seed + start)
         async with self.allowance.one_at_a_time():
             completions = await self.allowance.draw(self.draws.of(self.policy), prompt, n, sampling)
-            if self.problem.answer_kind != "expression":
-                return [self._keep(prefix, purpose, sampling.seed + i, c) for i, c in enumerate(completions)]
-            # Comparing expressions may take a computer algebra library in a worker process up to seconds. A
-            # thread waits for it, because the event loop has to keep the engines busy meanwhile.
-            return [
-                await asyncio.to_thread(self._keep, prefix, purpose, sampling.seed + i, c)
-                for i, c in enumerate(completions)
-            ]
+            grades = await self._grades(prefix, completions)
+        return [
+            self._keep(prefix, purpose, sampling.seed + i, done, grade)
+            for i, (done, grade) in enumerate(zip(completions, grades, strict=True))
+        ]
 
-    def _keep(self, prefix: str, purpose: str, seed: int, done: Completion) -> Rollout:
+    async def _grades(self, prefix: str, completions: Sequence[Completion]) -> list[Grade]:
+        """The grade of each completion; equal ones are graded once."""
+        different = list(dict.fromkeys((done.text, done.stopped) for done in completions))
+        if self.problem.tests or self.problem.answer_kind == "expression":
+            # A sandbox runs programs for seconds, and comparing expressions may take a computer algebra
+            # library in a worker process as long. Threads wait for them, because the event loop has to keep
+            # the engines busy meanwhile.
+            tasks = (asyncio.to_thread(self._grade, prefix, *done) for done in different)
+            found = await asyncio.gather(*tasks)
+        else:
+            found = [self._grade(prefix, *done) for done in different]
+        grades = dict(zip(different, found, strict=True))
+        return [grades[done.text, done.stopped] for done in completions]
+
+    def _grade(self, prefix: str, text: str, stopped: StopReason) -> Grade:
+        if len(text) > LONGEST_TEXT:
+            stopped = "error"
+        return grade_of(self.problem, prefix + text) if stopped == "stop" else Grade(None, _ENDED[stopped])
+
+    def _keep(self, prefix: str, purpose: str, seed: int, done: Completion, graded: Grade) -> Rollout:
         text, stopped = (done.text, done.stopped) if len(done.text) <= LONGEST_TEXT else ("", "error")
-        graded = grade_of(self.problem, prefix + text) if stopped == "stop" else Grade(None, _ENDED[stopped])
         rollout = Rollout(
             problem_id=self.problem.id,
             purpose=purpose,
@@ -153,7 +170,7 @@ class Roller:
     ) -> list[Rollout]:
         """`config.votes` replies about a solution; `read` says whether a reply could be parsed. `purpose` is
         `judge`, or `judge:NAME` where there are several."""
-        text = fill(template, problem=self.problem.text, solution=solution)
+        text = fill(template, problem=posed_text(self.problem), solution=solution)
         seed = seed_of(self._seed, self.problem.id, purpose, text)
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed)
         async with self.allowance.one_at_a_time():
@@ -190,14 +207,18 @@ _ENDED: Mapping[StopReason, str] = {
 
 
 def grade_of(problem: Problem, solution: str) -> Grade:
-    """Grade a finished solution by its answer, with the reason of a doubt."""
+    """Grade a finished solution by its problem's unit tests or else by its answer, with the reason of a
+    doubt."""
+    if problem.tests:
+        return grade_program(problem.text, solution, problem.tests)
     if problem.answer is None:
         return Grade(None, "the problem has no gold answer")
     return grade_any(problem.golds, extract_answer(solution), problem.answer_kind)
 
 
 def outcome_of(problem: Problem, solution: str) -> Outcome:
-    """The outcome of a finished solution; `unknown` without a gold answer or a readable one."""
+    """The outcome of a finished solution; `unknown` without a gold answer or tests, and where
+    no answer or program can be read."""
     return _OUTCOMES[grade_of(problem, solution).verdict]
 
 
