@@ -27,9 +27,8 @@ def converted(mapping: str, row: Any) -> Any:
     try:
         return convert(row)
     except KeyError as missing:
-        return Unreadable(
-            f'no column {missing}, which mapping = "{mapping}" reads; the row has {_listed(row)}'
-        )
+        there = ", ".join(sorted(map(str, row)))[:200]
+        return Unreadable(f'no column {missing}, which mapping = "{mapping}" reads; the row has {there}')
     # Data sets are files from outside: what their code or tables hold is not to end a run.
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, csv.Error) as error:
         return Unreadable(f'mapping = "{mapping}": {type(error).__name__}: {error}'[:300])
@@ -107,14 +106,10 @@ def _test_of(node: ast.stmt, helpers: list[ast.stmt], setup: str = "") -> Conver
 
 
 def _is_call(node: ast.expr) -> bool:
-    """A call of the program with literal arguments."""
-    if (
-        not isinstance(node, ast.Call)
-        or not isinstance(node.func, ast.Name)
-        or hasattr(builtins, node.func.id)
-    ):
+    """A call of the program. Its arguments may be objects of the program, such as `Pair(5, 24)`."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
         return False
-    return all(map(_is_literal, (*node.args, *(word.value for word in node.keywords))))
+    return not hasattr(builtins, node.func.id)  # `len(f(2))`: the program could have a `len` of its own
 
 
 def _is_literal(node: ast.expr) -> bool:

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from pipeline.inputs.columns import ANSWERS, TEXTS
 from pipeline.inputs.golds import golds_of, kind_of
+from pipeline.inputs.program_steps import steps_of
 from pipeline.inputs.rows import Unreadable
-from pipeline.inputs.segment import segment
 from pipeline.inputs.solutions import Written, written
 from pipeline.sampling.roller import outcome_of
 from schemas.errors import UserError
@@ -128,7 +128,7 @@ def _with_solution(problem: Problem, solution: Any, separator: str) -> Given:
                 raise UserError(f"the solution is one of problem {solution.problem_id}, not {problem.id}")
             found = solution
         case str():
-            found = _solution(problem, solution, segment(solution, separator))
+            found = _solution(problem, solution, steps_of(problem, solution, separator))
         # An empty list is no solution: it has no step that could be labelled.
         case Sequence() if solution and all(isinstance(step, str) for step in solution):
             found = _solution(problem, separator.join(solution), tuple(_steps(solution, separator)))

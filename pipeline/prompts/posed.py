@@ -4,8 +4,8 @@ from schemas.records import Problem, Table
 
 
 def posed_text(problem: Problem) -> str:
-    """What stands for `{problem}` in a prompt: the problem's text, with its table in Markdown before it unless
-    the text shows the table itself."""
+    """What stands for `{problem}` in a prompt: the problem's text and, where that does not show the problem's
+    table itself, before it the table in Markdown."""
     if problem.table is None or _is_shown(problem.table, problem.text):
         return problem.text
     return f"{markdown(problem.table)}\n\n{problem.text}"

@@ -18,8 +18,8 @@ from verifiers.code.unit_tests import Program, run_tests
 MOST_CODE = 100_000
 """Characters of a solution whose program is run."""
 NO_PROGRAM = Grade(None, "no program found")
-# A fence of three or more backticks or tildes, and the language that it names.
-_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([\w+.-]*)[^`\n]*")
+FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([\w+.-]*)[^`\n]*")
+"""The line that begins or ends a fenced block: its marks, and the language."""
 PYTHON = ("python", "python3", "py", "py3")
 """The languages of fences whose blocks are run."""
 # A line at the margin that begins a program outside of any fence. `import` and `from` also begin English
@@ -56,7 +56,7 @@ def program_of(problem: str, solution: str) -> Program | None:
     first = next((line for line in lines if line.strip()), "")
     if head and first[:1] in (" ", "\t") and not fenced:
         return Program((solution,), head)
-    begin = next((i for i, line in enumerate(lines) if _BEGINS.match(line)), None)
+    begin = next((i for i, line in enumerate(lines) if begins_program(line)), None)
     if begin is None or fenced:
         return None
     end = next((i for i in range(begin + 1, len(lines)) if _PROSE.match(lines[i])), len(lines))
@@ -69,7 +69,7 @@ def fenced_blocks(text: str) -> Iterator[Block]:
     held: list[str] = []
     for line in text.split("\n"):
         position += len(line) + 1
-        match = _FENCE.fullmatch(line.rstrip("\r"))
+        match = FENCE.fullmatch(line.rstrip("\r"))
         if not fence:
             if match:
                 (fence, language), held = match.groups(), []
@@ -83,12 +83,17 @@ def fenced_blocks(text: str) -> Iterator[Block]:
         yield Block(language.lower(), "\n".join(held), None)
 
 
+def begins_program(line: str) -> bool:
+    """Whether a line at the margin begins a program outside of any fence."""
+    return bool(_BEGINS.match(line))
+
+
 def code_of_problem(problem: str) -> str:
     """The code that a problem's text gives: in its fenced blocks, or the whole text, as in HumanEval."""
     blocks = [block.code for block in fenced_blocks(problem) if block.language in (*PYTHON, "")]
     if blocks:
         return "\n".join(blocks)
-    return problem if any(_BEGINS.match(line) for line in problem.split("\n")) else ""
+    return problem if any(map(begins_program, problem.split("\n"))) else ""
 
 
 def grade_program(problem: str, solution: str, tests: tuple[UnitTest, ...]) -> Grade:
