@@ -30,7 +30,15 @@ def converted(mapping: str, row: Any) -> Any:
         there = ", ".join(sorted(map(str, row)))[:200]
         return Unreadable(f'no column {missing}, which mapping = "{mapping}" reads; the row has {there}')
     # Data sets are files from outside: what their code or tables hold is not to end a run.
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, csv.Error) as error:
+    except (
+        SyntaxError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        MemoryError,
+        csv.Error,
+    ) as error:
         return Unreadable(f'mapping = "{mapping}": {type(error).__name__}: {error}'[:300])
 
 
@@ -44,7 +52,9 @@ def _humaneval(row: Mapping[str, Any]) -> Converted:
     prompt, entry = row["prompt"], row["entry_point"]
     solved = prompt + row["canonical_solution"]
     tree, checked = _parsed(row["test"]), _parsed(solved)
-    check = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "check")
+    check = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "check"), None)
+    if check is None or not check.args.args:
+        raise ValueError("no test: `test` has no function `check(candidate)`")
     candidate = check.args.args[0].arg
     # Tests use functions of the prompt (`poly` in HumanEval/32), which the problem gives and nobody writes.
     helpers = [n for n in checked.body if getattr(n, "name", None) != entry]
@@ -89,20 +99,24 @@ def _head_of(code: str, asserts: list[ast.stmt]) -> str:
 def _test_of(node: ast.stmt, helpers: list[ast.stmt], setup: str = "") -> Converted:
     """A test of an assertion: a call and its value where it says no more, which is compared outside of the
     sandbox, or else the assertion itself."""
+    names = {*_names(node)}
+    # A program that brings its own `decode` would pass `decode(encode(x)) == x` whatever it encodes.
+    needed = helpers if any(names & _defines(one) for one in helpers) else []
     compared = node.test if isinstance(node, ast.Assert) else None
     if isinstance(compared, ast.Compare) and len(compared.ops) == 1 and isinstance(compared.ops[0], ast.Eq):
         left, right = compared.left, compared.comparators[0]
-        if _is_call(left) and _is_literal(right):
+        if _is_call(left) and _is_literal(right) and not needed:
             call = ast.unparse(left)
             # MBPP's set-up makes objects of the program's own classes, so it runs where the program does.
             return {"call": f"{setup}\n{call}" if setup else call, "expected": ast.unparse(right)}
-    if setup:
-        return {"call": f"{setup}\n{ast.unparse(compared)}" if compared else "", "expected": "True"}
-    used = [one for one in helpers if {*_names(node)} & _defines(one)]
-    # MBPP's programs import what their tests use, such as `sys`; here tests have to do so themselves.
-    modules = sorted({*_names(node)} & sys.stdlib_module_names)
-    imports = [ast.Import([ast.alias(name)]) for name in modules]
-    return {"assertion": _unparsed([*imports, *(helpers if used else []), node])}
+    if setup and compared is not None:
+        return {"call": f"{setup}\nbool({ast.unparse(compared)})", "expected": "True"}
+    # MBPP's programs import what their tests use, such as `sys`; here tests have to do so themselves. Only
+    # `sys.maxsize` means the module: a program may have a function of its own called `copy`.
+    attributes = (one.value for one in ast.walk(node) if isinstance(one, ast.Attribute))
+    bases = {one.id for one in attributes if isinstance(one, ast.Name)}
+    imports = [ast.Import([ast.alias(name)]) for name in sorted(bases & sys.stdlib_module_names)]
+    return {"assertion": _unparsed([*imports, *needed, node])}
 
 
 def _is_call(node: ast.expr) -> bool:

@@ -30,6 +30,7 @@ from schemas.factories import blame, code_file, load_factory, make, refuse_no_ob
 from schemas.records import Problem, Quarantined, Source
 from schemas.text import one_line
 from verifiers.answers.grade import NO_ANSWER, extract_answer
+from verifiers.isolation.sandbox import unavailable
 
 log = logging.getLogger(__name__)
 _FORMATS = ("csv", "json", "parquet", "text", "arrow", "xml", "pandas")
@@ -81,6 +82,9 @@ def check_problems(config: ProblemsConfig) -> list[str]:
     bad = [item for item in tried if isinstance(item, Quarantined)]
     if len(bad) == len(rows) < _LOOKED_AT:  # these are all rows there are, so no later one can be good
         raise UserError(f"{name_of(config)}: {no_problem(bad)}")
+    has_tests = any(isinstance(item, Problem) and item.tests for item in tried)
+    if has_tests and (closed := unavailable()):
+        return [columns.said, f"unit tests cannot be run here ({closed}): every outcome will be unknown"]
     return [columns.said]
 
 

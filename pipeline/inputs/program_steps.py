@@ -1,7 +1,7 @@
 """Splits a program into steps: the statements of a function's body, each with the block below it.
 
-A step ends where a statement ends, so the text before any step is one that a policy can go on with. Nothing is
-parsed, because a model's program may be unfinished or broken: lines are read by their indentation.
+A step ends where a statement ends, so a policy can go on with the text before any step. Nothing is parsed,
+because a model's program may be unfinished or broken: lines are read by their indentation.
 """
 
 import re
@@ -39,8 +39,11 @@ def program_steps(text: str) -> tuple[Step, ...]:
                 begun = steps.pop().start
                 steps.append(_step(text, begun, part.end))
             continue
+        if part.kind == "ends" and start is None and steps:
+            steps.append(_step(text, steps.pop().start, part.end))
+            continue
         start = part.start if start is None else start
-        if part.kind == "statement":
+        if part.kind in ("statement", "ends"):
             steps.append(_step(text, start, part.end))
             start = None
     if start is not None:  # a comment, or an import, with nothing after it
@@ -61,7 +64,8 @@ class _Part:
     start: int
     end: int
     kind: str
-    """`statement` begins a step, `leads` belongs to the step after it, `goes on` to the one before."""
+    """`statement` begins a step, `leads` belongs to the one after it, and `goes on` to the one before it;
+    `ends` ends the step that is open, or else belongs to the one before."""
 
 
 def _parts(text: str) -> Iterator[_Part]:
@@ -78,7 +82,7 @@ def _parts(text: str) -> Iterator[_Part]:
         if not line.strip():
             continue
         if fence and match and match[1].startswith(fence) and not match[2]:
-            yield _Part(begun, end, "goes on")
+            yield _Part(begun, end, "ends")
             fence, code = "", None
         elif match and not fence:
             fence, code = match[1], _Code() if match[2].lower() in (*PYTHON, "") else None
@@ -86,7 +90,7 @@ def _parts(text: str) -> Iterator[_Part]:
         elif code:
             yield _Part(begun, end, code.kind(line))
         else:
-            yield _Part(begun + len(line) - len(line.lstrip()), end, "goes on" if fence else "statement")
+            yield _Part(begun + len(line) - len(line.lstrip()), end, "leads" if fence else "statement")
 
 
 @dataclass
@@ -94,7 +98,7 @@ class _Code:
     """What has been read of a program: where statements begin, and what is still open."""
 
     levels: list[int] = field(default_factory=list)
-    """Indentations at which steps begin: the margin, and the bodies of classes and functions that are open."""
+    """Indentations at which steps begin: the margin, and the bodies of open classes and functions."""
     awaits_body: bool = False
     is_function: bool = False
     """Whether the innermost level is a function's body: a function inside it is one statement."""

@@ -64,8 +64,8 @@ class Roller:
         """Every completion so far, in the order of the requests."""
         self._owner = ""
         self.doubts: dict[int, str] = {}
-        """Why a completion's outcome is `unknown`, and how many of its tests a program passes, by its seed, for
-        the reasons and the evidence of votes. Not stored: grading the same text again says the same again."""
+        """Why a completion's outcome is `unknown`, or how many tests its program passes, by its seed, for the
+        reasons and evidence of votes. Not stored: grading the same text again says the same again."""
         self._others: dict[tuple[Policy, str], Roller] = {}
         self._known: dict[tuple[str, str, int, int], asyncio.Future[list[Rollout]]] = {}
 

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
@@ -178,12 +178,14 @@ def _tried(program: Program, tests: Sequence[UnitTest], *, patient: bool) -> tup
     tried.ask([*calls, *map(json.loads, _calls_of(assertions))])
     # A program that does not even begin answers no assertion either.
     judged = _judged(assertions, tried) if assertions and not tried.ended else {}
-    outcomes = tuple(
-        (judged.get(test.assertion) or tried.ended or _NOT_RUN) if test.assertion
-        else _called(tried, test) if test.call
-        else _printed(program, test)
-        for test in tests
-    )  # fmt: skip
+    printed = _printed(program, [test for test in tests if not test.call and not test.assertion], patient)
+
+    def outcome(test: UnitTest) -> Tested:
+        if test.assertion:
+            return judged.get(test.assertion) or tried.ended or _NOT_RUN
+        return _called(tried, test) if test.call else next(printed)
+
+    outcomes = tuple(map(outcome, tests))
     return outcomes, tried.is_stub
 
 
@@ -204,16 +206,27 @@ def _called(tried: _Trial, test: UnitTest) -> Tested:
     return Tested("wrong", _ADDRESS.sub("", f"{said[:80]}, not {wanted[:80]}"))
 
 
-def _printed(program: Program, test: UnitTest) -> Tested:
-    run = run_python("\n".join(program.blocks), stdin=test.stdin)
-    if run.status != "ok":
-        fault = _fault(run)
-        missing = run.exception == "ModuleNotFoundError"
-        return Tested("harness_error", "a package is missing in the sandbox") if missing else fault
+def _printed(program: Program, tests: Sequence[UnitTest], patient: bool) -> Iterator[Tested]:
+    """The outcomes of tests that run the whole program, each in a sandbox of its own."""
+    found: list[Tested] = []
+    for test in tests:
+        run = run_python("\n".join(program.blocks), stdin=test.stdin)
+        found.append(_fault(run) if run.status != "ok" else _compared(run.stdout, test.expected))
+        if not patient and found[-1].outcome not in ("pass", "wrong"):
+            return iter([*found, *[found[-1]] * (len(tests) - len(found))])
+    # As in `_raised`: a package that one test misses and another does not was not needed.
+    if found and all(one.error == "ModuleNotFoundError" for one in found):
+        return iter(
+            [Tested("harness_error", "a package is missing in the sandbox", found[0].error)] * len(found)
+        )
+    return iter(found)
+
+
+def _compared(shown: str, expected: str) -> Tested:
     # What a program prints may be spaced otherwise; in a value every character counts.
-    if run.stdout.split() == test.expected.split():
+    if shown.split() == expected.split():
         return Tested("pass")
-    return Tested("wrong", f"{run.stdout.strip()[:80]}, not {test.expected.strip()[:80]}")
+    return Tested("wrong", f"{shown.strip()[:80]}, not {expected.strip()[:80]}")
 
 
 class _Unreadable(Exception):
