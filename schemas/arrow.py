@@ -13,7 +13,7 @@ from schemas.records import LabelledSolution
 
 SCHEMA_VERSION = 4
 """2 added tables and unit tests; 3 calls the interval of the success rate `rate_low` and `rate_high`, and has
-several accepted answers; 4 added gold labels."""
+several accepted answers; 4 added gold labels, and assertions among unit tests."""
 _FORMERLY = {"p_low": "rate_low", "p_high": "rate_high"}  # columns of versions 1 and 2
 _PROBLEM = ("answer_kind", "premises", "reference", "domain", "source", "licence")
 """Columns that carry their record's own field names."""
@@ -38,7 +38,9 @@ _TABLE = pa.struct(
         pa.field("rows", pa.list_(pa.list_(pa.string())), nullable=False),
     ]
 )
-_TEST = pa.struct([pa.field(name, pa.string(), nullable=False) for name in ("call", "stdin", "expected")])
+_TEST = pa.struct(
+    [pa.field(name, pa.string(), nullable=False) for name in ("call", "stdin", "expected", "assertion")]
+)
 _POLICY = pa.struct(
     [
         pa.field("kind", pa.string(), nullable=False),

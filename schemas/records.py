@@ -75,13 +75,26 @@ class Table(Record):
 
 
 class UnitTest(Record):
-    """One test of a program: a call and its value, or standard input and output."""
+    """One test of a program: a call and its value, standard input and output, or an assertion."""
 
     call: str = ""
-    """A Python expression over the program's names; empty where the program itself is run."""
+    """A Python expression over the program's names, or statements that end in one; empty where the program
+    itself is run."""
     stdin: str = ""
-    expected: str
+    expected: str = ""
     """A Python literal for a call, the standard output (compared word by word) otherwise."""
+    assertion: str = ""
+    """Python statements that raise where the program is wrong: `assert abs(f(2) - 1.5) < 1e-6`. Functions
+    that they neither define nor import are the program's."""
+
+    @model_validator(mode="after")
+    def _is_one_test(self) -> "UnitTest":
+        if self.assertion and (self.call or self.stdin or self.expected):
+            raise ValueError("an `assertion` stands alone, without `call`, `stdin` and `expected`")
+        # An empty output is hardly ever meant, and a test that lacks its value would pass for nothing.
+        if not self.assertion and "expected" not in self.model_fields_set:
+            raise ValueError("a test needs `expected` (beside `call` or `stdin`) or an `assertion`")
+        return self
 
 
 class Problem(Record):
@@ -101,7 +114,7 @@ class Problem(Record):
     reference: str | None = None
     """A reference solution, where the dataset has one. Never shown to the policy."""
     table: Table | None = None
-    """The table the problem asks about. The policy sees only `text`, which should show it too."""
+    """The table the problem asks about. The policy sees it below the text, unless the text shows it."""
     tests: tuple[UnitTest, ...] = ()
     """Unit tests of a code problem. Never shown to the policy."""
     domain: str = "math"
@@ -114,6 +127,11 @@ class Problem(Record):
         if isinstance(data, dict) and not data.get("id"):
             return {**data, "id": _problem_id(data)}
         return data
+
+    @property
+    def is_gradable(self) -> bool:
+        """Whether a solution's outcome can be told: there is a gold answer, or there are unit tests."""
+        return self.answer is not None or bool(self.tests)
 
     @property
     def golds(self) -> tuple[str, ...]:

@@ -95,7 +95,8 @@ def vote_of(
 def answer_vote(solution: Solution, doubts: Mapping[int, str] | None = None) -> Vote:
     """The last step's vote, by grading the solution's own answer.
 
-    `doubts` say why it could not be graded, by the seed that it was drawn with; they are the roller's.
+    `doubts` say why it could not be graded, or how many tests it passes, by the seed that it was drawn with;
+    they are the roller's.
     """
     # The grade of the finished text is one exact draw: rollouts after the last step would all repeat it.
     known = solution.outcome != "unknown"
@@ -109,4 +110,6 @@ def answer_vote(solution: Solution, doubts: Mapping[int, str] | None = None) -> 
         n=int(known),
         n_failed=int(not known),
         why="" if known else f"the final answer could not be graded{doubt and f': {doubt}'}",
+        # The share of its tests that a program passes is no probability: one that fails any is wrong.
+        evidence=doubt if known else "",
     )

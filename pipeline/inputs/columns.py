@@ -155,6 +155,8 @@ class _Seen:
         how = {_HASHES: " after `####`", _BOX: " in its box", "": ""}[mark]
         if "answer" in places:
             return f"problems: {text}, answer from `{places['answer']}`{how}"
+        if "tests" in places:
+            return f"problems: {text}, graded by the unit tests in `{places['tests']}`"
         names = f'fields = {{answer = "{self._nested() or "..."}"}} under [problems] names one'
         return (
             f"problems: {text}, no column with gold answers ({', '.join(self._there)[:200]}): nothing "

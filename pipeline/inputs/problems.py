@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.inputs.columns import FIELDS, Columns, find_columns, text_at, value_at
+from pipeline.inputs.converters import converted
 from pipeline.inputs.golds import LONGEST, golds_of, kind_of
 from pipeline.inputs.rows import Row, Unreadable, expanded, files_of, is_saved, rows_of
 from schemas.complaints import no_problem
@@ -29,6 +30,7 @@ from schemas.factories import blame, code_file, load_factory, make, refuse_no_ob
 from schemas.records import Problem, Quarantined, Source
 from schemas.text import one_line
 from verifiers.answers.grade import NO_ANSWER, extract_answer
+from verifiers.isolation.sandbox import unavailable
 
 log = logging.getLogger(__name__)
 _FORMATS = ("csv", "json", "parquet", "text", "arrow", "xml", "pandas")
@@ -80,6 +82,9 @@ def check_problems(config: ProblemsConfig) -> list[str]:
     bad = [item for item in tried if isinstance(item, Quarantined)]
     if len(bad) == len(rows) < LOOKED_AT:  # these are all rows there are, so no later one can be good
         raise UserError(f"{name_of(config)}: {no_problem(bad)}")
+    has_tests = any(isinstance(item, Problem) and item.tests for item in tried)
+    if has_tests and (closed := unavailable()):
+        return [columns.said, f"unit tests cannot be run here ({closed}): every outcome will be unknown"]
     return [columns.said]
 
 
@@ -123,7 +128,13 @@ def file_names(config: ProblemsConfig) -> Callable[[Row], str]:
 
 
 def rows_in(config: RowsConfig) -> Iterator[Row]:
-    """The rows of a source as they are. UserError when the source itself cannot be read."""
+    """The rows of a source, those of a mapping that converts them converted. UserError when the source itself
+    cannot be read."""
+    for row in _raw_rows(config):
+        yield row._replace(value=converted(config.mapping, row.value))
+
+
+def _raw_rows(config: RowsConfig) -> Iterator[Row]:
     match config:
         case PythonProblems():
             yield from _made(config)

@@ -6,6 +6,7 @@ completions. Where a new grade leads elsewhere (a problem that the difficulty fi
 that turns another way), completions are missing: the problem is left to the run, which draws them.
 """
 
+import asyncio
 from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -65,7 +66,7 @@ async def regrade(
     """A problem's journal line and rollouts by the gold and the given solutions it has and by today's grader.
     Raises NotStored."""
     item, taken = await label_problem(problem, tools, Draws(stored=completions(rollouts)), given)
-    return with_rest(item, taken, rollouts)
+    return await asyncio.to_thread(with_rest, item, taken, rollouts)
 
 
 def stored_problems(

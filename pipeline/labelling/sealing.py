@@ -110,7 +110,7 @@ class Tally:
                 self.totals["rollouts"] += item.n_rollouts
                 self.totals["calls"] += item.n_calls
                 self.totals["cut"] += item.over_budget
-                self.totals["ungraded"] += item.problem.answer is None
+                self.totals["ungraded"] += not item.problem.is_gradable
                 # `drawn` counts equal texts; all but one of them were merged away.
                 self.totals["merged"] += sum(candidate.drawn - 1 for candidate in item.candidates)
                 self.tokens.update(item.tokens)
@@ -212,7 +212,7 @@ def label(items: Sequence[Finished], model: Model, fusion: FusionConfig) -> Iter
         # A row that the filter drops stays in the dataset with `kept` false: whoever wants it can train on
         # it.
         if fusion.consensus:
-            has_gold = problem.answer is not None
+            has_gold = problem.is_gradable
             kept, how = consensus(
                 len(solution.steps), votes, model.sources, fusion.threshold, has_gold=has_gold
             )

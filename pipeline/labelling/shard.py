@@ -160,7 +160,8 @@ class Work:
             if not finished and self._unfinished:
                 self._unfinished.keep(problem.id, draws)
         if finished:
-            item, rollouts = replay.with_rest(item, rollouts, stored)
+            # In a thread: grading what is left over may run programs, which takes seconds.
+            item, rollouts = await asyncio.to_thread(replay.with_rest, item, rollouts, stored)
             self._writer.record(item, rollouts)
             self._budget.settle(sum(item.tokens.values()))
             self.done += 1
@@ -214,7 +215,7 @@ async def label_problem(
         templates=tools.templates,
     )
     # Without a gold answer nothing can be graded, so neither filter nor search has anything to go by.
-    if problem.answer is None:
+    if not problem.is_gradable:
         skipped, root = _nobody_can_label(tools, given), None
     else:
         skipped, root = await _too_easy_or_hard(roller, config)
@@ -302,7 +303,7 @@ async def _propose(
 ) -> list[Candidate]:
     if isinstance(asked, SampleConfig):
         return await sample.propose(roller, asked)
-    if roller.problem.answer is None:  # a search rests on graded rollouts
+    if not roller.problem.is_gradable:  # a search rests on graded rollouts
         # Sampling beside it would draw these very solutions again.
         return [] if tools.config.proposer(SampleConfig) else await sample.propose(roller, SampleConfig())
 
@@ -334,7 +335,7 @@ async def _annotate(roller: Roller, candidate: Candidate, tools: Annotators) -> 
     checked = await _checked(roller, solution, tools) if any(part.checks for part in tools.parts) else []
     rest = [part for part in tools.parts if not part.checks]
     votes: list[Vote] = [*candidate.votes, *checked]
-    if roller.problem.answer is None:
+    if not roller.problem.is_gradable:
         searches = tools.config.proposer(OmegaConfig) is not None
         votes += _abstentions({**GRADE, **(omegaprm.SOURCES if searches else {})}, len(solution.steps))
     for found in await asyncio.gather(*(_votes(part, roller, solution, tools, checked) for part in rest)):
@@ -353,7 +354,7 @@ async def _votes(
     """What one annotator says of a solution, all of it declared; where it needs a gold answer and there is
     none, its abstentions."""
     annotator, config = part.annotator, part.config
-    if annotator.needs_gold and roller.problem.answer is None:
+    if annotator.needs_gold and not roller.problem.is_gradable:
         return _abstentions(annotator.sources, len(solution.steps))
     policy = tools.others.get(config.name)
     other = roller.of(policy, config.owner) if policy is not None else None

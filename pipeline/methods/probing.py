@@ -109,7 +109,7 @@ async def problem_rows(stored: Stored, asking: Asking) -> list[dict[str, Any]]:
         return []
     wrong = wrong_answers(stored)
     solutions = [candidate.solution for candidate in stored.finished.candidates]
-    asked = asking.solving.ask(stored.finished.problem.text)
+    asked = asking.solving.ask(stored.finished.problem)
     prompt = Prompt(asked.text, system=asked.system)
     points = await asyncio.gather(
         *(_points(prompt, s, [answer, *_others(wrong, s, asking)], asking) for s in solutions)

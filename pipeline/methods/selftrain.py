@@ -18,6 +18,7 @@ from pipeline.prm.model import PRM
 from pipeline.prm.policy_finetune import Lesson
 from pipeline.prm.selection import overall
 from pipeline.prompts.filling import fill
+from pipeline.prompts.posed import posed_text
 from schemas.records import LabelledSolution, PolicyIdentity, Solution, StepLabel
 
 
@@ -43,7 +44,7 @@ def lessons(run: Run, per_problem: int, value_model: PRM | None = None) -> Itera
             (-_weakest(value_model, stored, text) if value_model else -float(times), text)
             for text, times in right.items()
         ]
-        prompt = fill(template, problem=stored.finished.problem.text)
+        prompt = fill(template, problem=posed_text(stored.finished.problem))
         for _, text in sorted(ranked)[:per_problem]:
             yield Lesson(prompt, text)
 

@@ -1,8 +1,9 @@
 """Partial rewards of code from the problem's unit tests (VeRPO, arXiv 2601.03525): a test that is seldom
 passed weighs more than one that nearly everything passes.
 
-A turn is a step with code; what is tested is all code up to it. Pass rates are those over all turns of all
-solutions of a problem, so a turn takes part in its own weights: with few solutions one pass moves them.
+A turn is a step that ends a block of code; what is tested is all code up to it. A program without blocks is
+one turn, at the last step. Pass rates are those over all turns of all solutions of a problem, so a turn takes
+part in its own weights: with few solutions one pass moves them.
 """
 
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ from typing import Any
 from pipeline.methods.stored import Run
 from schemas.derive import UnitTestSettings
 from schemas.errors import UserError
-from schemas.records import Finished, Solution, UnitTest
+from schemas.records import Finished, Problem, Solution
 from verifiers.code.outputs import MOST_TEXT, blocks_of
-from verifiers.code.unit_tests import Outcome, dense_reward, pass_rates, run_tests, weights
+from verifiers.code.programs import code_of_problem, program_of
+from verifiers.code.unit_tests import Outcome, Program, dense_reward, pass_rates, run_tests, weights
 from verifiers.isolation.sandbox import unavailable
 
 COLUMNS = {
@@ -43,8 +45,8 @@ class Turn:
 
     @property
     def undecided(self) -> int:
-        """Tests of which nothing is known: a time-out, a package that is missing."""
-        return sum(outcome not in ("pass", "wrong", "exception") for outcome in self.outcomes)
+        """Tests of which nothing is known: the sandbox failed, or lacks a package."""
+        return self.outcomes.count("harness_error")
 
 
 def rows(run: Run, settings: UnitTestSettings) -> Iterator[dict[str, Any]]:
@@ -63,7 +65,7 @@ def rows(run: Run, settings: UnitTestSettings) -> Iterator[dict[str, Any]]:
 
 def rewarded(turns: list[Turn], settings: UnitTestSettings, problem_id: str) -> Iterator[dict[str, Any]]:
     """The rows of one problem's turns."""
-    # A time-out is no failure, so a turn with one counts in no pass rate.
+    # Of such a turn nobody knows which tests it passes, so it counts in no pass rate.
     decided = [turn.passes for turn in turns if not turn.undecided]
     weighed = (
         weights(pass_rates([decided]), alpha=settings.alpha, bandwidth=settings.bandwidth) if decided else []
@@ -83,17 +85,27 @@ def rewarded(turns: list[Turn], settings: UnitTestSettings, problem_id: str) -> 
 
 def turns_of(finished: Finished) -> list[Turn]:
     """Every turn of a problem's solutions, tested; none for problems without tests."""
-    tests = finished.problem.tests
-    return [turn for one in finished.candidates for turn in _turns(one.solution, tests)] if tests else []
+    problem = finished.problem
+    return (
+        [turn for one in finished.candidates for turn in _turns(one.solution, problem)]
+        if problem.tests
+        else []
+    )
 
 
-def _turns(solution: Solution, tests: tuple[UnitTest, ...]) -> Iterator[Turn]:
-    code: list[str] = []
-    for index, step in enumerate(solution.step_texts()):
-        blocks = blocks_of(step)
+def _turns(solution: Solution, problem: Problem) -> Iterator[Turn]:
+    # The limit of the code verifier, so that both run the same programs.
+    if len(solution.text) > MOST_TEXT or not solution.steps:
+        return
+    programs: dict[int, Program] = {}
+    head, known = code_of_problem(problem.text), 0
+    for index, step in enumerate(solution.steps):
         # Later steps use what earlier ones defined, so each turn runs all code so far.
-        code += blocks
-        # The limit of the code verifier, so that both run the same programs.
-        if blocks and sum(map(len, code)) <= MOST_TEXT:
-            outcomes = tuple(one.outcome for one in run_tests("\n".join(code), tests))
-            yield Turn(solution.id, index, outcomes)
+        blocks = blocks_of(solution.text[: step.end])
+        if len(blocks) > known:
+            programs[index], known = Program(tuple(blocks), head), len(blocks)
+    if not programs and (whole := program_of(problem.text, solution.text)):
+        programs[len(solution.steps) - 1] = whole
+    for index, program in programs.items():
+        outcomes = tuple(one.outcome for one in run_tests(program, problem.tests))
+        yield Turn(solution.id, index, outcomes)

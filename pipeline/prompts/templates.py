@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 from pipeline.prompts.filling import almost_variables, fill, tagged, untagged, variables
+from pipeline.prompts.posed import posed_text
 from schemas.config import JudgeConfig, RunConfig
 from schemas.errors import UserError
 from schemas.records import Problem
@@ -80,9 +81,10 @@ class SolvingPrompt:
     begins: str = ""
     """The beginning of the assistant's answer. It is part of the solution that is kept."""
 
-    def ask(self, problem: str) -> Asked:
+    def ask(self, problem: Problem) -> Asked:
         """What the policy reads before a solution."""
-        return Asked(fill(self.text, problem=problem), fill(self.system, problem=problem), self.begins)
+        shown = posed_text(problem)
+        return Asked(fill(self.text, problem=shown), fill(self.system, problem=shown), self.begins)
 
     @property
     def whole(self) -> str:
@@ -131,7 +133,7 @@ class JudgePrompt:
         # What stands beside the paragraphs must not look like one, either.
         beside = untagged if self.shows == "paragraphs" else str
         values = {
-            "problem": beside(problem.text),
+            "problem": beside(posed_text(problem)),
             "solution": tagged(steps, self.counts_from) if self.shows == "paragraphs" else solution,
             "answer": beside(" or ".join(problem.golds)),
             "reference": beside(problem.reference or ""),

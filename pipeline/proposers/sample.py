@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from pipeline.inputs.segment import segment
+from pipeline.inputs.program_steps import steps_of
 from pipeline.policies.base import identity
 from pipeline.sampling.roller import Roller
 from schemas.config import SampleConfig
@@ -30,8 +30,8 @@ def to_solution(roller: Roller, rollout: Rollout) -> Solution:
     return Solution(
         problem_id=roller.problem.id,
         text=text,
-        steps=segment(text, roller.prompt.cuts),
-        answer=extract_answer(text),
+        steps=steps_of(roller.problem, text, roller.prompt.cuts),
+        answer=None if roller.problem.tests else extract_answer(text),
         outcome=rollout.outcome,
         policy=who,
         stopped=rollout.stopped,

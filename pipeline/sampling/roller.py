@@ -15,9 +15,10 @@ from pipeline.prompts.templates import Asked, prompt_text, solving_prompt
 from pipeline.sampling.budget import Allowance
 from pipeline.sampling.draws import Draws
 from schemas.config import JudgeConfig, PromptConfig, RunConfig
-from schemas.reasoning import UNCLOSED, is_thinking
+from schemas.reasoning import UNCLOSED, answer_part
 from schemas.records import Outcome, Problem, Rollout, StopReason, seed_of
 from verifiers.answers.grade import Grade, extract_answer, grade_any
+from verifiers.code.programs import grade_program
 
 JUDGE = "judge"
 """The purpose of stored replies about a solution; that of a judge with its own name is `judge:NAME`."""
@@ -64,8 +65,8 @@ class Roller:
         """Every completion so far, in the order of the requests."""
         self._owner = ""
         self.doubts: dict[int, str] = {}
-        """Why a completion's outcome is `unknown`, by its seed, for the reasons of votes. Not stored: grading
-        the same text again says the same again."""
+        """Why a completion's outcome is `unknown`, or how many tests its program passes, by its seed, for the
+        reasons and evidence of votes. Not stored: grading the same text again says the same again."""
         self._others: dict[tuple[Policy, str], Roller] = {}
         self._known: dict[tuple[str, str, int, int], asyncio.Future[list[Rollout]]] = {}
 
@@ -112,25 +113,41 @@ class Roller:
         return replace(self._how, seed=seed_of(self._seed, self.problem.id, prefix, purpose))
 
     async def _draw(self, prefix: str, n: int, purpose: str, start: int) -> list[Rollout]:
-        asked = self.solving.ask(self.problem.text)
+        asked = self.solving.ask(self.problem)
         prompt = Prompt(asked.text, defused(prefix) or asked.begins, asked.system)
         sampling = self.sampling(prefix, purpose)
         sampling = replace(sampling, seed=sampling.seed + start)
         async with self.allowance.one_at_a_time():
-            completions = await self.allowance.draw(self.draws.of(self.policy), prompt, n, sampling)
-            if self.problem.answer_kind != "expression":
-                return [self._keep(prefix, purpose, sampling.seed + i, c) for i, c in enumerate(completions)]
-            # Comparing expressions may take a computer algebra library in a worker process up to seconds. A
-            # thread waits for it, because the event loop has to keep the engines busy meanwhile.
-            return [
-                await asyncio.to_thread(self._keep, prefix, purpose, sampling.seed + i, c)
-                for i, c in enumerate(completions)
-            ]
+            drawn = await self.allowance.draw(self.draws.of(self.policy), prompt, n, sampling)
+            begins = "" if prefix else asked.begins
+            completions = [replace(done, text=begun(begins, done)) for done in drawn]
+            grades = await self._grades(prefix, completions)
+        return [
+            self._keep(prefix, purpose, sampling.seed + i, done, grade)
+            for i, (done, grade) in enumerate(zip(completions, grades, strict=True))
+        ]
 
-    def _keep(self, prefix: str, purpose: str, seed: int, done: Completion) -> Rollout:
-        said = done.text if prefix else begun(self.solving.begins, done)
-        text, stopped = (said, done.stopped) if len(said) <= LONGEST_TEXT else ("", "error")
-        graded = grade_of(self.problem, prefix + text) if stopped == "stop" else Grade(None, _ENDED[stopped])
+    async def _grades(self, prefix: str, completions: Sequence[Completion]) -> list[Grade]:
+        """The grade of each completion; equal ones are graded once."""
+        different = list(dict.fromkeys((done.text, done.stopped) for done in completions))
+        if self.problem.tests or self.problem.answer_kind == "expression":
+            # A sandbox runs programs for seconds, and comparing expressions may take a computer algebra
+            # library in a worker process as long. Threads wait for them, because the event loop has to keep
+            # the engines busy meanwhile.
+            tasks = (asyncio.to_thread(self._grade, prefix, *done) for done in different)
+            found = await asyncio.gather(*tasks)
+        else:
+            found = [self._grade(prefix, *done) for done in different]
+        grades = dict(zip(different, found, strict=True))
+        return [grades[done.text, done.stopped] for done in completions]
+
+    def _grade(self, prefix: str, text: str, stopped: StopReason) -> Grade:
+        if len(text) > LONGEST_TEXT:
+            stopped = "error"
+        return grade_of(self.problem, prefix + text) if stopped == "stop" else Grade(None, _ENDED[stopped])
+
+    def _keep(self, prefix: str, purpose: str, seed: int, done: Completion, graded: Grade) -> Rollout:
+        text, stopped = (done.text, done.stopped) if len(done.text) <= LONGEST_TEXT else ("", "error")
         rollout = Rollout(
             problem_id=self.problem.id,
             purpose=purpose,
@@ -141,7 +158,7 @@ class Roller:
             tokens=done.tokens,
             seed=seed,
         )
-        if graded.verdict is None:
+        if graded.verdict is None or self.problem.tests:
             self.doubts[seed] = graded.reason
         if stopped != "budget":  # it was never sampled, and may be when the budget is raised
             self.taken.append(rollout)
@@ -197,17 +214,21 @@ _ENDED: Mapping[StopReason, str] = {
 
 
 def grade_of(problem: Problem, solution: str) -> Grade:
-    """Grade a finished solution by its answer, with the reason of a doubt. A solution that ended inside its
-    reasoning block has none."""
-    if problem.answer is None:
+    """Grade a finished solution by its problem's unit tests or else by its answer, with the reason of a
+    doubt. A solution that ended inside its reasoning block has neither program nor answer."""
+    if not problem.is_gradable:
         return Grade(None, "the problem has no gold answer")
-    if is_thinking(solution):
+    said = answer_part(solution)
+    if said is None:
         return Grade(None, UNCLOSED)
-    return grade_any(problem.golds, extract_answer(solution), problem.answer_kind)
+    if problem.tests:
+        return grade_program(problem.text, said, problem.tests)
+    return grade_any(problem.golds, extract_answer(said), problem.answer_kind)
 
 
 def outcome_of(problem: Problem, solution: str) -> Outcome:
-    """The outcome of a finished solution; `unknown` without a gold answer or a readable one."""
+    """The outcome of a finished solution; `unknown` without a gold answer or tests, and where
+    no answer or program can be read."""
     return _OUTCOMES[grade_of(problem, solution).verdict]
 
 

@@ -39,10 +39,12 @@ class RowsConfig(Record):
 
     limit: Annotated[int | None, Effect.SPEED] = Field(None, ge=1)
     """Use only the first so many usable problems. It may be raised later: the run goes on with more."""
-    mapping: Literal["plain", "gsm8k", "math"] = "plain"
+    mapping: Literal["plain", "gsm8k", "math", "humaneval", "mbpp", "tabmwp", "wikitablequestions"] = "plain"
     """Where a row holds the problem and its gold answer. `plain`: in the columns that `fields` names, else in
     the common columns (see docs/problems.md). `gsm8k`: in `question`, and after `####` in `answer`. `math`:
-    in `problem`, and in the last box of `solution`."""
+    in `problem`, and in the last box of `solution`. `humaneval` and `mbpp`: code problems, whose assertions
+    become unit tests. `tabmwp` and `wikitablequestions`: questions about tables (see
+    docs/code-and-tables.md)."""
     fields: dict[str, str] = {}
     """Our field = the column that holds it, e.g. `{text = "question", answer = "gold"}`. A dot leads into a
     nested column: `reward_model.ground_truth`. It wins over `mapping` and over the common columns."""

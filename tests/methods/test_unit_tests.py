@@ -20,7 +20,7 @@ def test_a_rare_pass_weighs_more() -> None:
     turns = [
         Turn("a", 0, ("pass", "wrong")),
         Turn("b", 1, ("pass", "pass")),
-        Turn("b", 2, ("pass", "timeout")),
+        Turn("b", 2, ("pass", "harness_error")),
     ]
     found = list(rewarded(turns, DEFAULTS, "p"))
     assert all(list(row) == ["problem_id", *COLUMNS] for row in found)

@@ -27,23 +27,19 @@ class Shown:
 def execute(
     blocks: tuple[str, ...],
     *,
-    call: str = "",
     shift: str = "",
-    stdin: str = "",
     table: Table | None = None,
     hash_seed: int = 0,
     limits: Limits | None = None,
 ) -> Shown:
-    """Run blocks one after the other; what the last of them shows, or the canonical value of `call`.
+    """Run blocks one after the other; what the last of them shows.
 
     `shift` adds one to every literal equal to that number; a table is there as `table`, a list of
     dictionaries of texts, and `columns`.
     """
     # The blocks go in as data: quotes or line ends in a step cannot break out of the notebook's source.
-    job = {"blocks": blocks, "call": call, "shift": shift, "table": table and table.model_dump()}
-    run = run_python(
-        _NOTEBOOK, stdin=stdin, files={"job.json": json.dumps(job)}, limits=limits, hash_seed=hash_seed
-    )
+    job = {"blocks": blocks, "shift": shift, "table": table and table.model_dump()}
+    run = run_python(_NOTEBOOK, files={"job.json": json.dumps(job)}, limits=limits, hash_seed=hash_seed)
     # A program may leave by `os._exit(0)` with a good status; only the mark shows that it reached its end.
     ended = run.status == "ok" and run.stdout.endswith(notebook.END)
     return Shown(run.stdout[:-1] if ended else None, run)

@@ -39,21 +39,6 @@ class _Shift(ast.NodeTransformer):
         return ast.copy_location(ast.Constant(str(number) if isinstance(value, str) else number), node)
 
 
-def canonical(value: Any) -> str:
-    """A text equal where == holds between plain values, floats to nine digits: True is 1, and 2.0 is 2."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(sorted(f"{canonical(k)}: {canonical(v)}" for k, v in value.items())) + "}"
-    if isinstance(value, (set, frozenset)):
-        return "set(" + ", ".join(sorted(map(canonical, value))) + ")"
-    if isinstance(value, (list, tuple)):
-        return f"{'list' if isinstance(value, list) else 'tuple'}(" + ", ".join(map(canonical, value)) + ")"
-    if isinstance(value, float):
-        # Near 1e16 a float no longer tells neighbouring whole numbers apart, so it is not written as one.
-        # Nine digits are what the last bits of a sum in another order leave alone.
-        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.9g}"
-    return repr(int(value)) if isinstance(value, int) else repr(value)
-
-
 def _show(tree: ast.Module, names: dict[str, Any], file: str) -> str:
     """Run a block; what it prints, or else the value of the expression it ends in."""
     last = tree.body[-1] if tree.body else None
@@ -89,10 +74,6 @@ def main() -> None:
     shown = ""
     for number, tree in enumerate(trees):
         shown = _show(tree, names, f"block{number}.py")
-    if job["call"]:
-        with contextlib.redirect_stdout(io.StringIO()):
-            value = eval(job["call"], names)
-        shown = canonical(value)
     sys.stdout.write(shown + END)
 
 

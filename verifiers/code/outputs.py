@@ -13,13 +13,12 @@ from schemas.records import Table
 from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
 from verifiers.code.executed import Shown, execute
-from verifiers.code.unit_tests import judge_tests
+from verifiers.code.programs import PYTHON, Block, code_of_problem, fenced_blocks
+from verifiers.code.unit_tests import Program, judge_tests
 
-# A fenced block that says it is Python; one without a language may be anything.
-_BLOCK = re.compile(r"```(?:python|py)[ \t]*\n(.*?)(?:^|\n)```", re.S)
 # A block straight after it is its output: ```output, or "[Code Output]" or "Output:" and a block.
 _OUTPUT = re.compile(
-    r"\s*(?:\[Code Output\]|<output>|Output:)?\s*```(?:output|text)?[ \t]*\n(.*?)\n?```", re.S
+    r"\s*+(?:\[Code Output\]|<output>|Output:)?\s*+```(?:output|text)?[ \t]*+\n(.*?)\n?```", re.S
 )
 # "The code prints 42", "output is: 3.5"; not the 1 of 1/2, of 10% or of 2^8.
 _PROSE = re.compile(
@@ -67,7 +66,8 @@ class Code:
         if not blocks_of(context.step):
             return Finding("abstains", "no code to run")
         if context.problem.tests:
-            return judge_tests("\n".join(blocks), context.problem.tests)
+            program = Program(blocks, code_of_problem(context.problem.text))
+            return judge_tests(program, context.problem.tests)
         claim = read_claim(context.step)
         if claim is None and not _ASSERTS.search(blocks[-1]):
             return Finding("abstains", "no output is claimed")
@@ -75,19 +75,23 @@ class Code:
 
 
 def blocks_of(text: str) -> list[str]:
-    """The Python blocks of a text."""
-    return [match.group(1) for match in _BLOCK.finditer(text)]
+    """The Python blocks of a text that end in it."""
+    return [block.code for block in _blocks(text)]
+
+
+def _blocks(text: str) -> list[Block]:
+    return [b for b in fenced_blocks(text) if b.language in PYTHON and b.end is not None]
 
 
 def read_claim(step: str) -> _Claim | None:
     """The last block of a step with the output it is said to have; None where none is claimed."""
-    last = list(_BLOCK.finditer(step))[-1]
-    rest = step[last.end() :]
+    last = _blocks(step)[-1]
+    rest = step[last.end :]
     shown = _OUTPUT.match(rest)
     if shown:
-        return None if "..." in shown.group(1) else _Claim(last.group(1), shown.group(1), exact=True)
+        return None if "..." in shown.group(1) else _Claim(last.code, shown.group(1), exact=True)
     said = list(_PROSE.finditer(rest))
-    return _Claim(last.group(1), said[0].group(1), exact=False) if len(said) == 1 else None
+    return _Claim(last.code, said[0].group(1), exact=False) if len(said) == 1 else None
 
 
 def _judge(claim: _Claim | None, blocks: tuple[str, ...], table: Table | None) -> Finding:

@@ -25,12 +25,12 @@ _CALLS = """
     clock_nanosleep:230:115 clock_gettime:228:113 clock_getres:229:114 gettimeofday:96:169 times:100:153
     getrandom:318:278 getpid:39:172 getppid:110:173 gettid:186:178 getpgrp:111:- getuid:102:174
     geteuid:107:175 getgid:104:176 getegid:108:177 getgroups:115:158 getrlimit:97:163 getrusage:98:165
-    prlimit64:302:261 sysinfo:99:179 uname:63:160 sched_yield:24:124 sched_getaffinity:204:123
+    sysinfo:99:179 uname:63:160 sched_yield:24:124 sched_getaffinity:204:123
     restart_syscall:219:128 exit:60:93 exit_group:231:94
 """
 """Name, number on x86_64, number on aarch64 (`-`: it does not exist there)."""
-_COLUMNS = {"x86_64": (0, 0xC000003E, 16), "aarch64": (1, 0xC00000B7, 29)}
-"""Machine -> column in `_CALLS`, AUDIT_ARCH constant, number of ioctl."""
+_COLUMNS = {"x86_64": (0, 0xC000003E, 16, 302), "aarch64": (1, 0xC00000B7, 29, 261)}
+"""Machine -> column in `_CALLS`, AUDIT_ARCH constant, numbers of ioctl and prlimit64."""
 _IOCTLS = (0x5401, 0x5413, 0x541B, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONCLEX, FIOCLEX: what opening and asking about files needs."""
 # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_JMP|BPF_JGE|BPF_K and BPF_RET|BPF_K.
@@ -51,7 +51,7 @@ def supported() -> bool:
 
 
 def calls(machine: str) -> dict[str, int]:
-    """The allowed system calls of a machine and their numbers; ioctl is filtered apart."""
+    """The allowed system calls of a machine and their numbers; ioctl and prlimit64 are filtered apart."""
     column = _COLUMNS[machine][0]
     named = (entry.split(":") for entry in _CALLS.split())
     return {name: int(numbers[column]) for name, *numbers in named if numbers[column] != "-"}
@@ -59,7 +59,7 @@ def calls(machine: str) -> dict[str, int]:
 
 def program(machine: str) -> bytes:
     """The filter as BPF instructions of eight bytes each. Raises KeyError on an unknown machine."""
-    _, architecture, ioctl = _COLUMNS[machine]
+    _, architecture, ioctl, prlimit = _COLUMNS[machine]
     code = [
         # Offset 4 of `struct seccomp_data` is the architecture, 0 the number of the call, 24 its second
         # argument. Another architecture has other numbers, so it is killed before numbers are compared.
@@ -69,6 +69,16 @@ def program(machine: str) -> bytes:
         (_LOAD, 0, 0, 0),
         (_AT_LEAST, 0, 1, _X32),
         (_RETURN, 0, 0, _KILL),
+        # prlimit64 may tell limits and not set them: its third argument, the new limit (two words, from
+        # offset 32), has to be null. Else a program could lower its own limit and be killed by it, which
+        # looks as if the machine had run out of memory.
+        (_EQUAL, 0, 6, prlimit),
+        (_LOAD, 0, 0, 32),
+        (_EQUAL, 0, 3, 0),
+        (_LOAD, 0, 0, 36),
+        (_EQUAL, 0, 1, 0),
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _REFUSE),
         (_EQUAL, 0, 2 + 2 * len(_IOCTLS), ioctl),
         (_LOAD, 0, 0, 24),
     ]

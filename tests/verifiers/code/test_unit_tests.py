@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import UnitTest
-from verifiers.code.unit_tests import dense_reward, judge_tests, pass_fraction, pass_rates, run_test, weights
+from verifiers.code.unit_tests import (
+    Program,
+    dense_reward,
+    judge_tests,
+    pass_fraction,
+    pass_rates,
+    run_test,
+    weights,
+)
 from verifiers.isolation.sandbox import unavailable
 
 MBPP = Path(os.environ.get("STEPMINT_DATA", "../shared/data"), "mbpp", "mbpp_prompt_validation_train.jsonl")
@@ -57,9 +65,10 @@ def test_outcomes(code, test, outcome):
     assert found.outcome == outcome, found
 
 
-def test_undecided_tests_count_for_neither_side():
-    assert pass_fraction(["pass", "wrong", "timeout", "harness_error"]) == 0.5
-    assert pass_fraction(["timeout"]) is None
+def test_only_what_the_sandbox_failed_counts_for_neither_side():
+    assert pass_fraction(["pass", "wrong", "timeout", "harness_error"]) == pytest.approx(1 / 3)
+    assert pass_fraction(["timeout"]) == pass_fraction(["resource"]) == 0
+    assert pass_fraction(["harness_error"]) is None
 
 
 def test_weights_by_rarity():
@@ -98,9 +107,9 @@ def test_gold_programs_pass_their_tests_and_only_theirs():
         rows = [json.loads(line) for line in itertools.islice(lines, 6)]
     suites = [[as_test(text) for text in row["test_list"]] for row in rows]
     for row, suite in zip(rows, suites, strict=True):
-        assert judge_tests(row["code"].replace("\r", ""), suite).verdict == "holds"
+        assert judge_tests(Program((row["code"],)), suite).verdict == "holds"
         changed = [test.model_copy(update={"expected": f"[{test.expected}]"}) for test in suite]
-        assert judge_tests(row["code"].replace("\r", ""), changed).verdict == "fails"
+        assert judge_tests(Program((row["code"],)), changed).verdict == "fails"
 
 
 def as_test(text: str) -> UnitTest:

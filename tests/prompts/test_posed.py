@@ -1,0 +1,18 @@
+"""Models see a problem's table, once."""
+
+from pipeline.prompts.posed import posed_text
+from schemas.records import Problem, Table
+
+TABLE = Table(columns=("city", "pop | m"), rows=(("A\nB", "10"), ("C", "")))
+
+
+def test_a_table_stands_before_the_text() -> None:
+    assert posed_text(Problem(text="How many?", table=TABLE)) == (
+        "| city | pop \\| m |\n| --- | --- |\n| A B | 10 |\n| C |  |\n\nHow many?"
+    )
+
+
+def test_a_table_that_the_text_shows_is_not_repeated() -> None:
+    text = "city, pop | m\nA\nB, 10\nC,\nHow many?"
+    assert posed_text(Problem(text=text, table=TABLE)) == text
+    assert posed_text(Problem(text="no table")) == "no table"
