@@ -9,14 +9,13 @@ import time
 
 from rich.text import Text
 
-from flows import solutions
+from flows import fidelity, solutions
 from flows.printing import Result, add_row, figures, flat, new_table, say, show_item, value_of
 from schemas.text import one_line, shown
 
 _HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
 # Keys that are no figures of what was sealed: the run's folder, and remarks, which are printed on stderr.
 _APART = ("run", "remarks", "unread")
-_QUALITY = ("labelled", "precision", "recall", "f1", "exact")
 
 
 def init(result: Result) -> None:
@@ -56,6 +55,11 @@ def synthesize(result: Result) -> None:
     """Print the figures of the sealed dataset."""
     figures("sealed", {key: value for key, value in result.items() if key not in _APART})
     say(f"look inside: stepmint show {result['run']} --first-errors")
+
+
+def report(result: Result) -> None:
+    """Print the figures of a sealed dataset."""
+    _dataset(result)
 
 
 def fuse(result: Result) -> None:
@@ -283,13 +287,8 @@ def _dataset(result: Result) -> None:
     for name, count in result["sources"].items():
         add_row(sources, name, f"{count['votes']:,}", f"{count['abstained']:,}")
     show_item(sources)
-    quality = result.get("label_quality")
-    if quality:
-        table = new_table("labels against the exact truth", *_QUALITY, right=len(_QUALITY))
-        for name, found in quality.items():
-            if isinstance(found, dict):
-                add_row(table, name, *(value_of(found.get(key)) for key in _QUALITY))
-        show_item(table)
+    if agreement := result.get("fidelity"):
+        fidelity.table(agreement)
 
 
 def _off(plan: Result) -> None:
