@@ -273,6 +273,8 @@ def _dataset(result: Result) -> None:
         add_row(table, name.replace("_", " "), f"{result[name]:,}")
     for reason, n in result["skipped"].items():
         add_row(table, f"skipped: {reason}", f"{n:,}")
+    for reason, n in result["consensus"]["dropped"].items():
+        add_row(table, f"dropped by consensus: {reason}", f"{n:,}")
     if result["merged"]:
         add_row(table, "equal solutions merged", f"{result['merged']:,}")
     if result["ungraded"]:

@@ -48,8 +48,10 @@ def test_the_agreement_with_people_is_a_line_for_every_source(capsys: pytest.Cap
     found = {**part, "by": {"processbench": 14}, "without": 3, "by_dataset": {"gsm8k": part, "math": part}}
     figures = ("problems", "solutions", "steps", "labelled_steps", "quarantined", "rollouts")
     nothing = {"skipped": {}, "merged": 0, "ungraded": 0, "tokens": {"total": 0}, "sources": {}}
+    nothing["consensus"] = {"kept": 5, "dropped": {"mc_incomplete": 9}}
     display.report({**dict.fromkeys(figures, 1), **nothing, "fidelity": found})
     rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "dropped by consensus: mc_incomplete 9" in rows
     assert "labels against processbench:" in rows
     assert "source decided F1 [95%] label F1 P R ECE" in rows
     assert "judge:a 1,234 0.50 [0.25, 0.75] none none none 0.50" in rows

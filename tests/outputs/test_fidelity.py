@@ -133,10 +133,14 @@ def test_every_source_alone_all_of_a_kind_the_consensus_and_fusion() -> None:
 
 
 def test_consensus_says_what_both_sides_of_the_pair_said_and_nothing_else() -> None:
-    """A row that is kept because the filter cannot be applied to it is not one that somebody agreed on."""
+    """Not what one of them says of a row that is dropped, nor of one that cannot be compared and is kept."""
     votes = [*rolled(2), *judged(2), *judged(1, "judge:b")]
-    rows = [row(people(2), votes, consensus="agree_error"), row(people(2), judged(2), consensus="judge_only")]
-    assert values(found_of(rows)["consensus"], "decided", "acc_err") == [1, 0.5]
+    rows = [
+        row(people(2), votes, consensus="agree_error"),
+        row(people(2), [*rolled(2), *judged(1)], consensus="disagree_position"),
+        row(people(-1), rolled(-1), consensus="no_gold"),
+    ]
+    assert values(found_of(rows)["consensus"], "decided", "acc_err", "acc_cor") == [1, 0.5, 0.0]
     other = found_of(rows, consensus=["judge:b", "arithmetic"])["consensus"]
     assert values(other, "decided", "acc_err") == [1, 0.0]
     assert "consensus" not in found_of([row(people(2), rolled(2))])
