@@ -88,7 +88,7 @@ def _measured(arm: Arm) -> Labelled:
 def _judge(arm: Arm, labelled: Labelled) -> Figures:
     """Labelled steps for a thousand tokens, and how right they are."""
     from pipeline.embedded.problems.truth import first_error
-    from pipeline.outputs.report import _quality
+    from pipeline.outputs.fidelity import first_errors
 
     # Distinct texts: two solutions with one beginning give one labelled step, not two.
     prefixes, pairs = set(), []
@@ -98,13 +98,22 @@ def _judge(arm: Arm, labelled: Labelled) -> Figures:
         # A step that cannot be read has no truth, so its solution is left out of quality but not of the cost.
         if truth is not None:
             pairs.append((said, truth))
-    quality = _quality(pairs)
-    keep = ("f1", "f1_labelled", "precision", "recall", "exact", "labelled", "solutions")
+    quality = first_errors(pairs)
+    # By the names that earlier records of this bench have.
+    keep = {
+        "f1": "label_f1",
+        "f1_labelled": "label_f1_decided",
+        "precision": "precision",
+        "recall": "acc_err",
+        "exact": "exact",
+        "labelled": "decided",
+        "solutions": "solutions",
+    }
     return {
         "steps": len(prefixes),
         "tokens": arm.tokens,
         "rate": round(1000 * len(prefixes) / max(1, arm.tokens), 2),
-        **{name: quality[name] for name in keep},
+        **{name: quality[figure] for name, figure in keep.items()},
     }
 
 

@@ -23,7 +23,8 @@ import numpy as np
 from benchmarks.corpora import ANNOTATION, gold
 from benchmarks.hostile import texts
 from benchmarks.natural import _PROBLEM
-from pipeline.prm.evaluate import bootstrap, step_auroc
+from pipeline.prm.evaluate import step_auroc
+from pipeline.prm.intervals import bootstrap
 from verifiers.base import StepContext
 from verifiers.calculation.arithmetic import Arithmetic
 from verifiers.claims import find

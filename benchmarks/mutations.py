@@ -76,7 +76,7 @@ FIRST_ERROR, LABELS, IDENTITY = (
     "tests/schemas",
 )
 MAPPINGS, CONFIG = "tests/inputs/test_mappings.py", "tests/schemas/config/test_run.py"
-REPORT, PUBLISH = "tests/outputs/test_report.py", "tests/outputs/test_publish.py"
+FIDELITY, PUBLISH = "tests/outputs/test_fidelity.py", "tests/outputs/test_publish.py"
 INPUTS, ROLLER = "tests/inputs/test_problems.py", "tests/sampling/test_roller.py"
 
 OF_THE_ISSUE = {
@@ -124,15 +124,18 @@ FURTHER = {
     ),
     "report_ignores_filter": Mutation(
         "the figures of the consensus count the rows that it drops",
-        "pipeline/outputs/report.py",
-        swap("(alone if row.kept else None, truth)", "(alone, truth)"),
-        (REPORT,),
+        "pipeline/outputs/fidelity.py",
+        swap("threshold).first if agreed else None", "threshold).first"),
+        (FIDELITY,),
     ),
     "report_recall": Mutation(
-        "recall of first errors is a share of all solutions, not of the wrong ones",
-        "pipeline/outputs/report.py",
-        swap("sum(truth != -1 for _, truth in pairs)", "len(pairs)"),
-        (REPORT,),
+        "the found share of wrong solutions leaves out those whose first error is left open",
+        "pipeline/outputs/fidelity.py",
+        swap(
+            '"acc_err": lambda c: share(c["found"], c["wrong"])',
+            '"acc_err": lambda c: share(c["found"], c["decided_wrong"])',
+        ),
+        (FIDELITY,),
     ),
     "publish_without_rollouts": Mutation(
         "a published dataset lacks the rollouts behind its labels",

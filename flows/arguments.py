@@ -291,6 +291,14 @@ def _add_looking(commands: Any) -> None:
     )
     show.add_argument("-n", type=int, default=3, help="at most so many solutions (default 3)")
 
+    report = _command(
+        commands,
+        "report",
+        "print the figures of a sealed run, and how its labels agree with gold labels where it has any",
+        "stepmint report runs/mine",
+    )
+    report.add_argument("run", help="folder of a sealed run")
+
     status = _command(
         commands,
         "status",

@@ -108,6 +108,14 @@ def fuse(args: argparse.Namespace) -> Result:
     return {**summarise(store), **about}
 
 
+def report(args: argparse.Namespace) -> Result:
+    """The figures of a sealed run, as they were printed at its end."""
+    from pipeline.outputs.report import summarise
+
+    with _listening(args), progress.stage("reading the labels"):
+        return summarise(_open(Path(args.run)))
+
+
 def regrade(args: argparse.Namespace) -> Result:
     """Make grades, votes and labels again from the stored rollouts. Nothing is sampled: it needs no flow."""
     import asyncio

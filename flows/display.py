@@ -9,14 +9,13 @@ import time
 
 from rich.text import Text
 
-from flows import solutions
+from flows import fidelity, solutions
 from flows.printing import Result, add_row, figures, flat, new_table, say, show_item, value_of
 from schemas.text import one_line, shown
 
 _HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
 # Keys that are no figures of what was sealed: the run's folder, and remarks, which are printed on stderr.
 _APART = ("run", "remarks", "unread")
-_QUALITY = ("labelled", "precision", "recall", "f1", "exact")
 
 
 def init(result: Result) -> None:
@@ -64,6 +63,11 @@ def synthesize(result: Result) -> None:
     """Print the figures of the sealed dataset."""
     figures("sealed", {key: value for key, value in result.items() if key not in _APART})
     say(f"look inside: stepmint show {result['run']} --first-errors")
+
+
+def report(result: Result) -> None:
+    """Print the figures of a sealed dataset."""
+    _dataset(result)
 
 
 def fuse(result: Result) -> None:
@@ -277,6 +281,8 @@ def _dataset(result: Result) -> None:
         add_row(table, name.replace("_", " "), f"{result[name]:,}")
     for reason, n in result["skipped"].items():
         add_row(table, f"skipped: {reason}", f"{n:,}")
+    for reason, n in result["consensus"]["dropped"].items():
+        add_row(table, f"dropped by consensus: {reason}", f"{n:,}")
     if result["merged"]:
         add_row(table, "equal solutions merged", f"{result['merged']:,}")
     if result["ungraded"]:
@@ -291,13 +297,8 @@ def _dataset(result: Result) -> None:
     for name, count in result["sources"].items():
         add_row(sources, name, f"{count['votes']:,}", f"{count['abstained']:,}")
     show_item(sources)
-    quality = result.get("label_quality")
-    if quality:
-        table = new_table("labels against the exact truth", *_QUALITY, right=len(_QUALITY))
-        for name, found in quality.items():
-            if isinstance(found, dict):
-                add_row(table, name, *(value_of(found.get(key)) for key in _QUALITY))
-        show_item(table)
+    if agreement := result.get("fidelity"):
+        fidelity.table(agreement)
 
 
 def _off(plan: Result) -> None:

@@ -302,7 +302,8 @@ class LabelledSolution(Record):
     consensus: str = ""
     """How rollouts and judge compare: `agree_error`, `agree_clean`, `disagree_position`,
     `disagree_existence`, `judge_unparsed`, `mc_incomplete`; `no_gold`, `judge_only` where there are no
-    rollouts to compare with; empty where nobody judged."""
+    rollouts to compare with, `one_sided` where only one of two named sources voted; empty where nobody
+    judged."""
     votes: tuple[Vote, ...] = ()
     gold: GoldLabels | None = None
     """Labels that came with the solution."""

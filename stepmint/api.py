@@ -88,7 +88,7 @@ def fuse(
     *,
     accept: float = 0.8,
     reject: float = 0.2,
-    consensus: bool = True,
+    consensus: bool | tuple[str, str] = True,
     threshold: float = 0.0,
     sources: "Sources | None" = None,
 ) -> "Labelled":
@@ -96,10 +96,10 @@ def fuse(
 
     A step is right from a probability of `accept` on, wrong up to `reject`, and has no label between them.
     How far each source is to be trusted is fitted to these very rows, so give all of a dataset, not a few.
-    `consensus` marks rows whose rollouts and judge name different first errors as not kept; `threshold` is
-    the success rate up to which rollouts alone call a step wrong. `sources` declares the sources of votes
-    that are not ours; what `label` and `open_run` give brings its own. UserError for a bad setting, and for
-    votes of a source that nobody declared.
+    `consensus` marks rows whose rollouts and judge, or two sources that it names, name different first errors
+    as not kept; `threshold` is the success rate up to which rollouts alone call a step wrong. `sources`
+    declares the sources of votes that are not ours; what `label` and `open_run` give brings its own.
+    UserError for a bad setting, and for votes of a source that nobody declared.
 
     >>> rows = stepmint.label([("What is 2 + 3?", "2 + 3 = 6.")], annotate=[{"kind": "verify"}])
     >>> stepmint.fuse(rows, reject=0.0)[0].labels[0].reason

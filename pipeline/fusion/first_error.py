@@ -1,15 +1,31 @@
-"""The first error of a solution by one kind of source alone, without fitting anything: by rollouts, as
-Math-Shepherd and OmegaPRM label; by judges; and whether the two agree (the consensus filter).
+"""The first error of a solution by one source, or one kind of source, alone, without fitting anything: by
+rollouts, as Math-Shepherd and OmegaPRM label; by judges; by verifiers.
 
-Labels, reports and benchmarks all take the first error by rollouts from `measured`.
+Labels, the consensus filter, reports and benchmarks all take the first error by rollouts from `measured`.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 from schemas.records import Vote
-from schemas.sources import POLICY, Sources, declared
+from schemas.sources import POLICY, Source, Sources, declared
+
+ROLLOUTS, JUDGE, CHECK = SIDES = ("rollouts", "judge", "check")
+"""Names of all sources of a kind together: the rollouts and searches of the run's policy, judges of steps,
+and verifiers."""
+
+
+class Named(NamedTuple):
+    """What one side says of a solution."""
+
+    first: int | None
+    """The first error, -1 for none; None where the side leaves it open."""
+    spoken: int
+    """Steps, from the first on, that it speaks for."""
+    voted: bool
+    """Whether there is anything of it that could be compared with another side."""
 
 
 def heard(votes: Sequence[Vote], sources: Sources) -> list[Vote]:
@@ -67,6 +83,57 @@ def _sound(votes: Sequence[Vote], sources: Sources, threshold: float) -> dict[in
     others = {v.step for v, kind in own if kind == "rollouts" and v.n}
     counts = pooled(votes, sources)
     return sound | {step: counts[step][0] / counts[step][1] > threshold for step in others}
+
+
+def side_of(who: str, sources: Sources) -> str:
+    """The kind that a source votes like, one of `SIDES`; empty for one that names no first error: the grade
+    of the answer, and a judge of how likely the answer is to be reached."""
+    if who in SIDES:
+        return who
+    one = declared(sources, who)
+    if one.by:
+        return ROLLOUTS
+    return one.kind if one.kind in (JUDGE, CHECK) and one.asks == "valid" else ""
+
+
+def named_by(
+    who: str, n_steps: int, votes: Sequence[Vote], sources: Sources, threshold: float = 0.0
+) -> Named:
+    """The first error by one source alone, or by all of a kind (`SIDES`).
+
+    Rollouts always come with the grade of the answer, which is a finished rollout. A verifier names the first
+    step that it refutes; when it refutes none it has not said that all are right, because it reads only
+    a part of what a step says. So it leaves the first error open.
+    """
+    side = side_of(who, sources)
+    mine = [
+        vote for vote in votes if (vote.source == who if who not in SIDES else _is_of(vote, who, sources))
+    ]
+    if side == JUDGE:
+        first, voted = judged_first_error(n_steps, mine, sources)
+        return Named(first, 0 if first is None else _reach(first, n_steps), voted)
+    if side == CHECK:
+        refuted = [vote.step for vote in mine if vote.p is not None and vote.p < 0.5]
+        return Named(min(refuted, default=None), 0, bool(refuted))
+    grades = [vote for vote in votes if declared(sources, vote.source).kind == "grade"]
+    # Whose rollouts they are matters only beside those of others: alone, a prover's are read as the policy's.
+    alone = sources if who in SIDES else {**sources, who: _as_the_policys(declared(sources, who))}
+    own = [vote for vote in mine if vote not in grades]
+    first, spoken = measured(n_steps, [*own, *grades], alone, threshold)
+    return Named(first, spoken, bool(own))
+
+
+def _is_of(vote: Vote, side: str, sources: Sources) -> bool:
+    one = declared(sources, vote.source)
+    return one.by == POLICY if side == ROLLOUTS else one.kind == side and one.asks == "valid"
+
+
+def _as_the_policys(one: Source) -> Source:
+    return one.model_copy(update={"by": POLICY}) if one.by else one
+
+
+def _reach(first: int, n_steps: int) -> int:
+    return n_steps if first == -1 else first + 1
 
 
 def judged_first_error(n_steps: int, votes: Sequence[Vote], sources: Sources) -> tuple[int | None, bool]:
@@ -133,38 +200,3 @@ def first_error_of(votes: Sequence[Vote], n_steps: int) -> int | None:
         # doubtful steps as right ones.
         key=lambda step: n_steps if step < 0 else step,
     )
-
-
-def consensus(
-    n_steps: int, votes: Sequence[Vote], sources: Sources, threshold: float = 0.0, *, has_gold: bool = True
-) -> tuple[bool, str]:
-    """Whether rollouts and judges name the same first error, and which way they agree or differ.
-
-    Reasons: agree_error, agree_clean, disagree_position, disagree_existence, judge_unparsed, mc_incomplete
-    (arXiv 2501.07301, section 3.1). Several judge prompts are pooled. What the filter cannot be applied to is
-    kept, unfiltered: solutions nobody judged (an empty reason), of problems without a gold answer (no_gold),
-    and those whose policy was never rolled out from a step (judge_only), unless their graded answer alone
-    settles it and agrees.
-    """
-    named, anyone = judged_first_error(n_steps, votes, sources)
-    if not anyone:
-        return True, ""
-    if not has_gold:
-        return True, "no_gold"
-    found, _ = measured(n_steps, votes, sources, threshold)
-    rolled = any(declared(sources, vote.source).by == POLICY for vote in votes)
-    # Nobody measured this solution, so there is nothing that the judge could disagree with.
-    if not rolled and (found is None or found != named):
-        return True, "judge_only"
-    return compare(found, named)
-
-
-def compare(found: int | None, named: int | None) -> tuple[bool, str]:
-    """Whether two first errors (-1 for none, None for unknown) are the same, and how they agree or differ."""
-    if found is None:
-        return False, "mc_incomplete"
-    if named is None:
-        return False, "judge_unparsed"
-    if found == named:
-        return True, "agree_clean" if found == -1 else "agree_error"
-    return False, "disagree_existence" if -1 in (found, named) else "disagree_position"

@@ -17,6 +17,7 @@ from pipeline.annotators.base import Annotator
 from pipeline.annotators.formal import Verify
 from pipeline.annotators.opening import Part
 from pipeline.annotators.outside import checked_annotator, checked_verifier
+from pipeline.fusion.consensus import check_pair
 from pipeline.fusion.trust import model_of
 from pipeline.labelling.background import Background
 from pipeline.labelling.python_values import Given, read_given
@@ -149,6 +150,7 @@ def label(
 
 def fuse(pairs: Iterable[Voted], fusion: FusionConfig, sources: Sources) -> Iterator[LabelledSolution]:
     """Rows by the votes that are there; the trust in each source is fitted to these solutions."""
+    check_pair(fusion.consensus, sources)
     items = [Finished(problem=problem, candidates=(candidate,)) for problem, candidate in pairs]
     model, rest = model_of(fit_trust(iter(items), sources), sources), iter(items)
     while batch := list(islice(rest, _AT_ONCE)):
@@ -163,10 +165,10 @@ def fuse_rows(
     """
     fusion = parse_config({"name": "direct", "fusion": dict(settings)}, "stepmint").fusion
     given: Sources = getattr(rows, "sources", {}) if sources is None else sources
-    pairs = [(row.problem, Candidate(solution=row.solution, votes=row.votes)) for row in rows]
+    pairs = [(row.problem, Candidate(solution=row.solution, votes=row.votes, gold=row.gold)) for row in rows]
     names = sorted({vote.source for _, candidate in pairs for vote in candidate.votes})
     # Rows stored before sources were declared have only ours, whose declarations are known.
-    known = {name: given[name] if name in given else declared(EARLIER, name) for name in names}
+    known = {**given, **{name: declared(EARLIER, name) for name in names if name not in given}}
     return Labelled(fuse(pairs, fusion, known), sources=known)
 
 

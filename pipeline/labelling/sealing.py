@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
-from pipeline.fusion.first_error import consensus
+from pipeline.fusion.consensus import check_pair, consensus, pair_of
 from pipeline.fusion.labels import fuse
 from pipeline.fusion.trust import Model, fit, model_of
 from pipeline.labelling.remarks import remarks
@@ -59,6 +59,7 @@ def seal(store: RunStore, *, partial: bool = False) -> Manifest:
             f"them, `stepmint fuse {store.path} --partial` seals what is done"
         )
     sources = store.sources()
+    check_pair(store.config.fusion.consensus, sources)
     trust = fit_trust(store.read(found.sample), sources)
     tally = Tally(sources, found.beyond, found.owed)
     # Shards are written into a folder of their own and changed over at once: a reader sees the old dataset or
@@ -207,14 +208,15 @@ def label(items: Sequence[Finished], model: Model, fusion: FusionConfig) -> Iter
     candidates = [(item.problem, candidate) for item in items for candidate in item.candidates]
     # Fused together and not one by one: the arithmetic of a batch is that of 64 solutions at once.
     found = fuse([candidate for _, candidate in candidates], model, fusion)
+    pair = pair_of(fusion.consensus)
     for (problem, candidate), (labels, first_error) in zip(candidates, found, strict=True):
         solution, votes, kept, how = candidate.solution, candidate.votes, True, ""
         # A row that the filter drops stays in the dataset with `kept` false: whoever wants it can train on
         # it.
-        if fusion.consensus:
-            has_gold = problem.is_gradable
+        if pair is not None:
+            has_gold, n_steps = problem.is_gradable, len(solution.steps)
             kept, how = consensus(
-                len(solution.steps), votes, model.sources, fusion.threshold, has_gold=has_gold
+                n_steps, votes, model.sources, fusion.threshold, has_gold=has_gold, pair=pair
             )
         yield LabelledSolution(
             problem=problem,

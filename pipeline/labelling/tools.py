@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pipeline.annotators import opening
 from pipeline.annotators.opening import Part
+from pipeline.fusion.consensus import check_pair
 from pipeline.policies import open_policy
 from pipeline.policies.base import Policy
 from pipeline.policies.server.probe import prepare
@@ -35,7 +36,7 @@ def annotators_of(
     config: RunConfig, policy: Policy, *, templates: Mapping[str, str] | None = None
 ) -> Annotators:
     """The annotators of a run, all asking one policy. UserError where a prompt or an outsider's part cannot
-    be used, or where two parts declare one source."""
+    be used, where two parts declare one source, or where the consensus names one that nobody declares."""
     kept = templates or {}
     parts = _parts(config, kept)
     # One policy for all: grading again draws nothing, so nobody needs the others' own.
@@ -67,7 +68,9 @@ def _declared(config: RunConfig, parts: Sequence[Part]) -> Sources:
         declared.append(("the search", omegaprm.SOURCES))
     if (given := config.proposer(GivenConfig)) and given.gold_votes:
         declared.append(("the given labels", gold.SOURCES))
-    return gathered(declared)
+    sources = gathered(declared)
+    check_pair(config.fusion.consensus, sources)
+    return sources
 
 
 async def open_tools(

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from pipeline.fusion.first_error import compare, judged_first_error
+from pipeline.fusion.consensus import compare
+from pipeline.fusion.first_error import judged_first_error
 from pipeline.methods.counts import Count
 from pipeline.methods.stored import Run
 from schemas.derive import ProgressSettings
@@ -90,9 +91,9 @@ def consensus(found: Sequence[int | None], judged: int | None) -> tuple[str, str
     that step.
     """
     measured = first_error(found)
-    agree, reason = compare(measured, judged)
     if measured is None or judged is None:
-        return "abstain", reason
+        return "abstain", "mc_incomplete" if measured is None else "judge_unparsed"
+    agree, reason = compare(measured, judged)
     return ("keep" if agree else "drop"), reason
 
 

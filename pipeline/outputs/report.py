@@ -1,19 +1,19 @@
-"""The figures of a run: what was kept, what it cost, and, where the truth is known, how good the labels
-are."""
+"""The figures of a run: what was kept, what it cost, and, where there are gold labels, how well ours agree
+with them."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.fusion.first_error import measured
 from pipeline.labelling.remarks import remarks, unread
+from pipeline.outputs.fidelity import fidelity
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import read_manifest
 from schemas.config import EmbeddedProblems, RunConfig
 from schemas.errors import UserError
-from schemas.records import LabelledSolution, Problem, Solution
-from schemas.sources import Sources
+from schemas.manifest import Manifest
+from schemas.records import GoldLabels, LabelledSolution, Problem, Solution
 
 Figures = dict[str, Any]
 
@@ -39,7 +39,7 @@ def rows_of(store: RunStore) -> Iterator[LabelledSolution]:
 
 
 def summarise(store: RunStore) -> Figures:
-    """Counts, cost, yield per source, and label quality where the problems are embedded."""
+    """Counts, cost, yield per source, and the agreement with gold labels where there are any."""
     manifest = read_manifest(store.path)
     if manifest is None:
         raise UserError(f"{store.path}: not sealed yet")
@@ -64,59 +64,45 @@ def summarise(store: RunStore) -> Figures:
         figures["budget"] = manifest.budget.model_dump()
     if manifest.plan is not None:
         figures["plan"] = manifest.plan.model_dump()
-    # Only the embedded problems have the truth of every step.
-    if isinstance(store.config.problems, EmbeddedProblems):
-        figures["label_quality"] = label_quality(
-            rows_of(store), store.sources(), store.config.fusion.threshold
-        )
+    if found := _fidelity_of(store, manifest):
+        figures["fidelity"] = found
     return figures
 
 
-def label_quality(rows: Iterable[LabelledSolution], sources: Sources, threshold: float = 0.0) -> Figures:
-    """First-error labels against exact truth, for Monte Carlo alone, the consensus of it with the judge,
-    and fusion.
+def _fidelity_of(store: RunStore, manifest: Manifest) -> Figures:
+    """How the labels agree with the truth, where there is any: of every row of the embedded problems, else of
+    those rows that came with gold labels. The rows are read only where some have them."""
+    if isinstance(store.config.problems, EmbeddedProblems):
+        return fidelity(rows_of(store), store.sources(), store.config.fusion, exact)
+    if not any(_has_gold(store.path / shard.file) for shard in manifest.shards):
+        return {}
+    return fidelity(rows_of(store), store.sources(), store.config.fusion)
 
-    `f1` is the F1 of the class "first error, at this very step" over all solutions whose truth is known; a
-    solution that a method leaves open counts as missed there. `f1_labelled` looks only at those the method
-    labels.
-    """
+
+def _has_gold(shard: Path) -> bool:
+    """Whether some row of a shard may have gold labels, by the counts in the file's footer."""
+    import pyarrow.parquet as pq
+
+    about = pq.read_metadata(shard)
+    for group in map(about.row_group, range(about.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            if column.path_in_schema == "gold.by":  # shards of an earlier schema have no such column
+                nulls = column.statistics and column.statistics.null_count
+                if nulls is None or nulls < column.num_values:
+                    return True
+    return False
+
+
+def exact(row: LabelledSolution) -> GoldLabels | None:
+    """The exact truth of a solution of an embedded problem, up to its first error; None where a step cannot
+    be read."""
     from pipeline.embedded.problems.truth import first_error
 
-    found: dict[str, list[tuple[int | None, int]]] = {"monte_carlo": [], "consensus": [], "fused": []}
-    unknown = 0
-    for row in rows:
-        truth = first_error(row.problem, row.solution.step_texts())
-        if truth is None:
-            unknown += 1
-            continue
-        # By rollouts alone: what a run without judge, verifiers and fusion would have said.
-        alone, _ = measured(len(row.labels), row.votes, sources, threshold)
-        found["monte_carlo"].append((alone, truth))
-        found["consensus"].append((alone if row.kept else None, truth))
-        found["fused"].append((row.first_error, truth))
-    return {"truth_unknown": unknown, **{name: _quality(pairs) for name, pairs in found.items()}}
-
-
-def _quality(pairs: list[tuple[int | None, int]]) -> Figures:
-    labelled = [(said, truth) for said, truth in pairs if said is not None]
-    return {
-        "solutions": len(pairs),
-        "labelled": len(labelled),
-        **_error_f1(pairs),
-        "f1_labelled": _error_f1(labelled)["f1"],
-        "exact": round(sum(said == truth for said, truth in labelled) / max(1, len(labelled)), 4),
-    }
-
-
-def _error_f1(pairs: Sequence[tuple[int | None, int]]) -> Figures:
-    # A hit is an error named at its very step; "no error", rightly said, is neither hit nor miss here.
-    hit = sum(said == truth != -1 for said, truth in pairs)
-    named = sum(said is not None and said != -1 for said, _ in pairs)
-    wrong = sum(truth != -1 for _, truth in pairs)
-    # The denominators differ: of the errors that were named, and of those that there are.
-    precision, recall = hit / max(1, named), hit / max(1, wrong)
-    f1 = 2 * precision * recall / (precision + recall) if hit else 0.0
-    return {"precision": round(precision, 4), "recall": round(recall, 4), "f1": round(f1, 4)}
+    first, n = first_error(row.problem, row.solution.step_texts()), len(row.labels)
+    if first is None:
+        return None
+    labels = [1 if first == -1 or step < first else 0 if step == first else None for step in range(n)]
+    return GoldLabels.model_validate({"labels": labels, "first_error": first, "by": "exact truth"})
 
 
 Samples = list[tuple[Problem, list[Solution]]]

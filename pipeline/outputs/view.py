@@ -48,8 +48,8 @@ class RunView:
             yield from map(Rollout.model_validate, self._store.rollouts(shard))
 
     def report(self) -> dict[str, Any]:
-        """The figures that `stepmint run` prints: counts, costs, what each source said, and the quality of
-        the labels where the truth is known. UserError while the run is not sealed."""
+        """The figures that `stepmint run` prints: counts, costs, what each source said, and how the labels
+        agree with gold labels where there are any. UserError while the run is not sealed."""
         return summarise(self._store)
 
     @property

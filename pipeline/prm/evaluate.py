@@ -14,7 +14,7 @@ for one problem, nor where a draw cannot be measured (`python -m benchmarks libr
 import gzip
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,17 +22,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.prm.intervals import RESAMPLES, Floats, bootstrap, harmonic, share
 from pipeline.prm.selection import AGGREGATIONS, Aggregation, best_of_n, majority_vote, overall, weighted_vote
 from schemas.errors import UserError
 
 THRESHOLD = 0.5
 HEADLINE: Aggregation = "product"
-# Each end of a 95% interval then rests on 25 draws.
-_RESAMPLES = 1000
 _SUBSETS = 20
-
-Floats = NDArray[np.float64]
-Measure = Callable[[NDArray[np.int64]], float]
 
 
 class Scorer(Protocol):
@@ -124,7 +120,7 @@ def first_error_f1(predictions: Sequence[int | None], gold: Sequence[int]) -> di
     return {
         "acc_err": acc_err,
         "acc_cor": acc_cor,
-        "f1": None if acc_err is None or acc_cor is None else _harmonic(acc_err, acc_cor),
+        "f1": None if acc_err is None or acc_cor is None else float(harmonic(acc_err, acc_cor)),
         "within_one": _mean([p is not None and p != -1 and abs(p - g) <= 1 for p, g in pairs if g != -1]),
     }
 
@@ -190,23 +186,6 @@ def evaluate_prm(
     return found
 
 
-def bootstrap(
-    n_problems: int, measure: Measure, *, seed: int, resamples: int = _RESAMPLES
-) -> dict[str, float | None]:
-    """`measure` of all problem indices, with its 95% interval over problems drawn with replacement.
-
-    None for each of the three that cannot be measured.
-    """
-    if not n_problems:
-        return {"value": None, "low": None, "high": None}
-    rng = np.random.default_rng(seed)
-    draws = [measure(rng.integers(0, n_problems, n_problems)) for _ in range(resamples)]
-    # A draw may hold no wrong solution, and then has no F1; it is left out, not counted as 0.
-    known = [draw for draw in draws if np.isfinite(draw)]
-    low, high = np.quantile(known, [0.025, 0.975]) if known else (np.nan, np.nan)
-    return {"value": _finite(measure(np.arange(n_problems))), "low": _finite(low), "high": _finite(high)}
-
-
 def _score(prm: Scorer, items: Sequence[tuple[str, tuple[str, ...]]]) -> list[list[float] | None]:
     """Scores, None for what the model cannot read. Equal items are read once.
 
@@ -239,7 +218,7 @@ def _localisation(
 
     def f1(drawn: NDArray[np.int64]) -> float:
         (right, n_right), (wrong, n_wrong) = counts[drawn].sum(axis=0)
-        return _harmonic(wrong / n_wrong, right / n_right) if n_right and n_wrong else float("nan")
+        return float(harmonic(share(wrong, n_wrong), share(right, n_right)))
 
     def pooled(drawn: NDArray[np.int64]) -> Floats:
         found = [steps[i] for problem in drawn for i in by_problem[problem]]
@@ -267,7 +246,7 @@ def _localisation(
             # A PRM that mostly blames the last step has learnt to grade answers, not steps.
             "lowest_is_last": _mean([s.index(min(s)) == len(s) - 1 for _, s in pairs]),
         },
-        "auroc": bootstrap(n, auroc, seed=seed, resamples=_RESAMPLES // 5),
+        "auroc": bootstrap(n, auroc, seed=seed, resamples=RESAMPLES // 5),
         "calibration": {"steps": len(every), **(calibration(*every.T) if len(every) else {})},
     }
 
@@ -362,12 +341,3 @@ def _ece(p: Floats, targets: Floats, bins: NDArray[Any]) -> float:
 def _mean(values: Sequence[float]) -> float | None:
     """The mean, None of nothing."""
     return float(np.mean(values)) if values else None
-
-
-def _harmonic(a: float, b: float) -> float:
-    return 2 * a * b / (a + b) if a + b else 0.0
-
-
-def _finite(value: float) -> float | None:
-    """None for NaN, which JSON does not know."""
-    return float(value) if np.isfinite(value) else None

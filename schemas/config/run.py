@@ -49,10 +49,22 @@ class FusionConfig(Record):
     """Label 1 from this probability on that the step and all before it are right."""
     reject: float = Field(0.2, ge=0, le=0.5)
     """Label 0 up to this probability. Between the two a step gets no label."""
-    consensus: bool = True
-    """Mark rows whose Monte Carlo and judge first errors differ as dropped (arXiv 2501.07301)."""
+    consensus: bool | tuple[str, str] = True
+    """Mark rows whose rollouts and judges name different first errors as dropped (arXiv 2501.07301). Two
+    names say who must agree instead: sources of the run, or `rollouts`, `judge`, `check` for all of a kind,
+    e.g. `["omegaprm", "judge:judge_processbench"]`."""
     threshold: float = Field(0.0, ge=0, le=1)
     """Monte Carlo calls a step wrong when its success rate is at most this."""
+
+    @field_validator("consensus", mode="before")
+    @classmethod
+    def _is_a_switch_or_two_names(cls, given: Any) -> Any:
+        if isinstance(given, (list, tuple)):
+            if len(given) != 2 or not all(isinstance(name, str) for name in given) or given[0] == given[1]:
+                raise ValueError('expected true, false, or two different names, e.g. ["omegaprm", "judge"]')
+            # The usual pair has one notation, and so one digest.
+            return True if set(given) == {"rollouts", "judge"} else tuple(given)
+        return given
 
 
 class BudgetConfig(Record):

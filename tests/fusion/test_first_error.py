@@ -1,29 +1,13 @@
 """First errors by rollouts and by judges, and the filter that wants them to agree."""
 
-import asyncio
-
 import numpy as np
 import pytest
 
-from pipeline.annotators.base import Context
-from pipeline.annotators.bisection import Bisection
 from pipeline.annotators.judge import votes_of
-from pipeline.annotators.monte_carlo import MonteCarlo, answer_vote
-from pipeline.annotators.scan import Scan
 from pipeline.annotators.verdicts import Reading
-from pipeline.fusion.first_error import consensus, measured, pooled
-from pipeline.policies.simulated import SimulatedPolicy, read_states
-from pipeline.proposers import omegaprm, sample
-from pipeline.sampling.roller import Roller
-from schemas.config import (
-    BisectionConfig,
-    MonteCarloConfig,
-    OmegaConfig,
-    PromptConfig,
-    SampleConfig,
-    ScanConfig,
-)
-from schemas.records import Candidate, Problem, Vote
+from pipeline.fusion.consensus import consensus
+from pipeline.fusion.first_error import measured, pooled
+from schemas.records import Vote
 from schemas.sources import EARLIER
 
 
@@ -158,44 +142,6 @@ def test_consensus_precision_in_simulation() -> None:
         hits += agree and judge == truth
     assert kept / n == pytest.approx(0.5675, abs=0.03)
     assert hits / kept == pytest.approx(0.9868, abs=0.01)
-
-
-async def labelled(kind: str, problem: Problem, policy: SimulatedPolicy) -> list[Candidate]:
-    """Solutions of a problem with the votes of one way to roll out."""
-    roller = Roller(policy, PromptConfig(max_tokens=1000), problem, seed=5)
-    if kind == "omegaprm":
-        return await omegaprm.propose(roller, OmegaConfig(searches=6, budget=150))
-    await roller.roll("", 8, "filter")
-    found, context = [], Context(roller)
-    for candidate in await sample.propose(roller, SampleConfig(n=2)):
-        solution = candidate.solution
-        match kind:
-            case "monte_carlo":
-                votes = await MonteCarlo(MonteCarloConfig()).annotate(context, solution)
-            case "bisection":
-                votes = await Bisection(BisectionConfig()).annotate(context, solution)
-            case _:
-                votes = await Scan(ScanConfig(confidence=0.0)).annotate(context, solution)
-        if kind != "monte_carlo":
-            votes.append(answer_vote(solution))
-        found.append(Candidate(solution=solution, votes=tuple(votes)))
-    return found
-
-
-@pytest.mark.parametrize("kind", ["monte_carlo", "bisection", "omegaprm", "scan"])
-def test_with_a_perfect_judge_nothing_is_dropped(kind: str) -> None:
-    """Each of them leaves steps out, and each measures where its solutions go wrong."""
-    policy = SimulatedPolicy(slip=0.05, n_steps=9)
-    posed = [Problem(text=f"problem {i}", answer="right", answer_kind="text") for i in range(12)]
-    reasons = []
-    for problem in posed:
-        for candidate in asyncio.run(labelled(kind, problem, policy)):
-            truth = read_states(candidate.solution.text)
-            named = truth.index(False) if False in truth else -1
-            votes = [*candidate.votes, *votes_of([Reading(named)], len(truth), "judge:perfect")]
-            reasons.append(consensus(len(truth), votes, EARLIER))
-    assert len(reasons) >= 18
-    assert set(reasons) == {(True, "agree_error"), (True, "agree_clean")}
 
 
 @pytest.mark.parametrize(

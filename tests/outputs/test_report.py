@@ -1,135 +1,90 @@
-"""The figures of a run: counted again from its rows, and on label quality a case worked out by hand."""
+"""The figures of a run: counted again from its rows; and when it is compared with gold labels."""
 
 import asyncio
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.embedded.problems.truth import problems
 from pipeline.inputs.segment import segment
+from pipeline.outputs.fidelity import fidelity
 from pipeline.outputs.report import (
+    _has_gold,
     evaluate_run,
     evaluate_samples,
+    exact,
     held_out_samples,
-    label_quality,
     rows_of,
     summarise,
 )
+from pipeline.policies.simulated import read_states
 from pipeline.runs.run_store import RunStore
-from pipeline.storage.generations import read_manifest
+from pipeline.storage.generations import change_over, read_manifest, sealing, write_shard
+from schemas.arrow import to_table
 from schemas.config import EmbeddedProblems, EvaluateConfig, RunConfig, SimulatedConfig
 from schemas.errors import UserError
 from schemas.manifest import BudgetReport
-from schemas.records import LabelledSolution, PolicyIdentity, Problem, Solution, StepLabel, Vote
-from schemas.sources import EARLIER
+from schemas.records import GoldLabels, LabelledSolution, PolicyIdentity, Problem, Solution, StepLabel
 
 (PROBLEM,) = problems(1, seed=0, steps=(4, 4))
 
 
-def row(truth: int | None, rolled: int | None, fused: int | None, *, kept: bool = True) -> LabelledSolution:
-    """A solution whose first untrue step is `truth` (None: its first step cannot be read), whose rollouts die
-    at step `rolled` (-1: nowhere; None: there are none) and whose fused first error is `fused`."""
+def solution(truth: int) -> Solution:
+    """A solution whose first untrue step is `truth`, -1 for none."""
     texts = [step.text for step in segment(PROBLEM.reference or "")]
     assert len(texts) == 4
-    if truth is None:
-        texts[0] = "Let us see."
-    elif truth >= 0:
+    if truth >= 0:
         texts[truth] = f"{texts[truth].partition(chr(10))[0]}\n#### no answer of this problem"
-    text = "\n".join(texts)
     starts = [sum(len(one) + 1 for one in texts[:i]) for i in range(4)]
     steps = [{"text": one, "start": s, "end": s + len(one)} for one, s in zip(texts, starts, strict=True)]
-    solution = Solution.model_validate(
-        {
-            "problem_id": PROBLEM.id,
-            "text": text,
-            "steps": steps,
-            "policy": PolicyIdentity(kind="k", model="m"),
-        }
-    )
-    alive = 0 if rolled is None else 4 if rolled == -1 else rolled
-    votes = [
-        Vote(
-            step=i,
-            source="monte_carlo",
-            asks="solvable",
-            p=float(i < alive),
-            correct=4 * (i < alive),
-            n=4,
-        )
-        for i in range(0 if rolled is None else 4)
-    ]
-    return LabelledSolution(
-        problem=PROBLEM,
-        solution=solution,
-        labels=(StepLabel(),) * 4,
-        first_error=fused,
-        kept=kept,
-        votes=tuple(votes),
-    )
+    written = {"problem_id": PROBLEM.id, "text": "\n".join(texts), "steps": steps}
+    return Solution.model_validate({**written, "policy": PolicyIdentity(kind="k", model="m")})
 
 
-ROWS = [
-    row(1, 1, 1),
-    row(2, 1, 2, kept=False),
-    row(-1, -1, None),
-    row(-1, 0, -1, kept=False),
-    row(0, None, -1),
-    row(None, 1, 1),
-]
+def row(truth: int, gold: GoldLabels | None = None) -> LabelledSolution:
+    one = solution(truth)
+    return LabelledSolution(problem=PROBLEM, solution=one, labels=(StepLabel(),) * 4, gold=gold)
 
 
-def test_label_quality_is_what_comes_out_by_hand() -> None:
-    """Of five solutions with a known truth three are wrong, at 1, 2 and 0."""
-    found = label_quality(ROWS, EARLIER)
-    assert found.pop("truth_unknown") == 1
-    assert {name: figures["solutions"] for name, figures in found.items()} == dict.fromkeys(found, 5)
-    # names 1 (right), 1 (it is 2), none, 0 (there is none), open: 1 of 3 named, 1 of 3 found; 2 of 4 exact
-    assert found["monte_carlo"] == {
-        "solutions": 5,
-        "labelled": 4,
-        "precision": 0.3333,
-        "recall": 0.3333,
-        "f1": 0.3333,
-        "f1_labelled": 0.4,
-        "exact": 0.5,
-    }
-    # without the two rows that the filter drops: 1 of 1 named, 1 of 3 found
-    assert found["consensus"] == {
-        "solutions": 5,
-        "labelled": 2,
-        "precision": 1.0,
-        "recall": 0.3333,
-        "f1": 0.5,
-        "f1_labelled": 1.0,
-        "exact": 1.0,
-    }
-    # 1 and 2 named and right, one open, the error at 0 overlooked
-    assert found["fused"] == {
-        "solutions": 5,
-        "labelled": 4,
-        "precision": 1.0,
-        "recall": 0.6667,
-        "f1": 0.8,
-        "f1_labelled": 0.8,
-        "exact": 0.75,
-    }
+def test_the_exact_truth_of_an_embedded_solution_ends_with_its_first_error() -> None:
+    by = {"by": "exact truth"}
+    assert exact(row(1)) == GoldLabels(labels=(1, 0, None, None), first_error=1, **by)
+    assert exact(row(-1)) == GoldLabels(labels=(1, 1, 1, 1), first_error=-1, **by)
+    unread = row(-1).solution
+    steps = (unread.steps[0].model_copy(update={"text": "Let us see."}), *unread.steps[1:])
+    assert exact(row(-1).model_copy(update={"solution": unread.model_copy(update={"steps": steps})})) is None
 
 
-def test_label_quality_of_nothing_is_nought() -> None:
-    assert label_quality([], EARLIER)["fused"]["f1"] == 0.0
-    assert label_quality([row(-1, None, None)], EARLIER)["fused"]["exact"] == 0.0
+def test_a_shard_without_gold_labels_is_not_read_for_them(tmp_path: Path) -> None:
+    """The footer of the file says whether there are any, and of one from before there were, too."""
+    people = GoldLabels(labels=(1, 0, None, None), first_error=1, by="processbench")
+    rows = {"none": [row(1)] * 3, "some": [row(1), row(1, people)], "old": [row(1)]}
+    for name, some in rows.items():
+        table = to_table(some)
+        pq.write_table(table.drop(["gold"]) if name == "old" else table, tmp_path / name)
+    assert [_has_gold(tmp_path / name) for name in rows] == [False, True, False]
 
 
-def test_the_threshold_of_the_run_decides_what_rollouts_call_wrong() -> None:
-    """At step 1 one rollout in four succeeds: an error from a threshold of a quarter on."""
-    low = row(1, -1, None)
-    votes = [
-        vote.model_copy(update={"p": 0.25, "correct": 1}) if vote.step == 1 else vote for vote in low.votes
-    ]
-    rows = [low.model_copy(update={"votes": tuple(votes)})]
-    assert label_quality(rows, EARLIER)["monte_carlo"]["exact"] == 0
-    assert label_quality(rows, EARLIER, 0.25)["monte_carlo"]["exact"] == 1
+def test_a_run_says_how_its_labels_agree_with_those_that_came_with_the_solutions(rolled: RunStore) -> None:
+    """Gold labels that are the states of the simulated policy itself: no slip is overlooked by rollouts."""
+    rows = list(rows_of(rolled))
+    for one in rows:
+        states = read_states(one.solution.text)
+        first = states.index(False) if False in states else -1
+        gold = GoldLabels(labels=tuple(int(state) for state in states), first_error=first, by="people")
+        rows[rows.index(one)] = one.model_copy(update={"gold": gold})
+    manifest = read_manifest(rolled.path)
+    assert manifest is not None
+    assert "fidelity" not in summarise(rolled)
+    with sealing(rolled.path) as folder:
+        shards = (write_shard(folder, 0, rows), write_shard(folder, 1, []))
+        change_over(rolled.path, folder, manifest.model_copy(update={"shards": shards}))
+    found = summarise(rolled)["fidelity"]
+    assert found == fidelity(rows, rolled.sources(), rolled.config.fusion)
+    assert found["by"] == {"people": len(rows)}
+    assert found["arms"]["monte_carlo"]["f1"]["value"] > 0.9
 
 
 def test_every_figure_can_be_counted_in_the_rows(rolled: RunStore) -> None:
@@ -148,7 +103,7 @@ def test_every_figure_can_be_counted_in_the_rows(rolled: RunStore) -> None:
         name: silent[name] for name in votes
     }
     assert found["tokens"]["total"] == sum(n for name, n in found["tokens"].items() if name != "total") > 0
-    assert not {"budget", "plan", "label_quality"} & found.keys()
+    assert not {"budget", "plan", "fidelity"} & found.keys()
 
 
 def test_a_budget_is_reported_where_there_is_one(rolled: RunStore) -> None:
@@ -207,8 +162,8 @@ def test_a_prm_that_knows_the_truth_is_measured_as_perfect(monkeypatch: pytest.M
     from pipeline.prm.model import PRM
 
     def sample(truth: int, right: bool) -> Solution:
-        solution = row(truth, None, None).solution
-        return solution.model_copy(update={"outcome": "correct" if right else "incorrect", "answer": "1"})
+        outcome = "correct" if right else "incorrect"
+        return solution(truth).model_copy(update={"outcome": outcome, "answer": "1"})
 
     samples: list[tuple[Problem, list[Solution]]] = [
         (PROBLEM, [sample(1, False), sample(-1, True), sample(3, False)]),

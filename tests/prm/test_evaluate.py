@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from pipeline.prm.evaluate import (
     GoldSolution,
     Scored,
-    bootstrap,
     brier,
     ece,
     ece_equal_mass,
@@ -25,6 +24,7 @@ from pipeline.prm.evaluate import (
     recovered_gap,
     step_auroc,
 )
+from pipeline.prm.intervals import bootstrap
 from schemas.errors import UserError
 
 DATA = Path(os.environ.get("STEPMINT_DATA", Path(__file__).parents[3] / "shared" / "data"))
