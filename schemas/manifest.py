@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from schemas.config import FusionConfig
 from schemas.plan import PlanReport
 from schemas.records import Record, content_id
 from schemas.sources import Source
@@ -117,6 +118,8 @@ class Manifest(Record):
     budget: BudgetReport = BudgetReport()
     plan: PlanReport | None = None
     """Null where nothing was planned."""
+    fusion: FusionConfig | None = None
+    """How labels were made of votes; null in runs sealed before it was kept."""
     trust: Trust | None = None
     shards: tuple[ShardEntry, ...] = ()
     packed: dict[RolloutsFile, Checksum] = {}

@@ -64,6 +64,12 @@ def _is_walk(name: str) -> bool:
     return name.startswith(_WALK)
 
 
+def _declared(sources: Sources) -> set[str]:
+    """The names of all sources that are fitted, pooled rollouts by whose they are."""
+    fitted = {name: source for name, source in sources.items() if source.kind != "search"}
+    return {_WALK + source.by if source.by else name for name, source in fitted.items()}
+
+
 def _prior(name: str, sources: Sources) -> Tables:
     if _is_walk(name):
         return _ROLLED
@@ -219,7 +225,8 @@ def fit(solutions: Iterable[Item], sources: Sources, *, rounds: int = 50) -> Tru
     """Fit hazards and sources to many solutions. Their order changes nothing but the last digits."""
     items = [item for item in solutions if item[0]]
     made = list(batches(items, sources))
-    names = sorted({name for batch in made for name in batch.seen})
+    # Those that say nothing in these solutions may speak in others: their pseudo-counts are their tables.
+    names = sorted({name for batch in made for name in batch.seen} | _declared(sources))
     model = Model(0.15, 0.15, {name: _normal(_prior(name, sources)) for name in names}, sources)
     for _ in range(rounds):
         old, model = model, model.learnt(made)

@@ -26,8 +26,8 @@ MAPPINGS = {
 }
 """The columns of the problem and of its solution, and what stands before the answer in the solution."""
 _OTHERS = ("answer_kind", "premises", "reference", "table", "tests", "domain", "licence")
-FIELDS = ("text", "answer", *_OTHERS)
-"""Our fields, for each of which the run file may name a column."""
+FIELDS = ("text", "answer", "options", *_OTHERS)
+"""Our fields, for each of which the run file may name a column. `options` become part of the text."""
 
 
 @dataclass(frozen=True)

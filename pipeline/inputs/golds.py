@@ -5,6 +5,7 @@ It also decides how answers are compared with them: as numbers, words or express
 
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +21,8 @@ _NO_ANSWER = frozenset({"", "nan", "none", "null", "n/a", "#n/a", "<na>"})
 _NUMBER = re.compile(r"-?\$?[\d,]*\.?\d+%?")
 # `yes`, `New York`. A single letter is no word: `x` may be a variable, and `B` the choice of an option.
 _WORDS = re.compile(r"[A-Za-z]{2,}( [A-Za-z]+)*")
+_LETTERS = "ABCDEFGHIJ"
+"""Of options; answers are compared with these (`verifiers.answers.choices`)."""
 _REMEDY = "write it as text or a number, or as a list of the answers that are accepted"
 
 
@@ -36,6 +39,26 @@ def golds_of(value: Any) -> tuple[str, ...] | Unreadable:
     if bad is not None:
         return bad
     return tuple(dict.fromkeys(item for item in several if isinstance(item, str)))
+
+
+def lettered(options: Any, golds: Sequence[str]) -> str | Unreadable:
+    """The options of a choice, a line each with its letter before it; `golds` must be letters of these.
+
+    A gold answer that is a number or an option's text would count every right choice as wrong.
+    """
+    if isinstance(options, dict) and "text" in options:  # ARC: {"label": ["A", ...], "text": [...]}
+        options = options["text"]
+    if not isinstance(options, list) or not all(isinstance(one, str) and one.strip() for one in options):
+        return Unreadable(f"expected a list of options, found {type(options).__name__} {str(options)[:40]!r}")
+    letters = _LETTERS[: len(options)]
+    if not 2 <= len(options) == len(letters):
+        return Unreadable(f"found {len(options)} options, expected 2 to {len(_LETTERS)}")
+    for gold in golds:
+        if gold.strip("() .") not in letters:
+            return Unreadable(f"the gold answer is {gold[:40]!r}, expected one of the letters {letters}")
+    # AQuA writes the letters itself: `A)32400`.
+    own = all(re.match(rf"\(?{a}[).:]", one.strip()) for a, one in zip(letters, options, strict=True))
+    return "\n".join(one if own else f"{a}) {one}" for a, one in zip(letters, options, strict=True))
 
 
 def _gold(value: Any) -> str | None | Unreadable:

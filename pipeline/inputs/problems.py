@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pipeline.inputs.columns import FIELDS, Columns, find_columns, text_at, value_at
 from pipeline.inputs.converters import converted
-from pipeline.inputs.golds import LONGEST, golds_of, kind_of
+from pipeline.inputs.golds import LONGEST, golds_of, kind_of, lettered
 from pipeline.inputs.rows import Row, Unreadable, expanded, files_of, is_saved, rows_of
 from schemas.complaints import no_problem
 from schemas.config import (
@@ -252,6 +252,11 @@ def to_problem(row: Row, columns: Columns, config: RowsConfig, file: str) -> Pro
     golds = golds_of(answer)
     if isinstance(golds, Unreadable):
         return bad(places["answer"], golds.why)
+    if "options" in places:
+        listed = lettered(held.pop("options", None), golds)
+        if isinstance(listed, Unreadable):
+            return bad(places["options"], listed.why)
+        text, held = f"{text}\n{listed}", {"answer_kind": "choice"} | held
     values = {ours: one for ours, one in held.items() if one is not None} | {"text": text, "source": source}
     if golds:
         values |= {"answer": golds[0], "alternatives": golds[1:]}

@@ -197,6 +197,7 @@ class Tally:
                 per_problem=budget.per_problem, cut=self.totals["cut"], run=budget.run, beyond=self.beyond
             ),
             plan=compare(records.read_plan(store.path, store.config.digest()), actual),
+            fusion=store.config.fusion,
             trust=trust,
             versions=_versions(),
             inputs=store.inputs(),

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.policies.base import Policy
-from pipeline.policies.gemma import NAME as GEMMA
 from pipeline.policies.outside import checked_policy
+from pipeline.policies.packaged import PACKAGED, packaged_folder
 from schemas.config import PolicyConfig
 from schemas.errors import UserError, conceal
 from schemas.factories import load_factory, make
@@ -106,10 +106,8 @@ def _api_key(name: str) -> str | None:
 
 def model_path(model: str) -> str:
     """What a library loads for a model's name: the prepared ones are folders."""
-    if model == GEMMA:
-        from pipeline.policies.gemma import gemma_folder
-
-        return str(gemma_folder())
+    if model in PACKAGED:
+        return str(packaged_folder(model))
     folder = PREPARED.get(model)
     if folder is None:
         return model

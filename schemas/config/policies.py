@@ -18,7 +18,7 @@ class _InProcess(Record):
     kind: Literal["transformers", "vllm"] = "transformers"
     model: Annotated[str, Effect.CONTENT] = "embedded"
     """A folder with a model, a name OWNER/NAME on the Hugging Face Hub, or one of the models that we prepare:
-    `embedded` and `gemma-3-270m`."""
+    `embedded`, `gemma-3-270m` and `smollm2-135m-instruct`."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """The number type of the weights. `auto` is float32 on a CPU and the checkpoint's own type on a GPU."""
     max_model_len: int | None = Field(None, ge=16)

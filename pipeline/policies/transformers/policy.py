@@ -192,8 +192,11 @@ class TransformersPolicy:
             decoder.step()
 
 
-def convert_gguf(source: Path, target: Path) -> None:
-    """Unpack a GGUF file to a bfloat16 checkpoint with its tokenizer in the new folder `target`."""
+def convert_gguf(source: Path, target: Path, *, begins: bool) -> None:
+    """Unpack a GGUF file to a bfloat16 checkpoint with its tokenizer in the new folder `target`.
+
+    `begins` says whether a text begins with the BOS token.
+    """
     quantised = GgufConfig(dequantize=True)  # a packed model can be run but not saved
     options: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
     # The GGUF reader draws its progress bar without asking whether stderr is a terminal.
@@ -204,9 +207,12 @@ def convert_gguf(source: Path, target: Path) -> None:
         )
         model.save_pretrained(target)
     tokenizer = AutoTokenizer.from_pretrained(source.parent, **options)
-    # The GGUF reader loses this setting. Our own backends add the BOS token themselves (`prompt_ids`), but a
-    # server that loads this folder relies on the tokenizer's files.
-    tokenizer.add_bos_token = tokenizer.bos_token is not None
+    # The GGUF reader loses this setting. Our own backends add a BOS token where there is one (`prompt_ids`),
+    # but a server that loads this folder relies on the tokenizer's files. SmolLM2 has `<|im_start|>` for BOS,
+    # yet begins no text with it: its chat template writes it.
+    if not begins:
+        tokenizer.bos_token = None
+    tokenizer.add_bos_token = begins
     tokenizer.save_pretrained(target)
 
 
