@@ -25,6 +25,16 @@ class Prompt:
     system: str = ""
     """The system's message. A model that is asked without a chat template reads it before `text`."""
 
+    @property
+    def instruction(self) -> str:
+        """System's message and text as one, for whatever has no place of its own for a system's message."""
+        return f"{self.system.rstrip()}\n\n{self.text}" if self.system.strip() else self.text
+
+    @property
+    def plain(self) -> str:
+        """Everything that a model reads which is asked without a chat template."""
+        return self.instruction + self.prefix
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -36,6 +46,8 @@ class Sampling:
     stop: tuple[str, ...] = ()
     """Texts that end a completion; they are not part of it."""
     seed: int = 0
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end a completion, beside the model's own end token; they are not part of it."""
 
 
 @dataclass(frozen=True)

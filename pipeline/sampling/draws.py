@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import takewhile
+from typing import Any
 
 from pipeline.policies.base import Completion, Policy, Prompt, Sampler, Sampling, Unfinished
 from schemas.errors import BackendError
@@ -94,5 +95,8 @@ class _Remembering:
 
 def _key(policy: Policy, prompt: Prompt, sampling: Sampling, place: int) -> str:
     """Digest of everything that a completion depends on."""
-    how = (sampling.temperature, sampling.top_p, sampling.max_tokens, list(sampling.stop))
+    how: list[Any] = [sampling.temperature, sampling.top_p, sampling.max_tokens, list(sampling.stop)]
+    # Only where there are any: so the keys of earlier versions, which knew neither, stay the same.
+    how += [{"system": prompt.system}] if prompt.system else []
+    how += [{"stop_token_ids": list(sampling.stop_token_ids)}] if sampling.stop_token_ids else []
     return content_id(policy.kind, policy.model, prompt.text, prompt.prefix, *how, sampling.seed + place)
