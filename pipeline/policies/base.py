@@ -60,6 +60,19 @@ class Completion:
     tokens: int = 0
 
 
+@dataclass
+class Usage:
+    """Prompt tokens that a policy was asked with since it was opened, as far as its backend counts them, and
+    how many of them the engine had in its cache."""
+
+    prompt: int = 0
+    cached: int = 0
+
+    def count(self, prompt: int, cached: int = 0) -> None:
+        """Add those of one request."""
+        self.prompt, self.cached = self.prompt + prompt, self.cached + min(cached, prompt)
+
+
 class Unfinished(BackendError):
     """The backend gave only some completions of a request. `drawn` holds these, by their place in it."""
 

@@ -20,7 +20,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from pipeline.policies.admission import Gate
-from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs
+from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs, Usage
 from pipeline.policies.chat import opening
 from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
 from pipeline.policies.transformers.decoding import Decoder, Job
@@ -55,6 +55,7 @@ class TransformersPolicy:
     ) -> None:
         self.model, self.revision = model, folder_revision(model)
         self._asked_revision, self._opening = revision, ""
+        self.usage = Usage()
         self._device, self._dtype, self._threads = device, dtype, threads
         self._max_batch, self._max_len, self._chat = max_batch, max_model_len, chat
         self._waiting: queue.SimpleQueue[Job | Score | None] = queue.SimpleQueue()
@@ -91,6 +92,7 @@ class TransformersPolicy:
                 lambda settle: Job(ids, sampling, limit, [None] * n, settle)
             )
             request.wrote = [done.tokens for done in found]
+            self.usage.count(len(ids))
         return [replace(done, text=begun + done.text) for done in found] if begun else found
 
     async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:

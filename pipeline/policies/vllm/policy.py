@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipeline.policies.admission import Gate
-from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs
+from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs, Usage
 from pipeline.policies.chat import opening
 from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
 from pipeline.policies.vllm.settings import engine_settings, import_vllm
@@ -46,7 +46,7 @@ class VllmPolicy:
         self.model, self.revision = model, folder_revision(model) or revision or ""
         self._asked_revision, self._lora_folder, self._settings = revision, lora, dict(engine or {})
         self._lora: Any = None
-        self._opening = ""
+        self._opening, self.usage = "", Usage()
         self._dtype, self._max_len, self._max_batch = dtype, max_model_len, max_batch
         self._cache_bytes, self._chat = int(cache_gb * 2**30), chat
         self._engine: Any = None
@@ -136,6 +136,7 @@ class VllmPolicy:
                 {"prompt_token_ids": ids}, params, f"{next(self._names)}", lora_request=self._lora
             ):
                 final = reply
+            self.usage.count(len(ids), getattr(final, "num_cached_tokens", None) or 0)
         except EngineDeadError as error:
             raise BackendError(f"{self.model}: the engine died: {error}") from error
         return final
