@@ -66,7 +66,7 @@ class Clock:
 def in_process() -> Row:
     """Generated tokens/s of an OmegaPRM run on vLLM; baseline: the same requests queued in it at once."""
     from pipeline.policies.opening import EMBEDDED
-    from pipeline.policies.vllm import VllmPolicy
+    from pipeline.policies.vllm.policy import VllmPolicy
 
     class Recorded(VllmPolicy):
         """Keeps what it asks of the engine."""
@@ -211,7 +211,7 @@ def prefixes() -> Row:
     from pipeline.policies.base import Prompt
     from pipeline.policies.opening import EMBEDDED
     from pipeline.policies.tokens import prompt_ids
-    from pipeline.policies.vllm import VllmPolicy
+    from pipeline.policies.vllm.policy import VllmPolicy
     from pipeline.prompts.filling import fill
     from pipeline.prompts.templates import load_template
 

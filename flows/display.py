@@ -181,6 +181,8 @@ def status(result: Result) -> None:
     say(
         f"{result['run']}: {state}, {done} of {result['problems']} problems done, {tokens:,} tokens generated"
     )
+    if result["prompt_tokens"]["total"]:
+        say(f"prompt tokens: {_prompt_tokens(result['prompt_tokens'])}")
     _budget(budget)
     _damage(result)
     for reason, n in list(result["reasons"].items())[:3]:
@@ -288,6 +290,8 @@ def _dataset(result: Result) -> None:
     if result["ungraded"]:
         add_row(table, "without a gold answer", f"{result['ungraded']:,}")
     add_row(table, "tokens", f"{result['tokens']['total']:,}")
+    if result["prompt_tokens"]["total"]:
+        add_row(table, "prompt tokens", _prompt_tokens(result["prompt_tokens"]))
     show_item(table)
     if "budget" in result:
         _budget(result["budget"])
@@ -299,6 +303,12 @@ def _dataset(result: Result) -> None:
     show_item(sources)
     if agreement := result.get("fidelity"):
         fidelity.table(agreement)
+
+
+def _prompt_tokens(found: Result) -> str:
+    """How many there were, and the share that did not have to be read again, where engines tell."""
+    cached = f", {found['cached'] / found['total']:.0%} of them cached" if found["cached"] else ""
+    return f"{found['total']:,}{cached}"
 
 
 def _off(plan: Result) -> None:

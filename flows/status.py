@@ -14,6 +14,7 @@ def status_of(store: RunStore) -> dict[str, Any]:
     damage, and what was set aside and why."""
     if not problem_files.is_prepared(store.path):
         nothing: dict[str, Any] = {"problems": 0, "owed": 1, "reasons": {}, "shards": [], "tokens": {}}
+        nothing["prompt_tokens"] = {"total": 0, "cached": 0}
         return {"run": str(store.path), "sealed": False, **nothing}
     set_aside = records.quarantined(store.path)
     failed = {item.problem_id for item in set_aside}
@@ -41,6 +42,7 @@ def status_of(store: RunStore) -> dict[str, Any]:
         "quarantined": [item.model_dump() for item in set_aside],
         "damaged": damaged,
         "tokens": tokens,
+        "prompt_tokens": dict(zip(("total", "cached"), store.usage(), strict=True)),
         "budget": {
             **store.config.budget.model_dump(),
             "cut": cut,

@@ -16,7 +16,8 @@ _ADDRESS = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/:\[\]]+)(:\d{1,5})?(/[
 _DROPPED = frozenset({"n", "top_p", "temperature", "seed", "stop"})
 # Parameters that a request gets from other settings: in `extra_body` they would silently win over these.
 _OURS = frozenset(
-    """model prompt messages n seed stop stream temperature top_p max_tokens max_completion_tokens""".split()
+    """model prompt messages n seed stop stop_token_ids stream temperature top_p max_tokens
+    max_completion_tokens continue_final_message add_generation_prompt""".split()
 )
 
 

@@ -113,6 +113,11 @@ class Manifest(Record):
     """Requests to the policies; 0 in runs sealed before they were counted."""
     tokens: dict[str, int] = {}
     """Tokens generated, by what they were for: `filter`, `propose`, `monte_carlo`, `omegaprm`, `judge`."""
+    prompt_tokens: int = 0
+    """Tokens of the prompts that the policies were asked with, all sessions together, as far as their engines
+    count them; 0 in runs sealed before they were counted."""
+    cached_tokens: int = 0
+    """Those of them that the engines had in their caches, as far as they say so."""
     seconds: float = 0.0
     """Time that the shards were worked on, all sessions together, loading of the policy included."""
     budget: BudgetReport = BudgetReport()

@@ -162,6 +162,7 @@ class Tally:
     def manifest(self, store: RunStore, trust: Trust) -> Manifest:
         """The manifest of what was counted, without its shards."""
         budget, seconds = store.config.budget, store.seconds()
+        prompt_tokens, cached_tokens = store.usage()
         actual = Forecast(
             problems=self.totals["problems"],
             calls=self.totals["calls"],
@@ -192,6 +193,8 @@ class Tally:
             rollouts=self.totals["rollouts"],
             calls=self.totals["calls"],
             tokens=dict(sorted(self.tokens.items())),
+            prompt_tokens=prompt_tokens,
+            cached_tokens=cached_tokens,
             seconds=seconds,
             budget=BudgetReport(
                 per_problem=budget.per_problem, cut=self.totals["cut"], run=budget.run, beyond=self.beyond

@@ -65,6 +65,7 @@ async def run_shard(
         async with AsyncExitStack() as stack:
             tools = await open_tools(store.config, stack, store.templates())
             store.declare(tools.sources)
+            writer.used = tools.used
             opened()
             owed: Iterable[Owed] = islice(store.owed(shard), most)
             if store.config.budget.run is None:

@@ -8,7 +8,7 @@ from pipeline.annotators import opening
 from pipeline.annotators.opening import Part
 from pipeline.fusion.consensus import check_pair
 from pipeline.policies import open_policy
-from pipeline.policies.base import Policy
+from pipeline.policies.base import Policy, Usage
 from pipeline.policies.server.probe import prepare
 from pipeline.prompts.templates import check_prompts, prompt_text
 from pipeline.proposers import gold, omegaprm
@@ -30,6 +30,13 @@ class Annotators:
     """Policies that annotators ask in place of the run's, by the annotator's name."""
     templates: Mapping[str, str] = field(default_factory=dict)
     """The texts of the run's prompts by their names; one that is not among them is read from its file."""
+
+    def used(self) -> tuple[int, int]:
+        """Prompt tokens that the policies were asked with since they were opened, as far as they are counted,
+        and those of them that lay in a cache."""
+        asked = {self.policy, *self.others.values()}
+        found = [usage for policy in asked if isinstance(usage := getattr(policy, "usage", None), Usage)]
+        return sum(one.prompt for one in found), sum(one.cached for one in found)
 
 
 def annotators_of(

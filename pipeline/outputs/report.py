@@ -59,6 +59,7 @@ def summarise(store: RunStore) -> Figures:
         "sources": {name: count.model_dump() for name, count in manifest.sources.items()},
         "rollouts": manifest.rollouts,
         "tokens": {**manifest.tokens, "total": sum(manifest.tokens.values())},
+        "prompt_tokens": {"total": manifest.prompt_tokens, "cached": manifest.cached_tokens},
     }
     if manifest.budget.run or manifest.budget.per_problem:
         figures["budget"] = manifest.budget.model_dump()

@@ -25,6 +25,16 @@ class Prompt:
     system: str = ""
     """The system's message. A model that is asked without a chat template reads it before `text`."""
 
+    @property
+    def instruction(self) -> str:
+        """System's message and text as one, for whatever has no place of its own for a system's message."""
+        return f"{self.system.rstrip()}\n\n{self.text}" if self.system.strip() else self.text
+
+    @property
+    def plain(self) -> str:
+        """Everything that a model reads which is asked without a chat template."""
+        return self.instruction + self.prefix
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -39,6 +49,8 @@ class Sampling:
     json_schema: str = ""
     """A JSON schema, as text: the engine lets the model write nothing but JSON of this form. Backends that
     cannot do that raise UserError."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end a completion, beside the model's own end token; they are not part of it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,19 @@ class Completion:
     text: str
     stopped: StopReason
     tokens: int = 0
+
+
+@dataclass
+class Usage:
+    """Prompt tokens that a policy was asked with since it was opened, as far as its backend counts them, and
+    how many of them the engine had in its cache."""
+
+    prompt: int = 0
+    cached: int = 0
+
+    def count(self, prompt: int, cached: int = 0) -> None:
+        """Add those of one request."""
+        self.prompt, self.cached = self.prompt + prompt, self.cached + min(cached, prompt)
 
 
 class Unfinished(BackendError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.policies.base import Policy
 from pipeline.policies.outside import checked_policy
 from pipeline.policies.packaged import PACKAGED, packaged_folder
-from schemas.config import PolicyConfig
+from schemas.config import PolicyConfig, VllmConfig
 from schemas.errors import UserError, conceal
 from schemas.factories import load_factory, make
 
@@ -35,10 +35,11 @@ def open_policy(config: PolicyConfig) -> Policy:
                 dtype=config.dtype,
                 max_batch=config.in_flight,
                 max_model_len=config.max_model_len,
+                revision=config.revision,
                 chat=config.chat,
             )
         case "vllm":
-            from pipeline.policies.vllm import VllmPolicy
+            from pipeline.policies.vllm.policy import VllmPolicy
 
             return VllmPolicy(
                 model_path(config.model),
@@ -46,6 +47,9 @@ def open_policy(config: PolicyConfig) -> Policy:
                 max_batch=config.in_flight,
                 max_model_len=config.max_model_len,
                 chat=config.chat,
+                revision=config.revision,
+                lora=config.lora,
+                engine=config.engine,
             )
         case "server":
             from pipeline.policies.server.policy import ServerPolicy
@@ -82,6 +86,18 @@ def check_policies(policies: Mapping[str, PolicyConfig]) -> None:
             load_factory(policy.factory)
         elif policy.kind != "simulated" and _is_path(policy.model) and not Path(policy.model).exists():
             raise UserError(f"{name}.model: {policy.model}: no such folder")
+        if policy.kind == "vllm":
+            _check_vllm(name, policy)
+
+
+def _check_vllm(section: str, policy: VllmConfig) -> None:
+    from pipeline.policies.vllm.settings import check_engine
+
+    if policy.lora and not (Path(policy.lora) / "adapter_config.json").is_file():
+        raise UserError(
+            f"{section}.lora: {policy.lora}: no folder of an adapter: it has no adapter_config.json"
+        )
+    check_engine(section, policy.engine)
 
 
 def _is_path(model: str) -> bool:

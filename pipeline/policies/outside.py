@@ -42,7 +42,7 @@ class OutsidePolicy:
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Its completions. BackendError with what it raised; UserError where it returns anything else."""
-        async with self._gate.hold(len(prompt.text + prompt.prefix), n, sampling.max_tokens) as request:
+        async with self._gate.hold(len(prompt.plain), n, sampling.max_tokens) as request:
             with outsiders_code(self._called, file_of(self.inner)):
                 found = await self.inner.sample(prompt, n, sampling)
             if complaint := _complaint(found, n):

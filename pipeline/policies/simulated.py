@@ -87,7 +87,7 @@ class SimulatedPolicy:
     def _complete(self, prompt: Prompt, sampling: Sampling, index: int) -> Completion:
         if "####" in prompt.prefix:
             return Completion("", "stop")
-        rng = random.Random(content_id("simulated", prompt.text, prompt.prefix, sampling.seed + index))
+        rng = random.Random(content_id("simulated", prompt.instruction, prompt.prefix, sampling.seed + index))
         written = [line for line in prompt.prefix.splitlines() if line.strip()]
         good, lines = not written or not written[-1].endswith(": bad"), []
         if self.bad_step is not None:
@@ -158,7 +158,9 @@ class FaultyPolicy:
         return [self._spoil(c, prompt, sampling.seed + index) for index, c in enumerate(found)]
 
     def _spoil(self, completion: Completion, prompt: Prompt, seed: int) -> Completion:
-        asked = f"{self._seed}\0{prompt.text}\0{prompt.prefix}\0{seed}".encode("utf-8", "surrogatepass")
+        asked = f"{self._seed}\0{prompt.instruction}\0{prompt.prefix}\0{seed}".encode(
+            "utf-8", "surrogatepass"
+        )
         digest = hashlib.sha256(asked).digest()
         # The digest's first six bytes are a uniform number below 2**48; its seventh byte chooses the fault.
         if int.from_bytes(digest[:6]) >= self._share * 2**48:

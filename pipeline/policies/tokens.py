@@ -5,11 +5,12 @@ Two backends that tokenised differently would give different completions for the
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.policies.base import Prompt
-from schemas.errors import UserError
+from pipeline.policies.chat import chat_text
 
 # Prompt tokens that are decoded together with a completion. Many tokenizers drop the space before the first
 # word of what they decode: alone, " apples" would come back as "apples" and stick to the word before it.
@@ -20,12 +21,13 @@ _EDGE_BYTES = 1 << 20
 
 def prompt_ids(tokenizer: Any, prompt: Prompt, *, chat: bool) -> list[int]:
     """Ids of the prompt with its prefix, beginning with the tokenizer's BOS where it has one."""
-    if chat:
-        ids = list(tokenizer.encode(chat_text(tokenizer, prompt), add_special_tokens=False))
-    else:
-        ids = list(tokenizer.encode(prompt.text + prompt.prefix, add_special_tokens=True))
-        if ids and ids[-1] == tokenizer.eos_token_id:
-            ids.pop()  # an encoder's habit; after an end there is nothing to continue
+    return _ids(tokenizer, chat_text(tokenizer, prompt) if chat else prompt.plain, chat=chat)
+
+
+def _ids(tokenizer: Any, text: str, *, chat: bool) -> list[int]:
+    ids = list(tokenizer.encode(text, add_special_tokens=not chat))
+    if not chat and ids and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()  # an encoder's habit; after an end there is nothing to continue
     bos = tokenizer.bos_token_id
     if bos is not None and ids[:1] != [bos] and not chat:
         ids.insert(0, bos)  # Gemma writes nonsense without it, and not every tokenizer file adds it
@@ -40,38 +42,11 @@ def text_start(tokenizer: Any, prompt: Prompt, text: str, *, chat: bool) -> tupl
     The prompt's ids must be the first ids of the whole. Example: a prompt ending in "1" and the text "2" may
     become one token "12"; then no token belongs to the text alone, and its log-probability cannot be told.
     """
-    before = prompt_ids(tokenizer, prompt, chat=chat)
-    whole = prompt_ids(tokenizer, Prompt(prompt.text, prompt.prefix + text), chat=chat)
+    begun = replace(prompt, prefix=prompt.prefix + text)
+    read = chat_text(tokenizer, begun) if chat else begun.plain
+    before = _ids(tokenizer, read[: len(read) - len(text)], chat=chat)
+    whole = _ids(tokenizer, read, chat=chat)
     return (whole, len(before)) if whole[: len(before)] == before else None
-
-
-def chat_text(tokenizer: Any, prompt: Prompt) -> str:
-    """The prompt in the model's chat template, left open after the prefix."""
-    messages = [{"role": "user", "content": without_specials(tokenizer, prompt.text)}]
-    if not prompt.prefix:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-    # `continue_final_message` leaves out the end-of-turn token, so that the model goes on with the prefix.
-    messages.append({"role": "assistant", "content": prompt.prefix})
-    text = str(tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True))
-    if text.endswith(prompt.prefix):
-        return text
-    bare = prompt.prefix.rstrip()
-    if text.endswith(bare):  # templates trim; the newline after a step must come back
-        return text + prompt.prefix[len(bare) :]
-    raise UserError("the model's chat template rewrites a half-written answer: use chat = false")
-
-
-def without_specials(tokenizer: Any, text: str) -> str:
-    """A message in which nothing becomes one of the tokenizer's special tokens, such as the end of a turn.
-
-    Prompts disarm the marks of all known chat templates in what they are filled with; this covers a model
-    with marks of its own. A space goes after the first letter: it has no meaning, and what stands there can
-    still be read.
-    """
-    for special in sorted(set(tokenizer.all_special_tokens), key=len, reverse=True):
-        if len(special) > 1 and special in text:
-            text = text.replace(special, f"{special[0]} {special[1:]}")
-    return text
 
 
 def completion_text(tokenizer: Any, prompt: Sequence[int], ids: Sequence[int]) -> str:

@@ -173,7 +173,9 @@ def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[st
             yield f"{role}={a.name!r}, not {b.name!r}"
         elif not a.is_same(b):
             last = role.rpartition(".")[2]
-            what = "prompt template" if a.text else last if last in ("model", "factory") else "verifier"
+            what = (
+                "prompt template" if a.text else last if last in ("model", "factory", "lora") else "verifier"
+            )
             digests = f"digest {a.digest[:12]} then, {b.digest[:12]} now"
             if a.name == b.name:
                 yield f"{what} {a.name}: its {'text' if a.text else 'files'} changed ({digests})"
@@ -194,6 +196,8 @@ def inputs_of(config: RunConfig, path: Path, known: Mapping[str, Input]) -> dict
             found[f"{section}.factory"] = Input(name=policy.factory, digest=digest)
         elif policy.kind != "simulated":
             found[f"{section}.model"] = Input(name=policy.model, digest=digests.of_model(policy))
+        if policy.kind == "vllm" and policy.lora:
+            found[f"{section}.lora"] = Input(name=policy.lora, digest=digests.of_folder(Path(policy.lora)))
     for role, name in factories(config).items():
         found[role] = Input(name=name, digest=digests.of_factory(name))
     digests.save()
@@ -279,7 +283,11 @@ class Digests:
     def of_model(self, policy: PolicyConfig) -> str:
         """The digest of a local model's folder; empty for what is not a folder here."""
         folder = PREPARED.get(policy.model, Path(policy.model))
-        if policy.kind == "server" or not folder.is_dir():
+        return "" if policy.kind == "server" else self.of_folder(folder)
+
+    def of_folder(self, folder: Path) -> str:
+        """The digest of the weights and settings in a folder; empty where there is none."""
+        if not folder.is_dir():
             return ""
         files = sorted(f for f in folder.iterdir() if f.suffix in _WEIGHTS and f.is_file())
         whole = hashlib.sha256()

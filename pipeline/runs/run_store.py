@@ -243,6 +243,11 @@ class RunStore:
         files = sorted((self.path / "journal").glob("*.seconds"))
         return round(sum(map(journal.read_seconds, files)), 3)
 
+    def usage(self) -> tuple[int, int]:
+        """Prompt tokens of all sessions, as far as they were counted, and those that lay in a cache."""
+        found = [journal.read_usage(file) for file in (self.path / "journal").glob("*.usage")]
+        return sum(prompt for prompt, _ in found), sum(cached for _, cached in found)
+
     @contextmanager
     def writing(self, shard: int) -> Iterator[ShardWriter]:
         """Exclusive right to append to one shard. UserError when another process has it."""

@@ -96,7 +96,12 @@ def _key(policy: Policy, prompt: Prompt, sampling: Sampling, place: int) -> str:
     """Digest of everything that a completion depends on."""
     how = (sampling.temperature, sampling.top_p, sampling.max_tokens, list(sampling.stop))
     # Left out where they are empty, so that keys from before they existed stay the same.
-    also = [what for what in (("system", prompt.system), ("json", sampling.json_schema)) if what[1]]
+    later = {
+        "system": prompt.system,
+        "json": sampling.json_schema,
+        "stop_token_ids": list(sampling.stop_token_ids),
+    }
+    also = [[name, value] for name, value in later.items() if value]
     return content_id(
         policy.kind, policy.model, prompt.text, prompt.prefix, *how, sampling.seed + place, *also
     )

@@ -30,7 +30,11 @@ LONGEST_TEXT = 200_000
 def sampling_of(prompt: PromptConfig) -> Sampling:
     """How a run's policy is sampled, but for the seed."""
     return Sampling(
-        temperature=prompt.temperature, top_p=prompt.top_p, max_tokens=prompt.max_tokens, stop=prompt.stop
+        temperature=prompt.temperature,
+        top_p=prompt.top_p,
+        max_tokens=prompt.max_tokens,
+        stop=prompt.stop,
+        stop_token_ids=prompt.stop_token_ids,
     )
 
 

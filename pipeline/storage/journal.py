@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from itertools import groupby
 from operator import itemgetter
@@ -79,7 +79,8 @@ class Damage(NamedTuple):
 
 
 class ShardWriter:
-    """Appends finished problems to one shard's journal, and records how long the shard was worked on."""
+    """Appends finished problems to one shard's journal, and records how long the shard was worked on and how
+    many prompt tokens that took."""
 
     def __init__(self, path: Path, shard: int) -> None:
         self._rollouts = _open_append(path / "rollouts" / f"{shard:05d}.jsonl")
@@ -89,6 +90,10 @@ class ShardWriter:
         self._clock = os.open(clock, os.O_RDWR | os.O_CREAT, 0o644)
         # As if the work had begun that much earlier: the clock goes on where the last attempt stopped.
         self._start = time.monotonic() - read_seconds(clock)
+        usage = path / "journal" / f"{shard:05d}.usage"
+        self._usage, self._before = os.open(usage, os.O_RDWR | os.O_CREAT, 0o644), read_usage(usage)
+        self.used: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        """Prompt tokens of this session, and those of them that lay in a cache."""
         self._waiting: list[tuple[bytes, bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._failed: OSError | None = None
@@ -116,7 +121,7 @@ class ShardWriter:
         if self._timer is not None:
             self._timer.cancel()
         self._commit()
-        for descriptor in (self._rollouts, self._journal, self._clock):
+        for descriptor in (self._rollouts, self._journal, self._clock, self._usage):
             os.close(descriptor)
         self._complain()
 
@@ -138,6 +143,7 @@ class ShardWriter:
                     os.fsync(descriptor)
             # At a fixed place with a fixed length, so that the file is overwritten and never half a number.
             os.pwrite(self._clock, b"%016.3f\n" % (time.monotonic() - self._start), 0)
+            os.pwrite(self._usage, b"%016d %016d\n" % _sum(self._before, self.used()), 0)
         except OSError as error:  # raised inside a timer, nobody would catch it: `record` raises it later
             self._failed = OSError(error.errno, error.strerror, str(self._path))
 
@@ -151,6 +157,20 @@ def _current_task() -> "asyncio.Task[Any] | None":
         return asyncio.current_task()
     except RuntimeError:  # outside an event loop
         return None
+
+
+def read_usage(path: Path) -> tuple[int, int]:
+    """A shard's prompt tokens, and those of them that lay in a cache, all sessions together; zeros where
+    there is no such file, or one that cannot be read."""
+    try:
+        prompt, cached = map(int, path.read_bytes().split())
+    except (FileNotFoundError, ValueError):  # a run from before they were counted, or a new shard
+        return 0, 0
+    return prompt, cached
+
+
+def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]
 
 
 def read_seconds(path: Path) -> float:

@@ -34,6 +34,12 @@ ADDED = "added later"
 digest, so that runs from before keep theirs: `Annotated[int, ADDED]`."""
 
 
+class SpeedKeys(NamedTuple):
+    """Marks a table of votes: the keys of it that have an effect on the speed only."""
+
+    names: frozenset[str]
+
+
 class Setting(NamedTuple):
     """A field of a section, the place it has in a run file, and its effect."""
 
@@ -81,8 +87,13 @@ def vote_settings(
             if effect is Effect.VOTES or inner and any(inner):
                 found[name] = inner
         elif effect is Effect.VOTES:
-            found[name] = plain[name]
+            found[name] = _of_votes(plain[name], field)
     return found
+
+
+def _of_votes(value: Any, field: FieldInfo) -> Any:
+    fast = next((mark.names for mark in field.metadata if isinstance(mark, SpeedKeys)), frozenset[str]())
+    return {key: one for key, one in value.items() if key not in fast} if fast else value
 
 
 def differing(then: object, now: object, place: str = "") -> Iterator[str]:

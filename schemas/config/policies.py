@@ -5,7 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from schemas.addresses import Addresses, VariableName, check_parameters
-from schemas.config.effects import ADDED, Effect
+from schemas.config.effects import ADDED, Effect, SpeedKeys
+from schemas.config.engines import FAST, check_engine_names
 from schemas.factories import FACTORY
 from schemas.reasoning import Continued
 from schemas.records import Record
@@ -26,6 +27,8 @@ class _InProcess(Record):
     in_flight: Annotated[int, Effect.SPEED] = Field(256, ge=1)
     """Completions that the engine writes at once: its batch. A quarter more are asked for, and fewer where
     the engine's cache is smaller than their tokens."""
+    revision: str | None = Field(None, min_length=1)
+    """A branch, tag or commit of a model on the Hub. If it is left out, its main branch counts."""
     chat: bool = False
     """Whether the prompt is sent as a user's message through the model's chat template. With `false` the
     prompt is sent as plain text, which suits base models and prompts with worked examples."""
@@ -52,9 +55,22 @@ class VllmConfig(_InProcess):
     model = "Qwen/Qwen2.5-1.5B-Instruct"
     dtype = "bfloat16"
     chat = true
+    engine = {tensor_parallel_size = 2, gpu_memory_utilization = 0.8}
     """
 
     kind: Literal["vllm"] = "vllm"
+    lora: Annotated[str, Effect.CONTENT] = ""
+    """A folder with a LoRA adapter of the model, as the library peft writes it."""
+    engine: Annotated[dict[str, Any], SpeedKeys(FAST)] = {}
+    """Further arguments of vLLM's engine by the names of its `AsyncEngineArgs`, such as `quantization` or
+    `tensor_parallel_size`. They are checked against the installed vLLM. Those that say only where and how
+    fast the engine runs may change when the run goes on (docs/engines.md); the others belong to its
+    identity."""
+
+    @model_validator(mode="after")
+    def _has_one_place_for_each(self) -> "VllmConfig":
+        check_engine_names(self.engine)
+        return self
 
 
 class ServerConfig(Record):
@@ -199,6 +215,9 @@ class PromptConfig(Record):
     """Most tokens of a completion. A completion that is cut off abstains: it is no wrong answer."""
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Texts that end a completion. They are not part of it."""
+    stop_token_ids: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], ADDED] = ()
+    """Tokens that end a completion, by their numbers in the model's vocabulary; the model's own end token
+    always does. They are not part of it. Of servers only some know them, such as vLLM's."""
 
     @property
     def cuts(self) -> "str | SplitConfig":

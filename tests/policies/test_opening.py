@@ -89,6 +89,11 @@ def test_a_factory_that_cannot_be_imported_is_noticed_before_the_run() -> None:
         check_policies({"policy": PythonPolicyConfig(factory="nowhere_at_all:make")})
 
 
+def test_an_adapter_that_is_none_is_noticed_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"policy.lora: {tmp_path}: no folder of an adapter"):
+        check_policies({"policy": VllmConfig(model="m", lora=str(tmp_path))})
+
+
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "secret")
     policy = open_policy(ServerConfig(model="m", api_key_env="SOME_KEY"))

@@ -135,6 +135,16 @@ def test_inside_a_loop_lines_are_on_disk_soon_and_in_the_end(store: RunStore) ->
     assert store.seconds() > 0.5
 
 
+def test_prompt_tokens_of_all_sessions_and_shards_are_added_up(store: RunStore) -> None:
+    assert store.usage() == (0, 0)  # also of a run from before they were counted
+    for shard, used in ((0, (100, 40)), (0, (30, 0)), (1, (7, 7))):
+        with store.writing(shard) as writer:
+            writer.used = lambda used=used: used  # type: ignore[misc]
+    assert store.usage() == (137, 47)
+    (store.path / "journal" / "00000.usage").write_bytes(b"00000000")  # torn: figures, and no votes
+    assert store.usage() == (7, 7)
+
+
 def test_a_full_disk_is_heard_of(store: RunStore) -> None:
     problem = next(store.posed(0))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -51,7 +51,11 @@ def test_plain_addresses_are_taken(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"drop": ["model"]}, {"extra_body": {"n": 2}}, {"extra_body": {"stream": True}}]
+    "changes",
+    [
+        {"drop": ["model"]},
+        *({"extra_body": {name: 1}} for name in ("n", "stream", "stop_token_ids", "continue_final_message")),
+    ],
 )
 def test_what_a_request_needs_cannot_be_changed(changes: dict[str, object]) -> None:
     with pytest.raises(UserError, match="a request cannot do without it|is set by the run itself"):

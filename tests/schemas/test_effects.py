@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from schemas.config import RunConfig, parse_config
 from schemas.config.effects import Effect, Setting, differing, every_setting, mark_of, vote_settings
+from schemas.errors import UserError
 from schemas.records import Record
 from schemas.sections import classes_of, is_list, tag_of
 
@@ -107,8 +108,9 @@ FREE = [one for one in SETTINGS if one.name != tag_of(one.section)[0]]
 
 _KNOWN = {
     Effect.SPEED: "base_url api_key_env timeout_s patience_s in_flight root",
-    Effect.VOTES: "drop extra_body chat temperature top_p slip separator verifiers dtype",
-    Effect.CONTENT: "template prompts factory",
+    Effect.VOTES: "drop extra_body chat temperature top_p slip separator verifiers dtype "
+    "engine stop stop_token_ids",
+    Effect.CONTENT: "template prompts factory lora",
     Effect.LATER: "accept reject epochs learning_rate samples",
 }
 KNOWN = {name: effect for effect, names in _KNOWN.items() for name in names.split()}
@@ -159,6 +161,36 @@ def test_what_differs_is_said_in_words(
 ) -> None:
     then, now = (parse_config({"name": "r", **data}, "x").settings() for data in (before, after))
     assert list(differing(then, now)) == said
+
+
+def vllm(**engine: Any) -> RunConfig:
+    return parse_config({"name": "r", "policy": {"kind": "vllm", "model": "m", "engine": engine}}, "x")
+
+
+def test_engine_arguments_belong_to_a_runs_identity_but_for_those_of_speed() -> None:
+    fast = {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.5, "block_size": 16}
+    assert vllm(**fast).digest() == vllm().digest()
+    # One that nobody has thought of is taken to change what the model writes.
+    for name, value in {"quantization": "fp8", "seed": 3, "some_new_one": True}.items():
+        assert vllm(**fast, **{name: value}).digest() != vllm().digest()
+        assert list(differing(vllm().settings(), vllm(**{name: value}).settings())) == [
+            f"policy.engine.{name}=None, not {value!r}"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("max_num_seqs", "'max_num_seqs' is set by policy.in_flight"),
+        ("enable_lora", "'enable_lora' is set by policy.lora"),
+        ("hf_token", "HF_TOKEN"),
+        ("runner", "'runner' cannot be set here: a policy writes text"),
+    ],
+)
+def test_an_engine_argument_with_a_setting_of_its_own_is_refused(name: str, said: str) -> None:
+    with pytest.raises(UserError, match=f"policy.*{said}") as refused:
+        vllm(**{name: "1"})
+    assert "\n" not in str(refused.value)
 
 
 class _Part(Record):

@@ -52,9 +52,9 @@ def dying_at(call: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 
 def listing(run: Path) -> list[str]:
-    """Files and folders, without the locks and the clock."""
+    """Files and folders, without the locks, the clock and the count of prompt tokens."""
     found = (str(path.relative_to(run)) for path in run.rglob("*"))
-    return sorted(name for name in found if not name.endswith((".lock", ".seconds")))
+    return sorted(name for name in found if not name.endswith((".lock", ".seconds", ".usage")))
 
 
 def copied(run: Path, to: Path) -> RunStore:

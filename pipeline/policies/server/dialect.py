@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 _SMALL = 2**31
 # A parameter's name as a whole word: `n` in "'n' must be 1", but not in "invalid" and not in "top-n".
 _NAMED = r"(?<![\w-]){name}(?![\w-])"
+# "System role not supported" (Gemma 2), "Only user and assistant roles are supported!" (Mistral),
+# "Conversation roles must alternate" (older Mistral, which counts the system's message as a turn).
+_NO_SYSTEM = re.compile(r"\bsystem\b.{0,40}(role|message|prompt|support)|\broles?\b", re.IGNORECASE)
 _TOO_LONG = re.compile(
     "|".join(
         (
@@ -40,9 +43,22 @@ _TOO_LONG = re.compile(
 model's maximum context length is 4096 tokens". Status and error codes differ too much to go by."""
 
 
+ONE_AT_A_TIME = "it gives one completion where several are asked for; each is asked for alone"
+"""What is said of a server that ignores `n`."""
+
+
 def is_too_long(words: str) -> bool:
     """Whether a refusal says that the prompt leaves no room to answer."""
     return _TOO_LONG.search(words) is not None
+
+
+def names(words: str, parameter: str, body: Mapping[str, Any]) -> bool:
+    """Whether a refusal names a parameter of the request."""
+    return parameter in body and re.search(_NAMED.format(name=parameter), words) is not None
+
+
+def _has_system(body: Mapping[str, Any]) -> bool:
+    return any(message["role"] == "system" for message in body.get("messages", ()))
 
 
 class Dialect:
@@ -57,6 +73,8 @@ class Dialect:
     ) -> None:
         self.chat, self.extra = chat, dict(extra or {})
         self.many, self.fold, self.token_ids = "n" not in drop, False, False
+        self.system = True
+        """Whether a system's message has a role of its own; else it begins the user's message."""
         self.limit = "max_tokens"
         self._renamed = False
         self.dropped = set(drop)
@@ -78,17 +96,28 @@ class Dialect:
         if sampling.json_schema:
             schema = {"name": "reply", "strict": True, "schema": json.loads(sampling.json_schema)}
             asked["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if sampling.stop_token_ids:
+            asked["stop_token_ids"] = list(sampling.stop_token_ids)
         if self.token_ids:
             asked["return_token_ids"] = True
         asked = {name: value for name, value in asked.items() if name not in self.dropped} | self.extra
         if not self.chat:
-            return {**asked, "prompt": prompt.text + prompt.prefix}
-        asked["messages"] = [{"role": "user", "content": prompt.text}]
+            return {**asked, "prompt": prompt.plain}
+        has_role = self.system and prompt.system.strip()
+        said = (
+            [("system", prompt.system), ("user", prompt.text)] if has_role else [("user", prompt.instruction)]
+        )
+        asked["messages"] = [{"role": role, "content": content} for role, content in said]
         if prompt.prefix:
             asked["messages"].append({"role": "assistant", "content": prompt.prefix})
             # Without these a chat template ends the assistant's turn, and the model begins a new answer.
             asked |= {"continue_final_message": True, "add_generation_prompt": False}
         return asked
+
+    def without_system(self) -> None:
+        """From now on a system's message begins the user's."""
+        self.system = False
+        self.note("its chat template takes no system message; it stands at the beginning of the user's")
 
     def learn(self, words: str, body: Mapping[str, Any]) -> bool:
         """Change the requests from now on, where a refusal names a parameter that the server does not accept.
@@ -98,6 +127,9 @@ class Dialect:
         change = self._change(words, body)
         if change:
             self.note(change)
+        elif self.system and _has_system(body) and _NO_SYSTEM.search(words):
+            self.without_system()
+            return True
         return bool(change)
 
     def note(self, said: str) -> None:
@@ -108,7 +140,7 @@ class Dialect:
 
     def _change(self, words: str, body: Mapping[str, Any]) -> str:
         def named(name: str) -> bool:
-            return name in body and re.search(_NAMED.format(name=name), words) is not None
+            return names(words, name, body)
 
         # `_renamed` allows one rename: a server that refuses both names would be asked in turn forever.
         if "max_completion_tokens" in words and self.limit == "max_tokens" and not self._renamed:

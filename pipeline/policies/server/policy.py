@@ -15,8 +15,8 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from pipeline.policies.admission import Gate, Request
-from pipeline.policies.base import Completion, Prompt, Sampling, Unfinished
-from pipeline.policies.server.dialect import Dialect, is_too_long
+from pipeline.policies.base import Completion, Prompt, Sampling, Unfinished, Usage
+from pipeline.policies.server.dialect import ONE_AT_A_TIME, Dialect, is_too_long, names
 from pipeline.policies.server.endpoints import Endpoints
 from pipeline.policies.server.refusals import Busy, Failed, Refused, Rejected
 from pipeline.policies.server.replies import Reply, read_reply
@@ -47,6 +47,9 @@ _WATCHED = 12
 # Continuations after which a chat server is asked again whether it continues begun answers: it may have been
 # restarted with another chat template in the middle of a run. The question costs two or three short calls.
 _ASKED_AGAIN = 256
+# Replies in a row with one choice instead of several, after which each completion is asked for alone: one or
+# two may have lost the others on their way.
+_LONE = 3
 _RESTARTED = "the server starts the answer again instead of continuing it"
 
 
@@ -89,7 +92,8 @@ class ServerPolicy:
             headers["authorization"] = f"Bearer {api_key}"
         self._gate = Gate(in_flight)
         self._failed = self._succeeded = self._failed_in_a_row = 0
-        self._continued, self._restarted = 0, 0
+        self._continued, self._restarted, self._lone = 0, 0, 0
+        self.usage = Usage()
         self.endpoints = Endpoints(
             [base_urls] if isinstance(base_urls, str) else base_urls,
             self._gate,
@@ -157,7 +161,7 @@ class ServerPolicy:
     async def draw(self, prompt: Prompt, n: int, sampling: Sampling) -> Reply | None:
         """One request; None when the server turns out to take only one completion at a time."""
         limit = _BYTES_PER_REPLY + n * (_BYTES_PER_CHOICE + _BYTES_PER_TOKEN * sampling.max_tokens)
-        tokens = len(prompt.text + prompt.prefix) // _FEWEST_CHARS_PER_TOKEN
+        tokens = len(prompt.plain) // _FEWEST_CHARS_PER_TOKEN
         async with self._gate.hold(tokens, n, sampling.max_tokens) as request:
             while True:
                 body = self.dialect.request(self.model, prompt, n, sampling)
@@ -166,6 +170,11 @@ class ServerPolicy:
                 except Rejected as refusal:
                     if is_too_long(refusal.words):
                         return Reply({i: Completion("", "length") for i in range(n)}, is_sure=True)
+                    if names(refusal.words, "stop_token_ids", body):
+                        raise UserError(
+                            f"{self.model}: the server refuses prompt.stop_token_ids, which vLLM's takes and "
+                            f"few others do: use prompt.stop ({refusal})"
+                        ) from None
                     if not self.dialect.learn(refusal.words, body):
                         return self._failed_call(str(refusal), n)
                     if n > 1 and not self.dialect.many:
@@ -178,6 +187,8 @@ class ServerPolicy:
                         self.dialect.note(f"{self.model}: {note}")
                     request.wrote = [completion.tokens for completion in reply.found.values()]
                     self._succeeded, self._failed_in_a_row = self._succeeded + 1, 0
+                    self.usage.count(reply.prompt_tokens or 0, reply.cached_tokens)
+                    self._count_choices(n, reply)
                     return reply
 
     async def _call(
@@ -197,7 +208,7 @@ class ServerPolicy:
                 key=prompt.text,
                 sequences=request.sequences,
                 limit=limit,
-                read=partial(read_reply, n=n, sampling=sampling, chat=self.chat),
+                read=partial(read_reply, n=n, sampling=sampling, chat=self.chat, prefix=prompt.prefix),
             )
         except Refused as refusal:
             raise UserError(
@@ -206,6 +217,15 @@ class ServerPolicy:
             ) from None
         except Busy as busy:
             raise BackendGone(str(busy)) from None
+
+    def _count_choices(self, n: int, reply: Reply) -> None:
+        """Notice a server that gives one choice whatever `n` says, and ask for one at a time from now on."""
+        if n == 1 or not self.dialect.many:
+            return
+        self._lone = self._lone + 1 if reply.n_choices == 1 else 0
+        if self._lone == _LONE:
+            self.dialect.many = False
+            self.dialect.note(ONE_AT_A_TIME)
 
     def _failed_call(self, why: str, n: int) -> Reply:
         """A call that failed for good. Raises BackendGone when it is one too many."""

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
+from pipeline.policies.chat import CLOSE, OPEN
+from pipeline.policies.server.dialect import ONE_AT_A_TIME
 from pipeline.policies.server.policy import ServerPolicy
 from pipeline.policies.server.replies import Reply
 from pipeline.policies.server.restarts import looks_restarted
@@ -24,6 +26,13 @@ _COUNTING = Prompt(
 _SAYING = Prompt(
     "Write a sentence of about twenty words about something that nobody has thought of before.\n\n"
 )
+_SYSTEM = "You are a careful writer. You write plain English, and you never use a word of another language."
+_THOUGHT = (
+    f"{OPEN}\nI am asked to count from one to thirty and to write nothing else, so I begin.\n{CLOSE}\n\n"
+)
+# Prompt tokens that the two texts above add at least, in any tokenizer; fewer mean that a template left them
+# out. It may add a token or two of its own.
+_MORE_TOKENS = 8
 _GREEDY = Sampling(temperature=0.0, max_tokens=16)
 # Characters. Two texts that agree in so many are the same text; two short ones ("Yes.") may agree by chance.
 _LONG_ENOUGH = 20
@@ -92,9 +101,11 @@ async def examine(
         await _examine_engine(policy, found)
         return found
     try:
-        await _examine_requests(policy, sampling, limit or ("prompt.max_tokens", sampling.max_tokens), found)
+        room = limit or ("prompt.max_tokens", sampling.max_tokens)
+        texts = await _examine_requests(policy, sampling, room, found)
         if prefixes and not found.refused:
-            await _examine_prefixes(policy, found)
+            thinks_aloud = any(OPEN in text or CLOSE in text for text in texts)
+            await _examine_prefixes(policy, found, thinks_aloud=thinks_aloud)
     finally:
         policy.forget()
         gone = [endpoint.url for endpoint in policy.endpoints.all if not endpoint.there]
@@ -113,7 +124,7 @@ _CONTINUES = {
 }
 
 
-async def _examine_prefixes(policy: ServerPolicy, found: Probe) -> None:
+async def _examine_prefixes(policy: ServerPolicy, found: Probe, *, thinks_aloud: bool) -> None:
     """Ask every server: one that starts answers again is enough to spoil a run."""
     several = len(policy.endpoints.all) > 1
     for endpoint in policy.endpoints.all:
@@ -125,27 +136,33 @@ async def _examine_prefixes(policy: ServerPolicy, found: Probe) -> None:
         if holds is False:
             found.refused = f"{endpoint.url}: " * several + _RESTARTS
             return
+    if policy.chat and thinks_aloud:
+        await _examine_thinking(policy, found)
 
 
 async def _examine_requests(
     policy: ServerPolicy, sampling: Sampling, limit: tuple[str, int], found: Probe
-) -> None:
+) -> list[str]:
+    """Returns the texts that it wrote."""
     dialect = policy.dialect
     dialect.token_ids = "return_token_ids" not in dialect.dropped
     # Greedy completions are all equal, so the questions about several completions are asked at 1.
-    asking = replace(sampling, temperature=sampling.temperature or 1.0, max_tokens=24, stop=(), seed=_SEED)
+    asking = replace(sampling, temperature=sampling.temperature or 1.0, max_tokens=24, seed=_SEED)
+    asking = replace(asking, stop=(), stop_token_ids=())
     for _ in range(_PAIRS):  # two short answers may well be equal by chance
         asking = replace(asking, seed=asking.seed + 100)
         pair = await _asked(policy, _SAYING, 2, asking)
         texts = [completion.text for _, completion in sorted(pair.found.items())]
         if len(set(texts)) == len(texts):
             break
+    if policy.chat:
+        await _examine_system(policy, pair, found)
     if not any(texts):
         raise BackendError(f"no problem was begun: {policy.model} answers with empty texts")
     found.add("answers", True, f"writes {texts[0]!r}")
     if dialect.many and len(texts) < 2:
         dialect.many = False
-        dialect.note("it gives one completion where several are asked for; each is asked for alone")
+        dialect.note(ONE_AT_A_TIME)
     elif dialect.many and texts[0] == texts[1]:
         dialect.many = False
         dialect.note("it gives the same completion several times; each is asked for alone, with its own seed")
@@ -157,7 +174,40 @@ async def _examine_requests(
         "tokens of each completion", dialect.token_ids, "" if dialect.token_ids else "shared out by length"
     )
     found.add("finish reasons", not any("finish_reason" in note for note in dialect.notes))
-    await _examine_room(policy, asking, limit, found, texts)
+    stops = sampling.stop_token_ids  # refused with the question about the room, and not with all before it
+    await _examine_room(policy, replace(asking, stop_token_ids=stops), limit, found, texts)
+    return texts
+
+
+async def _examine_system(policy: ServerPolicy, bare: Reply, found: Probe) -> None:
+    """Try a system's message. Where its template refuses or leaves it out, it begins the user's message."""
+    reply = await policy.draw(replace(_SAYING, system=_SYSTEM), 1, _GREEDY)
+    more = _more_tokens(reply, bare)
+    if policy.dialect.system and more is not None and more < _MORE_TOKENS:
+        policy.dialect.without_system()
+    holds = False if not policy.dialect.system else True if more is not None else None
+    said = {False: "it begins the user's message", None: "cannot be told from its replies", True: ""}
+    found.add("system messages", holds, said[holds])
+
+
+async def _examine_thinking(policy: ServerPolicy, found: Probe) -> None:
+    """Whether the thinking before a begun answer is read, too: some templates leave it out."""
+    begun = [Prompt(_COUNTING.text, thought + _COUNTING.prefix) for thought in (_THOUGHT, "")]
+    more = _more_tokens(*[await policy.draw(prompt, 1, _GREEDY) for prompt in begun])
+    holds = more >= _MORE_TOKENS if more is not None else None
+    found.add("keeps the thinking of a begun answer", holds)
+    if holds is False:
+        policy.dialect.note(
+            "its chat template leaves out the thinking of a begun answer: rollouts from its steps go on "
+            "without it"
+        )
+
+
+def _more_tokens(reply: Reply | None, bare: Reply | None) -> int | None:
+    """How many tokens one prompt has more than another; None where the server does not say."""
+    if reply is None or bare is None or reply.prompt_tokens is None or bare.prompt_tokens is None:
+        return None
+    return reply.prompt_tokens - bare.prompt_tokens
 
 
 async def _examine_room(
@@ -180,9 +230,9 @@ async def _examine_room(
 
 
 async def _examine_engine(policy: Policy, found: Probe) -> None:
-    """An engine in this process always continues the text it is given; only its chat template may not."""
+    """An engine in this process always continues the text it is given; only its chat template may fail."""
     try:
-        drawn = await policy.sample(_COUNTING, 2, Sampling(max_tokens=8, seed=_SEED))
+        drawn = await policy.sample(replace(_COUNTING, system=_SYSTEM), 2, Sampling(max_tokens=8, seed=_SEED))
     except UserError as error:
         found.refused = str(error)
         return

@@ -104,10 +104,13 @@ def _message(data: Any) -> str:
 
 
 def _retry_after(reply: httpx.Response) -> float:
-    """Seconds from the header, which holds a number or a date; 0 where it holds neither."""
+    """Seconds from the header, which holds a number or a date; 0 where it holds neither. OpenAI and Azure
+    also send milliseconds, which are more exact."""
     value = reply.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", value):
-        return min(float(value), _LONGEST_RETRY_AFTER_S)
+    exact = reply.headers.get("retry-after-ms", "").strip()
+    for number, unit in ((exact, 1000), (value, 1)):
+        if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", number):
+            return min(float(number) / unit, _LONGEST_RETRY_AFTER_S)
     try:
         wait = parsedate_to_datetime(value).timestamp() - time.time()
     except (ValueError, OverflowError, TypeError, IndexError):

@@ -10,10 +10,12 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.policies.base import Completion, Sampling
+from pipeline.policies.chat import CLOSE, OPEN
 from pipeline.policies.tokens import cut_at_stop
+from schemas.reasoning import is_thinking
 from schemas.records import StopReason
 from schemas.text import one_line
 
@@ -59,6 +61,9 @@ class Reply:
     found: dict[int, Completion] = field(default_factory=dict)
     missing: dict[int, str] = field(default_factory=dict)
     prompt_tokens: int | None = None
+    cached_tokens: int = 0
+    """Those of the prompt that the engine had in its cache; 0 where the server does not say."""
+    n_choices: int = 0
     per_choice: bool = False
     """Whether the server told the tokens of each choice, and not only their sum."""
     notes: set[str] = field(default_factory=set)
@@ -75,20 +80,22 @@ class Reply:
         )
 
 
-def read_reply(body: bytes, n: int, sampling: Sampling, *, chat: bool) -> Reply:
-    """The completions of a request for `n`. Raises Unusable when there is not one in it."""
+def read_reply(body: bytes, n: int, sampling: Sampling, *, chat: bool, prefix: str = "") -> Reply:
+    """The completions of a request for `n`, which continue `prefix`. Raises Unusable when there is not one in
+    it."""
     data = _parsed(body)
     choices = data.get("choices") if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(choices, list):
         raise Unusable(f"not a completion: {excerpt(body)}")
     if not choices:
         raise Unusable("a reply without choices")
-    reply = Reply()
     usage = data.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    reply.prompt_tokens = _count(usage.get("prompt_tokens"), 10**9)
+    reply = Reply(prompt_tokens=_count(usage.get("prompt_tokens"), 10**9), n_choices=len(choices))
+    reply.cached_tokens = _cached(usage)
     placed = _placed(choices, n)
-    texts = {place: _text(choice, chat) for place, choice in placed.items()}
+    read = {place: _text(choice, sampling, chat=chat, prefix=prefix) for place, choice in placed.items()}
+    texts = {place: said.text for place, said in read.items()}
     told = {place: _ids(choice, sampling) for place, choice in placed.items()}
     reply.per_choice = bool(told) and all(count is not None for count in told.values())
     total = _count(usage.get("completion_tokens"), len(choices) * (sampling.max_tokens + _SLACK))
@@ -100,7 +107,7 @@ def read_reply(body: bytes, n: int, sampling: Sampling, *, chat: bool) -> Reply:
         tokens = shares[place] if count is None else count
         certain = count if count is not None else total if total is not None and len(choices) == 1 else None
         try:
-            reply.found[place] = _completion(choice, texts[place], sampling, tokens, certain, reply.notes)
+            reply.found[place] = _completion(choice, read[place], sampling, tokens, certain, reply.notes)
         except Unusable as fault:
             reply.missing[place] = str(fault)
     for place in range(n):
@@ -144,21 +151,62 @@ def _placed(choices: list[Any], n: int) -> dict[int, dict[str, Any]]:
     return {place: choice for place, choice in placed.items() if place not in twice}
 
 
-def _text(choice: dict[str, Any], chat: bool) -> str | None:
+class _Said(NamedTuple):
+    """The text of a choice; None where it has none. `thinks`: it ends within its thinking; `cut`: it went on
+    after a stop text."""
+
+    text: str | None
+    thinks: bool = False
+    cut: bool = False
+
+
+def _text(choice: dict[str, Any], sampling: Sampling, *, chat: bool, prefix: str) -> _Said:
+    """What a choice says, with its thinking in front. Servers with a reasoning parser take the thinking out
+    of the text; it is evidence, and a continued answer must have it again."""
     message = choice.get("message") if chat else choice
-    text = message.get("content" if chat else "text") if isinstance(message, dict) else None
-    return text if isinstance(text, str) else None
+    if not isinstance(message, dict):
+        return _Said(None)
+    text, thought = message.get("content" if chat else "text"), _thought(message) if chat else ""
+    text = text if isinstance(text, str) else None
+    if thought and not (text or "").strip():
+        text = None
+        # A parser that finds no tag takes all for thinking. Behind an answer's steps it is the answer.
+        if prefix and not is_thinking(prefix):
+            text, thought = thought, ""
+    # Each alone: the blank line that is put between them is no stop text of the model's.
+    ended = cut_at_stop(thought, sampling.stop)
+    if ended is not None:
+        return _Said(_joined(ended, "", prefix), thinks=True, cut=True)
+    ended = cut_at_stop(text or "", sampling.stop)
+    said = text if ended is None else ended
+    if thought:
+        return _Said(_joined(thought, said or "", prefix), thinks=text is None, cut=ended is not None)
+    return _Said(said, cut=ended is not None)
+
+
+def _thought(message: dict[str, Any]) -> str:
+    """The thinking as vLLM (`reasoning`), SGLang, DeepSeek and others (`reasoning_content`) send it."""
+    found = (message.get(name) for name in ("reasoning", "reasoning_content"))
+    return next((thought for thought in found if isinstance(thought, str) and thought.strip()), "")
+
+
+def _joined(thought: str, text: str, prefix: str) -> str:
+    """Thinking and text as the model wrote them. Where the prefix has opened the thinking, it goes on."""
+    begun = thought if is_thinking(prefix) else f"{OPEN}\n{thought.lstrip()}"
+    answer = text.lstrip("\n")
+    return f"{begun.rstrip()}\n{CLOSE}\n\n{answer}" if text else begun
 
 
 def _completion(
     choice: dict[str, Any],
-    text: str | None,
+    said: _Said,
     sampling: Sampling,
     tokens: int,
     certain: int | None,
     notes: set[str],
 ) -> Completion:
     stopped = _stopped(choice.get("finish_reason"), sampling, certain, notes)
+    text = said.text
     if stopped == "withheld":
         return Completion("", "withheld", tokens)
     if text is None:
@@ -167,10 +215,12 @@ def _completion(
         raise Unusable(f"{len(text)} characters for at most {sampling.max_tokens} tokens")
     if "\0" in text or not _is_text(text):
         raise Unusable("a text with characters that no text has")
-    cut = cut_at_stop(text, sampling.stop)
-    if cut is not None:
+    if said.cut:
         notes.add("it writes on after `prompt.stop`; its texts are cut there")
-        return Completion(cut, "stop", tokens)
+        stopped = "stop"
+    if said.thinks and stopped == "stop":
+        notes.add("answers that end while they think count as cut off; is its reasoning parser the model's?")
+        stopped = "length"
     return Completion(text, stopped, tokens)
 
 
@@ -204,6 +254,15 @@ def _count(value: object, most: int) -> int | None:
     """A number of tokens from 1 to `most`, else None; servers that do not count write 0."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return value if is_number and isinstance(value, int) and 0 < value <= most else None
+
+
+def _cached(usage: dict[str, Any]) -> int:
+    """Prompt tokens that lay in the cache, as OpenAI and vLLM tell them, and as DeepSeek does."""
+    details = usage.get("prompt_tokens_details")
+    found = (
+        details.get("cached_tokens") if isinstance(details, dict) else usage.get("prompt_cache_hit_tokens")
+    )
+    return _count(found, 10**9) or 0
 
 
 def _shares(total: int | None, texts: Sequence[str | None], sampling: Sampling) -> list[int]:

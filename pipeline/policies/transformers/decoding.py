@@ -195,7 +195,8 @@ class _Rows:
             self.out, self.uniform = functional.pad(self.out, more), functional.pad(self.uniform, more)
         sampling = job.sampling
         self.last[row], self.known[row], self.prompt[row] = job.ids[-1], len(job.ids) - 1, prompt
-        self.made[row], self.limit[row], self.has_stop[row] = 0, job.limit, bool(sampling.stop)
+        self.made[row], self.limit[row] = 0, job.limit
+        self.has_stop[row] = bool(sampling.stop or sampling.stop_token_ids)
         self.temperature[row], self.top_p[row] = sampling.temperature, sampling.top_p
         # Philox is counter-based: cheap to seed, and its first numbers do not depend on how many are taken.
         generator = np.random.Generator(np.random.Philox(key=sampling.seed + index))
@@ -350,7 +351,10 @@ class Decoder:
         """Deliver the row's completion if it is over."""
         job, index = self.rows.owners[row]
         ids = self.rows.out[row, : int(self.rows.made[row])].tolist()
-        text = completion_text(self._tokenizer, job.ids, ids)
+        at_stop = ids[-1] in job.sampling.stop_token_ids
+        # The token that ends a completion is not part of it; it may be an ordinary one, such as a line end.
+        text = completion_text(self._tokenizer, job.ids, ids[:-1] if at_stop else ids)
+        ended = ended or at_stop
         cut = cut_at_stop(text, job.sampling.stop)
         if cut is None and not ended and not full:
             return False
@@ -359,10 +363,12 @@ class Decoder:
         return True
 
     def _may_stop(self, token: Tensor) -> Tensor:
-        """Rows whose new token holds a stop text's last character; to decode all at every step is slow."""
+        """Rows whose new token is a stop token of any row, or holds a stop text's last character; to decode
+        all at every step is slow."""
         n = self.rows.count
         stops = {stop for job, _ in self.rows.owners for stop in job.sampling.stop}
-        closes = torch.zeros(n, dtype=torch.bool, device=self._device)
+        ends = {end for job, _ in self.rows.owners for end in job.sampling.stop_token_ids}
+        closes = torch.isin(token, torch.tensor(sorted(ends), dtype=torch.long, device=self._device))
         for stop in stops:
             closes |= self._closing(stop[-1])[token]
         return closes & self.rows.has_stop[:n]

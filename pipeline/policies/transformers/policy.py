@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +20,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from pipeline.policies.admission import Gate
-from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs
+from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs, Usage
+from pipeline.policies.chat import opening
 from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
 from pipeline.policies.transformers.decoding import Decoder, Job
 from pipeline.policies.transformers.library import quiet
@@ -33,7 +35,8 @@ class TransformersPolicy:
     """A causal language model of the transformers library.
 
     `model` is a folder or a Hub name; `device` `auto` takes a GPU where there is one. `max_batch` sequences
-    run at once, and their cache is what memory goes to. `chat` asks through the model's chat template.
+    run at once, and their cache is what memory goes to. `revision` is a branch, tag or commit of a Hub name.
+    `chat` asks through the model's chat template.
     """
 
     kind = "transformers"
@@ -47,9 +50,12 @@ class TransformersPolicy:
         max_batch: int = 256,
         max_model_len: int | None = None,
         threads: int | None = None,
+        revision: str | None = None,
         chat: bool = False,
     ) -> None:
         self.model, self.revision = model, folder_revision(model)
+        self._asked_revision, self._opening = revision, ""
+        self.usage = Usage()
         self._device, self._dtype, self._threads = device, dtype, threads
         self._max_batch, self._max_len, self._chat = max_batch, max_model_len, chat
         self._waiting: queue.SimpleQueue[Job | Score | None] = queue.SimpleQueue()
@@ -81,13 +87,15 @@ class TransformersPolicy:
         limit = min(sampling.max_tokens, (self._max_len or 1 << 30) - len(ids))
         if not ids or limit < 1 or n < 1:
             return [Completion("", "length") for _ in range(n)]
+        begun = "" if prompt.prefix else self._opening
         async with self._gate.hold(len(ids), n, limit) as request:
             self._check()  # it may have closed while this waited
             found: list[Completion] = await self._ask(
                 lambda settle: Job(ids, sampling, limit, [None] * n, settle)
             )
             request.wrote = [done.tokens for done in found]
-        return found
+            self.usage.count(len(ids))
+        return [replace(done, text=begun + done.text) for done in found] if begun else found
 
     async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
         """Log-probabilities of every text's tokens, see `Scorer`."""
@@ -126,13 +134,13 @@ class TransformersPolicy:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         local = Path(self.model).is_dir()
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=local)
+            which: dict[str, Any] = {"local_files_only": local, "revision": self._asked_revision or "main"}
+            self._tokenizer = AutoTokenizer.from_pretrained(self.model, **which)
             with quiet():
-                model = AutoModelForCausalLM.from_pretrained(
-                    self.model, dtype=self._dtype, local_files_only=local
-                )
+                model = AutoModelForCausalLM.from_pretrained(self.model, dtype=self._dtype, **which)
         except (OSError, ValueError) as error:
             raise UserError(f"{self.model}: not a model that transformers can load: {error}") from None
+        self._opening = opening(self._tokenizer) if self._chat else ""
         model.to(device).eval()
         # Beyond its trained positions a model writes nonsense, whatever the configuration allows.
         most = getattr(model.config.get_text_config(), "max_position_embeddings", None)

@@ -11,7 +11,12 @@ import pytest
 from benchmarks.fault_kinds import CHAT, FAULTS, FROM_THE_START
 from benchmarks.faults_server import SECRET, compare, label, rows, run_file
 from benchmarks.faulty import FaultyServer
+from flows import display
+from flows.status import status_of
 from pipeline.policies.server import policy as policies
+from pipeline.runs.run_store import RunStore
+from pipeline.storage.generations import read_manifest
+from schemas.config import parse_config
 
 PROBLEMS = 8
 KINDS = [
@@ -98,6 +103,23 @@ def test_what_was_drawn_before_the_failure_is_not_asked_for_again(server: Faulty
     assert label(data)["owed"] == 0
     assert server.calls <= whole - good + 2 * probes
     assert not unfinished.exists()
+
+
+def test_the_manifest_and_the_status_tell_the_prompt_tokens_of_every_session(
+    server: FaultyServer, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.set("400 for no reason", since=20)
+    data = run_file(server.url, root, "tokens", PROBLEMS)
+    assert label(data)["owed"]
+    read = server.calls - server.hit
+    server.set()
+    assert label(data)["owed"] == 0
+    read += server.calls
+    manifest = read_manifest(root / "runs" / "tokens")
+    assert manifest is not None
+    assert manifest.prompt_tokens == 9 * read  # the server says that every prompt has nine
+    display.status(status_of(RunStore(root / "runs" / "tokens", parse_config(data, "tokens"))))
+    assert f"prompt tokens: {9 * read:,}\n" in capsys.readouterr().out
 
 
 def test_the_key_goes_to_no_one_else() -> None:

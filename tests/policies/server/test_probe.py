@@ -33,10 +33,15 @@ class Model:
         refused = self.faults.get("refuses")
         if refused and refused(asked):
             return httpx.Response(400, json={"error": {"message": self.faults["words"]}})
-        text = asked["prompt"] if "prompt" in asked else "".join(m["content"] for m in asked["messages"])
+        messages = asked.get("messages", [])
+        if self.faults.get("drops_system"):
+            messages = [message for message in messages if message["role"] != "system"]
+        text = asked["prompt"] if "prompt" in asked else "".join(m["content"] for m in messages)
         n = 1 if self.faults.get("ignores_n") else asked.get("n", 1)
         said = [self.answer(text, 0 if self.faults.get("one_seed") else i) for i in range(n)]
-        return httpx.Response(200, json={"choices": [self._choice(t, asked) for t in said]})
+        read = self.faults.get("reads", lambda text: text)(text)
+        usage = {} if self.faults.get("counts_nothing") else {"usage": {"prompt_tokens": len(read.split())}}
+        return httpx.Response(200, json={"choices": [self._choice(t, asked) for t in said], **usage})
 
     def answer(self, text: str, index: int) -> str:
         if "Count" not in text:
@@ -76,7 +81,7 @@ def test_a_good_server(chat: bool) -> None:
     assert holds(found)["tokens of each completion"] is True
     assert policy.dialect.many
     assert policy.dialect.token_ids
-    assert len(model.asked) == 3
+    assert len(model.asked) == 3 + chat
     assert 200 in [asked["max_tokens"] for asked in model.asked]
 
 
@@ -155,6 +160,71 @@ def test_n_ignored_or_refused_or_with_one_seed_for_all_means_single_requests() -
         assert holds(found)["several completions at once"] is False
         assert found.refused == ""
         assert any("asked for alone" in note for note in found.notes)
+
+
+def has_system(asked: Body) -> bool:
+    return any(message["role"] == "system" for message in asked.get("messages", []))
+
+
+@pytest.mark.parametrize(
+    ("faults", "system"),
+    [
+        ({}, True),
+        ({"counts_nothing": True}, None),
+        ({"drops_system": True}, False),
+        ({"refuses": has_system, "words": "System role not supported"}, False),
+        ({"refuses": has_system, "words": "Only user and assistant roles are supported!"}, False),
+    ],
+)
+def test_a_system_message_that_the_template_has_no_role_for_begins_the_users(
+    faults: Body, system: bool | None
+) -> None:
+    model = Model(chat=True, **faults)
+    found, policy = probe(model)
+    assert holds(found)["system messages"] is system
+    assert found.refused == ""
+    assert any("takes no system message" in note for note in found.notes) == (system is False)
+    body = policy.dialect.request("m", Prompt("What?", "Step", "You are brief."), 1, SAMPLING)
+    first = {"role": "system", "content": "You are brief."}
+    assert body["messages"] == (
+        [{"role": "user", "content": "You are brief.\n\nWhat?"}, {"role": "assistant", "content": "Step"}]
+        if system is False
+        else [first, {"role": "user", "content": "What?"}, {"role": "assistant", "content": "Step"}]
+    )
+
+
+class Thinker(Model):
+    """Thinks before it answers; with `forgets` its template leaves out the thinking of a begun answer."""
+
+    def __init__(self, *, forgets: bool) -> None:
+        super().__init__(chat=True, reads=(lambda text: text.rpartition("</think>")[2]) if forgets else str)
+
+    def _choice(self, text: str, asked: Body) -> Body:
+        message = {"reasoning": None, "content": text}
+        if "continue_final_message" in asked:  # what a parser does that finds no tags
+            message = {"reasoning": text, "content": None}
+        elif "Count" not in asked["messages"][-1]["content"]:
+            message = {"reasoning": "I think.", "content": text}
+        return {"message": message, "finish_reason": "stop"}
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_template_that_leaves_out_the_thinking_of_a_begun_answer_is_told(forgets: bool) -> None:
+    found, _ = probe(Thinker(forgets=forgets))
+    assert holds(found)["continues a begun answer"] is True
+    assert holds(found)["keeps the thinking of a begun answer"] is not forgets
+    assert any("leaves out the thinking" in note for note in found.notes) == forgets
+    assert found.refused == ""
+
+
+def test_a_server_that_refuses_stop_tokens_is_named() -> None:
+    words = "Unrecognized request argument supplied: stop_token_ids"
+    model = Model(refuses=lambda asked: "stop_token_ids" in asked, words=words)
+    with pytest.raises(
+        UserError, match="m: the server refuses prompt.stop_token_ids.*use prompt.stop .*Unrec"
+    ):
+        probe(model, sampling=Sampling(max_tokens=200, stop_token_ids=(7,)))
+    assert probe(model)[0].refused == ""
 
 
 def test_a_token_limit_of_the_run_beyond_the_model_is_refused() -> None:

@@ -81,13 +81,72 @@ def test_a_reply_of_one_has_its_place_in_a_larger_request() -> None:
     assert read("a").at(3).found == {3: Completion("a", "stop", 7)}
 
 
+def chat(prefix: str = "", reason: str = "stop", stop: tuple[str, ...] = ("\n\n",), **message: Any) -> Reply:
+    body = {"choices": [{"message": message, "finish_reason": reason}], "usage": {"completion_tokens": 7}}
+    sampling = Sampling(max_tokens=64, stop=stop)
+    return read_reply(json.dumps(body).encode(), 1, sampling, chat=True, prefix=prefix)
+
+
+THOUGHT = "<think>\nTwo and two.\n</think>\n\n4"
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_thinking_that_a_server_took_out_stands_before_the_text_again(name: str) -> None:
+    # The blank line between them is ours, and no stop text.
+    found = chat(**{name: "\nTwo and two.\n", "content": "\n\n4"}, stop=("\n\n\n", "</think>")).found[0]
+    assert found == Completion(THOUGHT, "stop", 7)
+    assert chat(**{name: "  ", "content": "4"}).found[0] == Completion("4", "stop", 7)
+    assert chat(**{name: ["no", "text"], "content": "4"}).found[0] == Completion("4", "stop", 7)
+
+
+@pytest.mark.parametrize("reason", ["length", "stop"])
+@pytest.mark.parametrize("content", [None, "", "\n"])
+def test_a_budget_that_ends_in_thinking_is_a_cut_off_answer(reason: str, content: str | None) -> None:
+    reply = chat(reasoning="Two and", content=content, reason=reason)
+    assert reply.found[0] == Completion("<think>\nTwo and", "length", 7)
+    assert any("while they think" in note for note in reply.notes) == (reason == "stop")
+
+
+def test_an_answer_that_a_parser_took_for_thinking_goes_on_as_an_answer() -> None:
+    """Parsers that find no end of the thinking take all for thinking; behind steps it is the answer."""
+    for prefix in ("Step 1\n", f"{THOUGHT}\n"):
+        assert chat(prefix, reasoning=" + 2 = 4", content=None).found[0] == Completion(" + 2 = 4", "stop", 7)
+
+
+def test_thinking_that_the_prefix_has_opened_goes_on_without_a_second_tag() -> None:
+    prefix = "<think>\nTwo"
+    found = chat(prefix, reasoning=" and two.\n", content="\n\n4", stop=()).found[0]
+    assert prefix + found.text == THOUGHT
+    assert chat(prefix, reasoning=" and", content=None, reason="length").found[0].text == " and"
+
+
+def test_a_stop_text_within_thinking_ends_it_there() -> None:
+    found = chat(reasoning="One.\n\nTwo.", content="4").found[0]
+    assert found == Completion("<think>\nOne.", "length", 7)
+    assert chat(reasoning="One.", content="4\n\n5").found[0].text == "<think>\nOne.\n</think>\n\n4"
+
+
+def test_prompt_tokens_and_those_in_the_cache_are_counted_where_they_are_told() -> None:
+    def counted(**usage: Any) -> tuple[int | None, int]:
+        reply = read("a", usage={"completion_tokens": 7, **usage})
+        return reply.prompt_tokens, reply.cached_tokens
+
+    assert counted(prompt_tokens=9, prompt_tokens_details={"cached_tokens": 5}) == (9, 5)
+    assert counted(prompt_tokens=9, prompt_cache_hit_tokens=5) == (9, 5)
+    assert counted(prompt_tokens=9) == (9, 0)
+    for spoilt in (None, "5", -5, 1e3, True, 2**80, [5]):
+        assert counted(prompt_tokens=9, prompt_tokens_details={"cached_tokens": spoilt}) == (9, 0)
+    assert counted(prompt_tokens_details="5") == (None, 0)
+
+
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
             st.sampled_from(
-                ["choices", "text", "index", "finish_reason", "usage", "completion_tokens", "token_ids"]
+                """choices text index finish_reason usage completion_tokens token_ids message content
+                reasoning prompt_tokens_details cached_tokens""".split()
             ),
             inner,
             max_size=5,

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -116,6 +117,40 @@ def test_stop_texts_end_a_completion_and_stay_out(models: dict[str, str]) -> Non
             assert after.stopped == "stop"
             assert after.tokens <= before.tokens
     assert cuts > 5
+
+
+def test_stop_tokens_end_a_completion_and_stay_out(models: dict[str, str]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(models["llama"])
+    cat, line = (tokenizer.convert_tokens_to_ids(word) for word in (" cat", "\n"))
+    free = ask(models["llama"], [(p, 8, Sampling(max_tokens=40)) for p in prompts(6)])
+    mixed = [Sampling(max_tokens=40, stop_token_ids=(cat, line) if i % 2 else ()) for i in range(6)]
+    held = ask(models["llama"], [(p, 8, how) for p, how in zip(prompts(6), mixed, strict=True)])
+    assert held[::2] == free[::2]  # a row's stop tokens end no other row
+    cuts = 0
+    for before, after in zip(sum(free[1::2], []), sum(held[1::2], []), strict=True):
+        ends = [at for stop in (" cat", "\n") if (at := before.text.find(stop)) >= 0]
+        assert after.text == (before.text[: min(ends)] if ends else before.text)
+        assert after.stopped == ("stop" if ends else before.stopped)
+        cuts += bool(ends)
+    assert cuts > 5
+
+
+def test_thinking_that_the_chat_template_begins_is_part_of_the_answer(
+    models: dict[str, str], tmp_path: Path
+) -> None:
+    model = tmp_path / "thinks"
+    shutil.copytree(models["llama"], model)
+    template = "{{ messages[0].content }}{% if add_generation_prompt %}A:<think>\n{% endif %}"
+    (model / "chat_template.jinja").write_text(template)
+
+    async def run() -> list[list[Completion]]:
+        async with TransformersPolicy(str(model), device="cpu", threads=1, chat=True) as policy:
+            asked = [Prompt("the cat", prefix) for prefix in ("", "<think>\n", " has")]
+            return [await policy.sample(prompt, 2, Sampling(max_tokens=9, seed=3)) for prompt in asked]
+
+    fresh, begun, answer = asyncio.run(run())
+    assert [one.text for one in fresh] == [f"<think>\n{one.text}" for one in begun]
+    assert not any("<think>" in one.text for one in (*begun, *answer))
 
 
 def test_a_prompt_that_fills_the_model_is_an_error(models: dict[str, str]) -> None:

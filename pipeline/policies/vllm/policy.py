@@ -3,18 +3,18 @@
 import asyncio
 import gc
 import itertools
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from pipeline.policies.admission import Gate
-from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs
+from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs, Usage
+from pipeline.policies.chat import opening
 from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
+from pipeline.policies.vllm.settings import engine_settings, import_vllm
 from schemas.errors import BackendError, UserError
 from schemas.records import StopReason
 
-_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
 # Any other reason (`abort`, or none) means that the engine gave the request up: no completion.
 _STOPS: dict[str | None, StopReason] = {"stop": "stop", "length": "length"}
 
@@ -24,6 +24,8 @@ class VllmPolicy:
 
     `dtype` `auto` means float32 on a CPU, the checkpoint's own type on a GPU. `cache_gb` is the cache's
     memory on a CPU; a GPU uses vLLM's share of its memory. `chat` asks through the model's chat template.
+    `revision` is a branch, tag or commit of a Hub name, `lora` the folder of an adapter, and `engine` holds
+    further arguments of vLLM's engine.
     """
 
     kind = "vllm"
@@ -37,8 +39,14 @@ class VllmPolicy:
         max_batch: int = 256,
         cache_gb: float = 1.0,
         chat: bool = False,
+        revision: str | None = None,
+        lora: str = "",
+        engine: Mapping[str, Any] | None = None,
     ) -> None:
-        self.model, self.revision = model, folder_revision(model)
+        self.model, self.revision = model, folder_revision(model) or revision or ""
+        self._asked_revision, self._lora_folder, self._settings = revision, lora, dict(engine or {})
+        self._lora: Any = None
+        self._opening, self.usage = "", Usage()
         self._dtype, self._max_len, self._max_batch = dtype, max_model_len, max_batch
         self._cache_bytes, self._chat = int(cache_gb * 2**30), chat
         self._engine: Any = None
@@ -77,6 +85,7 @@ class VllmPolicy:
             top_p=sampling.top_p,
             max_tokens=limit,
             stop=list(sampling.stop) or None,
+            stop_token_ids=list(sampling.stop_token_ids) or None,
             seed=sampling.seed,
             structured_outputs=StructuredOutputsParams(json=sampling.json_schema)
             if sampling.json_schema
@@ -89,7 +98,8 @@ class VllmPolicy:
             request.wrote = [len(out.token_ids) for out in found]
         if len(found) != draws or any(out.finish_reason not in _STOPS for out in found):
             raise BackendError(f"{self.model}: the engine gave up a request")
-        done = [Completion(o.text, _STOPS[o.finish_reason], len(o.token_ids)) for o in found]
+        begun = "" if prompt.prefix else self._opening
+        done = [Completion(begun + o.text, _STOPS[o.finish_reason], len(o.token_ids)) for o in found]
         return done if draws == n else done * n
 
     async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
@@ -126,9 +136,10 @@ class VllmPolicy:
         try:
             # Leaving this loop, by cancellation too, makes the engine abort the request.
             async for reply in self._engine.generate(
-                {"prompt_token_ids": ids}, params, f"{next(self._names)}"
+                {"prompt_token_ids": ids}, params, f"{next(self._names)}", lora_request=self._lora
             ):
                 final = reply
+            self.usage.count(len(ids), getattr(final, "num_cached_tokens", None) or 0)
         except EngineDeadError as error:
             raise BackendError(f"{self.model}: the engine died: {error}") from error
         return final
@@ -138,44 +149,38 @@ class VllmPolicy:
             raise BackendError(f"{self.model}: the engine is not running")
 
     def _start(self) -> None:
-        # vLLM reads these while it is imported, so they are set before; what the user has set stays.
-        for name, value in _QUIET.items():
-            os.environ.setdefault(name, value)
-        import torch
+        on_cpu = import_vllm()
         from transformers import AutoTokenizer
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.lora.request import LoRARequest
+        from vllm.v1.engine.async_llm import AsyncLLM
 
-        on_cpu = not torch.cuda.is_available()
-        if on_cpu:  # by default one core is kept for the scheduler: 2.7 times slower on two cores
-            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        own: dict[str, Any] = {"model": self.model, "revision": self._asked_revision, "dtype": self._dtype}
+        own |= {"max_model_len": self._max_len, "max_num_seqs": self._max_batch}
+        settings = engine_settings(
+            own, self._settings, on_cpu=on_cpu, cache_bytes=self._cache_bytes, lora=self._lora_folder
+        )
         try:
-            from vllm.engine.arg_utils import AsyncEngineArgs
-            from vllm.v1.engine.async_llm import AsyncLLM
-        except ImportError as error:
-            raise UserError(f"vLLM cannot be imported ({error}): run `make setup-vllm`") from None
-        settings: dict[str, Any] = {"dtype": self._dtype}
-        if on_cpu:
-            # Prefix caching works in whole blocks: 128 tokens by default, and 32 is the least allowed here.
-            settings |= {"block_size": 32, "enforce_eager": True, "kv_cache_memory_bytes": self._cache_bytes}
-            settings["dtype"] = "float32" if self._dtype == "auto" else self._dtype
-            # A seeded request whose prompt is split over two steps kills the engine: vLLM rewinds its
-            # generator, and a CPU generator cannot be rewound.
-            settings["enable_chunked_prefill"] = False
-        local = Path(self.model).is_dir()
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=local)
-            arguments = AsyncEngineArgs(
-                model=self.model,
-                max_model_len=self._max_len,
-                max_num_seqs=self._max_batch,
-                enable_log_requests=False,
-                disable_log_stats=True,
-                **settings,
-            )
+            self._tokenizer = _tokenizer(AutoTokenizer, settings)
             # No local name for it: errors that vLLM caught while importing keep this frame alive for good.
-            self._engine = AsyncLLM.from_engine_args(arguments)
+            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**settings))
         except (OSError, ValueError) as error:
             raise UserError(f"{self.model}: not a model that vLLM can load here: {error}") from None
+        self._opening = opening(self._tokenizer) if self._chat else ""
+        if self._lora_folder:
+            self._lora = LoRARequest("lora", 1, self._lora_folder)
         self._max_len = self._engine.model_config.max_model_len
         cache = self._engine.vllm_config.cache_config
         # Known only now. Requests beyond the cache make the engine evict others and compute them again.
         self._gate.tokens = cache.num_gpu_blocks * cache.block_size
+
+
+def _tokenizer(library: Any, settings: Mapping[str, Any]) -> Any:
+    """The tokenizer that the engine itself uses."""
+    name = settings.get("tokenizer") or settings["model"]
+    return library.from_pretrained(
+        name,
+        local_files_only=Path(name).is_dir(),
+        revision=settings.get("tokenizer_revision") or settings["revision"] or "main",
+        trust_remote_code=settings.get("trust_remote_code", False),
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,7 +64,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_vllm_and_transformers_agree(models: dict[str, str]) -> None:
     from pipeline.policies.transformers.policy import TransformersPolicy
-    from pipeline.policies.vllm import VllmPolicy
+    from pipeline.policies.vllm.policy import VllmPolicy
 
     rng = random.Random(2)
     texts = [" mat .", "", " 3", " cat dog has 7 apples ?"]
@@ -101,9 +102,75 @@ def test_vllm_and_transformers_agree(models: dict[str, str]) -> None:
     asyncio.run(run())
 
 
+def save_adapter(folder: Path, model: str, rank: int = 4) -> str:
+    """A LoRA adapter of random weights, in the files that the library peft writes."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoConfig
+
+    shape = AutoConfig.from_pretrained(model)
+    rng, size, weights = torch.Generator().manual_seed(5), shape.hidden_size, {}
+    for layer in range(shape.num_hidden_layers):
+        for name in ("q_proj", "v_proj"):
+            stem = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            weights[f"{stem}.lora_A.weight"] = torch.randn(rank, size, generator=rng)
+            weights[f"{stem}.lora_B.weight"] = torch.randn(size, rank, generator=rng)
+    folder.mkdir()
+    save_file(weights, folder / "adapter_model.safetensors")
+    said = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": ["q_proj", "v_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps({**said, "base_model_name_or_path": model}))
+    return str(folder)
+
+
+def merged(adapter: str, model: str, folder: Path) -> str:
+    """A checkpoint with the adapter's weights added to the model's: W + B A, as alpha equals the rank."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    found = AutoModelForCausalLM.from_pretrained(model)
+    low = load_file(Path(adapter) / "adapter_model.safetensors")
+    with torch.no_grad():
+        for stem in {name.rpartition(".lora_")[0] for name in low}:
+            module = found.get_submodule(stem.removeprefix("base_model.model."))
+            module.weight += low[f"{stem}.lora_B.weight"] @ low[f"{stem}.lora_A.weight"]
+    found.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return str(folder)
+
+
+def test_an_adapter_an_engine_argument_and_stop_tokens(models: dict[str, str], tmp_path: Path) -> None:
+    """One engine for three settings: to start one takes half a minute."""
+    from pipeline.policies.transformers.policy import TransformersPolicy
+    from pipeline.policies.vllm.policy import VllmPolicy
+
+    adapter = save_adapter(tmp_path / "adapter", models["llama"])
+    whole = merged(adapter, models["llama"], tmp_path / "merged")
+    prompts = [Prompt(f"the cat has {i} apples", system="on the mat") for i in range(8)]
+    ends = tuple(range(5, 15))  # the first of the tiny tokenizer's words
+    free = Sampling(temperature=0, max_tokens=16)
+    held = Sampling(temperature=0, max_tokens=16, stop_token_ids=ends)
+
+    async def run() -> None:
+        async with TransformersPolicy(models["llama"], device="cpu", threads=1) as policy:
+            plain = [await policy.sample(prompt, 1, free) for prompt in prompts]
+        async with TransformersPolicy(whole, device="cpu", threads=1) as policy:
+            expected = [await policy.sample(prompt, 1, how) for how in (free, held) for prompt in prompts]
+        engine = {"max_logprobs": 3, "block_size": 64}
+        async with VllmPolicy(models["llama"], cache_gb=0.25, lora=adapter, engine=engine) as policy:
+            assert policy._engine.vllm_config.cache_config.block_size == 64
+            assert policy._engine.model_config.max_logprobs == 3
+            found = [await policy.sample(prompt, 1, how) for how in (free, held) for prompt in prompts]
+        assert found == expected
+        assert found[:8] != plain
+        assert found[:8] != found[8:]
+
+    asyncio.run(run())
+
+
 def test_a_resumed_run_repeats_nothing_that_the_store_holds(tmp_path: Path) -> None:
     from pipeline.policies.opening import EMBEDDED
-    from pipeline.policies.vllm import VllmPolicy
+    from pipeline.policies.vllm.policy import VllmPolicy
 
     config = {
         "name": "r",

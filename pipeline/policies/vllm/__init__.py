@@ -1,0 +1,1 @@
+"""A policy on vLLM's engine, in this process."""
