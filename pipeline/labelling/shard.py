@@ -20,7 +20,7 @@ from pipeline.runs.run_store import Owed, RunStore
 from pipeline.sampling import replay
 from pipeline.sampling.budget import Allowance, ShardBudget
 from pipeline.sampling.draws import Draws
-from pipeline.sampling.roller import Roller, counts, silence
+from pipeline.sampling.roller import ENDED, Roller, counts, silence
 from pipeline.sampling.unfinished import UnfinishedFile
 from pipeline.storage.journal import ShardWriter
 from schemas.config import OmegaConfig, RunConfig, SampleConfig
@@ -214,8 +214,7 @@ async def label_problem(
     if not skipped:
         found = [Candidate(solution=one) for one in given] or await _propose(roller, tools, root)
         candidates = await _annotated(roller, found, tools)
-        late = " before the token budget was spent" if allowance.reached else ""
-        skipped = "" if candidates else f"no solution was finished{late}"
+        skipped = "" if candidates else _nothing_finished(roller, late=allowance.reached)
     # Concurrent draws finish in any order; the record keeps one.
     taken = sorted(roller.taken, key=lambda r: (r.purpose, r.prefix, r.seed))
     tokens = Counter[str]()
@@ -256,6 +255,16 @@ def _nobody_can_label(tools: Annotators) -> str:
     if not all(part.annotator.needs_gold for part in tools.parts):
         return ""
     return f"{NO_GOLD}, and the run has neither judge nor verifiers"
+
+
+def _nothing_finished(roller: Roller, *, late: bool) -> str:
+    """Why there is no solution to label, with how often each reason was met, the most frequent first."""
+    # The filter's rollouts are no proposals, and some of them were finished: else it had let nothing through.
+    proposed = [one for one in roller.taken if not one.prefix and one.purpose != "filter"]
+    reasons = Counter(ENDED.get(one.stopped, "no step in it") for one in proposed)
+    found = ", ".join(f"{why} ({n})" for why, n in reasons.most_common())
+    said = f"no solution was finished{' before the token budget was spent' if late else ''}"
+    return f"{said}: {found}" if found else said
 
 
 async def _propose(roller: Roller, tools: Annotators, root: list[Rollout] | None) -> list[Candidate]:

@@ -126,7 +126,7 @@ class Roller:
 
     def _keep(self, prefix: str, purpose: str, seed: int, done: Completion) -> Rollout:
         text, stopped = (done.text, done.stopped) if len(done.text) <= LONGEST_TEXT else ("", "error")
-        graded = grade_of(self.problem, prefix + text) if stopped == "stop" else Grade(None, _ENDED[stopped])
+        graded = grade_of(self.problem, prefix + text) if stopped == "stop" else Grade(None, ENDED[stopped])
         rollout = Rollout(
             problem_id=self.problem.id,
             purpose=purpose,
@@ -180,7 +180,7 @@ class Roller:
 
 
 _OUTCOMES: Mapping[bool | None, Outcome] = {True: "correct", False: "incorrect", None: "unknown"}
-_ENDED: Mapping[StopReason, str] = {
+ENDED: Mapping[StopReason, str] = {
     "length": "cut off at the token limit",
     "withheld": "withheld by the server",
     "error": "an unusable text",
