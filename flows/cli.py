@@ -13,6 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from types import TracebackType
 from typing import Any
 
@@ -135,7 +136,9 @@ def _dispatch(args: argparse.Namespace) -> int:
             f"{args.command} is for one process, and torchrun started {world()}: only `stepmint train` shares"
         )
     command = getattr(commands, args.command)
-    result: dict[str, Any] = command(args)
+    # An outsider's annotator may print: among the JSON its lines would make the output unreadable.
+    with redirect_stdout(sys.stderr) if args.json else nullcontext():
+        result: dict[str, Any] = command(args)
     for line in result.get("remarks", ()):
         _complain(line, 0)
     if args.json and "lines" in result:

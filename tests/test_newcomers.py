@@ -76,6 +76,10 @@ def step_before():
     return judge({"step": -1})
 
 
+def not_a_number():
+    return judge({"p": float("nan")})
+
+
 def contradicts():
     return judge({"p": 1.0, "correct": 0, "n": 1})
 
@@ -262,6 +266,10 @@ def _solved(name: str) -> dict[str, Any]:
         (
             "step_before",
             "ValidationError: Vote: step: .*greater than or equal to 0 (it is -1) (.*wrong.py, li",
+        ),
+        (
+            "not_a_number",
+            "annotator 'wrong:not_a_number': ValidationError: Vote: p: .*finite number (it is nan) (.*wrong",
         ),
         (
             "contradicts",

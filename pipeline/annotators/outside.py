@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from pydantic import ValidationError
+
 from pipeline.annotators.base import Annotator, Context
 from schemas.errors import UserError
-from schemas.factories import file_of, make, outsiders_code, refuse_no_object
+from schemas.factories import blame, file_of, make, outsiders_code, refuse_no_object
 from schemas.records import Solution, Vote
 from schemas.sources import Source, Sources, check_source
 from verifiers.base import Finding, StepContext, Verdict, Verifier
@@ -35,9 +37,17 @@ class OutsideAnnotator:
         return self.inner.needs_gold
 
     async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
-        """Its votes. BackendError with what it raised; UserError where it returns anything else."""
-        with outsiders_code(f"annotator {self.factory!r}", file_of(self.inner)):
-            votes = await self.inner.annotate(context, solution)
+        """Its votes. BackendError with what it raised; UserError where it returns anything else, or makes a
+        vote that none can be (`p` not a number, a step of -1)."""
+        called = f"annotator {self.factory!r}"
+        with outsiders_code(called, file_of(self.inner)):
+            try:
+                votes = await self.inner.annotate(context, solution)
+            except ValidationError as error:
+                # Its code is wrong, and the same command would meet the same vote again: nothing to owe.
+                if error.title != Vote.__name__:
+                    raise
+                raise UserError(f"{called}: {blame(error, file_of(self.inner))}") from error
         if not isinstance(votes, list):
             raise UserError(
                 f"annotator {self.factory!r}: annotate returned {_kind(votes)}, not a list of Vote"

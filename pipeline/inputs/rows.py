@@ -27,6 +27,14 @@ LARGEST_LIST = 1 << 29
 # where that is one JSON list; no gold answer needs a hundred.
 _DIGITS = 100
 _KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
+_NO_ROWS = {
+    b"PK\x03\x04": "a spreadsheet or another ZIP archive: save the sheet as .csv (UTF-8), or unpack the archive",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet: save it as .csv (UTF-8)",
+}
+"""Files that hold no rows as they are, by their magic numbers (.xlsx and .ods are ZIP archives), and what to
+do with them."""
+_WRAPPERS = ("data", "rows", "examples", "items", "instances", "problems", "questions")
+"""Keys under which files that are one JSON object hold their rows, as SQuAD's `data`."""
 # `$STEPMINT_DATA` or `${STEPMINT_DATA}`.
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
@@ -125,8 +133,10 @@ def rows_of(path: Path, kind: str = "") -> Iterator[Row]:
     """
     with path.open("rb") as file:
         # The magic number of Parquet, whatever the name says: as text, every line of it would be an error.
-        is_parquet = file.read(4) == b"PAR1"
-    match "parquet" if is_parquet else _kind(path) or kind:
+        magic = file.read(4)
+    if what := _NO_ROWS.get(magic):
+        raise UserError(f"{path}: {what}")
+    match "parquet" if magic == b"PAR1" else _kind(path) or kind:
         case "parquet":
             yield from _parquet(path)
         case "csv" | "tsv" as table:
@@ -204,22 +214,44 @@ def _json(path: Path) -> Iterator[Row]:
         if items is not None:
             yield from (Row(path, number, item) for number, item in enumerate(items, 1))
             return
-    for number, line in chain([first] if first else [], lines):
+    second = next(lines, None)
+    if first and isinstance(first[1], str):
+        _refuse_object(path, first[1], only=second is None)
+    for number, line in chain(filter(None, (first, second)), lines):
         yield Row(path, number, parsed(line) if isinstance(line, str) else line)
+
+
+def _refuse_object(path: Path, first: str, *, only: bool) -> None:
+    """UserError for a file that is one JSON object, in one line or several: its rows are inside of it."""
+    found = parsed(first)
+    # One row a line: the usual case. An object alone in its file is a row, too, if it does not look like a
+    # wrapper.
+    if not first.lstrip().startswith("{") or only == isinstance(found, Unreadable):
+        return
+    if not only:
+        try:
+            found = json.loads(_whole(path), parse_int=_lenient)
+        except (ValueError, RecursionError, UserError):
+            return  # lines of their own, of which the first is broken: each is refused for itself
+    inside = [
+        k for k, v in found.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)
+    ]
+    key = next((k for k in inside if not only or k in _WRAPPERS or len(found) == 1), None)
+    if key is not None:
+        n = len(found[key])
+        raise UserError(
+            f"{path}: one JSON object, whose {key!r} holds {n:,} objects: save that list alone, "
+            f"e.g. jq '.[{json.dumps(key)}]' {path.name} > rows.json"
+        )
+    if not only:
+        raise UserError(f"{path}: one JSON object over several lines: write each object in a line of its own")
 
 
 def _list(path: Path, first: str) -> list[Any] | None:
     """The items of a file that is one JSON list. None when the whole file is no list, but its first line is:
     then each line is a row, and will be refused as one."""
     try:
-        with _opened(path) as file:
-            whole = file.read(LARGEST_LIST + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    if len(whole) > LARGEST_LIST:
-        raise UserError(f"{path}: a JSON list of more than {LARGEST_LIST:,} bytes: write one object a line")
-    try:
-        found = json.loads(whole.decode("utf-8-sig"), parse_int=_lenient)
+        found = json.loads(_whole(path), parse_int=_lenient)
     except (ValueError, RecursionError) as error:
         if isinstance(parsed(first), Unreadable):
             raise UserError(f"{path}: neither JSON lines nor a JSON list: {error}") from None
@@ -234,6 +266,21 @@ class _Absurd(str):
 
 def _lenient(digits: str) -> "int | _Absurd":
     return int(digits) if len(digits) <= _DIGITS else _Absurd(digits)
+
+
+def _whole(path: Path) -> str:
+    """The text of a file that is one JSON value. UserError where it is too long; ValueError where it is not
+    UTF-8."""
+    try:
+        with _opened(path) as file:
+            whole = file.read(LARGEST_LIST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    if len(whole) > LARGEST_LIST:
+        raise UserError(
+            f"{path}: one JSON value of more than {LARGEST_LIST:,} bytes: write one object a line"
+        )
+    return whole.decode("utf-8-sig")
 
 
 def _too_long(item: Any) -> str:

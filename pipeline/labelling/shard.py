@@ -22,7 +22,7 @@ from pipeline.runs.run_store import Owed, RunStore
 from pipeline.sampling import replay
 from pipeline.sampling.budget import Allowance, ShardBudget
 from pipeline.sampling.draws import Draws
-from pipeline.sampling.roller import Roller, counts, outcome_of, silence
+from pipeline.sampling.roller import ENDED, Roller, counts, outcome_of, silence
 from pipeline.sampling.unfinished import UnfinishedFile
 from pipeline.storage.journal import ShardWriter
 from schemas.config import GivenConfig, OmegaConfig, RunConfig, SampleConfig
@@ -224,9 +224,7 @@ async def label_problem(
     if not skipped:
         found = await _proposed(roller, tools, root, given.candidates)
         candidates = await _annotated(roller, found, tools)
-        late = " before the token budget was spent" if allowance.reached else ""
-        alone = all(isinstance(one, GivenConfig) for one in config.proposers)
-        skipped = "" if candidates else f"no solution was {'given' if alone else 'finished'}{late}"
+        skipped = "" if candidates else _nothing_finished(roller, config, late=allowance.reached)
     # Concurrent draws finish in any order; the record keeps one.
     taken = sorted(roller.taken, key=lambda r: (r.purpose, r.prefix, r.seed))
     tokens = Counter[str]()
@@ -271,6 +269,18 @@ def _nobody_can_label(tools: Annotators, given: Given) -> str:
     if labelled or not all(part.annotator.needs_gold for part in tools.parts):
         return ""
     return f"{NO_GOLD}, and the run has neither judge nor verifiers"
+
+
+def _nothing_finished(roller: Roller, config: RunConfig, *, late: bool) -> str:
+    """Why there is no solution to label, with how often each reason was met, the most frequent first."""
+    if all(isinstance(one, GivenConfig) for one in config.proposers):
+        return "no solution was given"
+    # The filter's rollouts are no proposals, and some of them were finished: else it had let nothing through.
+    proposed = [one for one in roller.taken if not one.prefix and one.purpose != "filter"]
+    reasons = Counter(ENDED.get(one.stopped, "no step in it") for one in proposed)
+    found = ", ".join(f"{why} ({n})" for why, n in reasons.most_common())
+    said = f"no solution was finished{' before the token budget was spent' if late else ''}"
+    return f"{said}: {found}" if found else said
 
 
 async def _proposed(

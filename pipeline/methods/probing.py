@@ -170,8 +170,10 @@ async def _point(prompt: Prompt, answers: list[str], asking: Asking) -> Point:
 async def _confidence(prompt: Prompt, asking: Asking) -> float | None:
     """SPAE's Conf: mean over sampled answers of exp(-mean entropy of their tokens); None without any.
 
-    Entropy is estimated by its unbiased one-sample stand-in, -log p of the token drawn, because no backend
-    gives the whole distribution of every token.
+    Entropy is estimated by one sample, -log p of the token drawn, because no backend gives the whole
+    distribution of every token. p is the probability at temperature 1. So the estimate is unbiased where the
+    answers are drawn at temperature 1. Drawn at the paper's 0.6, likely tokens come more often than p says,
+    and the entropy comes out too low: .35 for a token of p = .8, .2, whose entropy is .50.
     """
     settings = asking.settings
     # Confidence needs sampled answers, the only part that costs more than a forward pass.

@@ -17,6 +17,7 @@ from pipeline.storage import packing
 from pipeline.storage.atomic import fresh_folder
 from pipeline.storage.folders import LISTED
 from pipeline.storage.generations import read_manifest, shards_of
+from schemas.config import PolicyConfig, SimulatedConfig
 from schemas.errors import BackendError, UserError
 from schemas.manifest import Manifest
 from schemas.text import as_code, in_markdown, one_line
@@ -86,6 +87,14 @@ def subsets_of(store: RunStore, manifest: Manifest) -> dict[str, str]:
     return {name: f"data/{name}/train-*.parquet" for name in _files(store, manifest)}
 
 
+def _who(policy: PolicyConfig) -> str:
+    """The policy in words. A simulated one has no model, and says so: nobody should take its texts for a
+    model's."""
+    if isinstance(policy, SimulatedConfig):
+        return "a simulated policy, which is no language model"
+    return f"{as_code(policy.model)} ({policy.kind})"
+
+
 def _files(store: RunStore, manifest: Manifest) -> dict[str, list[Path]]:
     steps = shards_of(store.path, manifest)
     rollouts = [store.path / name for name in packing.checksums(store.path, store.config.shards)]
@@ -117,7 +126,7 @@ def dataset_card(store: RunStore, manifest: Manifest, subsets: dict[str, str]) -
     prompt, policy = store.config.prompt, store.config.policy
     lines += [
         "",
-        f"Solutions and rollouts: {as_code(policy.model)} ({policy.kind}), temperature {prompt.temperature}, "
+        f"Solutions and rollouts: {_who(policy)}, temperature {prompt.temperature}, "
         f"{manifest.rollouts} completions, {sum(manifest.tokens.values())} tokens.",
         "",
         _ROW,

@@ -51,6 +51,8 @@ class Tree:
     pool: list[tuple[State, Rollout]] = field(default_factory=list)
     drawn: int = 0
     searches: int = 0
+    offered: set[str] = field(default_factory=set)
+    """Texts that were put into the pool, from the problem on: each is searched once."""
     searched: dict[str, Solution] = field(default_factory=dict)
 
 
@@ -76,8 +78,9 @@ async def propose(
     """Search one problem. `root` are rollouts already drawn from the bare problem (the difficulty filter's);
     with `refute`, `check` asks verifiers, which may refute steps.
 
-    Candidates are the solutions that were searched, and one correct solution where the root found any;
-    their votes are the values measured along them.
+    Candidates are the solutions that were searched, and one correct solution where the root found any; their
+    votes are the values measured along them. Without either they are the root's own solutions, `searches` at
+    most, for other annotators to vote on.
     """
     tree = Tree()
     await _state(tree, "", roller, config, root)
@@ -94,6 +97,12 @@ async def propose(
     if right is not None:
         solution = to_solution(roller, right)
         tree.searched[solution.text] = solution
+    # No success at the root, or nothing that can be graded: a search would locate nothing, yet the solutions
+    # are there.
+    if not tree.searched:
+        finished = [rollout for rollout in tree.states[""].rollouts if rollout.stopped == "stop"]
+        found = {rollout.text: to_solution(roller, rollout) for rollout in finished}
+        tree.searched = dict(list(found.items())[: config.searches])
     return [_candidate(tree, solution, roller) for solution in tree.searched.values() if solution.steps]
 
 
@@ -115,11 +124,18 @@ async def _state(
 
 
 def _offer(tree: Tree, state: State) -> None:
-    """Only wrong, readable, non-empty rollouts of half-successful states can be searched."""
+    """Only wrong, readable, non-empty rollouts of half-successful states can be searched, each text once."""
     # At value 1 there is no wrong rollout; at 0 the error lies before this state, and a search below it would
     # name a step after the first error.
-    if state.value is not None and 0 < state.value < 1:
-        tree.pool += [(state, r) for r in state.rollouts if r.outcome == "incorrect" and r.text.strip()]
+    if state.value is None or not 0 < state.value < 1:
+        return
+    for rollout in state.rollouts:
+        text = rollout.prefix + rollout.text
+        # A policy that repeats a mistake word for word draws one text many times: a second search of it would
+        # meet the states of the first, find nothing new, and count as a search.
+        if rollout.outcome == "incorrect" and rollout.text.strip() and text not in tree.offered:
+            tree.offered.add(text)
+            tree.pool.append((state, rollout))
 
 
 def _pop_best(tree: Tree, config: OmegaConfig) -> tuple[State, Rollout]:

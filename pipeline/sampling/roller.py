@@ -148,7 +148,7 @@ class Roller:
     def _grade(self, prefix: str, text: str, stopped: StopReason) -> Grade:
         if len(text) > LONGEST_TEXT:
             stopped = "error"
-        return grade_of(self.problem, prefix + text) if stopped == "stop" else Grade(None, _ENDED[stopped])
+        return grade_of(self.problem, prefix + text) if stopped == "stop" else Grade(None, ENDED[stopped])
 
     def _keep(self, prefix: str, purpose: str, seed: int, done: Completion, graded: Grade) -> Rollout:
         text, stopped = (done.text, done.stopped) if len(done.text) <= LONGEST_TEXT else ("", "error")
@@ -208,7 +208,7 @@ def begun(begins: str, done: Completion) -> str:
 
 
 _OUTCOMES: Mapping[bool | None, Outcome] = {True: "correct", False: "incorrect", None: "unknown"}
-_ENDED: Mapping[StopReason, str] = {
+ENDED: Mapping[StopReason, str] = {
     "length": "cut off at the token limit",
     "withheld": "withheld by the server",
     "error": "an unusable text",

@@ -162,9 +162,10 @@ class ScanConfig(AnnotatorConfig):
     kind: Literal["scan"] = "scan"
     name: Name = "scan"
     rollouts: int = Field(8, ge=1)
-    """Rollouts from the bare problem, and from each step that is tried."""
+    """Rollouts from each step that is tried."""
     confidence: float = Field(0.75, ge=0, le=1)
-    """Least success rate on the bare problem."""
+    """Least success rate on the bare problem, by the draws of the proposer and the filter. Of n draws one is
+    the wrong solution itself, so with fewer than 4 draws nothing reaches 0.75."""
 
 
 class ProverConfig(AnnotatorConfig):

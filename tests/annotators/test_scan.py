@@ -43,13 +43,29 @@ def test_the_last_step_is_never_rolled_out() -> None:
     assert len(annotate(5, "incorrect")[0]) == 5
 
 
-@pytest.mark.parametrize("outcome", ["correct", "unknown"])
-def test_only_wrong_solutions_are_scanned(outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "why"), [("correct", "right answer: not scanned"), ("unknown", "the answer was not graded")]
+)
+def test_only_wrong_solutions_are_scanned(outcome: Outcome, why: str) -> None:
     votes, roller = annotate(2, outcome)
-    assert votes == []
+    assert [(vote.p, vote.why) for vote in votes] == [(None, why)] * 5
     assert len(roller.taken) == 15
 
 
 @pytest.mark.parametrize(("right", "wrong", "asked"), [(74, 26, False), (75, 25, True), (0, 0, False)])
 def test_only_confident_problems_are_scanned(right: int, wrong: int, asked: bool) -> None:
-    assert bool(annotate(2, "incorrect", right=right, wrong=wrong)[0]) is asked
+    votes, _ = annotate(2, "incorrect", right=right, wrong=wrong)
+    assert [vote.p is not None for vote in votes] == ([True] * 3 if asked else [False] * 5)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "why"),
+    [
+        (1, 1, "not scanned: 1 of 2 draws of the bare problem are right, the least share is 0.75; "
+               "of 2 draws none can reach it: draw more (propose.n)"),
+        (2, 2, "not scanned: 2 of 4 draws of the bare problem are right, the least share is 0.75"),
+    ],
+)  # fmt: skip
+def test_what_is_not_scanned_says_why(right: int, wrong: int, why: str) -> None:
+    """With two samples a problem nothing was ever scanned, and nothing said so."""
+    assert {vote.why for vote in annotate(2, "incorrect", right=right, wrong=wrong)[0]} == {why}

@@ -159,6 +159,27 @@ def test_a_judge_that_could_never_be_read_is_said_and_shows_in_the_exit_code(
         assert "the labels stand on" in err
 
 
+def test_what_an_outsiders_annotator_prints_is_not_among_the_json(
+    run_file: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run_file.parent / "talkative.py").write_text(
+        "from schemas.sources import judge_source\n"
+        "class Talkative:\n"
+        "    needs_gold, sources = False, judge_source('talkative')\n"
+        "    async def annotate(self, context, solution):\n"
+        "        print('looking at', solution.id)\n"
+        "        return []\n"
+    )
+    monkeypatch.chdir(run_file.parent)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with run_file.open("a") as file:
+        file.write('\n[[annotate]]\nkind = "python"\nfactory = "talkative:Talkative"\n')
+    code, out, err = answer(capsys, "plan", run_file, "--pilot", "2", "--json")
+    assert code == 0
+    assert json.loads(out)["sampled"] == 2
+    assert "looking at" in err
+
+
 def test_dry_run_does_nothing(run_file: Path, capsys: Capture) -> None:
     code, out, _ = answer(capsys, "run", run_file, "--dry-run", "--set", "monte_carlo.rollouts=3", "--json")
     found = json.loads(out)

@@ -166,6 +166,15 @@ def test_a_list_keeps_its_good_items(tmp_path: Path) -> None:
     assert bad(load(path)) == [(2, "", "an integer of 201 digits"), (3, "", "expected an object, found int")]
 
 
+def test_an_object_alone_in_its_file_is_a_row(tmp_path: Path) -> None:
+    """Also one that holds a list of objects, and one in whose first line something is broken."""
+    [one] = load(write(tmp_path, "a.json", '{"text": "a", "turns": [{"role": "user"}]}'))
+    assert isinstance(one, Problem)
+    found = load(write(tmp_path, "b.jsonl", '{"text": "a"\n{"text": "b"}\n'))
+    assert [item.text for item in found if isinstance(item, Problem)] == ["b"]
+    assert len(bad(found)) == 1
+
+
 def test_cells_of_tables(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", 'text,answer\n"a\n\nb, ""c""",1.50\nx,y,z\n"d",\n"e')
     found = load(path)
@@ -184,6 +193,20 @@ def test_cells_of_tables(tmp_path: Path) -> None:
         ("a.jsonl.gz", b"\x1f\x8b\x08\x00", "cannot be read as text"),
         ("a.json", b'[{"text": "a"},', "neither JSON lines nor a JSON list"),
         ("a.parquet", b"PAR1", "not a readable Parquet file"),
+        ("a.xlsx", b"PK\x03\x04\x14\x00", r"a spreadsheet or another ZIP archive: save the sheet as \.csv"),
+        ("a.csv", b"\xd0\xcf\x11\xe0\xa1", r"a spreadsheet: save it as \.csv"),
+        (
+            "a.json",
+            b'{"data": [{"text": "a"}, {"text": "b"}]}',
+            r"""one JSON object, whose 'data' holds 2 objects: .*jq '\.\["data"\]' a\.json""",
+        ),
+        (
+            "a.json",
+            b'{"version": 1,\n "rows": [\n {"text": "a"}\n ]}',
+            "one JSON object, whose 'rows' holds 1 objects",
+        ),
+        ("a.json", b'{"version": 1, "questions": [{"text": "a"}]}', "whose 'questions' holds 1 objects"),
+        ("a.json", b'{\n "text": "a"\n}', "one JSON object over several lines"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, name: str, content: bytes, said: str) -> None:

@@ -1,6 +1,9 @@
 """Log-probability signals: the arithmetic of the card, and a model that sees through its answers."""
 
+import asyncio
 import math
+import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.methods import probing, signals
 from pipeline.methods.stored import Run
+from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
 from schemas.config import ServerConfig
 from schemas.derive import SignalSettings
@@ -114,6 +118,35 @@ def test_a_model_that_sees_through_its_answers(run: Run) -> None:
             if row["negatives"]:
                 assert (row["contrast"] > 0) == (row["p"] > steps[0]["p_before"])
     assert any(row["negatives"] for row in rows)
+
+
+class _Coin:
+    """Answers with one token, `a` of probability .8 or `b` of .2, sharpened by the temperature."""
+
+    kind = model = revision = "coin"
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:  # noqa: ARG002
+        weights = [p ** (1 / sampling.temperature) for p in (0.8, 0.2)]
+        rng = random.Random(sampling.seed)
+        return [Completion(rng.choices("ab", weights)[0], "stop", 1) for _ in range(n)]
+
+    async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[tuple[float, ...]]:  # noqa: ARG002
+        return [(math.log(0.8 if text == "a" else 0.2),) for text in texts]
+
+
+@pytest.mark.parametrize(("temperature", "surprise"), [(1.0, 0.5004), (0.6, 0.3483)])
+def test_the_stand_in_for_entropy_is_unbiased_at_temperature_1_only(
+    run: Run, temperature: float, surprise: float
+) -> None:
+    """The entropy of .8 and .2 is .5004; docs/methods.md and the docstring give both figures."""
+    settings = SignalSettings(probes=1, temperature=temperature)
+    asking = probing.Asking(_Coin(), _Coin(), run.config, settings, "")  # type: ignore[arg-type]
+
+    async def surprises() -> list[float]:
+        drawn = [probing._confidence(Prompt("p", str(i)), asking) for i in range(4000)]
+        return [-math.log(one) for one in await asyncio.gather(*drawn) if one]
+
+    assert sum(asyncio.run(surprises())) / 4000 == pytest.approx(surprise, abs=0.04)
 
 
 def test_an_answer_line_does_not_show_the_answer(run: Run) -> None:

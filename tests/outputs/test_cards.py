@@ -45,7 +45,8 @@ def test_the_card_says_what_the_manifest_says(rolled: RunStore) -> None:
         f"{manifest.solutions} solutions of 9 problems, {manifest.labelled_steps} of {manifest.steps} steps",
         "labelled; 7 rows pass the consensus filter. 4 more problems of the run are not in it yet.",
         f"| `{source}` | {votes.votes} | {votes.abstained} |",
-        f"`simulated` (simulated), temperature 1.0, {manifest.rollouts} completions, 7 tokens.",
+        "Solutions and rollouts: a simulated policy, which is no language model, temperature 1.0, "
+        f"{manifest.rollouts} completions, 7 tokens.",
         "Licences of the problems: not stated (problems.jsonl).",
         f"fusion `{manifest.fusion_digest}`, rows `{manifest.digest()}`.",
     ):

@@ -16,6 +16,7 @@ from schemas.records import Candidate, Problem, Rollout, Solution, Vote
 
 PAPER = OmegaConfig()
 PROBLEM = Problem(text="a problem", answer="right", answer_kind="text")
+UNREADABLE = Problem(text="a problem", answer="7", answer_kind="choice")
 
 
 def roller(policy: object, seed: int = 0) -> Roller:
@@ -133,6 +134,44 @@ def test_hopeless_and_trivial_problems_are_not_searched() -> None:
     for slip in (0.0, 1.0):
         _, used = search(SimulatedPolicy(slip=slip))
         assert len(used.taken) == PAPER.rollouts
+
+
+def test_solutions_of_a_problem_that_is_never_solved_are_candidates_without_search_votes() -> None:
+    """Nothing can be located without a success, but verifiers and judges can label what is there."""
+    candidates, used = search(SimulatedPolicy(slip=0.5, n_steps=14))
+    assert len(used.taken) == PAPER.rollouts, "a search began although no rollout had succeeded"
+    assert {c.solution.text for c in candidates} == {rollout.text for rollout in used.taken}
+    assert {vote.source for c in candidates for vote in c.votes} == {"answer"}
+    few, _ = search(SimulatedPolicy(slip=0.5, n_steps=14), OmegaConfig(searches=1))
+    assert len(few) == 1
+
+
+def test_solutions_that_nothing_can_grade_are_candidates_too() -> None:
+    used = Roller(SimulatedPolicy(), PromptConfig(max_tokens=1000), UNREADABLE, seed=0)
+    candidates = asyncio.run(propose(used, OmegaConfig(rollouts=2)))
+    assert {c.solution.outcome for c in candidates} == {"unknown"}
+
+
+class _Repeats(SimulatedPolicy):
+    """Of the bare problem it writes two wrong texts, each three times, and two right ones."""
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        if prompt.prefix:
+            return await super().sample(prompt, n, sampling)
+        texts = [SimulatedPolicy(n_steps=8, bad_step=bad).planted() for bad in (3, 3, 3, 6, 6, 6, 8, 8)]
+        return [Completion(text, "stop", 9) for text in texts[:n]]
+
+
+def test_equal_texts_use_one_search() -> None:
+    for searches in (2, 100):
+        tree = Tree()
+        used = roller(_Repeats(slip=0.0, n_steps=8))
+        asyncio.run(omegaprm._state(tree, "", used, OmegaConfig(searches=searches)))
+        texts = [wrong.prefix + wrong.text for _, wrong in tree.pool]
+        assert len(texts) == len(set(texts)) == 2
+    candidates, _ = search(_Repeats(slip=0.0, n_steps=8), OmegaConfig(searches=2))
+    wrong = [c for c in candidates if c.solution.outcome == "incorrect"]
+    assert len(wrong) == 2, "two searches of equal texts left the other text without one"
 
 
 def test_filter_rollouts_serve_as_root() -> None:
