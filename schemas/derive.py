@@ -100,7 +100,8 @@ class SignalSettings(Record):
     """N: answers sampled after each step for the step potential (5 in the paper); 0 leaves it out."""
     probe_tokens: int = Field(10, ge=1)
     temperature: float = Field(0.6, gt=0)
-    """Of these answers. Only at 1 is the entropy in `confidence` unbiased; at the paper's 0.6 it is too low."""
+    """Of these answers. Only at 1 is the entropy in `confidence` unbiased; at the paper's 0.6 it is too
+    low."""
     markers: tuple[str, str] | None = None
     """Marks after a right and a wrong step, e.g. `[" (right)", " (wrong)"]`, for the first error by their
     log-probabilities (uPRM); left out if unset."""

@@ -28,7 +28,7 @@ LARGEST_LIST = 1 << 29
 _DIGITS = 100
 _KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
 _NO_ROWS = {
-    b"PK\x03\x04": "a spreadsheet or another ZIP archive: save the sheet as .csv (UTF-8), or unpack the archive",
+    b"PK\x03\x04": "a spreadsheet or a ZIP archive: save the sheet as .csv (UTF-8), or unpack the archive",
     b"\xd0\xcf\x11\xe0": "a spreadsheet: save it as .csv (UTF-8)",
 }
 """Files that hold no rows as they are, by their magic numbers (.xlsx and .ods are ZIP archives), and what to
@@ -236,7 +236,9 @@ def _refuse_object(path: Path, first: str, *, only: bool) -> None:
     inside = [
         k for k, v in found.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)
     ]
-    key = next((k for k in inside if not only or k in _WRAPPERS or len(found) == 1), None)
+    # `{"candidates": [...]}` alone in a .jsonl file is a row with its solutions.
+    is_whole = not only or (len(found) == 1 and ".jsonl" not in path.suffixes)
+    key = next((k for k in inside if is_whole or k in _WRAPPERS), None)
     if key is not None:
         n = len(found[key])
         raise UserError(
