@@ -44,6 +44,18 @@ def test_a_prefix_is_verbatim_up_to_the_next_step() -> None:
     assert [prefix_of(text, steps, n) for n in range(4)] == ["", "a\n\n", "a\n\n  b\n", text]
 
 
+def test_a_prefix_of_a_reasoning_model() -> None:
+    for block, tag in (("<think>\nx\n</think>\n\n", "<think>"), ("x\n</think>\n", "<think>")):
+        text = f"{block}a\n  b"
+        steps = segment(text)
+        assert [step.text for step in steps] == ["a", "b"]
+        assert [prefix_of(text, steps, n) for n in range(3)] == [block, f"{block}a\n", text]
+        inside = [prefix_of(text, steps, n, "inside") for n in range(3)]
+        assert inside == [f"{tag}\n", f"{tag}\na\n", text]
+    # Without a block there is nothing to be inside of.
+    assert prefix_of("a\nb", segment("a\nb"), 1, "inside") == "a\n"
+
+
 @given(st.text(alphabet="ab \t\n.", max_size=30), st.sampled_from(["\n", "\n\n", ". "]))
 def test_a_prefix_ends_in_no_space_and_is_followed_by_its_step(text: str, separator: str) -> None:
     steps = segment(text, separator)
