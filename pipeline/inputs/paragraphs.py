@@ -24,7 +24,8 @@ _FURTHEST = 4_000
 would otherwise pair with the opening of the next formula, far below."""
 _ITEM_AS_STEP = 200
 """Characters of a list item that begins a step inside a paragraph, and of what it follows. The median step of
-ProcessBench has 190: an item as long as that holds work of its own, and `- Mike: 24 + 0 = 24` does not."""
+ProcessBench has 199: an item as long as that holds work of its own, and `- Mike: 24 + 0 = 24` does not. Of
+the lists inside steps of ProcessBench and Qwen2.5-7B the median item has 55, and 3% have 200."""
 _LONGEST_ANSWER = 300
 """Characters of a piece that only gives the answer; a longer one also argues."""
 
