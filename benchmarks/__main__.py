@@ -32,6 +32,7 @@ from benchmarks import (
     sandboxed,
     scale,
     search,
+    segmenting,
     tabular,
     workers,
 )
@@ -115,6 +116,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "labels.vs_omegaprm": labels.vs_omegaprm,
     "prm.bases": bases.bases,
     "prm.exact_labels": prm.exact_labels,
+    "segment.authors": segmenting.authors,
     "sequential.error_rate": search.error_rate,
     "search.first_error": search.first_error,
     "verifiers.gsm8k_gold": natural.gsm8k_gold,

@@ -82,7 +82,7 @@ def _section(name: str, field: FieldInfo, meaning: str, inherited: Effect | None
             yield f'### {header} {tag} = "{kind}"\n'
         yield from _about(one, header)
         if len(classes) == 1:
-            yield f"{_presence(field, classes)}\n"
+            yield f"{'It may be left out.' if inherited else _presence(field, classes)}\n"
         if tag in docstrings(one):
             yield f"{docstrings(one)[tag]}\n"
         yield from (_setting(one, *item, effect) for item in one.model_fields.items() if item[0] != tag)

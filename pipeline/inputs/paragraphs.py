@@ -24,7 +24,8 @@ _FURTHEST = 4_000
 would otherwise pair with the opening of the next formula, far below."""
 _ITEM_AS_STEP = 200
 """Characters of a list item that begins a step inside a paragraph, and of what it follows. The median step of
-ProcessBench has 190: an item as long as that holds work of its own, and `- Mike: 24 + 0 = 24` does not."""
+ProcessBench has 199: an item as long as that holds work of its own, and `- Mike: 24 + 0 = 24` does not. Of
+the lists inside steps of ProcessBench and Qwen2.5-7B the median item has 55, and 3% have 200."""
 _LONGEST_ANSWER = 300
 """Characters of a piece that only gives the answer; a longer one also argues."""
 
@@ -45,6 +46,7 @@ _STEP = re.compile(r"[#>*_ \t]{0,10}Step[ \t]+\d{1,3}[ \t]*(?:[:.)*_\u2013\u2014
 _BARE_STEP = re.compile(r"Step[ \t]+\d{1,3}(?:[ \t]*[:.)])?", re.IGNORECASE)
 # `#### 57`, `#### \frac{1}{2}`, but not `#### 2. The area`, which has a word.
 _HASHES = re.compile(r"####(?!#)(?:[^A-Za-z\n\\]|\\[^A-Za-z\n]|\\[A-Za-z]++|[A-Za-z](?![A-Za-z])){1,200}")
+# Wider than what is joined where a separator cuts, so that earlier runs are cut as they were.
 _ANSWER = re.compile(
     rf"(?:{_HASHES.pattern}$"
     # `**Final Answer**`, `### Answer:`, `Therefore, the final answer is 5`.
@@ -134,8 +136,12 @@ def _joined(text: str, pieces: Iterable[Span], least: int, most: int) -> list[Sp
 
 
 def _is_answer(text: str, start: int, end: int) -> bool:
-    """Whether a piece only gives the answer."""
-    return end - start <= _LONGEST_ANSWER and bool(_ANSWER.match(text[start:end]))
+    return end - start <= _LONGEST_ANSWER and gives_answer(text[start:end])
+
+
+def gives_answer(piece: str) -> bool:
+    """Whether a piece or line only gives the answer."""
+    return len(piece) <= _LONGEST_ANSWER and bool(_ANSWER.match(piece))
 
 
 def _heads(text: str, start: int, end: int) -> bool:

@@ -6,7 +6,7 @@ reasoning block (`schemas.reasoning`) holds no steps: they begin after it.
 
 import re
 
-from pipeline.inputs.paragraphs import Span, spans
+from pipeline.inputs.paragraphs import Span, gives_answer, spans
 from schemas.config import SplitConfig
 from schemas.reasoning import Continued, answer_start, opening_tag
 from schemas.records import Step
@@ -54,8 +54,11 @@ def _separated(text: str, separator: str) -> list[Span]:
 def without_answer(step: str) -> str:
     """A step without its answer line and what follows it, and without space at its end."""
     first, *others = step.split("\n")
-    kept = next((i for i, line in enumerate(others) if _ANSWER_LINE.match(line.lstrip())), len(others))
-    return "\n".join([first, *others[:kept]]).rstrip()
+    answers = (i for i, line in enumerate(others) if _ANSWER_LINE.match(line) or gives_answer(line.strip()))
+    kept = next(answers, len(others))
+    text = "\n".join([first, *others[:kept]]).rstrip()
+    # Of a formula that holds nothing but the answer its opening is left: `\\[`, and below it `\\boxed{5}`.
+    return text if kept == len(others) else text.removesuffix("\\[").removesuffix("$$").rstrip()
 
 
 def prefix_of(text: str, steps: tuple[Step, ...], n_steps: int, continued: Continued = "after") -> str:

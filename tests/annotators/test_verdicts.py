@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.annotators.base import Context
 from pipeline.annotators.judge import Judge
-from pipeline.annotators.verdicts import read_first_error
+from pipeline.annotators.verdicts import read_first_error, read_redone
 from pipeline.fusion.first_error import first_error_of
 from pipeline.inputs.segment import segment
 from pipeline.policies.base import Completion, Prompt, Sampling
@@ -287,6 +287,14 @@ def test_an_unread_reply_leaves_its_reason_and_its_beginning() -> None:
 )
 def test_what_is_no_solution_done_again(reply: str, verdict: int | None) -> None:
     assert said("embedded_review", reply) == verdict
+
+
+def test_a_step_of_several_lines_is_done_again_line_by_line() -> None:
+    steps = ["We add:\n2 + 3 = 5 we add", "We halve:\n\nHalve 5: 2.5\n#### 2.5"]
+    again = "We add:\n2 + 3 = 5 we add\nWe halve:\nHalve 5: 2.5\n#### 2.5"
+    assert read_redone(again, steps).first == -1
+    assert read_redone(again.replace("2.5", "3"), steps).first == 1
+    assert read_redone(again.replace("2 + 3 = 5", "2 + 3 = 6"), steps).first == 0
 
 
 FROM_1 = "---\nreads: KIND\nshows: paragraphs\ncounts_from: 1\n---\n{solution}\n{problem}\nVerdict:"

@@ -72,3 +72,33 @@ def test_the_spaces_before_a_step_part_no_node(drawn: Drawn, asked: str) -> None
     found = build([drawn(whole, True), drawn(whole[len(asked) :], False, prefix=asked)])
     assert [node.piece for node in found.nodes] == ["", "a\n", "  b\n", "  c"]
     assert found.nodes[-1].ends == Count(1, 2)
+
+
+def test_thoughts_are_in_no_node_of_their_own(drawn: Drawn) -> None:
+    block = "<think>\nx\ny\n</think>\n"
+    tree = build(
+        [
+            drawn(f"{block}a\nb", True),
+            drawn("b\n#### 1", False, prefix=f"{block}a\n"),
+            drawn("<think>\nx\ny", None),
+            drawn("<think>\nx\ny", None, stopped="length"),
+        ]
+    )
+    assert [node.step for node in tree.nodes] == ["", "a", "b", "b\n#### 1"]
+    assert tree.nodes[1].piece == f"{block}a\n"
+    assert (tree.nodes[0].drawn, tree.nodes[1].drawn) == (Count(1, 1, 2), Count(0, 1))
+
+
+def test_rollouts_that_think_on_from_the_steps_hang_below_them(drawn: Drawn) -> None:
+    inside = "<think>\na\nb\n"
+    tree = build(
+        [
+            drawn("hm\nso\n</think>\na\nc", True, prefix=inside),
+            drawn("hm\nso\n", None, prefix=inside),
+            drawn("hm", None, prefix=inside, stopped="length"),
+        ]
+    )
+    assert [node.step for node in tree.nodes] == ["", "a", "b", "a", "c"]
+    assert tree.prefix(2) == inside
+    assert tree.nodes[2].drawn == tree.nodes[2].leaves == Count(1, 1, 2)
+    assert tree.nodes[0].drawn == Count()

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from schemas.config import RunConfig, parse_config
-from schemas.config.effects import Effect, Setting, differing, every_setting, mark_of, vote_settings
+from schemas.config.effects import ADDED, Effect, Setting, differing, every_setting, mark_of, vote_settings
 from schemas.errors import UserError
 from schemas.records import Record
 from schemas.sections import classes_of, is_list, tag_of
@@ -132,6 +132,19 @@ def test_a_setting_changes_the_digest_if_it_can_change_a_vote(setting: Setting) 
     assert bool(said) == (setting.effect is Effect.VOTES)
     # Another name is another section.
     assert all(setting.name == "name" or setting.name in line for line in said)
+
+
+def test_a_setting_added_later_leaves_the_digest_of_earlier_runs() -> None:
+    """It counts from when it is set; where two runs differ in it, that is said."""
+    plain = RunConfig.model_validate({"name": "r"})
+    assert "reasoning" not in vote_settings(plain, added=False)["prompt"]
+    assert "reasoning" in plain.settings()["prompt"]
+    other = RunConfig.model_validate({"name": "r", "prompt": {"reasoning": "inside", "split": {}}})
+    assert plain.digest() != other.digest()
+    said = list(differing(plain.settings(), other.settings()))
+    assert said == ["prompt.reasoning='after', not 'inside'", "no section [prompt.split], not with it"]
+    added = [one for one in SETTINGS if ADDED in one.section.model_fields[one.name].metadata]
+    assert {one.effect for one in added} == {Effect.VOTES}
 
 
 def test_known_marks() -> None:
