@@ -47,7 +47,7 @@ def text_start(tokenizer: Any, prompt: Prompt, text: str, *, chat: bool) -> tupl
 
 def chat_text(tokenizer: Any, prompt: Prompt) -> str:
     """The prompt in the model's chat template, left open after the prefix."""
-    messages = [{"role": "user", "content": without_specials(tokenizer, prompt.text)}]
+    messages = [{"role": "user", "content": prompt.text}]
     if not prompt.prefix:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     # `continue_final_message` leaves out the end-of-turn token, so that the model goes on with the prefix.
@@ -59,19 +59,6 @@ def chat_text(tokenizer: Any, prompt: Prompt) -> str:
     if text.endswith(bare):  # templates trim; the newline after a step must come back
         return text + prompt.prefix[len(bare) :]
     raise UserError("the model's chat template rewrites a half-written answer: use chat = false")
-
-
-def without_specials(tokenizer: Any, text: str) -> str:
-    """A message in which nothing becomes one of the tokenizer's special tokens, such as the end of a turn.
-
-    Prompts disarm the marks of all known chat templates in what they are filled with; this covers a model
-    with marks of its own. A space goes after the first letter: it has no meaning, and what stands there can
-    still be read.
-    """
-    for special in sorted(set(tokenizer.all_special_tokens), key=len, reverse=True):
-        if len(special) > 1 and special in text:
-            text = text.replace(special, f"{special[0]} {special[1:]}")
-    return text
 
 
 def completion_text(tokenizer: Any, prompt: Sequence[int], ids: Sequence[int]) -> str:

@@ -1,5 +1,5 @@
-"""Every shipped judge's prompt, asked through `annotate` and answered as chat models answer it: at least 99.5%
-of the replies are read in every style, and none is misread."""
+"""Every shipped judge, asked through `annotate` and answered as chat models answer it: at least 99.5% of the
+replies are read, and none is misread."""
 
 import asyncio
 import json
@@ -70,7 +70,8 @@ def judge_of(name: str, votes: int = 1) -> Judge:
     """The judge of a shipped prompt; one that reviews critiques is asked after another."""
     found = load_judge(name)
     config = JudgeConfig(votes=votes)
-    return Judge(config, load_judge("judge_steps"), found) if found.reviews_a_critique else Judge(config, found)
+    reviews = found.reviews_a_critique
+    return Judge(config, load_judge("judge_steps"), found) if reviews else Judge(config, found)
 
 
 def judged(name: str, *replies: str) -> list[Vote]:
@@ -261,7 +262,12 @@ SCORES: dict[str, Callable[[float], str]] = {
     "twice": lambda x: f"Total score: 0.1\n\nOn reflection that is harsh.\n\nTotal score: {x}",
     "heading": lambda x: f"### Total score\n\n{x}",
 }
-STYLES = {"first_error": FIRST_ERROR, "per_step": PER_STEP, "all_errors": ALL_ERRORS, "redo": {"redo": redone}}
+STYLES = {
+    "first_error": FIRST_ERROR,
+    "per_step": PER_STEP,
+    "all_errors": ALL_ERRORS,
+    "redo": {"redo": redone},
+}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
