@@ -1,11 +1,14 @@
 """What the annotators of a run declare, and that fusion counts their rollouts as declared."""
 
+import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from pipeline.annotators.opening import annotators, asked
+from pipeline.annotators.opening import annotators, asked, refuse_json
 from pipeline.fusion.first_error import pooled
+from pipeline.labelling.tools import open_tools
 from schemas.config import PromptConfig, RunConfig, parse_config
 from schemas.errors import UserError
 from schemas.records import Vote
@@ -91,12 +94,19 @@ def test_a_solving_prompt_that_begins_answers_needs_a_policy_that_continues(tmp_
     assert asked(run, annotators(run))["policy"].prefixes
 
 
-@pytest.mark.parametrize("kind", ["simulated", "transformers"])
-def test_a_policy_that_cannot_be_held_to_json_is_refused_at_start(kind: str) -> None:
-    policy = {"kind": kind, **({"model": "m"} if kind == "transformers" else {})}
-    run = config({"kind": "judge", "prompts": ["judge_json"], "policy": policy})
-    with pytest.raises(UserError, match=f"judge: the prompt 'judge_json' says `replies: json`, and a {kind}"):
-        asked(run, annotators(run))
-    server = {"kind": "server", "model": "m", "base_url": "http://127.0.0.1:1/v1"}
-    run = config({"kind": "judge", "prompts": ["judge_json"], "policy": server})
-    assert asked(run, annotators(run))["judge"].prefixes is False
+@pytest.mark.parametrize("own", [True, False])
+def test_a_policy_that_cannot_be_held_to_json_is_refused_at_start(*, own: bool) -> None:
+    policy = {"kind": "transformers", "model": "m"}
+    data = {"name": "r", "policy": SIMULATED if own else policy}
+    judge = {"kind": "judge", "prompts": ["judge_json"], **({"policy": policy} if own else {})}
+    run = parse_config({**data, "annotate": [judge]}, "run.toml")
+    role = asked(run, annotators(run))["judge" if own else "policy"]
+    with pytest.raises(UserError, match="the prompt 'judge_json' says `replies: json`, and a transformers"):
+        asyncio.run(opened(run))
+    refuse_json(role, "server")
+    refuse_json(asked(run, annotators(config(*WHOLE)))["policy"], "transformers")
+
+
+async def opened(run: RunConfig) -> None:
+    async with AsyncExitStack() as stack:
+        await open_tools(run, stack)
