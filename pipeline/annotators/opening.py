@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pipeline.annotators.base import Annotator
 from pipeline.annotators.bisection import Bisection
+from pipeline.annotators.consistency import Consistency
 from pipeline.annotators.formal import Verify, verifier_named
 from pipeline.annotators.judge import Judge
 from pipeline.annotators.monte_carlo import MonteCarlo
@@ -18,6 +19,7 @@ from pipeline.sampling.roller import sampling_of, token_limit
 from schemas.config import (
     AnyAnnotator,
     BisectionConfig,
+    ConsistencyConfig,
     JudgeConfig,
     MonteCarloConfig,
     OmegaConfig,
@@ -69,6 +71,8 @@ def _made(config: AnyAnnotator, read: Callable[[str], str]) -> Iterator[Annotato
             yield Scan(config)
         case ProverConfig():
             yield Prover(config)
+        case ConsistencyConfig():
+            yield Consistency(config)
         case JudgeConfig():
             # Each prompt is a source of its own: prompts err differently, and fusion trusts each as far as it
             # deserves.

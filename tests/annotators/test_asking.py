@@ -10,6 +10,7 @@ from typing import Self
 import pytest
 
 from pipeline.annotators.base import Context
+from pipeline.annotators.consistency import Consistency
 from pipeline.annotators.judge import Judge, votes_of
 from pipeline.annotators.stepwise import read_all_errors
 from pipeline.fusion.first_error import consensus, first_error_of, judged_first_error, wrong_steps
@@ -21,9 +22,10 @@ from pipeline.prompts.templates import judge_prompt, load_judge
 from pipeline.sampling.draws import Draws
 from pipeline.sampling.replay import completions
 from pipeline.sampling.roller import Roller
-from schemas.config import FusionConfig, JudgeConfig, PromptConfig
+from schemas.config import ConsistencyConfig, FusionConfig, JudgeConfig, PromptConfig
 from schemas.records import Candidate, PolicyIdentity, Problem, Rollout, Solution, Vote
-from schemas.sources import Source, judge_source, score_source
+from schemas.sources import Source, check_votes, judge_source, score_source
+from verifiers.answers.grade import extract_answer
 
 PROBLEM = Problem(text="How much is 6 * 7 + 30?", answer="72", reference="42 + 30 = 72")
 STEPS = ("6 * 7 = 42.", "42 + 30 = 72.", "So 72.")
@@ -236,6 +238,37 @@ def test_a_low_score_of_the_whole_blames_no_step() -> None:
     assert [label.label for label in labels] == [None] * 4
     assert first is None
     assert consensus(4, [vote], sources) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "share"),
+    [
+        ("#### 72", ["#### 72", "#### 72.0", "#### 71", "no answer"], (2, 3, 1)),
+        ("#### 71", ["#### 72", "#### 72", "#### 72", "#### 72"], (0, 4, 0)),
+        ("no answer", ["#### 72"] * 4, (0, 0, 4)),
+        ("#### 72", ["so"] * 4, (0, 0, 4)),
+    ],
+)
+def test_consistency_counts_solutions_with_the_same_answer(
+    own: str, others: list[str], share: tuple[int, int, int]
+) -> None:
+    class Several(Echo):
+        async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+            return [Completion(others[i], "stop", 2) for i in range(n)]
+
+    unknown = PROBLEM.model_copy(update={"answer": None, "answer_kind": "number"})
+    one = solution([*STEPS[:2], f"So.\n{own}"])
+    one = one.model_copy(update={"answer": extract_answer(one.text)})
+    asked = Consistency(ConsistencyConfig(rollouts=4))
+    roller = Roller(Several(), PromptConfig(), unknown, seed=1)
+    (vote,) = asyncio.run(asked.annotate(Context(roller), one))
+    assert (vote.step, vote.correct, vote.n, vote.n_failed, vote.tokens) == (2, *share, 8)
+    assert (vote.p is None) == (share[1] == 0) == bool(vote.why)
+    check_votes([vote], asked.sources, 3, "consistency")
+    # A gold answer says more, and is not paid for.
+    known = Roller(Several(), PromptConfig(), PROBLEM, seed=1)
+    assert asyncio.run(asked.annotate(Context(known), one)) == []
+    assert known.taken == []
 
 
 def test_models_of_an_ensemble_are_sources_of_their_own() -> None:
