@@ -287,10 +287,13 @@ def test_every_run_file_is_valid(document: str) -> None:
 
 @cache
 def source() -> frozenset[str]:
-    """Every word of the code that is no test, and of its settings."""
+    """Every word of the code that is no test, and of its settings, and the name of every prompt."""
     files = [path for package in PACKAGES if package != "tests" for path in (ROOT / package).rglob("*.py")]
     files += [*ROOT.glob("configs/*.toml"), ROOT / "pyproject.toml", ROOT / "Makefile"]
-    return frozenset(word for path in files for word in WORD.findall(path.read_text(encoding="utf-8")))
+    prompts = {path.stem for path in ROOT.glob("pipeline/prompts/*.txt")}
+    return prompts | frozenset(
+        word for path in files for word in WORD.findall(path.read_text(encoding="utf-8"))
+    )
 
 
 @cache

@@ -1,11 +1,12 @@
 """The annotators of a run, made of its configuration: the one place that knows every kind of ours."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.annotators.base import Annotator
 from pipeline.annotators.bisection import Bisection
+from pipeline.annotators.consistency import Consistency
 from pipeline.annotators.formal import Verify, verifier_named
 from pipeline.annotators.judge import Judge
 from pipeline.annotators.monte_carlo import MonteCarlo
@@ -18,6 +19,7 @@ from pipeline.sampling.roller import sampling_of, token_limit
 from schemas.config import (
     AnyAnnotator,
     BisectionConfig,
+    ConsistencyConfig,
     JudgeConfig,
     MonteCarloConfig,
     OmegaConfig,
@@ -69,6 +71,8 @@ def _made(config: AnyAnnotator, read: Callable[[str], str]) -> Iterator[Annotato
             yield Scan(config)
         case ProverConfig():
             yield Prover(config)
+        case ConsistencyConfig():
+            yield Consistency(config)
         case JudgeConfig():
             # Each prompt is a source of its own: prompts err differently, and fusion trusts each as far as it
             # deserves.
@@ -81,10 +85,6 @@ def _made(config: AnyAnnotator, read: Callable[[str], str]) -> Iterator[Annotato
             yield made_annotator(config.factory, config.options)
 
 
-_NO_JSON = ("transformers", "simulated")
-"""Kinds of policies that cannot keep a reply to a JSON schema. Of an outsider's nobody knows."""
-
-
 class Asked(NamedTuple):
     """How one of a run's policies will be asked."""
 
@@ -94,6 +94,8 @@ class Asked(NamedTuple):
     """Whether it must continue solutions that others began."""
     limit: tuple[str, int] | None = None
     """The largest token limit it is asked with, and the setting that it comes from."""
+    json: str = ""
+    """The name of a judge's prompt whose replies are to be JSON."""
 
 
 def asked(
@@ -101,12 +103,11 @@ def asked(
 ) -> dict[str, Asked]:
     """How the policies of a run will be asked: its own as `policy`, others by their annotator's name.
 
-    UserError where a judge's replies are to be JSON and its policy's kind cannot be held to that.
+    `read` gives the whole text of a prompt.
     """
     asking = sampling_of(config.prompt)
     judges = [part.annotator for part in parts if isinstance(part.annotator, Judge)]
-    for judge in judges:
-        _complain_of_json(judge, judge.config.policy or config.policy)
+    mine = [judge for judge in judges if judge.config.policy is None]
     counted = {source.by for part in parts for source in part.annotator.sources.values()}
     # A policy whose rollouts start within a solution must be able to continue a text verbatim, which not
     # every server can; it is checked before a run starts.
@@ -114,8 +115,8 @@ def asked(
     # So must one whose answers a prompt begins.
     template = config.prompt.template
     prefixes |= bool(solving_prompt(template, read(template)).begins)
-    prefixes |= any(judge.begins for judge in judges if judge.config.policy is None)
-    own = Asked(config.policy, asking, prefixes, token_limit(config))
+    prefixes |= any(judge.begins for judge in mine)
+    own = Asked(config.policy, asking, prefixes, token_limit(config), _json(mine))
     # Annotators that a program brings are no part of the configuration.
     asks = config.asks_policy or any(part.config.own_policy is None and not part.checks for part in parts)
     found = {POLICY: own} if asks else {}
@@ -126,18 +127,25 @@ def asked(
                 continue
             case policy, JudgeConfig():
                 judging = Sampling(temperature=one.temperature, max_tokens=one.max_tokens)
-                begun = any(judge.begins for judge in judges if judge.config is one)
-                found[one.name] = Asked(policy, judging, begun, (f"{one.section}.max_tokens", one.max_tokens))
+                its = [judge for judge in judges if judge.config is one]
+                limit = (f"{one.section}.max_tokens", one.max_tokens)
+                begun = any(judge.begins for judge in its)
+                found[one.name] = Asked(policy, judging, begun, limit, _json(its))
             case policy, _:
                 prefixes = any(source.by for source in part.annotator.sources.values())
                 found[one.name] = Asked(policy, asking, prefixes)
     return found
 
 
-def _complain_of_json(judge: Judge, policy: PolicyConfig) -> None:
-    json = [prompt.name for prompt in (judge.prompt, judge.meta) if prompt and prompt.replies == "json"]
-    if json and policy.kind in _NO_JSON:
+def refuse_json(role: Asked, kind: str) -> None:
+    """UserError where replies are to be JSON and a policy of this kind cannot be held to that."""
+    if role.json and kind == "transformers":
         raise UserError(
-            f"{judge.config.section}: the prompt {json[0]!r} says `replies: json`, and a {policy.kind} "
-            "policy cannot be held to JSON; use a server or vllm, or leave that line out of the prompt"
+            f"the prompt {role.json!r} says `replies: json`, and a {kind} policy cannot be held to JSON: use "
+            "a server or vllm, or leave that line out of the prompt"
         )
+
+
+def _json(judges: Iterable[Judge]) -> str:
+    prompts = (prompt for judge in judges for prompt in (judge.prompt, judge.meta) if prompt)
+    return next((prompt.name for prompt in prompts if prompt.replies == "json"), "")

@@ -19,11 +19,12 @@ _VALUE = re.compile(
     # No range, date, fraction of something else, or number with a comma: which of its parts is the score?
     r"(?![\w%]|\s*[-/+*^=]\s*\d|[.,]\d)",
 )
+# "Total score: 0.5", "Overall rating (the lowest) is 0.5"
+_NAMED = r"(?:score|rating|grade)\b(?:\s*\([^()\n]{0,60}\))?[^\w\-+.]{0,10}(?:is\b|of\b)?\s*[:=]?"
 _TOTAL = re.compile(
-    r"\b(?:total|overall|final|mean|average)\s+(?:rubric\s+)?(?:score|rating|grade)\b[^\w\n\-+.]*(?:is\b|of\b)?\s*[:=]?",
-    re.IGNORECASE,
+    rf"\b(?:total|overall|final|mean|average|lowest|minimum)\s+(?:rubric\s+)?{_NAMED}", re.IGNORECASE
 )
-_SCORE = re.compile(r"\b(?:score|rating|grade)\b[^\w\n\-+.]*(?:is\b|of\b)?\s*[:=]?", re.IGNORECASE)
+_SCORE = re.compile(rf"\b{_NAMED}", re.IGNORECASE)
 _OVERALL = r"(?:total|overall|final|mean|average)(?:_score)?"
 
 

@@ -12,8 +12,17 @@ from typing import Any, NamedTuple
 from pipeline.annotators.boxes import BACK, boxed, boxes, is_review
 from pipeline.annotators.json_replies import json_of, keyed
 from pipeline.annotators.verdicts import TWO, Reading, tail_of
-from pipeline.annotators.wording import NONE, UNIT, called_wrong, plain, sentences, value_of
-from schemas.reasoning import UNCLOSED
+from pipeline.annotators.wording import (
+    FAULT,
+    HEDGE,
+    NEGATED,
+    NONE,
+    UNIT,
+    called_wrong,
+    plain,
+    sentences,
+    value_of,
+)
 
 # Signs too: ✗ ✘ ❌ and ✓ ✔ ✅.
 _WRONG = (
@@ -40,8 +49,12 @@ _MARKED = re.compile(
     rf"{_VERDICT}",
     re.IGNORECASE,
 )
-_ALONE = re.compile(rf"(?:^|[.!?:]\s)\s*{_VERDICT}[\s.!]*$", re.IGNORECASE)
-"""A line, or its last sentence, that is nothing but a verdict."""
+_ALONE = re.compile(
+    rf"(?:^|[.!?:]\s)\s*(?:(?:so|thus|therefore|hence),?\s+)?"
+    rf"(?:(?:this|it|that)\s+is\s+(?:(?:therefore|thus|indeed|also)\s+)?)?{_VERDICT}[\s.!]*$",
+    re.IGNORECASE,
+)
+"""A line, or its last sentence, that is nothing but a verdict: "Correct.", "So this is wrong.\""""
 _IS_WRONG = re.compile(_WRONG, re.IGNORECASE)
 # "Correct, but the unit is missing" is neither.
 _BUT = re.compile(r"[\s,;}]*\b(?:but|except|however|although|though|only|if|unless|up to)\b", re.IGNORECASE)
@@ -173,9 +186,17 @@ def _of_json(value: Any, counts_from: int) -> list[_Mark] | None:
 # All wrong steps
 
 
-_ITEM = rf"(?:{UNIT}\s*)?(?:no\.?\s*)?#?(\d{{1,4}})"
+_ITEM = rf"(?:{UNIT}\s*)?(?:no\.?\s*)?#?\d{{1,4}}"
+_AND = r"(?:\s*[,;&]\s*(?:and\s+)?|\s+and\s+)"
 _NUMBERS = re.compile(
-    rf"[\[({{\s]*{_ITEM}(?:(?:\s*[,;&]\s*(?:and\s+)?|\s+and\s+|\s+){_ITEM})*[\])}}\s.]*", re.I
+    rf"(?:(?:in|at)\s+)?[\[({{\s]*{_ITEM}(?:(?:{_AND}|\s+){_ITEM})*[\])}}\s.]*", re.IGNORECASE
+)
+_LIST = rf"{UNIT}\s*#?\d{{1,4}}(?:{_AND}{_ITEM})*"
+# "Paragraphs 1 and 3 contain errors", "I found mistakes in paragraphs 1, 3 and 4"
+_CALLS = re.compile(
+    rf"\b({_LIST})\s+(?:is|are|contains?|has|have|makes?)\s+(?:\w+\s+){{0,2}}?{FAULT}s?\b|"
+    rf"\b(?:errors?|mistakes?|flaws?)\s+(?:(?:is|are|occurs?|lies?)\s+)?(?:in|at)\s+({_LIST})",
+    re.IGNORECASE,
 )
 _NO_NUMBERS = re.compile(r"[\[({\s]+[\])}\s]*|\\emptyset|\\varnothing|\u2205", re.IGNORECASE)
 _LAST_LINE = re.compile(
@@ -223,8 +244,21 @@ def _named(said: str, text: str) -> tuple[set[int] | None, str, str]:
     *lines, last = text.strip().split("\n")
     if match := _LAST_LINE.fullmatch(last.strip()[:400]):
         return _listed_numbers(match[1]), "\n".join(lines), ""
-    told = {one.number for one in sentences(text)}
-    return (set() if told == {NONE} and not called_wrong(text) else None), text, ""
+    return _called(text), text, ""
+
+
+def _called(text: str) -> set[int] | None:
+    """The steps that the sentences of a reply call wrong; empty where all they say is that there is no
+    error."""
+    found, told = called_wrong(text), {one.number for one in sentences(text)}
+    for sentence in re.split(r"(?<=[.!?])\s+|\n+", text):
+        called = None if HEDGE.search(sentence[:400]) else _CALLS.search(sentence[:400])
+        if called and not NEGATED.search(sentence[: called.end()]):
+            found |= {int(number) for number in re.findall(r"\d+", called[1] or called[2])}
+    if told == {NONE} and not found:
+        return set()
+    # Another verdict beside them, or second thoughts: which of them holds?
+    return found if found and told <= {min(found)} and not BACK.search(text) else None
 
 
 def _integers(values: Iterable[Any]) -> set[int] | None:

@@ -123,7 +123,7 @@ def fields(text: str) -> list[Said]:
 
 _END = re.compile(r"(?<=[.!?])\s+|\n+")
 # "Step 3 might be wrong", "let me check step 3": a thought on the way, and no verdict.
-_HEDGE = re.compile(
+HEDGE = re.compile(
     r"\b(?:if|whether|might|may|perhaps|possibly|maybe|seems?|appears? to|looks?|suspect|unless|unable|"
     r"unsure|not sure|let me|let's|check(?:ing)?|assum\w+|suppose|e\.g\.|for example|cannot|can't|could|"
     r"would|first glance|"
@@ -218,7 +218,7 @@ def _named(sentence: str, *, alone: bool) -> int | None:
         # Where the steps are gone through one by one, "No errors." may be about one of them.
         return NONE if alone or _WHOLE.search(sentence) else None
     first = FIRST.search(sentence)
-    if not first or _HEDGE.search(sentence):
+    if not first or HEDGE.search(sentence):
         return None
     places = list(NUMBERED.finditer(sentence))
     numbers = {int(place[1]) for place in places}
@@ -277,7 +277,7 @@ def called_wrong(text: str) -> set[int]:
         sentence = sentence[:400]
         if not _speaks(sentence):
             continue
-        called = None if _HEDGE.search(sentence) else _CALLED.search(sentence)
+        called = None if HEDGE.search(sentence) else _CALLED.search(sentence)
         if called and not NEGATED.search(sentence[: called.end()]):
             found.add(int(called[1] or called[2]))
     return found

@@ -96,6 +96,7 @@ async def open_tools(
     # A policy that the caller opened is the caller's to close.
     policies = {POLICY: policy} if policy is not None else {}
     for name, role in roles.items():
+        opening.refuse_json(role, policies[name].kind if name in policies else role.policy.kind)
         if name not in policies:
             policies[name] = await stack.enter_async_context(open_policy(role.policy))
     for name, role in roles.items():

@@ -187,6 +187,21 @@ class ProverConfig(AnnotatorConfig):
     """The prover's rollouts from every prefix, the bare problem included."""
 
 
+class ConsistencyConfig(AnnotatorConfig):
+    """Compare a solution's answer with those of other solutions (self-consistency, arXiv 2203.11171). Only
+    problems without a gold answer are asked about.
+
+    [[annotate]]
+    kind = "consistency"
+    rollouts = 8
+    """
+
+    kind: Literal["consistency"] = "consistency"
+    name: Name = "consistency"
+    rollouts: int = Field(8, ge=1)
+    """Solutions that are drawn to compare with. The share with the same answer is the vote."""
+
+
 class JudgeConfig(AnnotatorConfig):
     """Ask a model for the first error of a whole solution.
 
@@ -261,7 +276,14 @@ class PythonConfig(AnnotatorConfig):
 
 
 AnyAnnotator = (
-    BisectionConfig | MonteCarloConfig | ScanConfig | ProverConfig | JudgeConfig | VerifyConfig | PythonConfig
+    BisectionConfig
+    | MonteCarloConfig
+    | ScanConfig
+    | ProverConfig
+    | ConsistencyConfig
+    | JudgeConfig
+    | VerifyConfig
+    | PythonConfig
 )
 KINDS = tuple(one.model_fields["kind"].default for one in get_args(AnyAnnotator))
 """Annotators ask the policy in this order. Under `budget.per_problem` the first ones get the tokens."""

@@ -1,5 +1,5 @@
-"""Every shipped judge's prompt, asked through `annotate` and answered as chat models answer it: at least 99.5%
-of the replies are read in every style, and none is misread."""
+"""Every shipped judge, asked through `annotate` and answered as chat models answer it: at least 99.5% of the
+replies are read, and none is misread."""
 
 import asyncio
 import json
@@ -70,9 +70,8 @@ def judge_of(name: str, votes: int = 1) -> Judge:
     """The judge of a shipped prompt; one that reviews critiques is asked after another."""
     found = load_judge(name)
     config = JudgeConfig(votes=votes)
-    return (
-        Judge(config, load_judge("judge_steps"), found) if found.reviews_a_critique else Judge(config, found)
-    )
+    reviews = found.reviews_a_critique
+    return Judge(config, load_judge("judge_steps"), found) if reviews else Judge(config, found)
 
 
 def judged(name: str, *replies: str) -> list[Vote]:
@@ -200,6 +199,8 @@ PER_STEP: dict[str, Style] = {
     ),
     "labelled": gone_through("WW\nVerdict for paragraph NN: VV"),
     "alone": gone_through("## Paragraph NN\nWW\nVv."),
+    "this is": gone_through("Paragraph NN restates what is known. WW So this is VV."),
+    "it is": gone_through("**Paragraph NN:** WW It is VV.\n"),
     "this paragraph": gone_through("Paragraph NN says that she sold some. WW This paragraph is VV."),
     "thinking": lambda n, rng: (
         f"<think>\nParagraph 0: incorrect\n</think>\n{gone_through('Paragraph NN: VV')(n, rng)}"
@@ -244,6 +245,9 @@ ALL_ERRORS: dict[str, Style] = {
     "fence": naming('```json\n{"wrong_steps": [KK]}\n```', '```json\n{"wrong_steps": []}\n```'),
     "twice": naming("\\boxed{0, 4}\n\nWait, no.\n\n\\boxed{KK}", "\\boxed{0}\n\nWait, no.\n\n\\boxed{none}"),
     "thinking": naming("<think>\\boxed{0}</think>\n\\boxed{KK}", "<think>\\boxed{0}</think>\n\\boxed{none}"),
+    "prose": naming("Some steps fail. Paragraphs KK contain errors.", "There are no errors.", " and "),
+    "prose at the end": naming("I checked it. I found mistakes in paragraphs KK.", "No mistakes at all."),
+    "one by one": naming("Paragraph KK is wrong.", "All steps are correct.", " is wrong. Paragraph "),
     "sentence": naming("Errors in: KK", "I went through it all and found no errors."),
     "French": naming("Les calculs sont faux.\n\\boxed{KK}", "Tout est juste.\n\\boxed{none}"),
 }
@@ -261,6 +265,8 @@ SCORES: dict[str, Callable[[float], str]] = {
     "the only one": lambda x: f"I would give it a score of {x}.",
     "thinking": lambda x: f"<think>Total score: 0.1</think>Total score: {x}",
     "twice": lambda x: f"Total score: 0.1\n\nOn reflection that is harsh.\n\nTotal score: {x}",
+    "which": lambda x: f"The lowest is accuracy.\n\nTotal score (the lowest of the six): **{x}**",
+    "sentence": lambda x: f"Derivation 1, accuracy less. The total score is {x}.",
     "heading": lambda x: f"### Total score\n\n{x}",
 }
 STYLES = {
@@ -372,6 +378,12 @@ def test_verdicts_a_step(reply: str, verdict: int | None) -> None:
         ("\\boxed{none}", set()),
         ("\\boxed{1, 7}", None),  # there is no paragraph 7
         ("\\boxed{1-3}", None),
+        ("Paragraphs 1 and 3 might be wrong.", None),
+        ("Paragraphs 1 and 3 are not wrong.", None),
+        ("Paragraph 1 is wrong. Wait, no. Paragraph 3 is wrong.", None),
+        ("Paragraph 2 is wrong. The first error is in paragraph 1.", {1, 2}),
+        ("Paragraphs 1 and 3 are wrong. The first error is in paragraph 3.", None),
+        ("Paragraphs 1, 2 and 4 are incorrect.", {1, 2, 4}),
         ("\\boxed{none}\n\nHowever, paragraph 2 is wrong.", None),
         ("\\boxed{1, 3}\n\nActually, wait.", None),
         ("\\boxed{1, 3}\n\nParagraph 1 is wrong because 48 / 2 is 24.", {1, 3}),

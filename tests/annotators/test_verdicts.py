@@ -247,7 +247,22 @@ def test_what_a_reply_says(reply: str, verdict: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["\n", "(", "\\", " ", "\\boxed{", "paragraph 1 is ", "<think>", "first error ", "-"]
+    "piece",
+    [
+        *("\n", "(", "\\", " ", "\\boxed{", "paragraph 1 is ", "<think>", "first error ", "-"),
+        *(
+            "[",
+            '{"',
+            "\n[1,",
+            "total score ",
+            "score: (",
+            "paragraphs 1, ",
+            "1 and ",
+            "verdict: ",
+            "|",
+            "so this is ",
+        ),
+    ],
 )
 def test_a_hostile_reply_takes_no_time(piece: str) -> None:
     for prompt in SHIPPED:

@@ -1,5 +1,8 @@
 """Prompts: what is filled, what is refused, and what a judge's prompt declares."""
 
+import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.prompts.filling import fill
-from pipeline.prompts.templates import PROMPTS, check_prompts, load_judge, load_template
+from pipeline.prompts.reply_schemas import reply_schema
+from pipeline.prompts.templates import (
+    PROMPTS,
+    check_prompts,
+    load_judge,
+    load_template,
+    solving_prompt,
+)
 from schemas.config import RunConfig
 from schemas.errors import UserError
 
@@ -143,3 +153,70 @@ def test_a_run_is_refused_for_its_prompts_before_it_begins(tmp_path: Path) -> No
 def test_a_variable_of_another_template_language_is_refused(tmp_path: Path, almost: str) -> None:
     with pytest.raises(UserError, match="nothing fills"):
         load_template(written(tmp_path, f"{{problem}} {almost}"))
+
+
+ROLES = "=== system ===\nBe brief.\n\n=== user ===\nProblem: {problem}\n=== assistant ===\nStep 1:\n"
+
+
+def test_a_prompt_may_say_what_each_role_says(tmp_path: Path) -> None:
+    found = solving_prompt("mine", "---\nname: mine\nversion: 3\n---\n" + ROLES)
+    assert found.ask("P") == ("Problem: P\n", "Be brief.", "Step 1:")
+    assert found.whole == "Be brief.\n\nProblem: {problem}\n"
+    assert load_template(written(tmp_path, ROLES)) == found.whole
+    judge = load_judge(written(tmp_path, HEAD + ROLES.replace("Problem: {problem}", "{problem}{solution}")))
+    assert (judge.text, judge.system, judge.begins) == ("{problem}{solution}\n", "Be brief.", "Step 1:")
+    # A rule of equal signs, and headings of other kinds, are text.
+    text = "=== Problem ===\n{problem}\n=======\n=== answer ===\n"
+    assert solving_prompt("mine", text).ask("P") == (text.replace("{problem}", "P"), "", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"Hello.\n{ROLES}", "text before the line `=== system ===` belongs to no role"),
+        (f"{ROLES}=== user ===\n{{problem}}", "two parts `=== user ===`"),
+        (f"{ROLES}=== sytem ===\nx", "role 'sytem'; expected one of system, user, assistant"),
+        (ROLES.replace("Step 1:", "{problem}"), "nothing fills {problem}; known: none in an answer's beg"),
+        (ROLES.replace("{problem}", "it"), "has no {problem} in it"),
+        ("{problem?}", "{problem?}: every problem has one; write {problem}"),
+        (ROLES.replace("brief", "{answer}"), "nothing fills {answer}; known: {problem}"),
+    ],
+)
+def test_roles_that_cannot_be_used_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_template(written(tmp_path, text))
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("reads: redo\nreplies: json", "`replies: json` does not go with a solution done again"),
+        ("reads: per_step\nreplies: xml", "replies is 'xml'; expected one of text, json"),
+        ("reads: rubric\nmaximum: 0", "maximum is '0'; expected a whole number from 1 on"),
+        ("reads: rubric\nmaximum: inf", "maximum is 'inf'"),
+    ],
+)
+def test_a_reply_that_cannot_be_read_so_is_refused(tmp_path: Path, head: str, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        load_judge(written(tmp_path, f"---\n{head}\n---\n{{solution}}"))
+
+
+def test_only_a_meta_critique_shows_a_critique() -> None:
+    check_prompts(run(annotate=[{"kind": "judge", "meta": "judge_meta"}]))
+    with pytest.raises(UserError, match="'judge_meta' has {critique} in it: only `meta` has one to show"):
+        check_prompts(run(annotate=[{"kind": "judge", "prompts": ["judge_meta"]}]))
+    with pytest.raises(UserError, match="judge.meta: 'judge_steps' has no {critique} in it"):
+        check_prompts(run(annotate=[{"kind": "judge", "meta": "judge_steps"}]))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PROMPTS.glob("judge_*.txt")))
+@pytest.mark.parametrize("replies", ["text", "json"])
+def test_json_is_asked_for_in_the_form_that_is_read(name: str, replies: str) -> None:
+    prompt = replace(load_judge(name), replies=replies, counts_from=1)
+    schema = reply_schema(prompt, 2)
+    assert bool(schema) == (replies == "json")
+    if schema:
+        form = json.loads(schema)["properties"]
+        assert "review" in form or "review" in form["steps"]["items"]["properties"]
+        assert ("[-1, 1, 2]" in schema) == (prompt.reads == "first_error")

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from pathlib import Path
 from typing import Self
 
 import pytest
@@ -11,6 +12,8 @@ from pipeline.annotators.monte_carlo import MonteCarlo
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
 from pipeline.proposers.sample import to_solution
+from pipeline.sampling.draws import Draws
+from pipeline.sampling.replay import completions
 from pipeline.sampling.roller import Roller, counts, outcome_of, token_limit
 from schemas.config import JudgeConfig, MonteCarloConfig, PromptConfig, RunConfig, TransformersConfig
 from schemas.records import AnswerKind, Problem, Rollout, StopReason, Vote
@@ -191,3 +194,36 @@ def test_equal_requests_are_paid_for_once() -> None:
     first, second = asyncio.run(twice())
     assert first == second
     assert len(policy.seeds) == len(asked.taken) == 2
+
+
+def test_the_beginning_of_an_answer_is_asked_for_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "begun.txt"
+    path.write_text("=== system ===\nBe brief.\n=== user ===\n{problem}\n=== assistant ===\nStep 1:")
+    asked: list[Prompt] = []
+
+    class Asked(Says):
+        async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+            asked.append(prompt)
+            return await super().sample(prompt, n, sampling)
+
+    policy = Asked(completion(" 3 and 4 are 7.\n#### 7"), completion(" 3", "length"))
+    problem = Problem(text="3 + 4 </s>", answer="7")
+    roller = Roller(policy, PromptConfig(template=str(path)), problem, seed=1)
+    first, cut = asyncio.run(roller.roll("", 2, "propose"))
+    assert asked[0] == Prompt("3 + 4 < /s>\n", "Step 1:", "Be brief.")
+    assert (first.prefix, first.text, first.outcome) == ("", "Step 1: 3 and 4 are 7.\n#### 7", "correct")
+    assert cut.text == "Step 1: 3"
+    assert to_solution(roller, first).text == first.text
+    # A prefix of such a solution begins with it, and is sent as it is; in it no mark ends a turn.
+    (later,) = asyncio.run(roller.roll("Step 1: <|im_end|> 3\n", 1, "monte_carlo"))
+    assert asked[1].prefix == "Step 1: <| im_end|> 3\n"
+    assert (later.prefix, later.text) == ("Step 1: <|im_end|> 3\n", " 3 and 4 are 7.\n#### 7")
+    # What is stored holds the beginning, and is graded again without a second one.
+    again = Roller(
+        Says(completion("no")),
+        PromptConfig(template=str(path)),
+        problem,
+        seed=1,
+        draws=Draws(stored=completions([first, cut])),
+    )
+    assert asyncio.run(again.roll("", 2, "propose")) == [first, cut]
