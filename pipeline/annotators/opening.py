@@ -25,6 +25,7 @@ from schemas.config import (
     ProverConfig,
     PythonConfig,
     RunConfig,
+    SampleConfig,
     ScanConfig,
     VerifyConfig,
 )
@@ -90,8 +91,14 @@ class Asked(NamedTuple):
     """The largest token limit it is asked with, and the setting that it comes from."""
 
 
+def writer_role(sampler: SampleConfig) -> str:
+    """What a sampler's own policy is called; no annotator's name has a colon."""
+    return f"writer:{sampler.name}"
+
+
 def asked(config: RunConfig, parts: Sequence[Part]) -> dict[str, Asked]:
-    """How the policies of a run will be asked: its own as `policy`, others by their annotator's name."""
+    """How the policies of a run will be asked: its own as `policy`, others by their annotator's name or their
+    `writer_role`."""
     asking = sampling_of(config.prompt)
     counted = {source.by for part in parts for source in part.annotator.sources.values()}
     # A policy whose rollouts start within a solution must be able to continue a text verbatim, which not
@@ -101,6 +108,7 @@ def asked(config: RunConfig, parts: Sequence[Part]) -> dict[str, Asked]:
     # Annotators that a program brings are no part of the configuration.
     asks = config.asks_policy or any(part.config.own_policy is None and not part.checks for part in parts)
     found = {POLICY: own} if asks else {}
+    found |= {writer_role(one): Asked(one.policy, asking, False) for one in config.writers if one.policy}
     for part in parts:
         one = part.config
         match one.own_policy, one:

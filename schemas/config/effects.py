@@ -29,6 +29,11 @@ class Effect(StrEnum):
     """What is made of the votes: labels, PRMs and their measurements."""
 
 
+class Added:
+    """Marks a setting that came after runs had begun without it. At its default it does not stand in the
+    identity, so that of these runs stays what it was."""
+
+
 class Setting(NamedTuple):
     """A field of a section, the place it has in a run file, and its effect."""
 
@@ -63,6 +68,8 @@ def vote_settings(section: BaseModel, inherited: Effect | None = None) -> dict[s
     found: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         effect, value = mark_of(field) or inherited, getattr(section, name)
+        if Added in field.metadata and value == field.default:
+            continue
         several = isinstance(value, (tuple, list)) and bool(classes_of(field.annotation))
         if isinstance(value, BaseModel) or several:
             inner = [vote_settings(one, effect) for one in value] if several else vote_settings(value, effect)
