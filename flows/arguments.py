@@ -177,7 +177,7 @@ def _add_label(commands: Any) -> None:
         "label the steps of solutions that exist already",
         "stepmint label solutions.jsonl\n"
         "  stepmint label solutions.jsonl --judge http://127.0.0.1:8000/v1 --model Qwen/Qwen3-8B\n"
-        "  stepmint label solutions.jsonl --dry-run > mine.toml",
+        "  stepmint label solutions.jsonl --dry-run",
     )
     label.description = f"""{label.description}
 

@@ -93,6 +93,7 @@ def examine_policies(config: RunConfig) -> dict[str, Any]:
 
     roles = asked(config, annotators(config))
     # A run without rollouts needs no continued prefixes, but who asks wants to know whether they would work.
-    roles["policy"] = roles["policy"]._replace(prefixes=True)
+    if "policy" in roles:
+        roles["policy"] = roles["policy"]._replace(prefixes=True)
     found = {role: asyncio.run(meet(one)).as_dict() for role, one in roles.items()}
     return {"policies": found, "refused": [role for role, probe in found.items() if probe["refused"]]}

@@ -356,7 +356,7 @@ class Rollout(Record):
     purpose: str
     """`propose`, `filter`, `omegaprm`, or the name of the annotator it was drawn for. Before a colon stands
     the kind of one whose own policy it was drawn from, or of a judge: `judge`, `judge:NAME`, `prover`,
-    `prover:NAME`, `python:NAME:PURPOSE`."""
+    `prover:NAME`, `python:NAME:PURPOSE`, `writer:NAME:propose`."""
     prefix: str
     text: str
     outcome: Outcome

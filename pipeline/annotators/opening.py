@@ -27,6 +27,7 @@ from schemas.config import (
     ProverConfig,
     PythonConfig,
     RunConfig,
+    SampleConfig,
     ScanConfig,
     VerifyConfig,
 )
@@ -98,10 +99,16 @@ class Asked(NamedTuple):
     """The name of a judge's prompt whose replies are to be JSON."""
 
 
+def writer_role(sampler: SampleConfig) -> str:
+    """What a sampler's own policy is called; no annotator's name has a colon."""
+    return f"writer:{sampler.name}"
+
+
 def asked(
     config: RunConfig, parts: Sequence[Part], read: Callable[[str], str] = prompt_text
 ) -> dict[str, Asked]:
-    """How the policies of a run will be asked: its own as `policy`, others by their annotator's name.
+    """How the policies of a run will be asked: its own as `policy`, others by their annotator's name or their
+    `writer_role`.
 
     `read` gives the whole text of a prompt.
     """
@@ -120,6 +127,7 @@ def asked(
     # Annotators that a program brings are no part of the configuration.
     asks = config.asks_policy or any(part.config.own_policy is None and not part.checks for part in parts)
     found = {POLICY: own} if asks else {}
+    found |= {writer_role(one): Asked(one.policy, asking, False) for one in config.writers if one.policy}
     for part in parts:
         one = part.config
         match one.own_policy, one:

@@ -23,6 +23,7 @@ from pipeline.annotators.wording import (
     sentences,
     value_of,
 )
+from schemas.reasoning import UNCLOSED
 
 # Signs too: ✗ ✘ ❌ and ✓ ✔ ✅.
 _WRONG = (

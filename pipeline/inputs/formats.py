@@ -58,7 +58,7 @@ def _prm800k(row: Row) -> Parsed | None:
         return None
     said = question if isinstance(question, Mapping) else {"problem": question}
     problem = {"problem": said.get("problem"), "answer": said.get("ground_truth_answer")}
-    steps = [found for step in label["steps"] if (found := _chosen(step))[0]]
+    steps = [found for step in label["steps"] if (found := _chosen(step))[0].strip()]
     if not steps:
         return Parsed(problem, ())
     texts, ratings = tuple(text for text, _ in steps), [rating for _, rating in steps]

@@ -1,9 +1,10 @@
 """Reads step labels and outcomes that came with a solution, in the forms that data sets write them in."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pipeline.inputs.rows import Unreadable
+from pipeline.inputs.rows import Unreadable, parsed
 from schemas.records import GoldLabels, Outcome
 
 Sign = Literal[0, 1] | None
@@ -14,7 +15,10 @@ _OUTCOMES: Mapping[str, Outcome] = {
     "incorrect": "incorrect",
     "wrong": "incorrect",
     "unknown": "unknown",
+    "true": "correct",
+    "false": "incorrect",
 }
+_WHOLE = re.compile(r"-1|\d{1,9}")
 FLAGS = ("final_answer_correct", "is_correct", "correct", "outcome", "result", "score")
 """Common names of the column that says whether the final answer is right."""
 
@@ -22,14 +26,26 @@ FLAGS = ("final_answer_correct", "is_correct", "correct", "outcome", "result", "
 def gold_of(row: Mapping[str, Any], n_steps: int) -> GoldLabels | None | Unreadable:
     """The step labels in a row of one solution: `labels` with one for each step, or the 0-based index of the
     first wrong step (-1: none is) in `label`, as ProcessBench has it, or `first_error`. None without any."""
-    labels = row.get("labels")
+    labels = as_list(row.get("labels"))
     if isinstance(labels, Sequence) and not isinstance(labels, str):
         return from_signs(labels, n_steps)
     for name, by in (("label", "processbench"), ("first_error", "")):
+        first = row.get(name)
+        # A cell of a table is a text.
+        if isinstance(first, str) and _WHOLE.fullmatch(first.strip()):
+            first = int(first)
         # `true` is a bool, which Python counts among the whole numbers: it would be read as step 1.
-        if isinstance(first := row.get(name), int) and not isinstance(first, bool):
+        if isinstance(first, int) and not isinstance(first, bool):
             return from_first_error(first, n_steps, by)
     return None
+
+
+def as_list(value: Any) -> Any:
+    """The list that a cell of a table holds as JSON, such as `["a", "b"]`; any other value as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        found = parsed(value)
+        return found if isinstance(found, list) else value
+    return value
 
 
 def from_first_error(first: int, n_steps: int, by: str) -> GoldLabels | Unreadable:
@@ -77,9 +93,12 @@ def from_ratings(ratings: Sequence[Any], by: str, *, is_whole: bool = True) -> G
     return GoldLabels.model_validate({"labels": labels, "first_error": first, "by": by})
 
 
-def outcome_of_flag(flag: Any) -> Outcome:
-    """Whether the final answer is right, by a flag that came with a solution; `unknown` for anything else."""
+def outcome_of_flag(name: str, flag: Any) -> Outcome:
+    """Whether the final answer is right, by a flag of this name that came with a solution; `unknown` for
+    anything else."""
     if isinstance(flag, str):
         return _OUTCOMES.get(flag.strip().lower(), "unknown")
-    # A score of 0.7 is no verdict; 1.0 and 0 are how some tables write truth values.
+    # A score of 0.7 is no verdict, and the number 1 in a column `result` may be an answer.
+    if not isinstance(flag, bool) and name != "score":
+        return "unknown"
     return "correct" if flag in (True, 1) else "incorrect" if flag in (False, 0) else "unknown"

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.inputs.columns import TEXTS
 from pipeline.inputs.formats import FORMATS, Found, Parsed
-from pipeline.inputs.gold_labels import FLAGS, gold_of, outcome_of_flag
+from pipeline.inputs.gold_labels import FLAGS, as_list, gold_of, outcome_of_flag
 from pipeline.inputs.rows import Unreadable, rows_of
 from pipeline.inputs.segment import Cuts, segment
 from schemas.errors import UserError
@@ -25,6 +25,7 @@ COLUMNS = (
 )
 """Common names of the column with the solution or solutions, the surest first: `solution` may hold the
 reference solution where another of them is there."""
+_LISTS = COLUMNS[: COLUMNS.index("response")]
 _TEXTS = (*COLUMNS, "raw_text", "text", "content")
 """The same inside an element of a list of solutions."""
 _WRITERS = ("generator", "model_name", "model", "sampled_model")
@@ -151,8 +152,10 @@ def gold_labels(found: Found, n_steps: int) -> GoldLabels | None | Unreadable:
 
 def _several(row: Mapping[str, Any], name: str) -> tuple[Found | Unreadable, ...] | Unreadable:
     """The solutions in a column. One bad element of a list costs one solution."""
-    value, marks = row[name], _marks(row)
     is_steps = "step" in name.lower() or "process" in name.lower()
+    # A table holds a list as JSON; a single solution may be a text that only begins like one.
+    value = as_list(row[name]) if is_steps or name in _LISTS else row[name]
+    marks = _marks(row)
     if isinstance(value, Mapping):
         value = [value]
     if isinstance(value, str) and name != "steps":
@@ -211,7 +214,7 @@ def _marks(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _outcome(row: Mapping[str, Any]) -> Outcome:
-    flags = (outcome_of_flag(row[name]) for name in FLAGS if row.get(name) is not None)
+    flags = (outcome_of_flag(name, row[name]) for name in FLAGS if row.get(name) is not None)
     return next(flags, "unknown")
 
 

@@ -224,6 +224,10 @@ def _in_words(config: RunConfig, scale: float, policy: PolicyConfig) -> RunConfi
         ),
         # A budget of the run would cut the imagined problems; it is applied to the forecast instead.
         "budget": BudgetConfig(per_problem=per_problem),
+        "propose": tuple(
+            one.model_copy(update={"policy": policy}) if one in config.writers else one
+            for one in config.proposers
+        ),
         "annotate": tuple(
             one for one in map(simulated, config.annotate) if not isinstance(one, VerifyConfig)
         ),

@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.annotators.opening import writer_role
 from pipeline.labelling.shard import label_problem
 from pipeline.labelling.tools import Annotators, annotators_of
 from pipeline.runs.given_files import Given
@@ -19,6 +20,7 @@ from pipeline.runs.run_store import RunStore
 from pipeline.sampling.draws import Draws
 from pipeline.sampling.replay import Nobody, NotStored, completions, with_rest
 from schemas.records import Finished, PolicyIdentity, Problem, Rollout
+from schemas.sources import POLICY
 
 
 class Regraded(NamedTuple):
@@ -87,16 +89,28 @@ def stored_problems(
 
 def _tools(store: RunStore) -> Annotators:
     """A run's annotators and prompts, and a policy that draws nothing, of the name its solutions bear."""
-    who = _author(store)
-    nobody = Nobody(who.kind, who.model, who.revision)
-    return annotators_of(store.config, nobody, templates=store.templates())
+    named = {POLICY: store.config.policy}
+    named |= {writer_role(one): one.policy for one in store.config.writers if one.policy is not None}
+    # Where there is not one solution of a policy, its configuration is all that says what it is called.
+    known = {role: PolicyIdentity(kind=one.kind, model=one.model) for role, one in named.items()}
+    known |= _authors(store, known)
+    nobody = {role: Nobody(who.kind, who.model, who.revision) for role, who in known.items()}
+    policy = nobody.pop(POLICY)
+    return annotators_of(store.config, policy, templates=store.templates(), writers=nobody)
 
 
-def _author(store: RunStore) -> PolicyIdentity:
+def _authors(store: RunStore, roles: Container[str]) -> dict[str, PolicyIdentity]:
+    """Who wrote the solutions, by role: of each the first that is found."""
+    found: dict[str, PolicyIdentity] = {}
+    wanted = 1 + len(store.config.writers)
     for shard in range(store.config.shards):
-        for item in store.lines(shard, store.entries(shard).values()):
+        for _, item, rollouts in stored_problems(store, shard):
+            purposes = {rollout.seed: rollout.purpose for rollout in rollouts}
             for candidate in item.candidates:
-                if candidate.solution.policy.kind != "given":
-                    return candidate.solution.policy
-    policy = store.config.policy  # not one solution: then nothing was drawn that would say it better
-    return PolicyIdentity(kind=policy.kind, model=policy.model)
+                who = candidate.solution.policy
+                role = purposes.get(who.seed, "").removesuffix(":propose")
+                if who.kind != "given":
+                    found.setdefault(role if role in roles else POLICY, who)
+            if len(found) == wanted:
+                return found
+    return found

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.annotators.base import Context
 from pipeline.annotators.monte_carlo import answer_vote
-from pipeline.annotators.opening import Part
+from pipeline.annotators.opening import Part, writer_role
 from pipeline.labelling.tools import Annotators, open_tools
 from pipeline.policies.admission import run_in_order
 from pipeline.proposers import omegaprm, sample
@@ -313,10 +313,15 @@ async def _propose(
     roller: Roller, tools: Annotators, asked: SampleConfig | OmegaConfig, root: list[Rollout] | None
 ) -> list[Candidate]:
     if isinstance(asked, SampleConfig):
+        if asked.policy is not None:
+            role = writer_role(asked)
+            roller = roller.of(tools.others[role], role)
         return await sample.propose(roller, asked)
     if not roller.problem.is_gradable:  # a search rests on graded rollouts
-        # Sampling beside it would draw these very solutions again.
-        return [] if tools.config.proposer(SampleConfig) else await sample.propose(roller, SampleConfig())
+        # A sampler of the run's policy beside it would draw these very solutions again.
+        samplers = [one for one in tools.config.proposers if isinstance(one, SampleConfig)]
+        is_there = any(one.policy is None for one in samplers)
+        return [] if is_there else await sample.propose(roller, SampleConfig())
 
     async def check(solution: Solution) -> list[Vote]:
         return await _checked(roller, solution, tools)

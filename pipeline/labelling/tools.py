@@ -40,14 +40,19 @@ class Annotators:
 
 
 def annotators_of(
-    config: RunConfig, policy: Policy, *, templates: Mapping[str, str] | None = None
+    config: RunConfig,
+    policy: Policy,
+    *,
+    templates: Mapping[str, str] | None = None,
+    writers: Mapping[str, Policy] | None = None,
 ) -> Annotators:
-    """The annotators of a run, all asking one policy. UserError where a prompt or an outsider's part cannot
-    be used, where two parts declare one source, or where the consensus names one that nobody declares."""
+    """The annotators of a run, all asking one policy; `writers` stand for the samplers' own, by their role.
+    UserError where a prompt or an outsider's part cannot be used, where two parts declare one source, or where the consensus names one that nobody declares."""
     kept = templates or {}
     parts = _parts(config, kept)
     # One policy for all: grading again draws nothing, so nobody needs the others' own.
     others = {part.config.name: policy for part in parts if part.config.own_policy is not None}
+    others |= {opening.writer_role(one): policy for one in config.writers} | dict(writers or {})
     return Annotators(config, policy, parts, _declared(config, parts), others, kept)
 
 

@@ -19,7 +19,7 @@ from schemas.reasoning import in_block, is_thinking
 from schemas.records import Rollout
 
 # Purposes under which other models than the run's policy draw: their successes say nothing about the policy.
-_OTHERS = frozenset({"judge", "prover", "probe", "python"})
+_OTHERS = frozenset({"judge", "prover", "probe", "python", "writer"})
 
 
 def is_own(purpose: str) -> bool:

@@ -7,7 +7,6 @@ off its thinking, and others trim it. A rollout would then continue a text that 
 
 import logging
 import re
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -47,8 +46,6 @@ def opening(tokenizer: Any) -> str:
 
 def _begun_chat(tokenizer: Any, prompt: Prompt) -> str:
     """The chat up to the beginning of the assistant's answer."""
-    system, asked = (without_specials(tokenizer, text) for text in (prompt.system, prompt.text))
-    prompt = replace(prompt, system=system, text=asked)
     user = {"role": "user", "content": prompt.text}
     if not prompt.system.strip():
         return _rendered(tokenizer, [user])
@@ -60,19 +57,6 @@ def _begun_chat(tokenizer: Any, prompt: Prompt) -> str:
         pass
     _say_once(getattr(tokenizer, "name_or_path", "") or "the model")
     return _rendered(tokenizer, [{**user, "content": prompt.instruction}])
-
-
-def without_specials(tokenizer: Any, text: str) -> str:
-    """A message in which nothing becomes one of the tokenizer's special tokens, such as the end of a turn.
-
-    Prompts disarm the marks of all known chat templates in what they are filled with; this covers a model
-    with marks of its own. A space goes after the first letter: it has no meaning, and what stands there can
-    still be read.
-    """
-    for special in sorted(set(tokenizer.all_special_tokens), key=len, reverse=True):
-        if len(special) > 1 and special in text:
-            text = text.replace(special, f"{special[0]} {special[1:]}")
-    return text
 
 
 @cache

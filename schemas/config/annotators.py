@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from schemas.config.effects import Effect
+from schemas.config.effects import ADDED, Effect
 from schemas.config.policies import PolicyConfig
 from schemas.factories import FACTORY
 from schemas.records import Record
@@ -31,6 +31,11 @@ class SampleConfig(Record):
     kind: Literal["sample"] = "sample"
     n: int = Field(2, ge=1)
     """Solutions of each problem. Equal texts are merged."""
+    name: Annotated[Name, ADDED] = "sample"
+    """Tells several sections of this kind apart, each with a policy of its own."""
+    policy: Annotated[PolicyConfig | None, ADDED] = None
+    """The model that writes these solutions, if it is not the run's policy. It is asked with the run's
+    prompt; rollouts from the steps are still the run's policy's."""
 
 
 class OmegaConfig(Record):

@@ -35,9 +35,14 @@ def _settled(found: Any) -> Any:
         return found
     if not found:
         raise ValueError("an empty list proposes no solution: leave it out, or name a kind")
-    kinds = [one.kind for one in found]
+    kinds = [one.kind for one in found if getattr(one, "policy", None) is None]
     if twice := next((kind for kind in kinds if kinds.count(kind) > 1), ""):
-        raise ValueError(f'{kinds.count(twice)} sections are of kind "{twice}": keep one of each kind')
+        raise ValueError(
+            f'{kinds.count(twice)} sections of kind "{twice}" without a policy of their own: keep one'
+        )
+    names = [one.name for one in found if isinstance(one, SampleConfig)]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise ValueError(f"{names.count(twice)} samplers are called {twice!r}: give each its own `name`")
     # A list of one is that one: it is the same run, and so has the same digest.
     return found[0] if len(found) == 1 else found
 

@@ -103,8 +103,8 @@ class RunConfig(Record):
     filter: Annotated[FilterConfig | None, Effect.VOTES] = None
     """Leaves out problems that are too easy or too hard."""
     propose: Annotated[Propose, Effect.VOTES] = SampleConfig()
-    """Where the solutions come from whose steps are labelled. Several sections `[[propose]]`, each of another
-    kind, propose side by side; equal texts are one solution."""
+    """Where the solutions come from whose steps are labelled. Several sections `[[propose]]` propose side by
+    side; equal texts are one solution."""
     annotate: Annotated[tuple[Annotated[AnyAnnotator, Field(discriminator="kind")], ...], Effect.VOTES] = ()
     """What votes on the steps, in any order: it is kept by kind and name."""
     fusion: Annotated[FusionConfig, Effect.LATER] = FusionConfig()
@@ -182,17 +182,23 @@ class RunConfig(Record):
         return next((one for one in self.proposers if isinstance(one, kind)), None)
 
     @property
+    def writers(self) -> tuple[SampleConfig, ...]:
+        """Samplers that ask a model of their own."""
+        samplers = (one for one in self.proposers if isinstance(one, SampleConfig))
+        return tuple(one for one in samplers if one.policy is not None)
+
+    @property
     def asks_policy(self) -> bool:
         """Whether anybody asks the run's own policy. Nobody does where solutions are given and only verifiers
         and annotators with models of their own vote; then it need not be there."""
-        asking = [
-            one for one in self.annotate if one.own_policy is None and not isinstance(one, VerifyConfig)
-        ]
-        return bool(asking or self.filter) or any(not isinstance(one, GivenConfig) for one in self.proposers)
+        votes = any(one.own_policy is None and not isinstance(one, VerifyConfig) for one in self.annotate)
+        draws = any(one not in self.writers and not isinstance(one, GivenConfig) for one in self.proposers)
+        return votes or draws or self.filter is not None
 
     def policies(self) -> dict[str, PolicyConfig]:
         """The models that a run asks, by their section."""
         found = {"policy": self.policy} if self.asks_policy else {}
+        found |= {f"propose.{one.name}.policy": one.policy for one in self.writers if one.policy is not None}
         for one in self.annotate:
             if one.own_policy is not None:
                 found[f"{one.section}.policy"] = one.own_policy

@@ -16,7 +16,7 @@ from pipeline.inputs.rows import Unreadable
 from pipeline.inputs.solutions import read_solutions, solution_of
 from pipeline.outputs.export import FORMATS
 from schemas.arrow import to_row
-from schemas.config import RunConfig
+from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 from schemas.records import (
     Candidate,
@@ -337,3 +337,46 @@ def test_no_real_row_is_dropped_without_a_word(
     assert (problems, len(solutions), steps if counts[2] else None, len(bad)) == counts
     # The only real rows that are refused: PRMBench's that name steps beyond the last.
     assert all("error_steps: the wrong steps hold" in one.reason for one in bad)
+
+
+def test_a_table_holds_lists_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        'problem,steps,label,is_correct\nQ,"[""a"", ""b""]",1,True\nR,"[""a"", ""b""",1,True\n',
+        encoding="utf-8",
+    )
+    found = items(config(path))
+    [one] = candidates(found)
+    assert one.solution.step_texts() == ["a", "b"]
+    assert (one.gold, one.solution.outcome) == (labels(1, 0, first=1, by="processbench"), "correct")
+    [bad] = [one for one in found if isinstance(one, Quarantined)]
+    assert "steps: expected a text or a list of texts" in bad.reason
+
+
+def test_parquet_and_saved_datasets_are_read_as_lines_are(tmp_path: Path) -> None:
+    import datasets
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{"problem": "Q", "steps": ["a", "b"], "label": 1}, {"problem": "R", "steps": ["c"], "label": -1}]
+    lines = read(tmp_path, rows)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "saved"))
+
+    def texts(found: list[Item]) -> list[tuple[str, GoldLabels | None]]:
+        return [(one.solution.text, one.gold) for one in candidates(found)]
+
+    for name in ("rows.parquet", "saved"):
+        assert texts(items(config(tmp_path / name))) == texts(lines)
+
+
+def test_a_number_in_a_column_called_result_is_no_verdict(tmp_path: Path) -> None:
+    [one] = candidates(read(tmp_path, [{"problem": "Q", "solution": "a", "result": 1}]))
+    assert one.solution.outcome == "unknown"
+
+
+def test_the_ready_run_file_is_given_its_solutions() -> None:
+    asked = load_config(Path(__file__).parents[2] / "configs" / "given-processbench.toml")
+    assert not asked.asks_policy
+    assert asked.policies().keys() == {"judge.policy"}
+    assert reading_of(asked) is not None

@@ -16,8 +16,9 @@ from pipeline.runs.run_store import RunStore
 from pipeline.storage.recorded import config_here
 from schemas.config import MonteCarloConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
-from schemas.records import Problem, Solution, Vote
+from schemas.records import GoldLabels, Problem, Solution, Vote
 from schemas.sources import check_source, judge_source
+from stepmint import label as label_api
 from verifiers.base import Finding, StepContext
 
 ROLLED: dict[str, Any] = {"annotate": [{"kind": "monte_carlo", "rollouts": 4}]}
@@ -272,3 +273,25 @@ def test_a_policy_that_does_not_open_is_a_user_error(kept_open: bool) -> None:
                 pass
         else:
             label(["p"], CHECKED, Absent())
+
+
+def test_rows_of_files_are_labelled_with_the_labels_that_they_bring() -> None:
+    row = {"problem": "q", "steps": ["3 + 4 = 8.", "So it is 8."], "label": 0, "generator": "gpt"}
+    many = {"problem": "r", "responses": ["2 + 2 = 4.", "2 + 2 = 5."]}
+    rows = label_api([row, many], annotate=[{"kind": "verify"}])
+    assert [(one.problem.text, one.first_error) for one in rows] == [("q", 0), ("r", -1), ("r", 0)]
+    assert rows[0].gold == GoldLabels(labels=(0, None), first_error=0, by="processbench")
+    assert rows[0].solution.policy.model == "gpt"
+    voted = label_api([row], annotate=[], propose={"kind": "given", "gold_votes": True})
+    assert [vote.p for vote in voted[0].votes if vote.source == "gold"] == [0.0]
+
+
+def test_given_solutions_and_proposed_ones_stand_side_by_side() -> None:
+    rows = label_api(
+        [{"problem": "q", "answer": "right", "solution": "step 0: good\n#### right"}],
+        policy={"kind": "simulated", "n_steps": 2},
+        propose=[{"kind": "given"}, {"kind": "sample", "n": 3}],
+        annotate=[{"kind": "monte_carlo", "rollouts": 2}],
+    )
+    assert [row.solution.policy.kind for row in rows][:1] == ["given"]
+    assert {row.solution.policy.kind for row in rows} == {"given", "simulated"}

@@ -11,12 +11,13 @@ from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import regrade_shard
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
+from pipeline.methods.tree import is_own
 from pipeline.outputs.report import rows_of
 from pipeline.policies.simulated import solution_text
 from pipeline.runs import given_files, records
 from pipeline.runs.given_files import GivenFile
 from pipeline.runs.run_store import RunStore
-from schemas.config import RunConfig
+from schemas.config import OmegaConfig, RunConfig, load_config, parse_config
 from schemas.errors import UserError
 from schemas.records import LabelledSolution
 
@@ -226,3 +227,69 @@ def test_only_places_are_kept_in_memory(tmp_path: Path) -> None:
     assert len(file.of(problem.id).candidates) == 50
     assert file.of("another") == given_files.Given()
     assert GivenFile(tmp_path / "nowhere").key(problem.id) == ""
+
+
+WRITERS: Row = {
+    "propose": [
+        {"kind": "given"},
+        {"kind": "sample", "n": 2},
+        {"kind": "sample", "name": "careful", "policy": {"kind": "simulated", "n_steps": 3, "slip": 0.1}},
+    ]
+}
+
+
+def test_several_policies_write_solutions(tmp_path: Path) -> None:
+    write(tmp_path, rows(8))
+    store = run(config(tmp_path, **WRITERS))
+    written = {row.solution.policy.model for row in found(store)}
+    assert {"slip=0.1,recover=0.0,n_steps=3", "slip=0.3,recover=0.0,n_steps=3"} < written
+    drawn = [row for shard in range(2) for row in store.rollouts(shard)]
+    assert {row["purpose"] for row in drawn} == {"propose", "writer:careful:propose", "monte_carlo"}
+    assert not is_own("writer:careful:propose")  # its successes say nothing about the run's policy
+    # Stopped and taken up again, and graded again from the store, it is the same.
+    run(config(tmp_path, "stopped", **WRITERS), most=1)
+    assert found(run(config(tmp_path, "stopped", **WRITERS))) == found(store)
+    for shard in range(2):
+        done = asyncio.run(regrade_shard(store, shard, advance=lambda: None))
+        assert (done.changed, done.missing) == (0, 0)
+
+
+def test_writers_leave_other_runs_as_they_were() -> None:
+    plain = RunConfig.model_validate({"name": "r"})
+    assert plain.settings()["propose"] == {"kind": "sample", "n": 2}
+    # Digests of runs from before there were lists of proposers.
+    assert plain.digest() == "165631025d14db22"
+    assert plain.model_copy(update={"propose": OmegaConfig()}).digest() == "bd295b5858f05f81"
+    listed = RunConfig.model_validate({"name": "r", "propose": [{"kind": "sample"}]})
+    assert listed.digest() == plain.digest()
+    assert plain.policies().keys() == {"policy"}
+    own = {"kind": "sample", "policy": {"kind": "simulated"}}
+    alone = RunConfig.model_validate({"name": "r", "propose": own})
+    assert alone.policies().keys() == {"propose.sample.policy"}
+    assert alone.digest() != plain.digest()
+
+
+@pytest.mark.parametrize(
+    ("propose", "said"),
+    [
+        ([], "an empty list proposes no solution"),
+        ([{"kind": "sample"}, {"kind": "sample", "n": 3}], '2 sections of kind "sample" without a policy'),
+        ([{"kind": "given"}, {"kind": "given"}], '2 sections of kind "given" without a policy'),
+        (
+            [{"kind": "sample"}, {"kind": "sample", "policy": {"kind": "simulated"}}],
+            "2 samplers are called 'sample': give each its own `name`",
+        ),
+    ],
+)
+def test_proposers_that_could_not_be_told_apart_are_refused(propose: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        parse_config({"name": "r", "propose": propose}, "mine.toml")
+
+
+def test_one_of_several_proposers_is_set_by_its_kind_or_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "r"\n[[propose]]\nkind = "given"\n[[propose]]\nkind = "sample"\n')
+    several = load_config(file, ("propose.sample.n=5",)).proposers
+    assert [getattr(one, "n", None) for one in several] == [None, 5]
+    with pytest.raises(UserError, match="write propose.KIND.key"):
+        load_config(file, ("propose.n=5",))
