@@ -76,6 +76,7 @@ ATTACKS: dict[str, str] = {
     "kill the parent": _silent("if os.getppid() == 0: raise OSError\nos.kill(os.getppid(), 9)"),
     "kill everybody": _silent("os.kill(-1, 9)"),
     "become root": _silent("os.setuid(0)"),
+    "lower a limit": _silent("import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1, 1))"),
     "raise a limit": _silent("import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))"),
 }
 """Name -> program that prints ESCAPED where it succeeds."""

@@ -37,7 +37,7 @@ def test_a_rare_pass_weighs_more() -> None:
 
 
 def test_where_nothing_was_decided_there_is_no_reward() -> None:
-    (row,) = rewarded([Turn("a", 0, ("timeout",))], DEFAULTS, "p")
+    (row,) = rewarded([Turn("a", 0, ("harness_error",))], DEFAULTS, "p")
     assert (row["reward"], row["solved"]) == (None, None)
     assert not list(rewarded([], DEFAULTS, "p"))
 
@@ -45,9 +45,11 @@ def test_where_nothing_was_decided_there_is_no_reward() -> None:
 def solved(*steps: str) -> Finished:
     tests = (UnitTest(call="f(2)", expected="4"), UnitTest(call="f(3)", expected="9"))
     problem = Problem(text="Square a number.", answer=None, tests=tests)
-    parts = tuple(Step(text=text, start=0, end=len(text)) for text in steps)
+    text = "\n".join(steps)
+    starts = [text.index(step) for step in steps]
+    parts = tuple(Step(text=s, start=i, end=i + len(s)) for s, i in zip(steps, starts, strict=True))
     policy = PolicyIdentity(kind="k", model="m")
-    solution = Solution(problem_id=problem.id, text="\n".join(steps), steps=parts, policy=policy)
+    solution = Solution(problem_id=problem.id, text=text, steps=parts, policy=policy)
     return Finished(problem=problem, candidates=(Candidate(solution=solution),))
 
 
@@ -57,6 +59,9 @@ def test_each_step_with_code_is_a_turn_with_all_code_before_it() -> None:
     found = turns_of(solved(double, "Not for 3.", square))
     assert [(turn.step, turn.outcomes) for turn in found] == [(0, ("pass", "wrong")), (2, ("pass", "pass"))]
     assert not turns_of(solved("No code."))
+    # A program whose steps are parts of it is one turn, as is one without a block.
+    assert [turn.step for turn in turns_of(solved(*square.split("\n")))] == [3]
+    assert [turn.step for turn in turns_of(solved("def f(x):", "    return x * x"))] == [1]
 
 
 @needs_sandbox

@@ -18,6 +18,7 @@ from typing import Any
 
 # Calls of one assertion; a test that asks for more is not read to its end.
 _MOST_CALLS = 2000
+_TYPES = (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict)
 _NUMBERS = ("decimal", "fractions")
 
 
@@ -64,7 +65,7 @@ def encode(value: Any) -> Any:
         case None | bool() | str() | int():
             return {"n": str(int(value))} if type(value) is int else value
         case float() | complex():
-            return {type(value).__name__: repr(value)}
+            return {"float": repr(float(value))} if isinstance(value, float) else {"complex": repr(value)}
         case bytes():
             return {"bytes": value.hex()}
         case list() | tuple() | set() | frozenset():
@@ -72,6 +73,11 @@ def encode(value: Any) -> Any:
             return {kind.__name__: [encode(item) for item in value]}
         case dict():
             return {"dict": [[encode(key), encode(item)] for key, item in value.items()]}
+        case range():
+            return {"range": [value.start, value.stop, value.step]}
+        # `remove(values, int)`: types are named, and no other object of `builtins` is.
+        case type() if value in _TYPES:
+            return {"type": value.__name__}
         case Iterator():
             return {"iterator": [encode(item) for _, item in zip(range(100_000), value, strict=False)]}
         case _Opaque():
@@ -99,6 +105,10 @@ def decode(value: Any) -> Any:
             return getattr(builtins, kind)(map(decode, held))
         case "dict":
             return {decode(key): decode(item) for key, item in held}
+        case "range":
+            return range(*held)
+        case "type":
+            return next(one for one in _TYPES if one.__name__ == held)
         case "iterator":
             return iter([decode(item) for item in held])
     return _Opaque()

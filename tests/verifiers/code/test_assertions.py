@@ -28,6 +28,7 @@ sandboxed = pytest.mark.skipif(bool(unavailable()), reason=f"no sandbox here: {u
         ("def f(x): return (y for y in x)", "assert sorted(f([2, 1])) == [1, 2]", "pass"),
         ("def f(x): return (y for y in x)", "assert f([1]) == [1]", "wrong"),
         ("def f(x, *, y): return {x: {y}}", "assert f('a', y=2.5) == {'a': {2.5}}", "pass"),
+        ("def f(x, t): return [t(y) for y in x]", "assert f(range(2), str) == ['0', '1']", "pass"),
         ("def f(x): return x", "assert f(float('inf')) > 10 ** 400 and f(b'x') == b'x'", "pass"),
         # A hundred random calls, and calls that depend on answers.
         (

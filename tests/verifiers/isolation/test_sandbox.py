@@ -135,6 +135,7 @@ def test_every_limit_holds(name):
         ("print(open('a.txt').read())", "ok", "text\n"),
         ("import os; os.write(1, b'a\\xff\\x00\\x1b[2J')", "ok", "a\ufffd\x00\x1b[2J"),
         ("import json, builtins; json.loads = builtins.print = None", "ok", ""),
+        ("import resource; print(resource.getrlimit(resource.RLIMIT_CORE))", "ok", "(0, 0)\n"),
         ("print('\\udc80')", "ok", "\ufffd\n"),
         ("x = '\udc80'", "error", ""),
         (
