@@ -5,11 +5,14 @@ figures are of one half of the problems, chosen by a hash of their text, so that
 has the other half.
 """
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.corpora import DATA, rows
+from pipeline.annotators.judge import votes_of as votes_of_judge
+from pipeline.annotators.verdicts import Reading
 from pipeline.labelling.direct import Labelled, fuse_rows, label
 from pipeline.outputs.fidelity import fidelity
 from pipeline.policies.opening import model_path
@@ -24,7 +27,7 @@ from schemas.records import (
     Vote,
     content_id,
 )
-from schemas.sources import Sources
+from schemas.sources import Source, Sources
 from verifiers.answers.grade import extract_answer
 
 Figures = dict[str, Any]
@@ -32,10 +35,13 @@ VERIFIERS = ("arithmetic", "algebra", "constraints")
 JUDGES = {"smollm2-135m-instruct": True, "gemma-3-270m": False}
 """Models that come as packages, and whether they are asked through a chat template. They are far too weak to
 judge; what is seen is that whatever they say is read or abstains, and that fusion is not misled by it."""
-JUDGED, ROLLED = 8, 4
+JUDGED, ROLLED = 6, 4
 """Solutions of each dataset that models judge, and of GSM8K that are rolled out: what a laptop does in
 minutes."""
+PLANTED = 0.8
+"""How often a planted judge names the first error that people name."""
 SEED = 17
+_PLANTED = Source(kind="judge", asks="valid")
 
 
 class Given(NamedTuple):
@@ -153,7 +159,7 @@ def votes_of(given: Sequence[Given], judged: int, rolled: int) -> tuple[list[Lab
     chosen = sampled(given, judged)
     found = [_voted(given, [{"kind": "verify", "verifiers": VERIFIERS}])]
     for name, model in _judges().items():
-        judge = {"kind": "judge", "name": name, "votes": 2, "max_tokens": 192, "policy": model}
+        judge = {"kind": "judge", "name": name, "votes": 1, "max_tokens": 320, "policy": model}
         found.append(_voted(chosen, [judge]))
     # Only GSM8K's solutions have a gold answer here, and only its problems are solved now and then.
     graded = [one for one in chosen if one.problem.answer is not None][:rolled]
@@ -164,8 +170,9 @@ def votes_of(given: Sequence[Given], judged: int, rolled: int) -> tuple[list[Lab
 
 
 def humans(judged: int = JUDGED, rolled: int = ROLLED) -> Figures:
-    """ProcessBench's F1 of fused labels against people's, on solutions that small models judged; baseline:
-    the best source alone. `verifiers` in the details is the whole half, most of which nobody else looked at.
+    """ProcessBench's F1 of fused labels against people's where two judges of known worth and the verifiers
+    vote (`planted`); baseline: the better judge alone. Beside it: the verifiers by themselves, and on a few
+    solutions small real models as judges and for rollouts (`judged`), with the replies that were read.
 
     PRM800K's wrong solutions end with their first error, so whoever blames last steps is flattered there.
     """
@@ -176,26 +183,42 @@ def humans(judged: int = JUDGED, rolled: int = ROLLED) -> Figures:
         votes.setdefault(row.solution.id, []).extend(row.votes)
     golds = {one.solution.id: one.gold for one in given}
     sources = {name: source for part in found for name, source in part.sources.items()}
-    merged = [
-        row.model_copy(update={"votes": tuple(votes[row.solution.id]), "gold": golds[row.solution.id]})
-        for row in found[0]
-    ]
+    verified = [row.model_copy(update={"gold": golds[row.solution.id]}) for row in found[0]]
+    merged = [row.model_copy(update={"votes": tuple(votes[row.solution.id])}) for row in verified]
     # Trust is fitted to all rows, as in a run in which a judge saw only some.
     fused = fuse_rows(merged, {}, sources)
-    few, every = (fidelity(some, sources, FusionConfig()) for some in (_of(fused, chosen), fused))
-    alone = [arm["f1"]["value"] for name, arm in few["arms"].items() if name in sources]
+    known = {n: planted(verified, found[0].sources, n) for n in (1, 2, 3)}
+    arms = known[2]["arms"]
     return {
-        "value": few["arms"]["fused"]["f1"]["value"] or 0.0,
+        "value": arms["fused"]["f1"]["value"],
         "unit": "F1 of first errors",
-        "baseline": max(filter(None, alone), default=0.0),
-        "n": len(chosen),
+        "baseline": max(arms[name]["f1"]["value"] for name in arms if name.startswith("planted")),
+        "n": len(given),
         "details": {
-            "judged": few,
-            "verifiers": every,
+            "planted": known,
+            "verifiers": fidelity(fuse_rows(verified, {}, sources), sources, FusionConfig()),
+            "judged": fidelity(_of(fused, chosen), sources, FusionConfig()),
             "replies": _replies(fused, sources),
             "left_out": dict(Counter(one.reason for part in found for one in part.left_out)),
         },
     }
+
+
+def planted(rows: Iterable[LabelledSolution], sources: Sources, n: int) -> Figures:
+    """The same with `n` judges that err at random: each names the people's first error with chance
+    `PLANTED`, else any other. What fusion makes of judges whose worth is known, beside the same verifiers."""
+    names = [f"planted:{i}" for i in range(n)]
+    judged = []
+    for row in rows:
+        first, steps, votes = row.gold and row.gold.first_error, len(row.labels), list(row.votes)
+        for name in names if first is not None else ():
+            rng = random.Random(f"{SEED} {name} {row.solution.id}")
+            others = [step for step in range(-1, steps) if step != first]
+            said = first if rng.random() < PLANTED else rng.choice(others)
+            votes += votes_of_judge([Reading(said)], steps, name)
+        judged.append(row.model_copy(update={"votes": tuple(votes)}))
+    every = {**sources, **{name: _PLANTED for name in names}}
+    return fidelity(fuse_rows(judged, {}, every), every, FusionConfig())
 
 
 def _of(rows: Iterable[LabelledSolution], names: set[str]) -> list[LabelledSolution]:

@@ -80,7 +80,9 @@ class _Sums:
 
     def add(self, name: str, place: int, sums: Floats) -> None:
         """Add to an arm's row; the memory of rows that are never written is never taken."""
-        self.by_arm.setdefault(name, np.zeros((_PLACES, len(sums))))[place] += sums
+        if name not in self.by_arm:
+            self.by_arm[name] = np.zeros((_PLACES, len(sums)))
+        self.by_arm[name][place] += sums
 
     def of(self, name: str) -> Floats:
         """An arm's rows; zeros where it never spoke."""
