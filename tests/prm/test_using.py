@@ -147,6 +147,7 @@ def on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.vllm
+@pytest.mark.timeout(900)  # on a busy machine
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs make setup-vllm")
 @pytest.mark.filterwarnings("ignore")  # of a library that warns about itself
