@@ -242,19 +242,20 @@ def prefixes() -> Row:
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """The base_url of vLLM's OpenAI server with the embedded model. (The CPU build's command `vllm serve` is
-    broken; the module behind it works in both builds.)"""
+def serving(model: str = "embedded", *options: str) -> Iterator[str]:
+    """The base_url of vLLM's OpenAI server with a model that we prepare. (The CPU build's command
+    `vllm serve` is broken; the module behind it works in both builds.)"""
     import httpx
 
-    from pipeline.policies.opening import EMBEDDED
+    from pipeline.policies.opening import model_path
 
     with socket.socket() as probe:
         # Port 0: the system chooses a free one.
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(EMBEDDED)]
-    command += ["--served-model-name", "embedded", "--host", "127.0.0.1", "--port", str(port), *_SETTINGS]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model_path(model)]
+    command += ["--served-model-name", model, "--host", "127.0.0.1", "--port", str(port), *_SETTINGS]
+    command += options
     # The developers' mode has a call that empties the prefix cache between two measurements.
     env = {**os.environ, "VLLM_SERVER_DEV_MODE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     env |= {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
