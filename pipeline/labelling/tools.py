@@ -47,7 +47,10 @@ def annotators_of(
     writers: Mapping[str, Policy] | None = None,
 ) -> Annotators:
     """The annotators of a run, all asking one policy; `writers` stand for the samplers' own, by their role.
-    UserError where a prompt or an outsider's part cannot be used, where two parts declare one source, or where the consensus names one that nobody declares."""
+
+    UserError where a prompt or an outsider's part cannot be used, where two parts declare one source, or
+    where the consensus names one that nobody declares.
+    """
     kept = templates or {}
     parts = _parts(config, kept)
     # One policy for all: grading again draws nothing, so nobody needs the others' own.

@@ -7,7 +7,8 @@ off its thinking, and others trim it. A rollout would then continue a text that 
 
 import logging
 import re
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, partial
 from typing import Any
 
 from pipeline.policies.base import Prompt
@@ -35,6 +36,13 @@ def chat_text(tokenizer: Any, prompt: Prompt) -> str:
     if prompt.prefix.lstrip().startswith(OPEN):
         return begun[: opened.start()] + prompt.prefix
     return f"{begun.rstrip()}\n\n{CLOSE}\n\n{prompt.prefix}"
+
+
+def with_options(tokenizer: Any, options: Mapping[str, Any]) -> Any:
+    """The tokenizer, which from now on gives its chat template these values, too."""
+    if options:
+        tokenizer.apply_chat_template = partial(tokenizer.apply_chat_template, **options)
+    return tokenizer
 
 
 def opening(tokenizer: Any) -> str:

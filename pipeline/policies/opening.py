@@ -37,6 +37,7 @@ def open_policy(config: PolicyConfig) -> Policy:
                 max_model_len=config.max_model_len,
                 revision=config.revision,
                 chat=config.chat,
+                chat_template_kwargs=config.chat_template_kwargs,
             )
         case "vllm":
             from pipeline.policies.vllm.policy import VllmPolicy
@@ -47,6 +48,7 @@ def open_policy(config: PolicyConfig) -> Policy:
                 max_batch=config.in_flight,
                 max_model_len=config.max_model_len,
                 chat=config.chat,
+                chat_template_kwargs=config.chat_template_kwargs,
                 revision=config.revision,
                 lora=config.lora,
                 engine=config.engine,

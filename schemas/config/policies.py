@@ -32,6 +32,9 @@ class _InProcess(Record):
     chat: bool = False
     """Whether the prompt is sent as a user's message through the model's chat template. With `false` the
     prompt is sent as plain text, which suits base models and prompts with worked examples."""
+    chat_template_kwargs: dict[str, Any] = {}
+    """With `chat = true`, what else the chat template is given: with `{enable_thinking = false}` Qwen3
+    answers without thinking first."""
 
 
 class TransformersConfig(_InProcess):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.policies.base import Prompt
-from pipeline.policies.chat import chat_text, opening
+from pipeline.policies.chat import chat_text, opening, with_options
 from pipeline.policies.tokens import prompt_ids, text_start
 from schemas.errors import UserError
 from schemas.reasoning import is_thinking
@@ -115,6 +115,14 @@ def test_thinking_that_the_template_begins_is_closed_before_steps_and_never_begu
     assert chat_text(r1, Prompt("?", "Step 1")) == "<|User|>?<|Assistant|><think>\n\n</think>\n\nStep 1"
     assert chat_text(r1, Prompt("?", THOUGHT)) == f"<|User|>?<|Assistant|>{THOUGHT}"
     assert [opening(tokenizer(ALL[name])) for name in ALL if name != "r1"] == [""] * 7
+
+
+def test_options_reach_the_template() -> None:
+    quiet = with_options(tokenizer(QWEN3), {"enable_thinking": False})
+    begun = "<|im_start|>user\n?<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    assert chat_text(quiet, Prompt("?")) == begun
+    assert chat_text(quiet, Prompt("?", "Step 1\n")) == f"{begun}Step 1\n"
+    assert opening(quiet) == ""
 
 
 def test_only_an_open_block_is_thinking() -> None:

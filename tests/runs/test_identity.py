@@ -108,6 +108,20 @@ def test_weights_are_told_by_all_of_their_bytes(tmp_path: Path) -> None:
         RunStore.open(on("someone/else"))
 
 
+def test_an_adapter_is_told_by_its_content_and_may_be_moved(tmp_path: Path) -> None:
+    def on(path: Path | str) -> RunConfig:
+        return config(tmp_path, policy={"kind": "vllm", "model": "someone/model", "lora": str(path)})
+
+    begin(on(model(tmp_path / "a")))
+    moved = shutil.move(tmp_path / "a", tmp_path / "b")
+    assert len(RunStore.open(on(moved)).inputs()["policy.lora"]) == 64
+    other = model(tmp_path / "a", middle=b"1")
+    with pytest.raises(UserError, match=r"lora .*a, not .*b \(digest|lora .*b, not .*a \(digest"):
+        RunStore.open(on(other))
+    with pytest.raises(UserError, match=r"policy\.lora='.*', not None"):
+        RunStore.open(on(""))
+
+
 def test_another_embedded_policy_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = config(tmp_path, policy={"kind": "transformers", "model": "embedded"})
     monkeypatch.setitem(PREPARED, "embedded", Path(model(tmp_path / "before")))

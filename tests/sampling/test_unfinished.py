@@ -1,6 +1,7 @@
 """What was drawn for problems that are not done is paid for once."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,22 @@ def test_only_what_is_missing_is_drawn_and_all_is_as_it_would_have_been(tmp_path
     other = SimulatedPolicy()
     assert draw(again.draws("y"), other) == whole
     assert other.completions == 8
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sampling"),
+    [
+        (replace(PROMPT, system="Be brief."), SAMPLING),
+        (PROMPT, replace(SAMPLING, stop=("x",))),
+        (PROMPT, replace(SAMPLING, stop_token_ids=(7,))),
+    ],
+)
+def test_what_was_drawn_for_another_request_is_not_used(prompt: Prompt, sampling: Sampling) -> None:
+    draws = Draws()
+    draw(draws, SimulatedPolicy())
+    policy = SimulatedPolicy()
+    asyncio.run(Draws(draws.made()).of(policy).sample(prompt, 8, sampling))
+    assert policy.completions == 8
 
 
 def test_draws_of_several_sessions_add_up(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ _MORE_TOKENS = 8
 _GREEDY = Sampling(temperature=0.0, max_tokens=16)
 # Characters. Two texts that agree in so many are the same text; two short ones ("Yes.") may agree by chance.
 _LONG_ENOUGH = 20
+_WORD = re.compile("[A-Za-z]{3}")
 _PAIRS = 4  # of completions with different seeds, until one pair differs
 # As large as a run's own seeds, so that a server that takes only 32 bits is found out now.
 _SEED = 2**47 + 2**33 + 7
@@ -155,11 +156,11 @@ async def _examine_requests(
         texts = [completion.text for _, completion in sorted(pair.found.items())]
         if len(set(texts)) == len(texts):
             break
-    if policy.chat:
-        await _examine_system(policy, pair, found)
     if not any(texts):
         raise BackendError(f"no problem was begun: {policy.model} answers with empty texts")
     found.add("answers", True, f"writes {texts[0]!r}")
+    if policy.chat:
+        await _examine_system(policy, pair, found)
     if dialect.many and len(texts) < 2:
         dialect.many = False
         dialect.note(ONE_AT_A_TIME)
@@ -264,6 +265,9 @@ async def continues(policy: ServerPolicy) -> bool | None:
     first = _only(counted)
     if first is not None and (verdict := _counts_on(first.text, chat=policy.chat)) is not None:
         return verdict
+    # What came as thinking may be the count that goes on, but words are new thoughts: "Okay, the user wants".
+    if first is not None and counted is not None and counted.from_thinking and _WORD.search(first.text):
+        return False
     longer = replace(_GREEDY, max_tokens=48)
     whole = _only(await policy.draw(Prompt(_COUNTING.text), 1, longer))
     if whole is None or len(whole.text) < 2 * _LONG_ENOUGH:
@@ -288,6 +292,8 @@ def _counts_on(text: str, *, chat: bool) -> bool | None:
     `10, 11` of a chat model; a small base model may write that by mistake."""
     if re.match(r"0\b", text):
         return True
+    if chat and text.startswith(OPEN):
+        return False
     if re.search(r"(?<!\d)1\W+2\W+3\b", text) or (chat and re.match(r"\W*10\b", text)):
         return False
     return None

@@ -64,6 +64,8 @@ class Reply:
     cached_tokens: int = 0
     """Those of the prompt that the engine had in its cache; 0 where the server does not say."""
     n_choices: int = 0
+    from_thinking: bool = False
+    """Whether a continuation came as thinking, because the server's parser found no end of it."""
     per_choice: bool = False
     """Whether the server told the tokens of each choice, and not only their sum."""
     notes: set[str] = field(default_factory=set)
@@ -96,6 +98,7 @@ def read_reply(body: bytes, n: int, sampling: Sampling, *, chat: bool, prefix: s
     placed = _placed(choices, n)
     read = {place: _text(choice, sampling, chat=chat, prefix=prefix) for place, choice in placed.items()}
     texts = {place: said.text for place, said in read.items()}
+    reply.from_thinking = any(said.from_thinking for said in read.values())
     told = {place: _ids(choice, sampling) for place, choice in placed.items()}
     reply.per_choice = bool(told) and all(count is not None for count in told.values())
     total = _count(usage.get("completion_tokens"), len(choices) * (sampling.max_tokens + _SLACK))
@@ -153,11 +156,12 @@ def _placed(choices: list[Any], n: int) -> dict[int, dict[str, Any]]:
 
 class _Said(NamedTuple):
     """The text of a choice; None where it has none. `thinks`: it ends within its thinking; `cut`: it went on
-    after a stop text."""
+    after a stop text; `from_thinking`: it came in the place of thinking, and is read as an answer."""
 
     text: str | None
     thinks: bool = False
     cut: bool = False
+    from_thinking: bool = False
 
 
 def _text(choice: dict[str, Any], sampling: Sampling, *, chat: bool, prefix: str) -> _Said:
@@ -167,12 +171,12 @@ def _text(choice: dict[str, Any], sampling: Sampling, *, chat: bool, prefix: str
     if not isinstance(message, dict):
         return _Said(None)
     text, thought = message.get("content" if chat else "text"), _thought(message) if chat else ""
-    text = text if isinstance(text, str) else None
+    text, moved = text if isinstance(text, str) else None, False
     if thought and not (text or "").strip():
         text = None
         # A parser that finds no tag takes all for thinking. Behind an answer's steps it is the answer.
         if prefix and not is_thinking(prefix):
-            text, thought = thought, ""
+            text, thought, moved = thought, "", True
     # Each alone: the blank line that is put between them is no stop text of the model's.
     ended = cut_at_stop(thought, sampling.stop)
     if ended is not None:
@@ -181,7 +185,7 @@ def _text(choice: dict[str, Any], sampling: Sampling, *, chat: bool, prefix: str
     said = text if ended is None else ended
     if thought:
         return _Said(_joined(thought, said or "", prefix), thinks=text is None, cut=ended is not None)
-    return _Said(said, cut=ended is not None)
+    return _Said(said, cut=ended is not None, from_thinking=moved)
 
 
 def _thought(message: dict[str, Any]) -> str:

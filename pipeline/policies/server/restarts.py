@@ -5,6 +5,8 @@ Some chat servers do that. Rollouts from a prefix would then say nothing about t
 
 import re
 
+from pipeline.policies.chat import OPEN, thinks
+
 # Characters of a prefix, and of its first line, below which a repetition means nothing: many begin "So ".
 _LEAST_PREFIX, _LEAST_LINE = 16, 8
 _OPENING = re.compile(
@@ -17,7 +19,7 @@ _NUMBERED = re.compile(r"[^\d\n]{0,12}\d+")
 
 
 def looks_restarted(prefix: str, text: str) -> bool:
-    """Whether `text` repeats the beginning of `prefix`, or opens like a new answer.
+    """Whether `text` repeats the beginning of `prefix`, or opens like a new answer, with new thinking even.
 
     This is a suspicion and no proof: a model may write a line twice. The caller asks again before it acts.
     """
@@ -31,4 +33,5 @@ def looks_restarted(prefix: str, text: str) -> bool:
         (len(first) >= _LEAST_LINE and start.startswith(first))
         or (number is not None and again is not None and number[0] == again[0])
         or _OPENING.match(start) is not None
+        or (start.startswith(OPEN) and not thinks(prefix))
     )

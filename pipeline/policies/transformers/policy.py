@@ -10,7 +10,7 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from pipeline.policies.admission import Gate
 from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs, Usage
-from pipeline.policies.chat import opening
+from pipeline.policies.chat import opening, with_options
 from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
 from pipeline.policies.transformers.decoding import Decoder, Job
 from pipeline.policies.transformers.library import quiet
@@ -36,7 +36,7 @@ class TransformersPolicy:
 
     `model` is a folder or a Hub name; `device` `auto` takes a GPU where there is one. `max_batch` sequences
     run at once, and their cache is what memory goes to. `revision` is a branch, tag or commit of a Hub name.
-    `chat` asks through the model's chat template.
+    `chat` asks through the model's chat template, which is given `chat_template_kwargs`.
     """
 
     kind = "transformers"
@@ -52,9 +52,11 @@ class TransformersPolicy:
         threads: int | None = None,
         revision: str | None = None,
         chat: bool = False,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         self.model, self.revision = model, folder_revision(model)
         self._asked_revision, self._opening = revision, ""
+        self._template_options = dict(chat_template_kwargs or {})
         self.usage = Usage()
         self._device, self._dtype, self._threads = device, dtype, threads
         self._max_batch, self._max_len, self._chat = max_batch, max_model_len, chat
@@ -140,7 +142,8 @@ class TransformersPolicy:
                 model = AutoModelForCausalLM.from_pretrained(self.model, dtype=self._dtype, **which)
         except (OSError, ValueError) as error:
             raise UserError(f"{self.model}: not a model that transformers can load: {error}") from None
-        self._opening = opening(self._tokenizer) if self._chat else ""
+        if self._chat:
+            self._opening = opening(with_options(self._tokenizer, self._template_options))
         model.to(device).eval()
         # Beyond its trained positions a model writes nonsense, whatever the configuration allows.
         most = getattr(model.config.get_text_config(), "max_position_embeddings", None)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pipeline.policies.admission import Gate
 from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs, Usage
-from pipeline.policies.chat import opening
+from pipeline.policies.chat import opening, with_options
 from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
 from pipeline.policies.vllm.settings import engine_settings, import_vllm
 from schemas.errors import BackendError, UserError
@@ -23,7 +23,8 @@ class VllmPolicy:
     """vLLM's asynchronous engine: every call is one request, batched with all others under way.
 
     `dtype` `auto` means float32 on a CPU, the checkpoint's own type on a GPU. `cache_gb` is the cache's
-    memory on a CPU; a GPU uses vLLM's share of its memory. `chat` asks through the model's chat template.
+    memory on a CPU; a GPU uses vLLM's share of its memory. `chat` asks through the model's chat template,
+    which is given `chat_template_kwargs`.
     `revision` is a branch, tag or commit of a Hub name, `lora` the folder of an adapter, and `engine` holds
     further arguments of vLLM's engine.
     """
@@ -39,6 +40,7 @@ class VllmPolicy:
         max_batch: int = 256,
         cache_gb: float = 1.0,
         chat: bool = False,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         revision: str | None = None,
         lora: str = "",
         engine: Mapping[str, Any] | None = None,
@@ -47,6 +49,7 @@ class VllmPolicy:
         self._asked_revision, self._lora_folder, self._settings = revision, lora, dict(engine or {})
         self._lora: Any = None
         self._opening, self.usage = "", Usage()
+        self._template_options = dict(chat_template_kwargs or {})
         self._dtype, self._max_len, self._max_batch = dtype, max_model_len, max_batch
         self._cache_bytes, self._chat = int(cache_gb * 2**30), chat
         self._engine: Any = None
@@ -166,7 +169,8 @@ class VllmPolicy:
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**settings))
         except (OSError, ValueError) as error:
             raise UserError(f"{self.model}: not a model that vLLM can load here: {error}") from None
-        self._opening = opening(self._tokenizer) if self._chat else ""
+        if self._chat:
+            self._opening = opening(with_options(self._tokenizer, self._template_options))
         if self._lora_folder:
             self._lora = LoRARequest("lora", 1, self._lora_folder)
         self._max_len = self._engine.model_config.max_model_len

@@ -217,6 +217,25 @@ def test_a_template_that_leaves_out_the_thinking_of_a_begun_answer_is_told(forge
     assert found.refused == ""
 
 
+class NewThoughts(Thinker):
+    """Begins to think again where it should continue."""
+
+    def _choice(self, text: str, asked: Body) -> Body:
+        if "continue_final_message" not in asked:
+            return super()._choice(text, asked)
+        message = {"reasoning": "Okay, the user wants me", "content": self.faults.get("answers")}
+        return {"message": message, "finish_reason": "length"}
+
+
+@pytest.mark.parametrize("answers", [None, "1, 2, 3"])
+def test_a_reasoning_server_that_thinks_anew_is_refused(answers: str | None) -> None:
+    model = NewThoughts(forgets=True)
+    model.faults["answers"] = answers
+    found, _ = probe(model)
+    assert holds(found)["continues a begun answer"] is False
+    assert "does not continue a begun answer" in found.refused
+
+
 def test_a_server_that_refuses_stop_tokens_is_named() -> None:
     words = "Unrecognized request argument supplied: stop_token_ids"
     model = Model(refuses=lambda asked: "stop_token_ids" in asked, words=words)

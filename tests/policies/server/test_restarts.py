@@ -16,6 +16,7 @@ BEGUN = "Step 1: Ann has 3 + 4 = 7 apples.\nStep 2: She eats 2.\n"
         "\n\nStep 1: We add.",
         "Sure, here is the full solution:\n1. Add.",
         "Of course! Let me solve this step by step.",
+        "<think>\nOkay, the user wants",
     ],
 )
 def test_new_beginnings(text: str) -> None:
