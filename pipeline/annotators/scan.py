@@ -58,6 +58,12 @@ class Scan:
         # have a chance of 0.00002; where it solves 1 of 10, one of 0.43.
         if n and correct / n >= least:
             return ""
-        why = f"not scanned: {correct} of {n} draws of the bare problem are right, the least share is {least:g}"
+        why = (
+            f"not scanned: {correct} of {n} draws of the bare problem are right, the least share is {least:g}"
+        )
         # Of two draws one became the wrong solution, so that no share of them reaches 3/4.
-        return f"{why}; of {n} draws none can reach it: draw more (propose.n)" if n and 1 - 1 / n < least else why
+        return (
+            f"{why}; of {n} draws none can reach it: draw more (propose.n)"
+            if n and 1 - 1 / n < least
+            else why
+        )

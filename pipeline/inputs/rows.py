@@ -28,7 +28,7 @@ LARGEST_LIST = 1 << 29
 _DIGITS = 100
 _KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
 _NO_ROWS = {
-    b"PK\x03\x04": "a spreadsheet or another ZIP archive: save the sheet as .csv (UTF-8), or unpack the archive",
+    b"PK\x03\x04": "a spreadsheet or another ZIP archive: save the sheet as .csv (UTF-8), or unpack it",
     b"\xd0\xcf\x11\xe0": "a spreadsheet: save it as .csv (UTF-8)",
 }
 """Files that hold no rows as they are, by their magic numbers (.xlsx and .ods are ZIP archives), and what to
@@ -233,7 +233,9 @@ def _refuse_object(path: Path, first: str, *, only: bool) -> None:
             found = json.loads(_whole(path), parse_int=_lenient)
         except (ValueError, RecursionError, UserError):
             return  # lines of their own, of which the first is broken: each is refused for itself
-    inside = [k for k, v in found.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)]
+    inside = [
+        k for k, v in found.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)
+    ]
     key = next((k for k in inside if not only or k in _WRAPPERS or len(found) == 1), None)
     if key is not None:
         n = len(found[key])
@@ -275,7 +277,9 @@ def _whole(path: Path) -> str:
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if len(whole) > LARGEST_LIST:
-        raise UserError(f"{path}: one JSON value of more than {LARGEST_LIST:,} bytes: write one object a line")
+        raise UserError(
+            f"{path}: one JSON value of more than {LARGEST_LIST:,} bytes: write one object a line"
+        )
     return whole.decode("utf-8-sig")
 
 

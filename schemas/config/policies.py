@@ -7,11 +7,10 @@ from pydantic import Field, model_validator
 from schemas.addresses import Addresses, VariableName, check_parameters
 from schemas.config.effects import Effect
 from schemas.factories import FACTORY
-from schemas.records import Record
-from schemas.sections import default_tag
+from schemas.sections import Section, default_tag
 
 
-class _InProcess(Record):
+class _InProcess(Section):
     """What the engines inside this program have in common."""
 
     kind: Literal["transformers", "vllm"] = "transformers"
@@ -56,7 +55,7 @@ class VllmConfig(_InProcess):
     kind: Literal["vllm"] = "vllm"
 
 
-class ServerConfig(Record):
+class ServerConfig(Section):
     """A model behind one or several servers that speak the OpenAI protocol, such as `vllm serve`, llama.cpp
     or a commercial service. `stepmint doctor --policy FILE` asks the server a few short questions and says
     whether a run could use it.
@@ -100,7 +99,7 @@ class ServerConfig(Record):
         return self
 
 
-class SimulatedConfig(Record):
+class SimulatedConfig(Section):
     """A policy that follows a random rule instead of a model. Its right and wrong steps are known, so that
     methods can be tried out and tested in seconds.
 
@@ -121,7 +120,7 @@ class SimulatedConfig(Record):
     """Steps of a solution."""
 
 
-class PythonPolicyConfig(Record):
+class PythonPolicyConfig(Section):
     """A policy of your own. A function of yours makes an object that follows the protocol `Policy` in
     `pipeline/policies/base.py`.
 
@@ -154,7 +153,7 @@ PolicyConfig = Annotated[
 """A section that describes a policy. Without a `kind` it is one of `transformers`."""
 
 
-class PromptConfig(Record):
+class PromptConfig(Section):
     """How the policy is asked to solve a problem, and how its solutions are cut into steps."""
 
     template: Annotated[str, Effect.CONTENT] = "embedded_solve"

@@ -24,13 +24,13 @@ from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 from schemas.notation import SECTIONS, listed
 from schemas.overrides import set_key
-from schemas.records import Record, Seed, content_id
-from schemas.sections import default_tag
+from schemas.records import Seed, content_id
+from schemas.sections import Section, default_tag
 
 T = TypeVar("T", bound=AnnotatorConfig)
 
 
-class FilterConfig(Record):
+class FilterConfig(Section):
     """Difficulty filter: keep a problem that the policy sometimes solves."""
 
     rollouts: int = Field(8, ge=1)
@@ -47,7 +47,7 @@ class FilterConfig(Record):
         return self
 
 
-class FusionConfig(Record):
+class FusionConfig(Section):
     """From votes to labels. Has a digest of its own: labels can change without sampling again."""
 
     accept: float = Field(0.8, ge=0.5, le=1)
@@ -60,7 +60,7 @@ class FusionConfig(Record):
     """Monte Carlo calls a step wrong when its success rate is at most this."""
 
 
-class BudgetConfig(Record):
+class BudgetConfig(Section):
     """How many tokens may be generated. What a budget cuts off abstains; it never counts against a step.
 
     [budget]
@@ -76,7 +76,7 @@ class BudgetConfig(Record):
     `per_problem` it is never exceeded, without it by a few problems at most."""
 
 
-class RunConfig(Record):
+class RunConfig(Section):
     """A run file. Sections that are left out are stages that are left out."""
 
     name: Annotated[str, Effect.SPEED] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)

@@ -72,7 +72,9 @@ class Reply(BaseModel):
 def test_a_vote_that_can_be_none_ends_the_run_and_a_torn_reply_leaves_the_problem_owed() -> None:
     """The same command would meet the same vote again, but perhaps another reply."""
     nan = checked_annotator(Hopeful(Vote, step=0, source="hopeful", asks="valid", p=math.nan), "mine")
-    with pytest.raises(UserError, match=r"annotator 'mine': ValidationError: Vote: p: .*\(it is nan\) \(.*line"):
+    with pytest.raises(
+        UserError, match=r"annotator 'mine': ValidationError: Vote: p: .*\(it is nan\) \(.*line"
+    ):
         asyncio.run(nan.annotate(None, None))  # type: ignore[arg-type]
     torn = checked_annotator(Hopeful(Reply, score="none"), "mine")
     with pytest.raises(BackendError, match="annotator 'mine': ValidationError: Reply: score"):
