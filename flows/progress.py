@@ -5,6 +5,7 @@ listener cannot be sent. On a cluster the shards report to Prefect, and no liste
 """
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,10 @@ class Listener(Protocol):
         """One problem is done."""
         ...
 
+    def note(self, text: str) -> None:
+        """Something that happens within the stage and is worth a line."""
+        ...
+
     def end(self, *, whole: bool) -> None:
         """The stage is over; not `whole` where an error or a signal has ended it."""
         ...
@@ -39,33 +44,74 @@ class Silent:
     def advance(self) -> None:
         """Say nothing."""
 
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
     def end(self, *, whole: bool) -> None:
         """Say nothing."""
 
 
 class Lines:
-    """A line when a stage starts, at every quarter, and when it ends."""
+    """A line when a stage starts, one every so often while it goes on, and one when it ends.
 
-    def __init__(self) -> None:
-        self._stage, self._total, self._done, self._start = "", 0, 0, 0.0
+    `every` is in seconds. On long stages the lines become rarer, a twentieth of the time so far apart: ten
+    hours give about a hundred.
+    """
+
+    def __init__(self, every: float = 10.0) -> None:
+        self._every = every
+        self._stage, self._total, self._done, self._earlier = "", 0, 0, 0
+        self._start, self._over = 0.0, threading.Event()
+        self._pulse: threading.Thread | None = None
 
     def begin(self, stage: str, total: int | None, done: int) -> None:
         """Name the stage and its size."""
-        self._stage, self._total, self._done, self._start = stage, total or 0, done, time.monotonic()
+        self._stage, self._total, self._done, self._earlier = stage, total or 0, done, done
+        self._start = time.monotonic()
         size = f": {total} problems" if total else ""
-        print(f"{stage}{size}{f', {done} done earlier' if done else ''}", file=sys.stderr, flush=True)
+        _line(f"{stage}{size}{f', {done} done earlier' if done else ''}")
+        # A thread, because problems are labelled side by side: for minutes none may be done, and a log that
+        # says nothing looks like a program that hangs.
+        self._over.clear()
+        self._pulse = threading.Thread(target=self._beat, name="progress", daemon=True)
+        self._pulse.start()
 
     def advance(self) -> None:
-        """Count the problem; print a line at every quarter of the stage."""
-        before, self._done = self._done, self._done + 1
-        # In whole numbers, so that each quarter is passed exactly once, whatever the total.
-        if self._total and before * 4 // self._total != self._done * 4 // self._total:
-            print(f"{self._stage}: {self._done}/{self._total}", file=sys.stderr, flush=True)
+        """Count the problem."""
+        self._done += 1
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        _line(text)
 
     def end(self, *, whole: bool) -> None:
         """Say how long it took."""
+        self._over.set()
+        if self._pulse is not None:
+            self._pulse.join()
         if whole:
-            print(f"{self._stage}: {duration(time.monotonic() - self._start)}", file=sys.stderr, flush=True)
+            _line(f"{self._stage}: {duration(time.monotonic() - self._start)}")
+
+    def _beat(self) -> None:
+        passed = 0.0
+        while not self._over.wait(max(self._every, passed / 20)):
+            passed = time.monotonic() - self._start
+            _line(f"{self._stage}: {self._so_far(passed)}")
+
+    def _so_far(self, passed: float) -> str:
+        """What is done, how fast, and how long the rest would take at that rate."""
+        if not self._total:
+            return f"{duration(passed)} so far"
+        said = f"{self._done}/{self._total} ({self._done / self._total:.0%}), {duration(passed)}"
+        now = self._done - self._earlier
+        if not now:
+            return said
+        left = duration(passed * (self._total - self._done) / now)
+        return f"{said}, {60 * now / passed:.3g} a minute, about {left} left"
+
+
+def _line(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 class Bars:
@@ -102,6 +148,10 @@ class Bars:
     def advance(self) -> None:
         """Move the bar by one problem."""
         self._bar.advance(self._id)
+
+    def note(self, text: str) -> None:
+        """Print it above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False)
 
     def end(self, *, whole: bool) -> None:
         """Leave the bar as it stands."""
@@ -147,6 +197,11 @@ def stage(name: str, total: int | None = None, done: int = 0) -> Iterator[None]:
 def advance() -> None:
     """One problem of the current stage is done."""
     _LISTENER.get().advance()
+
+
+def note(text: str) -> None:
+    """Something that happens within the current stage."""
+    _LISTENER.get().note(one_line(text))
 
 
 def duration(seconds: float) -> str:

@@ -39,7 +39,15 @@ def is_lost_worker(task: Any, task_run: Any, state: Any) -> bool:  # noqa: ARG00
 )
 def label_shard(config: RunConfig, shard: int) -> dict[str, int]:
     """Label what the shard owes; returns counts of problems done and failed."""
-    return asyncio.run(run_shard(RunStore.open(config), shard, advance=progress.advance))
+    store = RunStore.open(config)
+    if store.shard_state(shard).owed:
+        models = ", ".join(f"{one.kind} {one.model}" for one in config.policies().values())
+        progress.note(f"shard {shard + 1} of {config.shards}: loading {models}")
+    return asyncio.run(run_shard(store, shard, opened=_opened, advance=progress.advance))
+
+
+def _opened() -> None:
+    progress.note("loaded: solving and labelling")
 
 
 @task(cache_policy=NO_CACHE)

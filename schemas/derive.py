@@ -8,11 +8,10 @@ from schemas.complaints import complaints
 from schemas.config import PolicyConfig
 from schemas.errors import UserError
 from schemas.overrides import set_key
-from schemas.records import Record
-from schemas.sections import classes_of, tag_of
+from schemas.sections import Section, classes_of, tag_of
 
 
-class AdvantageSettings(Record):
+class AdvantageSettings(Section):
     """Progress advantages (PAV, arXiv 2410.08146)."""
 
     method: Literal["advantage"] = "advantage"
@@ -26,7 +25,7 @@ class AdvantageSettings(Record):
     """Standard errors an advantage must stand off 0 to be called one."""
 
 
-class ProgressSettings(Record):
+class ProgressSettings(Section):
     """Relative progress (GenPRM, arXiv 2504.00891)."""
 
     method: Literal["progress"] = "progress"
@@ -34,7 +33,7 @@ class ProgressSettings(Record):
     """Share of its success rate that a good step keeps, as an exact fraction or decimal."""
 
 
-class ScanSettings(Record):
+class ScanSettings(Section):
     """Self-denoising labels (SCAN, arXiv 2509.16548)."""
 
     method: Literal["scan"] = "scan"
@@ -46,7 +45,7 @@ class ScanSettings(Record):
     """Of the balanced selection."""
 
 
-class CompressionSettings(Record):
+class CompressionSettings(Section):
     """Node compression (HNC, arXiv 2503.13551)."""
 
     method: Literal["compression"] = "compression"
@@ -55,13 +54,13 @@ class CompressionSettings(Record):
     seed: int = 0
 
 
-class QualitySettings(Record):
+class QualitySettings(Section):
     """Quality values (ReST-MCTS*, arXiv 2406.03816)."""
 
     method: Literal["quality"] = "quality"
 
 
-class SimilaritySettings(Record):
+class SimilaritySettings(Section):
     """Similarity grouping (PRM-guided GFlowNets, arXiv 2504.19981)."""
 
     method: Literal["similarity"] = "similarity"
@@ -71,7 +70,7 @@ class SimilaritySettings(Record):
     """n_min: a group of fewer rollouts, none of them right, is unknown and not wrong."""
 
 
-class ForkSettings(Record):
+class ForkSettings(Section):
     """Fork-relative advantages (PORTool, arXiv 2510.26020; TreeRL; PROPA, arXiv 2511.10279)."""
 
     method: Literal["fork"] = "fork"
@@ -83,7 +82,7 @@ class ForkSettings(Record):
     """Divide differences by their standard deviation, or by this where it is smaller; not at all if unset."""
 
 
-class SignalSettings(Record):
+class SignalSettings(Section):
     """Log-probability signals of a model that is given the reference answer."""
 
     method: Literal["signals"] = "signals"
@@ -100,7 +99,7 @@ class SignalSettings(Record):
     """N: answers sampled after each step for the step potential (5 in the paper); 0 leaves it out."""
     probe_tokens: int = Field(10, ge=1)
     temperature: float = Field(0.6, gt=0)
-    """Of these answers. Only at 1 is the entropy in `confidence` unbiased; at the paper's 0.6 it is too
+    """Of these answers. The entropy behind `confidence` is unbiased at 1 only; at the paper's 0.6 it is too
     low."""
     markers: tuple[str, str] | None = None
     """Marks after a right and a wrong step, e.g. `[" (right)", " (wrong)"]`, for the first error by their
@@ -110,7 +109,7 @@ class SignalSettings(Record):
     seed: int = 0
 
 
-class UnitTestSettings(Record):
+class UnitTestSettings(Section):
     """Partial rewards from unit tests (VeRPO, arXiv 2601.03525)."""
 
     method: Literal["unit_tests"] = "unit_tests"

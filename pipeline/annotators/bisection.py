@@ -7,6 +7,7 @@ any rollout. Rollouts that the filter, the proposer or other solutions drew alre
 this solution that they pass through. Right solutions are not searched.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,14 +80,20 @@ class Bisection:
         while budget >= config.batch and location.chances().max() < config.confidence:
             # Where few rollouts can be read, each that can costs so much more.
             price = left * [_drawn_per_readable(rollouts) for rollouts in drawn]
-            probe = location.best_probe(price)
-            if probe.gain < config.worth:
+            # How many at once is a setting and nothing that the engine's load decides: what is drawn, and so
+            # the run, must be the same on a busy machine.
+            most = min(config.prefixes, budget // config.batch)
+            probes = [probe for probe in location.best_probes(most, price) if probe.gain >= config.worth]
+            if not probes:
                 break
-            before = drawn[probe.length]
-            new = await roller.roll(prefixes[probe.length], config.batch, config.name, start=len(before))
-            before += new
-            budget -= config.batch
-            _learn(location, prefixes, new)
+            asked = [
+                roller.roll(prefixes[probe.length], config.batch, config.name, start=len(drawn[probe.length]))
+                for probe in probes
+            ]
+            budget -= config.batch * len(probes)
+            for probe, new in zip(probes, await asyncio.gather(*asked), strict=True):
+                drawn[probe.length] += new
+                _learn(location, prefixes, new)
         return [rollout for rollouts in drawn for rollout in rollouts]
 
 

@@ -75,9 +75,10 @@ class Location:
         """The same by rollouts alone, as if nothing had been refuted."""
         return np.asarray(self._weights(np.ones_like(self._open)).sum(0))
 
-    def best_probe(self, left: Floats | None = None) -> Probe:
-        """The prefix whose next rollout says most per token. `left`: the share of the solution after each
-        prefix, shape (n_steps,). The bare problem and the finished solution are never probed."""
+    def best_probes(self, n: int, left: Floats | None = None) -> list[Probe]:
+        """The `n` prefixes, or fewer, whose next rollouts say most per token, the best first. `left`: the
+        share of the solution after each prefix, shape (n_steps,). The bare problem and the finished solution
+        are never probed."""
         weights = self._weights(self._open)
         before = weights.sum(0)
         hit = (weights * self._rates).sum(1)
@@ -85,8 +86,9 @@ class Location:
         gains = gains / ((self._left if left is None else left) + _OVERHEAD)
         # The bare problem's rate is known from the proposals; rolling it out again tells nothing about K.
         gains[0] = -math.inf
-        length = int(gains.argmax())
-        return Probe(length, float(gains[length]))
+        # Stable, so that equal gains are taken in the order of the solution.
+        best = np.argsort(-gains, kind="stable")[:n]
+        return [Probe(int(length), float(gains[length])) for length in best if length]
 
     def _weights(self, allowed: NDArray[np.bool_]) -> Floats:
         scores = np.where(allowed, self._scores, -math.inf)

@@ -28,7 +28,7 @@ LARGEST_LIST = 1 << 29
 _DIGITS = 100
 _KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
 _NO_ROWS = {
-    b"PK\x03\x04": "a spreadsheet or a ZIP archive: save the sheet as .csv (UTF-8), or unpack the archive",
+    b"PK\x03\x04": "a spreadsheet or another ZIP archive: save the sheet as .csv (UTF-8), or unpack it",
     b"\xd0\xcf\x11\xe0": "a spreadsheet: save it as .csv (UTF-8)",
 }
 """Files that hold no rows as they are, by their magic numbers (.xlsx and .ods are ZIP archives), and what to

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from schemas.config.effects import ADDED, Effect
 from schemas.config.policies import PolicyConfig
 from schemas.factories import FACTORY
-from schemas.records import Record
+from schemas.sections import Section
 
 VerifierName = Literal["arithmetic", "algebra", "constraints", "logic", "code", "tables"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -20,7 +20,7 @@ Factory = Annotated[str, Field(pattern=FACTORY)]
 """`package.module:function`, brought by an outsider (`schemas.factories`)."""
 
 
-class SampleConfig(Record):
+class SampleConfig(Section):
     """Solutions are sampled independently of each other.
 
     [propose]
@@ -38,7 +38,7 @@ class SampleConfig(Record):
     prompt; rollouts from the steps are still the run's policy's."""
 
 
-class OmegaConfig(Record):
+class OmegaConfig(Section):
     """Solutions are found by OmegaPRM's tree search (arXiv 2406.06592), which also votes on their steps. The
     defaults are the paper's constants.
 
@@ -71,7 +71,7 @@ class OmegaConfig(Record):
     """Let steps that the run's verifiers prove wrong bound a search from above, without rollouts."""
 
 
-class AnnotatorConfig(Record):
+class AnnotatorConfig(Section):
     """What every element of `[[annotate]]` has."""
 
     kind: str
@@ -146,6 +146,9 @@ class BisectionConfig(AnnotatorConfig):
     """Most rollouts per solution."""
     batch: int = Field(2, ge=1)
     """Rollouts per request."""
+    prefixes: int = Field(1, ge=1)
+    """Prefixes that are probed at once. More end a search in fewer rounds, which keeps an engine fuller, and
+    take some more rollouts."""
     recover: float = Field(0.003, gt=0, lt=1)
     """Success rate of prefixes with an error in them. A policy that repairs more hides its errors."""
     prior: tuple[int, int] = (0, 0)

@@ -9,11 +9,10 @@ from schemas.config.effects import ADDED, Effect, SpeedKeys
 from schemas.config.engines import FAST, check_engine_names
 from schemas.factories import FACTORY
 from schemas.reasoning import Continued
-from schemas.records import Record
-from schemas.sections import default_tag
+from schemas.sections import Section, default_tag
 
 
-class _InProcess(Record):
+class _InProcess(Section):
     """What the engines inside this program have in common."""
 
     kind: Literal["transformers", "vllm"] = "transformers"
@@ -76,7 +75,7 @@ class VllmConfig(_InProcess):
         return self
 
 
-class ServerConfig(Record):
+class ServerConfig(Section):
     """A model behind one or several servers that speak the OpenAI protocol, such as `vllm serve`, llama.cpp
     or a commercial service. `stepmint doctor --policy FILE` asks the server a few short questions and says
     whether a run could use it.
@@ -120,7 +119,7 @@ class ServerConfig(Record):
         return self
 
 
-class SimulatedConfig(Record):
+class SimulatedConfig(Section):
     """A policy that follows a random rule instead of a model. Its right and wrong steps are known, so that
     methods can be tried out and tested in seconds.
 
@@ -141,7 +140,7 @@ class SimulatedConfig(Record):
     """Steps of a solution."""
 
 
-class PythonPolicyConfig(Record):
+class PythonPolicyConfig(Section):
     """A policy of your own. A function of yours makes an object that follows the protocol `Policy` in
     `pipeline/policies/base.py`.
 
@@ -174,7 +173,7 @@ PolicyConfig = Annotated[
 """A section that describes a policy. Without a `kind` it is one of `transformers`."""
 
 
-class SplitConfig(Record):
+class SplitConfig(Section):
     """Rules that cut the text of chat models into steps, instead of a separator: paragraphs, headings and
     long list items, never inside a formula, a code fence or a table. `docs/prompts.md` has all of them.
 
@@ -196,7 +195,7 @@ class SplitConfig(Record):
         return self
 
 
-class PromptConfig(Record):
+class PromptConfig(Section):
     """How the policy is asked to solve a problem, and how its solutions are cut into steps."""
 
     template: Annotated[str, Effect.CONTENT] = "embedded_solve"

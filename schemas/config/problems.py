@@ -8,13 +8,13 @@ from pydantic_core import PydanticCustomError
 from schemas.config.effects import Effect
 from schemas.errors import UserError
 from schemas.factories import FACTORY
-from schemas.records import Record
+from schemas.sections import Section
 
 _MOST_STEPS = 12
 """A longer arithmetic problem runs out of the words that people and things are called by."""
 
 
-class EmbeddedProblems(Record):
+class EmbeddedProblems(Section):
     """Problems that Stepmint generates: arithmetic and logic, whose exact truth is known."""
 
     source: Literal["embedded"] = "embedded"
@@ -34,7 +34,7 @@ class EmbeddedProblems(Record):
         return self
 
 
-class RowsConfig(Record):
+class RowsConfig(Section):
     """What all sources have in common whose rows become problems."""
 
     limit: Annotated[int | None, Effect.SPEED] = Field(None, ge=1)
@@ -107,7 +107,7 @@ class PythonProblems(RowsConfig):
     """The keyword arguments that the function is called with."""
 
 
-_CLASSES: dict[str, type[Record]] = {
+_CLASSES: dict[str, type[Section]] = {
     "embedded": EmbeddedProblems,
     "file": FileProblems,
     "huggingface": HubProblems,

@@ -5,11 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from schemas.config.annotators import OmegaConfig, SampleConfig
-from schemas.records import Record
-from schemas.sections import default_tag
+from schemas.sections import Section, default_tag
 
 
-class GivenConfig(Record):
+class GivenConfig(Section):
     """Solutions that exist already stand in the rows of `[problems]` (docs/given.md says in which formats).
 
     [propose]

@@ -19,13 +19,14 @@ from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 from schemas.errors import UserError
 from schemas.notation import SECTIONS, listed
 from schemas.overrides import set_key
-from schemas.records import Record, Seed, content_id
+from schemas.records import Seed, content_id
+from schemas.sections import Section
 
 T = TypeVar("T", bound=AnnotatorConfig)
 P = TypeVar("P", bound=AnyProposer)
 
 
-class FilterConfig(Record):
+class FilterConfig(Section):
     """Difficulty filter: keep a problem that the policy sometimes solves."""
 
     rollouts: int = Field(8, ge=1)
@@ -42,7 +43,7 @@ class FilterConfig(Record):
         return self
 
 
-class FusionConfig(Record):
+class FusionConfig(Section):
     """From votes to labels. Has a digest of its own: labels can change without sampling again."""
 
     accept: float = Field(0.8, ge=0.5, le=1)
@@ -67,7 +68,7 @@ class FusionConfig(Record):
         return given
 
 
-class BudgetConfig(Record):
+class BudgetConfig(Section):
     """How many tokens may be generated. What a budget cuts off abstains; it never counts against a step.
 
     [budget]
@@ -83,7 +84,7 @@ class BudgetConfig(Record):
     `per_problem` it is never exceeded, without it by a few problems at most."""
 
 
-class RunConfig(Record):
+class RunConfig(Section):
     """A run file. Sections that are left out are stages that are left out."""
 
     name: Annotated[str, Effect.SPEED] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)

@@ -4,10 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.records import Record, Seed
+from schemas.records import Seed
+from schemas.sections import Section
 
 
-class TrainConfig(Record):
+class TrainConfig(Section):
     """How a PRM is trained."""
 
     model: str = "embedded"
@@ -32,7 +33,7 @@ class TrainConfig(Record):
     """Of the new weights and of the order of the solutions."""
 
 
-class SelfTrainConfig(Record):
+class SelfTrainConfig(Section):
     """Rounds of ReST-MCTS* (arXiv 2406.03816): the policy learns from its right solutions, the value model
     from the quality values of its trees."""
 
@@ -51,7 +52,7 @@ class SelfTrainConfig(Record):
     """Most tokens of a solution in the policy's training. The value model's training is set by `[train]`."""
 
 
-class EvaluateConfig(Record):
+class EvaluateConfig(Section):
     """Held-out measurements of a PRM."""
 
     problems: int = Field(150, ge=1)

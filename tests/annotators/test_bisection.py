@@ -160,6 +160,60 @@ def test_equal_prefixes_are_paid_for_once() -> None:
     assert all(len(set(seeds)) == len(seeds) for seeds in by_prefix.values())
 
 
+class Noting(Worded):
+    """It counts the rounds of a search: requests that are under way together are one."""
+
+    def __init__(self, **settings: float) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]
+        self.under_way, self.rounds, self.together = 0, 0, 0
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        """The same completions, after everybody else has asked."""
+        self.rounds += self.under_way == 0
+        self.under_way += 1
+        self.together = max(self.together, self.under_way)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        return await super().sample(prompt, n, sampling)
+
+
+def test_several_prefixes_at_once_take_fewer_rounds_and_find_the_same() -> None:
+    """An engine that waits for two rollouts at a time is nearly empty."""
+    rounds, exact, rollouts = {}, {}, {}
+    for prefixes in (1, 2, 3):
+        config = BisectionConfig(prefixes=prefixes)
+        policies = [Noting(slip=0.2) for _ in range(40)]
+        rollers = [roller_of(policy, seed, root=8) for seed, policy in enumerate(policies)]
+        drawn = sum(policy.rounds for policy in policies)
+        hits = [first_error(search(roller, planted(3), config)) == 3 for roller in rollers]
+        rounds[prefixes] = sum(policy.rounds for policy in policies) - drawn
+        exact[prefixes], rollouts[prefixes] = sum(hits), sum(map(spent, rollers))
+        assert max(policy.together for policy in policies) == prefixes
+    assert rounds[3] < rounds[2] < 0.65 * rounds[1]
+    assert exact[2] >= exact[1] - 2
+    assert rollouts[2] < 1.25 * rollouts[1]
+
+
+@pytest.mark.parametrize("prefixes", [2, 3, 100])
+def test_what_is_drawn_at_once_depends_on_settings_alone(prefixes: int) -> None:
+    """The same votes and rollouts whether the engine answers at once or in another order each time."""
+
+    class Late(Worded):
+        async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+            for _ in range(len(prompt.prefix) * sampling.seed % 7):
+                await asyncio.sleep(0)
+            return await super().sample(prompt, n, sampling)
+
+    config = BisectionConfig(prefixes=prefixes, budget=14)
+    found = []
+    for policy in (Worded(slip=0.3), Late(slip=0.3)):
+        roller = roller_of(policy, 5, root=4)
+        votes = search(roller, planted(3), config)
+        assert spent(roller) <= 14
+        found.append((votes, sorted((r.prefix, r.seed, r.text) for r in roller.taken)))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("budget", [2, 7, 12])
 def test_the_budget_holds(budget: int) -> None:
     roller = roller_of(Worded(slip=0.4))

@@ -94,15 +94,15 @@ def test_the_best_probe_is_neither_the_bare_problem_nor_the_finished_solution(
 ) -> None:
     location = Location(n_steps)
     location.observe(right, 8, drawn=0)
-    probe = location.best_probe()
+    [probe] = location.best_probes(1)
     assert 1 <= probe.length < n_steps
     assert probe.gain > 0
 
 
 def test_a_prefix_that_costs_without_end_is_not_probed() -> None:
     location, left = Location(4), np.array([1.0, 0.75, 0.5, 0.25])
-    first = location.best_probe(left).length
+    first = location.best_probes(1, left)[0].length
     left[first] = np.inf
-    assert location.best_probe(left).length != first
+    assert location.best_probes(1, left)[0].length != first
     left[1:] = np.inf
-    assert location.best_probe(left).gain == 0
+    assert location.best_probes(1, left)[0].gain == 0

@@ -27,12 +27,16 @@ class Counting:
     def __init__(self) -> None:
         self.stages: list[tuple[str, int | None, int]] = []
         self.advanced = 0
+        self.notes: list[str] = []
 
     def begin(self, stage: str, total: int | None, done: int) -> None:
         self.stages.append((stage, total, done))
 
     def advance(self) -> None:
         self.advanced += 1
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def end(self, *, whole: bool) -> None:
         pass
@@ -67,6 +71,8 @@ def test_progress_reaches_the_listener_and_sealed_runs_are_left_alone(run_file: 
         assert synthesize(config) == first
     assert ("labelling", 12, 0) in heard.stages
     assert heard.advanced == 12
+    shards = [f"shard {number} of 2: loading simulated simulated" for number in (1, 2)]
+    assert [note for note in heard.notes if note.startswith("shard")] == shards
     assert (Path(first["run"]) / "manifest.json").stat().st_mtime_ns == before
 
 

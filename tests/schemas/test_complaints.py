@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+import stepmint
 from schemas.complaints import complaints
-from schemas.config import load_config, parse_config
-from schemas.derive import parse_settings
+from schemas.config import RunConfig, load_config, parse_config
+from schemas.config.effects import every_setting
+from schemas.derive import DeriveSettings, parse_settings
 from schemas.errors import UserError
 from schemas.overrides import set_key
 from schemas.records import Record
+from schemas.sections import Section, classes_of
 
 SERVER = '[policy]\nkind = "server"\nmodel = "m"\n'
 CASES = {
@@ -52,6 +55,14 @@ CASES = {
     "[bisection]\nprior = [1]": "bisection.prior #2: is missing",
     "[bisection]\nprior = [1, 2, 3]": "bisection.prior: expected at most 2 in the list",
     "[prompt]\nmax_tokens = 'many'": 'prompt.max_tokens: expected a whole number, not "many"',
+    "[prompt]\nmax_tokens = true": "prompt.max_tokens: expected a whole number, not true",
+    "[prompt]\nmax_tokens = '256'": 'prompt.max_tokens: expected a whole number, not "256"',
+    "[prompt]\ntemperature = '0.1'": 'prompt.temperature: expected a number, not "0.1"',
+    "[prompt]\ntemperature = false": "prompt.temperature: expected a number, not false",
+    "[fusion]\nconsensus = 1": "fusion.consensus: expected true or false, not 1",
+    "[policy]\nchat = 'yes'": 'policy.chat: expected true or false, not "yes"',
+    "[policy]\nmax_model_len = '512'": 'policy.max_model_len: expected a whole number, not "512"',
+    "[bisection]\nprior = [true, 2]": "bisection.prior #1: expected a whole number, not true",
     "[prompt]\nmax_tokens = 2.5": "prompt.max_tokens: expected a whole number, not 2.5",
     "[prompt]\ntemperature = 'hot'": 'prompt.temperature: expected a number, not "hot"',
     "[prompt.temperature]\nx = 1": "prompt.temperature: expected a number, not a table",
@@ -116,6 +127,20 @@ def test_a_wrong_setting_is_told_what_would_help(text: str) -> None:
 def test_a_run_file_without_a_name() -> None:
     with pytest.raises(UserError, match=r"^mine\.toml: name: is missing: write name = \.\.\.$"):
         parse_config({}, "mine.toml")
+
+
+@pytest.mark.parametrize("model", [RunConfig, *classes_of(DeriveSettings)])
+def test_every_section_takes_values_as_they_are_written(model: type[BaseModel]) -> None:
+    assert [one for one in {s.section for s in every_setting(model)} if not issubclass(one, Section)] == []
+
+
+def test_settings_of_python_and_of_derive_are_taken_as_they_are_written() -> None:
+    with pytest.raises(UserError, match="policy.n_steps: expected a whole number, not true"):
+        stepmint.label(
+            ["1 + 1"], policy={"kind": "simulated", "n_steps": True}, annotate=[{"kind": "verify"}]
+        )
+    with pytest.raises(UserError, match='tolerance: expected a whole number, not "2"'):
+        parse_settings("scan", ("tolerance='2'",))
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:

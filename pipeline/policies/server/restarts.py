@@ -5,7 +5,8 @@ Some chat servers do that. Rollouts from a prefix would then say nothing about t
 
 import re
 
-from pipeline.policies.chat import OPEN, thinks
+from pipeline.policies.chat import OPEN
+from schemas.reasoning import is_thinking
 
 # Characters of a prefix, and of its first line, below which a repetition means nothing: many begin "So ".
 _LEAST_PREFIX, _LEAST_LINE = 16, 8
@@ -33,5 +34,5 @@ def looks_restarted(prefix: str, text: str) -> bool:
         (len(first) >= _LEAST_LINE and start.startswith(first))
         or (number is not None and again is not None and number[0] == again[0])
         or _OPENING.match(start) is not None
-        or (start.startswith(OPEN) and not thinks(prefix))
+        or (start.startswith(OPEN) and not is_thinking(prefix))
     )
