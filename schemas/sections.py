@@ -48,7 +48,7 @@ def _as_one_of(types: set[Any], value: Any) -> Any:
     if numbers and isinstance(value, bool | str) and not types & {bool, str}:
         return _Written(value)
     if bool in types and isinstance(value, int | float | str) and not isinstance(value, bool):
-        return value if numbers or str in types else _Written(value)
+        return value if numbers or type(value) in types else _Written(value)
     return value
 
 

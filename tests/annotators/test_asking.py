@@ -13,7 +13,8 @@ from pipeline.annotators.base import Context
 from pipeline.annotators.consistency import Consistency
 from pipeline.annotators.judge import Judge, votes_of
 from pipeline.annotators.stepwise import read_all_errors
-from pipeline.fusion.first_error import consensus, first_error_of, judged_first_error, wrong_steps
+from pipeline.fusion.consensus import consensus
+from pipeline.fusion.first_error import first_error_of, judged_first_error, wrong_steps
 from pipeline.fusion.labels import fuse
 from pipeline.fusion.trust import Model, posteriors
 from pipeline.inputs.segment import segment

@@ -20,6 +20,7 @@ from pipeline.prompts.templates import (
 )
 from schemas.config import RunConfig
 from schemas.errors import UserError
+from schemas.records import Problem
 
 HEAD = "---\nreads: first_error\nshows: paragraphs\ncounts_from: 1\n---\n"
 
@@ -160,14 +161,14 @@ ROLES = "=== system ===\nBe brief.\n\n=== user ===\nProblem: {problem}\n=== assi
 
 def test_a_prompt_may_say_what_each_role_says(tmp_path: Path) -> None:
     found = solving_prompt("mine", "---\nname: mine\nversion: 3\n---\n" + ROLES)
-    assert found.ask("P") == ("Problem: P\n", "Be brief.", "Step 1:")
+    assert found.ask(Problem(text="P")) == ("Problem: P\n", "Be brief.", "Step 1:")
     assert found.whole == "Be brief.\n\nProblem: {problem}\n"
     assert load_template(written(tmp_path, ROLES)) == found.whole
     judge = load_judge(written(tmp_path, HEAD + ROLES.replace("Problem: {problem}", "{problem}{solution}")))
     assert (judge.text, judge.system, judge.begins) == ("{problem}{solution}\n", "Be brief.", "Step 1:")
     # A rule of equal signs, and headings of other kinds, are text.
     text = "=== Problem ===\n{problem}\n=======\n=== answer ===\n"
-    assert solving_prompt("mine", text).ask("P") == (text.replace("{problem}", "P"), "", "")
+    assert solving_prompt("mine", text).ask(Problem(text="P")) == (text.replace("{problem}", "P"), "", "")
 
 
 @pytest.mark.parametrize(
