@@ -181,8 +181,8 @@ def status(result: Result) -> None:
     say(
         f"{result['run']}: {state}, {done} of {result['problems']} problems done, {tokens:,} tokens generated"
     )
-    if result["prompt_tokens"]["total"]:
-        say(f"prompt tokens: {_prompt_tokens(result['prompt_tokens'])}")
+    if read := _prompt_tokens(result):
+        say(f"prompt tokens: {read}")
     _budget(budget)
     _damage(result)
     for reason, n in list(result["reasons"].items())[:3]:
@@ -290,8 +290,8 @@ def _dataset(result: Result) -> None:
     if result["ungraded"]:
         add_row(table, "without a gold answer", f"{result['ungraded']:,}")
     add_row(table, "tokens", f"{result['tokens']['total']:,}")
-    if result["prompt_tokens"]["total"]:
-        add_row(table, "prompt tokens", _prompt_tokens(result["prompt_tokens"]))
+    if read := _prompt_tokens(result):
+        add_row(table, "prompt tokens", read)
     show_item(table)
     if "budget" in result:
         _budget(result["budget"])
@@ -305,8 +305,11 @@ def _dataset(result: Result) -> None:
         fidelity.table(agreement)
 
 
-def _prompt_tokens(found: Result) -> str:
-    """How many there were, and the share that did not have to be read again, where engines tell."""
+def _prompt_tokens(result: Result) -> str:
+    """How many there were, and the share that did not have to be read again; empty where no engine tells."""
+    found = result.get("prompt_tokens") or {"total": 0}
+    if not found["total"]:
+        return ""
     cached = f", {found['cached'] / found['total']:.0%} of them cached" if found["cached"] else ""
     return f"{found['total']:,}{cached}"
 

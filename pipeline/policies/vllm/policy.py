@@ -24,9 +24,8 @@ class VllmPolicy:
 
     `dtype` `auto` means float32 on a CPU, the checkpoint's own type on a GPU. `cache_gb` is the cache's
     memory on a CPU; a GPU uses vLLM's share of its memory. `chat` asks through the model's chat template,
-    which is given `chat_template_kwargs`.
-    `revision` is a branch, tag or commit of a Hub name, `lora` the folder of an adapter, and `engine` holds
-    further arguments of vLLM's engine.
+    which is given `chat_template_kwargs`. `revision` is a branch, tag or commit of a Hub name, `lora` the
+    folder of an adapter, and `engine` holds further arguments of vLLM's engine.
     """
 
     kind = "vllm"
