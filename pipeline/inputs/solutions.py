@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.inputs.rows import Unreadable, rows_of
 from pipeline.inputs.segment import segment
 from schemas.errors import UserError
+from schemas.reasoning import is_thinking
 
 # The columns that hold the problem and the solution in the formats above, in the order they are looked for.
 _PROBLEM = ("problem", "question", "instruction", "text")
@@ -49,7 +50,8 @@ def written(value: Any, place: str, name: str) -> Written:
     if not isinstance(value, dict):
         raise UserError(f"{place}: a row is an object, not {type(value).__name__}")
     problem, (steps, first) = _problem(value), _steps(value)
-    if not steps and value.get("proofs") != []:  # FLD has no proof of some unknowns
+    # FLD has no proof of some unknowns, and a model that ended while it was thinking wrote no step.
+    if not steps and value.get("proofs") != [] and not is_thinking(_text(value)):
         raise UserError(
             f"{place}: no steps: expected `steps` (a list of texts), a text in one of "
             f"{', '.join(_SOLUTION)}, or PRM800K's fields; found {', '.join(map(str, value)) or 'nothing'}"
@@ -87,8 +89,11 @@ def _steps(row: dict[str, Any]) -> tuple[list[str], int]:
     steps = row.get("steps")
     if isinstance(steps, list) and all(isinstance(step, str) for step in steps):
         return steps, 0
-    text = next((row[name] for name in _SOLUTION if isinstance(row.get(name), str)), "")
-    return [step.text for step in segment(text)], 0
+    return [step.text for step in segment(_text(row))], 0
+
+
+def _text(row: dict[str, Any]) -> str:
+    return next((row[name] for name in _SOLUTION if isinstance(row.get(name), str)), "")
 
 
 def _chosen(step: Any) -> str:
