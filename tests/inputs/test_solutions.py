@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pipeline.inputs.solutions import Written, read_solutions
+from pipeline.inputs.solutions import Written, read_solutions, written
 from schemas.errors import UserError
 
 PRM800K = {
@@ -73,3 +73,9 @@ def test_lists_and_tables(tmp_path):
     (tmp_path / "a.csv").write_text('\ufeffid,problem,solution\n1,Q,a\n2,Q,"a\nb"\n', encoding="utf-8")
     for name in ("a.json", "a.csv"):
         assert [written.steps for written in read_solutions(tmp_path / name)] == [("a",), ("a", "b")]
+
+
+def test_what_a_model_thought_is_no_step() -> None:
+    text = "<think>2 + 3 = 6\n</think>\n2 + 3 = 5\nSo 5."
+    assert written({"solution": text}, "here", "1").steps == ("2 + 3 = 5", "So 5.")
+    assert written({"solution": text.replace("</think>", "")}, "here", "1").steps == ()
