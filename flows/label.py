@@ -41,6 +41,9 @@ def drafted(args: argparse.Namespace) -> tuple[RunConfig, str]:
     before = _begun(out)
     if args.policy:
         data["policy"] = _asked(args.policy, args.policy_model, before, prefixes=True)
+        data["prompt"] = {"template": "solve", "max_tokens": 1024}
+        if not data["policy"]["chat"]:
+            data["prompt"]["stop"] = ["\nProblem:"]  # a bare model may go on with another problem
     data["annotate"] = list(_annotators(args, data, before))
     for override in args.set:
         set_key(data, override)

@@ -29,7 +29,8 @@ class Found(NamedTuple):
     """A text, or the texts of its steps."""
     first: int = 0
     """The first step that is new; those before it repeat other rows."""
-    gold: GoldLabels | None = None
+    gold: GoldLabels | Unreadable | None = None
+    """The labels that came with it; why they cannot be read."""
     marks: Mapping[str, Any] = {}
     """What a plain row says of the steps; it is read when their number is known."""
     outcome: Outcome = "unknown"
@@ -116,7 +117,7 @@ def _math_shepherd(row: Row) -> Parsed | None:
         texts, signs = [*texts, rest], [*signs, None]
     gold = from_signs(signs, len(texts), "math_shepherd")
     steps = tuple(text.strip() for text in texts)
-    return Parsed(problem, gold if isinstance(gold, Unreadable) else (Found(steps, gold=gold),))
+    return Parsed(problem, (Found(steps, gold=gold),))
 
 
 def _prmbench(row: Row) -> Parsed | None:
@@ -129,7 +130,7 @@ def _prmbench(row: Row) -> Parsed | None:
         return Parsed(problem, Unreadable("modified_process: expected a list of texts"))
     gold = from_errors(errors, len(steps), "prmbench")
     if isinstance(gold, Unreadable):
-        return Parsed(problem, Unreadable(f"error_steps: {gold.why}"))
+        gold = Unreadable(f"error_steps: {gold.why}")
     return Parsed(problem, (Found(tuple(steps), gold=gold),))
 
 
@@ -141,7 +142,7 @@ def _trl(row: Row) -> Parsed | None:
         return None
     problem = {name: value for name, value in row.items() if name not in ("completions", "labels")}
     gold = from_signs(labels or (), len(labels or ()))
-    return Parsed(problem, gold if isinstance(gold, Unreadable) else (Found(tuple(steps or ()), gold=gold),))
+    return Parsed(problem, (Found(tuple(steps or ()), gold=gold),))
 
 
 def _own(row: Row) -> Parsed | None:

@@ -121,7 +121,8 @@ def _tried(
         return found
     if isinstance(one.solutions, Unreadable):
         return _bad(file, one.row, one.solutions.why, found.id)
-    bad = [solution for solution in one.solutions if isinstance(solution, Unreadable)]
+    faults = (solution if isinstance(solution, Unreadable) else solution.gold for solution in one.solutions)
+    bad = [fault for fault in faults if isinstance(fault, Unreadable)]
     if bad and len(bad) == len(one.solutions):
         return _bad(file, one.row, bad[0].why, found.id)
     if not one.solutions and reading.is_needed:

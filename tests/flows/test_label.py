@@ -24,17 +24,31 @@ ROWS = [
 ]
 
 
+COUNT = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    continues = False
+    """Whether it continues a begun answer."""
+
+
 class _Judge(BaseHTTPRequestHandler):
     """A chat model that finds no mistake."""
+
+    server: _Server
 
     def do_GET(self) -> None:
         self._send({"data": [{"id": "judge"}]})
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        is_judged = "boxed" in asked["messages"][0]["content"]
-        text = "All is well. \\boxed{-1}" if is_judged else f"a sentence of its own, {asked.get('seed')}"
-        text = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12" if "Count" in asked["messages"][0]["content"] else text
+        prompt, *begun = [message["content"] for message in asked["messages"]]
+        text = f"a sentence of its own, {asked.get('seed')}"
+        if "boxed" in prompt:
+            text = "All is well. \\boxed{-1}"
+        if "Count" in prompt:
+            text = COUNT.removeprefix("".join(begun)) if self.server.continues else COUNT
         message = {"role": "assistant", "content": text}
         choices = [
             {"index": i, "finish_reason": "stop", "message": message} for i in range(asked.get("n", 1))
@@ -53,14 +67,19 @@ class _Judge(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def judge() -> Iterator[str]:
-    """The judge's address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Judge)
-    server.daemon_threads = True
+def server() -> Iterator[_Server]:
+    """The model's server."""
+    server = _Server(("127.0.0.1", 0), _Judge)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def judge(server: _Server) -> str:
+    """Its address."""
+    return f"http://127.0.0.1:{server.server_address[1]}/v1"
 
 
 @pytest.fixture
@@ -154,3 +173,15 @@ def test_a_policy_that_cannot_continue_is_refused(
         "judge does not continue a begun answer, as rollouts need: leave --policy out"
         in capsys.readouterr().err
     )
+
+
+def test_rollouts_are_asked_for_as_solutions_are(
+    data: Path, server: _Server, judge: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.continues = True
+    assert main(["label", data.name, "--policy", judge, "--dry-run"]) == 0
+    file = tomllib.loads(capsys.readouterr().out)
+    assert file["policy"] == {"kind": "server", "model": "judge", "base_url": judge, "chat": True}
+    # The default prompt is that of the embedded model, which no other model was trained on.
+    assert file["prompt"]["template"] == "solve"
+    assert [one["kind"] for one in file["annotate"]] == ["verify", "monte_carlo"]

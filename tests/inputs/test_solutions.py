@@ -58,6 +58,12 @@ def test_bad_files(tmp_path, text, said):
         list(read_solutions(path))
 
 
+def test_labels_that_cannot_be_read_keep_no_steps_from_being_verified(tmp_path):
+    row = {"modified_question": "Q", "modified_process": ["a", "b"], "error_steps": [9]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert list(read_solutions(tmp_path / "rows.jsonl")) == [Written("1", "Q", ("a", "b"))]
+
+
 def test_not_text(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"\xff\xfe\x00")
