@@ -27,6 +27,10 @@ PYTHON = ("python", "python3", "py", "py3")
 _BEGINS = re.compile(
     r"(?:async def|def|class) \w+.*[:(,\\]|@\w|import \w[\w.]*(?:\s*,|\s+as\s|$)|from [\w.]+ import \w"
 )
+# A line that begins with an assignment, a call or a word of Python: `x = 1`, `print(x)`, `for x in y`.
+_STATEMENT = re.compile(
+    r"^[ \t]*(?:[A-Za-z_][\w.]*[ \t]*(?:=(?!=)|\()|(?:def|class|import|from|for|while|if|return)[ \t])", re.M
+)
 # "This function returns ...": after a program, three words in a row at the margin are no Python.
 _PROSE = re.compile(r"[A-Z][\w'-]*,? [\w'-]+ [\w'-]+")
 _SLOTS = threading.BoundedSemaphore(os.cpu_count() or 2)
@@ -48,8 +52,8 @@ def program_of(problem: str, solution: str) -> Program | None:
     head = code_of_problem(problem)
     fenced = list(fenced_blocks(solution))
     blocks = [block.code for block in fenced if block.language in PYTHON]
-    # A fence without a language may be anything, so one that says Python wins.
-    blocks = blocks or [block.code for block in fenced if not block.language]
+    # A fence without a language may be an output, so one that says Python wins, and a line has to look so.
+    blocks = blocks or [b.code for b in fenced if not b.language and _STATEMENT.search(b.code)]
     if blocks:
         return Program(tuple(blocks), head)
     lines = solution.split("\n")

@@ -175,7 +175,7 @@ def _tried(program: Program, tests: Sequence[UnitTest], *, patient: bool) -> tup
     tried = _Trial(program, patient)
     assertions = tuple(dict.fromkeys(test.assertion for test in tests if test.assertion))
     calls = [{"text": test.call} for test in tests if test.call]
-    tried.ask([*calls, *map(json.loads, _calls_of(assertions))])
+    tried.ask([*calls, *map(json.loads, _calls_of(assertions) or ())])
     # A program that does not even begin answers no assertion either.
     judged = _judged(assertions, tried) if assertions and not tried.ended else {}
     printed = _printed(program, [test for test in tests if not test.call and not test.assertion], patient)
@@ -245,12 +245,16 @@ def _canonical(expected: str) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _calls_of(assertions: tuple[str, ...]) -> tuple[str, ...]:
-    """The calls, as JSON, that assertions make whatever the answers are: found without any program."""
+def _calls_of(assertions: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The calls, as JSON, that assertions make whatever the answers are: found without any program.
+
+    None where the assertions do not end by themselves: then their time-outs are no fault of a program.
+    """
     if not assertions:
         return ()
-    _, said = _run({"assertions": assertions, "collect": True, "answers": {}})
-    return tuple(json.dumps(call) for _, _, text in said for call in _loads(text) or ())
+    run, said = _run({"assertions": assertions, "collect": True, "answers": {}})
+    calls = tuple(json.dumps(call) for _, _, text in said for call in _loads(text) or ())
+    return calls if run.status == "ok" else None
 
 
 def _judged(assertions: tuple[str, ...], tried: _Trial) -> dict[str, Tested]:
@@ -263,6 +267,9 @@ def _judged(assertions: tuple[str, ...], tried: _Trial) -> dict[str, Tested]:
         if len(tried.answers) == known:
             break
     unjudged = Tested("harness_error", f"the test did not end: {run.why or run.status}")
+    # A huge number as an answer keeps what judges it busy.
+    if run.status in _FAULTS and _calls_of(assertions) is not None:
+        unjudged = Tested(_FAULTS[run.status], "its answers cannot be judged within the limits")
     verdicts = [_verdict(kind, text, tried) for _, kind, text in said]
     return dict(zip(assertions, [*verdicts, *[unjudged] * len(assertions)], strict=False))
 

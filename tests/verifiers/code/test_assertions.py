@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas.records import UnitTest
 from verifiers.code.trial import canonical, decode, encode
 from verifiers.code.unit_tests import Program, judge_tests, run_test, run_tests
-from verifiers.isolation.sandbox import unavailable
+from verifiers.isolation.sandbox import Limits, unavailable
 
 CASES = Path(os.environ.get("STEPMINT_DATA", "../shared/data")).parent / "cases" / "unit_tests.jsonl"
 sandboxed = pytest.mark.skipif(bool(unavailable()), reason=f"no sandbox here: {unavailable()}")
@@ -71,6 +71,15 @@ def test_a_test_that_ends_the_program_costs_the_others_nothing() -> None:
     assert outcomes == ["pass", "exception", "pass", "pass"]
     hasty = [test.outcome for test in run_tests(Program((code,)), tests, patient=False)]
     assert hasty == ["pass", "exception", "exception", "exception"]
+
+
+@sandboxed
+def test_answers_that_keep_the_judge_busy_count_against_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifiers.code.unit_tests.LIMITS", Limits(wall_s=1, cpu_s=1, output_bytes=2**20))
+    test = UnitTest(assertion="assert sum(1 for _ in range(f(2))) == 4")
+    assert run_test("def f(x): return 10**12", test).outcome == "timeout"
+    endless = UnitTest(assertion="assert f(2) == 4\nwhile True: pass")
+    assert run_test("def f(x): return x * x", endless).outcome == "harness_error"
 
 
 @sandboxed

@@ -46,6 +46,8 @@ SQUARE = "def square(x):\n    return x * x"
         (PROMPT, "    return x * x\n", ("    return x * x\n",)),
         (WORDS, "    return x * x\n", None),  # nothing that it could be the body of
         (WORDS, fenced("puts 1", "ruby"), None),
+        (WORDS, fenced("4", ""), None),  # an output
+        (WORDS, fenced("n = int(input())\nprint(n * n)", ""), ("n = int(input())\nprint(n * n)",)),
         (WORDS, "from the definition we see that it is 4.", None),
         (WORDS, "", None),
         (WORDS, "```python\n\n", None),
@@ -138,6 +140,16 @@ def test_a_time_out_counts_against_the_program(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_completions_of_the_problems_function(body: str, verdict: bool) -> None:
     assert grade_program(PROMPT, body, TESTS).verdict is verdict
+
+
+@sandboxed
+def test_examples_of_use_may_fail() -> None:
+    """A model's own example, or the problem's, is not what is tested; what the program itself raises is."""
+    example = "```python\nassert square(2) == 5\n```"
+    assert grade_program(WORDS, f"{fenced(SQUARE)}\n{example}", TESTS).verdict is True
+    assert grade_program(f"{WORDS}\n{example}", fenced(SQUARE), TESTS).verdict is True
+    assert grade_program(WORDS, fenced(f"{SQUARE}\nassert square(2) == 5"), TESTS).verdict is False
+    assert grade_program(WORDS, example, TESTS).verdict is False
 
 
 @sandboxed
