@@ -35,7 +35,7 @@ VERIFIERS = ("arithmetic", "algebra", "constraints")
 JUDGES = {"smollm2-135m-instruct": True, "gemma-3-270m": False}
 """Models that come as packages, and whether they are asked through a chat template. They are far too weak to
 judge; what is seen is that whatever they say is read or abstains, and that fusion is not misled by it."""
-JUDGED, ROLLED = 6, 4
+JUDGED, ROLLED = 2, 1
 """Solutions of each dataset that models judge, and of GSM8K that are rolled out: what a laptop does in
 minutes."""
 PLANTED = 0.8
