@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from pipeline.annotators.boxes import BACK, boxed, boxes, is_review
+from pipeline.annotators.boxes import BACK, boxed, boxes, is_review, repeats
 from pipeline.annotators.json_replies import json_of, keyed
 from pipeline.annotators.verdicts import THINKING, TWO, Reading, tail_of
 from pipeline.annotators.wording import (
@@ -30,7 +30,9 @@ _WRONG = (
     r"\u2717|\u2718|\u274c)"
 )
 _RIGHT = r"(?:correct|right|valid|accurate|\u2713|\u2714\ufe0f?|\u2705)"
-_VERDICT = rf"(?P<verdict>{_WRONG}|{_RIGHT})(?!\w)"
+# Behind a verdict a sentence ends or gives its reason: "correct, as", and no "right triangle".
+_ENDS = r"(?=\s*(?:$|[.!,;:()\]}|\u2014\u2013\u2192]|\s-+\s)|\s+(?:because|since|as|and|but|except|though)\b)"
+_VERDICT = rf"(?P<verdict>{_WRONG}|{_RIGHT})(?!\w){_ENDS}"
 _LABEL = (
     r"(?:(?:my|the|final|overall|step)\s+)*"
     r"(?:verdict|judge?ment|conclusion|assessment|result|status|label|correctness|evaluation|answer)"
@@ -57,7 +59,10 @@ _ALONE = re.compile(
 """A line, or its last sentence, that is nothing but a verdict: "Correct.", "So this is wrong.\""""
 _IS_WRONG = re.compile(_WRONG, re.IGNORECASE)
 # "Correct, but the unit is missing" is neither.
-_BUT = re.compile(r"[\s,;}]*\b(?:but|except|however|although|though|only|if|unless|up to)\b", re.IGNORECASE)
+_BUT = re.compile(
+    r"[\s,;.!})]*\b(?:but|except|however|although|though)\b|[\s,;]*\b(?:only|if|unless|up to)\b",
+    re.IGNORECASE,
+)
 
 
 class _Mark(NamedTuple):
@@ -200,8 +205,8 @@ _CALLS = re.compile(
 )
 _NO_NUMBERS = re.compile(r"[\[({\s]+[\])}\s]*|\\emptyset|\\varnothing|\u2205", re.IGNORECASE)
 _LAST_LINE = re.compile(
-    rf"[^\w\-]*(?:(?:my|the|final|all)\s+)*(?:(?:wrong|incorrect|erroneous)\s+{UNIT}|errors?(?:\s+in)?|mistakes?(?:\s+in)?|"
-    rf"answer|verdict|{UNIT}\s+with\s+errors?)\s*(?:[:=]|is|are)\s*(.+)",
+    rf"[^\w\-]*(?:(?:my|the|final|all)\s+)*(?:(?:wrong|incorrect|erroneous)\s+{UNIT}|errors?(?:\s+in)?|"
+    rf"mistakes?(?:\s+in)?|verdict|{UNIT}\s+with\s+errors?)\s*(?:[:=]|is|are)\s*(.+)",
     re.IGNORECASE,
 )
 _KEYS = (
@@ -240,6 +245,8 @@ def _named(said: str, text: str) -> tuple[set[int] | None, str, str]:
     box = next(reversed(list(boxed(text))), None)
     if box is not None:
         found = None if box.inner is None else _listed_numbers(box.inner)
+        if found and len(found) == 1 and repeats(min(found), text, box.at):
+            found = None  # the last result, and perhaps the answer of the problem
         return found, text[: box.at], text[box.end :]
     *lines, last = text.strip().split("\n")
     if match := _LAST_LINE.fullmatch(last.strip()[:400]):
