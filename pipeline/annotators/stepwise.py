@@ -38,10 +38,12 @@ _LABEL = (
     r"(?:verdict|judge?ment|conclusion|assessment|result|status|label|correctness|evaluation|answer)"
 )
 _BOX = r"(?:is\s+)?(?:\\f?boxed\s*\{\s*)?"
-# `Paragraph 2: incorrect`, `2. wrong`, `Step 3 is correct`, `Verdict for paragraph 1: right`, `| 0 | right`
+# `Paragraph 2: incorrect`, `Step 3 is correct`, `Verdict for paragraph 1: right`, `2. wrong`, `| 0 | right`.
+# A number alone is a step's only as in a list or a table: "24 is correct" speaks of a result.
 _NUMBERED = re.compile(
-    rf"[\s\-\u2022|>]*(?:{_LABEL}\s*(?:for|of|on)?\s*)?(?:{UNIT}\s*)?[#(]?(?P<number>\d{{1,4}})\)?"
-    rf"(?:\s*[:.)|=\-\u2013\u2014\u2192>]+\s*|\s+(?=is\b))(?:{_LABEL}\s*[:=]\s*)?{_BOX}{_VERDICT}",
+    rf"[\s\-\u2022|>]*(?:{_LABEL}\s*(?:for|of|on)?\s*)?"
+    rf"(?:{UNIT}\s*[#(]?(?P<number>\d{{1,4}})\)?(?:\s*[:.)|=\-\u2013\u2014\u2192>]+\s*|\s+(?=is\b))|"
+    rf"[#(]?(?P<listed>\d{{1,4}})\s*[:.)|]+\s*)(?:{_LABEL}\s*[:=]\s*)?{_BOX}{_VERDICT}",
     re.IGNORECASE,
 )
 _HEADING = re.compile(rf"[\s\-\u2022>]*{UNIT}\s*#?(\d{{1,4}})\b", re.IGNORECASE)
@@ -105,7 +107,7 @@ def _marks(text: str) -> Iterator[_Mark]:
         end = start + len(line)
         numbered = _NUMBERED.match(line[:400])
         if numbered:
-            current = int(numbered["number"])
+            current = int(numbered["number"] or numbered["listed"])
             yield _Mark(current, _right(numbered, line), end)
         elif heading := _HEADING.match(line[:100]):
             current = int(heading[1])

@@ -360,6 +360,8 @@ def test_a_reply_without_a_verdict_abstains(name: str, reply: str) -> None:
         ("\n".join(f"Paragraph {i}: correct" for i in range(5)) + "\n\nThe solution is correct.", -1),
         ("Paragraph 0: correct\nParagraph 1: incorrectly rounded", None),
         ("Paragraph 0: Correct answers would be 48.\nParagraph 1: incorrect", None),
+        ("Paragraph 0: correct\n2 is correct.\nParagraph 1: incorrect", 1),
+        ("Paragraph 0: correct\n48 / 2 = 24 is right.\n24 is wrong? No.\nParagraph 1: incorrect", 1),
         ("Paragraph 0: Right triangle.\nParagraph 1: incorrect", None),
         ("Paragraph 0: Right-hand side.\nParagraph 1: incorrect", None),
         ("Paragraph 0: Correct. However, the unit is missing.\nParagraph 1: incorrect", None),
