@@ -104,7 +104,7 @@ def boxes(text: str) -> Iterator[Said]:
         number = None if inner is None else value_of(inner)
         why = "its box is not closed" if inner is None else "its box holds no number of a step"
         loose = bool(before.strip()) and not _NAMES.search(before) and not _LABEL.fullmatch(before)
-        if number is not None and _repeats(number, text, at):
+        if number is not None and repeats(number, text, at):
             number, why = None, "its box repeats what was calculated"
         if number is not None and number >= 0 and _COUNTED.match(text, end):
             number, why = None, "its box counts something"
@@ -114,7 +114,7 @@ def boxes(text: str) -> Iterator[Said]:
         yield Said(at, number, "" if number is not None else why, loose)
 
 
-def _repeats(number: int, text: str, at: int) -> bool:
+def repeats(number: int, text: str, at: int) -> bool:
     """Whether a box holds the last result before it, and no step of that number is spoken of."""
     results = re.findall(r"=\s*(-?\d+)\b(?![.,]?\d)", text[max(0, at - 400) : at])
     return results[-1:] == [str(number)] and number not in {int(n) for n in NUMBERED.findall(text)}

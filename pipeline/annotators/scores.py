@@ -15,7 +15,8 @@ from schemas.reasoning import UNCLOSED
 
 _NUMBER = r"[-+]?(?:\d{1,6}(?:\.\d{0,9})?|\.\d{1,9})"
 _VALUE = re.compile(
-    rf"[\s(\[{{]*(?P<score>{_NUMBER})\s*(?:(?P<percent>\\?%)|(?:/|out\s+of)\s*(?P<of>\d{{1,6}}(?:\.\d{{1,9}})?))?"
+    rf"\s*(?:\\?f?boxed\s*)?[\s(\[{{]*(?P<score>{_NUMBER})\s*"
+    rf"(?:(?P<percent>\\?%)|(?:/|out\s+of)\s*(?P<of>\d{{1,6}}(?:\.\d{{1,9}})?))?"
     # No range, date, fraction of something else, or number with a comma: which of its parts is the score?
     r"(?![\w%]|\s*[-/+*^=]\s*\d|[.,]\d)",
 )
@@ -29,8 +30,8 @@ _OVERALL = r"(?:total|overall|final|mean|average)(?:_score)?"
 
 
 def read_score(reply: str, maximum: float = 1.0) -> Reading:
-    r"""Read the score of a reply, as a share of `maximum`: of its last box, of JSON, or of the last line of a
-    total ("Total score: 7/10"); without those, of the only score that it names.
+    r"""Read the score of a reply, as a share of `maximum`: of JSON, of the last total ("Total score: 7/10"),
+    or of the last box; without those, of the only score that it names.
 
     A score with a maximum of its own (`7/10`, `70%`) is a share of that.
     """
@@ -41,10 +42,11 @@ def read_score(reply: str, maximum: float = 1.0) -> Reading:
     value = json_of(said)
     if held := list(keyed(value, _OVERALL)) or list(keyed(value, "score|rating|grade")):
         return _share(_of_json(held[-1]), maximum)
-    if boxes := [box.inner for box in boxed(text.replace("score", "verdict"))]:
-        return _share(_VALUE.match(boxes[-1] or "nothing"), maximum)
+    # A total before any box: a box may as well hold the answer of the problem.
     if totals := list(_TOTAL.finditer(text)):
         return _share(_VALUE.match(text, totals[-1].end()), maximum)
+    if boxes := [box.inner for box in boxed(text.replace("score", "verdict"))]:
+        return _share(_VALUE.match(boxes[-1] or "nothing"), maximum)
     scores = list(_SCORE.finditer(text))
     if len(scores) == 1:
         return _share(_VALUE.match(text, scores[0].end()), maximum)

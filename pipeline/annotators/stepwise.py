@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from pipeline.annotators.boxes import BACK, boxed, boxes, is_review
+from pipeline.annotators.boxes import BACK, boxed, boxes, is_review, repeats
 from pipeline.annotators.json_replies import json_of, keyed
 from pipeline.annotators.verdicts import TWO, Reading, tail_of
 from pipeline.annotators.wording import (
@@ -31,16 +31,20 @@ _WRONG = (
     r"\u2717|\u2718|\u274c)"
 )
 _RIGHT = r"(?:correct|right|valid|accurate|\u2713|\u2714\ufe0f?|\u2705)"
-_VERDICT = rf"(?P<verdict>{_WRONG}|{_RIGHT})(?!\w)"
+# Behind a verdict a sentence ends or gives its reason: "correct, as", and no "right triangle".
+_ENDS = r"(?=\s*(?:$|[.!,;:()\]}|\u2014\u2013\u2192]|\s-+\s)|\s+(?:because|since|as|and|but|except|though)\b)"
+_VERDICT = rf"(?P<verdict>{_WRONG}|{_RIGHT})(?!\w){_ENDS}"
 _LABEL = (
     r"(?:(?:my|the|final|overall|step)\s+)*"
     r"(?:verdict|judge?ment|conclusion|assessment|result|status|label|correctness|evaluation|answer)"
 )
 _BOX = r"(?:is\s+)?(?:\\f?boxed\s*\{\s*)?"
-# `Paragraph 2: incorrect`, `2. wrong`, `Step 3 is correct`, `Verdict for paragraph 1: right`, `| 0 | right`
+# `Paragraph 2: incorrect`, `Step 3 is correct`, `Verdict for paragraph 1: right`, `2. wrong`, `| 0 | right`.
+# A number alone is a step's only as in a list or a table: "24 is correct" speaks of a result.
 _NUMBERED = re.compile(
-    rf"[\s\-\u2022|>]*(?:{_LABEL}\s*(?:for|of|on)?\s*)?(?:{UNIT}\s*)?[#(]?(?P<number>\d{{1,4}})\)?"
-    rf"(?:\s*[:.)|=\-\u2013\u2014\u2192>]+\s*|\s+(?=is\b))(?:{_LABEL}\s*[:=]\s*)?{_BOX}{_VERDICT}",
+    rf"[\s\-\u2022|>]*(?:{_LABEL}\s*(?:for|of|on)?\s*)?"
+    rf"(?:{UNIT}\s*[#(]?(?P<number>\d{{1,4}})\)?(?:\s*[:.)|=\-\u2013\u2014\u2192>]+\s*|\s+(?=is\b))|"
+    rf"[#(]?(?P<listed>\d{{1,4}})\s*[:.)|]+\s*)(?:{_LABEL}\s*[:=]\s*)?{_BOX}{_VERDICT}",
     re.IGNORECASE,
 )
 _HEADING = re.compile(rf"[\s\-\u2022>]*{UNIT}\s*#?(\d{{1,4}})\b", re.IGNORECASE)
@@ -58,7 +62,10 @@ _ALONE = re.compile(
 """A line, or its last sentence, that is nothing but a verdict: "Correct.", "So this is wrong.\""""
 _IS_WRONG = re.compile(_WRONG, re.IGNORECASE)
 # "Correct, but the unit is missing" is neither.
-_BUT = re.compile(r"[\s,;}]*\b(?:but|except|however|although|though|only|if|unless|up to)\b", re.IGNORECASE)
+_BUT = re.compile(
+    r"[\s,;.!})]*\b(?:but|except|however|although|though)\b|[\s,;]*\b(?:only|if|unless|up to)\b",
+    re.IGNORECASE,
+)
 
 
 class _Mark(NamedTuple):
@@ -101,7 +108,7 @@ def _marks(text: str) -> Iterator[_Mark]:
         end = start + len(line)
         numbered = _NUMBERED.match(line[:400])
         if numbered:
-            current = int(numbered["number"])
+            current = int(numbered["number"] or numbered["listed"])
             yield _Mark(current, _right(numbered, line), end)
         elif heading := _HEADING.match(line[:100]):
             current = int(heading[1])
@@ -201,8 +208,8 @@ _CALLS = re.compile(
 )
 _NO_NUMBERS = re.compile(r"[\[({\s]+[\])}\s]*|\\emptyset|\\varnothing|\u2205", re.IGNORECASE)
 _LAST_LINE = re.compile(
-    rf"[^\w\-]*(?:(?:my|the|final|all)\s+)*(?:(?:wrong|incorrect|erroneous)\s+{UNIT}|errors?(?:\s+in)?|mistakes?(?:\s+in)?|"
-    rf"answer|verdict|{UNIT}\s+with\s+errors?)\s*(?:[:=]|is|are)\s*(.+)",
+    rf"[^\w\-]*(?:(?:my|the|final|all)\s+)*(?:(?:wrong|incorrect|erroneous)\s+{UNIT}|errors?(?:\s+in)?|"
+    rf"mistakes?(?:\s+in)?|verdict|{UNIT}\s+with\s+errors?)\s*(?:[:=]|is|are)\s*(.+)",
     re.IGNORECASE,
 )
 _KEYS = (
@@ -241,6 +248,8 @@ def _named(said: str, text: str) -> tuple[set[int] | None, str, str]:
     box = next(reversed(list(boxed(text))), None)
     if box is not None:
         found = None if box.inner is None else _listed_numbers(box.inner)
+        if found and len(found) == 1 and repeats(min(found), text, box.at):
+            found = None  # the last result, and perhaps the answer of the problem
         return found, text[: box.at], text[box.end :]
     *lines, last = text.strip().split("\n")
     if match := _LAST_LINE.fullmatch(last.strip()[:400]):

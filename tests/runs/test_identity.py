@@ -80,6 +80,23 @@ def test_judges_are_told_by_their_text_and_keep_the_name_of_their_votes(tmp_path
         RunStore.open(config(tmp_path, annotate=[{"kind": "judge", "prompts": [first, moved]}]))
 
 
+def test_the_prompt_of_a_meta_critique_is_part_of_a_run_as_its_text(tmp_path: Path) -> None:
+    def judged(meta: str | None) -> RunConfig:
+        return config(tmp_path, annotate=[{"kind": "judge", "meta": meta}])
+
+    first = write(tmp_path / "meta.txt", "{solution} {critique}\n")
+    begin(judged(first))
+    moved = str(shutil.copy(first, tmp_path / "moved.txt"))
+    store = RunStore.open(judged(moved))
+    assert [judge.meta for judge in store.config.annotators(JudgeConfig)] == [first]
+    assert store.templates()[first] == "{solution} {critique}\n"
+    write(tmp_path / "moved.txt", "{solution} Look at this: {critique}\n")
+    with pytest.raises(UserError, match=r"prompt template .*meta\.txt, not .*moved\.txt \(digest"):
+        RunStore.open(judged(moved))
+    with pytest.raises(UserError, match=r"judge\.meta='.*meta\.txt', not None"):
+        RunStore.open(judged(None))
+
+
 def model(folder: Path, middle: bytes = b"0") -> str:
     folder.mkdir()
     (folder / "config.json").write_text("{}")
