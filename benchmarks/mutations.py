@@ -171,8 +171,8 @@ FURTHER = {
         "a rollout that was cut off is graded by the answer it happens to hold",
         "pipeline/sampling/roller.py",
         swap(
-            'if stopped == "stop" else Grade(None, _ENDED[stopped])',
-            "if text else Grade(None, _ENDED[stopped])",
+            'if stopped == "stop" else Grade(None, ENDED[stopped])',
+            "if text else Grade(None, ENDED[stopped])",
         ),
         (ROLLER,),
     ),

@@ -107,7 +107,8 @@ class Lines:
         if not now:
             return said
         left = duration(passed * (self._total - self._done) / now)
-        return f"{said}, {60 * now / passed:.3g} a minute, about {left} left"
+        rate = 60 * now / passed
+        return f"{said}, {rate:,.{0 if rate >= 10 else 1}f} a minute, about {left} left"
 
 
 def _line(text: str) -> None:
