@@ -15,13 +15,9 @@ from pipeline.inputs.gold_labels import FLAGS, as_list, gold_of, outcome_of_flag
 from pipeline.inputs.rows import Unreadable, rows_of
 from pipeline.inputs.segment import Cuts, segment
 from schemas.errors import UserError
-<<<<<<< HEAD
 from schemas.reasoning import UNCLOSED, is_thinking
 from schemas.records import GoldLabels, Outcome, PolicyIdentity, Solution, Step
 from verifiers.answers.grade import extract_answer
-=======
-from schemas.reasoning import is_thinking
->>>>>>> w-p2
 
 COLUMNS = (
     *("steps", "candidates", "solutions", "responses", "completions", "samples", "generations", "outputs"),
@@ -72,7 +68,6 @@ def written(value: Any, place: str, name: str) -> Iterator[Written]:
     the `place`."""
     if not isinstance(value, dict):
         raise UserError(f"{place}: a row is an object, not {type(value).__name__}")
-<<<<<<< HEAD
     if isinstance(value.get("proofs"), list) and "hypothesis" in value and "steps" not in value:
         yield _of_fld(value, str(value.get("id", name)))
         return
@@ -93,16 +88,6 @@ def written(value: Any, place: str, name: str) -> Iterator[Written]:
             raise UserError(f"{place}: no steps: the solution is blank")
         own = name if len(found) == 1 else f"{name}-{number}"
         yield Written(own, problem, texts, one.first, _premises(value))
-=======
-    problem, (steps, first) = _problem(value), _steps(value)
-    # FLD has no proof of some unknowns, and a model that ended while it was thinking wrote no step.
-    if not steps and value.get("proofs") != [] and not is_thinking(_text(value)):
-        raise UserError(
-            f"{place}: no steps: expected `steps` (a list of texts), a text in one of "
-            f"{', '.join(_SOLUTION)}, or PRM800K's fields; found {', '.join(map(str, value)) or 'nothing'}"
-        )
-    return Written(str(value.get("id", name)), problem or " ", tuple(steps), first, _premises(value))
->>>>>>> w-p2
 
 
 def read_row(row: Mapping[str, Any], column: str = "", reserved: Iterable[str] = ()) -> Parsed:
@@ -257,36 +242,12 @@ def _premises(row: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found) if isinstance(found, list) and all(isinstance(text, str) for text in found) else ()
 
 
-<<<<<<< HEAD
 def _placed(texts: Sequence[str], separator: str) -> Iterator[Step]:
     """Steps with their places in the text that joins them."""
     start = 0
     for text in texts:
         yield Step(text=text, start=start, end=start + len(text))
         start += len(text) + len(separator)
-=======
-def _steps(row: dict[str, Any]) -> tuple[list[str], int]:
-    label = row.get("label")
-    if isinstance(proofs := row.get("proofs"), list) and "hypothesis" in row and "steps" not in row:  # FLD
-        text = "".join(text for text in proofs[:1] if isinstance(text, str))
-        # FLD's gold proofs that the hypothesis is wrong end in `-> hypothesis` as well.
-        goal = "-> ¬hypothesis" if row.get("answer") == "DISPROVED" else "-> hypothesis"
-        return [line.strip() for line in text.replace("-> hypothesis", goal).split(";") if line.strip()], 0
-    if isinstance(label, dict) and isinstance(label.get("steps"), list):
-        return [text for step in label["steps"] if (text := _chosen(step))], 0
-    if isinstance(row.get("next_response"), str):
-        before = row.get("responses")
-        said = [step for step in before if isinstance(step, str)] if isinstance(before, list) else []
-        return [*said, row["next_response"]], len(said)
-    steps = row.get("steps")
-    if isinstance(steps, list) and all(isinstance(step, str) for step in steps):
-        return steps, 0
-    return [step.text for step in segment(_text(row))], 0
-
-
-def _text(row: dict[str, Any]) -> str:
-    return next((row[name] for name in _SOLUTION if isinstance(row.get(name), str)), "")
->>>>>>> w-p2
 
 
 def _of_fld(row: Mapping[str, Any], name: str) -> Written:
