@@ -146,7 +146,7 @@ class BisectionConfig(AnnotatorConfig):
     """Most rollouts per solution."""
     batch: int = Field(2, ge=1)
     """Rollouts per request."""
-    prefixes: int = Field(1, ge=1)
+    prefixes: Annotated[int, ADDED] = Field(1, ge=1)
     """Prefixes that are probed at once. More end a search in fewer rounds, which keeps an engine fuller, and
     take some more rollouts."""
     recover: float = Field(0.003, gt=0, lt=1)

@@ -76,7 +76,7 @@ def vote_settings(
     found: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         effect, value = mark_of(field) or inherited, getattr(section, name)
-        if not added and ADDED in field.metadata and value == field.default:
+        if not added and ADDED in field.metadata and field.default in (value, _of_votes(plain[name], field)):
             continue
         several = isinstance(value, (tuple, list)) and bool(classes_of(field.annotation))
         if isinstance(value, BaseModel) or several:

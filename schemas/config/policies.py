@@ -26,12 +26,12 @@ class _InProcess(Section):
     in_flight: Annotated[int, Effect.SPEED] = Field(256, ge=1)
     """Completions that the engine writes at once: its batch. A quarter more are asked for, and fewer where
     the engine's cache is smaller than their tokens."""
-    revision: str | None = Field(None, min_length=1)
+    revision: Annotated[str | None, ADDED] = Field(None, min_length=1)
     """A branch, tag or commit of a model on the Hub. If it is left out, its main branch counts."""
     chat: bool = False
     """Whether the prompt is sent as a user's message through the model's chat template. With `false` the
     prompt is sent as plain text, which suits base models and prompts with worked examples."""
-    chat_template_kwargs: dict[str, Any] = {}
+    chat_template_kwargs: Annotated[dict[str, Any], ADDED] = {}
     """With `chat = true`, what else the chat template is given: with `{enable_thinking = false}` Qwen3
     answers without thinking first."""
 
@@ -63,7 +63,7 @@ class VllmConfig(_InProcess):
     kind: Literal["vllm"] = "vllm"
     lora: Annotated[str, Effect.CONTENT] = ""
     """A folder with a LoRA adapter of the model, as the library peft writes it."""
-    engine: Annotated[dict[str, Any], SpeedKeys(FAST)] = {}
+    engine: Annotated[dict[str, Any], SpeedKeys(FAST), ADDED] = {}
     """Further arguments of vLLM's engine by the names of its `AsyncEngineArgs`, such as `quantization` or
     `tensor_parallel_size`. They are checked against the installed vLLM. Those that say only where and how
     fast the engine runs may change when the run goes on (docs/engines.md); the others belong to its

@@ -83,5 +83,5 @@ def test_lists_and_tables(tmp_path):
 
 def test_what_a_model_thought_is_no_step() -> None:
     text = "<think>2 + 3 = 6\n</think>\n2 + 3 = 5\nSo 5."
-    assert written({"solution": text}, "here", "1").steps == ("2 + 3 = 5", "So 5.")
-    assert written({"solution": text.replace("</think>", "")}, "here", "1").steps == ()
+    assert next(written({"solution": text}, "here", "1")).steps == ("2 + 3 = 5", "So 5.")
+    assert next(written({"solution": text.replace("</think>", "")}, "here", "1")).steps == ()
