@@ -8,8 +8,9 @@ this solution that they pass through. Right solutions are not searched.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,7 @@ class Bisection:
                 for probe in probes
             ]
             budget -= config.batch * len(probes)
-            for probe, new in zip(probes, await asyncio.gather(*asked), strict=True):
+            for probe, new in zip(probes, await _all(roller, asked), strict=True):
                 drawn[probe.length] += new
                 _learn(location, prefixes, new)
         return [rollout for rollouts in drawn for rollout in rollouts]
@@ -106,6 +107,15 @@ def _already_drawn(roller: Roller, solution: Solution, prefixes: Sequence[str]) 
     if solution.text in texts:
         earlier.pop(texts.index(solution.text))
     return earlier
+
+
+async def _all(roller: Roller, asked: Sequence[Coroutine[Any, Any, list[Rollout]]]) -> list[list[Rollout]]:
+    """The rollouts of several requests, which are under way at once."""
+    # Under a token budget requests go one by one in the order in which the annotators ask. A task of its own
+    # for each would ask a moment later, and an engine that answers at once would serve others first.
+    if roller.allowance.is_limited:
+        return [await one for one in asked]
+    return list(await asyncio.gather(*asked))
 
 
 def _drawn_per_readable(rollouts: Sequence[Rollout]) -> float:

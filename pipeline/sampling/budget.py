@@ -25,6 +25,11 @@ class Allowance:
         self.calls = self.tokens = 0
         self.reached = False
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit, and so one request at a time."""
+        return self._limit is not None
+
     def one_at_a_time(self) -> AbstractAsyncContextManager[object]:
         """The lock to hold while a request is sampled and graded; without a limit, nothing has to wait."""
         return nullcontext() if self._limit is None else self._lock
