@@ -27,7 +27,7 @@ EVERYTHING: dict[str, Any] = {
     "propose": {"kind": "omegaprm", "rollouts": 4, "searches": 4},
     "annotate": [
         {"kind": "monte_carlo", "rollouts": 12, "stop": "hard"},
-        {"kind": "bisection", "budget": 8},
+        {"kind": "bisection", "budget": 8, "prefixes": 2},
         {"kind": "scan", "rollouts": 4, "confidence": 0.1},
         {"kind": "prover", "rollouts": 4, "policy": {"kind": "simulated", "slip": 0.1, "n_steps": 5}},
         {"kind": "judge", "votes": 2, "max_tokens": 100},
