@@ -111,7 +111,8 @@ def test_adding_a_method(copy: Copy, run: Path, tmp_path: Path) -> None:
         "schemas/derive.py",
         'class QualitySettings(Section):\n    """Quality values (ReST-MCTS*, arXiv 2406.03816)."""\n\n'
         '    method: Literal["quality"] = "quality"\n',
-        '\n\nclass LengthSettings(Section):\n    method: Literal["lengths"] = "lengths"\n    least: int = 0\n',
+        '\n\nclass LengthSettings(Section):\n    method: Literal["lengths"] = "lengths"\n'
+        "    least: int = 0\n",
     )
     copy.add("schemas/derive.py", "    | QualitySettings\n", "    | LengthSettings\n")
     copy.add("pipeline/methods/derive.py", "from pipeline.methods import (\n", "    lengths,\n")

@@ -87,15 +87,24 @@ class Bisection:
             probes = [probe for probe in location.best_probes(most, price) if probe.gain >= config.worth]
             if not probes:
                 break
-            asked = [
-                roller.roll(prefixes[probe.length], config.batch, config.name, start=len(drawn[probe.length]))
-                for probe in probes
-            ]
+            asked = [(prefixes[probe.length], len(drawn[probe.length])) for probe in probes]
             budget -= config.batch * len(probes)
-            for probe, new in zip(probes, await _all(roller, asked), strict=True):
+            for probe, new in zip(probes, await self._all(roller, asked), strict=True):
                 drawn[probe.length] += new
                 _learn(location, prefixes, new)
         return [rollout for rollouts in drawn for rollout in rollouts]
+
+    async def _all(self, roller: Roller, asked: Sequence[tuple[str, int]]) -> list[list[Rollout]]:
+        """A batch of rollouts of each prefix, from a number on; all requests are under way at once."""
+
+        def roll(prefix: str, start: int) -> Coroutine[Any, Any, list[Rollout]]:
+            return roller.roll(prefix, self.config.batch, self.config.name, start=start)
+
+        # Under a token budget requests go one by one in the order in which the annotators ask. A task of its
+        # own for each would ask a moment later, and an engine that answers at once would serve others first.
+        if roller.allowance.is_limited:
+            return [await roll(*one) for one in asked]
+        return list(await asyncio.gather(*(roll(*one) for one in asked)))
 
 
 def _already_drawn(roller: Roller, solution: Solution, prefixes: Sequence[str]) -> list[Rollout]:
@@ -107,15 +116,6 @@ def _already_drawn(roller: Roller, solution: Solution, prefixes: Sequence[str]) 
     if solution.text in texts:
         earlier.pop(texts.index(solution.text))
     return earlier
-
-
-async def _all(roller: Roller, asked: Sequence[Coroutine[Any, Any, list[Rollout]]]) -> list[list[Rollout]]:
-    """The rollouts of several requests, which are under way at once."""
-    # Under a token budget requests go one by one in the order in which the annotators ask. A task of its own
-    # for each would ask a moment later, and an engine that answers at once would serve others first.
-    if roller.allowance.is_limited:
-        return [await one for one in asked]
-    return list(await asyncio.gather(*asked))
 
 
 def _drawn_per_readable(rollouts: Sequence[Rollout]) -> float:
