@@ -204,7 +204,7 @@ def says_no(mine: list[Row], declared: Row, reject: float) -> bool:
     for vote in mine:
         source = declared[vote["source"]]
         if source["kind"] != "rollouts":
-            if share(vote) <= 0.5:
+            if source["kind"] != "score" and share(vote) <= 0.5:
                 return True
             continue
         rolled[source["by"]][0] += vote["correct"]
@@ -214,35 +214,79 @@ def says_no(mine: list[Row], declared: Row, reject: float) -> bool:
 
 def filtered(row: Row, declared: Row, settings: Row) -> tuple[bool, str]:
     """The consensus filter."""
-    votes, n_steps = row["votes"], len(row["steps"])
-    judged = [v for v in votes if declared[v["source"]]["kind"] == "judge" and v["asks"] == "valid"]
-    if not settings["consensus"] or not judged:
+    if not settings["consensus"]:
         return True, ""
-    if row["gold_answer"] is None:
+    names = ["rollouts", "judge"] if settings["consensus"] is True else settings["consensus"]
+    sides = [side(name, row, declared, settings["threshold"]) for name in names]
+    kinds = [kind for kind, _, _ in sides]
+    one, other = (first for _, first, _ in sides)
+    judged = [voted for kind, _, voted in sides if kind != "rollouts"]
+    if judged and not any(judged):
+        return True, ""
+    if row["gold_answer"] is None and "rollouts" in kinds:
         return True, "no_gold"
-    found, named = by_rollouts(n_steps, votes, declared, settings["threshold"]), by_judges(n_steps, judged)
-    rolled = any(declared[vote["source"]]["by"] == "policy" for vote in votes)
-    if not rolled and (found is None or found != named):
-        return True, "judge_only"
-    if found is None:
-        return False, "mc_incomplete"
-    if named is None:
-        return False, "judge_unparsed"
-    if found == named:
-        return True, "agree_clean" if found == -1 else "agree_error"
-    return False, "disagree_existence" if -1 in (found, named) else "disagree_position"
+    silent = [kind for kind, _, voted in sides if not voted]
+    if silent and (one is None or one != other):
+        return True, "judge_only" if silent == ["rollouts"] and "judge" in kinds else "one_sided"
+    for kind, first, _ in sides:
+        if first is None:
+            return False, "mc_incomplete" if kind == "rollouts" else "judge_unparsed"
+    if one == other:
+        return True, "agree_clean" if one == -1 else "agree_error"
+    return False, "disagree_existence" if -1 in (one, other) else "disagree_position"
 
 
-def by_judges(n_steps: int, judged: list[Row]) -> int | None:
-    yes, no = defaultdict(int), defaultdict(int)
+def side(name: str, row: Row, declared: Row, threshold: float) -> tuple[str, int | None, bool]:
+    """Its kind, its first error, and whether it voted."""
+    n_steps, votes = len(row["steps"]), row["votes"]
+    if name in ("judge", "check"):
+        mine = [v for v in votes if declared[v["source"]]["kind"] == name and v["asks"] == "valid"]
+    elif name == "rollouts":
+        mine = [v for v in votes if declared[v["source"]]["by"] == "policy"]
+    else:
+        mine = [v for v in votes if v["source"] == name]
+    if name in declared:
+        kind = "rollouts" if declared[name]["by"] else declared[name]["kind"]
+        declared = {**declared, name: {**declared[name], "by": "policy" if declared[name]["by"] else ""}}
+    else:
+        kind = name
+    if kind == "judge":
+        return kind, by_judges(n_steps, mine, declared), bool(mine)
+    if kind == "check":
+        refuted = [vote["step"] for vote in mine if vote["p"] is not None and vote["p"] < 0.5]
+        return kind, min(refuted, default=None), bool(refuted)
+    grades = [vote for vote in votes if declared[vote["source"]]["kind"] == "grade"]
+    return kind, by_rollouts(n_steps, [*mine, *grades], declared, threshold), bool(mine)
+
+
+def replies(vote: Row) -> tuple[int, int]:
+    """Replies that say yes, and all."""
+    counted = vote["n"] or vote["p"] is None
+    return (vote["correct"], vote["n"]) if counted else (int(vote["p"] > 0.5), 1)
+
+
+def by_judges(n_steps: int, judged: list[Row], declared: Row) -> int | None:
+    yes: dict[int, int] = defaultdict(int)
+    no: dict[int, int] = defaultdict(int)
+    every: dict[str, dict[int, tuple[int, int]]] = defaultdict(dict)
     for vote in judged:
-        counted = vote["n"] or vote["p"] is None
-        c, n = (vote["correct"], vote["n"]) if counted else (int(vote["p"] > 0.5), 1)
-        yes[vote["step"]] += c
-        no[vote["step"]] += n - c
-    replies = [(no[step], step) for step in range(n_steps)] + [(yes[n_steps - 1], -1)]
-    most = max(count for count, _ in replies)
-    return next((step for count, step in replies if count == most), None) if most else None
+        c, n = replies(vote)
+        if declared[vote["source"]].get("every_step"):
+            every[vote["source"]][vote["step"]] = c, n
+        else:
+            yes[vote["step"]] += c
+            no[vote["step"]] += n - c
+    for by_step in every.values():
+        wrong = [step for step, (c, n) in by_step.items() if n and n - c >= max(n / 2, 1)]
+        first, most = min(wrong, default=n_steps), max(n for _, n in by_step.values())
+        for step, (_, n) in by_step.items():
+            if n and step < first:
+                yes[step] += most
+            elif n and step == first:
+                no[step] += most
+    named = [(no[step], step) for step in range(n_steps)] + [(yes[n_steps - 1], -1)]
+    most = max(count for count, _ in named)
+    return next((step for count, step in named if count == most), None) if most else None
 
 
 def by_rollouts(n_steps: int, votes: list[Row], declared: Row, threshold: float) -> int | None:

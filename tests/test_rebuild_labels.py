@@ -85,6 +85,8 @@ OUTSIDERS = {
     "theirs": Source(kind="judge", asks="solvable"),
     "judge:a": Source(kind="judge", asks="valid"),
     "judge:b": Source(kind="judge", asks="valid"),
+    "judge:all": Source(kind="judge", asks="valid", every_step=True),
+    "rubric": Source(kind="score", asks="valid"),
     "other search": Source(kind="search", asks="solvable", by="prover", includes=("prover",)),
 }
 
@@ -100,7 +102,11 @@ def votes_by(rng: random.Random, name: str, n_steps: int) -> list[Vote]:
             correct = rng.randint(0, n)
             votes.append(Vote(step=step, source=name, asks="solvable", p=p, correct=correct, n=n))
         return votes[: rng.choice((len(votes), len(votes), max(0, len(votes) - 1)))]
-    steps = [n_steps - 1] if source.kind == "grade" else [s for s in range(n_steps) if rng.random() < 0.7]
+    steps = (
+        [n_steps - 1]
+        if source.kind in ("grade", "score")
+        else [s for s in range(n_steps) if rng.random() < 0.7]
+    )
     votes = []
     for step in steps:
         about = {"step": step, "source": name, "asks": source.asks}
@@ -135,9 +141,19 @@ def finished(rng: random.Random, number: int) -> Finished:
     return Finished(problem=problem, candidates=(Candidate(solution=solution, votes=votes),))
 
 
-@pytest.mark.parametrize("consensus", [True, False])
+@pytest.mark.parametrize(
+    "consensus",
+    [
+        True,
+        False,
+        ["omegaprm", "judge:all"],
+        ["judge:a", "check"],
+        ["prover", "judge"],
+        ["bisection", "scan"],
+    ],
+)
 def test_random_votes_of_every_kind_come_out_as_they_stand(
-    consensus: bool, tmp_path: Path, differences: Differences
+    consensus: bool | list[str], tmp_path: Path, differences: Differences
 ) -> None:
     """Also of sources that the fit did not meet, of outsiders, of two searches, and of another policy."""
     rng = random.Random(5)
@@ -161,5 +177,5 @@ def test_random_votes_of_every_kind_come_out_as_they_stand(
     assert n_rows == 400
     assert n_steps > 1000
     assert not wrong
-    if consensus:
+    if consensus is True:
         assert len({row.consensus for row in rows}) == 9  # every way to compare, and none
