@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.annotators.verdicts import read_per_step, read_redone
+from pipeline.annotators.stepwise import read_per_step
+from pipeline.annotators.verdicts import read_redone
 from pipeline.embedded.problems import arithmetic, logic, mistakes
 from pipeline.embedded.problems.lessons import case, review, reviewing, solving
 from pipeline.embedded.problems.truth import first_error, problems, step_truth
