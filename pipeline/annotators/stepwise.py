@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.annotators.boxes import BACK, boxed, boxes, is_review, repeats
-from pipeline.annotators.json_replies import json_of, keyed
+from pipeline.annotators.json_replies import json_and_rest, json_of, keyed
 from pipeline.annotators.verdicts import TWO, Reading, tail_of
 from pipeline.annotators.wording import (
     FAULT,
@@ -42,12 +42,19 @@ _BOX = r"(?:is\s+)?(?:\\f?boxed\s*\{\s*)?"
 # `Paragraph 2: incorrect`, `Step 3 is correct`, `Verdict for paragraph 1: right`, `2. wrong`, `| 0 | right`.
 # A number alone is a step's only as in a list or a table: "24 is correct" speaks of a result.
 _NUMBERED = re.compile(
-    rf"[\s\-\u2022|>]*(?:{_LABEL}\s*(?:for|of|on)?\s*)?"
+    rf"[\s\-\u2022|>+]*(?:\d{{1,3}}[.)]\s+(?={UNIT}\b))?(?:{_LABEL}\s*(?:for|of|on)?\s*)?"
     rf"(?:{UNIT}\s*[#(]?(?P<number>\d{{1,4}})\)?(?:\s*[:.)|=\-\u2013\u2014\u2192>]+\s*|\s+(?=is\b))|"
     rf"[#(]?(?P<listed>\d{{1,4}})\s*[:.)|]+\s*)(?:{_LABEL}\s*[:=]\s*)?{_BOX}{_VERDICT}",
     re.IGNORECASE,
 )
-_HEADING = re.compile(rf"[\s\-\u2022>]*{UNIT}\s*#?(\d{{1,4}})\b", re.IGNORECASE)
+# `Paragraph 2`, `3. Paragraph 2:`, `In paragraph 2: ...`; and `Step 3: Review paragraph 2`, where the reply counts its
+# own steps from 1.
+_CHECKS = r"(?:check|review|analy[sz]|examin|verif|evaluat|inspect|assess|consider)(?:e|y|ing|ying)?"
+_HEADING = re.compile(
+    rf"[\s\-\u2022>+]*(?:\d{{1,3}}[.)]\s*)?(?:step\s*\d{{1,3}}\s*[:.\-\u2014]+\s*(?={_CHECKS}\s))?"
+    rf"(?:(?:in|for|at|on|now|next|then|{_CHECKS})\b,?\s+(?:the\s+)?)?{UNIT}\s*#?(\d{{1,4}})\b",
+    re.IGNORECASE,
+)
 # Below a heading: `Verdict: correct`, `\boxed{correct}`, `This paragraph is correct.`
 _MARKED = re.compile(
     rf"(?:\b{_LABEL}\s*[:=]\s*{_BOX}|\\f?boxed\s*\{{\s*|\b(?:this|the)\s+{UNIT}\s+is\s+(?:therefore\s+|thus\s+)?)"
@@ -75,6 +82,8 @@ class _Mark(NamedTuple):
     number: int
     right: bool | None
     end: int
+    form: int = 2
+    """2: with the number in its line; 1: with a label or in a box; 0: a sentence, perhaps about a part."""
 
 
 def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
@@ -86,7 +95,11 @@ def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     if said is None:
         return Reading(None, UNCLOSED)
     text = plain(said)
-    marks = _of_json(json_of(said), counts_from) or _last_pass(list(_marks(text)), counts_from)
+    value, rest = json_and_rest(said)
+    if marks := _of_json(value, counts_from):
+        text = plain(rest)
+    else:
+        marks = _last_pass(list(_marks(text, counts_from)), counts_from)
     if marks is None:
         return Reading(None, "its verdicts are not in the order of the steps")
     if not marks:
@@ -102,8 +115,9 @@ def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     return Reading(None, TWO) if _contradicted(text[marks[-1].end :], first, counts_from) else Reading(first)
 
 
-def _marks(text: str) -> Iterator[_Mark]:
-    current, start = None, 0
+def _marks(text: str, counts_from: int) -> Iterator[_Mark]:
+    current: int | None = None
+    start = 0
     for line in text.split("\n"):
         end = start + len(line)
         numbered = _NUMBERED.match(line[:400])
@@ -111,11 +125,14 @@ def _marks(text: str) -> Iterator[_Mark]:
             current = int(numbered["number"] or numbered["listed"])
             yield _Mark(current, _right(numbered, line), end)
         elif heading := _HEADING.match(line[:100]):
-            current = int(heading[1])
+            number = int(heading[1])
+            # "Paragraph 1 gave 5", said of paragraph 3: whose verdict follows cannot be told.
+            in_order = current is None or number in (counts_from, current, current + 1)
+            current = number if in_order else None
         line = line[-400:]
         found = None if numbered else [*_MARKED.finditer(line), *_ALONE.finditer(line)]
         if found and current is not None:
-            yield _Mark(current, _right(found[-1], line), end)
+            yield _Mark(current, _right(found[-1], line), end, int(found[-1].re is _MARKED))
         start = end + 1
 
 
@@ -129,7 +146,10 @@ def _last_pass(marks: Sequence[_Mark], counts_from: int) -> list[_Mark] | None:
     found: list[_Mark] = []
     for mark in marks:
         if found and mark.number == found[-1].number:
-            found[-1] = mark
+            # After "Verdict: correct" a sentence "This is wrong." may be about the next step, whose heading was
+            # not understood.
+            doubtful = mark.right != found[-1].right and mark.form < 2 and found[-1].form
+            found[-1] = mark._replace(right=None) if doubtful else mark
         elif mark.number == counts_from:
             found = [mark]
         elif found and mark.number == found[-1].number + 1:

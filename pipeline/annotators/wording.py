@@ -50,7 +50,9 @@ def plain(text: str) -> str:
         if not n:
             break
     text = re.sub(
-        r"\\[()\[\],;:!]|\\(?:quad|displaystyle)\b|[*`$~]|^[ \t]*(?:#{1,3}(?!#)|#{5,}|>)[ \t]*",
+        # Four hashes are a heading before a step's name; before anything else they may mark an answer (GSM8K).
+        r"\\[()\[\],;:!]|\\(?:quad|displaystyle)\b|[*`$~]|"
+        rf"^[ \t]*(?:#{{1,3}}(?!#)|#{{5,}}|####(?=\W*(?i:{UNIT})\b)|>)[ \t]*",
         " ",
         text,
         flags=re.MULTILINE,
