@@ -1,15 +1,18 @@
-r"""How chat models word their replies to a judge's prompt, in two parts that share no phrase.
+r"""How chat models word their replies to a judge's prompt, in three parts.
 
-The readers (`pipeline/annotators`) were mended on the first part only; figures are quoted on the second. In a
+The readers (`pipeline/annotators`) were mended on the first two. Figures are quoted on the third (`KEPT`), which was
+written afterwards and on which nothing was mended before its figures were taken. In a
 phrase `{k}` is the number of a step, `{calc}` a calculation of the solution, `{true}` what it should give,
 `{v}` a verdict, and `{list}` several numbers.
 """
 
 from collections.abc import Mapping, Sequence
 
+from benchmarks.reply_phrases_kept import KEPT
+
 Phrases = Mapping[str, Sequence[str]]
 
-MENDED: Phrases = {
+FIRST: Phrases = {
     "open": (
         "I'll go through the solution paragraph by paragraph.",
         "To find the earliest error, let's analyze each paragraph of the solution.",
@@ -146,7 +149,7 @@ MENDED: Phrases = {
     ),
 }  # fmt: skip
 
-KEPT: Phrases = {
+SECOND: Phrases = {
     "open": (
         "Let's verify the reasoning one paragraph at a time.",
         "I need to check whether each paragraph is mathematically sound.",
@@ -288,4 +291,4 @@ KEPT: Phrases = {
     ),
 }  # fmt: skip
 
-PARTS: Mapping[str, Phrases] = {"mended": MENDED, "kept": KEPT}
+PARTS: Mapping[str, Phrases] = {"first": FIRST, "second": SECOND, "kept": KEPT}

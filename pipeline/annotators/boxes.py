@@ -66,8 +66,16 @@ _LABEL = re.compile(
 )
 
 
+_SAYS_NOTHING = re.compile(
+    r"\b(?:(?:so|thus|therefore|hence),?\s+)?(?:the|my)\s+(?:final\s+)?(?:answer|verdict|result|output)\s+(?:is|are)\b",
+    re.IGNORECASE,
+)
+"""Words that lead to any box: that of a review, and that of a solution."""
+
+
 def is_review(text: str) -> bool:
     """Whether a text speaks of the solution at all: a judge may have solved the problem instead."""
+    text = _SAYS_NOTHING.sub("", text)
     return bool(_REVIEWS.search(text)) or not (_SOLVES.search(text) or _STATES.search(text))
 
 

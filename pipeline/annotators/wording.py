@@ -51,13 +51,15 @@ def plain(text: str) -> str:
             break
     text = re.sub(
         # Four hashes are a heading before a step's name; before anything else they may mark an answer (GSM8K).
-        r"\\[()\[\],;:!]|\\(?:quad|displaystyle)\b|[*`$~]|"
+        r"\\[()\[\],;:! ]|\\(?:quad|displaystyle)\b|[*`$~]|"
         rf"^[ \t]*(?:#{{1,3}}(?!#)|#{{5,}}|####(?=\W*(?i:{UNIT})\b)|>)[ \t]*",
         " ",
         text,
         flags=re.MULTILINE,
     )
     text = re.sub(r"\\{1,4}([_#%&])", r"\1", text)
+    # `__Paragraph 2__`; inside words underscores stay, as in `paragraph_2`.
+    text = re.sub(r"(?<![\w\\])_{1,3}(?=\w)|(?<=[\w.:!?)])_{1,3}(?!\w)", " ", text)
     return re.sub(r"(?<=[A-Za-z])_+(?=-?\d)", " ", text)
 
 
