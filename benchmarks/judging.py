@@ -87,7 +87,7 @@ def is_wrong(step: str) -> bool:
 
 @dataclass
 class JudgeServer(Loopback):
-    """Answers as a chat model whose name is `PART/STYLE`; it names the true verdict with chance `accuracy`,
+    """Answers as a chat model whose name is `PART/STYLE` (`any` for all in turn); it names the true verdict with chance `accuracy`,
     else another one. `told` has what it said, by model and what it saw."""
 
     accuracy: float = 1.0
@@ -127,9 +127,12 @@ class JudgeServer(Loopback):
         # What is said depends on what is seen and on nothing else: asked again, it answers alike.
         rng = random.Random(f"{self.seed} {model} {shown.prompt} {shown.steps}")
         verdict = _verdict(shown.steps, self.accuracy, rng)
-        reads = load_judge(shown.prompt).reads
-        # A meta-critique's first call is another form than its second, and has other styles.
-        write = NO_VERDICT.get(style) or STYLES[reads].get(style) or next(iter(STYLES[reads].values()))
+        styles = STYLES[load_judge(shown.prompt).reads]
+        if style == "any":
+            rng = random.Random(f"{self.seed} {drawn} {shown.prompt} {shown.steps}")
+            style = rng.choice([*styles])
+        # A meta-critique's first call asks for another form than its second, and that has other styles.
+        write = NO_VERDICT.get(style) or styles.get(style) or next(iter(styles.values()))
         said = write(Writer(part, verdict, rng))
         reply = said if isinstance(said, Written) else Written(said)
         self.told[model, shown] = Told(verdict, reply)
@@ -144,7 +147,7 @@ def _verdict(steps: tuple[str, ...], accuracy: float, rng: random.Random) -> Ver
         wrong = {step for step in range(first + 1, len(steps)) if rng.random() < 0.4}
         wrong |= {first} if first >= 0 else set()
         wrong = wrong if first >= 0 else set()
-    score = round(rng.random(), 2)
+    score = round(random.Random(f"{first} {len(steps)}").random(), 2)
     return Verdict(steps, first, tuple(sorted(wrong)), score)
 
 

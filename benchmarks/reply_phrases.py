@@ -1,6 +1,6 @@
-r"""How chat models word their replies to a judge's prompt, in three parts.
+r"""How chat models word their replies to a judge's prompt, in four parts.
 
-The readers (`pipeline/annotators`) were mended on the first two. Figures are quoted on the third (`KEPT`), which was
+The readers (`pipeline/annotators`) were mended on the first three. Figures are quoted on the last (`KEPT`), which was
 written afterwards and on which nothing was mended before its figures were taken. In a
 phrase `{k}` is the number of a step, `{calc}` a calculation of the solution, `{true}` what it should give,
 `{v}` a verdict, and `{list}` several numbers.
@@ -8,7 +8,7 @@ phrase `{k}` is the number of a step, `{calc}` a calculation of the solution, `{
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.reply_phrases_kept import KEPT
+from benchmarks.reply_phrases_more import KEPT, THIRD
 
 Phrases = Mapping[str, Sequence[str]]
 
@@ -291,4 +291,4 @@ SECOND: Phrases = {
     ),
 }  # fmt: skip
 
-PARTS: Mapping[str, Phrases] = {"first": FIRST, "second": SECOND, "kept": KEPT}
+PARTS: Mapping[str, Phrases] = {"first": FIRST, "second": SECOND, "third": THIRD, "kept": KEPT}

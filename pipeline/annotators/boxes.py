@@ -46,7 +46,7 @@ _COUNTED = re.compile(
 """What follows the number in a box where it counts something: a unit."""
 _REVIEWS = re.compile(
     rf"\b(?:{UNIT}|err\w+|paragr\w+|mistakes?|flaws?|(?:in)?correct\w*|wrong|right|review|verdict|check\w*|fine|"
-    r"valid|sound|solution|student|compar\w+|verif\w+|fix(?:ed|ing)|number|not\s+-?\d+|"
+    r"valid|sound|solution|student|compar\w+|verif\w+|fix(?:ed|ing)|number|index|indices|not\s+-?\d+|"
     r"fehler\w*|falsch\w*|faux|fausses?|schritt\w*|abs[aä]tz\w*|lösung\w*|p[aá]rrafos?|par[aá]grafos?|soluci[oó]n|"
     r"soluç\w+|soluzion\w+|pasos?|[ée]tapes?|pass[oi])\b"
     r"|[\u0400-\uffff]",

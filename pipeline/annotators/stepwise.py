@@ -27,10 +27,11 @@ from schemas.reasoning import UNCLOSED
 
 # Signs too: ✗ ✘ ❌ and ✓ ✔ ✅.
 _WRONG = (
-    r"(?:not\s+(?:correct|right|valid)|incorrect|wrong|invalid|erroneous|flawed|false|"
+    r"(?:not\s+(?:correct|right|valid|true|accurate|sound)|incorrect|wrong|invalid|inaccurate|erroneous|flawed|faulty|"
+    r"unsound|false|"
     r"\u2717|\u2718|\u274c)"
 )
-_RIGHT = r"(?:correct|right|valid|accurate|\u2713|\u2714\ufe0f?|\u2705)"
+_RIGHT = r"(?:correct|right|valid|true|accurate|sound|fine|ok(?:ay)?|error-free|no\s+errors?|\u2713|\u2714\ufe0f?|\u2705)"
 # Behind a verdict a sentence ends or gives its reason: "correct, as", and no "right triangle".
 _ENDS = r"(?=\s*(?:$|[.!,;:()\]}|\u2014\u2013\u2192]|\s-+\s)|\s+(?:because|since|as|and|but|except|though)\b)"
 _VERDICT = rf"(?P<verdict>{_WRONG}|{_RIGHT})(?!\w){_ENDS}"
@@ -38,21 +39,27 @@ _LABEL = (
     r"(?:(?:my|the|final|overall|step)\s+)*"
     r"(?:verdict|judge?ment|conclusion|assessment|result|status|label|correctness|evaluation|answer)"
 )
+# What stands before a step's name: list signs, brackets, pictures; but no sign of a calculation.
+_SIGNS = r"[^\w=/^$.,\\]{0,12}"
 _BOX = r"(?:is\s+)?(?:\\f?boxed\s*\{\s*)?"
 # `Paragraph 2: incorrect`, `Step 3 is correct`, `Verdict for paragraph 1: right`, `2. wrong`, `| 0 | right`.
 # A number alone is a step's only as in a list or a table: "24 is correct" speaks of a result.
 _NUMBERED = re.compile(
-    rf"[\s\-\u2022|>+]*(?:\d{{1,3}}[.)]\s+(?={UNIT}\b))?(?:{_LABEL}\s*(?:for|of|on)?\s*)?"
+    rf"{_SIGNS}(?:\d{{1,3}}[.)]\s+(?={UNIT}\b))?(?:{_LABEL}\s*(?:for|of|on|[:=])?\s*)?"
     rf"(?:{UNIT}\s*[#(]?(?P<number>\d{{1,4}})\)?(?:\s*[:.)|=\-\u2013\u2014\u2192>]+\s*|\s+(?=is\b))|"
     rf"[#(]?(?P<listed>\d{{1,4}})\s*[:.)|]+\s*)(?:{_LABEL}\s*[:=]\s*)?{_BOX}{_VERDICT}",
     re.IGNORECASE,
 )
 # `Paragraph 2`, `3. Paragraph 2:`, `In paragraph 2: ...`; and `Step 3: Review paragraph 2`, where the reply counts its
 # own steps from 1.
-_CHECKS = r"(?:check|review|analy[sz]|examin|verif|evaluat|inspect|assess|consider)(?:e|y|ing|ying)?"
+_CHECKS = (
+    r"(?:(?:check|review|analy[sz]|examin|verif|evaluat|inspect|assess|consider)(?:e|y|ing|ying)?|"
+    r"(?:look|turn|mov)(?:e|ing)?\s+(?:at|to|on\s+to))"
+)
 _HEADING = re.compile(
-    rf"[\s\-\u2022>+]*(?:\d{{1,3}}[.)]\s*)?(?:step\s*\d{{1,3}}\s*[:.\-\u2014]+\s*(?={_CHECKS}\s))?"
-    rf"(?:(?:in|for|at|on|now|next|then|{_CHECKS})\b,?\s+(?:the\s+)?)?{UNIT}\s*#?(\d{{1,4}})\b",
+    rf"{_SIGNS}(?:\d{{1,3}}[.)]\s*)?(?:step\s*\d{{1,3}}\s*[:.\-\u2014]+\s*(?={_CHECKS}\s))?"
+    rf"(?:(?:in|for|at|on|now|next|then|{_CHECKS})\b,?\s+(?:the\s+)?)?{UNIT}\s*#?(?P<number>\d{{1,4}})\b"
+    rf"(?P<other>[^\d\n]{{0,60}}\bparagraph\s*#?\d)?",
     re.IGNORECASE,
 )
 # Below a heading: `Verdict: correct`, `\boxed{correct}`, `This paragraph is correct.`
@@ -112,7 +119,11 @@ def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     first = NONE if at is None else at
     if first >= n_steps or (at is None and len(marks) != n_steps):
         return Reading(None, "it does not have a verdict for every step")
-    return Reading(None, TWO) if _contradicted(text[marks[-1].end :], first, counts_from) else Reading(first)
+    against = _contradicted(text[marks[-1].end :], first, counts_from) or (
+        # "Paragraph 0: wrong. Hold on ...": what comes then may be said in other words.
+        at is not None and BACK.search(text, marks[at].end)
+    )
+    return Reading(None, TWO) if against else Reading(first)
 
 
 def _marks(text: str, counts_from: int) -> Iterator[_Mark]:
@@ -125,10 +136,11 @@ def _marks(text: str, counts_from: int) -> Iterator[_Mark]:
             current = int(numbered["number"] or numbered["listed"])
             yield _Mark(current, _right(numbered, line), end)
         elif heading := _HEADING.match(line[:100]):
-            number = int(heading[1])
-            # "Paragraph 1 gave 5", said of paragraph 3: whose verdict follows cannot be told.
+            number = int(heading["number"])
+            # "Paragraph 1 gave 5", said of paragraph 3, or "Step 3, that is paragraph 2": whose verdict follows
+            # cannot be told.
             in_order = current is None or number in (counts_from, current, current + 1)
-            current = number if in_order else None
+            current = number if in_order and not heading["other"] else None
         line = line[-400:]
         found = None if numbered else [*_MARKED.finditer(line), *_ALONE.finditer(line)]
         if found and current is not None:
@@ -228,8 +240,8 @@ _CALLS = re.compile(
 )
 _NO_NUMBERS = re.compile(r"[\[({\s]+[\])}\s]*|\\emptyset|\\varnothing|\u2205", re.IGNORECASE)
 _LAST_LINE = re.compile(
-    rf"[^\w\-]*(?:(?:my|the|final|all)\s+)*(?:(?:wrong|incorrect|erroneous)\s+{UNIT}|errors?(?:\s+in)?|"
-    rf"mistakes?(?:\s+in)?|verdict|{UNIT}\s+with\s+errors?)\s*(?:[:=]|is|are)\s*(.+)",
+    rf"[^\w\-]*(?:(?:my|the|final|all)\s+)*(?:(?:wrong|incorrect|erroneous)(?:\s+{UNIT})?|"
+    rf"(?:errors?|mistakes?)(?:\s+in)?(?:\s+{UNIT})?|verdict|{UNIT}\s+with\s+errors?)\s*(?:[:=]|is|are)\s*(.+)",
     re.IGNORECASE,
 )
 _KEYS = (
@@ -280,13 +292,15 @@ def _named(said: str, text: str) -> tuple[set[int] | None, str, str]:
 def _called(text: str) -> set[int] | None:
     """The steps that the sentences of a reply call wrong; empty where all they say is that there is no
     error."""
-    found, told = called_wrong(text), {one.number for one in sentences(text)}
+    said = list(sentences(text))
+    found, told = called_wrong(text), {one.number for one in said}
     for sentence in re.split(r"(?<=[.!?])\s+|\n+", text):
         called = None if HEDGE.search(sentence[:400]) else _CALLS.search(sentence[:400])
         if called and not NEGATED.search(sentence[: called.end()]):
             found |= {int(number) for number in re.findall(r"\d+", called[1] or called[2])}
     if told == {NONE} and not found:
-        return set()
+        # Numbers after it may be a list of errors that was not understood.
+        return None if re.search(r"\d", text[said[-1].at :]) else set()
     # Another verdict beside them, or second thoughts: which of them holds?
     return found if found and told <= {min(found)} and not BACK.search(text) else None
 

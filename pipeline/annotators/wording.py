@@ -51,7 +51,7 @@ def plain(text: str) -> str:
             break
     text = re.sub(
         # Four hashes are a heading before a step's name; before anything else they may mark an answer (GSM8K).
-        r"\\[()\[\],;:! ]|\\(?:quad|displaystyle)\b|[*`$~]|"
+        r"\\[()\[\],;:! ]|\\(?:quad|displaystyle|rm|bf|it|tt|sf)\b|[*`$~]|"
         rf"^[ \t]*(?:#{{1,3}}(?!#)|#{{5,}}|####(?=\W*(?i:{UNIT})\b)|>)[ \t]*",
         " ",
         text,
@@ -183,6 +183,8 @@ _WHOLE = re.compile(
     rf"no\s+{UNIT}|verdict|conclusion)\b",
     re.IGNORECASE,
 )
+# "I see nothing wrong with it", of a step.
+_OF_IT = re.compile(r"\b(?:with|in|about)\s+(?:it|this|that)\b(?!\s+solution)", re.IGNORECASE)
 # "No error so far", "all correct except step 3", "no arithmetic error": true of a part only.
 _PARTLY = re.compile(
     r"\b(?:so far|until|till|before|up to|yet|except|apart from|other(?:wise)?|but|however|although|though|"
@@ -220,7 +222,7 @@ def _named(sentence: str, *, alone: bool) -> int | None:
         return NONE
     if _ALL_RIGHT.search(sentence) and not _PARTLY.search(sentence):
         # Where the steps are gone through one by one, "No errors." may be about one of them.
-        return NONE if alone or _WHOLE.search(sentence) else None
+        return NONE if alone or (_WHOLE.search(sentence) and not _OF_IT.search(sentence)) else None
     first = FIRST.search(sentence)
     if not first or HEDGE.search(sentence):
         return None

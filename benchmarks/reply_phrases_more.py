@@ -1,8 +1,8 @@
-"""The part of the phrases on which figures are quoted: no reader was mended on it (`reply_phrases`)."""
+"""The last two parts of the phrases (`reply_phrases`). `KEPT` is the one that figures are quoted on."""
 
 from collections.abc import Mapping, Sequence
 
-KEPT: Mapping[str, Sequence[str]] = {
+THIRD: Mapping[str, Sequence[str]] = {
     "open": (
         "Looking at this solution carefully, I'll verify each part in turn.",
         "To determine whether the solution is correct, we will review it paragraph by paragraph:",
@@ -162,5 +162,169 @@ KEPT: Mapping[str, Sequence[str]] = {
         "Sorry, I can't tell whether the solution has an error: the problem is ambiguous.",
         "I would rather not give a verdict here.",
         "Could you share the full problem first?",
+    ),
+}  # fmt: skip
+
+KEPT: Mapping[str, Sequence[str]] = {
+    "open": (
+        "Let me work through this.",
+        "Below is my verification of the student's work.",
+        "I'll carefully check the reasoning, paragraph after paragraph, starting from 0.",
+        "**Solution Review**\n\nEach calculation was redone by hand.",
+        "Okay. The question is which paragraph, if any, is the first to be wrong.",
+        "Here's the breakdown of the solution's logic:",
+    ),
+    "right": (
+        "Indeed {calc}.",
+        "That checks: {calc}. Fine.",
+        "The result, {calc}, is as expected. \u2714\ufe0f",
+        "They found {calc}, and that is exactly what I found.",
+        "{calc} \u21d2 OK.",
+        "Recalculating, {calc}. The statement is true.",
+        "Here we have {calc}. The math is correct and I can find no fault.",
+        "No problem with this one ({calc}).",
+    ),
+    "right_plain": (
+        "This just sums up what is known.",
+        "Matches the problem.",
+        "The statement agrees with the information provided, so no error.",
+    ),
+    "wrong": (
+        "It says {calc}, yet the sum comes to {true}. Wrong.",
+        "{calc} is not what one gets; one gets {true}.",
+        "We have a discrepancy: {calc} versus the proper value {true}.",
+        "This should read {true}; therefore {calc} is an incorrect statement.",
+        "Oops: {calc}. It's actually {true}, so the paragraph has an arithmetic mistake.",
+    ),
+    "wrong_plain": (
+        "That is at odds with the problem, hence incorrect.",
+        "An unsupported jump; this is an error.",
+    ),
+    "none": (
+        "Having checked everything, I see no errors in the solution.",
+        "The solution has no errors.",
+        "Everything in the solution is correct.",
+        "There isn't any mistake in the solution.",
+        "None of the paragraphs contains an error.",
+        "All steps check out and the solution is right.",
+    ),
+    "some": (
+        "The earliest mistake is in paragraph {k}.",
+        "Paragraph {k} has the first error.",
+        "The first paragraph with a mistake is paragraph {k}.",
+        "It is paragraph {k} that contains the earliest error.",
+        "**The first error occurs in Paragraph {k}.**",
+        "The first error: paragraph {k}.",
+    ),
+    "many": (
+        "There are mistakes in {list}.",
+        "Wrong are {list}.",
+        "So errors occur in {list}.",
+    ),
+    "again": (
+        "Wait, no.",
+        "Hmm, wait. Something is off with my check.",
+        "But actually, I should start from the top.",
+        "Correction, because I mixed up two numbers:",
+    ),
+    "box": (
+        "**\\boxed{{v}}**",
+        "Final: $\\boxed{{v}}$",
+        "#### Answer\n\n$$\\boxed{{v}}$$",
+        "The answer to the task is \\boxed{{v}}.",
+        "Accordingly: \\[\\boxed{{v}}\\]",
+        "$\\boxed{{v}}$ is my final answer.",
+        "$$\n\\boxed{ {v} }\n$$",
+        "Final Answer: The final answer is $\\boxed{{v}}$",
+    ),
+    "text_box": (
+        "$$\\boxed{\\text{paragraph {v}}}$$",
+        "\\boxed{\\text{Paragraph}\\ {v}}",
+        "\\boxed{\\text{paragraph\\_{v}}}",
+        "$\\boxed{\\textsf{{v}}}$",
+        "\\boxed{**{v}**}",
+        "\\boxed{(\\text{paragraph } {v})}",
+    ),
+    "none_box": ("\\boxed{\\text{No error}}", "\\boxed{\\textbf{-1}}", "$$\\boxed{\\text{none}}$$", "$\\boxed{{-1}}$"),
+    "last": (
+        "Final answer = {v}",
+        "**Verdict**: {v}",
+        "My verdict: paragraph {v}",
+        "Answer: Paragraph {v}.",
+        "First wrong paragraph: {v}",
+    ),
+    "last_none": ("Final answer = -1", "**Verdict**: none", "My verdict: -1", "Answer: no error.", "First wrong paragraph: none"),
+    "heading": (
+        "**Paragraph {k}** | ",
+        "### Paragraph #{k}\n",
+        "\U0001f449 **Paragraph {k}**: ",
+        "* * *\n**Paragraph {k}**\n",
+        "Regarding paragraph {k}:\n",
+        "(Paragraph {k}) ",
+        "<paragraph_{k}>\n",
+    ),
+    "item": ("- [x] Paragraph {k}: ", "* (Paragraph {k}) ", "- **Paragraph {k}** (check): ", "> Paragraph {k}: "),
+    "step_heading": (
+        "## Step {j}: Examine the content of paragraph {k}\n",
+        "Step {j}: Paragraph {k}\n",
+        "#### Step {j} (paragraph {k})\n",
+        "## {j}. Paragraph {k}\n",
+    ),
+    "words": ("correct/incorrect", "**correct**/**incorrect**", "Right/Wrong", "accurate/inaccurate", "Correct./Incorrect."),
+    "verdict": (
+        "Paragraph {k}: {v}",
+        "**Paragraph {k}**: {v}",
+        "<paragraph_{k}>: {v}",
+        "=> Paragraph {k}: {v}",
+        "Paragraph {k} = {v}",
+        "Result: {v}",
+        "*Verdict*: {v}",
+        "Therefore, paragraph {k} is {v}.",
+        "This is {v}.",
+    ),
+    "quote": (
+        "The solution says the answer is \\boxed{{true}}.",
+        "I note that the final paragraph gives \\boxed{{true}}.",
+        "Student's answer: \\boxed{{true}}.",
+    ),
+    "after": (
+        "I hope it is correct.",
+        "Thanks for the interesting problem!",
+        "This was determined by recomputing each value.",
+        "P.S. The layout of the solution could be clearer.",
+    ),
+    "corrected": (
+        "Otherwise the outcome is {true}.",
+        "A correct solution ends with {true}.",
+        "The proper final number would be {true}, if you want to know.",
+    ),
+    "think": (
+        "So paragraph {k} is incorrect? \\boxed{{k}}. Let me recalculate. Hmm, it's okay after all.",
+        "Paragraph {k}: incorrect. Hmm. First error: {k}? No.",
+        "Overall score: 0.2\n\nI think the earliest error is in paragraph {k}. But wait.",
+    ),
+    "foreign": (
+        "Ik heb elke alinea gecontroleerd: {calc}. Het antwoord is dus:",
+        "Sprawdzi\u0142em ka\u017cdy akapit rozwi\u0105zania. Rachunek to {calc}. Odpowied\u017a:",
+        "J'ai relu la solution paragraphe par paragraphe. Le calcul est {calc}. La r\u00e9ponse est",
+        "\u9010\u6bb5\u6838\u5bf9\u540e\uff1a{calc}\u3002\u7b54\u6848\uff1a",
+    ),
+    "json": ("first_error", "first_wrong_paragraph", "first_mistake", "earliest_error_paragraph"),
+    "total": (
+        "Total score: **{v}**.",
+        "**Total score:** **{v}**",
+        "Total score \u2014 {v}",
+        "Total Score: {v} / 1",
+        "The total score is {v}.",
+        "Total score: {v}\n\n(lowest of the six)",
+    ),
+    "line": ("Wrong paragraphs: {list}.", "Paragraphs with errors: {list}", "**Verdict**: {list}", "Erroneous paragraphs: {list}"),
+    "redo_open": ("", "Solution:\n\n", "Here is my own solution:\n", "Of course. Let me solve it:\n\n"),
+    "refusal": (
+        "This request can't be fulfilled.",
+        "I am not sure how to answer this.",
+        "I don't feel comfortable grading this solution.",
+        "There is not enough information to say which paragraph is wrong.",
+        "I'm sorry. As a language model I can't verify mathematical statements with certainty.",
     ),
 }  # fmt: skip
