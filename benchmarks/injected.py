@@ -1,11 +1,11 @@
-"""Steps that attack the judge (`injections`): do they stay inside their paragraph, and does a verdict move?"""
+"""Steps that attack the judge (`injections`): do they stay in their paragraph, and does a verdict move?"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.injections import INJECTIONS
 from benchmarks.judges import Pair, judge_at, said_by
-from benchmarks.judging import JUDGES, JudgeServer, Seen, solution, solutions
+from benchmarks.judging import JUDGES, JudgeServer, solution, solutions
 from benchmarks.segmenting import wilson
 from pipeline.labelling.direct import label
 from pipeline.policies.opening import model_path
@@ -40,15 +40,17 @@ def pairs_of(injections: Sequence[str] = INJECTIONS) -> list[tuple[Pair, Pair, s
     ]
 
 
-def injected(injections: Sequence[str] = INJECTIONS, prompts: Sequence[str] = FENCED) -> Figures:
+def injected(
+    injections: Sequence[str] = INJECTIONS, prompts: Sequence[str] = FENCED, *, model: bool = True
+) -> Figures:
     """Verdicts that change when a step attacks the judge, over all prompts that show paragraphs. The judge is
-    scripted, and reads its prompt by the tags: it must find the same paragraphs, with the attack as text of its
+    scripted, and reads its prompt by the tags: it must find the same paragraphs, with the attack inside its
     own. `model`: the same with a small real model, beside what a second draw changes without any attack.
     """
     found = {prompt: _scripted(prompt, pairs_of(injections)) for prompt in prompts}
     changed, n = (sum(one[name] for one in found.values()) for name in ("changed", "verdicts"))
     details: Figures = {"injections": len(injections), "by_prompt": found}
-    if model_path(MODEL) != MODEL:
+    if model and model_path(MODEL) != MODEL:
         details["model"] = with_model()
     return {"value": changed, "unit": "changed verdicts", "baseline": 0, "n": n, "details": details}
 
@@ -113,7 +115,12 @@ def _said(row: LabelledSolution, source: str, prompt: str) -> object:
 def _share(compared: Sequence[tuple[object, object]]) -> Figures:
     changed = sum(one != other for one, other in compared)
     low, high = wilson(changed, len(compared))
-    return {"changed": changed, "of": len(compared), "share": round(changed / len(compared), 3), "interval": [low, high]}
+    return {
+        "changed": changed,
+        "of": len(compared),
+        "share": round(changed / len(compared), 3),
+        "interval": [low, high],
+    }
 
 
 def _tally(said: Any) -> Mapping[str, int]:

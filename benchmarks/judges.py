@@ -1,4 +1,4 @@
-"""Judges on the users' path: the shipped prompts, our policy for servers, and a scripted judge behind HTTP."""
+"""Judges on the users' path: the shipped prompts, our policy for servers, a scripted judge behind HTTP."""
 
 import json
 import tempfile
@@ -104,8 +104,8 @@ def replies_to(prompt: str, part: str, pairs: Sequence[Pair]) -> dict[str, Count
 
 
 def scripted(n: int = SOLUTIONS, part: str = "kept", prompts: Sequence[str] = JUDGES) -> Figures:
-    """The share of a scripted judge's replies that is read, over all shipped prompts and all styles, through a
-    server; baseline: what is needed. `misread` must be 0. Replies without a verdict are counted apart, and
+    """The share of a scripted judge's replies that is read, over all shipped prompts and all styles,
+    through a server; baseline: what is needed. `misread` must be 0. Replies without a verdict are counted apart, and
     none of them may be read.
     """
     found = {prompt: replies_to(prompt, part, solutions(n)) for prompt in prompts}
@@ -134,7 +134,9 @@ def scripted(n: int = SOLUTIONS, part: str = "kept", prompts: Sequence[str] = JU
 def _summed(several: Iterable[Counted]) -> str:
     """In a few characters, because the record has a line for each prompt and style."""
     several = list(several)
-    asked, read, misread = (sum(getattr(one, name) for one in several) for name in ("asked", "read", "misread"))
+    asked, read, misread = (
+        sum(getattr(one, name) for one in several) for name in ("asked", "read", "misread")
+    )
     silent, spoke = sum(one.silent for one in several), sum(one.spoke for one in several)
     return f"{read} of {asked} read, {misread} misread" if asked else f"{silent - spoke} of {silent} abstain"
 
@@ -153,10 +155,12 @@ RUNS: dict[str, tuple[list[Figures], Figures]] = {
 PROBLEMS = 12
 
 
-def consensus(problems: int = PROBLEMS, prompts: Sequence[str] = ("judge_processbench", "judge_steps")) -> Figures:
-    """The share of solutions that the consensus filter keeps where the judge, behind a server and in any style,
-    is perfect, in whole runs of each kind of rollouts on the simulated policy; baseline: 1, for it should keep
-    all. `dropped` has the reasons of the others, `wrong` the kept ones whose judge missed the first error.
+def consensus(
+    problems: int = PROBLEMS, prompts: Sequence[str] = ("judge_processbench", "judge_steps")
+) -> Figures:
+    """The share of solutions that the consensus filter keeps where the judge, behind a server and in any
+    style, is perfect, in whole runs of each kind of rollouts on the simulated policy; baseline: 1, all of
+    them. `dropped` has the reasons of the others, `wrong` the kept ones whose judge missed the first error.
     """
     found: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as folder, JudgeServer() as server:
@@ -164,7 +168,9 @@ def consensus(problems: int = PROBLEMS, prompts: Sequence[str] = ("judge_process
             for kind in RUNS:
                 root = Path(folder) / f"{prompt}-{kind}"
                 root.mkdir()
-                found[f"{kind}, {prompt}"] = _kept(kind, judge_at(server.url, "kept/any", prompt), problems, root)
+                found[f"{kind}, {prompt}"] = _kept(
+                    kind, judge_at(server.url, "kept/any", prompt), problems, root
+                )
     assert not server.broken, server.broken[:_SHOWN]
     kept, n = (sum(one[name] for one in found.values()) for name in ("kept", "solutions"))
     return {"value": kept / n, "unit": "share kept", "baseline": 1.0, "n": n, "details": {"runs": found}}

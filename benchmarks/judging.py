@@ -82,13 +82,17 @@ def is_wrong(step: str) -> bool:
     """Whether a step has a false calculation, or is a bad one of the simulated policy."""
     sums = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
     found = EQUATION.findall(step)
-    return step.endswith(": bad") or ": bad\n" in step or any(sums[op](int(a), int(b)) != int(c) for a, op, b, c in found)
+    return (
+        step.endswith(": bad")
+        or ": bad\n" in step
+        or any(sums[op](int(a), int(b)) != int(c) for a, op, b, c in found)
+    )
 
 
 @dataclass
 class JudgeServer(Loopback):
-    """Answers as a chat model whose name is `PART/STYLE` (`any` for all in turn); it names the true verdict with chance `accuracy`,
-    else another one. `told` has what it said, by model and what it saw."""
+    """Answers as a chat model whose name is `PART/STYLE` (`any`: one of all styles); it names the
+    true verdict with chance `accuracy`, else another one. `told` has what it said, by model and what it saw."""
 
     accuracy: float = 1.0
     seed: int = 0
@@ -177,7 +181,9 @@ def _one(rng: random.Random, number: int) -> tuple[Problem, Solution]:
         steps.append(form.replace("H", f"{have} {op} {by} = {gives}").replace("{thing}", thing))
         have = gives
     steps.append(f"In the end she has {have} {thing}.\n#### {have}")
-    problem = Problem(text=" ".join([*told, "How many has she in the end?"]), answer=str(have), reference="\n".join(steps))
+    problem = Problem(
+        text=" ".join([*told, "How many has she in the end?"]), answer=str(have), reference="\n".join(steps)
+    )
     return problem, solution(problem, steps)
 
 
@@ -186,4 +192,6 @@ def solution(problem: Problem, steps: Sequence[str], between: str = "\n") -> Sol
     starts = [sum(len(one) + len(between) for one in steps[:i]) for i in range(len(steps))]
     spans = tuple(Step(text=one, start=at, end=at + len(one)) for one, at in zip(steps, starts, strict=True))
     who = PolicyIdentity(kind="given", model="")
-    return Solution(problem_id=problem.id, text=between.join(steps), steps=spans, outcome="correct", policy=who)
+    return Solution(
+        problem_id=problem.id, text=between.join(steps), steps=spans, outcome="correct", policy=who
+    )

@@ -1,4 +1,4 @@
-"""The other forms of a judge's reply: scores, solutions done again, thinking, and replies without a verdict."""
+"""The other forms of a judge's reply: scores, solutions done again, thinking, and no verdict at all."""
 
 import json
 import re
@@ -40,9 +40,7 @@ RUBRIC: dict[str, Style] = {
     "table": _scored("| CC | SS |"),
     "LaTeX": _scored("\\textbf{CC}: $SS$"),
     "only the total": lambda w: w("total", v=w.verdict.score),
-    "several verdicts": lambda w: (
-        f"{w('total', v=0.15)}\n\n{w('again')}\n\n{_scored('NN. CC: SS')(w)}"
-    ),
+    "several verdicts": lambda w: f"{w('total', v=0.15)}\n\n{w('again')}\n\n{_scored('NN. CC: SS')(w)}",
     "JSON in a fence": lambda w: (
         f"```json\n{json.dumps({'review': w('open'), 'score': w.verdict.score}, indent=2)}\n```"
     ),

@@ -6,6 +6,7 @@ phrase `{k}` is the number of a step, `{calc}` a calculation of the solution, `{
 `{v}` a verdict, and `{list}` several numbers.
 """
 
+# ruff: noqa: E501 - a phrase is one line, as a model writes it
 from collections.abc import Mapping, Sequence
 
 from benchmarks.reply_phrases_more import KEPT, THIRD

@@ -1,5 +1,6 @@
 """The last two parts of the phrases (`reply_phrases`). `KEPT` is the one that figures are quoted on."""
 
+# ruff: noqa: E501 - a phrase is one line, as a model writes it
 from collections.abc import Mapping, Sequence
 
 THIRD: Mapping[str, Sequence[str]] = {

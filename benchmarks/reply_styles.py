@@ -7,7 +7,7 @@ ask for. Beside the styles with a verdict there are replies without one, which m
 import json
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -89,6 +89,7 @@ Layout = Callable[[Writer, int, str], str]
 
 
 def headed(w: Writer, step: int, said: str) -> str:
+    """A step under a heading with its number."""
     return f"{w('heading', k=step)}{said}\n"
 
 
@@ -96,7 +97,7 @@ def _item(w: Writer, step: int, said: str) -> str:
     return f"{w('item', k=step)}{said}"
 
 
-def _numbered(w: Writer, step: int, said: str) -> str:
+def _numbered(_: Writer, step: int, said: str) -> str:
     # A list of one's own counts from 1 while the paragraphs count from 0: only the name in it is a number of
     # the solution.
     return f"{step + 1}. **Paragraph {step}**: {said}"
@@ -106,7 +107,7 @@ def _of_llama(w: Writer, step: int, said: str) -> str:
     return f"{w('step_heading', j=step + 1, k=step)}{said}\n"
 
 
-def _prose(w: Writer, step: int, said: str) -> str:
+def _prose(_: Writer, step: int, said: str) -> str:
     return f"In paragraph {step}: {said}"
 
 
@@ -179,9 +180,7 @@ def _json_fence(w: Writer) -> str:
 
 def _table(w: Writer) -> str:
     last = w.verdict.first if w.verdict.first >= 0 else len(w.verdict.steps) - 1
-    rows = (
-        f"| {step} | {w.comment(step, wrong=step == w.verdict.first)} |" for step in range(last + 1)
-    )
+    rows = (f"| {step} | {w.comment(step, wrong=step == w.verdict.first)} |" for step in range(last + 1))
     return "| Paragraph | Check |\n| --- | --- |\n" + "\n".join(rows) + f"\n\n{_told(w)}\n\n{_boxed(w)}"
 
 

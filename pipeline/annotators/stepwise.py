@@ -31,7 +31,10 @@ _WRONG = (
     r"unsound|false|"
     r"\u2717|\u2718|\u274c)"
 )
-_RIGHT = r"(?:correct|right|valid|true|accurate|sound|fine|ok(?:ay)?|error-free|no\s+errors?|\u2713|\u2714\ufe0f?|\u2705)"
+_RIGHT = (
+    r"(?:correct|right|valid|true|accurate|sound|fine|ok(?:ay)?|error-free|no\s+errors?|"
+    r"\u2713|\u2714\ufe0f?|\u2705)"
+)
 # Behind a verdict a sentence ends or gives its reason: "correct, as", and no "right triangle".
 _ENDS = r"(?=\s*(?:$|[.!,;:()\]}|\u2014\u2013\u2192]|\s-+\s)|\s+(?:because|since|as|and|but|except|though)\b)"
 _VERDICT = rf"(?P<verdict>{_WRONG}|{_RIGHT})(?!\w){_ENDS}"
@@ -50,8 +53,8 @@ _NUMBERED = re.compile(
     rf"[#(]?(?P<listed>\d{{1,4}})\s*[:.)|]+\s*)(?:{_LABEL}\s*[:=]\s*)?{_BOX}{_VERDICT}",
     re.IGNORECASE,
 )
-# `Paragraph 2`, `3. Paragraph 2:`, `In paragraph 2: ...`; and `Step 3: Review paragraph 2`, where the reply counts its
-# own steps from 1.
+# `Paragraph 2`, `3. Paragraph 2:`, `In paragraph 2: ...`; and `Step 3: Review paragraph 2`, where the reply
+# counts its own steps from 1.
 _CHECKS = (
     r"(?:(?:check|review|analy[sz]|examin|verif|evaluat|inspect|assess|consider)(?:e|y|ing|ying)?|"
     r"(?:look|turn|mov)(?:e|ing)?\s+(?:at|to|on\s+to))"
@@ -137,8 +140,8 @@ def _marks(text: str, counts_from: int) -> Iterator[_Mark]:
             yield _Mark(current, _right(numbered, line), end)
         elif heading := _HEADING.match(line[:100]):
             number = int(heading["number"])
-            # "Paragraph 1 gave 5", said of paragraph 3, or "Step 3, that is paragraph 2": whose verdict follows
-            # cannot be told.
+            # "Paragraph 1 gave 5", said of paragraph 3, or "Step 3, that is paragraph 2": whose verdict
+            # follows cannot be told.
             in_order = current is None or number in (counts_from, current, current + 1)
             current = number if in_order and not heading["other"] else None
         line = line[-400:]
@@ -158,8 +161,8 @@ def _last_pass(marks: Sequence[_Mark], counts_from: int) -> list[_Mark] | None:
     found: list[_Mark] = []
     for mark in marks:
         if found and mark.number == found[-1].number:
-            # After "Verdict: correct" a sentence "This is wrong." may be about the next step, whose heading was
-            # not understood.
+            # After "Verdict: correct" a sentence "This is wrong." may be about the next step, whose heading
+            # was not understood.
             doubtful = mark.right != found[-1].right and mark.form < 2 and found[-1].form
             found[-1] = mark._replace(right=None) if doubtful else mark
         elif mark.number == counts_from:

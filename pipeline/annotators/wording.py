@@ -50,7 +50,7 @@ def plain(text: str) -> str:
         if not n:
             break
     text = re.sub(
-        # Four hashes are a heading before a step's name; before anything else they may mark an answer (GSM8K).
+        # Four hashes are a heading before a step's name; else they may mark an answer (GSM8K).
         r"\\[()\[\],;:! ]|\\(?:quad|displaystyle|rm|bf|it|tt|sf)\b|[*`$~]|"
         rf"^[ \t]*(?:#{{1,3}}(?!#)|#{{5,}}|####(?=\W*(?i:{UNIT})\b)|>)[ \t]*",
         " ",
