@@ -105,8 +105,8 @@ def replies_to(prompt: str, part: str, pairs: Sequence[Pair]) -> dict[str, Count
 
 def scripted(n: int = SOLUTIONS, part: str = "kept", prompts: Sequence[str] = JUDGES) -> Figures:
     """The share of a scripted judge's replies that is read, over all shipped prompts and all styles,
-    through a server; baseline: what is needed. `misread` must be 0. Replies without a verdict are counted apart, and
-    none of them may be read.
+    through a server; baseline: what is needed. `misread` must be 0. Replies without a verdict are
+    counted apart, and none of them may be read.
     """
     found = {prompt: replies_to(prompt, part, solutions(n)) for prompt in prompts}
     styles = sorted({style for one in found.values() for style in one})

@@ -91,8 +91,8 @@ def is_wrong(step: str) -> bool:
 
 @dataclass
 class JudgeServer(Loopback):
-    """Answers as a chat model whose name is `PART/STYLE` (`any`: one of all styles); it names the
-    true verdict with chance `accuracy`, else another one. `told` has what it said, by model and what it saw."""
+    """Answers as a chat model whose name is `PART/STYLE` (`any`: one of all); it names the
+    true verdict with chance `accuracy`, else another. `told` has what it said, by model and what it saw."""
 
     accuracy: float = 1.0
     seed: int = 0

@@ -43,12 +43,12 @@ _LABEL = (
     r"(?:verdict|judge?ment|conclusion|assessment|result|status|label|correctness|evaluation|answer)"
 )
 # What stands before a step's name: list signs, brackets, pictures; but no sign of a calculation.
-_SIGNS = r"[^\w=/^$.,\\]{0,12}"
+_SIGNS = r"(?:[^\w=/^$.,\\]|=>|\[x\]){0,12}"
 _BOX = r"(?:is\s+)?(?:\\f?boxed\s*\{\s*)?"
 # `Paragraph 2: incorrect`, `Step 3 is correct`, `Verdict for paragraph 1: right`, `2. wrong`, `| 0 | right`.
 # A number alone is a step's only as in a list or a table: "24 is correct" speaks of a result.
 _NUMBERED = re.compile(
-    rf"{_SIGNS}(?:\d{{1,3}}[.)]\s+(?={UNIT}\b))?(?:{_LABEL}\s*(?:for|of|on|[:=])?\s*)?"
+    rf"{_SIGNS}(?:\d{{1,3}}[.)]\s+(?={UNIT}\b))?(?:(?:so|thus|therefore|hence),?\s+)?(?:{_LABEL}\s*(?:for|of|on|[:=])?\s*)?"
     rf"(?:{UNIT}\s*[#(]?(?P<number>\d{{1,4}})\)?(?:\s*[:.)|=\-\u2013\u2014\u2192>]+\s*|\s+(?=is\b))|"
     rf"[#(]?(?P<listed>\d{{1,4}})\s*[:.)|]+\s*)(?:{_LABEL}\s*[:=]\s*)?{_BOX}{_VERDICT}",
     re.IGNORECASE,
@@ -60,8 +60,8 @@ _CHECKS = (
     r"(?:look|turn|mov)(?:e|ing)?\s+(?:at|to|on\s+to))"
 )
 _HEADING = re.compile(
-    rf"{_SIGNS}(?:\d{{1,3}}[.)]\s*)?(?:step\s*\d{{1,3}}\s*[:.\-\u2014]+\s*(?={_CHECKS}\s))?"
-    rf"(?:(?:in|for|at|on|now|next|then|{_CHECKS})\b,?\s+(?:the\s+)?)?{UNIT}\s*#?(?P<number>\d{{1,4}})\b"
+    rf"{_SIGNS}(?:\d{{1,3}}[.)]\s*)?(?:step\s*\d{{1,3}}\s*[:.(\-\u2014]+\s*(?={_CHECKS}\s|paragraph))?"
+    rf"(?:(?:in|for|at|on|now|next|then|regarding|{_CHECKS})\b,?\s+(?:the\s+)?(?:\w+\s+of\s+)?)?{UNIT}\s*#?(?P<number>\d{{1,4}})\b"
     rf"(?P<other>[^\d\n]{{0,60}}\bparagraph\s*#?\d)?",
     re.IGNORECASE,
 )
@@ -216,7 +216,7 @@ def _of_json(value: Any, counts_from: int) -> list[_Mark] | None:
                 return None
         names = "verdict|label|judge?ment|correctness|result|assessment|correct|is_correct|conclusion"
         said = next(keyed(item, names), item)
-        word = _BOXED.fullmatch(str(said).strip()[:40])
+        word = _BOXED.fullmatch(str(said).strip("*_` \n")[:40])
         if isinstance(said, bool | int) and said in (0, 1):
             marks.append(_Mark(number, bool(said), 0))
         elif word:

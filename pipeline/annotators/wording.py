@@ -83,6 +83,8 @@ _NO_ERROR = re.compile(
 def value_of(inner: str) -> int | None:
     """The number of a step in what a box, a field or a line holds, as the reply counts; -1 for no error."""
     inner = inner.strip(" \t\n.,:;!\"'{}")
+    if inner.startswith("(") and inner.endswith(")"):
+        inner = inner[1:-1].strip()  # `(paragraph 2)`
     if _NO_ERROR.fullmatch(inner):
         return NONE
     found = _VALUE.fullmatch(inner)
@@ -194,7 +196,7 @@ _PARTLY = re.compile(
     rf"final))\b|\b{UNIT}\s+(?:\w+\s+)?-?\d|\?|"
     r"\b(?:arithmetic|calculation|algebra(?:ic)?|computation(?:al)?|spelling|major|serious|obvious)\s+"
     r"(?:errors?|mistakes?)|\b(?:is|are|was|were)\s+not\b|\b(?:disagree|would|should|claim\w*|says|said|asserts?|believes?|false)\b|"
-    r"\b(?:isn't|aren't)\b|\bto\s+(?:say|claim)\b",
+    r"(?<!there )\b(?:isn't|aren't)\b|\bto\s+(?:say|claim)\b",
     re.IGNORECASE,
 )
 
