@@ -16,9 +16,9 @@ from schemas.records import LabelledSolution
 Figures = dict[str, Any]
 FENCED = tuple(name for name in JUDGES if load_judge(name).shows == "paragraphs")
 """Prompts that show paragraphs; the text of the others has no fence that could be left."""
-SOLUTIONS, DRAWS = 12, 4
+SOLUTIONS, DRAWS = 10, 2
 MODEL = "smollm2-135m-instruct"
-_LONGEST = 160
+_LONGEST = 128
 
 
 def attacked(pair: Pair, injection: str, place: int) -> Pair:
@@ -101,7 +101,7 @@ def with_model(n: int = SOLUTIONS, draws: int = DRAWS, prompt: str = "judge_proc
 
 def _drawn(pairs: Sequence[Pair], prompt: str, draws: int) -> list[list[object]]:
     """What each of several draws says of each solution."""
-    policy = {"kind": "transformers", "model": MODEL, "chat": True, "max_model_len": 2048, "in_flight": 16}
+    policy = {"kind": "transformers", "model": MODEL, "chat": True, "max_model_len": 2048, "in_flight": 20}
     judge = {"kind": "judge", "prompts": [prompt], "votes": 1, "max_tokens": _LONGEST, "policy": policy}
     judges = [{**judge, "name": f"draw{i}"} for i in range(draws)]
     rows = label(pairs, {"annotate": judges, "seed": 1}, None)

@@ -8,6 +8,8 @@ from benchmarks.judges import NEEDED, consensus, scripted
 from benchmarks.judging import JUDGES, seen, solutions
 from benchmarks.reply_forms import STYLES
 from benchmarks.reply_phrases import PARTS
+from pipeline.annotators.scores import read_score
+from pipeline.annotators.stepwise import read_all_errors, read_per_step
 from pipeline.prompts.templates import load_judge
 
 
@@ -66,3 +68,42 @@ def test_every_prompt_of_a_judge_is_recognised() -> None:
     for name in JUDGES:
         asked = load_judge(name).ask(problem, given.text, given.step_texts(), critique="It is fine.").text
         assert seen(asked) == (name, tuple(given.step_texts()))
+
+
+FOUR_HASHES = (
+    "#### Paragraph 0:\nFine.\n\nParagraph 0: correct\n\n#### Paragraph 1:\nSo this is incorrect.\n\n"
+)
+TRUTH = (
+    "Paragraph 0: False\n\nHold on, once more.\n\nParagraph 0: True\nParagraph 1: True\nParagraph 2: False"
+)
+
+
+@pytest.mark.parametrize(
+    ("reply", "first"),
+    [
+        (f"{FOUR_HASHES}Paragraph 1: incorrect", 1),  # was read as 0
+        ("Paragraph 0: correct\nIn paragraph 1: So this is wrong.\nParagraph 1: wrong", 1),  # was read as 0
+        (TRUTH, 2),  # was read as 0
+        (
+            "Paragraph 0: correct\n\u00b61\nSo this is wrong.\nParagraph 1: wrong",
+            None,
+        ),  # no heading that we know
+        ("Paragraph 0: wrong\n\nHold on, once more.\n\nParagraph 0: dubious\nParagraph 1: wrong", None),
+        ("## Step 1: Review paragraph 0\nVerdict: correct\n## Step 2: Review paragraph 1\nVerdict: wrong", 1),
+        ("__Paragraph 0: correct__\n__Paragraph 1: wrong__", 1),
+        ("Paragraph 0: correct\nParagraph 1 gave 4, so go on.\nParagraph 0: fine\nParagraph 1: wrong", 1),
+    ],
+)
+def test_a_verdict_is_taken_for_no_other_paragraph(reply: str, first: int | None) -> None:
+    assert read_per_step(reply, 3).first == first
+
+
+def test_numbers_behind_a_sentence_of_praise_are_no_praise() -> None:
+    """Was read as "no error": the list of errors behind it was not understood."""
+    reply = "Paragraph 0: I see nothing wrong with it.\n\nThere are no errors there.\n\nErroneous are: 1, 2"
+    assert read_all_errors(reply, 3).wrong is None
+    assert read_all_errors("I see nothing wrong with it.\n\nErrors in paragraphs: 1, 2", 3).wrong == {1, 2}
+
+
+def test_a_box_that_answers_the_problem_is_no_score() -> None:
+    assert read_score("Let me solve it. 1 + 1 = 2, and 2 - 1 = 1.\n\nThe answer is \\boxed{1}.").score is None
