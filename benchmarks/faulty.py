@@ -3,15 +3,15 @@
 import asyncio
 import json
 import random
-import threading
 import time
 from dataclasses import dataclass, field
 
 from benchmarks.fault_kinds import FAULTS, Call, good_reply
+from benchmarks.loopback import Loopback
 
 
 @dataclass
-class FaultyServer:
+class FaultyServer(Loopback):
     """The server on loopback, in a thread of its own. Set `faults`, `share` and `since` while it runs."""
 
     faults: tuple[str, ...] = ()
@@ -24,51 +24,12 @@ class FaultyServer:
     calls: int = 0
     hit: int = 0
     authorised: int = 0
-    url: str = ""
     _granted: list[float] = field(default_factory=list)
-
-    def __enter__(self) -> "FaultyServer":
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="faulty", daemon=True)
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
     def set(self, *faults: str, share: float = 1.0, since: int = 0, limit_per_s: float = 0.0) -> None:
         """Change what goes wrong, and count anew."""
         self.faults, self.share, self.since, self.limit_per_s = faults, share, since, limit_per_s
         self.calls = self.hit = 0
-
-    async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
-
-    async def _close(self) -> None:
-        self._server.close()
-        # Clients that hang are left over on purpose; cancelling them lets the loop end.
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while not writer.is_closing():
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                lines = (line.partition(":") for line in head.lower().split("\r\n"))
-                length = next((int(value) for name, _, value in lines if name == "content-length"), 0)
-                body = await reader.readexactly(length)
-                await self._answer(head, body, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            return  # the client has gone, or the server goes
-        finally:
-            writer.close()
 
     async def _answer(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> None:
         method, path, _ = head.split(" ", 2)

@@ -46,7 +46,9 @@ _COUNTED = re.compile(
 """What follows the number in a box where it counts something: a unit."""
 _REVIEWS = re.compile(
     rf"\b(?:{UNIT}|err\w+|paragr\w+|mistakes?|flaws?|(?:in)?correct\w*|wrong|right|review|verdict|check\w*|fine|"
-    r"valid|sound|solution|student|compar\w+|verif\w+|fix(?:ed|ing)|number|not\s+-?\d+|fehler\w*|falsch\w*|faux|fausses?|schritt|absatz|paso|[ée]tape|passo)\b"
+    r"valid|sound|solution|student|compar\w+|verif\w+|fix(?:ed|ing)|number|index|indices|not\s+-?\d+|"
+    r"fehler\w*|falsch\w*|faux|fausses?|schritt\w*|abs[aä]tz\w*|lösung\w*|p[aá]rrafos?|par[aá]grafos?|soluci[oó]n|"
+    r"soluç\w+|soluzion\w+|pasos?|[ée]tapes?|pass[oi])\b"
     r"|[\u0400-\uffff]",
     re.IGNORECASE,
 )
@@ -64,8 +66,16 @@ _LABEL = re.compile(
 )
 
 
+_SAYS_NOTHING = re.compile(
+    r"\b(?:(?:so|thus|therefore|hence),?\s+)?(?:the|my)\s+(?:final\s+)?(?:answer|verdict|result|output)\s+(?:is|are)\b",
+    re.IGNORECASE,
+)
+"""Words that lead to any box: that of a review, and that of a solution."""
+
+
 def is_review(text: str) -> bool:
     """Whether a text speaks of the solution at all: a judge may have solved the problem instead."""
+    text = _SAYS_NOTHING.sub("", text)
     return bool(_REVIEWS.search(text)) or not (_SOLVES.search(text) or _STATES.search(text))
 
 

@@ -13,7 +13,12 @@ _DECODER = json.JSONDecoder()
 
 def json_of(reply: str) -> Any:
     """The last JSON object that begins a line of a reply, or the array that ends it; None without one."""
-    found, end = None, 0
+    return json_and_rest(reply)[0]
+
+
+def json_and_rest(reply: str) -> tuple[Any, str]:
+    """The same, and what the reply says after it."""
+    found, end, rest = None, 0, reply
     for match in list(_START.finditer(reply))[-_TRIES:]:
         if match.end() < end:
             continue  # inside the one before
@@ -24,8 +29,8 @@ def json_of(reply: str) -> Any:
             continue
         # A list in the middle may be an interval or a reference ("[1] see above"); an answer stands last.
         if isinstance(value, dict) or not reply[end:].strip("` \t\r\n"):
-            found = value
-    return found
+            found, rest = value, reply[end:]
+    return found, rest
 
 
 def keyed(value: Any, name: str) -> Iterator[Any]:

@@ -7,7 +7,7 @@ names none. None of them is 0.
 import re
 from typing import Any
 
-from pipeline.annotators.boxes import boxed
+from pipeline.annotators.boxes import boxed, is_review
 from pipeline.annotators.json_replies import json_of, keyed
 from pipeline.annotators.verdicts import Reading, tail_of
 from pipeline.annotators.wording import plain
@@ -45,8 +45,10 @@ def read_score(reply: str, maximum: float = 1.0) -> Reading:
     # A total before any box: a box may as well hold the answer of the problem.
     if totals := list(_TOTAL.finditer(text)):
         return _share(_VALUE.match(text, totals[-1].end()), maximum)
-    if boxes := [box.inner for box in boxed(text.replace("score", "verdict"))]:
-        return _share(_VALUE.match(boxes[-1] or "nothing"), maximum)
+    if boxes := list(boxed(text.replace("score", "verdict"))):
+        if not is_review(text) or re.search(r"\banswer\b", boxes[-1].before, re.IGNORECASE):
+            return Reading(None, "its box may hold the answer of the problem")
+        return _share(_VALUE.match(boxes[-1].inner or "nothing"), maximum)
     scores = list(_SCORE.finditer(text))
     if len(scores) == 1:
         return _share(_VALUE.match(text, scores[0].end()), maximum)

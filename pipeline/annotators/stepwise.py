@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.annotators.boxes import BACK, boxed, boxes, is_review, repeats
-from pipeline.annotators.json_replies import json_of, keyed
+from pipeline.annotators.json_replies import json_and_rest, json_of, keyed
 from pipeline.annotators.verdicts import TWO, Reading, tail_of
 from pipeline.annotators.wording import (
     FAULT,
@@ -27,10 +27,14 @@ from schemas.reasoning import UNCLOSED
 
 # Signs too: ✗ ✘ ❌ and ✓ ✔ ✅.
 _WRONG = (
-    r"(?:not\s+(?:correct|right|valid)|incorrect|wrong|invalid|erroneous|flawed|false|"
+    r"(?:not\s+(?:correct|right|valid|true|accurate|sound)|incorrect|wrong|invalid|inaccurate|erroneous|flawed|faulty|"
+    r"unsound|false|"
     r"\u2717|\u2718|\u274c)"
 )
-_RIGHT = r"(?:correct|right|valid|accurate|\u2713|\u2714\ufe0f?|\u2705)"
+_RIGHT = (
+    r"(?:correct|right|valid|true|accurate|sound|fine|ok(?:ay)?|error-free|no\s+errors?|"
+    r"\u2713|\u2714\ufe0f?|\u2705)"
+)
 # Behind a verdict a sentence ends or gives its reason: "correct, as", and no "right triangle".
 _ENDS = r"(?=\s*(?:$|[.!,;:()\]}|\u2014\u2013\u2192]|\s-+\s)|\s+(?:because|since|as|and|but|except|though)\b)"
 _VERDICT = rf"(?P<verdict>{_WRONG}|{_RIGHT})(?!\w){_ENDS}"
@@ -38,16 +42,29 @@ _LABEL = (
     r"(?:(?:my|the|final|overall|step)\s+)*"
     r"(?:verdict|judge?ment|conclusion|assessment|result|status|label|correctness|evaluation|answer)"
 )
+# What stands before a step's name: list signs, brackets, pictures; but no sign of a calculation.
+_SIGNS = r"(?:[^\w=/^$.,\\]|=>|\[x\]){0,12}"
 _BOX = r"(?:is\s+)?(?:\\f?boxed\s*\{\s*)?"
 # `Paragraph 2: incorrect`, `Step 3 is correct`, `Verdict for paragraph 1: right`, `2. wrong`, `| 0 | right`.
 # A number alone is a step's only as in a list or a table: "24 is correct" speaks of a result.
 _NUMBERED = re.compile(
-    rf"[\s\-\u2022|>]*(?:{_LABEL}\s*(?:for|of|on)?\s*)?"
+    rf"{_SIGNS}(?:\d{{1,3}}[.)]\s+(?={UNIT}\b))?(?:(?:so|thus|therefore|hence),?\s+)?(?:{_LABEL}\s*(?:for|of|on|[:=])?\s*)?"
     rf"(?:{UNIT}\s*[#(]?(?P<number>\d{{1,4}})\)?(?:\s*[:.)|=\-\u2013\u2014\u2192>]+\s*|\s+(?=is\b))|"
     rf"[#(]?(?P<listed>\d{{1,4}})\s*[:.)|]+\s*)(?:{_LABEL}\s*[:=]\s*)?{_BOX}{_VERDICT}",
     re.IGNORECASE,
 )
-_HEADING = re.compile(rf"[\s\-\u2022>]*{UNIT}\s*#?(\d{{1,4}})\b", re.IGNORECASE)
+# `Paragraph 2`, `3. Paragraph 2:`, `In paragraph 2: ...`; and `Step 3: Review paragraph 2`, where the reply
+# counts its own steps from 1.
+_CHECKS = (
+    r"(?:(?:check|review|analy[sz]|examin|verif|evaluat|inspect|assess|consider)(?:e|y|ing|ying)?|"
+    r"(?:look|turn|mov)(?:e|ing)?\s+(?:at|to|on\s+to))"
+)
+_HEADING = re.compile(
+    rf"{_SIGNS}(?:\d{{1,3}}[.)]\s*)?(?:step\s*\d{{1,3}}\s*[:.(\-\u2014]+\s*(?={_CHECKS}\s|paragraph))?"
+    rf"(?:(?:in|for|at|on|now|next|then|regarding|{_CHECKS})\b,?\s+(?:the\s+)?(?:\w+\s+of\s+)?)?{UNIT}\s*#?(?P<number>\d{{1,4}})\b"
+    rf"(?P<other>[^\d\n]{{0,60}}\bparagraph\s*#?\d)?",
+    re.IGNORECASE,
+)
 # Below a heading: `Verdict: correct`, `\boxed{correct}`, `This paragraph is correct.`
 _MARKED = re.compile(
     rf"(?:\b{_LABEL}\s*[:=]\s*{_BOX}|\\f?boxed\s*\{{\s*|\b(?:this|the)\s+{UNIT}\s+is\s+(?:therefore\s+|thus\s+)?)"
@@ -75,6 +92,8 @@ class _Mark(NamedTuple):
     number: int
     right: bool | None
     end: int
+    form: int = 2
+    """2: with the number in its line; 1: with a label or in a box; 0: a sentence, perhaps about a part."""
 
 
 def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
@@ -86,7 +105,11 @@ def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     if said is None:
         return Reading(None, UNCLOSED)
     text = plain(said)
-    marks = _of_json(json_of(said), counts_from) or _last_pass(list(_marks(text)), counts_from)
+    value, rest = json_and_rest(said)
+    if marks := _of_json(value, counts_from):
+        text = plain(rest)
+    else:
+        marks = _last_pass(list(_marks(text, counts_from)), counts_from)
     if marks is None:
         return Reading(None, "its verdicts are not in the order of the steps")
     if not marks:
@@ -99,11 +122,16 @@ def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     first = NONE if at is None else at
     if first >= n_steps or (at is None and len(marks) != n_steps):
         return Reading(None, "it does not have a verdict for every step")
-    return Reading(None, TWO) if _contradicted(text[marks[-1].end :], first, counts_from) else Reading(first)
+    against = _contradicted(text[marks[-1].end :], first, counts_from) or (
+        # "Paragraph 0: wrong. Hold on ...": what comes then may be said in other words.
+        at is not None and BACK.search(text, marks[at].end)
+    )
+    return Reading(None, TWO) if against else Reading(first)
 
 
-def _marks(text: str) -> Iterator[_Mark]:
-    current, start = None, 0
+def _marks(text: str, counts_from: int) -> Iterator[_Mark]:
+    current: int | None = None
+    start = 0
     for line in text.split("\n"):
         end = start + len(line)
         numbered = _NUMBERED.match(line[:400])
@@ -111,11 +139,15 @@ def _marks(text: str) -> Iterator[_Mark]:
             current = int(numbered["number"] or numbered["listed"])
             yield _Mark(current, _right(numbered, line), end)
         elif heading := _HEADING.match(line[:100]):
-            current = int(heading[1])
+            number = int(heading["number"])
+            # "Paragraph 1 gave 5", said of paragraph 3, or "Step 3, that is paragraph 2": whose verdict
+            # follows cannot be told.
+            in_order = current is None or number in (counts_from, current, current + 1)
+            current = number if in_order and not heading["other"] else None
         line = line[-400:]
         found = None if numbered else [*_MARKED.finditer(line), *_ALONE.finditer(line)]
         if found and current is not None:
-            yield _Mark(current, _right(found[-1], line), end)
+            yield _Mark(current, _right(found[-1], line), end, int(found[-1].re is _MARKED))
         start = end + 1
 
 
@@ -129,7 +161,10 @@ def _last_pass(marks: Sequence[_Mark], counts_from: int) -> list[_Mark] | None:
     found: list[_Mark] = []
     for mark in marks:
         if found and mark.number == found[-1].number:
-            found[-1] = mark
+            # After "Verdict: correct" a sentence "This is wrong." may be about the next step, whose heading
+            # was not understood.
+            doubtful = mark.right != found[-1].right and mark.form < 2 and found[-1].form
+            found[-1] = mark._replace(right=None) if doubtful else mark
         elif mark.number == counts_from:
             found = [mark]
         elif found and mark.number == found[-1].number + 1:
@@ -181,7 +216,7 @@ def _of_json(value: Any, counts_from: int) -> list[_Mark] | None:
                 return None
         names = "verdict|label|judge?ment|correctness|result|assessment|correct|is_correct|conclusion"
         said = next(keyed(item, names), item)
-        word = _BOXED.fullmatch(str(said).strip()[:40])
+        word = _BOXED.fullmatch(str(said).strip("*_` \n")[:40])
         if isinstance(said, bool | int) and said in (0, 1):
             marks.append(_Mark(number, bool(said), 0))
         elif word:
@@ -208,8 +243,8 @@ _CALLS = re.compile(
 )
 _NO_NUMBERS = re.compile(r"[\[({\s]+[\])}\s]*|\\emptyset|\\varnothing|\u2205", re.IGNORECASE)
 _LAST_LINE = re.compile(
-    rf"[^\w\-]*(?:(?:my|the|final|all)\s+)*(?:(?:wrong|incorrect|erroneous)\s+{UNIT}|errors?(?:\s+in)?|"
-    rf"mistakes?(?:\s+in)?|verdict|{UNIT}\s+with\s+errors?)\s*(?:[:=]|is|are)\s*(.+)",
+    rf"[^\w\-]*(?:(?:my|the|final|all)\s+)*(?:(?:wrong|incorrect|erroneous)(?:\s+{UNIT})?|"
+    rf"(?:errors?|mistakes?)(?:\s+in)?(?:\s+{UNIT})?|verdict|{UNIT}\s+with\s+errors?)\s*(?:[:=]|is|are)\s*(.+)",
     re.IGNORECASE,
 )
 _KEYS = (
@@ -260,13 +295,15 @@ def _named(said: str, text: str) -> tuple[set[int] | None, str, str]:
 def _called(text: str) -> set[int] | None:
     """The steps that the sentences of a reply call wrong; empty where all they say is that there is no
     error."""
-    found, told = called_wrong(text), {one.number for one in sentences(text)}
+    said = list(sentences(text))
+    found, told = called_wrong(text), {one.number for one in said}
     for sentence in re.split(r"(?<=[.!?])\s+|\n+", text):
         called = None if HEDGE.search(sentence[:400]) else _CALLS.search(sentence[:400])
         if called and not NEGATED.search(sentence[: called.end()]):
             found |= {int(number) for number in re.findall(r"\d+", called[1] or called[2])}
     if told == {NONE} and not found:
-        return set()
+        # Numbers after it may be a list of errors that was not understood.
+        return None if re.search(r"\d", text[said[-1].at :]) else set()
     # Another verdict beside them, or second thoughts: which of them holds?
     return found if found and told <= {min(found)} and not BACK.search(text) else None
 

@@ -79,7 +79,7 @@ def _decided(last: Said, text: str) -> Said:
         return last
     if not is_review(text):
         return Said(last.at, None, "it solves the problem instead of reviewing the solution")
-    told = sentences(text if last.loose else text[last.at :])
+    told = sentences(text[_since(last, text) :] if last.loose else text[last.at :])
     after = text[last.at :]
     against = any(said.number not in (None, last.number) for said in told) or bool(BACK.search(after))
     if last.number == NONE:
@@ -89,6 +89,13 @@ def _decided(last: Said, text: str) -> Said:
         before = [said.number for said in sentences(text[: last.at])]
         against = against or before[-1:] == [NONE]
     return Said(last.at, None, TWO) if against else last
+
+
+def _since(last: Said, text: str) -> int:
+    """Where the thoughts begin that lead to a verdict: after the last "Wait", if they name it themselves."""
+    back = max((match.end() for match in BACK.finditer(text, 0, last.at)), default=0)
+    named = {said.number for said in sentences(text[back : last.at])}
+    return back if last.number in named else 0
 
 
 def _last(text: str) -> Said:
@@ -114,6 +121,10 @@ def _last(text: str) -> Said:
 _BULLET = re.compile(r"^\s*(?:[-*•>]\s+|(?:step|paragraph)\s*\d+\s*[:.)-]\s*|\d{1,3}[.)]\s+)", re.IGNORECASE)
 _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*\w*\s*")
 _WORD = re.compile(r"[^\W\d_]+")
+_OPENING = re.compile(
+    r"[^\d\n=]*\b(?:here\b.{0,9}\b(?:is|are)|here's|solution|solve|again|sure|okay|let me|let's)\b[^\d\n=]*",
+    re.IGNORECASE,
+)
 _KNOWN = 0.8
 """Share of its words that a step done again has from the problem and the solution: below it is other text."""
 
@@ -135,11 +146,14 @@ def read_redone(reply: str, steps: Sequence[str], problem: str = "") -> Reading:
     if len(answers) > 1:
         return Reading(None, TWO)
     answer = answers.pop()
-    redone = [step.text.partition("\n####")[::2] for step in segment(text)]
-    redone = redone[: next((i for i, (_, end) in enumerate(redone, 1) if end), 1)]
-    known = {word for text in (problem, *steps) for word in _WORD.findall(text)}
     # Line by line, because the reply is read so and a step may have several.
     lines = [(index, line.text) for index, step in enumerate(steps) for line in segment(step)]
+    redone = [step.text.partition("\n####")[::2] for step in segment(text)]
+    redone = redone[: next((i for i, (_, end) in enumerate(redone, 1) if end), 1)]
+    # "Here is the solution:", which is no step: with it there is just one line too many.
+    if len(redone) == len(lines) + 1 and _OPENING.fullmatch(redone[0][0]):
+        redone = redone[1:]
+    known = {word for text in (problem, *steps) for word in _WORD.findall(text)}
     for place, (index, line) in enumerate(lines):
         told, _, answered = _unmarked(line).partition("\n####")
         if place < len(redone) and told.split() != redone[place][0].split():

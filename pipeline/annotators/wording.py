@@ -50,12 +50,16 @@ def plain(text: str) -> str:
         if not n:
             break
     text = re.sub(
-        r"\\[()\[\],;:!]|\\(?:quad|displaystyle)\b|[*`$~]|^[ \t]*(?:#{1,3}(?!#)|#{5,}|>)[ \t]*",
+        # Four hashes are a heading before a step's name; else they may mark an answer (GSM8K).
+        r"\\[()\[\],;:! ]|\\(?:quad|displaystyle|rm|bf|it|tt|sf)\b|[*`$~]|"
+        rf"^[ \t]*(?:#{{1,3}}(?!#)|#{{5,}}|####(?=\W*(?i:{UNIT})\b)|>)[ \t]*",
         " ",
         text,
         flags=re.MULTILINE,
     )
     text = re.sub(r"\\{1,4}([_#%&])", r"\1", text)
+    # `__Paragraph 2__`; inside words underscores stay, as in `paragraph_2`.
+    text = re.sub(r"(?<![\w\\])_{1,3}(?=\w)|(?<=[\w.:!?)])_{1,3}(?!\w)", " ", text)
     return re.sub(r"(?<=[A-Za-z])_+(?=-?\d)", " ", text)
 
 
@@ -79,6 +83,8 @@ _NO_ERROR = re.compile(
 def value_of(inner: str) -> int | None:
     """The number of a step in what a box, a field or a line holds, as the reply counts; -1 for no error."""
     inner = inner.strip(" \t\n.,:;!\"'{}")
+    if inner.startswith("(") and inner.endswith(")"):
+        inner = inner[1:-1].strip()  # `(paragraph 2)`
     if _NO_ERROR.fullmatch(inner):
         return NONE
     found = _VALUE.fullmatch(inner)
@@ -179,6 +185,8 @@ _WHOLE = re.compile(
     rf"no\s+{UNIT}|verdict|conclusion)\b",
     re.IGNORECASE,
 )
+# "I see nothing wrong with it", of a step.
+_OF_IT = re.compile(r"\b(?:with|in|about)\s+(?:it|this|that)\b(?!\s+solution)", re.IGNORECASE)
 # "No error so far", "all correct except step 3", "no arithmetic error": true of a part only.
 _PARTLY = re.compile(
     r"\b(?:so far|until|till|before|up to|yet|except|apart from|other(?:wise)?|but|however|although|though|"
@@ -188,7 +196,7 @@ _PARTLY = re.compile(
     rf"final))\b|\b{UNIT}\s+(?:\w+\s+)?-?\d|\?|"
     r"\b(?:arithmetic|calculation|algebra(?:ic)?|computation(?:al)?|spelling|major|serious|obvious)\s+"
     r"(?:errors?|mistakes?)|\b(?:is|are|was|were)\s+not\b|\b(?:disagree|would|should|claim\w*|says|said|asserts?|believes?|false)\b|"
-    r"\b(?:isn't|aren't)\b|\bto\s+(?:say|claim)\b",
+    r"(?<!there )\b(?:isn't|aren't)\b|\bto\s+(?:say|claim)\b",
     re.IGNORECASE,
 )
 
@@ -216,7 +224,7 @@ def _named(sentence: str, *, alone: bool) -> int | None:
         return NONE
     if _ALL_RIGHT.search(sentence) and not _PARTLY.search(sentence):
         # Where the steps are gone through one by one, "No errors." may be about one of them.
-        return NONE if alone or _WHOLE.search(sentence) else None
+        return NONE if alone or (_WHOLE.search(sentence) and not _OF_IT.search(sentence)) else None
     first = FIRST.search(sentence)
     if not first or HEDGE.search(sentence):
         return None
