@@ -150,7 +150,10 @@ class Tally:
 
     def _source(self, name: str) -> SourceCount:
         silent = self.abstained[name] == self.votes[name]
-        reasons = dict(self.reasons.get(name, Counter()).most_common(_NAMED))
+        all_of_them = self.reasons.get(name, Counter())
+        # Of many reasons, one that was met once quotes a step or a reply, and says nothing of the others.
+        few = len(all_of_them) <= _NAMED
+        reasons = {why: n for why, n in all_of_them.most_common(_NAMED) if few or n > 1}
         if others := self.abstained[name] - sum(reasons.values()):
             reasons["other reasons"] = others
         return SourceCount(

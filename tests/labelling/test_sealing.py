@@ -88,10 +88,8 @@ def test_reasons_to_abstain_are_counted_also_where_a_source_speaks(tmp_path: Pat
         tally._row(row(YES.model_copy(update={"p": None, "why": why}), YES, NO))
     count = sealed(tally, tmp_path).sources["judge:a"]
     assert (count.votes, count.abstained, count.sample) == (2 * len(reasons), len(reasons), "")
-    assert list(count.reasons)[:2] == ["cut off", "no number"]
-    assert (count.reasons["cut off"], count.commonest) == (2, "cut off")
-    assert count.reasons["other reasons"] == 1203 - 2 - 1 - 3
-    assert sum(count.reasons.values()) == count.abstained
+    assert count.reasons == {"cut off": 2, "other reasons": 1201}
+    assert count.commonest == "cut off"
     assert not sealed(tally, tmp_path).sources["logic"].reasons
 
 
