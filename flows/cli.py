@@ -17,7 +17,7 @@ from contextlib import nullcontext, redirect_stdout
 from types import TracebackType
 from typing import Any
 
-from flows import interrupt
+from flows import interrupt, progress
 from flows.arguments import parser
 from flows.settings import set_defaults
 from pipeline.prm.ranks import world
@@ -108,6 +108,11 @@ def _set_logging(*, verbose: bool) -> None:
         for name in ("flows", "pipeline", "verifiers"):
             logging.getLogger(name).setLevel(logging.INFO)
             logging.getLogger(name).addHandler(handler)
+        return
+    # What policies warn of explains a run that is slow, or stops.
+    policies = logging.getLogger("pipeline.policies")
+    if not any(isinstance(handler, progress.Warned) for handler in policies.handlers):
+        policies.addHandler(progress.Warned())
 
 
 def _warning(message: Warning | str, *_: object, **__: object) -> str:

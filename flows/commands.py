@@ -286,14 +286,12 @@ def publish(args: argparse.Namespace) -> Result:
         return {"address": address}
 
     from pipeline.outputs.publish import dataset_card, model_card, read_card, subsets_of
-    from pipeline.storage.generations import read_manifest
+    from pipeline.storage.generations import sealed_manifest
 
     if (folder / "prm.json").is_file():
         return {"card": model_card(read_card(folder), args.repo)}
     store = _open(folder)
-    manifest = read_manifest(store.path)
-    if manifest is None:
-        raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
+    manifest = sealed_manifest(store.path)
     return {"card": dataset_card(store, manifest, subsets_of(store, manifest))}
 
 

@@ -16,6 +16,8 @@ from schemas.text import one_line, shown
 _HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
 # Keys that are no figures of what was sealed: the run's folder, and remarks, which are printed on stderr.
 _APART = ("run", "remarks", "unread")
+_REASON = 200
+"""Characters that are printed of a reason: some hold a part of a reply."""
 
 
 def init(result: Result) -> None:
@@ -279,8 +281,10 @@ def _probe(role: str, found: Result) -> None:
 
 def _dataset(result: Result) -> None:
     table = new_table("dataset", "", right=1)
-    for name in ("problems", "solutions", "steps", "labelled_steps", "quarantined", "rollouts"):
+    for name in ("problems", "solutions", "steps", "labelled_steps", "quarantined"):
         add_row(table, name.replace("_", " "), f"{result[name]:,}")
+    # Judges' replies are among them, so a run may have some in which nothing was rolled out.
+    add_row(table, "completions", f"{result['rollouts']:,}")
     for reason, n in result["skipped"].items():
         add_row(table, f"skipped: {reason}", f"{n:,}")
     for reason, n in result["consensus"]["dropped"].items():
@@ -297,12 +301,22 @@ def _dataset(result: Result) -> None:
         _budget(result["budget"])
     if "plan" in result:
         _off(result["plan"])
-    sources = new_table("source", "votes", "abstained", right=2)
-    for name, count in result["sources"].items():
-        add_row(sources, name, f"{count['votes']:,}", f"{count['abstained']:,}")
-    show_item(sources)
+    _sources(result["sources"])
     if agreement := result.get("fidelity"):
         fidelity.table(agreement)
+
+
+def _sources(counts: Result) -> None:
+    """Print how often each source voted, said no and abstained, and why it abstained."""
+    voted = new_table("source", "votes", "no", "abstained", right=3)
+    silent = new_table("abstained", "because", "votes", right=1)
+    for name, count in counts.items():
+        add_row(voted, name, *(value_of(count[key]) for key in ("votes", "denied", "abstained")))
+        for nth, (reason, n) in enumerate(count["reasons"].items()):
+            add_row(silent, "" if nth else name, one_line(reason, _REASON), f"{n:,}")
+    show_item(voted)
+    if silent.row_count:
+        show_item(silent)
 
 
 def _prompt_tokens(result: Result) -> str:

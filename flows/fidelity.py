@@ -16,7 +16,7 @@ _COLUMNS: Mapping[str, str] = {
 _LEGEND = (
     "F1: harmonic mean of the wrong solutions whose first error is named exactly and the right ones called "
     "right; label F1: of errors named at their very step; P, R: precision and recall of steps called wrong; "
-    "what is left open counts against (docs/fidelity.md)"
+    "what is left open counts against; none: there was nothing to count (docs/fidelity.md)"
 )
 
 

@@ -1,5 +1,7 @@
 """Prints tables, figures and lines in a terminal. Control characters are replaced in every text."""
 
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,7 +76,9 @@ def figures(title: str, found: Result) -> None:
 
 def show_item(item: Table | Text) -> None:
     """Print a table or a coloured text."""
-    Console().print(item)
+    # A file has no width. In rich's 80 characters the names of sources would be broken.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    Console(width=width).print(item)
 
 
 def say(text: str) -> None:

@@ -4,6 +4,7 @@ The listener is held in a context variable: Prefect sends a task's parameters to
 listener cannot be sent. On a cluster the shards report to Prefect, and no listener is set.
 """
 
+import logging
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from schemas.errors import redacted
 from schemas.text import one_line
 
 
@@ -203,6 +205,17 @@ def advance() -> None:
 def note(text: str) -> None:
     """Something that happens within the current stage."""
     _LISTENER.get().note(one_line(text))
+
+
+class Warned(logging.Handler):
+    """Prints what is warned of beside the progress: a run that waits for a slow server says why."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it as a line."""
+        note(redacted(record.getMessage()))
 
 
 def duration(seconds: float) -> str:

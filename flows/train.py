@@ -13,9 +13,8 @@ from pipeline.outputs.report import evaluate_run, rows_of
 from pipeline.prm.ranks import rank
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.atomic import write_json
-from pipeline.storage.generations import read_manifest
+from pipeline.storage.generations import sealed_manifest
 from schemas.config import RunConfig, TrainConfig
-from schemas.errors import UserError
 
 TRAINED = "training.json"
 """The file with the dataset and settings of a checkpoint; absent when the training was cut short."""
@@ -31,9 +30,7 @@ def checkpoint_of(config: RunConfig) -> Path:
 def train_model(config: RunConfig, out: str) -> dict[str, Any]:
     """Train on a sealed run and return the metrics; a checkpoint of the same rows and settings is kept."""
     store, folder, settings = RunStore.reopen(config), Path(out), config.train or TrainConfig()
-    manifest = read_manifest(store.path)
-    if manifest is None:
-        raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
+    manifest = sealed_manifest(store.path)
     template = store.template()
     wanted = {
         "dataset_digest": manifest.digest(),

@@ -59,10 +59,19 @@ class SourceCount(Record):
     """Votes that say no; null in runs sealed before they were counted."""
     failed: int = 0
     """Samples of its votes that could not be read."""
+    reasons: dict[str, int] = {}
+    """Its abstentions by reason, the commonest reasons first, and those of all others together; empty in runs
+    sealed before they were counted."""
     why: str = ""
-    """Of a source that abstained in every vote: the commonest reason."""
+    """In those runs, the commonest reason of a source that abstained in every vote."""
     sample: str = ""
-    """The beginning of a reply of such a source that could not be read, if there is one."""
+    """Of a source that abstained in every vote: the beginning of a reply that could not be read, if there is
+    one."""
+
+    @property
+    def commonest(self) -> str:
+        """The commonest reason to abstain."""
+        return next(iter(self.reasons), self.why)
 
 
 class BudgetReport(Record):
@@ -109,6 +118,7 @@ class Manifest(Record):
     """What the votes of each of these sources are evidence of; empty in runs sealed before it was kept, whose
     sources are those of `schemas.sources.EARLIER`."""
     rollouts: int = 0
+    """Completions of all policies: solutions, rollouts and judges' replies."""
     calls: int = 0
     """Requests to the policies; 0 in runs sealed before they were counted."""
     tokens: dict[str, int] = {}

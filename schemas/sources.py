@@ -23,6 +23,9 @@ POLICY = "policy"
 ANSWER = "answer"
 """The source of the last step's vote: a finished solution is graded, never rolled out."""
 
+NO_GOLD = "the problem has no gold answer"
+"""Why a source abstains that needs one."""
+
 
 class Source(Record):
     """What is known of one source of votes."""

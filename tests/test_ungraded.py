@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.labelling.shard import NO_GOLD, label_problem
+from pipeline.labelling.shard import label_problem
 from pipeline.labelling.tools import annotators_of
 from pipeline.policies.simulated import SimulatedPolicy
 from schemas.config import RunConfig
 from schemas.records import Finished, Problem
+from schemas.sources import NO_GOLD
 
 METHODS: dict[str, Any] = {
     "filter": {"rollouts": 4},

@@ -1,6 +1,7 @@
 """What a person should know about a sealed run before relying on it, in one line each."""
 
 from schemas.manifest import Manifest
+from schemas.sources import NO_GOLD
 
 _TELLING = 100
 """A source with so many votes and no "no" among them is worth a remark."""
@@ -15,7 +16,9 @@ def remarks(manifest: Manifest) -> list[str]:
         said.append(f"note: {manifest.owed} problems are still owed: only a part of the run is sealed")
     for name, count in manifest.sources.items():
         given = count.votes - count.abstained
-        if not given and not count.failed:
+        # That no problem has a gold answer is said below, once for all sources that need one.
+        explained = manifest.ungraded == manifest.problems and count.commonest == NO_GOLD
+        if not given and not count.failed and not explained:
             said.append(f"note: {_silence(name, manifest)}")
         if given >= _TELLING and count.denied == 0:
             said.append(f"note: {name} never said no in {given} votes: it tells nothing apart here")
@@ -41,4 +44,4 @@ def _silence(name: str, manifest: Manifest) -> str:
     others = [other for other, one in manifest.sources.items() if one.abstained < one.votes]
     rest = f"the labels stand on {', '.join(others)}" if others else "nothing else spoke: there are no labels"
     sample = f"; one reply: {count.sample!r}" if count.sample else ""
-    return f"{name} abstained in every one of {count.votes} votes ({count.why}{sample}); {rest}"
+    return f"{name} abstained in every one of {count.votes} votes ({count.commonest}{sample}); {rest}"

@@ -26,6 +26,8 @@ from schemas.sources import Sources, declared
 log = logging.getLogger(__name__)
 _REASONS, _SAMPLE = 1000, 200
 """Different reasons that are counted, and characters kept of a reply that could not be read."""
+_NAMED = 5
+"""Reasons of a source that the manifest names. Some hold parts of a reply, and are as many as the votes."""
 _FIT_ON = 2000
 """Solutions the trust is fitted to: those of the problems with the smallest ids, which is a fair sample of
 any run, since ids are hashes. More would move the tables' second digit, and take as much longer."""
@@ -147,17 +149,22 @@ class Tally:
             self.samples.setdefault(vote.source, vote.evidence[:_SAMPLE])
 
     def _source(self, name: str) -> SourceCount:
-        counts = SourceCount(
+        silent = self.abstained[name] == self.votes[name]
+        all_of_them = self.reasons.get(name, Counter())
+        # Of many reasons, one that was met once quotes a step or a reply, and says nothing of the others.
+        few = len(all_of_them) <= _NAMED
+        reasons = {why: n for why, n in all_of_them.most_common(_NAMED) if few or n > 1}
+        if others := self.abstained[name] - sum(reasons.values()):
+            reasons["other reasons"] = others
+        return SourceCount(
             votes=self.votes[name],
             abstained=self.abstained[name],
             denied=self.denied[name],
             failed=self.failed[name],
+            reasons=reasons,
+            # What its replies look like is worth a line only where none of them could be read.
+            sample=self.samples.get(name, "") if silent else "",
         )
-        # Why a source abstained is worth a line only where it never said anything else.
-        if counts.abstained < counts.votes:
-            return counts
-        why = self.reasons[name].most_common(1)[0][0]
-        return counts.model_copy(update={"why": why, "sample": self.samples.get(name, "")})
 
     def manifest(self, store: RunStore, trust: Trust) -> Manifest:
         """The manifest of what was counted, without its shards."""

@@ -28,14 +28,13 @@ from pipeline.storage.journal import ShardWriter
 from schemas.config import GivenConfig, OmegaConfig, RunConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
 from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Solution, Vote
-from schemas.sources import ANSWER, GRADE, Source, Sources, check_votes
+from schemas.sources import ANSWER, GRADE, NO_GOLD, Source, Sources, check_votes
 from schemas.text import one_line
 
 log = logging.getLogger(__name__)
 Drawn = Mapping[str, Sequence[Rollout]]
 """Rollouts by their problem's id."""
 _NOTHING = Given()
-NO_GOLD = "the problem has no gold answer"
 _REASON = 400
 """Characters of a failure's reason that are kept."""
 
@@ -66,6 +65,8 @@ async def run_shard(
             tools = await open_tools(store.config, stack, store.templates())
             store.declare(tools.sources)
             writer.used = tools.used
+            # All of it is tried again: what stopped it before would outlive a kill and be told as the reason.
+            records.set_aside(store.path, shard, [])
             opened()
             owed: Iterable[Owed] = islice(store.owed(shard), most)
             if store.config.budget.run is None:

@@ -11,7 +11,7 @@ from pipeline.methods.counts import Count, count, grade_of
 from pipeline.methods.tree import Tree, build, is_own
 from pipeline.prompts.templates import SolvingPrompt
 from pipeline.runs.run_store import RunStore
-from pipeline.storage.generations import read_manifest, shards_of
+from pipeline.storage.generations import sealed_manifest, shards_of
 from pipeline.storage.packing import faults, lost
 from schemas.config import PromptConfig, RunConfig
 from schemas.errors import UserError
@@ -58,9 +58,7 @@ class Run:
     """A sealed run to be read as often as a method needs; every pass holds one problem at a time."""
 
     def __init__(self, store: RunStore) -> None:
-        manifest = read_manifest(store.path)
-        if manifest is None:
-            raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
+        manifest = sealed_manifest(store.path)
         self._store, self.manifest = store, manifest
         shards_of(store.path, manifest)
         for fault in faults(store.path, store.config.shards):

@@ -16,7 +16,7 @@ from pipeline.runs.run_store import RunStore
 from pipeline.storage import packing
 from pipeline.storage.atomic import fresh_folder
 from pipeline.storage.folders import LISTED
-from pipeline.storage.generations import read_manifest, shards_of
+from pipeline.storage.generations import read_manifest, sealed_manifest, shards_of
 from schemas.config import PolicyConfig, SimulatedConfig
 from schemas.errors import BackendError, UserError
 from schemas.manifest import Manifest
@@ -40,9 +40,7 @@ def publish_run(store: RunStore, repo_id: str, *, private: bool) -> str:
 
     UserError for an open run, a refused token or a repository that moved; BackendError for a silent Hub.
     """
-    manifest = read_manifest(store.path)
-    if manifest is None:
-        raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
+    manifest = sealed_manifest(store.path)
     with fresh_folder() as scratch:
         stage_data(store, manifest, scratch)
         card = dataset_card(store, manifest, subsets_of(store, manifest)).encode()

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.labelling.remarks import remarks, unread
 from pipeline.outputs.fidelity import fidelity
 from pipeline.runs.run_store import RunStore
-from pipeline.storage.generations import read_manifest
+from pipeline.storage.generations import sealed_manifest
 from schemas.config import EmbeddedProblems, RunConfig
 from schemas.errors import UserError
 from schemas.manifest import Manifest
@@ -26,9 +26,7 @@ def rows_of(store: RunStore) -> Iterator[LabelledSolution]:
     from pipeline.storage.generations import shards_of
     from schemas.arrow import from_row
 
-    manifest = read_manifest(store.path)
-    if manifest is None:
-        raise UserError(f"{store.path}: not sealed yet: `stepmint run {store.path}` finishes it")
+    manifest = sealed_manifest(store.path)
     for path in shards_of(store.path, manifest):
         if not path.exists():
             shards_of(store.path, manifest)  # sealed anew since we began
@@ -40,9 +38,7 @@ def rows_of(store: RunStore) -> Iterator[LabelledSolution]:
 
 def summarise(store: RunStore) -> Figures:
     """Counts, cost, yield per source, and the agreement with gold labels where there are any."""
-    manifest = read_manifest(store.path)
-    if manifest is None:
-        raise UserError(f"{store.path}: not sealed yet")
+    manifest = sealed_manifest(store.path)
     figures: Figures = {
         "run": manifest.name,
         "problems": manifest.problems,

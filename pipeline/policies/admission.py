@@ -29,6 +29,9 @@ _NEWEST = 0.02
 # As TCP does: when a server says that it is busy, the load falls to 0.7 of what it was; each good reply adds
 # a tenth of a sequence again. Falling fast and rising slowly ends refusals instead of causing the next one.
 _LESS, _MORE = 0.7, 0.1
+# What is left of the load when a server was too slow for it. Each try costs a whole time limit and all that
+# was written in it, so two must be enough: with a sixteenth, a server on a CPU keeps up.
+_EASED = 0.25
 
 
 @dataclass(eq=False)
@@ -185,6 +188,13 @@ class Gate:
     def slow_down(self) -> None:
         """Send fewer requests at once, because a server said that it is busy."""
         self.share = max(1 / (self.engines * self.sequences), self.share * _LESS)
+
+    def ease(self) -> int:
+        """Send far fewer sequences at once than are under way now, because a call had no reply in time;
+        returns how many."""
+        whole = _AHEAD * self.engines * self.sequences
+        self.share = max(1 / whole, _EASED * min(self.share, self._sequences / whole))
+        return math.ceil(whole * self.share)
 
     def speed_up(self) -> None:
         """Send slightly more requests at once again, because a call succeeded."""

@@ -30,6 +30,7 @@ from pipeline.prompts.posed import posed_text
 from schemas.config import JudgeConfig, RunConfig
 from schemas.errors import UserError
 from schemas.records import Problem
+from schemas.sources import NO_GOLD
 
 PROMPTS = Path(__file__).parent
 T = TypeVar("T", bound=str)
@@ -44,7 +45,7 @@ _ROLES = ("system", "user", "assistant")
 _ROLE = re.compile(r"^=== ([a-z]+) ===[ \t]*\n", re.MULTILINE)
 """A line that begins the part of a role. No text that people write has such lines, nor has any markup."""
 _LACKS: Mapping[str, str] = {
-    "answer": "the problem has no gold answer",
+    "answer": NO_GOLD,
     "reference": "the problem has no reference solution",
     "critique": "there is no critique to review",
 }

@@ -17,6 +17,7 @@ from pipeline.sampling.draws import Draws
 from schemas.config import JudgeConfig, PromptConfig, RunConfig
 from schemas.reasoning import UNCLOSED, answer_part
 from schemas.records import Outcome, Problem, Rollout, StopReason, seed_of
+from schemas.sources import NO_GOLD
 from verifiers.answers.grade import Grade, extract_answer, grade_any
 from verifiers.code.programs import grade_program
 
@@ -221,7 +222,7 @@ def grade_of(problem: Problem, solution: str) -> Grade:
     """Grade a finished solution by its problem's unit tests or else by its answer, with the reason of a
     doubt. A solution that ended inside its reasoning block has neither program nor answer."""
     if not problem.is_gradable:
-        return Grade(None, "the problem has no gold answer")
+        return Grade(None, NO_GOLD)
     said = answer_part(solution)
     if said is None:
         return Grade(None, UNCLOSED)

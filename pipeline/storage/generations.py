@@ -173,6 +173,17 @@ def read_manifest(run: Path) -> Manifest | None:
         raise UserError(changed(path, run, str(error).splitlines()[0])) from None
 
 
+def sealed_manifest(run: Path) -> Manifest:
+    """The manifest; UserError while the run is open, and when it was changed."""
+    manifest = read_manifest(run)
+    if manifest is None:
+        raise UserError(
+            f"{run}: not sealed yet: `stepmint run {run}` finishes it, and `stepmint fuse {run} --partial` "
+            "seals what is done of it"
+        )
+    return manifest
+
+
 def shards_of(run: Path, manifest: Manifest) -> list[Path]:
     """The Parquet files of a dataset, each as it was written. UserError names the first that is not."""
     for fault in faults_of(run, manifest):

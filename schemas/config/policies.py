@@ -103,7 +103,8 @@ class ServerConfig(Section):
     text. With `true` it goes to `/chat/completions` as a user's message; many services offer only this one.
     Rollouts from steps need a server that continues a begun answer there, as vLLM does."""
     timeout_s: Annotated[float, Effect.SPEED] = Field(120.0, gt=0)
-    """Seconds after which a call without a reply has failed. A failed call is tried again."""
+    """Seconds after which a call without a reply has failed. It is tried again, with a quarter of the calls
+    at once: a server that has too many to end them in this time may end none."""
     patience_s: Annotated[float, Effect.SPEED] = Field(600.0, ge=0)
     """Seconds that the run waits for a server that says it is busy and answers nothing, before it stops."""
     drop: tuple[str, ...] = ()

@@ -1,11 +1,13 @@
 """What commands print of texts that models, servers and files wrote."""
 
 import logging
+from typing import Any
 
 import pytest
 
 from flows import display
 from flows.cli import _complain, _set_logging
+from schemas.manifest import SourceCount
 
 Capture = pytest.CaptureFixture[str]
 HOSTILE = "\x1b[2J\x9b31m[red]x[/] [/nothing]\u202e\x07"
@@ -70,6 +72,29 @@ def test_no_command_prints_control_characters_or_reads_markup(
     text = printed(capsys)
     assert "[red]x[/] [/nothing]" in text
     assert all(c in "\n\t" or c.isprintable() for c in text)
+
+
+def test_a_report_says_why_sources_abstained_and_how_often(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    figures: dict[str, Any] = dict.fromkeys(
+        ("problems", "solutions", "steps", "labelled_steps", "quarantined", "merged", "ungraded"), 0
+    )
+    figures |= {"rollouts": 7, "skipped": {}, "consensus": {"dropped": {}}, "tokens": {"total": 0}}
+    judge = SourceCount(votes=9, abstained=5, denied=3, reasons={"it is cut off": 4, HOSTILE + "x" * 900: 1})
+    checks = SourceCount(votes=9, denied=None)  # sealed before its votes were counted
+    counts = {name: one.model_dump() for name, one in (("judge:a", judge), ("logic", checks))}
+    display.report({**figures, "sources": counts})
+    lines = [line.split() for line in printed(capsys).splitlines()]
+    assert ["completions", "7"] in lines
+    assert [line for line in lines if line[:1] in (["source"], ["judge:a"], ["logic"])] == [
+        ["source", "votes", "no", "abstained"],
+        ["judge:a", "9", "3", "5"],
+        ["logic", "9", "none", "0"],
+        ["judge:a", "it", "is", "cut", "off", "4"],
+    ]
+    assert max(sum(map(len, line)) for line in lines) < 230
 
 
 def test_an_error_is_one_harmless_line(capsys: Capture) -> None:

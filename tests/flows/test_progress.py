@@ -1,10 +1,12 @@
 """What listeners hear of a stage that does not end."""
 
+import logging
 import time
 
 import pytest
 
 from flows import progress
+from flows.cli import _set_logging
 
 
 def test_a_stage_that_is_cut_short_does_not_say_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,3 +66,20 @@ def test_a_bar_that_is_cut_short_shows_the_cursor_again(
     err = capsys.readouterr().err
     assert err.count("\x1b[?25l") == err.count("\x1b[?25h") == 1
     assert "100%" not in err
+
+
+def test_what_policies_warn_of_is_a_line_beside_the_progress(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that waited for a slow server said nothing but how little was done."""
+    log = logging.getLogger("pipeline.policies")
+    monkeypatch.setattr(log, "handlers", [])
+    _set_logging(verbose=False)
+    _set_logging(verbose=False)
+    endpoints = logging.getLogger("pipeline.policies.server.endpoints")
+    with progress.listening(progress.Lines()):
+        endpoints.warning("no reply from %s;\nasking for less", "http://me:pass@host")
+        endpoints.info("waiting")
+    assert capsys.readouterr().err == "no reply from http://***@host; asking for less\n"
+    endpoints.warning("nobody listens")
+    assert not capsys.readouterr().err

@@ -21,7 +21,7 @@ from schemas.records import (
     StepLabel,
     Vote,
 )
-from schemas.sources import EARLIER
+from schemas.sources import EARLIER, NO_GOLD
 
 
 def row(*votes: Vote) -> LabelledSolution:
@@ -77,6 +77,20 @@ def test_a_source_of_which_nothing_could_be_read_is_an_error(tmp_path: Path) -> 
     assert note.startswith("note: algebra abstained in every one of 5 votes (nothing to check)")
     assert unread(manifest) == ["judge:a"]
     assert manifest.sources["judge:a"].failed == 20
+    assert manifest.sources["judge:a"].reasons == {"it names no step": 4, "the call failed": 1}
+
+
+def test_reasons_to_abstain_are_counted_also_where_a_source_speaks(tmp_path: Path) -> None:
+    """The commonest are named. Reasons may hold parts of replies, and be as many as the votes."""
+    tally = Tally(EARLIER)
+    reasons = ["cut off", "cut off", "no number", *(f"not readable: {n}" for n in range(1200))]
+    for why in reasons:
+        tally._row(row(YES.model_copy(update={"p": None, "why": why}), YES, NO))
+    count = sealed(tally, tmp_path).sources["judge:a"]
+    assert (count.votes, count.abstained, count.sample) == (2 * len(reasons), len(reasons), "")
+    assert count.reasons == {"cut off": 2, "other reasons": 1201}
+    assert count.commonest == "cut off"
+    assert not sealed(tally, tmp_path).sources["logic"].reasons
 
 
 def test_equal_solutions_are_one_row_and_counted(tmp_path: Path) -> None:
@@ -105,3 +119,13 @@ def test_problems_without_a_gold_answer_are_counted(tmp_path: Path) -> None:
     manifest = sealed(tally, tmp_path)
     assert manifest.ungraded == 1
     assert remarks(manifest)[0].startswith("note: 1 of 3 problems have no gold answer")
+
+
+def test_that_no_problem_has_a_gold_answer_is_said_once(tmp_path: Path) -> None:
+    """And not again of each source that needs one."""
+    tally, silent = Tally(EARLIER), Vote(step=0, source="answer", asks="solvable", p=None, why=NO_GOLD)
+    tally._row(row(silent, NO))
+    manifest = sealed(tally, tmp_path).model_copy(update={"problems": 2, "ungraded": 2})
+    assert len(remarks(manifest)) == 1
+    graded = remarks(manifest.model_copy(update={"ungraded": 1}))
+    assert graded[0].startswith(f"note: answer abstained in every one of 1 votes ({NO_GOLD})")

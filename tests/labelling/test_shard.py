@@ -1,16 +1,20 @@
 """What becomes of a problem that no solution came of."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.labelling.shard import label_problem
+from pipeline.labelling.problems import read_problems
+from pipeline.labelling.shard import label_problem, run_shard
 from pipeline.labelling.tools import annotators_of
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
+from pipeline.runs import records
+from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
-from schemas.records import Finished, Problem
+from schemas.records import Finished, Problem, Quarantined
 
 PROBLEM = Problem(text="a problem", answer="right", answer_kind="text")
 
@@ -56,3 +60,14 @@ def test_a_search_whose_first_rollouts_are_all_wrong_labels_them() -> None:
     assert found.skipped == ""
     [candidate] = found.candidates
     assert {vote.source for vote in candidate.votes} == {"answer", "monte_carlo"}
+
+
+def test_why_a_shard_stopped_is_forgotten_once_its_policies_answer(tmp_path: Path) -> None:
+    """After a kill, `stepmint status` told an error of a server's address that was mended long ago."""
+    config = {"name": "r", "root": str(tmp_path), "problems": {"limit": 2}, "policy": {"kind": "simulated"}}
+    store = RunStore.open(RunConfig.model_validate(config))
+    read_problems(store)
+    records.set_aside(store.path, 0, [Quarantined(file="shard 0", reason="404: no such model")])
+    told: list[int] = []
+    asyncio.run(run_shard(store, 0, opened=lambda: told.append(len(records.failures(store.path)))))
+    assert told == [0]

@@ -143,8 +143,7 @@ def test_a_run_that_was_sealed_anew_meanwhile_is_not_sent(
     manifest = read_manifest(rolled.path)
     assert manifest is not None
     to(hub.url, monkeypatch)
-    answers = iter([manifest, manifest.model_copy(update={"kept": 1})])
-    monkeypatch.setattr(publish, "read_manifest", lambda _: next(answers))
+    monkeypatch.setattr(publish, "read_manifest", lambda _: manifest.model_copy(update={"kept": 1}))
     with pytest.raises(UserError, match="sealed anew meanwhile"):
         publish_run(rolled, "me/demo", private=True)
     assert not hub.files

@@ -102,6 +102,11 @@ def test_every_figure_can_be_counted_in_the_rows(rolled: RunStore) -> None:
     assert {name: count["abstained"] for name, count in found["sources"].items()} == {
         name: silent[name] for name in votes
     }
+    why = Counter((vote.source, vote.why) for one in rows for vote in one.votes if vote.p is None)
+    for name, count in found["sources"].items():
+        assert sum(count["reasons"].values()) == count["abstained"]
+        told = {reason: n for reason, n in count["reasons"].items() if reason != "other reasons"}
+        assert told == {reason: why[name, reason] for reason in told}
     assert found["tokens"]["total"] == sum(n for name, n in found["tokens"].items() if name != "total") > 0
     assert not {"budget", "plan", "fidelity"} & found.keys()
 
@@ -117,9 +122,10 @@ def test_a_budget_is_reported_where_there_is_one(rolled: RunStore) -> None:
 
 def test_an_open_run_has_no_figures(tmp_path: Path) -> None:
     store = RunStore.open(RunConfig(name="open", root=str(tmp_path)))
-    with pytest.raises(UserError, match="not sealed yet"):
+    remedy = "not sealed yet: `stepmint run .* finishes it, and `stepmint fuse .* --partial` seals"
+    with pytest.raises(UserError, match=remedy):
         summarise(store)
-    with pytest.raises(UserError, match="not sealed yet: `stepmint run"):
+    with pytest.raises(UserError, match=remedy):
         list(rows_of(store))
     with pytest.raises(UserError, match=r"best-of-n needs \[evaluate\] and embedded problems"):
         evaluate_run(store, tmp_path)

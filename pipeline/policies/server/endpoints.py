@@ -4,7 +4,9 @@ Only this module retries HTTP faults. A call goes to the endpoint that its key p
 the problem in its prefix cache, unless its batch is full. A failed call goes to the next endpoint at once; it
 waits only after all have failed. An endpoint that cannot be reached, or has failed several calls in a row, is
 set aside and probed until it answers. One that says it is busy is left alone for as long as it asks; that
-does not count as a failure.
+does not count as a failure. Where none answers in time, fewer calls are sent at once, and this one goes back
+to the gate: a server gives up what it has written for a call that ended, so the same number at once would be
+too slow again.
 
 The OpenAI client's retries give up on a busy server after a few tries, do not retry an unusable reply, and
 set no limit for a whole call. On six kinds of faults 71% of its requests ended in the reply of a good server,
@@ -26,7 +28,7 @@ from typing import TypeVar
 import httpx
 
 from pipeline.policies.admission import Gate
-from pipeline.policies.server.refusals import Busy, Failed, check_status
+from pipeline.policies.server.refusals import Busy, Failed, Slow, check_status
 from pipeline.policies.server.replies import Unusable
 from schemas.text import one_line
 
@@ -84,6 +86,8 @@ class Endpoints:
     ) -> None:
         self._gate, self._timeout_s, self._retries, self._backoff_s = gate, timeout_s, retries, backoff_s
         self._patience_s, self._answered = patience_s, 0.0
+        self._eased = 0.0
+        """When the load was last lessened because it was too slow, by the monotonic clock."""
         self._secret = headers.get("authorization", "").removeprefix("Bearer ")
         self.all = [
             Endpoint(
@@ -135,7 +139,7 @@ class Endpoints:
 
         When `read` raises Unusable, the call counts as failed. Raises Failed after the last retry, Busy when
         the servers stayed busy for too long, Rejected when a server refuses this request, and Refused when
-        it refuses the key or the model.
+        it refuses the key or the model. Slow, when no server answered in time, is not tried again here.
         """
         failed: set[Endpoint] = set()
         struck: set[Endpoint] = set()
@@ -146,6 +150,7 @@ class Endpoints:
                 # With a random part, so that waiting calls do not all come back at the same moment.
                 await asyncio.sleep(pause + random.uniform(0, 0.25) * min(pause, 4.0))
                 continue
+            sent = time.monotonic()
             try:
                 reply = read(await self._try(endpoint, path, body, sequences=sequences, limit=limit))
             except Busy as busy:
@@ -157,6 +162,9 @@ class Endpoints:
                 struck.add(endpoint)
                 if any(other.well and other not in failed for other in self.all):
                     continue
+                if isinstance(failure, Slow):
+                    self._ease(failure, sent)
+                    raise Slow(f"{endpoint.url}: {failure}") from failure
                 if waits == self._retries:
                     gone = not any(other.there for other in self.all)
                     raise type(failure)(f"{endpoint.url}: {failure}", gone=gone) from failure
@@ -203,6 +211,13 @@ class Endpoints:
         self._gate.slow_down()
         log.info("%s is busy (%s): waiting %.1f s", endpoint.url, busy, wait)
 
+    def _ease(self, failure: Failed, sent: float) -> None:
+        """Send fewer calls at once. Those that were sent before the last time are of the same wave."""
+        if sent < self._eased:
+            return
+        self._eased, most = time.monotonic(), self._gate.ease()
+        log.warning("%s; asking for %d completions at once", failure, most)
+
     def _backoff(self, waits: int) -> float:
         # The exponent is bounded: 2**1000 is no float. The random factor spreads calls that failed together.
         return min(_LONGEST_WAIT_S, self._backoff_s * (1 << min(waits, 16)) * random.uniform(0.5, 1.5))
@@ -221,7 +236,7 @@ class Endpoints:
                     await check_status(reply, self._secret)
                     return await _bounded(reply, limit)
         except TimeoutError:
-            raise Failed(f"no reply within policy.timeout_s = {self._timeout_s:g} s") from None
+            raise Slow(f"no reply within policy.timeout_s = {self._timeout_s:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Failed(f"cannot connect: {error}", gone=True) from error
         except httpx.HTTPError as error:

@@ -18,7 +18,7 @@ from pipeline.policies.admission import Gate, Request
 from pipeline.policies.base import Completion, Prompt, Sampling, Unfinished, Usage
 from pipeline.policies.server.dialect import ONE_AT_A_TIME, Dialect, is_too_long, names
 from pipeline.policies.server.endpoints import Endpoints
-from pipeline.policies.server.refusals import Busy, Failed, Refused, Rejected
+from pipeline.policies.server.refusals import Busy, Failed, Refused, Rejected, Slow
 from pipeline.policies.server.replies import Reply, read_reply
 from pipeline.policies.server.restarts import looks_restarted
 from schemas.errors import BackendGone, UserError
@@ -90,7 +90,7 @@ class ServerPolicy:
         headers = {"accept-encoding": "identity", "content-type": "application/json"}
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
-        self._gate = Gate(in_flight)
+        self._gate, self._retries = Gate(in_flight), retries
         self._failed = self._succeeded = self._failed_in_a_row = 0
         self._continued, self._restarted, self._lone = 0, 0, 0
         self.usage = Usage()
@@ -162,34 +162,47 @@ class ServerPolicy:
         """One request; None when the server turns out to take only one completion at a time."""
         limit = _BYTES_PER_REPLY + n * (_BYTES_PER_CHOICE + _BYTES_PER_TOKEN * sampling.max_tokens)
         tokens = len(prompt.plain) // _FEWEST_CHARS_PER_TOKEN
-        async with self._gate.hold(tokens, n, sampling.max_tokens) as request:
-            while True:
-                body = self.dialect.request(self.model, prompt, n, sampling)
-                try:
-                    reply = await self._call(prompt, n, sampling, body, request, limit)
-                except Rejected as refusal:
-                    if is_too_long(refusal.words):
-                        return Reply({i: Completion("", "length") for i in range(n)}, is_sure=True)
-                    if names(refusal.words, "stop_token_ids", body):
-                        raise UserError(
-                            f"{self.model}: the server refuses prompt.stop_token_ids, which vLLM's takes and "
-                            f"few others do: use prompt.stop ({refusal})"
-                        ) from None
-                    if not self.dialect.learn(refusal.words, body):
-                        return self._failed_call(str(refusal), n)
-                    if n > 1 and not self.dialect.many:
-                        return None
-                except Failed as failure:
-                    why = f"{failure}; is the server running?" if failure.gone else str(failure)
-                    return self._failed_call(why, n)
-                else:
-                    for note in reply.notes:
-                        self.dialect.note(f"{self.model}: {note}")
-                    request.wrote = [completion.tokens for completion in reply.found.values()]
-                    self._succeeded, self._failed_in_a_row = self._succeeded + 1, 0
-                    self.usage.count(reply.prompt_tokens or 0, reply.cached_tokens)
-                    self._count_choices(n, reply)
-                    return reply
+        said = ""
+        for _ in range(1 + self._retries):
+            try:
+                async with self._gate.hold(tokens, n, sampling.max_tokens) as request:
+                    return await self._drawn(prompt, n, sampling, request, limit)
+            except Slow as slow:  # it waits at the gate again, which lets fewer through now
+                said = str(slow)
+        return self._failed_call(f"{said}: raise it, or lower policy.in_flight", n)
+
+    async def _drawn(
+        self, prompt: Prompt, n: int, sampling: Sampling, request: Request, limit: int
+    ) -> Reply | None:
+        while True:
+            body = self.dialect.request(self.model, prompt, n, sampling)
+            try:
+                reply = await self._call(prompt, n, sampling, body, request, limit)
+            except Rejected as refusal:
+                if is_too_long(refusal.words):
+                    return Reply({i: Completion("", "length") for i in range(n)}, is_sure=True)
+                if names(refusal.words, "stop_token_ids", body):
+                    raise UserError(
+                        f"{self.model}: the server refuses prompt.stop_token_ids, which vLLM's takes and "
+                        f"few others do: use prompt.stop ({refusal})"
+                    ) from None
+                if not self.dialect.learn(refusal.words, body):
+                    return self._failed_call(str(refusal), n)
+                if n > 1 and not self.dialect.many:
+                    return None
+            except Slow:
+                raise
+            except Failed as failure:
+                why = f"{failure}; is the server running?" if failure.gone else str(failure)
+                return self._failed_call(why, n)
+            else:
+                for note in reply.notes:
+                    self.dialect.note(f"{self.model}: {note}")
+                request.wrote = [completion.tokens for completion in reply.found.values()]
+                self._succeeded, self._failed_in_a_row = self._succeeded + 1, 0
+                self.usage.count(reply.prompt_tokens or 0, reply.cached_tokens)
+                self._count_choices(n, reply)
+                return reply
 
     async def _call(
         self,

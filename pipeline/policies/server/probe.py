@@ -160,7 +160,7 @@ async def _examine_requests(
         raise BackendError(f"no problem was begun: {policy.model} answers with empty texts")
     found.add("answers", True, f"writes {texts[0]!r}")
     if policy.chat:
-        await _examine_system(policy, pair, found)
+        await _examine_system(policy, found)
     if dialect.many and len(texts) < 2:
         dialect.many = False
         dialect.note(ONE_AT_A_TIME)
@@ -180,10 +180,13 @@ async def _examine_requests(
     return texts
 
 
-async def _examine_system(policy: ServerPolicy, bare: Reply, found: Probe) -> None:
+async def _examine_system(policy: ServerPolicy, found: Probe) -> None:
     """Try a system's message. Where its template refuses or leaves it out, it begins the user's message."""
-    reply = await policy.draw(replace(_SAYING, system=_SYSTEM), 1, _GREEDY)
-    more = _more_tokens(reply, bare)
+    # A long one and a short one, and not one and none: without any, many templates (SmolLM2's, Qwen2.5's)
+    # write one of their own, which has as many tokens as ours.
+    systems = (2 * _SYSTEM, _SYSTEM)
+    long, short = [await policy.draw(replace(_SAYING, system=one), 1, _GREEDY) for one in systems]
+    more = _more_tokens(long, short)
     if policy.dialect.system and more is not None and more < _MORE_TOKENS:
         policy.dialect.without_system()
     holds = False if not policy.dialect.system else True if more is not None else None

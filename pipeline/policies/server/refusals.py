@@ -22,6 +22,10 @@ class Failed(Exception):
         self.gone = gone
 
 
+class Slow(Failed):
+    """A call without a reply in time: the server may have more to do than it can."""
+
+
 class Refused(Failed):
     """An endpoint refuses the key or does not know the model. Only the user can mend that."""
 

@@ -36,6 +36,8 @@ class Model:
         messages = asked.get("messages", [])
         if self.faults.get("drops_system"):
             messages = [message for message in messages if message["role"] != "system"]
+        if "default_system" in self.faults and not has_system(asked):
+            messages = [{"role": "system", "content": self.faults["default_system"]}, *messages]
         text = asked["prompt"] if "prompt" in asked else "".join(m["content"] for m in messages)
         n = 1 if self.faults.get("ignores_n") else asked.get("n", 1)
         said = [self.answer(text, 0 if self.faults.get("one_seed") else i) for i in range(n)]
@@ -81,7 +83,7 @@ def test_a_good_server(chat: bool) -> None:
     assert holds(found)["tokens of each completion"] is True
     assert policy.dialect.many
     assert policy.dialect.token_ids
-    assert len(model.asked) == 3 + chat
+    assert len(model.asked) == 3 + 2 * chat
     assert 200 in [asked["max_tokens"] for asked in model.asked]
 
 
@@ -171,6 +173,7 @@ def has_system(asked: Body) -> bool:
     [
         ({}, True),
         ({"counts_nothing": True}, None),
+        ({"default_system": "You are a helpful assistant with a name, trained by somebody. " * 2}, True),
         ({"drops_system": True}, False),
         ({"refuses": has_system, "words": "System role not supported"}, False),
         ({"refuses": has_system, "words": "Only user and assistant roles are supported!"}, False),
