@@ -166,6 +166,9 @@ def _several(row: Mapping[str, Any], name: str) -> tuple[Found | Unreadable, ...
     if is_steps and all(isinstance(step, str) or _step_text(step) for step in value):
         texts = tuple(step if isinstance(step, str) else _step_text(step) for step in value)
         return (Found(texts, marks=marks, outcome=_outcome(row), generator=_writer(row)),)
+    labels = row.get("labels")
+    if isinstance(labels, list) and len(labels) not in (0, len(value)):
+        return Unreadable(f"{name}: {len(value)} texts and {len(labels)} labels: expected as many")
     found: list[Found | Unreadable] = []
     for number, one in enumerate(value):
         own = one if isinstance(one, Mapping) else {}
