@@ -5,6 +5,7 @@ graded, nor cut into steps, nor shown to a judge.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 Continued = Literal["after", "inside"]
@@ -12,13 +13,18 @@ Continued = Literal["after", "inside"]
 UNCLOSED = "it ended while it was thinking"
 """Why nothing is read from a text whose reasoning block never closes."""
 
-# `</think>` (DeepSeek-R1, Qwen3), `[/THINK]` (Magistral), `◁/think▷` (Kimi), `</seed:think>` (Seed-OSS).
+# `</think>` (DeepSeek-R1, Qwen3), `[/THINK]` (Magistral), `◁/think▷` (Kimi), `</seed:think>` (Seed-OSS),
+# `<|end_of_thought|>` (OpenThoughts, Sky-T1).
 _WORDS = "(?:seed:)?(?:think|thinking|thought|thoughts|reasoning|scratchpad)"
-_CLOSES = re.compile(rf"[<\[\u25c1]/{_WORDS}[>\]\u25b7]", re.IGNORECASE)
+_CLOSING = rf"(?:[<\[\u25c1]/{_WORDS}[>\]\u25b7]|<\|end_of_thought\|>)"
+# In quotes it is only spoken of: `text.split("</think>")` in a solution would make all before it a thought.
+_CLOSES = re.compile(rf"(?P<quote>[`\"']){_CLOSING}(?P=quote)|(?P<tag>{_CLOSING})", re.IGNORECASE)
 # An opening tag stands where a line begins. In square brackets it is in capitals: a program holds
 # `scores[thought]`, and a solution may have the heading `[Reasoning]`, which nothing closes.
 _OPENS = re.compile(
-    rf"^[ \t]*((?:<(?i:{_WORDS})>)|\[THINK(?:ING)?\]|\[THOUGHTS?\]|\u25c1(?i:{_WORDS})\u25b7)", re.MULTILINE
+    rf"^[ \t]*((?:<(?i:{_WORDS})>)|\[THINK(?:ING)?\]|\[THOUGHTS?\]|\u25c1(?i:{_WORDS})\u25b7|"
+    r"<\|begin_of_thought\|>)",
+    re.MULTILINE,
 )
 
 
@@ -30,8 +36,8 @@ def answer_start(text: str) -> int | None:
     thought.
     """
     start = 0
-    for closing in _CLOSES.finditer(text):
-        start = closing.end()
+    for closing in _closings(text):
+        start = closing.end("tag")
     rest = text[start:]
     if _OPENS.search(rest):
         return None
@@ -49,8 +55,12 @@ def opening_tag(block: str) -> str:
     of the tag that closes the block. Empty where there is no tag."""
     if opening := _OPENS.search(block):
         return opening[1]
-    closing = _CLOSES.search(block)
-    return closing[0].replace("/", "", 1) if closing else ""
+    closing = next(_closings(block), None)
+    return closing["tag"].replace("/", "", 1).replace("end_of", "begin_of") if closing else ""
+
+
+def _closings(text: str) -> Iterator[re.Match[str]]:
+    return (found for found in _CLOSES.finditer(text) if found["tag"])
 
 
 def is_thinking(prefix: str) -> bool:

@@ -8,7 +8,18 @@ from typing import Any
 _START = re.compile(r"^[ \t]*(?=[\[{])", re.MULTILINE)
 _TRIES = 50
 """Places where JSON may begin that are tried: each failure may read the rest of the reply."""
-_DECODER = json.JSONDecoder()
+_TWICE = "said twice"
+"""In place of the values of a key that an object holds twice: which of them is meant?"""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        found[key] = _TWICE if key in found and found[key] != value else value
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def json_of(reply: str) -> Any:

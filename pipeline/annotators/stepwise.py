@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from pipeline.annotators.boxes import BACK, boxed, boxes, is_review, repeats
+from pipeline.annotators.boxes import BACK, Box, boxed, boxes, is_review, repeats
 from pipeline.annotators.json_replies import json_and_rest, json_of, keyed
 from pipeline.annotators.verdicts import TWO, Reading, tail_of
 from pipeline.annotators.wording import (
@@ -277,19 +277,29 @@ def read_all_errors(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
 def _named(said: str, text: str) -> tuple[set[int] | None, str, str]:
     """The numbers of the steps that a reply calls wrong, as it counts; what stands before and after them."""
     value = json_of(said)
-    for held in keyed(value, _KEYS) if isinstance(value, dict) else [value]:
-        if isinstance(held, list) and (numbers := _integers(held)) is not None:
+    for listed in keyed(value, _KEYS) if isinstance(value, dict) else [value]:
+        if isinstance(listed, list) and (numbers := _integers(listed)) is not None:
             return numbers, "", ""
-    box = next(reversed(list(boxed(text))), None)
-    if box is not None:
-        found = None if box.inner is None else _listed_numbers(box.inner)
-        if found and len(found) == 1 and repeats(min(found), text, box.at):
+    if held := list(boxed(text)):
+        begin = max(i for i, box in enumerate(held) if not (i and box.beside))
+        found = _boxed_numbers(held[begin:])
+        if found and len(found) == 1 and repeats(min(found), text, held[-1].at):
             found = None  # the last result, and perhaps the answer of the problem
-        return found, text[: box.at], text[box.end :]
+        return found, text[: held[begin].at], text[held[-1].end :]
     *lines, last = text.strip().split("\n")
     if match := _LAST_LINE.fullmatch(last.strip()[:400]):
         return _listed_numbers(match[1]), "\n".join(lines), ""
     return _called(text), text, ""
+
+
+def _boxed_numbers(side_by_side: Sequence[Box]) -> set[int] | None:
+    r"""The numbers in the last box, and in those right beside it: `\boxed{1}, \boxed{2}`."""
+    found = [None if box.inner is None else _listed_numbers(box.inner) for box in side_by_side]
+    known = [numbers for numbers in found if numbers is not None]
+    # "No error" beside a number is two verdicts.
+    if len(known) < len(found) or len(set(map(bool, known))) > 1:
+        return None
+    return set().union(*known)
 
 
 def _called(text: str) -> set[int] | None:

@@ -28,12 +28,19 @@ def check_pair(setting: bool | Pair, sources: Sources) -> None:
     """UserError where `fusion.consensus` names a source that the run does not have, or one that names no
     first error."""
     can = [name for name in sources if side_of(name, sources)]
-    for name in pair_of(setting) or ():
+    pair = pair_of(setting) or ()
+    for name in pair:
         if name not in (*SIDES, *can):
             why = "names no first error" if name in sources else "is no source of this run"
             raise UserError(
                 f"fusion.consensus: {name!r} {why}: name two of {', '.join([*can, ''])}"
                 f"or {', '.join(SIDES)} for all of a kind"
+            )
+    for name in pair:
+        if name not in SIDES and (side := side_of(name, sources)) in pair:
+            raise UserError(
+                f"fusion.consensus: {name!r} is one of {side!r}, so it would agree with itself: name two "
+                "sources or two kinds"
             )
 
 

@@ -9,6 +9,7 @@ from schemas.records import GoldLabels, Outcome
 
 Sign = Literal[0, 1] | None
 _SIGNS: Mapping[Any, Sign] = {"+": 1, "-": 0, True: 1, False: 0, None: None}
+_RATINGS: Mapping[Any, Sign] = {1: 1, 0: None, -1: 0, None: None}
 _OUTCOMES: Mapping[str, Outcome] = {
     "correct": "correct",
     "right": "correct",
@@ -18,9 +19,11 @@ _OUTCOMES: Mapping[str, Outcome] = {
     "true": "correct",
     "false": "incorrect",
 }
-_WHOLE = re.compile(r"-1|\d{1,9}")
+_WHOLE = re.compile(r"(-1|\d{1,9})(?:\.0)?")
 FLAGS = ("final_answer_correct", "is_correct", "correct", "outcome", "result", "score")
 """Common names of the column that says whether the final answer is right."""
+# The number 1 in a column `result` may be an answer, and in `correct` a count.
+_NUMBERED = ("final_answer_correct", "is_correct", "score")
 
 
 def gold_of(row: Mapping[str, Any], n_steps: int) -> GoldLabels | None | Unreadable:
@@ -31,9 +34,9 @@ def gold_of(row: Mapping[str, Any], n_steps: int) -> GoldLabels | None | Unreada
         return from_signs(labels, n_steps)
     for name, by in (("label", "processbench"), ("first_error", "")):
         first = row.get(name)
-        # A cell of a table is a text.
-        if isinstance(first, str) and _WHOLE.fullmatch(first.strip()):
-            first = int(first)
+        # A cell of a table is a text, and a column of numbers with a gap in it holds `2.0`.
+        if isinstance(first, str | float) and (whole := _WHOLE.fullmatch(str(first).strip())):
+            first = int(whole[1])
         # `true` is a bool, which Python counts among the whole numbers: it would be read as step 1.
         if isinstance(first, int) and not isinstance(first, bool):
             return from_first_error(first, n_steps, by)
@@ -72,12 +75,13 @@ def from_signs(signs: Sequence[Any], n_steps: int, by: str = "") -> GoldLabels |
     if len(signs) != n_steps:
         return Unreadable(f"{len(signs)} labels for {n_steps} steps: give the steps as a list")
     # -1 means wrong among ratings only, and there 0 is no mistake.
-    if any(one == -1 for one in signs if isinstance(one, int | float)):
-        return from_ratings(signs, by)
+    rated = any(one == -1 for one in signs if isinstance(one, int | float))
     try:
-        labels = tuple(_SIGNS[one] for one in signs)
+        labels = tuple((_RATINGS if rated else _SIGNS)[one] for one in signs)
     except (KeyError, TypeError):
         return Unreadable(f"labels: expected true, false, 1, 0, -1, + or -; found {str(list(signs))[:60]}")
+    if rated:
+        return from_ratings(signs, by)
     first = next((index for index, label in enumerate(labels) if label != 1), -1)
     # A step that nobody labelled may be the first wrong one.
     known = first < 0 or labels[first] == 0
@@ -88,7 +92,7 @@ def from_ratings(ratings: Sequence[Any], by: str, *, is_whole: bool = True) -> G
     """Labels by PRM800K's ratings: 1 right, -1 wrong, 0 neutral, null unrated. A neutral step is no error, so
     the first wrong step is the first that is rated -1; without one there is none where the rated solution
     `is_whole`."""
-    labels = tuple({1: 1, -1: 0}.get(rating) for rating in ratings)
+    labels = tuple(_RATINGS.get(rating) for rating in ratings)
     first = labels.index(0) if 0 in labels else -1 if is_whole else None
     return GoldLabels.model_validate({"labels": labels, "first_error": first, "by": by})
 
@@ -98,7 +102,7 @@ def outcome_of_flag(name: str, flag: Any) -> Outcome:
     anything else."""
     if isinstance(flag, str):
         return _OUTCOMES.get(flag.strip().lower(), "unknown")
-    # A score of 0.7 is no verdict, and the number 1 in a column `result` may be an answer.
-    if not isinstance(flag, bool) and name != "score":
+    # A score of 0.7 is no verdict.
+    if not isinstance(flag, bool | int | float) or (name not in _NUMBERED and not isinstance(flag, bool)):
         return "unknown"
     return "correct" if flag in (True, 1) else "incorrect" if flag in (False, 0) else "unknown"

@@ -29,6 +29,7 @@ the lists inside steps of ProcessBench and Qwen2.5-7B the median item has 55, an
 _LONGEST_ANSWER = 300
 """Characters of a piece that only gives the answer; a longer one also argues."""
 
+_ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})([^\n]*)", re.MULTILINE)
 # A line break `\\[2pt]` is no `\[`.
 _MATH = re.compile(r"(?<!\\)(?:\$\$|\\\[|\\\])|\\(?:begin|end)\s*\{")
@@ -73,7 +74,7 @@ def _paragraphs(text: str, closed: list[Span]) -> Iterator[Span]:
     last = 0
     for a, b in _lines(text, 0, len(text)):
         line = text[a:b].strip()
-        is_end, is_begin = not line or bool(_LINE.fullmatch(line)), _begins(line)
+        is_end, is_begin = is_blank(line) or bool(_LINE.fullmatch(line)), _begins(line)
         if (is_end or is_begin) and not _is_inside(a, closed):
             if begin is not None:
                 yield _trimmed(text, begin, last)
@@ -83,6 +84,11 @@ def _paragraphs(text: str, closed: list[Span]) -> Iterator[Span]:
         last = b
     if begin is not None:
         yield _trimmed(text, begin, last)
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: editors and web pages leave zero-width characters in empty lines."""
+    return not text.strip().strip(_ZERO_WIDTH).strip()
 
 
 def _lines(text: str, start: int, end: int) -> Iterator[Span]:

@@ -6,7 +6,7 @@ reasoning block (`schemas.reasoning`) holds no steps: they begin after it.
 
 import re
 
-from pipeline.inputs.paragraphs import Span, gives_answer, spans
+from pipeline.inputs.paragraphs import Span, gives_answer, is_blank, spans
 from schemas.config import SplitConfig
 from schemas.reasoning import Continued, answer_start, opening_tag
 from schemas.records import Step
@@ -40,7 +40,7 @@ def _separated(text: str, separator: str) -> list[Span]:
         start, end = position, position + len(piece)
         position = end + len(separator)
         stripped = piece.strip()
-        if not stripped:
+        if is_blank(stripped):
             continue
         start += len(piece) - len(piece.lstrip())
         end = start + len(stripped)

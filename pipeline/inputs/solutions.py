@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.inputs.columns import TEXTS
 from pipeline.inputs.formats import FORMATS, Found, Parsed
 from pipeline.inputs.gold_labels import FLAGS, as_list, gold_of, outcome_of_flag
+from pipeline.inputs.paragraphs import is_blank
 from pipeline.inputs.rows import Unreadable, rows_of
 from pipeline.inputs.segment import Cuts, segment
 from schemas.errors import UserError
@@ -132,7 +133,7 @@ def solution_of(found: Found, problem_id: str, cuts: Cuts = "\n") -> Solution | 
         text, steps = found.whole, found.spans
     else:
         text, steps = separator.join(found.text), tuple(_placed(found.text, separator))
-    blank = next((number for number, step in enumerate(steps) if not step.text.strip()), None)
+    blank = next((number for number, step in enumerate(steps) if is_blank(step.text)), None)
     if blank is not None or not steps:
         return Unreadable("it has no step" if blank is None else f"step {blank} (from 0) is empty")
     who = PolicyIdentity(kind="given", model=found.generator)
@@ -166,6 +167,9 @@ def _several(row: Mapping[str, Any], name: str) -> tuple[Found | Unreadable, ...
     if is_steps and all(isinstance(step, str) or _step_text(step) for step in value):
         texts = tuple(step if isinstance(step, str) else _step_text(step) for step in value)
         return (Found(texts, marks=marks, outcome=_outcome(row), generator=_writer(row)),)
+    labels = row.get("labels")
+    if isinstance(labels, list) and len(labels) not in (0, len(value)):
+        return Unreadable(f"{name}: {len(value)} texts and {len(labels)} labels: expected as many")
     found: list[Found | Unreadable] = []
     for number, one in enumerate(value):
         own = one if isinstance(one, Mapping) else {}

@@ -14,10 +14,11 @@ from typing import NamedTuple
 # are neither.
 _VARIABLE = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)(\??)\}")
 _ALMOST = re.compile(
-    r"(?<![\\{])\{[A-Za-z_]\w*(?:![rsa]|\.[A-Za-z_]\w*|\[\w+\])\}|\{\{\s+[A-Za-z_]\w*\s+\}\}"
+    r"(?<![\\{])\{[A-Za-z_]\w*(?:![rsa]|\.[A-Za-z_]\w*|\[\w+\])\}|\{\{\s+[A-Za-z_]\w*\s+\}\}|"
+    r"(?<![\\{])\{(?:\s+(?:problem|solution)\s*|(?:problem|solution)(?:\s+|:[^{}\n]{0,20}))\}(?!\})"
 )
-"""A variable as other template languages write it: `{problem!r}`, `{row.problem}`, `{{ problem }}`. Nothing
-fills these, so they are refused instead of being sent to a model."""
+"""A variable as other template languages write it: `{problem!r}`, `{row.problem}`, `{{ problem }}`, or
+`{ problem }`. Nothing fills these, so they are refused instead of being sent to a model."""
 _LATEX = re.compile(r"(?:\\[A-Za-z]+\*?|[\^_])(?:\[[^\[\]]*\]|\{[^{}]*\})*$")
 """The text before a brace that belongs to LaTeX: a command, `^` or `_`, with the arguments it already has, as
 in `\\frac{a}` before `{b}`."""

@@ -44,6 +44,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ROLES = ("system", "user", "assistant")
 _ROLE = re.compile(r"^=== ([a-z]+) ===[ \t]*\n", re.MULTILINE)
 """A line that begins the part of a role. No text that people write has such lines, nor has any markup."""
+_ALMOST_ROLE = re.compile(rf"^[ \t]*=+[ \t]*(?:{'|'.join(_ROLES)})[ \t]*:?[ \t]*=+[ \t]*$", re.M | re.I)
 _LACKS: Mapping[str, str] = {
     "answer": NO_GOLD,
     "reference": "the problem has no reference solution",
@@ -277,6 +278,9 @@ def _parts(name: str, whole: str) -> tuple[dict[str, str], str]:
 
 def _roles(name: str, text: str) -> dict[str, str]:
     """What each role says; a text without lines of roles is the user's. The others may say nothing."""
+    for almost in _ALMOST_ROLE.findall(text):
+        if not _ROLE.match(f"{almost}\n"):
+            raise UserError(f"prompt {name}: line {almost.strip()!r} begins no role: write `=== user ===` so")
     parts = _ROLE.split(text)
     if not {"system", "user", "assistant"} & set(parts[1::2]):
         parts = ["", "user", text]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schemas.errors import UserError
-from schemas.records import Candidate
+from schemas.records import Candidate, GoldLabels, Outcome, Vote
 
 # The problem's id at the beginning of a line, read without parsing the line.
 _PROBLEM = re.compile(rb'\{"solution":\{"id":"[^"]*","problem_id":"([^"]*)"')
@@ -68,18 +68,47 @@ class GivenFile:
 
 
 def merged(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Candidates of one problem with equal texts as one, in the order of their first: its steps are kept, and
-    the first labels that came with any of them; votes of other sources and draws are added up."""
-    found: dict[str, Candidate] = {}
+    """Candidates of one problem with equal texts as one, in the order of their first: its steps are kept;
+    votes of other sources and draws are added up. Of labels and outcomes that came with several of them is
+    kept what they agree on, so that the order of the rows does not matter."""
+    groups: dict[str, list[Candidate]] = defaultdict(list)
     for one in candidates:
-        known = found.get(one.solution.text)
-        if known is None:
-            found[one.solution.text] = one
-            continue
-        said = {(vote.source, vote.step) for vote in known.votes}
-        same = known.solution.steps == one.solution.steps
-        votes = [vote for vote in one.votes if (vote.source, vote.step) not in said] if same else []
-        gold = known.gold or (one.gold if same else None)
-        update = {"drawn": known.drawn + one.drawn, "votes": (*known.votes, *votes), "gold": gold}
-        found[one.solution.text] = known.model_copy(update=update)
-    return list(found.values())
+        groups[one.solution.text].append(one)
+    return [_as_one(*group) for group in groups.values()]
+
+
+def _as_one(first: Candidate, *others: Candidate) -> Candidate:
+    if not others:
+        return first
+    same = [first, *(one for one in others if one.solution.steps == first.solution.steps)]
+    votes: dict[tuple[str, int], Vote] = {}
+    for one in same:
+        for vote in one.votes:
+            votes.setdefault((vote.source, vote.step), vote)
+    update = {
+        "solution": first.solution.model_copy(update={"outcome": _outcome(first, *others)}),
+        "drawn": sum(one.drawn for one in (first, *others)),
+        "votes": tuple(votes.values()),
+        "gold": _agreed([one.gold for one in same if one.gold]),
+    }
+    return first.model_copy(update=update)
+
+
+def _outcome(first: Candidate, *others: Candidate) -> Outcome:
+    """The outcome that rows state; unknown where they contradict each other."""
+    stated = {one.solution.outcome for one in (first, *others) if one.solution.policy.kind == "given"}
+    known = (stated or {first.solution.outcome}) - {"unknown"}
+    return known.pop() if len(known) == 1 else "unknown"
+
+
+def _agreed(golds: Sequence[GoldLabels]) -> GoldLabels | None:
+    """What several people say of the same steps, where all say the same."""
+    if not golds:
+        return None
+    labels = [
+        said[0] if len(set(said)) == 1 else None for said in zip(*(one.labels for one in golds), strict=True)
+    ]
+    first = {one.first_error for one in golds}
+    return golds[0].model_copy(
+        update={"labels": tuple(labels), "first_error": first.pop() if len(first) == 1 else None}
+    )

@@ -211,6 +211,11 @@ def test_wrong_steps_of_several_critiques_are_merged_by_counts() -> None:
     assert judged_first_error(5, found, EVERY) == (3, True)
 
 
+@pytest.mark.parametrize("reply", ["\\boxed{1}, \\boxed{none}", '{"errors": [1], "errors": [2]}'])
+def test_two_lists_of_wrong_steps_are_none(reply: str) -> None:
+    assert read_all_errors(reply, 5).wrong is None
+
+
 def test_a_judge_of_every_step_says_yes_after_an_error_and_that_is_no_clean_verdict() -> None:
     found = critiques("\\boxed{1}", "\\boxed{1}", "\\boxed{none}")
     assert judged_first_error(5, found, EVERY) == (1, True)

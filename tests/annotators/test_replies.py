@@ -238,6 +238,7 @@ ALL_ERRORS: dict[str, Style] = {
     "list": naming("**Final answer:** \\boxed{[KK]}", "**Final answer:** \\boxed{[]}"),
     "and": naming("\\boxed{KK}", "\\boxed{\\text{none}}", " and "),
     "text": naming("\\boxed{\\text{Paragraphs }KK}", "\\boxed{\\text{no errors}}"),
+    "boxes": naming("\\boxed{KK}", "\\boxed{none}", "}, \\boxed{"),
     "units": naming("\\boxed{paragraph KK}", "\\boxed{none}", ", paragraph "),
     "line": naming("The sums are off.\n\nWrong paragraphs: KK", "All is well.\n\nWrong paragraphs: none"),
     "bold line": naming("**Errors:** KK", "**Errors:** none"),

@@ -108,7 +108,10 @@ def test_a_name_that_cannot_be_compared_is_refused_with_those_that_can() -> None
         check_pair(("omegaprm", "judge:a"), SOURCES)
     with pytest.raises(UserError, match="'answer' names no first error"):
         check_pair(("answer", "judge"), SOURCES)
-    for pair in (True, False, ("rollouts", "check"), ("judge:a", "scan")):
+    # All judges are this one and others: they would name what it names.
+    with pytest.raises(UserError, match="'judge:a' is one of 'judge', so it would agree with itself"):
+        check_pair(("judge:a", "judge"), SOURCES)
+    for pair in (True, False, ("rollouts", "check"), ("judge:a", "scan"), ("prover", "monte_carlo")):
         check_pair(pair, SOURCES)
 
 

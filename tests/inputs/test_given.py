@@ -184,17 +184,52 @@ def test_a_row_may_hold_many_solutions(tmp_path: Path, row: Row, steps: list[lis
     assert [one.solution.step_texts() for one in candidates(found)] == steps
 
 
+@pytest.mark.parametrize("label", [1, "1", 1.0, "1.0"])
+def test_a_column_of_numbers_with_a_gap_holds_decimals(tmp_path: Path, label: object) -> None:
+    """Pandas writes the labels 1, null, -1 as 1.0, nan, -1.0: they would be lost without a word."""
+    [found] = candidates(read(tmp_path, [{"problem": "Q", "steps": ["a", "b"], "label": label}]))
+    assert found.gold is not None
+    assert found.gold.first_error == 1
+
+
+@pytest.mark.parametrize("label", [0.5, float("nan"), float("inf"), True, "1.5"])
+def test_what_is_no_index_is_no_label(tmp_path: Path, label: object) -> None:
+    [found] = candidates(read(tmp_path, [{"problem": "Q", "steps": ["a", "b"], "label": label}]))
+    assert found.gold is None
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        # A row of TRL that lacks a label would be two solutions of one step.
+        ({"prompt": "Q", "completions": ["a", "b"], "labels": [True]}, "2 texts and 1 labels"),
+        ({"problem": "Q", "responses": ["a", "b"], "labels": [1, 1, 0]}, "2 texts and 3 labels"),
+        # 2 is no rating, and would be taken for a neutral one.
+        ({"problem": "Q", "steps": ["a", "b", "c"], "labels": [1, 2, -1]}, "labels: expected true"),
+    ],
+)
+def test_labels_that_fit_nothing_are_refused(tmp_path: Path, row: Row, why: str) -> None:
+    found = read(tmp_path, [row])
+    assert not candidates(found)
+    assert [why in one.reason for one in found if isinstance(one, Quarantined)] == [True]
+
+
 def test_outcomes_and_writers_come_along(tmp_path: Path) -> None:
     rows = [
         {"problem": "Q", "steps": ["a"], "final_answer_correct": False, "generator": "gpt", "label": 0},
         {"problem": "R", "responses": ["a", "b", "c"], "score": [True, 0.0, 0.5], "model": "qwen"},
         {"problem": "S", "candidates": [{"text": "a", "is_correct": True, "model_name": "m"}]},
         {"problem": "T", "steps": [["a"], ["b"]], "labels": [True, False]},
+        {"problem": "U", "steps": [["a"], ["b"]], "labels": [1, 0]},
+        {"problem": "V", "response": "a", "is_correct": 1},
+        # It may be how many are right.
+        {"problem": "W", "response": "a", "correct": 1},
     ]
     said = [(one.solution.outcome, one.solution.policy.model) for one in candidates(read(tmp_path, rows))]
     assert said == [
         *[("incorrect", "gpt"), ("correct", "qwen"), ("incorrect", "qwen"), ("unknown", "qwen")],
         *[("correct", "m"), ("correct", ""), ("incorrect", "")],
+        *[("correct", ""), ("incorrect", ""), ("correct", ""), ("unknown", "")],
     ]
     assert all(one.solution.policy.kind == "given" for one in candidates(read(tmp_path, rows)))
 

@@ -78,6 +78,11 @@ def test_a_long_step_is_cut_where_a_sentence_ends_and_not_in_a_formula() -> None
     assert texts(formula, SplitConfig(most=200)) == [formula]
 
 
+def test_an_empty_line_may_hold_what_is_not_seen() -> None:
+    text = f"{'a' * 60}.\n \u200b\n{'b' * 60}.\n\n\ufeff\n\n{'c' * 60}."
+    assert [step.text[0] for step in segment(text, SplitConfig())] == ["a", "b", "c"]
+
+
 def test_fewest_characters() -> None:
     text = "x = 1.\n\nx + x = 2.\n\nx = 3."
     assert texts(text, SplitConfig(least=0)) == ["x = 1.", "x + x = 2.", "x = 3."]

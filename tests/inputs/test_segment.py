@@ -21,6 +21,7 @@ def texts(text: str, separator: str = "\n") -> list[str]:
         ("#### 5", ["#### 5"]),
         ("", []),
         (" \n ", []),
+        ("\ufeffa\n\u200b\nb\n \u200b \u2060", ["\ufeffa", "b"]),
     ],
 )
 def test_lines_are_steps_and_the_answer_belongs_to_the_last(text: str, steps: list[str]) -> None:

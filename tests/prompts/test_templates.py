@@ -150,7 +150,16 @@ def test_a_run_is_refused_for_its_prompts_before_it_begins(tmp_path: Path) -> No
         check_prompts(run(annotate=[{"kind": "judge", "prompts": same}]))
 
 
-@pytest.mark.parametrize("almost", ["{{ answer }}", "{answer!r}", "{row.answer}", "{steps[0]}"])
+@pytest.mark.parametrize("line", ["=== User ===", "===user===", "== user ==", "=== user: ==="])
+def test_a_line_that_only_looks_like_a_role_is_refused(tmp_path: Path, line: str) -> None:
+    """Else system and user would be sent as one message, with these lines in it."""
+    with pytest.raises(UserError, match="begins no role"):
+        load_template(written(tmp_path, f"=== system ===\nHi.\n{line}\n{{problem}}"))
+
+
+@pytest.mark.parametrize(
+    "almost", ["{{ answer }}", "{answer!r}", "{row.answer}", "{steps[0]}", "{ problem }", "{problem:}"]
+)
 def test_a_variable_of_another_template_language_is_refused(tmp_path: Path, almost: str) -> None:
     with pytest.raises(UserError, match="nothing fills"):
         load_template(written(tmp_path, f"{{problem}} {almost}"))

@@ -19,7 +19,7 @@ from pipeline.runs.given_files import GivenFile
 from pipeline.runs.run_store import RunStore
 from schemas.config import OmegaConfig, RunConfig, load_config, parse_config
 from schemas.errors import UserError
-from schemas.records import LabelledSolution
+from schemas.records import LabelledSolution, Problem
 
 Row = dict[str, Any]
 TEXTS = [solution_text(states) for states in ([True, True, True], [True, False, False], [False, False, True])]
@@ -292,3 +292,24 @@ def test_one_of_several_proposers_is_set_by_its_kind_or_name(tmp_path: Path) -> 
     assert [getattr(one, "n", None) for one in several] == [None, 5]
     with pytest.raises(UserError, match="write propose.KIND.key"):
         load_config(file, ("propose.n=5",))
+
+
+def test_rows_that_contradict_each_other_are_not_decided_by_their_order(tmp_path: Path) -> None:
+    """Of the same solution with two labels, and with two outcomes, is kept what all rows say."""
+    steps = {"problem": "Q", "answer": "5", "steps": ["a", "b", "c"]}
+    given = [
+        {**steps, "label": 2, "final_answer_correct": True},
+        {**steps, "label": 1, "final_answer_correct": False},
+        {**steps, "label": 2, "final_answer_correct": True},
+        {**steps},
+    ]
+    for order in (given, given[1:] + given[:1], given[::-1]):
+        write(tmp_path, order)
+        store = RunStore.open(config(tmp_path, f"r{order.index(given[0])}"))
+        read_problems(store)
+        files = [GivenFile(given_files.file_of(store.path, shard)) for shard in range(2)]
+        problem = Problem(text="Q", answer="5", answer_kind="number").id
+        [one] = [one for file in files for one in file.of(problem).candidates]
+        assert one.gold is not None
+        assert (one.gold.labels, one.gold.first_error) == ((1, None, None), None)
+        assert (one.solution.outcome, one.drawn) == ("unknown", 4)

@@ -20,6 +20,9 @@ from schemas.reasoning import answer_part, answer_start, in_block, is_thinking, 
         ("[THINK]a[/THINK]b", "b"),
         ("\u25c1think\u25b7a\u25c1/think\u25b7b", "b"),
         ("<seed:think>a</seed:think>b", "b"),
+        ("<|begin_of_thought|>\na\n<|end_of_thought|>\n\nb", "b"),
+        ("<|begin_of_thought|>\na", None),
+        ('"so"</think>\n"b"', '"b"'),
         ("the template opened it\n</think>\nb", "b"),
         ("<think>a</think>b\n<think>c</think>\nd", "d"),
         ("<think>a</think>", ""),
@@ -31,6 +34,11 @@ from schemas.reasoning import answer_part, answer_start, in_block, is_thinking, 
         ("scores[thought] = 1", "scores[thought] = 1"),
         ("[Reasoning]\n2 + 3 = 5", "[Reasoning]\n2 + 3 = 5"),
         ("write <think> first", "write <think> first"),
+        # A closing tag that is only spoken of.
+        ('a\nb = text.split("</think>")[-1]', 'a\nb = text.split("</think>")[-1]'),
+        ("a\nEnd with `</think>`.", "a\nEnd with `</think>`."),
+        ("<think>a</think>b '</think>' c", "b '</think>' c"),
+        ("<think>\nwrite `</think>`?", None),
     ],
 )
 def test_the_answer_is_what_stands_after_the_last_block(text: str, answer: str | None) -> None:
@@ -47,6 +55,8 @@ def test_the_answer_is_what_stands_after_the_last_block(text: str, answer: str |
         ("a</think>\n", "<think>"),
         ("[THOUGHT]a[/THOUGHT]", "[THOUGHT]"),
         ("a\u25c1/think\u25b7", "\u25c1think\u25b7"),
+        ("a<|end_of_thought|>", "<|begin_of_thought|>"),
+        ("say `[/THINK]` a</think>", "<think>"),
         ("\n ", ""),
     ],
 )
@@ -66,7 +76,9 @@ def test_an_answer_holds_no_closing_tag(parts: list[str]) -> None:
     assert answer is None or not ("/think" in answer or "\n<think>" in answer)
 
 
-@pytest.mark.parametrize("piece", ["<think>\n", "</think>", "\u25c1", " ", "\n", "[", "<think></think>"])
+@pytest.mark.parametrize(
+    "piece", ["<think>\n", "</think>", "\u25c1", " ", "\n", "[", "'</think>'", "<think></think>"]
+)
 def test_a_hostile_text_takes_no_time(piece: str) -> None:
     began = time.thread_time()
     answer_start(piece * (1_000_000 // len(piece)))

@@ -81,12 +81,20 @@ def encode(value: Any) -> Any:
         case Iterator():
             return {"iterator": [encode(item) for _, item in zip(range(100_000), value, strict=False)]}
         case _Opaque():
-            raise TypeError("an object that the program returned is passed on")
+            raise _NotCarried("it hands on an object of the program")
     return {"object": type(value).__name__}
 
 
+class _NotCarried(BaseException):
+    """An assertion needs an object of the program that no text can carry: nothing is known of the program."""
+
+
 class _Opaque:
-    """In place of an object that cannot be carried: it equals nothing."""
+    """In place of an object that cannot be carried: it equals nothing, and has no attribute that is known, as
+    in `Solution().area(3)`."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise _NotCarried(f"it uses `.{name}` of an object of the program")
 
 
 def decode(value: Any) -> Any:
@@ -214,10 +222,6 @@ class _NotAnswered(BaseException):
     """An assertion calls the program in a way that has not been answered yet."""
 
 
-class _NotCarried(BaseException):
-    """An assertion hands the program an object that no text can carry to it."""
-
-
 class _Tolerant(ast.NodeTransformer):
     """Assertions whose failure does not matter, so that all calls after them are made, too."""
 
@@ -236,10 +240,13 @@ def judge(job: dict[str, Any], say: Any) -> None:
             tree = ast.parse(source)
             if job["collect"]:
                 tree = _Tolerant().visit(tree)
-            own = {name: _stand_in(name, calls, raised, job) for name in _free(tree)}
+            own = {name: _StandIn(name, calls, raised, job) for name in _free(tree)}
             random.seed(0)  # the calls made must be those that were answered
             exec(compile(tree, "assertion.py", "exec", dont_inherit=True), {"__name__": "assertion", **own})
             said = ("pass", json.dumps(calls))
+            # `def test_area(): ...` that nothing calls passes whatever the program is.
+            if not calls and not job["collect"]:
+                said = ("broken", json.dumps(["", "it calls nothing of the program"]))
         except _NotAnswered:
             said = ("asks", json.dumps(calls))
         except AssertionError as error:
@@ -269,21 +276,30 @@ def _free(tree: ast.Module) -> set[str]:
     return used - made
 
 
-def _stand_in(
-    name: str, calls: list[dict[str, Any]], raised: list[BaseException], job: dict[str, Any]
-) -> Any:
-    """A function in place of the program's: it gives the answers there are."""
+class _StandIn(_Opaque):
+    """In place of a function of the program: it gives the answers there are."""
 
-    def called(*args: Any, **named: Any) -> Any:
-        call = {"name": name, "args": encode(args), "named": encode(named)}
+    def __init__(
+        self, name: str, calls: list[dict[str, Any]], raised: list[BaseException], job: dict[str, Any]
+    ) -> None:
+        self.called, self.calls, self.raised, self.job = name, calls, raised, job
+
+    def __eq__(self, other: object) -> bool:
+        raise _NotCarried(f"it compares {self.called} itself, and calls nothing")
+
+    def __hash__(self) -> int:
+        return hash(self.called)
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        call = {"name": self.called, "args": encode(args), "named": encode(named)}
         key = json.dumps(call)
         if '{"object":' in key:  # inside a text its quotes would be escaped
-            raise _NotCarried(f"{name} is given an object")
-        if call not in calls and len(calls) < _MOST_CALLS:
-            calls.append(call)
-        if job["collect"]:
+            raise _NotCarried(f"{self.called} is given an object")
+        if call not in self.calls and len(self.calls) < _MOST_CALLS:
+            self.calls.append(call)
+        if self.job["collect"]:
             return None
-        kind, said = job["answers"].get(key, ("", ""))
+        kind, said = self.job["answers"].get(key, ("", ""))
         if not kind:
             raise _NotAnswered
         if kind == "value":
@@ -292,12 +308,10 @@ def _stand_in(
         # A test may expect an error of the program; one of the program's own kinds is any error.
         known = getattr(builtins, kind, None)
         if isinstance(known, type) and issubclass(known, Exception):
-            raised.append(known(text))
+            self.raised.append(known(text))
         else:
-            raised.append(RuntimeError(f"{kind}: {text}"))
-        raise raised[-1]
-
-    return called
+            self.raised.append(RuntimeError(f"{kind}: {text}"))
+        raise self.raised[-1]
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
@@ -31,6 +31,9 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _TRIAL = Path(trial.__file__).read_text(encoding="utf-8")
 LIMITS = Limits(output_bytes=4 * 2**20)
 """Of a program that answers all calls of its tests: some answer with long lists."""
+_MOST_RESTARTS = 20
+"""Processes that a program is given again, after a time-out or a crash. Each may take its limit of seconds: a
+program that sleeps for nine in each of a thousand tests would be tried for hours."""
 # Times that an assertion may ask the program again because its next call depends on an answer.
 _MOST_ROUNDS = 20
 
@@ -70,6 +73,7 @@ class _Trial:
     ended: Tested | None = None
     """Why no call at all is answered any more."""
     is_stub: bool = False
+    restarts: int = 0
 
     def ask(self, calls: Iterable[dict[str, Any]]) -> None:
         """Have the calls answered that are not yet. After a call that ends the program, the next ones are
@@ -91,10 +95,12 @@ class _Trial:
             self.answers |= answered
             owed = owed[len(answered) :]
             # The calls of one process share its limits: one that came late is given its own before it counts.
-            if owed and not (answered and run.status in ("timeout", "output_limit")):
+            self.restarts += bool(owed)
+            is_last = self.restarts > _MOST_RESTARTS
+            if owed and (is_last or not (answered and run.status in ("timeout", "output_limit"))):
                 fault = _fault(run)
                 self.faults[owed.pop(0)] = fault
-                if not self.patient or fault.outcome == "harness_error":
+                if is_last or not self.patient or fault.outcome == "harness_error":
                     self.ended = fault
 
     def of(self, call: dict[str, Any]) -> tuple[str, str] | Tested:
@@ -175,6 +181,7 @@ def _tried(program: Program, tests: Sequence[UnitTest], *, patient: bool) -> tup
     tried = _Trial(program, patient)
     assertions = tuple(dict.fromkeys(test.assertion for test in tests if test.assertion))
     calls = [{"text": test.call} for test in tests if test.call]
+    wanted = _wanted(tuple(dict.fromkeys(test.expected for test in tests if test.call)))
     tried.ask([*calls, *map(json.loads, _calls_of(assertions) or ())])
     # A program that does not even begin answers no assertion either.
     judged = _judged(assertions, tried) if assertions and not tried.ended else {}
@@ -183,16 +190,14 @@ def _tried(program: Program, tests: Sequence[UnitTest], *, patient: bool) -> tup
     def outcome(test: UnitTest) -> Tested:
         if test.assertion:
             return judged.get(test.assertion) or tried.ended or _NOT_RUN
-        return _called(tried, test) if test.call else next(printed)
+        return _called(tried, test, wanted.get(test.expected)) if test.call else next(printed)
 
     outcomes = tuple(map(outcome, tests))
     return outcomes, tried.is_stub
 
 
-def _called(tried: _Trial, test: UnitTest) -> Tested:
-    try:
-        wanted = _canonical(test.expected)
-    except _Unreadable:
+def _called(tried: _Trial, test: UnitTest, wanted: str | None) -> Tested:
+    if wanted is None:
         return Tested("harness_error", f"expected value {test.expected[:60]!r} cannot be read")
     found = tried.of({"text": test.call})
     if isinstance(found, Tested):
@@ -232,13 +237,30 @@ def _compared(shown: str, expected: str) -> Tested:
 class _Unreadable(Exception):
     """No cache keeps an exception: the sandbox may stand the next time."""
 
+    def __init__(self, read: Mapping[str, str]) -> None:
+        super().__init__()
+        self.read = read
 
-@functools.lru_cache(maxsize=4096)
-def _canonical(expected: str) -> str:
-    _, said = _run({"head": "", "blocks": [], "calls": [{"text": expected}]})
-    if len(said) != 2 or said[1][1] != "value":
-        raise _Unreadable
-    return said[1][2]
+
+def _wanted(expected: tuple[str, ...]) -> Mapping[str, str]:
+    """The canonical texts of expected values; those that cannot be read are left out."""
+    try:
+        return _canonical(expected)
+    except _Unreadable as some:
+        return some.read
+
+
+# All values of a problem in one sandbox: of 300 tests, each in its own took a minute.
+@functools.lru_cache(maxsize=1024)
+def _canonical(expected: tuple[str, ...]) -> Mapping[str, str]:
+    reading = _Trial(Program(()), patient=True)
+    calls = [{"text": one} for one in expected]
+    reading.ask(calls)
+    found = dict(zip(expected, map(reading.of, calls), strict=True))
+    read = {one: said[1] for one, said in found.items() if isinstance(said, tuple) and said[0] == "value"}
+    if len(read) < len(expected):
+        raise _Unreadable(read)
+    return read
 
 
 # Assertions

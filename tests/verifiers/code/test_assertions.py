@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ sandboxed = pytest.mark.skipif(bool(unavailable()), reason=f"no sandbox here: {u
         ("def f(x): return x", "assert f(1 == 1", "harness_error"),
         ("def f(x): return x", "import numpy\nassert f(1) == 1", "harness_error"),
         ("def f(x): return x", "assert f(object()) is None", "harness_error"),
+        # No program could fail it: it calls nothing.
+        ("def f(x): return x", "def test_f():\n    assert f(2) == 4", "harness_error"),
+        ("def f(x): return x", "for x in []:\n    assert f(x) == 4", "harness_error"),
+        ("def f(x): return x", "assert callable(f)", "harness_error"),
+        # What it needs is an object of the program, which is not carried.
+        ("class S:\n    def f(self, x): return x * x", "assert S().f(2) == 4", "harness_error"),
+        ("class P: pass\ndef f(p): return 1", "assert f([P()]) == 1", "harness_error"),
+        ("class S:\n    f = abs", "assert S.f(-2) == 2", "harness_error"),
+        ("X = 5", "assert X == 5", "harness_error"),
     ],
 )
 def test_outcomes(code: str, assertion: str, outcome: str) -> None:
@@ -71,6 +81,27 @@ def test_a_test_that_ends_the_program_costs_the_others_nothing() -> None:
     assert outcomes == ["pass", "exception", "pass", "pass"]
     hasty = [test.outcome for test in run_tests(Program((code,)), tests, patient=False)]
     assert hasty == ["pass", "exception", "exception", "exception"]
+
+
+@sandboxed
+def test_a_program_is_not_tried_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that answers a test and then ends, in every process, is given no more than some processes."""
+    monkeypatch.setattr("verifiers.code.unit_tests._MOST_RESTARTS", 2)
+    code = "import os\ndef f(x):\n    return x if x % 2 else os._exit(0)"
+    tests = [UnitTest(call=f"f({x})", expected=str(x)) for x in range(1, 12)]
+    outcomes = [test.outcome for test in run_tests(Program((code,)), tests)]
+    assert outcomes == ["pass", "exception"] * 3 + ["exception"] * 5
+
+
+@sandboxed
+def test_the_expected_values_of_many_tests_are_read_at_once() -> None:
+    """Those that cannot be read cost the others nothing, and are read again the next time."""
+    began = time.monotonic()
+    tests = [UnitTest(call=f"f({x})", expected=str(x * x)) for x in range(2000)]
+    broken = UnitTest(call="f(3)", expected="1 /")
+    outcomes = [one.outcome for one in run_tests(Program(("def f(x): return x * x",)), [*tests, broken])]
+    assert outcomes == ["pass"] * 2000 + ["harness_error"]
+    assert time.monotonic() - began < 60  # each alone takes minutes
 
 
 @sandboxed
