@@ -199,7 +199,7 @@ every step, for problems with a gold answer. An interrupted command goes on wher
         ("--solution", "COLUMN", "column with the solution or solutions (default: found by its name)"),
     ):
         label.add_argument(name, default="", metavar=metavar, help=said)
-    label.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N problems")
+    label.add_argument("--limit", type=int, metavar="N", help="only the first N problems")
     _add_set(label)
     label.add_argument("--dry-run", action="store_true", help="print the run file; label nothing")
 

@@ -50,6 +50,7 @@ def run(result: Result) -> None:
             figures(part, result[part])
     if "checkpoint" in result:
         say(f"checkpoint  {result['checkpoint']}")
+    _aside(result, result["path"])
     say(f"look inside: stepmint show {result['path']} --first-errors")
 
 
@@ -64,12 +65,15 @@ def label(result: Result) -> None:
 def synthesize(result: Result) -> None:
     """Print the figures of the sealed dataset."""
     figures("sealed", {key: value for key, value in result.items() if key not in _APART})
+    _aside(result, result["run"])
     say(f"look inside: stepmint show {result['run']} --first-errors")
 
 
 def report(result: Result) -> None:
     """Print the figures of a sealed dataset."""
     _dataset(result)
+    if "fidelity" not in result:
+        say("no solution has gold labels, so nothing is compared with them (docs/fidelity.md)")
 
 
 def fuse(result: Result) -> None:
@@ -277,6 +281,11 @@ def _probe(role: str, found: Result) -> None:
     for note in found["notes"]:
         say(f"note: {shown(note)}")
     say(shown(f"a run would be refused: {found['refused']}" if found["refused"] else "a run can use it"))
+
+
+def _aside(result: Result, run: str) -> None:
+    if result["quarantined"]:
+        say(f"{result['quarantined']:,} rows or solutions were set aside; why: stepmint status {run}")
 
 
 def _dataset(result: Result) -> None:

@@ -29,9 +29,13 @@ def table(found: Result) -> None:
     say(f"labels against {' + '.join(found['by'])}:")
     show_item(shown)
     without = f"; {found['without']:,} solutions without gold labels" if found["without"] else ""
-    known = f"{found['wrong'] + found['right']:,} solutions of {found['problems']:,} problems"
+    known = f"{found['solutions']:,} solutions of {found['problems']:,} problems"
+    known += f", {found['wrong']:,} of them wrong"
+    # PRM800K's rows that somebody gave up on: steps with labels, and no word on those that would follow.
+    if unknown := found["solutions"] - found["wrong"] - found["right"]:
+        known += f", {unknown:,} without a known first error"
     steps = f"{found['wrong_steps']:,} of {found['steps']:,} labelled steps wrong"
-    say(f"{known}, {found['wrong']:,} of them wrong; {steps}{without}")
+    say(f"{known}; {steps}{without}")
     say(_LEGEND)
     for part, figures in found.get("by_dataset", {}).items():
         shown = new_table(f"{part}, {figures['solutions']:,} solutions", "decided", "F1 [95%]", right=2)

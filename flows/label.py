@@ -4,10 +4,11 @@ It is an ordinary run: its folder is `runs/NAME`, and every other command works 
 """
 
 import argparse
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
@@ -17,8 +18,16 @@ from schemas.errors import UserError
 from schemas.overrides import set_key
 from schemas.records import Candidate, Problem
 
+if TYPE_CHECKING:
+    from pipeline.inputs.given import Item
+
 _LOOKED_AT = 300
 """Problems and solutions that are looked at to choose the verifiers."""
+_MARKUP = re.compile(
+    r"^[ \t]*(?:#{1,3} \S|\$\$|\\\[|\\begin\{|```|\*\*.+\*\*:?[ \t]*$|\|.+\|[ \t]*$)", re.MULTILINE
+)
+"""A line that only markup has: a heading, a display formula, an environment, a fence, a line in bold, a row
+of a table. Not `#### 57`, which is GSM8K's answer: its solutions have a step a line."""
 _HEAD = "# Made by `stepmint label`. As a run file it does the same: stepmint run FILE\n"
 
 
@@ -36,7 +45,7 @@ def drafted(args: argparse.Namespace) -> tuple[RunConfig, str]:
     }
     # The source of a dataset on the Hub cannot be told from its path alone.
     data["problems"]["source"] = source.source
-    if args.limit:
+    if args.limit is not None:
         data["problems"]["limit"] = args.limit
     before = _begun(out)
     if args.policy:
@@ -44,19 +53,26 @@ def drafted(args: argparse.Namespace) -> tuple[RunConfig, str]:
         data["prompt"] = {"template": "solve", "max_tokens": 1024}
         if not data["policy"]["chat"]:
             data["prompt"]["stop"] = ["\nProblem:"]  # a bare model may go on with another problem
-    data["annotate"] = list(_annotators(args, data, before))
+    found = _first(parse_config(data, "stepmint label"))
+    data["annotate"] = list(_annotators(args, found, before))
     for override in args.set:
         set_key(data, override)
-    return parse_config(data, "stepmint label", tuple(args.set)), _HEAD + tomli_w.dumps(data)
+    # A separator that is named is taken. A run that has begun keeps its way to cut.
+    if "separator" not in data.get("prompt", {}) and (before.prompt.split if before else is_marked_up(found)):
+        data["prompt"] = {"split": {}, **data.get("prompt", {})}
+    config = parse_config(data, "stepmint label", tuple(args.set))
+    if config.asks_policy and "policy" not in data:
+        raise UserError("--set names an annotator without a model: give its server with --judge or --policy")
+    return config, _HEAD + tomli_w.dumps(data)
 
 
 def _annotators(
-    args: argparse.Namespace, data: dict[str, Any], before: RunConfig | None
+    args: argparse.Namespace, found: "Sequence[Item]", before: RunConfig | None
 ) -> Iterator[dict[str, Any]]:
     if before and (verify := before.annotators(VerifyConfig)):
         names = list(verify[0].verifiers)
     else:
-        names = fitting(parse_config({**data, "annotate": []}, "stepmint label"))
+        names = fitting(found)
     yield {"kind": "verify", "verifiers": names}
     if args.judge:
         policy = _asked(args.judge, args.model, before, prefixes=False)
@@ -67,13 +83,28 @@ def _annotators(
         yield {"kind": "monte_carlo"}
 
 
-def fitting(config: RunConfig) -> list[str]:
-    """The verifiers that may have something to say of rows like the first ones."""
+def _first(config: RunConfig) -> "list[Item]":
+    """The first problems and solutions of the file."""
     from pipeline.inputs.given import load_given, reading_of
 
     reading = reading_of(config)
     assert reading is not None
-    found = list(islice(load_given(config.problems, reading), _LOOKED_AT))
+    return list(islice(load_given(config.problems, reading), _LOOKED_AT))
+
+
+def is_marked_up(found: "Sequence[Item]") -> bool:
+    """Whether at least half of the solutions are paragraphs with markup, as chat models write them. Cut at
+    every line, a `$$` or a heading would be a step. Programs have a way to be cut of their own."""
+    if any(isinstance(one, Problem) and one.tests for one in found):
+        return False
+    solutions = [one.solution for one in found if isinstance(one, Candidate)]
+    texts = [solution.text[solution.steps[0].start :] for solution in solutions]
+    marked = sum("\n\n" in text and bool(_MARKUP.search(text)) for text in texts)
+    return bool(texts) and 2 * marked >= len(texts)
+
+
+def fitting(found: "Sequence[Item]") -> list[str]:
+    """The verifiers that may have something to say of rows like the first ones."""
     problems = [one for one in found if isinstance(one, Problem)]
     texts = [one.solution.text for one in found if isinstance(one, Candidate)]
     symbolic = any(problem.premises for problem in problems)

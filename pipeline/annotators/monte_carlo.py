@@ -101,6 +101,10 @@ def answer_vote(solution: Solution, doubts: Mapping[int, str] | None = None) -> 
     # The grade of the finished text is one exact draw: rollouts after the last step would all repeat it.
     known = solution.outcome != "unknown"
     doubt = (doubts or {}).get(solution.policy.seed, "")
+    # Many solutions that came with their rows state no answer (PRM800K's rows of one step). Nobody was asked
+    # for one, so nothing failed.
+    silent = solution.policy.kind == "given" and solution.answer is None and not doubt
+    doubt = "it states no answer" if silent and not known else doubt
     return Vote(
         step=len(solution.steps) - 1,
         source=ANSWER,
@@ -108,7 +112,7 @@ def answer_vote(solution: Solution, doubts: Mapping[int, str] | None = None) -> 
         p=float(solution.outcome == "correct") if known else None,
         correct=int(solution.outcome == "correct"),
         n=int(known),
-        n_failed=int(not known),
+        n_failed=int(not known and not silent),
         why="" if known else f"the final answer could not be graded{doubt and f': {doubt}'}",
         # The share of its tests that a program passes is no probability: one that fails any is wrong.
         evidence=doubt if known else "",

@@ -113,11 +113,12 @@ class _Seen:
         found = self._common(TEXTS)
         readable = [column for column in found if any(isinstance(t, str) for t in self._texts(column))]
         if not found:
-            first = next((c for c in self._there if isinstance(self._values[0].get(c), str)), self._there[0])
+            free = [c for c in self._there if c.lower() not in ANSWERS] or self._there
+            first = next((c for c in free if isinstance(self._values[0].get(c), str)), free[0])
             raise UserError(
                 f"{self._name}: no column with the problem's text: expected one of {', '.join(TEXTS)}; "
                 f'it has {", ".join(self._there)[:300]}: write fields = {{text = "{first}"}} under '
-                "[problems], with the column that holds it"
+                f"[problems], with the column that holds it (`stepmint label`: --text {first})"
             )
         first, *others = readable or found[:1]
         for other in others:
@@ -209,7 +210,8 @@ class _Seen:
         (a, x), (b, y) = one, other
         raise UserError(
             f"{self._name}: both {a!r} and {b!r} could hold {what}, and they differ ({_shown(x)} and "
-            f'{_shown(y)}): write fields = {{{ours} = "{a}"}} or fields = {{{ours} = "{b}"}} under [problems]'
+            f'{_shown(y)}): write fields = {{{ours} = "{a}"}} or fields = {{{ours} = "{b}"}} under '
+            f"[problems] (`stepmint label`: --{ours} {a})"
         )
 
 
@@ -233,9 +235,12 @@ def _agree(a: tuple[str, ...] | Unreadable, b: tuple[str, ...] | Unreadable) -> 
 
 
 def _shown(value: Any) -> str:
+    # First, because it is a tuple, too. What is missing, without what the row has in its place: `no value`.
+    if isinstance(value, Unreadable):
+        return value.why.partition(",")[0][:60]
     if isinstance(value, tuple):  # accepted answers
         return " or ".join(map(repr, value))[:60]
-    return value.why[:60] if isinstance(value, Unreadable) else repr(value)[:60]
+    return repr(value)[:60]
 
 
 def _listed(row: Mapping[Any, Any]) -> str:

@@ -126,7 +126,8 @@ def _tried(
     if bad and len(bad) == len(one.solutions):
         return _bad(file, one.row, bad[0].why, found.id)
     if not one.solutions and reading.is_needed:
-        return _bad(file, one.row, none_found(one.row.value), found.id)
+        where = "name its column with `column` under [propose] (`stepmint label`: --solution COLUMN)"
+        return _bad(file, one.row, f"{none_found(one.row.value)}: {where}", found.id)
     return found
 
 

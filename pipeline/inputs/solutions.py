@@ -30,6 +30,7 @@ _LISTS = COLUMNS[: COLUMNS.index("response")]
 _TEXTS = (*COLUMNS, "raw_text", "text", "content")
 """The same inside an element of a list of solutions."""
 _WRITERS = ("generator", "model_name", "model", "sampled_model")
+_CHATS, _ASKERS = ("messages", "conversations"), ("user", "human")
 _REFERENCE = "answer"
 """GSM8K's column with the reference solution: `stepmint verify` checks it, and a run takes it as the gold
 answer."""
@@ -103,6 +104,9 @@ def read_row(row: Mapping[str, Any], column: str = "", reserved: Iterable[str] =
     held = [name for name in named if row.get(name) not in (None, "", [])]
     if column and not held:
         return Parsed(row, Unreadable(f"no solution in column {column!r}"))
+    for name in held if column else () if held else _CHATS:
+        if turns := _turns(row.get(name)):
+            return _read_chat(row, name, turns)
     if not held:
         return Parsed(row, ())
     found = _several(row, held[0])
@@ -150,6 +154,30 @@ def solution_of(found: Found, problem_id: str, cuts: Cuts = "\n") -> Solution | 
 def gold_labels(found: Found, n_steps: int) -> GoldLabels | None | Unreadable:
     """The labels that came with a solution of so many steps."""
     return found.gold if found.gold is not None else gold_of(found.marks, n_steps)
+
+
+def _turns(value: Any) -> list[tuple[Any, Any]]:
+    """Who said what in a chat with a question: `role` and `content` of messages, or ShareGPT's `from` and
+    `value`. Empty for anything else, also for a chat that only answers."""
+    value = as_list(value)
+    if not isinstance(value, list) or not all(isinstance(turn, Mapping) for turn in value):
+        return []
+    said = [(turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))) for turn in value]
+    return said if any(role in _ASKERS for role, _ in said) else []
+
+
+def _read_chat(row: Mapping[str, Any], name: str, turns: Sequence[tuple[Any, Any]]) -> Parsed:
+    """A chat of one question and one answer: a problem and its solution. Of a longer one nobody could say
+    where its solution begins."""
+    asked = [text for role, text in turns if role in _ASKERS]
+    rest = {key: value for key, value in row.items() if key != name}
+    problem = rest if _text_of(rest) else {"problem": asked[0], **rest}
+    role, text = turns[-1]
+    if len(asked) != 1 or role in _ASKERS or not isinstance(text, str) or not text.strip():
+        why = f"{name}: expected a chat of one question and one answer, found {len(turns)} messages"
+        return Parsed(problem, Unreadable(f"{why}, {len(asked)} of them the user's"))
+    found = Found(text, marks=_marks(row), outcome=_outcome(row), generator=_writer(row))
+    return Parsed(problem, (found,))
 
 
 def _several(row: Mapping[str, Any], name: str) -> tuple[Found | Unreadable, ...] | Unreadable:

@@ -6,14 +6,14 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.annotators.base import Context
-from pipeline.annotators.monte_carlo import MonteCarlo, next_batch, vote_of
+from pipeline.annotators.monte_carlo import MonteCarlo, answer_vote, next_batch, vote_of
 from pipeline.annotators.stopping import confidence_sequence, ratio_test
 from pipeline.policies.base import Policy
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy, solution_text
 from pipeline.proposers.sample import to_solution
 from pipeline.sampling.roller import Roller
 from schemas.config import MonteCarloConfig, PromptConfig
-from schemas.records import Outcome, Problem, Rollout, Vote
+from schemas.records import Outcome, PolicyIdentity, Problem, Rollout, Solution, Step, Vote
 
 PROBLEM = Problem(text="a problem", answer="right", answer_kind="text")
 HARD = MonteCarloConfig(rollouts=64, stop="hard", low=0.0, high=0.2)
@@ -138,3 +138,13 @@ def test_unreadable_rollouts_end_at_the_cap_as_abstentions() -> None:
 def test_an_empty_zone_is_refused(zone: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match="must be below"):
         MonteCarloConfig.model_validate(zone)
+
+
+def test_a_given_solution_without_an_answer_failed_nobody() -> None:
+    """A row of one step states no answer; a policy that was asked for one and gave none did fail."""
+    for kind, failed in (("given", 0), ("server", 1)):
+        who = PolicyIdentity(kind=kind, model="m")
+        steps = (Step(text="a", start=0, end=1),)
+        vote = answer_vote(Solution(problem_id="p", text="a", steps=steps, policy=who))
+        assert (vote.p, vote.n_failed) == (None, failed)
+        assert vote.why.endswith("graded: it states no answer") == (kind == "given")

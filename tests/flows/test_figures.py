@@ -62,6 +62,12 @@ def test_the_agreement_with_people_is_a_line_for_every_source(capsys: pytest.Cap
     ) in rows
     assert "math, 14 solutions decided F1 [95%]" in rows
     assert rows.count("judge:a 1,234 0.50 [0.25, 0.75]") == 2
+    # PRM800K's rows that were given up on have labels, and no first error.
+    display.report({**dict.fromkeys(figures, 1), **nothing, "fidelity": {**found, "solutions": 16}})
+    said = " ".join(capsys.readouterr().out.split())
+    assert "16 solutions of 9 problems, 6 of them wrong, 2 without a known first error; 7 of 50" in said
+    display.report({**dict.fromkeys(figures, 1), **nothing})
+    assert "no solution has gold labels" in capsys.readouterr().out
 
 
 def test_report_prints_the_figures_of_a_sealed_run(

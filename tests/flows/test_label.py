@@ -143,6 +143,29 @@ def test_a_dry_run_prints_a_run_file_that_does_the_same(
     assert main(["run", "mine.toml", "--dry-run", "--json"]) == 0
 
 
+MARKED = "### Step 1\\n\\nWe add.\\n\\n$$\\n3 + 4 = 7\\n$$\\n\\n**Final Answer**\\n\\n\\\\boxed{7}"
+
+
+@pytest.mark.parametrize(
+    ("solution", "more", "split"),
+    [
+        (MARKED, [], True),
+        (MARKED, ["--set", 'prompt.separator="\\n\\n"'], False),
+        # GSM8K's style: a step a line, and the answer after `####`.
+        ("3 + 4 = 7.\\nSo 7.\\n\\n#### 7", [], False),
+        ("<think>\\n# a\\n\\nb\\n</think>\\n3 + 4 = 7.\\nSo 7.", [], False),
+    ],
+)
+def test_markup_is_cut_by_rules(
+    data: Path, capsys: pytest.CaptureFixture[str], solution: str, more: list[str], split: bool
+) -> None:
+    row = json.dumps({"problem": "What is 3 + 4?", "solution": "X"}).replace("X", solution)
+    (data.parent / "chat.jsonl").write_text(row + "\n")
+    assert main(["label", "chat.jsonl", "--dry-run", *more]) == 0
+    prompt = tomllib.loads(capsys.readouterr().out).get("prompt", {})
+    assert ("split" in prompt) == split
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -151,6 +174,10 @@ def test_a_dry_run_prints_a_run_file_that_does_the_same(
         (["my sums.jsonl", "--model", "m"], "--model names the judge's model: give its server"),
         (["my sums.jsonl", "--judge", "http://127.0.0.1:9/v1"], "127.0.0.1:9/v1: cannot be reached"),
         (["my sums.jsonl", "--solution", "steps", "--text", "no"], "no column 'no'"),
+        (["my sums.jsonl", "--limit", "0"], r"problems\.limit: .* 1"),
+        (["empty.jsonl"], r"name its column with `column` under \[propose\] \(`stepmint label`: --solution"),
+        # Without a server it would be the embedded model, which can judge nobody's solutions.
+        (["my sums.jsonl", "--set", "annotate.judge.votes=8"], "an annotator without a model: .* --judge"),
         (["my sums.jsonl", "--set", "propose.n=2"], '`n` belongs to kind = "sample"'),
     ],
 )

@@ -84,6 +84,17 @@ BOTH = [{"problem": "a", "question": "b", "answer": 1, "gold": 1}]
             "no column with the problem's text: expected one of problem, question, prompt, text, query; "
             'it has foo, answer: write fields = {text = "foo"} under [problems]',
         ),
+        (
+            [{"answer": "5", "foo": "x"}],
+            {},
+            "[problems], with the column that holds it (`stepmint label`: --text foo)",
+        ),
+        # Rows of several files.
+        (
+            [{"problem": "a"}, {"question": "b"}],
+            {},
+            "they differ ('a' and no value): write fields",
+        ),
         (BOTH, {}, "both 'problem' and 'question' could hold the problem, and they differ ('a' and 'b')"),
         (BOTH, {}, 'write fields = {text = "problem"} or fields = {text = "question"} under [problems]'),
         ([{"Text": "a", "text": "b"}], {}, "both 'Text' and 'text' could hold the problem"),

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from pipeline.inputs.solutions import Written, read_solutions, written
+from pipeline.inputs.rows import Unreadable
+from pipeline.inputs.solutions import Written, read_row, read_solutions, written
 from schemas.errors import UserError
 
 PRM800K = {
@@ -21,6 +22,10 @@ PRM800K = {
 }
 
 
+ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Q"}]
+SHARED = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "a\nb"}]
+
+
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
@@ -30,6 +35,10 @@ PRM800K = {
         ({"instruction": "Q", "responses": ["a"], "next_response": "b"}, Written("1", "Q", ("a", "b"), 1)),
         ({"steps": ["a"]}, Written("1", " ", ("a",))),
         ({"problem": "Q", "solution": "a"}, Written("1", "Q", ("a",))),
+        ({"messages": [*ASKED, {"role": "assistant", "content": "a"}]}, Written("1", "Q", ("a",))),
+        ({"conversations": json.dumps(SHARED)}, Written("1", "Q", ("a", "b"))),
+        # The reference solution that NuminaMath's rows have, too, is the same text.
+        ({"problem": "Q", "solution": "a", "messages": ASKED}, Written("1", "Q", ("a",))),
     ],
 )
 def test_formats(tmp_path, row, expected):
@@ -62,6 +71,18 @@ def test_labels_that_cannot_be_read_keep_no_steps_from_being_verified(tmp_path):
     row = {"modified_question": "Q", "modified_process": ["a", "b"], "error_steps": [9]}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row), encoding="utf-8")
     assert list(read_solutions(tmp_path / "rows.jsonl")) == [Written("1", "Q", ("a", "b"))]
+
+
+@pytest.mark.parametrize("name", ["", "talk"])
+def test_a_chat_with_no_one_question_and_answer_is_no_solution(name: str) -> None:
+    answer = {"role": "assistant", "content": "a"}
+    for chat in (ASKED, [*ASKED, answer, ASKED[1], answer], [*ASKED, {**answer, "content": " "}]):
+        found = read_row({name or "messages": chat}, name).solutions
+        assert isinstance(found, Unreadable)
+        assert "expected a chat of one question and one answer, found" in found.why
+    named = read_row({"talk": [*ASKED, answer], "labels": [0], "is_correct": False}, "talk")
+    assert (named.problem["problem"], [one.text for one in named.solutions]) == ("Q", ["a"])
+    assert (named.solutions[0].outcome, named.solutions[0].marks) == ("incorrect", {"labels": [0]})
 
 
 def test_not_text(tmp_path):

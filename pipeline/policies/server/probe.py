@@ -116,7 +116,8 @@ async def examine(
 
 _RESTARTS = (
     "the server does not continue a begun answer: it refuses it, or starts again, and every step would look "
-    "right; use `chat = false`, or a server that knows `continue_final_message`, as vLLM's does"
+    "right; use `chat = false`, or a server that knows `continue_final_message`, as vLLM's does; without "
+    "rollouts only a prompt that begins the answer (`=== assistant ===`) needs it"
 )
 _CONTINUES = {
     True: "",
