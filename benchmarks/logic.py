@@ -136,7 +136,12 @@ def _gold_proofs(
             text = text.replace("-> hypothesis", "-> ¬hypothesis")
         read = {name: bound(fact) for name, fact in facts.items()}
         yield check_proof(
-            read, text, bound(hypothesis), row["answer"], read=lambda s: bound(_among(s, known))
+            read,
+            text,
+            bound(hypothesis),
+            row["answer"],
+            read=lambda s: bound(_among(s, known)),
+            worded=True,
         )
 
 

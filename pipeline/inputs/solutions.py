@@ -68,8 +68,9 @@ def written(value: Any, place: str, name: str) -> Iterator[Written]:
     the `place`."""
     if not isinstance(value, dict):
         raise UserError(f"{place}: a row is an object, not {type(value).__name__}")
-    if isinstance(value.get("proofs"), list) and "hypothesis" in value and "steps" not in value:
-        yield _of_fld(value, str(value.get("id", name)))
+    proofs = value.get("proofs", value.get("proof"))
+    if isinstance(proofs, list | str) and "hypothesis" in value and "steps" not in value:
+        yield _of_proof(value, [proofs] if isinstance(proofs, str) else proofs, str(value.get("id", name)))
         return
     parsed = read_row(value)
     found = parsed.solutions
@@ -250,9 +251,9 @@ def _placed(texts: Sequence[str], separator: str) -> Iterator[Step]:
         start += len(text) + len(separator)
 
 
-def _of_fld(row: Mapping[str, Any], name: str) -> Written:
-    """FLD's first proof; it has none of some unknowns."""
-    text = "".join(text for text in row["proofs"][:1] if isinstance(text, str))
+def _of_proof(row: Mapping[str, Any], proofs: Sequence[Any], name: str) -> Written:
+    """The first proof of a row of FLD, which has none of some unknowns, or the one of EntailmentBank."""
+    text = "".join(text for text in proofs[:1] if isinstance(text, str))
     # FLD's gold proofs that the hypothesis is wrong end in `-> hypothesis` as well.
     goal = "-> ¬hypothesis" if row.get("answer") == "DISPROVED" else "-> hypothesis"
     lines = [line.strip() for line in text.replace("-> hypothesis", goal).split(";") if line.strip()]

@@ -60,9 +60,10 @@ def _state(text: str, premises: tuple[str, ...], before: tuple[str, ...]) -> Pro
     if before:
         return _state(text, premises, before[:-1]).after(before[-1].strip())
     texts = _texts(text, premises)
-    formulas, read = _formulas(texts)
+    formulas, read, worded = _formulas(texts)
     hypothesis = formulas.pop("hypothesis", None)
-    return ProofState(formulas, hypothesis, read=read, unread=frozenset(texts.keys() - formulas.keys()))
+    unread = frozenset(texts.keys() - formulas.keys())
+    return ProofState(formulas, hypothesis, read=read, unread=unread, worded=worded)
 
 
 def _texts(text: str, premises: tuple[str, ...]) -> dict[str, str]:
@@ -76,15 +77,16 @@ def _texts(text: str, premises: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _formulas(texts: dict[str, str]) -> tuple[dict[str, Formula], Reader]:
+def _formulas(texts: dict[str, str]) -> tuple[dict[str, Formula], Reader, bool]:
+    """The formulas, what reads more of their kind, and whether they were read from words."""
     facts = [text for name, text in texts.items() if name != "hypothesis"]
     if any("{" in text for text in facts):
-        return _each(texts, parse_formula), parse_formula
+        return _each(texts, parse_formula), parse_formula, False
     if any(map(_FOLIO.search, facts)):
-        return _each(texts, read_folio), read_folio
+        return _each(texts, read_folio), read_folio, False
     formulas = read_together(texts, goals=["hypothesis"])
     known = tuple(formulas.values())
-    return formulas, lambda text: read_among(text, known, "step")
+    return formulas, lambda text: read_among(text, known, "step"), True
 
 
 def _each(texts: dict[str, str], read: Reader) -> dict[str, Formula]:
