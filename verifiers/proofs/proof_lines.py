@@ -86,7 +86,7 @@ class ProofState:
     @cached_property
     def said(self) -> Mapping[str, int]:
         """How many sentences of the problem use each predicate."""
-        return said_in([*self.facts.values(), *filter(None, [self.hypothesis])])
+        return said_in([*self.facts.values(), *([self.hypothesis] if self.hypothesis else [])])
 
     @cached_property
     def lost_line(self) -> bool:
