@@ -30,9 +30,9 @@ def said_in(sentences: Iterable[Formula]) -> Counter[str]:
 def rewordings(inference: Sequence[Formula], said: Mapping[str, int]) -> Iterator[Rewording]:
     """The ways to read the inference's words if some of them are forms or opposites of one word.
 
-    Two words may be, if their letters say so. So may any two of which one stands in one sentence at most of the
-    problem: only a dictionary knows that `grateful` is the opposite of `thankless`, and such a pair is seen by
-    a word that occurs nowhere else. A word that several sentences use stands for itself.
+    Two words may be, if their letters say so. So may any two of which one stands in one sentence of the
+    problem at most: only a dictionary knows that `grateful` is the opposite of `thankless`, and such a word
+    mostly occurs nowhere else. A word that several sentences use stands for itself.
     """
     names = _names(inference)
     if len(names) > _MOST_WORDS:
@@ -71,12 +71,8 @@ def _akin(one: str, other: str) -> bool:
 def _like(one: str, other: str) -> bool:
     if one == other:
         return True
-    return any(
-        len(common := commonprefix([left, right])) >= _FEWEST
-        and 2 * len(common) >= min(len(left), len(right))
-        for left in _cores(one)
-        for right in _cores(other)
-    )
+    pairs = ((left, right) for left in _cores(one) for right in _cores(other))
+    return any(len(commonprefix(pair)) >= max(_FEWEST, min(map(len, pair)) / 2) for pair in pairs)
 
 
 def _cores(word: str) -> list[str]:

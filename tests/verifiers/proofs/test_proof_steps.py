@@ -92,12 +92,10 @@ def test_forms_of_a_word_are_one_word_or_a_doubt(fact, condition, verdict):
 
 def test_a_word_that_stands_in_one_sentence_alone_may_be_an_opposite():
     """Only a dictionary knows that who is not thankless is grateful."""
-    text = "sent1: the nerd is not thankless sent2: if the nerd is grateful, the hat is red sent3: the fez is red"
-    for more, verdict in (
-        ("", "abstains"),
-        (" sent4: the fez is grateful sent5: the fez is thankless", "fails"),
-    ):
-        steps = ("sent1 & sent2 -> int1: the hat is red",)
+    text = "sent1: the nerd is not thankless sent2: if the nerd is grateful, the hat is red sent3: a fez hums"
+    both = " sent4: the fez is grateful sent5: the fez is thankless"
+    steps = ("sent1 & sent2 -> int1: the hat is red",)
+    for more, verdict in (("", "abstains"), (both, "fails")):
         found = Logic().check(StepContext(Problem(text=text + more), steps))
         assert found.verdict == verdict, found
 
