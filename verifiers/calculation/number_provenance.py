@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from verifiers.base import StepContext
 from verifiers.claims.find import Claim, claims_of
-from verifiers.claims.parsed import LONGEST_STEP, ParsedText
+from verifiers.claims.parsed import LONGEST_STEP, ParsedText, parsed_text
 from verifiers.claims.tokens import Tokens, tokenize
 from verifiers.claims.words import ORDINALS
 from verifiers.expressions.latex import plain
@@ -93,6 +93,21 @@ def orphans(context: StepContext) -> list[Orphan]:
         if value not in known and not computed:
             nowhere.append(Orphan(tokens.texts[at], span))
     return nowhere
+
+
+def stated_in(*texts: str) -> frozenset[Fraction]:
+    """The numbers that texts state, in digits and in words."""
+    return frozenset[Fraction]().union(*(_stated(parsed_text(text)) for text in texts))
+
+
+def comes_from(value: Fraction, stated: frozenset[Fraction]) -> bool:
+    """Whether a number is stated, or is per cent, a complement or cents of one that is."""
+    return _explained(value, stated)
+
+
+def is_common(value: Fraction) -> bool:
+    """Whether a number needs no source: counts of units, parts of a circle, halves."""
+    return value in _CONSTANTS
 
 
 def _explained(value: Fraction, known: frozenset[Fraction]) -> bool:
