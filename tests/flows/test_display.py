@@ -1,6 +1,7 @@
 """What commands print of texts that models, servers and files wrote."""
 
 import logging
+from collections import Counter
 
 import pytest
 
@@ -39,6 +40,8 @@ def solution() -> dict[str, object]:
             {
                 "file": HOSTILE,
                 "counts": {"fails": 1},
+                "kinds": Counter({(HOSTILE, "fails"): 1}),
+                "skipped": [HOSTILE],
                 "lines": [
                     {
                         "id": HOSTILE,

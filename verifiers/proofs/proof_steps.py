@@ -17,6 +17,7 @@ from verifiers.proofs.proof_lines import ProofState, Reader
 
 LONGEST_PROBLEM = 20_000
 _MOST_FACTS = 100
+_MOST_LINES = 200
 # `sent1: `, `$fact2$ = `, `hypothesis: ` at the start or after a space; where one begins, the last ends.
 _NAMED = re.compile(r"(?:^|(?<=\s))\$?(sent\d+|fact\d+|hypothesis)\$?\s*[:=] ")
 # `sent1 & int1 -> int2: ...`, `... -> assump1: ...`, `int2 -> hypothesis;`, `... -> ¬hypothesis`.
@@ -40,6 +41,9 @@ def is_proof_line(step: str) -> bool:
 def check_line(context: StepContext) -> Finding:
     """The verdict on the last step as a line of a proof, from what it cites alone."""
     before = tuple(step for step in context.steps[:-1] if is_proof_line(step))
+    # Every line is judged among all before it, so the time would grow with the square of their number.
+    if len(before) > _MOST_LINES:
+        return Finding("abstains", f"a proof of more than {_MOST_LINES} lines")
     try:
         state = _state(context.problem.text, context.problem.premises, before)
     except Unparsed as error:
