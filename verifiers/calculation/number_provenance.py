@@ -3,14 +3,14 @@
 A number without a source deserves a look and refutes nothing: a model may calculate without writing it down.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
 from verifiers.base import StepContext
 from verifiers.claims.find import Claim, claims_of
-from verifiers.claims.parsed import LONGEST_STEP, ParsedText, parsed_text
+from verifiers.claims.parsed import LONGEST_STEP, ParsedText
 from verifiers.claims.tokens import Tokens, tokenize
 from verifiers.claims.words import ORDINALS
 from verifiers.expressions.latex import plain
@@ -95,21 +95,6 @@ def orphans(context: StepContext) -> list[Orphan]:
     return nowhere
 
 
-def stated_in(*texts: str) -> frozenset[Fraction]:
-    """The numbers that texts state, in digits and in words."""
-    return frozenset[Fraction]().union(*(_stated(parsed_text(text)) for text in texts))
-
-
-def comes_from(value: Fraction, stated: frozenset[Fraction]) -> bool:
-    """Whether a number is stated, or is per cent, a complement or cents of one that is."""
-    return _explained(value, stated)
-
-
-def is_common(value: Fraction) -> bool:
-    """Whether a number needs no source: counts of units, parts of a circle, halves."""
-    return value in _CONSTANTS
-
-
 def _explained(value: Fraction, known: frozenset[Fraction]) -> bool:
     """Whether a number is known, or per cent, a complement or cents of one that is."""
     if value in known:
@@ -161,3 +146,18 @@ def _results(step: ParsedText) -> tuple[tuple[tuple[int, int], Fraction], ...]:
             size = len(claim.right_text)
             found.append(((max(claim.span[0], claim.span[1] - size), claim.span[1]), value))
     return tuple(found)
+
+
+def stated_in(texts: Iterable[ParsedText]) -> frozenset[Fraction]:
+    """The numbers that texts state, in digits and in words."""
+    return frozenset[Fraction]().union(*(text.once(_stated) for text in texts))
+
+
+def comes_from(value: Fraction, stated: frozenset[Fraction]) -> bool:
+    """Whether a number is stated, or is per cent, a complement or cents of one that is."""
+    return _explained(value, stated)
+
+
+def is_common(value: Fraction) -> bool:
+    """Whether a number needs no source: counts of units, parts of a circle, halves."""
+    return value in _CONSTANTS

@@ -13,6 +13,7 @@ from itertools import islice
 
 from verifiers.base import StepContext
 from verifiers.calculation.number_provenance import comes_from, is_common, stated_in
+from verifiers.claims.parsed import parsed_text
 from verifiers.code.executed import Change, Literals, execute, literals_of
 from verifiers.code.programs import fenced_blocks
 
@@ -35,7 +36,7 @@ def why_none(claimed: str, shown: str, blocks: tuple[str, ...], context: StepCon
     if literals is None or len(literals.numbers) + len(literals.texts) > _MOST_LITERALS:
         return _UNREAD
     sources = _sources(context)
-    stated = stated_in(*sources)
+    stated = stated_in(map(parsed_text, sources))
     if (why := _repeated(claimed, shown, blocks, context, literals, stated)) or context.problem.table:
         return why  # whether the table is read is seen by changing it
     foreign: list[float] = []
