@@ -3,7 +3,7 @@
 A number without a source deserves a look and refutes nothing: a model may calculate without writing it down.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
@@ -148,7 +148,7 @@ def _results(step: ParsedText) -> tuple[tuple[tuple[int, int], Fraction], ...]:
     return tuple(found)
 
 
-def stated_in(texts: Iterable[ParsedText]) -> frozenset[Fraction]:
+def stated_in(*texts: ParsedText) -> frozenset[Fraction]:
     """The numbers that texts state, in digits and in words."""
     return frozenset[Fraction]().union(*(text.once(_stated) for text in texts))
 

@@ -36,7 +36,7 @@ def why_none(claimed: str, shown: str, blocks: tuple[str, ...], context: StepCon
     if literals is None or len(literals.numbers) + len(literals.texts) > _MOST_LITERALS:
         return _UNREAD
     sources = _sources(context)
-    stated = stated_in(map(parsed_text, sources))
+    stated = stated_in(*map(parsed_text, sources))
     if (why := _repeated(claimed, shown, blocks, context, literals, stated)) or context.problem.table:
         return why  # whether the table is read is seen by changing it
     foreign: list[float] = []
