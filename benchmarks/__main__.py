@@ -1,13 +1,15 @@
 """`make bench`, or `python -m benchmarks NAME ...`: one JSON object a line, also added to runs/bench.jsonl.
 
-Its fields: bench, value, unit, baseline, ratio, n, details. A name also stands for the benches below it.
+Its fields: bench, part, value, interval (95%), k, n, unit, baseline, ratio, details. A name also stands for
+the benches below it. `--part kept` gives figures of the problems that no code was written on alone.
 """
 
+import argparse
 import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ from benchmarks import (
     tabular,
     workers,
 )
+from benchmarks.corpora import only
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
@@ -143,6 +146,12 @@ BENCHES: dict[str, Callable[[], Figures]] = {
 }
 
 
+PARTED = frozenset(
+    f"verifiers.{name}" for name in ("gsm8k_gold", "humans", "coverage", "planted", "provenance", "logic")
+)
+"""Benches whose figures are given apart for the problems that the code was and was not written on."""
+
+
 def figures_of(bench: Callable[[], Figures]) -> Figures:
     """What a bench found, rounded; a null value where its data are absent."""
     what = {"what": " ".join((bench.__doc__ or "").split())}
@@ -158,18 +167,39 @@ def figures_of(bench: Callable[[], Figures]) -> Figures:
     return {**found, **rounded, "ratio": ratio, "details": {**what, **found.get("details", {})}}
 
 
-def main(chosen: list[str]) -> None:
+def _lines(name: str, part: str) -> Iterator[Figures]:
+    """A bench's figures; of a bench on people's data those of the kept part first, then of the other."""
+    if name not in PARTED:
+        yield {"bench": name, **figures_of(BENCHES[name])}
+        return
+    for one in ("kept", "work") if part == "both" else (part,):
+        with only(one):
+            yield {"bench": name, "part": one, **figures_of(BENCHES[name])}
+
+
+def main(arguments: list[str]) -> None:
     """Run those named on the command line, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument(
+        "--part",
+        choices=("both", "kept", "work", "all"),
+        default="both",
+        help="the part of the problems: one that the code was not written on, the other, or all as one",
+    )
+    asked = parser.parse_args(arguments)
+    chosen = asked.names
     # `verifiers` stands for all benches whose name begins with `verifiers.`.
     names = [n for n in BENCHES if not chosen or any(n == c or n.startswith(f"{c}.") for c in chosen)]
     if not names:
         raise SystemExit(f"no bench is called {' '.join(chosen)}; there are: {' '.join(BENCHES)}")
     RECORD.parent.mkdir(exist_ok=True)
     for name in names:
-        line = json.dumps({"bench": name, **figures_of(BENCHES[name])}, ensure_ascii=False)
-        print(line, flush=True)
-        with RECORD.open("a", encoding="utf-8") as record:
-            record.write(line + "\n")
+        for figures in _lines(name, asked.part):
+            line = json.dumps(figures, ensure_ascii=False)
+            print(line, flush=True)
+            with RECORD.open("a", encoding="utf-8") as record:
+                record.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,16 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.parts import is_kept
 from pipeline.inputs.segment import segment
 
 DATA = Path(os.environ.get("STEPMINT_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+PARTS = ("work", "kept")
+"""Halves of the problems: code is written on the first, and documents quote figures of the second."""
 ANNOTATION = re.compile(r"<<[^<>]*>>")
 
 
@@ -24,6 +28,29 @@ class Judged(NamedTuple):
     right: bool
 
 
+_chosen = [*PARTS]
+
+
+@contextmanager
+def only(part: str) -> Iterator[None]:
+    """Within it `rows` gives those of one part of the problems, or of `all`."""
+    before = list(_chosen)
+    _chosen[:] = PARTS if part == "all" else [part]
+    try:
+        yield
+    finally:
+        _chosen[:] = before
+
+
+def _problem_of(row: dict[str, Any]) -> str:
+    """The text by which a row's problem is drawn into a part."""
+    if row.get("candidates"):
+        row = row["candidates"][0]["problem"]
+    names = ("context", "question", "problem", "instruction", "input")
+    texts = (row[name] for name in names if isinstance(row.get(name), str))
+    return next(texts, "\n".join(map(str, row.get("premises", ()))))
+
+
 def rows(pattern: str) -> Iterator[dict[str, Any]]:
     """The rows of every file that matches, in a fixed order. Raises SystemExit where there is none."""
     paths = sorted(DATA.glob(pattern))
@@ -31,7 +58,8 @@ def rows(pattern: str) -> Iterator[dict[str, Any]]:
         raise SystemExit(f"no {DATA / pattern}: set STEPMINT_DATA to the folder of the data")
     for path in paths:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
-            yield from map(json.loads, lines)
+            found = map(json.loads, lines)
+            yield from (row for row in found if PARTS[is_kept(_problem_of(row))] in _chosen)
 
 
 def gold() -> Iterator[tuple[str, list[str]]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.corpora import DATA, rows
+from benchmarks.parts import is_kept
 from pipeline.annotators.judge import votes_of as votes_of_judge
 from pipeline.annotators.verdicts import Reading
 from pipeline.labelling.direct import Labelled, fuse_rows, label
@@ -50,11 +51,6 @@ class Given(NamedTuple):
     problem: Problem
     solution: Solution
     gold: GoldLabels
-
-
-def is_kept(problem: Problem) -> bool:
-    """Whether a problem is of the half that figures are quoted on."""
-    return int(content_id("part", problem.text), 16) % 2 == 0
 
 
 def processbench() -> Iterator[Given]:
@@ -127,7 +123,7 @@ def _given(
 
 def kept() -> list[Given]:
     """The rows that figures are quoted on, in an order that depends on their content only."""
-    found = [one for one in (*processbench(), *prm800k()) if is_kept(one.problem) and one.solution.steps]
+    found = [one for one in (*processbench(), *prm800k()) if is_kept(one.problem.text) and one.solution.steps]
     distinct = {one.solution.id: one for one in found}
     return [distinct[name] for name in sorted(distinct)]
 

@@ -1,8 +1,6 @@
 """Benches of the logic verifier: agreement with gold labels, and steps/s beside plain Z3."""
 
-import gzip
 import json
-import os
 import random
 import re
 import time
@@ -12,6 +10,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks.corpora import rows
+from benchmarks.shares import share
 from pipeline.embedded.problems import arithmetic, mistakes
 from schemas.records import Problem
 from verifiers.base import StepContext
@@ -28,7 +28,6 @@ from verifiers.proofs.inferences import Inference, check_inference
 from verifiers.proofs.proof_lines import Proof, check_proof
 
 TABLE = Path(__file__).with_name("inferences.jsonl")
-DATA = Path(os.environ.get("STEPMINT_DATA", "../shared/data"))
 RULEBASES = {
     "prontoqa": "prontoqa/dev_part.jsonl",
     "proofwriter_dev": "proofwriter/dev_with_gpt4_programs_part.jsonl",
@@ -53,7 +52,7 @@ def agreement() -> dict[str, Any]:
     details: dict[str, Any] = {"table": f"{kept} of {len(table)}"}
     n = forwards = classical = 0
     for name, path in RULEBASES.items():
-        found = Counter(_rulebase_row(row) for row in _rows(path))
+        found = Counter(_rulebase_row(row) for row in rows(path))
         details[name] = {
             f"gold {g}, forwards {f}, classical {c}": k for (g, f, c), k in sorted(found.items())
         }
@@ -61,13 +60,8 @@ def agreement() -> dict[str, Any]:
         forwards += sum(count for (gold, by_rules, _), count in found.items() if by_rules == gold)
         classical += sum(count for (gold, _, all_), count in found.items() if all_ == gold)
     details |= _fld() | _folio()
-    return {"value": 100 * forwards / n, "unit": "% of rows", "baseline": 100 * classical / n, "n": n,
+    return {**share(forwards, n, per=100), "unit": "% of rows", "baseline": 100 * classical / n,
             "details": details}  # fmt: skip
-
-
-def _rows(path: str) -> Iterator[dict[str, Any]]:
-    with (gzip.open if path.endswith(".gz") else open)(DATA / path, "rt", encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
 
 
 def _rulebase_row(row: dict[str, Any]) -> tuple[str, str, str]:
@@ -93,7 +87,7 @@ def _label(theory: list[Formula], goal: Formula, denied: Formula) -> str:
 
 def fld_rows() -> Iterator[tuple[dict[str, Any], dict[str, Formula], Formula]]:
     """FLD problems with their facts and hypothesis as formulas."""
-    for row in _rows("fld/fld_test_part.jsonl.gz"):
+    for row in rows("fld/fld_test_part.jsonl.gz"):
         parts = re.split(r"(sent\d+): ", row["context"])[1:]
         texts = {key: text.strip() for key, text in zip(parts[::2], parts[1::2], strict=True)}
         formulas = read_together({**texts, "hypothesis": row["hypothesis"]}, goals=["hypothesis"])
@@ -111,11 +105,11 @@ def _fld() -> dict[str, Any]:
             proof = _read_one_way(row, facts, hypothesis) if proof.first_error is None else proof
             best.update(step.inference.verdict for step in proof.steps)
             labels[f"{row['answer']}, supported {proof.supports_label}"] += 1
-    share = round(100 * best["VALID"] / best.total(), 2)
     denied = (check_inference(cited, Not(goal)) for row in fld_rows() for cited, goal in _inferences(*row))
     return {
-        "fld_gold_steps": dict(steps),
-        "fld_read_one_way": {**best, "% valid": share},
+        "fld_gold_steps": {**steps, "% valid": share(steps["VALID"], steps.total(), per=100)},
+        "fld_gold_steps_invalid": share(steps["INVALID"] + steps["BAD_REFERENCE"], steps.total(), per=100),
+        "fld_read_one_way": {**best, "% valid": share(best["VALID"], best.total(), per=100)},
         "fld_conclusions_denied": dict(Counter(inference.verdict for inference in denied)),
         "fld_labels": dict(labels),
     }
@@ -136,7 +130,12 @@ def _gold_proofs(
             text = text.replace("-> hypothesis", "-> ¬hypothesis")
         read = {name: bound(fact) for name, fact in facts.items()}
         yield check_proof(
-            read, text, bound(hypothesis), row["answer"], read=lambda s: bound(_among(s, known))
+            read,
+            text,
+            bound(hypothesis),
+            row["answer"],
+            read=lambda s: bound(_among(s, known)),
+            worded=True,
         )
 
 
@@ -181,7 +180,7 @@ def _folio() -> dict[str, Any]:
     """How many premises' formulas can be read; and how the gold labels compare with Z3's where the conclusion
     can be read too, of which the rows hold no formula."""
     found, labels, differ = Counter[str](), Counter[str](), []
-    for row in _rows("folio/train.jsonl.gz"):
+    for row in rows("folio/train.jsonl.gz"):
         premises: list[Formula] = []
         for text in row["premises-FOL"]:
             try:

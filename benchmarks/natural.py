@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.corpora import ANNOTATION, Judged, gold, judged, rows, written
 from benchmarks.hostile import texts
+from benchmarks.shares import share
 from pipeline.inputs.segment import segment
 from schemas.records import Problem
 from verifiers.base import StepContext, contexts_of
@@ -73,10 +74,9 @@ def gsm8k_gold() -> Figures:
                 flagged.append((digest(text), finding.reason))
     wrong = [item for item in flagged if known.get(item[0]) != "misprint"]
     return {
-        "value": 2000 * len(wrong) / steps,
+        **share(len(wrong), steps, per=2000),
         "unit": "wrong error claims per 2,000 steps",
         "baseline": 2000 * crude / steps,
-        "n": steps,
         "details": {"flagged": len(flagged), "misprints": len(flagged) - len(wrong), "left": flagged},
     }
 
@@ -100,10 +100,9 @@ def humans() -> Figures:
                 )
     wrong = [item for item in left if item[2] != "misprint"]
     return {
-        "value": len(wrong) / claimed,
+        **share(len(wrong), claimed),
         "unit": "share of error claims",
-        "baseline": crude[1] / sum(crude),
-        "n": claimed,
+        "baseline": crude[1] / max(1, sum(crude)),
         "details": {
             "on_passed_steps": len(left),
             "wrong": wrong,
@@ -135,13 +134,12 @@ def coverage() -> Figures:
             seen["with a sum"] += "=" in context.step
     everything = sum(by_source.values(), Counter())
     return {
-        "value": found / total,
+        **share(found, total),
         "unit": "share of calculations",
         "baseline": crude / total,
-        "n": total,
         "details": {
             "model_steps": {
-                name: {"steps": seen["steps"], "decided": round(seen["decided"] / seen["steps"], 3)}
+                name: share(seen["decided"], seen["steps"])
                 for name, seen in [*by_source.items(), ("all", everything)]
             }
         },
@@ -165,10 +163,9 @@ def planted() -> Figures:
                 crude += not all(naive(spoilt))
                 kinds[f"{kind} {'caught' if caught else 'missed'}"] += 1
     return {
-        "value": hit / total,
+        **share(hit, total),
         "unit": "share of planted errors",
         "baseline": crude / total,
-        "n": total,
         "details": dict(kinds),
     }
 
@@ -227,11 +224,10 @@ def provenance() -> Figures:
                 total += 1
                 hit += any(orphan.text == foreign for orphan in found)
     return {
-        "value": traced / steps,
+        **share(traced, steps),
         "unit": "share of steps",
         "baseline": 1.0,
-        "n": steps,
-        "details": {"foreign_numbers_found": round(hit / total, 4), "foreign_numbers": total},
+        "details": {"foreign_numbers_found": share(hit, total)},
     }
 
 

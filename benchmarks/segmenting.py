@@ -14,19 +14,18 @@ Problems are parted by the hash of their text. The rules were written with the w
 first looked at through this bench.
 """
 
-import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from benchmarks.corpora import DATA, rows
+from benchmarks.corpora import DATA, PARTS, rows
+from benchmarks.parts import is_kept
+from benchmarks.shares import wilson
 from pipeline.inputs.segment import Cuts, segment
 from pipeline.inputs.solutions import written
 from schemas.config import SplitConfig
 
 Figures = dict[str, Any]
-PARTS = ("work", "kept")
 RAW = "raw text"
 
 
@@ -41,16 +40,7 @@ class Authored(NamedTuple):
 
 def part_of(problem: str) -> str:
     """The part that a problem's solutions are in."""
-    return PARTS[int(hashlib.sha256(problem.encode()).hexdigest()[:8], 16) % 2]
-
-
-def wilson(k: int, n: int) -> tuple[float, float]:
-    """The 95% interval of a share (Wilson, 1927)."""
-    if n == 0:
-        return 0.0, 1.0
-    z, share = 1.959964, k / n
-    middle, spread = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return (middle - spread) / (1 + z**2 / n), (middle + spread) / (1 + z**2 / n)
+    return PARTS[is_kept(problem)]
 
 
 def joined(source: str, problem: str, steps: list[str]) -> Authored:

@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that `stepmint --help` answers in a fraction 
 import argparse
 from typing import Any, NoReturn
 
+from flows.verify import add_arguments
 from schemas.errors import UserError
 
 _EXAMPLES = """\
@@ -348,16 +349,7 @@ def _add_verify(commands: Any) -> None:
         "check the calculations and equations of solutions, step by step, without a model",
         "stepmint verify solutions.jsonl --only fails",
     )
-    verify.add_argument(
-        "file",
-        help="JSONL file (also .gz) of ProcessBench, GSM8K or PRM800K, or with `problem` and `steps`; "
-        "--json prints one object a step",
-    )
-    verify.add_argument(
-        "--only", choices=("holds", "fails", "abstains"), help="print only steps with this verdict"
-    )
-    verify.add_argument("-n", type=int, default=0, help="at most so many solutions (default: all)")
-    verify.add_argument("--workers", type=int, default=1, help="processes to share the work (default 1)")
+    add_arguments(verify)
 
 
 def _add_giving(commands: Any) -> None:

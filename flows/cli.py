@@ -1,8 +1,8 @@
 """The `stepmint` command: it takes arguments and returns an exit code. `flows.commands` does the work.
 
 Nothing heavy is imported here, so that `stepmint --help` answers at once. Exit codes: 0 done; 1 not finished
-(the same command goes on), or sealed although nothing of one source could be read; 2 an error that the user
-can mend; 130 interrupted.
+(the same command goes on), or sealed although nothing of one source could be read, or `verify` has found
+something false; 2 an error that the user can mend; 130 interrupted.
 """
 
 import argparse
@@ -146,16 +146,18 @@ def _dispatch(args: argparse.Namespace) -> int:
         result: dict[str, Any] = command(args)
     for line in result.get("remarks", ()):
         _complain(line, 0)
-    if args.json and "lines" in result:
-        for line in result["lines"]:
-            print(json.dumps(line, ensure_ascii=False))
+    if "printed" in result:  # lines that are printed while they are found
+        for line in result["printed"]:
+            print(line)
+        for why in result["skipped"] if args.json or args.format == "json" else ():
+            _complain(f"skipped {why}", 0)
     elif args.json:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         getattr(display, args.command)(result)
     sys.stdout.flush()  # now, so that `_run` can report a full disk or a closed pipe in its own words
     # Keys under which a result says that something is left to do: the exit code tells scripts.
-    return 1 if any(result.get(name) for name in ("owed", "refused", "unread", "damaged")) else 0
+    return 1 if any(result.get(name) for name in ("owed", "refused", "unread", "damaged", "failing")) else 0
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from flows import progress
 from flows.checks import outline, preview, ready
 from flows.doctor import examine, examine_policies
 from flows.init import init as init
+from flows.verify import verify as verify
 from pipeline.prm.ranks import rank
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
@@ -203,29 +204,6 @@ def show(args: argparse.Namespace) -> Result:
     if args.id and not found:
         raise UserError(f"{args.run}: no solution or problem has an id that begins with {args.id!r}")
     return {"rows": found}
-
-
-def verify(args: argparse.Namespace) -> Result:
-    """Verify the steps of a file, while they are printed. The counts include steps that `--only` hides."""
-    from pipeline.inputs.solutions import read_solutions
-    from pipeline.labelling.verify_files import verify as reviewed
-
-    if args.n < 0 or args.workers < 1:
-        raise UserError("expected -n of at least 0 and --workers of at least 1")
-    path = Path(args.file)
-    solutions = islice(read_solutions(path), args.n or None)
-    counts = {"holds": 0, "fails": 0, "abstains": 0}
-    lines = _counted(reviewed(solutions, workers=args.workers), counts, args.only)
-    if args.json:
-        lines = ({name: value for name, value in line.items() if name != "text"} for line in lines)
-    return {"file": str(path), "lines": lines, "counts": counts}
-
-
-def _counted(lines: Iterator[Result], counts: dict[str, int], only: str | None) -> Iterator[Result]:
-    for line in lines:
-        counts[line["verdict"]] += 1
-        if only in (None, line["verdict"]):
-            yield line
 
 
 def status(args: argparse.Namespace) -> Result:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from flows import fidelity, solutions
 from flows.printing import Result, add_row, figures, flat, new_table, say, show_item, value_of
+from flows.verify import summary
 from schemas.text import one_line, shown
 
 _HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
@@ -168,6 +169,8 @@ def verify(result: Result) -> None:
     total = sum(counts.values())
     shares = ", ".join(f"{n:,} {verdict}" for verdict, n in counts.items())
     say(f"\n{result['file']}: {total:,} steps: {shares}; {total / seconds:,.0f} steps/s")
+    for summed in summary(result):
+        say(summed)
 
 
 def status(result: Result) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.annotators.base import Annotator
     from pipeline.labelling.direct import Labelled, OpenPolicy, Settings
+    from pipeline.labelling.verify_files import Verified
     from pipeline.outputs.view import RunView
     from pipeline.policies.base import Policy
     from pipeline.prm.model import PRM as Scorer
@@ -58,29 +59,32 @@ def label(
     return labelled(problems, settings, policy, progress=progress)
 
 
-def verify(
-    solutions: Iterable[Any], *, verifiers: "Sequence[str | Verifier] | None" = None
-) -> list[dict[str, Any]]:
+def verify(solutions: Iterable[Any], *, verifiers: "Sequence[str | Verifier] | None" = None) -> "Verified":
     """What can be proved or refuted of every step without a model.
 
     A solution is a dict with `problem` and `steps` (or a row of ProcessBench, GSM8K, PRM800K or FLD, as
     `stepmint verify` reads them), a pair (problem, solution), a `LabelledSolution`, or a text.
 
     One dict a step: the solution's `id`, `step` (from 0), `verdict` (`holds`, `fails` or `abstains`), the
-    step's `text`, and `findings`, each with `span` (characters of the step), `claim`, `verdict`, `reason` and
-    `by`. `verifiers` chooses other checks: names (`arithmetic`, `algebra`, `constraints`, `logic`, `code`,
-    `tables`) and objects of yours (`Verifier`).
+    step's `text`, the item's number as `row` (from 1), and `findings`, each with `span` (characters of the
+    step), `claim`, `verdict`, `reason` and `by`. `verifiers` chooses other checks: names (`arithmetic`,
+    `algebra`, `constraints`, `logic`, `code`, `tables`) and objects of yours (`Verifier`).
+
+    A dict or text that cannot be read is left out, with its reason in the list's `skipped`; `summary` counts
+    the findings by kind. UserError for an item of another type, and where nothing can be read.
 
     >>> [step] = stepmint.verify([{"problem": "What is 2 + 3?", "steps": ["2 + 3 = 5."]}])
     >>> step["verdict"], step["findings"][0]["by"]
     ('holds', 'arithmetic')
     """
     from pipeline.labelling.python_values import read_written
-    from pipeline.labelling.verify_files import check
+    from pipeline.labelling.verify_files import Verified, check
     from pipeline.labelling.verify_files import verify as reviewed
 
-    written = read_written(solutions)
-    return list(reviewed(written) if verifiers is None else check(written, verifiers))
+    skipped: list[str] = []
+    written = read_written(solutions, skipped.append)
+    found = reviewed(written) if verifiers is None else check(written, verifiers)
+    return Verified(found, skipped)
 
 
 def fuse(

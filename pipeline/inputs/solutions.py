@@ -4,8 +4,8 @@
 solution or many; each is a text, or a list of steps, which then stay as they are.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,31 +47,86 @@ class Written:
     """The first step to verify: in some rows of PRM800K only the last step is new, and the others repeat."""
     premises: tuple[str, ...] = ()
     """The problem in symbols, where the row has it (FOLIO's formulas, a generator's definitions)."""
+    row: int = field(default=0, compare=False)
+    """The row or item that it stands in, from 1."""
 
 
-def read_solutions(path: Path) -> Iterator[Written]:
+Skip = Callable[[str], None]
+"""Is told of each row, or solution of a row, that cannot be read: its place and the reason."""
+
+
+def read_solutions(path: Path, skip: Skip | None = None) -> Iterator[Written]:
     """The solutions of a file, one by one: JSON lines, a JSON list, CSV, TSV or Parquet, text also gzipped.
 
-    UserError naming file, line and what is wrong.
+    UserError naming file, line and what is wrong. With `skip` what cannot be read is left out, and it is an
+    error only that nothing at all can be.
     """
     if not path.is_file():
         raise UserError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
-    row = None
-    for row in rows_of(path):
-        if isinstance(row.value, Unreadable):
-            raise UserError(f"{row.file}:{row.number}: {row.value.why}")
-        yield from written(row.value, f"{row.file}:{row.number}", str(row.number))
-    if row is None:
-        raise UserError(f"{path}: holds no row")
+    yield from readable(
+        (
+            replace(one, row=row.number) if isinstance(one, Written) else one
+            for row in rows_of(path)
+            for one in written(row.value, f"{row.file}:{row.number}", str(row.number))
+        ),
+        f"{path}: holds no row",
+        skip,
+    )
 
 
-def written(value: Any, place: str, name: str) -> Iterator[Written]:
-    """The solutions in a row of any of the formats, called `name` where it has no id. UserError begins with
-    the `place`."""
+def readable(found: Iterable[Written | Unreadable], nothing: str, skip: Skip | None) -> Iterator[Written]:
+    """What could be read. UserError for the first that could not, or with `skip` where nothing could."""
+    first, is_read = nothing, False
+    for one in found:
+        if isinstance(one, Written):
+            is_read = True
+            yield one
+        elif skip is None:
+            raise UserError(one.why)
+        else:
+            first = one.why if first == nothing else first
+            skip(one.why)
+    if not is_read:
+        raise UserError(first)
+
+
+def written(value: Any, place: str, name: str) -> Iterator[Written | Unreadable]:
+    """The solutions in a row of any of the formats, called `name` where it has no id. What is wrong with one
+    begins with the `place`."""
+    try:
+        for one in _written(value, name):
+            why = one.why if isinstance(one, Unreadable) else _no_text(one)
+            yield Unreadable(f"{place}: {why}") if why else one
+    except _Unusable as error:
+        yield Unreadable(f"{place}: {error}")
+
+
+class _Unusable(Exception):
+    """A row that gives no solution at all."""
+
+
+def _no_text(found: Written) -> str:
+    """What in a solution is no text that can be written to a file; empty where all is."""
+    for name, texts in (("problem", [found.problem]), ("premise", found.premises), ("step", found.steps)):
+        for number, text in enumerate(texts):
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError:  # half of a pair, as in a text that was cut inside an emoji
+                where = name if name == "problem" else f"{name} {number} (from 0)"
+                return f"{where} holds a lone surrogate, which is no character"
+            if name == "step" and not text.strip():
+                return f"step {number} (from 0) is empty"
+    return ""
+
+
+def _written(value: Any, name: str) -> Iterator[Written | Unreadable]:
+    if isinstance(value, Unreadable):
+        raise _Unusable(value.why)
     if not isinstance(value, dict):
-        raise UserError(f"{place}: a row is an object, not {type(value).__name__}")
-    if isinstance(value.get("proofs"), list) and "hypothesis" in value and "steps" not in value:
-        yield _of_fld(value, str(value.get("id", name)))
+        raise _Unusable(f"a row is an object, not {type(value).__name__}")
+    proofs = value.get("proofs", value.get("proof"))
+    if isinstance(proofs, list | str) and "hypothesis" in value and "steps" not in value:
+        yield _of_proof(value, [proofs] if isinstance(proofs, str) else proofs, str(value.get("id", name)))
         return
     parsed = read_row(value)
     found = parsed.solutions
@@ -79,15 +134,17 @@ def written(value: Any, place: str, name: str) -> Iterator[Written]:
         found = (Found(value[_REFERENCE]),)
     if isinstance(found, Unreadable) or not found:
         why = found.why if isinstance(found, Unreadable) else none_found(value)
-        raise UserError(f"{place}: {why}")
+        raise _Unusable(why)
     problem, name = _text_of(parsed.problem) or " ", str(value.get("id", name))
     for number, one in enumerate(found):
         if isinstance(one, Unreadable):
-            raise UserError(f"{place}: {one.why}")
+            yield one
+            continue
         texts = one.text if isinstance(one.text, tuple) else tuple(step.text for step in segment(one.text))
         # A model that ended while it was thinking wrote no step, which is no fault of the row.
         if not texts and not (isinstance(one.text, str) and is_thinking(one.text)):
-            raise UserError(f"{place}: no steps: the solution is blank")
+            yield Unreadable("no steps: the solution is blank")
+            continue
         own = name if len(found) == 1 else f"{name}-{number}"
         yield Written(own, problem, texts, one.first, _premises(value))
 
@@ -198,6 +255,8 @@ def _several(row: Mapping[str, Any], name: str) -> tuple[Found | Unreadable, ...
     labels = row.get("labels")
     if isinstance(labels, list) and len(labels) not in (0, len(value)):
         return Unreadable(f"{name}: {len(value)} texts and {len(labels)} labels: expected as many")
+    if is_steps and any(isinstance(step, str) for step in value) and None in value:
+        return Unreadable(f"{name}: step {value.index(None)} (from 0) is null")
     found: list[Found | Unreadable] = []
     for number, one in enumerate(value):
         own = one if isinstance(one, Mapping) else {}
@@ -282,9 +341,9 @@ def _placed(texts: Sequence[str], separator: str) -> Iterator[Step]:
         start += len(text) + len(separator)
 
 
-def _of_fld(row: Mapping[str, Any], name: str) -> Written:
-    """FLD's first proof; it has none of some unknowns."""
-    text = "".join(text for text in row["proofs"][:1] if isinstance(text, str))
+def _of_proof(row: Mapping[str, Any], proofs: Sequence[Any], name: str) -> Written:
+    """The first proof of a row of FLD, which has none of some unknowns, or the one of EntailmentBank."""
+    text = "".join(text for text in proofs[:1] if isinstance(text, str))
     # FLD's gold proofs that the hypothesis is wrong end in `-> hypothesis` as well.
     goal = "-> ¬hypothesis" if row.get("answer") == "DISPROVED" else "-> hypothesis"
     lines = [line.strip() for line in text.replace("-> hypothesis", goal).split(";") if line.strip()]

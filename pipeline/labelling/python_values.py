@@ -1,6 +1,7 @@
 """Problems and solutions as a Python program has them: texts, dicts, records, and pairs of these."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -10,7 +11,15 @@ from pipeline.inputs.formats import Found
 from pipeline.inputs.golds import golds_of, kind_of
 from pipeline.inputs.rows import Unreadable
 from pipeline.inputs.segment import Cuts
-from pipeline.inputs.solutions import Written, gold_labels, read_row, solution_of, written
+from pipeline.inputs.solutions import (
+    Skip,
+    Written,
+    gold_labels,
+    read_row,
+    readable,
+    solution_of,
+    written,
+)
 from schemas.errors import UserError
 from schemas.records import Candidate, GoldLabels, LabelledSolution, Problem, Solution
 from verifiers.answers.grade import extract_answer
@@ -49,26 +58,33 @@ def read_given(items: Iterable[Any], cuts: Cuts = "\n") -> Iterator[Given]:
             raise UserError(f"problems[{number}]: {error}") from None
 
 
-def read_written(items: Iterable[Any]) -> Iterator[Written]:
+def read_written(items: Iterable[Any], skip: Skip | None = None) -> Iterator[Written]:
     """Each item as a solution to be checked. A dict is read as a row of a file is (`read_solutions`); a text
-    alone is a solution of a problem that nobody states. UserError names the item."""
-    for number, item in enumerate(_several(items, "solutions")):
-        place = f"solutions[{number}]"
-        match item:
-            case str():
-                yield from written({"solution": item}, place, str(number))
-            case Solution():
-                yield Written(item.id, " ", tuple(item.step_texts()))
-            case Mapping():
-                yield from written(dict(item), place, str(number))
-            case _:
-                found = next(read_given([item]))
-                if found.candidate is None:
-                    raise UserError(f"{place}: a problem without a solution: there are no steps to check")
-                solution, problem = found.candidate.solution, found.problem
-                yield Written(
-                    solution.id, problem.text, tuple(solution.step_texts()), premises=problem.premises
-                )
+    alone is a solution of a problem that nobody states. UserError names the item. With `skip` rows that
+    cannot be read are left out, as those of a file are."""
+    found = (
+        replace(one, row=number) if isinstance(one, Written) else one
+        for number, item in enumerate(_several(items, "solutions"), 1)
+        for one in _item(item, number - 1)
+    )
+    return readable(found, "solutions: the list is empty", skip)
+
+
+def _item(item: Any, number: int) -> Iterator[Written | Unreadable]:
+    place = f"solutions[{number}]"
+    match item:
+        case str():
+            yield from written({"solution": item}, place, str(number))
+        case Solution():
+            yield Written(item.id, " ", tuple(item.step_texts()))
+        case Mapping():
+            yield from written(dict(item), place, str(number))
+        case _:
+            found = next(read_given([item]))
+            if found.candidate is None:
+                raise UserError(f"{place}: a problem without a solution: there are no steps to check")
+            solution, problem = found.candidate.solution, found.problem
+            yield Written(solution.id, problem.text, tuple(solution.step_texts()), premises=problem.premises)
 
 
 def _several(items: Iterable[Any], name: str) -> Iterable[Any]:

@@ -24,8 +24,27 @@ files of any size fit."""
 Results = list[dict[str, Any]]
 
 
+class Verified(Results):
+    """The results of all steps, in order, and why rows were left out."""
+
+    def __init__(self, results: Iterable[dict[str, Any]], skipped: list[str]) -> None:
+        super().__init__(results)
+        self.skipped = tuple(skipped)
+        """The place and the reason, of each row or solution that could not be read."""
+
+    @property
+    def summary(self) -> dict[str, dict[str, int]]:
+        """How many findings there are of each kind: by `by`, then by verdict."""
+        found: dict[str, dict[str, int]] = {}
+        for one in (finding for result in self for finding in result["findings"]):
+            counts = found.setdefault(one["by"], {"holds": 0, "fails": 0, "abstains": 0})
+            counts[one["verdict"]] += 1
+        return found
+
+
 def verify(solutions: Iterable[Written], *, workers: int = 1) -> Iterator[dict[str, Any]]:
-    """One result a step, in order: `id`, `step` (0-based), `verdict`, `findings`, and the step's `text`.
+    """One result a step, in order: `id`, `step` (0-based), `verdict`, `findings`, the step's `text`, and the
+    `row` of the solution (from 1).
 
     A finding holds `span`, `claim`, `verdict`, `reason` and `by`.
     """
@@ -65,15 +84,15 @@ def check(solutions: Iterable[Written], verifiers: Sequence[str | Verifier]) -> 
         problem = Problem(text=solution.problem, premises=solution.premises)
         contexts = contexts_of(problem, solution.steps)
         # Steps before `first` were checked already; they are read as context only.
-        for index, context in list(enumerate(contexts))[solution.first :]:
+        for index in range(solution.first, len(contexts)):
+            context = contexts[index]
             found = {verifier.name: verifier.check(context) for verifier in chosen}
             said = {finding.verdict for finding in found.values()}
             # One refutation decides. Silence of one verifier does not undo the proof of another: they look at
             # different things.
             verdict: Verdict = "fails" if "fails" in said else "holds" if "holds" in said else "abstains"
             findings = [_finding(context.step, name, finding) for name, finding in found.items()]
-            result = {"id": solution.id, "step": index, "verdict": verdict, "findings": findings}
-            yield {**result, "text": context.step}
+            yield _result(solution, index, verdict, findings)
 
 
 def _verifier(one: str | Verifier) -> Verifier:
@@ -114,6 +133,10 @@ def _verified(solution: Written) -> Results:
             }
             for remark in reviewed.remarks
         ]
-        result = {"id": solution.id, "step": index, "verdict": reviewed.verdict, "findings": findings}
-        found.append({**result, "text": solution.steps[index]})
+        found.append(_result(solution, index, reviewed.verdict, findings))
     return found
+
+
+def _result(solution: Written, step: int, verdict: Verdict, findings: Results) -> dict[str, Any]:
+    result = {"id": solution.id, "step": step, "verdict": verdict, "findings": findings}
+    return {**result, "text": solution.steps[step], "row": solution.row}

@@ -399,7 +399,7 @@ def test_verify_prints_one_object_a_step(tmp_path: Path, capsys: Capture) -> Non
     path.write_text(json.dumps(ROW), encoding="utf-8")
     code, out, err = answer(capsys, "verify", path, "--json")
     lines = [json.loads(line) for line in out.splitlines()]
-    assert (code, err) == (0, "")
+    assert (code, err) == (1, "")
     assert [(line["id"], line["step"], line["verdict"]) for line in lines] == [
         ("tom", 0, "holds"),
         ("tom", 1, "fails"),
@@ -416,7 +416,7 @@ def test_verify_shows_reasons_and_a_rate(tmp_path: Path, capsys: Capture) -> Non
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(ROW), encoding="utf-8")
     code, out, _ = answer(capsys, "verify", path)
-    assert code == 0
+    assert code == 1
     assert "arithmetic: 19 * 2 is 38, not 39" in out
     assert "77 stands neither in the problem nor in an earlier step" in out
     assert re.search(r"3 steps: 1 holds, 1 fails, 1 abstains; [\d,]+ steps/s", out)

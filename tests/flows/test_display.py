@@ -1,6 +1,7 @@
 """What commands print of texts that models, servers and files wrote."""
 
 import logging
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -41,6 +42,8 @@ def solution() -> dict[str, object]:
             {
                 "file": HOSTILE,
                 "counts": {"fails": 1},
+                "kinds": Counter({(HOSTILE, "fails"): 1}),
+                "skipped": [HOSTILE],
                 "lines": [
                     {
                         "id": HOSTILE,

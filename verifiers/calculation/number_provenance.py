@@ -146,3 +146,18 @@ def _results(step: ParsedText) -> tuple[tuple[tuple[int, int], Fraction], ...]:
             size = len(claim.right_text)
             found.append(((max(claim.span[0], claim.span[1] - size), claim.span[1]), value))
     return tuple(found)
+
+
+def stated_in(*texts: ParsedText) -> frozenset[Fraction]:
+    """The numbers that texts state, in digits and in words."""
+    return frozenset[Fraction]().union(*(text.once(_stated) for text in texts))
+
+
+def comes_from(value: Fraction, stated: frozenset[Fraction]) -> bool:
+    """Whether a number is stated, or is per cent, a complement or cents of one that is."""
+    return _explained(value, stated)
+
+
+def is_common(value: Fraction) -> bool:
+    """Whether a number needs no source: counts of units, parts of a circle, halves."""
+    return value in _CONSTANTS

@@ -5,13 +5,16 @@ that merely repeats the claimed value, or never reads the table it is about, is 
 unit tests the step's code must pass them.
 """
 
+import ast
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from schemas.records import Table
 from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
+from verifiers.code.evidence import why_none
 from verifiers.code.executed import Shown, execute
 from verifiers.code.programs import PYTHON, Block, code_of_problem, fenced_blocks
 from verifiers.code.unit_tests import Program, judge_tests
@@ -42,6 +45,8 @@ _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}")
 _ASSERTS = re.compile(r"^[ \t]*assert\b", re.M)
 _UNSTABLE_WHY = "the output may differ from run to run"
 MOST_TEXT = 20_000
+_MOST_VALUE = 2_000
+"""Characters of an output that is read as a value."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Code:
         claim = read_claim(context.step)
         if claim is None and not _ASSERTS.search(blocks[-1]):
             return Finding("abstains", "no output is claimed")
-        return _judge(claim, blocks, context.problem.table)
+        return _judge(claim, blocks, context)
 
 
 def blocks_of(text: str) -> list[str]:
@@ -94,7 +99,8 @@ def read_claim(step: str) -> _Claim | None:
     return _Claim(last.code, said[0].group(1), exact=False) if len(said) == 1 else None
 
 
-def _judge(claim: _Claim | None, blocks: tuple[str, ...], table: Table | None) -> Finding:
+def _judge(claim: _Claim | None, blocks: tuple[str, ...], context: StepContext) -> Finding:
+    table = context.problem.table
     shown = execute(blocks, table=table)
     code = "\n".join(blocks)
     if shown.text is None:
@@ -110,7 +116,7 @@ def _judge(claim: _Claim | None, blocks: tuple[str, ...], table: Table | None) -
         return Finding("abstains", "the output is not the one number that is named")
     said, found = claim.output.strip()[:200], shown.text.strip()[:200]
     if same_text(claim.output, shown.text):
-        idle = _idle(claim, shown, blocks, table)
+        idle = _idle(claim, shown, blocks, context)
         if idle:
             return Finding("abstains", idle)
         # The order of a set and `hash()` depend on the hash seed: the output of one run may agree by chance.
@@ -120,7 +126,16 @@ def _judge(claim: _Claim | None, blocks: tuple[str, ...], table: Table | None) -
     unstable = _UNSTABLE.search(code) or _ADDRESS.search(claim.output + shown.text)
     if unstable or execute(blocks, table=table, hash_seed=1).text != shown.text:
         return Finding("abstains", _UNSTABLE_WHY)
+    if _is_spaced_otherwise(claim.output, shown.text):
+        return Finding("abstains", "the output differs in spaces or quotes alone")
     return Finding("fails", f"the code gives {found}, not {said}", found)
+
+
+def _is_spaced_otherwise(claimed: str, shown: str) -> bool:
+    """Whether outputs differ in what depends on how they were printed. Two values in quotes never do."""
+    if all(_value(text) is not None and re.search(r"['\"]", text) for text in (claimed, shown)):
+        return False
+    return re.sub(r"[\s'\"]", "", claimed) == re.sub(r"[\s'\"]", "", shown)
 
 
 def _is_seeded(code: str) -> bool:
@@ -128,16 +143,12 @@ def _is_seeded(code: str) -> bool:
     return not _DRAWS.search(code) or bool(_SEEDED.search(code))
 
 
-def _idle(claim: _Claim, shown: Shown, blocks: tuple[str, ...], table: Table | None) -> str:
+def _idle(claim: _Claim, shown: Shown, blocks: tuple[str, ...], context: StepContext) -> str:
     """Why an output that agrees is no evidence; empty where it is."""
-    value = _number(claim.output.strip())
-    if value is not None:
-        shifted = execute(blocks, shift=str(value), table=table).text
-        if shifted is not None and _number(shifted.strip()) == value + 1:
-            return "the code repeats the value instead of computing it"
+    table = context.problem.table
     if table is not None and execute(blocks, table=_changed(table)).text == shown.text:
         return "the code's output does not depend on the table"
-    return ""
+    return why_none(claim.output, shown.text or "", blocks, context)
 
 
 def _changed(table: Table) -> Table:
@@ -151,9 +162,50 @@ def _changed(table: Table) -> Table:
 
 
 def same_text(claimed: str, shown: str) -> bool:
-    """Whether two outputs agree word by word; numbers by value, or rounded to the digits claimed."""
+    """Whether two outputs agree: as Python values where both are some, texts in quotes exactly; else line by
+    line and word by word, numbers by value or rounded to the digits claimed."""
+    if _same_line(claimed, shown):
+        return True
+    left, right = claimed.strip().split("\n"), shown.strip().split("\n")
+    return len(left) == len(right) > 1 and all(map(_same_line, left, right))
+
+
+def _same_line(claimed: str, shown: str) -> bool:
+    values = _value(claimed), _value(shown)
+    if None in values:
+        return _same_words(claimed, shown)
+    # In a quoted text every space counts. `1,200` is a number of the text, though Python reads a tuple.
+    if not re.search(r"['\"]", claimed + shown) and _same_words(claimed, shown):
+        return True
+    return _same_value(values[0], values[1])
+
+
+def _same_words(claimed: str, shown: str) -> bool:
     left, right = claimed.split(), shown.split()
     return len(left) == len(right) and all(map(_same_word, left, right))
+
+
+def _value(text: str) -> Any:
+    """The Python value that a text writes out; None where it is none, or `None`."""
+    if len(text) > _MOST_VALUE:
+        return None
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+
+
+def _same_value(claimed: Any, shown: Any) -> bool:
+    """`==`, with floats inside of lists rounded as they are outside."""
+    match claimed, shown:
+        case (list(), list()) | (tuple(), tuple()):
+            return len(claimed) == len(shown) and all(map(_same_value, claimed, shown))
+        case dict(), dict():
+            return claimed.keys() == shown.keys() and all(_same_value(claimed[k], shown[k]) for k in claimed)
+        case float(), int() | float():
+            return bool(claimed == shown) or _same_word(repr(claimed), repr(shown))
+        case _:
+            return bool(claimed == shown)
 
 
 def _same_word(claimed: str, shown: str) -> bool:

@@ -71,5 +71,7 @@ def stem(word: str) -> str:
     # "running", "run"
     if len(word) > 2 and word[-1] == word[-2] and word[-1] not in "aeiou":
         word = word[:-1]
+    # "focuses" and "focusing" have lost an ending; "focus" itself must come to the same.
+    word = word.rstrip("s") or word
     word = word[:-1] + "i" if word.endswith("y") else word
     return word[:-1] if word.endswith("ck") else word  # "panicking", "panic"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from verifiers.corpora.wording import reworded, rewordings, said_in
 from verifiers.logic.formulas import Formula, Joined, Not, Unparsed, canonical, parse_formula
 from verifiers.proofs.inferences import Inference, check_inference
 
@@ -74,11 +75,18 @@ class ProofState:
     """How a line's conclusion becomes a formula; raises Unparsed."""
     unread: frozenset[str] = frozenset()
     """Facts that are there and could not be read."""
+    worded: bool = False
+    """Whether the formulas were read from words, which may be forms or opposites of one another."""
 
     @cached_property
     def defined(self) -> dict[str, ProofStep]:
         """The first line of every id."""
         return {step.id: step for step in reversed(self.steps) if step.id}
+
+    @cached_property
+    def said(self) -> Mapping[str, int]:
+        """How many sentences of the problem use each predicate."""
+        return said_in([*self.facts.values(), *([self.hypothesis] if self.hypothesis else [])])
 
     @cached_property
     def lost_line(self) -> bool:
@@ -97,6 +105,7 @@ def check_proof(
     label: ProofLabel,
     *,
     read: Reader = parse_formula,
+    worded: bool = False,
 ) -> Proof:
     """Check every line `fact1 & int2 -> int3: formula`. Raises Unparsed where the facts cannot be read.
 
@@ -105,7 +114,7 @@ def check_proof(
     """
     given = {name: parse_formula(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
     goal = parse_formula(hypothesis) if isinstance(hypothesis, str) else hypothesis
-    state = ProofState(given, goal, read=read)
+    state = ProofState(given, goal, read=read, worded=worded)
     for line in proof_lines(proof_text):
         state = state.after(line)
     errors = [index for index, step in enumerate(state.steps) if step.inference.verdict in _ERRORS]
@@ -179,6 +188,8 @@ def _judged(step: ProofStep, state: ProofState) -> ProofStep:
     # The context is what is proved without open assumptions: only that may be cited anywhere.
     sound_steps = (s.formula for s in state.steps if s.sound and s.formula and not s.assumes)
     inference = check_inference(premises, step.formula, context=[*state.facts.values(), *sound_steps])
+    if inference.verdict == "INVALID" and state.worded:
+        inference = _doubted(inference, premises, step.formula, state.said)
     return replace(
         step,
         inference=inference,
@@ -186,6 +197,18 @@ def _judged(step: ProofStep, state: ProofState) -> ProofStep:
         sound=inference.verdict == "VALID" and all(parent.sound for parent in parents),
         assumes=assumes - frozenset(discharged),
     )
+
+
+def _doubted(
+    invalid: Inference, premises: list[Formula], goal: Formula, said: Mapping[str, int]
+) -> Inference:
+    """UNKNOWN instead of INVALID where the step follows if some of its words are forms of one word."""
+    for by in rewordings([*premises, goal], said):
+        found = check_inference([reworded(one, by) for one in premises], reworded(goal, by))
+        if found.verdict in {"VALID", "TAUTOLOGY"}:
+            pairs = ", ".join(f"{one} and {other}" for one, (other, _) in sorted(by.items())[:3])
+            return Inference("UNKNOWN", f"follows if these are forms or opposites of one word: {pairs}")
+    return invalid
 
 
 def _from_parents(parents: list[ProofStep], discharged: list[str], state: ProofState) -> list[Formula]:

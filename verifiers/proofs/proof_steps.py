@@ -17,6 +17,7 @@ from verifiers.proofs.proof_lines import ProofState, Reader
 
 LONGEST_PROBLEM = 20_000
 _MOST_FACTS = 100
+_MOST_LINES = 200
 # `sent1: `, `$fact2$ = `, `hypothesis: ` at the start or after a space; where one begins, the last ends.
 _NAMED = re.compile(r"(?:^|(?<=\s))\$?(sent\d+|fact\d+|hypothesis)\$?\s*[:=] ")
 # `sent1 & int1 -> int2: ...`, `... -> assump1: ...`, `int2 -> hypothesis;`, `... -> ¬hypothesis`.
@@ -40,6 +41,9 @@ def is_proof_line(step: str) -> bool:
 def check_line(context: StepContext) -> Finding:
     """The verdict on the last step as a line of a proof, from what it cites alone."""
     before = tuple(step for step in context.steps[:-1] if is_proof_line(step))
+    # Every line is judged among all before it, so the time would grow with the square of their number.
+    if len(before) > _MOST_LINES:
+        return Finding("abstains", f"a proof of more than {_MOST_LINES} lines")
     try:
         state = _state(context.problem.text, context.problem.premises, before)
     except Unparsed as error:
@@ -60,9 +64,10 @@ def _state(text: str, premises: tuple[str, ...], before: tuple[str, ...]) -> Pro
     if before:
         return _state(text, premises, before[:-1]).after(before[-1].strip())
     texts = _texts(text, premises)
-    formulas, read = _formulas(texts)
+    formulas, read, worded = _formulas(texts)
     hypothesis = formulas.pop("hypothesis", None)
-    return ProofState(formulas, hypothesis, read=read, unread=frozenset(texts.keys() - formulas.keys()))
+    unread = frozenset(texts.keys() - formulas.keys())
+    return ProofState(formulas, hypothesis, read=read, unread=unread, worded=worded)
 
 
 def _texts(text: str, premises: tuple[str, ...]) -> dict[str, str]:
@@ -76,15 +81,16 @@ def _texts(text: str, premises: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _formulas(texts: dict[str, str]) -> tuple[dict[str, Formula], Reader]:
+def _formulas(texts: dict[str, str]) -> tuple[dict[str, Formula], Reader, bool]:
+    """The formulas, what reads more of their kind, and whether they were read from words."""
     facts = [text for name, text in texts.items() if name != "hypothesis"]
     if any("{" in text for text in facts):
-        return _each(texts, parse_formula), parse_formula
+        return _each(texts, parse_formula), parse_formula, False
     if any(map(_FOLIO.search, facts)):
-        return _each(texts, read_folio), read_folio
+        return _each(texts, read_folio), read_folio, False
     formulas = read_together(texts, goals=["hypothesis"])
     known = tuple(formulas.values())
-    return formulas, lambda text: read_among(text, known, "step")
+    return formulas, lambda text: read_among(text, known, "step"), True
 
 
 def _each(texts: dict[str, str], read: Reader) -> dict[str, Formula]:

@@ -56,6 +56,64 @@ def test_lines(problem, steps, verdict, reason):
     assert review(StepContext(posed, steps)).verdict == verdict
 
 
+# A fact in one form of a word, a rule in another, and two sentences that use both words.
+WORDED = "sent1: the pip {} sent2: if the pip {}, the hat is red sent3: the fez {} sent4: the fez {}"
+
+
+@pytest.mark.parametrize(
+    ("fact", "condition", "verdict"),
+    [
+        ("dims", "does dim", "holds"),
+        ("dims", "will dim", "holds"),
+        ("focuses", "does focus", "holds"),
+        ("biases hat", "will bias hat", "holds"),
+        ("gases", "does gas", "holds"),
+        ("quizzes", "will quiz", "holds"),
+        ("is not wearable", "is unwearable", "holds"),
+        # Opposites and forms that no rule of spelling knows for certain.
+        ("is not useless", "is useful", "abstains"),
+        ("is useful", "is not useless", "abstains"),
+        ("is atypical", "is not typical", "abstains"),
+        ("is careful", "is not careless", "abstains"),
+        ("is dimmed", "does dim", "abstains"),
+        ("is a dimmer", "is dim", "abstains"),
+        ("sank", "is sinking", "abstains"),
+        # Other words.
+        ("is red", "is warm", "fails"),
+        ("hums", "does glow", "fails"),
+        ("is not warm", "is warm", "fails"),
+    ],
+)
+def test_forms_of_a_word_are_one_word_or_a_doubt(fact, condition, verdict):
+    text = WORDED.format(fact, condition, fact, condition)
+    found = Logic().check(StepContext(Problem(text=text), ("sent1 & sent2 -> int1: the hat is red",)))
+    assert found.verdict == verdict, found
+
+
+def test_a_word_that_stands_in_one_sentence_alone_may_be_an_opposite():
+    """Only a dictionary knows that who is not thankless is grateful."""
+    text = "sent1: the nerd is not thankless sent2: if the nerd is grateful, the hat is red sent3: a fez hums"
+    both = " sent4: the fez is grateful sent5: the fez is thankless"
+    steps = ("sent1 & sent2 -> int1: the hat is red",)
+    for more, verdict in (("", "abstains"), (both, "fails")):
+        found = Logic().check(StepContext(Problem(text=text + more), steps))
+        assert found.verdict == verdict, found
+
+
+def test_entailment_bank_is_prose_and_abstains(tmp_path):
+    row = {
+        "id": "a",
+        "context": "sent1: a star produces light and heat sent2: a source of something emits that something",
+        "question": "What is a star?",
+        "answer": "A source of light.",
+        "hypothesis": "a star is a source of light",
+        "proof": "sent1 & sent2 -> int1: a star is a source of light; int1 -> hypothesis; ",
+    }
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row))
+    assert [line["verdict"] for line in verify(read_solutions(file))] == ["abstains"] * 2
+
+
 def test_premises_are_used_in_reviews_of_plain_steps():
     posed = Written(
         "a",
