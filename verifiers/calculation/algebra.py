@@ -7,10 +7,12 @@ says `fails` only where a wrong equation cannot be one to solve.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from math import inf
 
 from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
-from verifiers.calculation.arithmetic import Checked, combine, compare
+from verifiers.calculation.arithmetic import GIVEN, Checked, combine, compare
+from verifiers.calculation.consequences import Known, applied, follows, is_instance, known, zero_of
 from verifiers.calculation.identities import judge_identity
 from verifiers.calculation.solving import check_solving, equations
 from verifiers.claims.find import Claim, claims_of, stated_value
@@ -39,6 +41,12 @@ _DEFINITION = re.compile(
 )
 
 
+_APPLIES = re.compile(r"[A-Za-z]\w*'* ?\((?! )|'|_|§")
+"""A letter before a bracket may be a function; a letter with a mark is an unknown of a family."""
+_NEAR, _WINDOW, _MOST_KNOWN = 4, 30, 24
+"""Steps back whose equations a step continues; in which a symbol keeps its meaning; equations that are tried."""
+
+
 class Algebra:
     """Holds on proven identities and satisfied equations; fails only on refuted ones; abstains otherwise."""
 
@@ -59,11 +67,14 @@ class Algebra:
         ]
         if not claims:
             return []
-        values, solving = definitions(context.parsed_before[1:]), check_solving(context)
-        return [
-            (claim, _decided(solving.get(claim.span)) or self._claim(claim, claims, context, values))
-            for claim in claims
-        ]
+        values, solving = _values(context, claims), check_solving(context)
+        before = known_before(context)
+        found = []
+        for claim in claims:
+            checked = _decided(_followed(claim, before)) or _decided(solving.get(claim.span))
+            found.append((claim, checked or self._claim(claim, claims, context, values)))
+            before = [*before, *known([claim])]
+        return found
 
     def _claim(
         self, claim: Claim, claims: list[Claim], context: StepContext, values: Mapping[str, Fraction]
@@ -72,20 +83,90 @@ class Algebra:
         # `x > 3` may be a condition, which no value refutes.
         if claim.relation not in {"=", "≈"}:
             return _abstain(claim, "an order relation of symbols")
+        if _defines(claim, context, claims):
+            return _abstain(claim, "a definition", GIVEN)
         if stated_value(claim):
-            return _abstain(claim, "a definition", "undefined_symbol")
+            return _abstain(claim, "a value of a symbol", "undefined_symbol")
         if symbols and symbols <= values.keys():
             return _substituted(claim, claims, context, values)
         if not symbols:
             return constant_claim(claim, pool=self._pool)
+        if is_instance(claim.left, claim.right):
+            return _abstain(claim, "values put into a formula", GIVEN)
         # A problem that says "positive" declares its symbols to be so; then `sqrt(x^2) = x` holds.
-        positive = "positive" in f"{context.problem.text} {' '.join(context.steps)}"
+        positive = any(parsed.once(_says_positive) for parsed in (*_window(context), context.parsed))
         judged = judge_identity(claim.left, claim.right, positive=positive, pool=self._pool)
         if judged.verdict == "holds":
             return Checked("holds", f"{claim.text}: {judged.reason}")
-        if judged.verdict == "fails" and not _states_identity(claim, claims, context):
+        stated = _states_identity(claim, claims, context) or _rewrites(claim, claims, context)
+        if judged.verdict == "fails" and not stated:
             return _abstain(claim, "may be an equation to solve", "undefined_symbol")
         return Checked(judged.verdict, f"{claim.text}: {judged.reason}", judged.code)
+
+
+def _says_positive(parsed: ParsedText) -> bool:
+    return "positive" in parsed.text
+
+
+def _window(context: StepContext) -> tuple[ParsedText, ...]:
+    """The problem and the steps in which a symbol can be expected to mean what it means now."""
+    return (context.parsed_texts[0], *context.recent(_WINDOW))
+
+
+def known_before(context: StepContext) -> list[Known]:
+    """The equations that the problem and the last few steps state."""
+    texts = (context.parsed_texts[0], *context.recent(_NEAR))
+    return [one for parsed in texts for one in parsed.once(_known)][-_MOST_KNOWN:]
+
+
+def _known(parsed: ParsedText) -> tuple[Known, ...]:
+    return tuple(known(claim for claim in parsed.once(claims_of) if isinstance(claim, Claim)))
+
+
+def _followed(claim: Claim, before: list[Known]) -> Checked | None:
+    if claim.relation != "=" or not (names(claim.left) | names(claim.right)):
+        return None
+    if zero_of(claim) == {}:
+        return Checked("holds", f"{claim.text}: proved where both sides are defined, by multiplying out")
+    source = follows(claim, before)
+    return Checked("holds", f"{claim.text}: follows from {source}") if source else None
+
+
+def _defines(claim: Claim, context: StepContext, claims: list[Claim]) -> bool:
+    """Whether a claim gives a new name to a value or formula: `A = 3 * 4`, `f(x) = x + 1`. A name that an
+    earlier equation holds is an unknown, whose value may be wrong."""
+    left = applied(claim.left)
+    if not isinstance(left, Name) or left.name in names(claim.right):
+        return False
+    earlier = claims[: claims.index(claim)]
+    return not any(
+        left.name in names(applied(side))
+        for c in (*_before(context), *earlier)
+        for side in (c.left, c.right)
+    )
+
+
+def _rewrites(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
+    """Whether a later link of a chain says that its sides agree for all values: `R = (x + 1)^2 = x^2 + 1`.
+
+    Not where any equation holds one of its symbols, so that it may have been used."""
+    symbols = names(claim.left) | names(claim.right)
+    at = claims.index(claim)
+    if not at or claim.loose or claim.words or names(claim.left) != names(claim.right):
+        return False
+    linked = claims[at - 1].right == claim.left and claims[at - 1].span[1] >= claim.span[0]
+    if not linked or _APPLIES.search(claim.text):
+        return False
+    others = (c for c in (*_before(context), *claims) if not _is_naming(c))
+    chain = {c.span for c in claims[:at] if _APPLIES.search(c.text) is None}
+    return not any(
+        symbols & (names(c.left) | names(c.right)) for c in others if c.span not in chain and c != claim
+    )
+
+
+def _is_naming(claim: Claim) -> bool:
+    left = applied(claim.left)
+    return isinstance(left, Name) and left.name not in names(claim.right)
 
 
 def _decided(checked: Checked | None) -> Checked | None:
@@ -106,13 +187,33 @@ def _abstain(claim: Claim, why: str, code: str = "context") -> Checked:
     return Checked("abstains", f"{claim.text}: {why}", code)
 
 
-def definitions(steps: Iterable[ParsedText]) -> dict[str, Fraction]:
-    """Symbols to which the steps give one exact value, unconditionally; a symbol with two values has none."""
-    found: dict[str, set[Fraction]] = {}
-    for step in steps:
-        for name, value in step.once(_defined):
-            found.setdefault(name, set()).add(value)
-    return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
+def definitions(texts: Iterable[ParsedText]) -> dict[str, Fraction]:
+    """Symbols to which the texts give one exact value, unconditionally; a symbol with two values has none."""
+    table = _definitions(tuple(texts))
+    return {name: value for name, (value, _, other) in table.items() if other == inf}
+
+
+def _definitions(texts: tuple[ParsedText, ...]) -> dict[str, tuple[Fraction, float, float]]:
+    """For each symbol its first value, where it is given, and where another one is."""
+    found: dict[str, tuple[Fraction, float, float]] = {}
+    for at, text in enumerate(texts):
+        for name, value in text.once(_defined):
+            first, since, until = found.setdefault(name, (value, at, inf))
+            if value != first and until == inf:
+                found[name] = (first, since, at)
+    return found
+
+
+def _step_definitions(texts: tuple[ParsedText, ...]) -> dict[str, tuple[Fraction, float, float]]:
+    return _definitions(texts[1:])  # the problem's values may be those of a case
+
+
+def _values(context: StepContext, claims: list[Claim]) -> dict[str, Fraction]:
+    """The values that earlier steps give the claims' symbols."""
+    table, here = context.shared.once(_step_definitions), len(context.steps) - 1
+    symbols = {name for claim in claims for side in (claim.left, claim.right) for name in names(side)}
+    stated = ((name, table[name]) for name in sorted(symbols) if name in table)
+    return {name: value for name, (value, since, until) in stated if since < here <= until}
 
 
 def _defined(step: ParsedText) -> tuple[tuple[str, Fraction], ...]:
@@ -164,7 +265,7 @@ def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> boo
 def _revalued(context: StepContext, values: Mapping[str, Fraction]) -> bool:
     """Whether the steps just before hold equations that a symbol's value does not solve."""
     # Three steps back is as far as one equation is usually solved; see `solving.check_solving`.
-    before = [equation for step in context.parsed_before[1:][-3:] for equation in step.once(equations)]
+    before = [equation for step in context.recent(3) for equation in step.once(equations)]
     return any(
         not e.polynomial or sum(c * values[e.symbol] ** power for power, c in enumerate(e.polynomial)) != 0
         for e in before
@@ -174,7 +275,7 @@ def _revalued(context: StepContext, values: Mapping[str, Fraction]) -> bool:
 
 def _before(context: StepContext) -> Iterator[Claim]:
     """What the problem and the earlier steps state."""
-    for parsed in context.parsed_before:
+    for parsed in _window(context):
         yield from (claim for claim in parsed.once(claims_of) if isinstance(claim, Claim))
 
 

@@ -5,6 +5,7 @@ belong to the algebra verifier.
 """
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import permutations
 from typing import NamedTuple
@@ -31,6 +32,10 @@ _LOOSE_READINGS = (
 _NO_VALUES: dict[str, Fraction] = {}
 
 
+GIVEN = "given"
+"""The code of a relation that claims nothing which could be checked: a definition. It is no open claim."""
+
+
 class Checked(NamedTuple):
     """A claim's verdict; `reason` is for people, `code` is the kind of abstention."""
 
@@ -47,7 +52,12 @@ class Arithmetic:
 
     def check(self, context: StepContext) -> Finding:
         """Check every numeric relation of the last step."""
-        return combine([checked for _, checked in context.parsed.once(checked_claims)])
+        return combine([checked for _, checked in claims_checked(context)])
+
+
+def claims_checked(context: StepContext) -> tuple[tuple[tuple[int, int], Checked], ...]:
+    """The verdict on each numeric claim of the last step, by its span."""
+    return context.parsed.once(checked_claims)
 
 
 def checked_claims(parsed: ParsedText) -> tuple[tuple[tuple[int, int], Checked], ...]:
@@ -74,11 +84,20 @@ def combine(checked: list[Checked], nothing: str = "no calculation to check") ->
     evidence = "; ".join(dict.fromkeys(c.reason for c in checked))[:1000]
     # One wrong calculation makes a step wrong, whatever else is right. A step with one claim that could not
     # be decided must not hold, since that claim may be the wrong one.
-    for verdict in ("fails", "abstains", "holds"):
-        for claim in checked:
-            if claim.verdict == verdict:
-                return Finding(claim.verdict, claim.reason, evidence)
-    return Finding("abstains", nothing)
+    if not checked:
+        return Finding("abstains", nothing)
+    verdict = verdict_of(checked)
+    reason = next(claim.reason for claim in checked if claim.verdict == verdict)
+    return Finding(verdict, reason, evidence)
+
+
+def verdict_of(checked: Sequence[Checked]) -> Verdict:
+    """What the claims of a step make of it: one refutation decides, and an open claim forbids `holds`."""
+    said = {claim.verdict for claim in checked if claim.code != GIVEN}
+    return next((verdict for verdict in _STRONGEST if verdict in said), "abstains")
+
+
+_STRONGEST: tuple[Verdict, ...] = ("fails", "abstains", "holds")
 
 
 def check_claim(claim: Claim | Unread) -> Checked | None:

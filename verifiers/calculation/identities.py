@@ -180,6 +180,14 @@ def _symbolic_call(function: str, args: list[Any], convention: Convention) -> An
             return args[1] ** (1 / args[0])
         case "abs":
             return sympy.Abs(args[0])
+        case "log" if len(args) == 2:
+            return sympy.log(args[1]) / sympy.log(args[0])
+        case "binom":
+            return sympy.binomial(*args)
+        case "floor" | "ceil" | "gcd" | "lcm":
+            return {"floor": sympy.floor, "ceil": sympy.ceiling, "gcd": sympy.gcd, "lcm": sympy.lcm}[function](
+                *args
+            )
         case "log":
             return sympy.log(args[0]) / (sympy.log(10) if convention.common_log else 1)
         case "ln":

@@ -140,7 +140,7 @@ def check_solving(context: StepContext) -> dict[tuple[int, int], Checked]:
     before: dict[str, Equation] = {}
     # The equation being solved stands a step or two back. One from further back may belong to another part of
     # the solution, where the same letter means something else.
-    for step in context.parsed_before[1:][-3:]:
+    for step in context.recent(3):
         before |= {equation.symbol: equation for equation in step.once(equations)}
     solves = _SOLVES.search(context.step) is not None and not any(
         _SCOPE.search(text) for text in context.steps[-2:]
