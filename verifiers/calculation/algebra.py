@@ -13,13 +13,13 @@ from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
 from verifiers.calculation.arithmetic import GIVEN, Checked, combine, compare
 from verifiers.calculation.consequences import Known, applied, follows, is_instance, known, zero_of
-from verifiers.calculation.identities import judge_identity
+from verifiers.calculation.identities import conventions, judge_identity
 from verifiers.calculation.solving import check_solving, equations
 from verifiers.claims.find import Claim, claims_of, stated_value
 from verifiers.claims.parsed import ParsedText
-from verifiers.expressions.decimals import Convention, approximate
+from verifiers.expressions.decimals import approximate
 from verifiers.expressions.parser import NUMBER
-from verifiers.expressions.tree import Binary, Name, Number, Refused, names, walk
+from verifiers.expressions.tree import Binary, Call, Name, Number, Refused, names, walk
 from verifiers.expressions.values import exact, show
 from verifiers.isolation.workers import Pool
 
@@ -43,8 +43,23 @@ _DEFINITION = re.compile(
 
 _APPLIES = re.compile(r"[A-Za-z]\w*'* ?\((?! )|'|_|§")
 """A letter before a bracket may be a function; a letter with a mark is an unknown of a family."""
+# What leads to a result: "so", "dividing by 2 gives". What leads to a case: "if n = 2", "let y = 0".
+_DERIVES = re.compile(
+    r"\b(?:so|thus|therefore|hence|we (?:get|obtain)|gives?|giving|subtract|divid|simplif|expand|isolat|yield|obtain|"
+    r"becomes?|impl|conclu)|⇒|=>|->|→"
+    r"|\\(?:implies|Rightarrow|iff|therefore|Longrightarrow|to)\b",
+    re.IGNORECASE,
+)
+_SUPPOSES = re.compile(r"\b(?:if|for|when|let|set|given|where|with|at|suppose|assume|say)\s+[^A-Za-z]{0,6}$", re.I)
+_CUE_REACH, _NEAREST = 120, 16
+"""Characters before a relation in which words speak of it, or straight before it."""
 _NEAR, _WINDOW, _MOST_KNOWN = 4, 30, 24
 """Steps back whose equations a step continues; in which a symbol keeps its meaning; equations that are tried."""
+
+
+_CONTINUES = re.compile(
+    r"\b(?:so|thus|therefore|hence|then|value|get|gives?|have|comput\w*|evaluat\w*|calculat\w*|finally|total)\b", re.I
+)
 
 
 class Algebra:
@@ -72,7 +87,10 @@ class Algebra:
         found = []
         for claim in claims:
             checked = _decided(_followed(claim, before)) or _decided(solving.get(claim.span))
-            found.append((claim, checked or self._claim(claim, claims, context, values)))
+            checked = checked or self._claim(claim, claims, context, values)
+            if checked.verdict == "abstains" and _is_given(claim, claims, context):
+                checked = checked._replace(code=GIVEN)
+            found.append((claim, checked))
             before = [*before, *known([claim])]
         return found
 
@@ -144,6 +162,24 @@ def _defines(claim: Claim, context: StepContext, claims: list[Claim]) -> bool:
         for c in (*_before(context), *earlier)
         for side in (c.left, c.right)
     )
+
+
+def _is_given(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
+    """Whether nothing says that an undecided relation with symbols was derived, so that it states what the
+    step works with, as words do: "if n = 2", "for V = a b c", "r = sqrt(25) = 5", whose 5 is judged."""
+    if not (names(claim.left) | names(claim.right)):
+        return False
+    computes = isinstance(applied(claim.left), Name) and isinstance(claim.right, Binary | Call)
+    links_on = any(c.left == claim.right and c.span[0] <= claim.span[1] for c in context.parsed.once(claims_of)
+                   if isinstance(c, Claim))  # fmt: skip
+    if computes and links_on and not names(claim.right):
+        return True
+    start = claim.span[0]
+    before = context.step[max(0, start - _CUE_REACH) : start]
+    if _SUPPOSES.search(before[-_NEAREST:]):
+        return True
+    follows_another = any(start - _CUE_REACH // 3 < c.span[1] <= start + 1 for c in claims if c is not claim)
+    return not follows_another and _DERIVES.search(before) is None
 
 
 def _rewrites(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
@@ -257,6 +293,9 @@ def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> boo
     """Whether the step may be solving anew: more equations, a lone symbol, "set" or "try", a restatement."""
     if len(claims) > 1 or _NO_DEFINITION.search(context.step):
         return True
+    # "Company B: 3x = 90" may set up a new equation; "So 3x = 90" continues.
+    if not _CONTINUES.search(context.step[: claim.span[0]]):
+        return True
     if not isinstance(claim.right, Number) or not claim.right.value:
         return True  # symbols on both sides, or "= 0", state an equation rather than a value
     return any(isinstance(side, Name) for side in (claim.left, claim.right)) or _restated(claim, context)
@@ -316,8 +355,12 @@ def constant_claim(claim: Claim, *, pool: Pool | None = None) -> Checked:
     judged = judge_identity(claim.left, claim.right, positive=False, pool=pool)
     if judged.verdict != "fails":
         return Checked(judged.verdict, f"{claim.text}: {judged.reason}", judged.code)
-    left, right = (_short(approximate(side, {}, Convention())) for side in (claim.left, claim.right))
-    return compare(claim, left, right)
+    said = []
+    for convention in conventions(claim.left, claim.right):
+        left, right = (_short(approximate(side, {}, convention)) for side in (claim.left, claim.right))
+        said.append(compare(claim, left, right))
+    # `sin(45) = 0.707` is rounded, of degrees: a claim fails only if it is wrong under each convention.
+    return next((one for verdict in ("holds", "abstains") for one in said if one.verdict == verdict), said[0])
 
 
 def _short(value: Fraction) -> Fraction:

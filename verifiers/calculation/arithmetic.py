@@ -16,15 +16,16 @@ from verifiers.calculation.clock import timed_claims
 from verifiers.calculation.sums import true_sum
 from verifiers.claims.find import Claim, Unread, claims_of, leads_with
 from verifiers.claims.parsed import ParsedText
-from verifiers.claims.units import factor, singular
+from verifiers.claims.units import factor, scales, singular
 from verifiers.claims.words import SCALES
 from verifiers.expressions.parser import parse
-from verifiers.expressions.tree import Binary, Expression, Number, Refused, Unary, names, walk
+from verifiers.expressions.tree import Binary, Expression, Number, Refused, Unary, is_ambiguous, names, walk
 from verifiers.expressions.values import Reading, exact, show
 
-# 5% + 3% may be 8 (percent as a bare number), and 2 1/2 may be 2 * 1/2. A claim that is true under one of
-# these readings is not refuted.
+# 5% + 3% may be 8 (percent as a bare number), 80 + 10% may be 88, and 2 1/2 may be 2 * 1/2. A claim that is
+# true under one of these readings is not refuted.
 _LOOSE_READINGS = (
+    Reading(relative=True),
     Reading(percent=Fraction(1)),
     Reading(mixed=False),
     Reading(percent=Fraction(1), mixed=False),
@@ -116,11 +117,22 @@ def check_claim(claim: Claim | Unread) -> Checked | None:
             return None
         return Checked("abstains", f"{claim.text}: {refusal}", refusal.kind)
     judged = compare(claim, left, right)
+    if judged.verdict == "holds" and any(map(_has_two_values, (claim.left, claim.right))):
+        return Checked("abstains", f"{claim.text}: a division before a product without a sign", "context")
     if judged.verdict == "fails" and claim.other_left is not None:
         other = check_claim(claim._replace(left=claim.other_left, other_left=None))
         if other is None or other.verdict != "fails":
             return Checked("abstains", f"{claim.text}: a comma may part thousands", "context")
     return judged
+
+
+def _has_two_values(tree: Expression) -> bool:
+    """`6/2(1 + 2)` is 1 or 9. In `((5!)/(2!3!))` a bracket or LaTeX's fraction tells."""
+    return is_ambiguous(tree) and any(
+        isinstance(node, Binary) and node.op == "/" and isinstance(node.right, Binary) and node.right.op == "·"
+        and isinstance(node.right.left, Number)
+        for node in walk(tree)
+    )  # fmt: skip
 
 
 def compare(claim: Claim, left: Fraction, right: Fraction) -> Checked:
@@ -174,7 +186,8 @@ def _units(claim: Claim, left: Fraction, right: Fraction) -> Checked:
         return Checked("abstains", f"{claim.text}: units differ", "unit")
     if left * ratio == right:
         return Checked("holds", f"{claim.text} {claim.right_unit}")
-    if claim.loose or claim.rounded:
+    # "1 day = 8 hours of work", "1 cm = 2 m" on a map: a rate that the text agrees on.
+    if claim.loose or claim.rounded or left == 1 or right == 1:
         return _loose(claim)
     text = f"{show(left)} {claim.left_unit} is {show(left * ratio)} {claim.right_unit}"
     return Checked("fails", f"{text}, not {show(right)}")
@@ -184,7 +197,8 @@ def _converts(claim: Claim, left: Fraction, right: Fraction) -> str:
     """Why units may explain a difference: a sum of mixed units, or a result in another unit."""
     units = {singular(unit) for unit in (*claim.units, claim.left_unit, claim.right_unit) if unit}
     ratios = {ratio for a, b in permutations(units, 2) if (ratio := factor(a, b))}
-    if ratios and isinstance(claim.left, Binary) and claim.left.op in {"+", "-"}:
+    is_sum = isinstance(claim.left, Binary) and claim.left.op in {"+", "-"}
+    if is_sum and (ratios or _mixes_units(claim, right, units)):
         return "a sum of different units"
     if (
         not claim.units
@@ -193,6 +207,19 @@ def _converts(claim: Claim, left: Fraction, right: Fraction) -> str:
     ):
         return "units may be equated" if claim.left_unit else ""  # 42 * 5/6 daps = 42 baps
     return "the result may be in another unit" if right and left / right in ratios else ""
+
+
+def _mixes_units(claim: Claim, right: Fraction, units: set[str]) -> bool:
+    """`$5 - 75 cents = $4.25`: true where the terms, or the result, are told in units of one kind."""
+    sizes = {Fraction(1), *(size for unit in units for size in scales(unit))}
+    if not isinstance(claim.left, Binary) or len(sizes) == 1:
+        return False
+    terms = [_value(side) for side in (claim.left.left, claim.left.right)]
+    if terms[0] is None or terms[1] is None:
+        return False
+    sign = 1 if claim.left.op == "+" else -1
+    sizes |= {1 / size for size in sizes}
+    return any(terms[0] * a + sign * terms[1] * b == right for a in sizes for b in sizes)
 
 
 def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
@@ -216,6 +243,8 @@ def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
             return Checked("abstains", f"{claim.text}: percent or cents may be meant", "unit")
         if _with_remainder(claim, right):
             return Checked("abstains", f"{claim.text}: a division with its remainder", "context")
+        if _with_points(claim):
+            return Checked("abstains", f"{claim.text}: points may part thousands", "context")
         if _sloppy(claim, right):
             return Checked("abstains", f"{claim.text}: true from left to right, without precedence", "run_on")
     return Checked("fails", _refutation(claim, left, right))
@@ -283,11 +312,25 @@ def _sloppy(claim: Claim, right: Fraction) -> bool:
     return grouped != said and _equals(grouped, right)
 
 
-def _equals(text: str, value: Fraction) -> bool:
+_POINT = re.compile(r"(?<![\d.,])([1-9]\d{0,2})\.(\d{3})(?![\d.,])")
+
+
+def _with_points(claim: Claim) -> bool:
+    """`2.500 - 500 = 2.000` is true where the points part thousands."""
+    sides = _POINT.sub(r"\1\2", claim.text).split(f" {claim.relation} ")
+    return len(sides) == 2 and _POINT.search(claim.text) is not None and (value := _parsed(sides[1])) is not None \
+        and _equals(sides[0], value)  # fmt: skip
+
+
+def _parsed(text: str) -> Fraction | None:
     try:
-        return _value(parse(text)) == value
+        return _value(parse(text))
     except Refused:
-        return False
+        return None
+
+
+def _equals(text: str, value: Fraction) -> bool:
+    return _parsed(text) == value
 
 
 def left_to_right(text: str) -> Fraction | None:
@@ -332,11 +375,20 @@ def _rounding(claim: Claim, left: Fraction, right: Fraction) -> Checked | None:
     # "about 300" for 298: within 5 percent people round to tens and hundreds.
     if said and literal.decimals == 0 and off * 20 <= abs(other):
         return Checked("abstains", f"{claim.text}: coarsely rounded", "rounding")
+    if not said and _digits_beyond(other, literal.decimals) and off <= unit / 2 and literal.decimals:
+        return Checked("holds", f"{claim.text}: rounded from {show(other)}")
+    # 1.1 * 3 = 3.3000000000000003: a computer's number, exact to some 16 digits.
+    if literal.decimals >= _FLOAT_DIGITS and off <= abs(other) / 10**15 * 4:
+        return Checked("holds", f"{claim.text}: to the digits of a computer's number")
     if not said and _digits_beyond(other, literal.decimals) and off < unit:
         return Checked("abstains", f"{claim.text}: rounded from {show(other)}", "rounding")
     if not claim.annotated and _within_rounded_inputs(claim, left, right, unit):
         return Checked("abstains", f"{claim.text}: an operand may be rounded", "rounding")
     return None
+
+
+_FLOAT_DIGITS = 13
+"""Decimals, at least, of a number that a computer printed in full."""
 
 
 def _literal(tree: Expression) -> Number | None:

@@ -221,7 +221,8 @@ def _reduced(zero: Polynomial, rows: list[tuple[Monomial, Polynomial]]) -> Polyn
 
 def is_instance(general: Expression, special: Expression) -> bool:
     """Whether the second is the first with numbers for its symbols: `1/2 b h` and `1/2 * 6 * 8`."""
-    return bool(names(general)) and not names(special) and _matches(general, special, {})
+    named = not isinstance(general, Name) and names(general)
+    return bool(named) and not names(special) and _matches(general, special, {})
 
 
 def _matches(general: Expression, special: Expression, meant: dict[str, Expression]) -> bool:

@@ -36,7 +36,7 @@ def judge_identity(
         return Checked("abstains", "too many symbols", "too_large")
     restricted = positive or any(_is_restricting(node) for side in (left, right) for node in walk(side))
     refuted = ""
-    for convention in _conventions(left, right):
+    for convention in conventions(left, right):
         try:
             point, usable = _refute(left, right, list(_points(symbols, positive=restricted)), convention)
         except Refused as refusal:
@@ -61,7 +61,8 @@ def _is_restricting(node: Expression) -> bool:
     return False
 
 
-def _conventions(left: Expression, right: Expression) -> Iterator[Convention]:
+def conventions(left: Expression, right: Expression) -> Iterator[Convention]:
+    """What logarithms and angles in two sides may mean."""
     calls = {node.function for side in (left, right) for node in walk(side) if isinstance(node, Call)}
     # `log` may be natural or to base 10, an angle in radians or degrees: a claim fails only if it is wrong
     # either way.

@@ -156,6 +156,16 @@ def check_solving(context: StepContext) -> dict[tuple[int, int], Checked]:
     return found
 
 
+def _rounds(claim: Claim, root: Fraction, old: Coefficients) -> bool:
+    """Whether a decimal is a solution to its last digit: `x = 3.33` of `3x = 10`."""
+    shown = next((s for s in (claim.left, claim.right) if isinstance(s, Number)), None)
+    if shown is None or not shown.decimals or not stated_value(claim):
+        return False
+    near = [root - Fraction(1, 10**shown.decimals), root + Fraction(1, 10**shown.decimals)]
+    low, high = (sum(value * x**power for power, value in enumerate(old)) for x in near)
+    return low * high <= 0
+
+
 def _follows(equation: Equation, earlier: Equation, *, solves: bool) -> Checked | None:
     """Holds on equal solutions of two linear equations; fails where a solution stated is none."""
     new, old = equation.polynomial, earlier.polynomial
@@ -173,6 +183,8 @@ def _follows(equation: Equation, earlier: Equation, *, solves: bool) -> Checked 
         return Checked("holds", f"{text}follows from {earlier.claim.text}")
     if left == 0:
         return Checked("abstains", f"{text}one solution of {earlier.claim.text}", "context")
+    if _rounds(equation.claim, root, old):
+        return Checked("holds", f"{text}solves {earlier.claim.text}, rounded")
     solved = stated_value(earlier.claim)  # what follows is about another equation
     if not solves or solved or len(old) > 3 or equation.claim.words or earlier.claim.words:
         return None

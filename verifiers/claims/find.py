@@ -144,7 +144,8 @@ def _in_text(source: Plain, tokens: Tokens) -> list[Claim | Unread]:
             continue
         said = lowered[clauses[0][0] : clauses[-1][1]]
         loose = doubt or _hedged(said, lowered[clauses[-1][1] : clauses[-1][1] + 1])
-        rounded = not ROUNDED.isdisjoint(said)
+        # A sign speaks for what follows it: `sqrt(7056) = sqrt(6336) ≈ 79.6`.
+        rounded = not (ROUNDED - {"≈"}).isdisjoint(said)
         for clause, signs in related:
             near = loose or _denied(lowered[clause[0] : signs[0][0]])
             found += _in_clause(source, tokens, clause, signs, near, rounded=rounded)
@@ -218,6 +219,7 @@ def _in_clause(
             continue
         why = loose or left.loose or right.loose or _loose_shape(left, right, sides) or mixed
         words = left.words or right.words
+        rounded = rounded or sign == "≈"
         about = (
             whole,
             right.text,
