@@ -1,4 +1,4 @@
-"""Which problems figures are quoted on: a half, drawn by a hash, that nobody looks at while they change code."""
+"""Which problems figures are quoted on: a half, drawn by a hash, that nobody looks at who changes code."""
 
 from hashlib import sha256
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from verifiers.base import Finding, StepContext, Verdict
 from verifiers.calculation.algebra import Algebra
-from verifiers.calculation.arithmetic import Checked, claims_checked, verdict_of
+from verifiers.calculation.arithmetic import claims_checked
+from verifiers.calculation.checked import Checked, verdict_of
 from verifiers.calculation.number_provenance import orphans
 from verifiers.constraints.constraints import Constraints
 from verifiers.isolation.workers import Pool
@@ -63,4 +64,3 @@ def review(context: StepContext, *, pool: Pool | None = None) -> Review:
 
 def _whole(step: str, found: Finding, by: str) -> Remark:
     return Remark((0, len(step)), step, found.verdict, found.reason, by)
-

@@ -5,20 +5,23 @@ says `fails` only where a wrong equation cannot be one to solve.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from math import inf
 
 from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
-from verifiers.calculation.arithmetic import GIVEN, Checked, combine, compare
+from verifiers.calculation.arithmetic import check_claim, compare, in_context
+from verifiers.calculation.checked import GIVEN, Checked, combine
 from verifiers.calculation.consequences import Known, applied, follows, is_instance, known, zero_of
+from verifiers.calculation.definitions import NO_DEFINITION, values_before
 from verifiers.calculation.identities import conventions, judge_identity
+from verifiers.calculation.notations import noted
 from verifiers.calculation.solving import check_solving, equations
+from verifiers.calculation.substitution import Function, agree, defined, functions, solves, with_value
 from verifiers.claims.find import Claim, claims_of, stated_value
 from verifiers.claims.parsed import ParsedText
+from verifiers.claims.setting import setting_of
 from verifiers.expressions.decimals import approximate
-from verifiers.expressions.parser import NUMBER
 from verifiers.expressions.tree import Binary, Call, Name, Number, Refused, names, walk
 from verifiers.expressions.values import exact, show
 from verifiers.isolation.workers import Pool
@@ -28,37 +31,29 @@ from verifiers.isolation.workers import Pool
 _IDENTITY_CUE = re.compile(
     r"\b(?:expand|factor(?!ial)|distribut|simplif|foil|identity|multiply(?:ing)? out)", re.I
 )
-# Words with which a value holds for a case or a trial only: "if x = 3", "let x = 3", "try x = 3", "x = 3?".
-_NO_DEFINITION = re.compile(
-    r"\b(?:if|when|for|at|case|let|or|where|substitut\w*|plug\w*|say|try|put|set|possible|could|may|either|suppose|"
-    r"assum\w*|check\w*|not|would|guess\w*)\b|\?",
-    re.IGNORECASE,
-)
-_DEFINITION = re.compile(
-    # "So x = 3." and "x = 1/2, ...", whole: not the 3 of "x = 3y", "x = 3.5" or "2x = 3".
-    r"(?:^|[.;,:]\s+|\b(?i:so|thus|therefore|hence|get|gives|have|find|then|that|obtain|and)\s+)\s*"
-    rf"(?P<name>[A-Za-z])\s*=\s*(?P<value>-?(?:{NUMBER})(?:/\d+)?)(?!\d)\s*(?=\.(?!\d)|[,;:](?!\d)|and\b|$)"
-)
-
-
 _APPLIES = re.compile(r"[A-Za-z]\w*'* ?\((?! )|'|_|§")
 """A letter before a bracket may be a function; a letter with a mark is an unknown of a family."""
 # What leads to a result: "so", "dividing by 2 gives". What leads to a case: "if n = 2", "let y = 0".
 _DERIVES = re.compile(
-    r"\b(?:so|thus|therefore|hence|we (?:get|obtain)|gives?|giving|subtract|divid|simplif|expand|isolat|yield|obtain|"
-    r"becomes?|impl|conclu)|⇒|=>|->|→"
+    r"\b(?:so|thus|therefore|hence|we (?:get|obtain)|gives?|giving|subtract|divid|simplif|expand|isolat|"
+    r"yield|obtain|becomes?|impl|conclu)|⇒|=>|->|→"
     r"|\\(?:implies|Rightarrow|iff|therefore|Longrightarrow|to)\b",
     re.IGNORECASE,
 )
-_SUPPOSES = re.compile(r"\b(?:if|for|when|let|set|given|where|with|at|suppose|assume|say)\s+[^A-Za-z]{0,6}$", re.I)
+_SUPPOSES = re.compile(
+    r"\b(?:if|for|when|let|set|given|where|with|at|suppose|assume|say)\s+[^A-Za-z]{0,6}$", re.I
+)
+_UNITS = frozenset({"i", "j", "e"})
+"""Letters that may be no symbols: the imaginary unit and Euler's number."""
 _CUE_REACH, _NEAREST = 120, 16
 """Characters before a relation in which words speak of it, or straight before it."""
-_NEAR, _WINDOW, _MOST_KNOWN = 4, 30, 24
-"""Steps back whose equations a step continues; in which a symbol keeps its meaning; equations that are tried."""
+_NEAR, _WINDOW, _MOST_KNOWN = 4, 30, 12
+"""Steps back whose equations a step continues; in which a symbol keeps its meaning; equations to try."""
 
 
 _CONTINUES = re.compile(
-    r"\b(?:so|thus|therefore|hence|then|value|get|gives?|have|comput\w*|evaluat\w*|calculat\w*|finally|total)\b", re.I
+    r"\b(?:so|thus|therefore|hence|then|value|get|gives?|have|comput\w*|evaluat\w*|calculat\w*|finally|total)\b",
+    re.I,
 )
 
 
@@ -77,16 +72,25 @@ class Algebra:
 
     def claims(self, context: StepContext) -> list[tuple[Claim, Checked]]:
         """The verdict on each of them."""
+        others = [span for span, _, _ in context.parsed.once(noted)]
         claims = [
-            claim for claim in context.parsed.once(claims_of) if isinstance(claim, Claim) and _is_ours(claim)
+            claim
+            for claim in context.parsed.once(claims_of)
+            if isinstance(claim, Claim)
+            and not any(low < claim.span[1] and claim.span[0] < high for low, high in others)
+            and _is_ours(claim)
         ]
         if not claims:
             return []
-        values, solving = _values(context, claims), check_solving(context)
-        before = known_before(context)
+        values, solving = values_before(context, claims), check_solving(context)
+        before, stated = known_before(context), [*_before(context), *claims]
+        terms = functions(stated)
         found = []
-        for claim in claims:
-            checked = _decided(_followed(claim, before)) or _decided(solving.get(claim.span))
+        for index, claim in enumerate(claims):
+            checked = _decided(_followed(claim, before, terms)) or _decided(solving.get(claim.span))
+            earlier = stated[: len(stated) - len(claims) + index]
+            if not checked and not claim.loose and (source := solves(claim, earlier)):
+                checked = Checked("holds", f"{claim.text}: solves {source}")
             checked = checked or self._claim(claim, claims, context, values)
             if checked.verdict == "abstains" and _is_given(claim, claims, context):
                 checked = checked._replace(code=GIVEN)
@@ -108,7 +112,7 @@ class Algebra:
         if symbols and symbols <= values.keys():
             return _substituted(claim, claims, context, values)
         if not symbols:
-            return constant_claim(claim, pool=self._pool)
+            return _in_setting(claim, constant_claim(claim, pool=self._pool), context)
         if is_instance(claim.left, claim.right):
             return _abstain(claim, "values put into a formula", GIVEN)
         # A problem that says "positive" declares its symbols to be so; then `sqrt(x^2) = x` holds.
@@ -141,9 +145,15 @@ def _known(parsed: ParsedText) -> tuple[Known, ...]:
     return tuple(known(claim for claim in parsed.once(claims_of) if isinstance(claim, Claim)))
 
 
-def _followed(claim: Claim, before: list[Known]) -> Checked | None:
-    if claim.relation != "=" or not (names(claim.left) | names(claim.right)):
+def _followed(claim: Claim, before: list[Known], terms: Mapping[str, Function]) -> Checked | None:
+    symbols = names(claim.left) | names(claim.right)
+    if claim.relation != "=" or not symbols:
         return None
+    put = defined(claim, terms)
+    if put and (
+        zero_of(put) == {} or (not names(put.left) | names(put.right) and agree(put.left, put.right))
+    ):
+        return Checked("holds", f"{claim.text}: as {', '.join(sorted(symbols & terms.keys()))} is defined")
     if zero_of(claim) == {}:
         return Checked("holds", f"{claim.text}: proved where both sides are defined, by multiplying out")
     source = follows(claim, before)
@@ -158,9 +168,7 @@ def _defines(claim: Claim, context: StepContext, claims: list[Claim]) -> bool:
         return False
     earlier = claims[: claims.index(claim)]
     return not any(
-        left.name in names(applied(side))
-        for c in (*_before(context), *earlier)
-        for side in (c.left, c.right)
+        left.name in names(applied(side)) for c in (*_before(context), *earlier) for side in (c.left, c.right)
     )
 
 
@@ -170,8 +178,8 @@ def _is_given(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
     if not (names(claim.left) | names(claim.right)):
         return False
     computes = isinstance(applied(claim.left), Name) and isinstance(claim.right, Binary | Call)
-    links_on = any(c.left == claim.right and c.span[0] <= claim.span[1] for c in context.parsed.once(claims_of)
-                   if isinstance(c, Claim))  # fmt: skip
+    stated = (c for c in context.parsed.once(claims_of) if isinstance(c, Claim))
+    links_on = any(c.left == claim.right and c.span[0] <= claim.span[1] for c in stated)
     if computes and links_on and not names(claim.right):
         return True
     start = claim.span[0]
@@ -189,6 +197,8 @@ def _rewrites(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
     symbols = names(claim.left) | names(claim.right)
     at = claims.index(claim)
     if not at or claim.loose or claim.words or names(claim.left) != names(claim.right):
+        return False
+    if symbols & _UNITS:
         return False
     linked = claims[at - 1].right == claim.left and claims[at - 1].span[1] >= claim.span[0]
     if not linked or _APPLIES.search(claim.text):
@@ -223,53 +233,6 @@ def _abstain(claim: Claim, why: str, code: str = "context") -> Checked:
     return Checked("abstains", f"{claim.text}: {why}", code)
 
 
-def definitions(texts: Iterable[ParsedText]) -> dict[str, Fraction]:
-    """Symbols to which the texts give one exact value, unconditionally; a symbol with two values has none."""
-    table = _definitions(tuple(texts))
-    return {name: value for name, (value, _, other) in table.items() if other == inf}
-
-
-def _definitions(texts: tuple[ParsedText, ...]) -> dict[str, tuple[Fraction, float, float]]:
-    """For each symbol its first value, where it is given, and where another one is."""
-    found: dict[str, tuple[Fraction, float, float]] = {}
-    for at, text in enumerate(texts):
-        for name, value in text.once(_defined):
-            first, since, until = found.setdefault(name, (value, at, inf))
-            if value != first and until == inf:
-                found[name] = (first, since, at)
-    return found
-
-
-def _step_definitions(texts: tuple[ParsedText, ...]) -> dict[str, tuple[Fraction, float, float]]:
-    return _definitions(texts[1:])  # the problem's values may be those of a case
-
-
-def _values(context: StepContext, claims: list[Claim]) -> dict[str, Fraction]:
-    """The values that earlier steps give the claims' symbols."""
-    table, here = context.shared.once(_step_definitions), len(context.steps) - 1
-    symbols = {name for claim in claims for side in (claim.left, claim.right) for name in names(side)}
-    stated = ((name, table[name]) for name in sorted(symbols) if name in table)
-    return {name: value for name, (value, since, until) in stated if since < here <= until}
-
-
-def _defined(step: ParsedText) -> tuple[tuple[str, Fraction], ...]:
-    """Each symbol that a step defines, with its value."""
-    found = []
-    for sentence in re.split(r"(?<=[.?!])\s+|\n", step.source.text):
-        if not _NO_DEFINITION.search(sentence):
-            for match in _DEFINITION.finditer(sentence):
-                value = match["value"].replace(",", "")
-                # `x = 1/0` defines nothing.
-                if not re.search(r"/0+$", value):
-                    found.append((match["name"], _fraction(value)))
-    return tuple(found)
-
-
-def _fraction(text: str) -> Fraction:
-    top, _, bottom = text.partition("/")
-    return Fraction(top) / int(bottom or 1)
-
-
 def _substituted(
     claim: Claim, claims: list[Claim], context: StepContext, values: Mapping[str, Fraction]
 ) -> Checked:
@@ -291,7 +254,7 @@ def _substituted(
 
 def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
     """Whether the step may be solving anew: more equations, a lone symbol, "set" or "try", a restatement."""
-    if len(claims) > 1 or _NO_DEFINITION.search(context.step):
+    if len(claims) > 1 or NO_DEFINITION.search(context.step):
         return True
     # "Company B: 3x = 90" may set up a new equation; "So 3x = 90" continues.
     if not _CONTINUES.search(context.step[: claim.span[0]]):
@@ -361,6 +324,18 @@ def constant_claim(claim: Claim, *, pool: Pool | None = None) -> Checked:
         said.append(compare(claim, left, right))
     # `sin(45) = 0.707` is rounded, of degrees: a claim fails only if it is wrong under each convention.
     return next((one for verdict in ("holds", "abstains") for one in said if one.verdict == verdict), said[0])
+
+
+def _in_setting(claim: Claim, checked: Checked, context: StepContext) -> Checked:
+    """The verdict with the value of pi that the problem sets, and by its other conventions."""
+    pi = setting_of(context.shared, len(context.steps)).pi
+    if checked.verdict != "holds" and pi is not None:
+        left, right = (with_value(side, "pi", pi, show(pi)) for side in (claim.left, claim.right))
+        put = claim._replace(left=left, right=right)
+        again = check_claim(put)
+        if again and again.verdict != "fails":
+            return again._replace(reason=f"{again.reason} with pi = {show(pi)}")
+    return in_context(checked, claim, context)
 
 
 def _short(value: Fraction) -> Fraction:

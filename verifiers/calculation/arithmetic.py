@@ -5,17 +5,19 @@ belong to the algebra verifier.
 """
 
 import re
-from collections.abc import Sequence
 from fractions import Fraction
 from itertools import permutations
-from typing import NamedTuple
 
 from schemas.sources import check_source
-from verifiers.base import Finding, StepContext, Verdict
+from verifiers.base import Finding, StepContext
+from verifiers.calculation.checked import Checked, combine
 from verifiers.calculation.clock import timed_claims
+from verifiers.calculation.notations import noted
+from verifiers.calculation.rounding import literal_of, rounding
 from verifiers.calculation.sums import true_sum
 from verifiers.claims.find import Claim, Unread, claims_of, leads_with
 from verifiers.claims.parsed import ParsedText
+from verifiers.claims.setting import explains, setting_of
 from verifiers.claims.units import factor, scales, singular
 from verifiers.claims.words import SCALES
 from verifiers.expressions.parser import parse
@@ -33,18 +35,6 @@ _LOOSE_READINGS = (
 _NO_VALUES: dict[str, Fraction] = {}
 
 
-GIVEN = "given"
-"""The code of a relation that claims nothing which could be checked: a definition. It is no open claim."""
-
-
-class Checked(NamedTuple):
-    """A claim's verdict; `reason` is for people, `code` is the kind of abstention."""
-
-    verdict: Verdict
-    reason: str
-    code: str = ""
-
-
 class Arithmetic:
     """Holds when every calculation shown is right, fails when one is wrong, abstains otherwise."""
 
@@ -57,8 +47,40 @@ class Arithmetic:
 
 
 def claims_checked(context: StepContext) -> tuple[tuple[tuple[int, int], Checked], ...]:
-    """The verdict on each numeric claim of the last step, by its span."""
-    return context.parsed.once(checked_claims)
+    """The verdict on each numeric claim of the last step, by its span, read as the texts before let it."""
+    found = context.parsed.once(checked_claims)
+    if not any(checked.verdict == "fails" for _, checked in found):
+        return found
+    stated = {c.span: c for c in context.parsed.once(claims_of) if isinstance(c, Claim)}
+    return tuple((span, in_context(checked, stated.get(span), context)) for span, checked in found)
+
+
+def in_context(checked: Checked, claim: Claim | None, context: StepContext) -> Checked:
+    """A refutation, or an abstention where a convention of the texts or a trial may explain the claim."""
+    if checked.verdict != "fails" or claim is None:
+        return checked
+    left, right = _value(claim.left), _value(claim.right)
+    difference = None if left is None or right is None else left - right
+    why = explains(setting_of(context.shared, len(context.steps)), claim, difference)
+    if not why and right is not None and _tries(right, context):
+        why = "a value may be tried in an equation"
+    return Checked("abstains", f"{claim.text}: {why}", "context") if why else checked
+
+
+# "Test x = 2 in x^2 + 1 = 6": what follows may be tried, and rejected by a later step.
+_TRIES = re.compile(
+    r"\b(?:test\w*|try\w*|tri(?:al|es|ed)|check\w*|verif\w*|whether|guess\w*|candidates?|satisf\w*)\b", re.I
+)
+
+
+def _tries(right: Fraction, context: StepContext) -> bool:
+    """Whether a claim repeats the right side of an equation with symbols, in a text that tries values."""
+    texts = (context.parsed_texts[0], *context.recent(3), context.parsed)
+    return any(_TRIES.search(text.text) for text in texts) and any(
+        isinstance(c, Claim) and names(c.left) and _value(c.right) == right
+        for text in texts
+        for c in text.once(claims_of)
+    )
 
 
 def checked_claims(parsed: ParsedText) -> tuple[tuple[tuple[int, int], Checked], ...]:
@@ -69,36 +91,15 @@ def checked_claims(parsed: ParsedText) -> tuple[tuple[tuple[int, int], Checked],
         span, text = seen
         return ((span, Checked("holds", text)),)
     found = [(claim.span, Checked(claim.verdict, claim.reason)) for claim in timed]
+    found += [(span, Checked(verdict, reason)) for span, verdict, reason in parsed.once(noted)]
+    marked = len(found)
     for claim in parsed.once(claims_of):
-        if timed and any(t.span[0] < claim.span[1] and claim.span[0] < t.span[1] for t in timed):
+        if marked and any(low < claim.span[1] and claim.span[0] < high for (low, high), _ in found[:marked]):
             continue
         checked = check_claim(claim)
         if checked:
             found.append((claim.span, checked))
     return tuple(found)
-
-
-def combine(checked: list[Checked], nothing: str = "no calculation to check") -> Finding:
-    """A step's verdict from its claims': one wrong claim decides, one undecided claim forbids `holds`."""
-    if len(checked) == 1:
-        return Finding(checked[0].verdict, checked[0].reason, checked[0].reason[:1000])
-    evidence = "; ".join(dict.fromkeys(c.reason for c in checked))[:1000]
-    # One wrong calculation makes a step wrong, whatever else is right. A step with one claim that could not
-    # be decided must not hold, since that claim may be the wrong one.
-    if not checked:
-        return Finding("abstains", nothing)
-    verdict = verdict_of(checked)
-    reason = next(claim.reason for claim in checked if claim.verdict == verdict)
-    return Finding(verdict, reason, evidence)
-
-
-def verdict_of(checked: Sequence[Checked]) -> Verdict:
-    """What the claims of a step make of it: one refutation decides, and an open claim forbids `holds`."""
-    said = {claim.verdict for claim in checked if claim.code != GIVEN}
-    return next((verdict for verdict in _STRONGEST if verdict in said), "abstains")
-
-
-_STRONGEST: tuple[Verdict, ...] = ("fails", "abstains", "holds")
 
 
 def check_claim(claim: Claim | Unread) -> Checked | None:
@@ -129,10 +130,13 @@ def check_claim(claim: Claim | Unread) -> Checked | None:
 def _has_two_values(tree: Expression) -> bool:
     """`6/2(1 + 2)` is 1 or 9. In `((5!)/(2!3!))` a bracket or LaTeX's fraction tells."""
     return is_ambiguous(tree) and any(
-        isinstance(node, Binary) and node.op == "/" and isinstance(node.right, Binary) and node.right.op == "·"
+        isinstance(node, Binary)
+        and node.op == "/"
+        and isinstance(node.right, Binary)
+        and node.right.op == "·"
         and isinstance(node.right.left, Number)
         for node in walk(tree)
-    )  # fmt: skip
+    )
 
 
 def compare(claim: Claim, left: Fraction, right: Fraction) -> Checked:
@@ -198,7 +202,7 @@ def _converts(claim: Claim, left: Fraction, right: Fraction) -> str:
     units = {singular(unit) for unit in (*claim.units, claim.left_unit, claim.right_unit) if unit}
     ratios = {ratio for a, b in permutations(units, 2) if (ratio := factor(a, b))}
     is_sum = isinstance(claim.left, Binary) and claim.left.op in {"+", "-"}
-    if is_sum and (ratios or _mixes_units(claim, right, units)):
+    if is_sum and (ratios or _mixes_units(claim, right)):
         return "a sum of different units"
     if (
         not claim.units
@@ -209,9 +213,11 @@ def _converts(claim: Claim, left: Fraction, right: Fraction) -> str:
     return "the result may be in another unit" if right and left / right in ratios else ""
 
 
-def _mixes_units(claim: Claim, right: Fraction, units: set[str]) -> bool:
-    """`$5 - 75 cents = $4.25`: true where the terms, or the result, are told in units of one kind."""
-    sizes = {Fraction(1), *(size for unit in units for size in scales(unit))}
+def _mixes_units(claim: Claim, right: Fraction) -> bool:
+    """`$5 - 75 cents = $4.25`: true where the terms are told in units of one kind."""
+    # The sign $ is not read as a unit.
+    unit = claim.left_unit if not claim.units or "cent" in claim.left_unit else ""
+    sizes = {Fraction(1), *scales(unit)}
     if not isinstance(claim.left, Binary) or len(sizes) == 1:
         return False
     terms = [_value(side) for side in (claim.left.left, claim.left.right)]
@@ -223,9 +229,9 @@ def _mixes_units(claim: Claim, right: Fraction, units: set[str]) -> bool:
 
 
 def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
-    rounding = _rounding(claim, left, right)
-    if rounding is not None:
-        return rounding
+    rounded = rounding(claim, left, right)
+    if rounded is not None:
+        return rounded
     if claim.loose:
         return _loose(claim)
     if claim.relation == "=" and runs_on(claim, left):
@@ -282,7 +288,7 @@ def _equal_under(claim: Claim, reading: Reading) -> bool:
         left, right = (exact(side, _NO_VALUES, reading) for side in (claim.left, claim.right))
     except Refused:
         return False
-    shown = _literal(claim.right)
+    shown = literal_of(claim.right)
     slack = Fraction(1, 10**shown.decimals) if "%" in claim.text and shown and shown.decimals else Fraction(0)
     return left == right or abs(left - right) < slack
 
@@ -318,8 +324,10 @@ _POINT = re.compile(r"(?<![\d.,])([1-9]\d{0,2})\.(\d{3})(?![\d.,])")
 def _with_points(claim: Claim) -> bool:
     """`2.500 - 500 = 2.000` is true where the points part thousands."""
     sides = _POINT.sub(r"\1\2", claim.text).split(f" {claim.relation} ")
-    return len(sides) == 2 and _POINT.search(claim.text) is not None and (value := _parsed(sides[1])) is not None \
-        and _equals(sides[0], value)  # fmt: skip
+    if len(sides) != 2 or _POINT.search(claim.text) is None:
+        return False
+    value = _parsed(sides[1])
+    return value is not None and _equals(sides[0], value)
 
 
 def _parsed(text: str) -> Fraction | None:
@@ -356,66 +364,3 @@ def left_to_right(text: str) -> Fraction | None:
     except (ValueError, ZeroDivisionError):
         return None
     return value
-
-
-def _rounding(claim: Claim, left: Fraction, right: Fraction) -> Checked | None:
-    """The verdict where one side may be the other, rounded; None where rounding explains nothing."""
-    shown = claim.right if _literal(claim.right) is not None else claim.left
-    literal, value, other = _literal(shown), *((right, left) if shown is claim.right else (left, right))
-    said = claim.rounded or claim.relation == "≈"
-    if literal is None:
-        return (
-            Checked("abstains", f"{claim.text}: rounded values on both sides", "rounding") if said else None
-        )
-    unit, off = Fraction(1, 10**literal.decimals), abs(value - other)
-    if said and off <= unit / 2:
-        return Checked("holds", f"{claim.text}: rounded from {show(other)}")
-    if said and abs(value) < abs(other) and off < unit:
-        return Checked("abstains", f"{claim.text}: cut off, not rounded", "rounding")
-    # "about 300" for 298: within 5 percent people round to tens and hundreds.
-    if said and literal.decimals == 0 and off * 20 <= abs(other):
-        return Checked("abstains", f"{claim.text}: coarsely rounded", "rounding")
-    if not said and _digits_beyond(other, literal.decimals) and off <= unit / 2 and literal.decimals:
-        return Checked("holds", f"{claim.text}: rounded from {show(other)}")
-    # 1.1 * 3 = 3.3000000000000003: a computer's number, exact to some 16 digits.
-    if literal.decimals >= _FLOAT_DIGITS and off <= abs(other) / 10**15 * 4:
-        return Checked("holds", f"{claim.text}: to the digits of a computer's number")
-    if not said and _digits_beyond(other, literal.decimals) and off < unit:
-        return Checked("abstains", f"{claim.text}: rounded from {show(other)}", "rounding")
-    if not claim.annotated and _within_rounded_inputs(claim, left, right, unit):
-        return Checked("abstains", f"{claim.text}: an operand may be rounded", "rounding")
-    return None
-
-
-_FLOAT_DIGITS = 13
-"""Decimals, at least, of a number that a computer printed in full."""
-
-
-def _literal(tree: Expression) -> Number | None:
-    while not isinstance(tree, Number):
-        operand = getattr(tree, "operand", None)
-        if operand is None or getattr(tree, "op", "") == "!":
-            return None
-        tree = operand
-    return tree
-
-
-def _digits_beyond(value: Fraction, decimals: int) -> bool:
-    return bool((value * 10**decimals).denominator != 1)
-
-
-# Decimals of a division: 0.33, 0.667, 3.142, 0.57. Money such as 2.50 and 0.25 is meant exactly.
-_LOOKS_ROUNDED = re.compile(r"\.(?:\d*(?:33|66|67)|\d{3,}|\d[1-46-9])$")
-
-
-def _within_rounded_inputs(claim: Claim, left: Fraction, right: Fraction, unit: Fraction) -> bool:
-    """Whether decimals like 0.33, each off by up to one last digit, reach the value shown."""
-    slack = unit
-    for side, total in ((claim.left, left), (claim.right, right)):
-        powers = [n.right.value for n in walk(side) if isinstance(n, Binary) and isinstance(n.right, Number)
-                  and n.op == "^"]  # fmt: skip
-        times = min(Fraction(10), max([Fraction(1), *map(abs, powers)]))  # a power multiplies relative errors
-        for node in walk(side):
-            if isinstance(node, Number) and node.value and _LOOKS_ROUNDED.search(node.text) and side != node:
-                slack += times * abs(total) * Fraction(1, 10**node.decimals) / node.value
-    return bool(unit < slack and abs(left - right) <= slack)

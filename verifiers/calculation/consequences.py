@@ -1,14 +1,15 @@
 """Whether an equation follows from those before it by substitution and by adding multiples of them.
 
 An equation becomes a polynomial in its symbols that is zero. Roots, angles and other values without an exact
-form are taken as symbols of their own. What follows this way is certain, given the earlier equations; what does
-not may still follow in another way, so nothing is refuted here.
+form are taken as symbols of their own. What follows this way is certain, given the earlier equations. What
+does not may still follow in another way, so nothing is refuted here.
 """
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
+from verifiers.calculation.substitution import FUNCTION_LETTERS
 from verifiers.claims.find import Claim
 from verifiers.expressions.tree import Binary, Call, Expression, Name, Number, Refused, Unary, names
 from verifiers.expressions.values import exact
@@ -19,8 +20,6 @@ Polynomial = dict[Monomial, Fraction]
 
 # Products grow fast: a step's equation has a dozen terms, and a bound keeps hostile ones cheap.
 _MOST_TERMS, _MOST_DEGREE, _MOST_BITS = 40, 8, 256
-_FUNCTIONS = frozenset("fghpqFGPQ")
-"""Letters that are applied where a bracket follows: `f(2)` is no product."""
 _ROUNDS = 3
 """Substitutions in a row: `z = y + 1`, `y = 2x`, `x = 3`."""
 
@@ -55,7 +54,7 @@ def zero_of(claim: Claim) -> Polynomial | None:
 def applied(tree: Expression) -> Expression:
     """The tree with `f(2)` as one symbol and no product of `f` and 2."""
     match tree:
-        case Binary("·", Name(name), argument) if name in _FUNCTIONS:
+        case Binary("·", Name(name), argument) if name in FUNCTION_LETTERS:
             return Name(f"{name}({_written(argument)})")
         case Binary(op, left, right):
             return Binary(op, applied(left), applied(right))
@@ -86,7 +85,9 @@ def _ratio(tree: Expression) -> tuple[Polynomial, Polynomial]:
         case Binary("+" | "-" as op, left, right):
             (a, b), (c, d) = _ratio(left), _ratio(right)
             sign = 1 if op == "+" else -1
-            return (_plus(a, c, sign), b) if b == d else (_plus(_times(a, d), _times(c, b), sign), _times(b, d))
+            return (
+                (_plus(a, c, sign), b) if b == d else (_plus(_times(a, d), _times(c, b), sign), _times(b, d))
+            )
         case Binary("*" | "·", left, right):
             (a, b), (c, d) = _ratio(left), _ratio(right)
             return _times(a, c), _times(b, d)
@@ -147,7 +148,7 @@ def _power(base: Polynomial, exponent: int) -> Polynomial:
 
 
 def follows(claim: Claim, before: list[Known]) -> str:
-    """The earlier equation that the claim follows from, the last of them where it needs several; or nothing."""
+    """The earlier equation that the claim follows from, the last where it needs several; or nothing."""
     target = zero_of(claim)
     symbols = {name for monomial in target or () for name, _ in monomial}
     if not target or not symbols:

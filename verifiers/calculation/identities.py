@@ -10,7 +10,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-from verifiers.calculation.arithmetic import Checked
+from verifiers.calculation.checked import Checked
 from verifiers.expressions.decimals import Convention, approximate
 from verifiers.expressions.tree import Binary, Call, Expression, Name, Number, Refused, Unary, names, walk
 from verifiers.expressions.values import exact, show
@@ -186,9 +186,9 @@ def _symbolic_call(function: str, args: list[Any], convention: Convention) -> An
         case "binom":
             return sympy.binomial(*args)
         case "floor" | "ceil" | "gcd" | "lcm":
-            return {"floor": sympy.floor, "ceil": sympy.ceiling, "gcd": sympy.gcd, "lcm": sympy.lcm}[function](
-                *args
-            )
+            return {"floor": sympy.floor, "ceil": sympy.ceiling, "gcd": sympy.gcd, "lcm": sympy.lcm}[
+                function
+            ](*args)
         case "log":
             return sympy.log(args[0]) / (sympy.log(10) if convention.common_log else 1)
         case "ln":

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from verifiers.base import StepContext
-from verifiers.calculation.arithmetic import Checked
+from verifiers.calculation.checked import Checked
 from verifiers.claims.find import Claim, claims_of, stated_value
 from verifiers.claims.parsed import ParsedText
 from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, Unary, names

@@ -68,7 +68,7 @@ _CANONICAL: dict[str, Relation] = {"<=": "≤", ">=": "≥", "!=": "≠", "~=": 
 # "this is not possible". Not "not" alone: "he did not eat, so 3 + 4 = 7".
 _REFUTES = re.compile(
     r"≠|\b(?:false|contradict\w*|extraneous|satisf\w*|original equation|"
-    r"incorrect\w*|wrong|impossible|invalid|"
+    r"incorrect\w*|wrong|impossible|invalid|errors?|mistakes?|"
     r"not (?:true|valid|a solution|equal|hold|possible|work))\b",
     re.IGNORECASE,
 )
@@ -190,7 +190,10 @@ def _states_result(tokens: Tokens, low: int, at: int, high: int) -> bool:
     if texts[at - 2] == "/" and tokens.glued(at - 1):
         return False  # "the inverse of 1/5 is 9"
     lone = at + 2 >= high or kinds[at + 2] in {"word", "other"}
-    return lone and (kinds[at - 2] == "operator" or texts[at - 2] in {"plus", "minus", "times", "x", "by"})
+    shares = texts[at - 2] == "of" and texts[at - 3] == "%"  # "20% of 50 is 10"
+    return lone and (
+        shares or kinds[at - 2] == "operator" or texts[at - 2] in {"plus", "minus", "times", "x", "by"}
+    )
 
 
 def _in_clause(

@@ -111,7 +111,7 @@ wrong false impossible try mod modulo remainder clock binary cannot instead unle
 thousand thousands million millions billion billions incorrect incorrectly mistake mistaken
 mistakenly contradict contradicts contradicting contradiction contradictory assume assumes assumed
 assuming assumption assumptions guess guesses guessed guessing check checks checked checking
-hypothesis hypothetical hypothetically hypothesize claimed claims wrote says think thinks thought tempted
+hypothesis hypothetical hypothetically hypothesize claimed claims says think thinks thought tempted
 improperly mistaking trial trying tries tried pretend
 """.split()
 )
@@ -129,7 +129,7 @@ REFUTES = frozenset(
     """
 ≠ false contradict contradicts contradicting contradiction contradictory extraneous satisfy
 satisfies satisfied satisfying satisfactory original incorrect incorrectly wrong impossible invalid
-not
+not error errors mistake mistakes
 """.split()
 )
 """A step with one of them may show a relation in order to reject it; `claims` looks closer."""

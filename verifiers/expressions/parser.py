@@ -40,7 +40,13 @@ _INFIX = {"+": 10, "-": 10, "*": 20, "/": 20, "//": 20, "·": 22, "^": 30, "#": 
 _NEGATION, _POSTFIX = 25, 40
 _CLOSES = {"⌊": ("floor", "⌋"), "⌈": ("ceil", "⌉"), "⟦": ("abs", "⟧")}
 _BARE = TRIGONOMETRIC | {"log", "ln"}
-_ARGUMENTS: dict[str, Container[int]] = {"root": (2,), "binom": (2,), "log": (1, 2), "gcd": range(2, 9), "lcm": range(2, 9)}
+_ARGUMENTS: dict[str, Container[int]] = {
+    "root": (2,),
+    "binom": (2,),
+    "log": (1, 2),
+    "gcd": range(2, 9),
+    "lcm": range(2, 9),
+}
 _HALF_TURN = Number(Fraction(180), "180")
 
 

@@ -59,7 +59,7 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A known function applied to its arguments; `root(n, a)` is the n-th root, `log(b, a)` has the base b."""
+    """A known function applied to its arguments; `root(n, a)` is the n-th root, `log(b, a)` has base b."""
 
     function: str
     args: "tuple[Expression, ...]"
