@@ -249,6 +249,8 @@ def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
             return Checked("abstains", f"{claim.text}: percent or cents may be meant", "unit")
         if _with_remainder(claim, right):
             return Checked("abstains", f"{claim.text}: a division with its remainder", "context")
+        if any(map(_is_tower, (claim.left, claim.right))):
+            return Checked("abstains", f"{claim.text}: powers of powers", "context")
         if _with_points(claim):
             return Checked("abstains", f"{claim.text}: points may part thousands", "context")
         if _sloppy(claim, right):
@@ -316,6 +318,12 @@ def _sloppy(claim: Claim, right: Fraction) -> bool:
         return True  # 9!/6!*3! for 9!/(6! * 3!)
     grouped = re.sub(r"/\s*(\d+\s*/\s*\d+)(?!\s*[\d/])", r"/(\1)", said)
     return grouped != said and _equals(grouped, right)
+
+
+def _is_tower(tree: Expression) -> bool:
+    """`5^27^2` may be a flattened `5^{27} 7^2`, or read from left to right."""
+    powers = (node for node in walk(tree) if isinstance(node, Binary) and node.op == "^")
+    return any(isinstance(node.right, Binary) and node.right.op == "^" for node in powers)
 
 
 _POINT = re.compile(r"(?<![\d.,])([1-9]\d{0,2})\.(\d{3})(?![\d.,])")

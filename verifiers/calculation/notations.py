@@ -47,6 +47,12 @@ _CONGRUENT = re.compile(
     r"(?P<right>(?:[-\d +*^(){}]|\\cdot|\\times){1,60}?)"
     r"\s*\\?[(,]?\s*(?:\\pmod|\\bmod|\\mod|mod)\s*\{?\s*(?P<modulus>\d{1,9})\s*\}?\)?" + _END
 )
+# "17 mod 5 = 2"
+_REMAINDER = re.compile(
+    _START
+    + r"(?P<left>\d{1,9}) ?(?:\\[bp]?mod|mod) ?(?P<modulus>\d{1,9}) ?= ?(?P<right>\d{1,9})(?!\d)"
+    + _END
+)
 _DOTS = re.compile(
     rf"{_START}(?P<terms>(?:{NUMBER})(?:\s*\+\s*(?:{NUMBER})){{1,6}})\s*\+\s*"
     rf"(?:\.\.\.|…|\\[cl]?dots[a-z]?)\s*\+\s*(?P<last>{NUMBER})\s*=\s*(?P<result>{NUMBER})(?![\d]|\s*[-+*/^(\\])"
@@ -182,6 +188,7 @@ _NOTATIONS = (
     (("frac{d}",), _DERIVATIVE, _derivative),
     (("\\int",), _INTEGRAL, _integral),
     (("\\equiv", "≡"), _CONGRUENT, _congruent),
+    (("mod",), _REMAINDER, _congruent),
     (("...", "…", "dots"), _DOTS, _dots),
 )
 """Signs without which a notation is not looked for, its pattern, and its judge."""

@@ -11,10 +11,12 @@ _UNIT_LETTERS = frozenset("mghslL")
 BINARY = frozenset({"+", "-", "*", "/", "//", "^"})
 # Words that are signs between numbers: "3 plus 4", "3 x 4".
 _SPOKEN = {"plus": "+", "minus": "-", "times": "*", "x": "*", "X": "*"}
-_SPECIAL = FUNCTIONS | GREEK | {"times", "plus", "minus", "divided", "multiplied"}
+_SPECIAL = FUNCTIONS | GREEK | {"times", "plus", "minus", "divided", "multiplied", "percent"}
 _LONGEST_PHRASE = 7
 """Words between two signs that may be a unit, as in "15 feet of red cloth * 2"; longer ones are a thought."""
 
+_PLACES = frozenset({"st", "nd", "rd", "th"})
+"""The 3rd and the 4th are places and no quantities."""
 _SPELT = {"C": "binom", "GCD": "gcd", "LCM": "lcm"}
 
 MATHS, WORD, OTHER = "m", "w", "o"
@@ -126,6 +128,10 @@ class Clause:
         if spoken and at and self._multiplies(at, text, after_value=previous):
             self.signs[at] = spoken
             return MATHS
+        shares = text == "percent" and self.signs[at + 1 : at + 2] == ["of"]
+        if shares and previous and self._number_next(at + 1):
+            self.signs[at] = "%"
+            return MATHS
         if text == "of" and self._shares and previous and self._number_next(at) and self._is_share(at):
             self.signs[at] = "*"
             return MATHS
@@ -213,5 +219,6 @@ class Clause:
         )
         units = tuple(self.signs[at].lower() for at in over if at - 1 not in over)
         soft = SOFT.intersection(self.signs[at] for at in over)
+        soft |= _PLACES.intersection(self.signs[at] for at in over)
         loose = loose or (f"{min(soft)!r} between" if soft else "")
         return Operand(signs, start, end, text.lstrip(), loose, units=units, **more)

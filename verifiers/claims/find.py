@@ -190,7 +190,7 @@ def _states_result(tokens: Tokens, low: int, at: int, high: int) -> bool:
     if texts[at - 2] == "/" and tokens.glued(at - 1):
         return False  # "the inverse of 1/5 is 9"
     lone = at + 2 >= high or kinds[at + 2] in {"word", "other"}
-    shares = texts[at - 2] == "of" and texts[at - 3] == "%"  # "20% of 50 is 10"
+    shares = texts[at - 2] == "of" and texts[at - 3] in {"%", "percent"}  # "20% of 50 is 10"
     return lone and (
         shares or kinds[at - 2] == "operator" or texts[at - 2] in {"plus", "minus", "times", "x", "by"}
     )

@@ -157,6 +157,8 @@ def left_operand(tokens: Tokens, low: int, high: int, *, first: bool) -> Operand
         and not tokens.glued(clause.low + chosen[1])
     ):
         return clause.operand(chosen, "a dash that may be a bullet")
+    if head and tokens.glued(clause.low + head) and tokens.kinds[clause.low + head - 1] == "word":
+        loose = loose or f"{signs[head - 1]!r} touches it"  # f'(-1) = 3
     if _shares_sum(clause, chosen):
         loose = loose or "'of' may share the whole sum"
     unit = _unit(clause, end)
@@ -242,7 +244,7 @@ def _before(clause: Clause, chosen: list[int], low: int, *, first: bool) -> str:
         return "" if (last in {",", ";"} and spaced) or last in _OPENERS or titled else f"{last!r} precedes"
     before = clause.tokens.texts[low : clause.low + head]
     if _computes(clause, chosen):
-        return _bound(before, first=first)
+        return _bound(before, chosen, clause, first=first)
     if last.lower() in {"and", "or"}:
         return "" if last.lower() == "and" and not first else f"{last!r} precedes"
     if last.lower() in _LEADS or (any(signs[at].isalpha() for at in chosen) and last.lower() in COPULAS):
@@ -259,11 +261,13 @@ _PACK = 4
 """Words back to the number of "5 large boxes of"."""
 
 
-def _bound(before: list[str], *, first: bool) -> str:
+def _bound(before: list[str], chosen: list[int], clause: Clause, *, first: bool) -> str:
     """Why a calculation may be part of a longer one: "half of the 10 + 2", "add 5 to 3 + 4"."""
     glue: list[str] = []
     if singular(before[-1].lower()) in ORDINALS:
         return f"{before[-1]!r} precedes"  # "on day 1 * 2"
+    if before[-1] in {"On", "on"} and len(chosen) == 3 and clause.signs[chosen[1]] == "/":
+        return "a date"  # "On 3/4 = 5 people came"
     for word in reversed(before):
         lowered = word.lower()
         if lowered in GLUE:

@@ -19,9 +19,11 @@ _MODULAR = re.compile(
     re.IGNORECASE,
 )
 # "base 8", "base $7$", "in base three", "binary", `25_7`, `101_{2}`; not "the base of the triangle 8".
+_RADIX = r"\$?\\?\(?\s*(?:\d+|two|three|four|five|six|seven|eight|nine|eleven|twelve|sixteen|[bnk]\b)"
 _BASED = re.compile(
-    r"\b(?:base[ -]?\$?\\?\(?\s*(?:\d|two|three|four|five|six|seven|eight|nine|eleven|twelve|sixteen|[bnk]\b)"
-    r"|number bases|different bases|binary|octal|hexadecimal|ternary|radix)"
+    rf"\b(?:in|to|from|of)\s+base[ -]?{_RADIX}|\bbase-\d"
+    rf"|\bbase[ -]?{_RADIX}\$?,? (?:num|digit|represent|arithmetic|expan|system)"
+    r"|\b(?:number bases|different bases|binary|octal|hexadecimal|ternary|radix)"
     r"|(?<![A-Za-z_])\d+_\{?(?:\d|\\text|[bn]\b)",
     re.IGNORECASE,
 )
@@ -33,6 +35,9 @@ _OPERATION = re.compile(
 # Signs with a meaning of their own need plainer words: `x / y = 3` and `2^x = 8` are equations.
 _COMMON = re.compile(
     r"(?<![A-Za-z\\])[A-Za-z]\s*(?P<sign>[/^!÷×])\s*[A-Za-z]?(?![A-Za-z])\s*\$?\s*(?:=|is|be|means?|denotes?|stands)"
+)
+_MEANS = re.compile(
+    r"(?<![A-Za-z\\])[A-Za-z]\s*(?P<sign>[+-])\s*[A-Za-z]\s*\$?\s*(?:means?|denotes?|is defined)\b"
 )
 _NAMES_COMMON = re.compile(
     r"\b(?:operat(?:ion|or)s?|defin\w*|denot\w*|means?|for (?:all|any|every)|let n!)\b", re.I
@@ -94,6 +99,7 @@ def _stated(parsed: ParsedText) -> Setting:
     if _NAMES_COMMON.search(text):
         for match in _COMMON.finditer(text):
             signs |= _SIGNS[match["sign"]]
+    signs |= {match["sign"] for match in _MEANS.finditer(text)}
     if _PLUS_OPERATION.search(text):
         signs |= {"+", "-", "*", "·", "/"}
     return Setting(moduli, _BASED.search(text) is not None, frozenset(signs), _pi(parsed))

@@ -99,6 +99,7 @@ ORDINALS = frozenset(
     """
 week day year month hour stage level step round game class grade group box bag bus car store room
 question part team phase trip season quarter chapter page number no case type option plan
+age line verse item row
 january february april june july august september october november december
 """.split()
 )
