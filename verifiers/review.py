@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from verifiers.base import Finding, StepContext, Verdict
 from verifiers.calculation.algebra import Algebra
-from verifiers.calculation.arithmetic import checked_claims
+from verifiers.calculation.arithmetic import claims_checked
+from verifiers.calculation.checked import Checked, verdict_of
 from verifiers.calculation.number_provenance import orphans
 from verifiers.constraints.constraints import Constraints
 from verifiers.isolation.workers import Pool
@@ -48,14 +49,12 @@ def review(context: StepContext, *, pool: Pool | None = None) -> Review:
             # remark.
             if judged.verdict != "abstains":
                 found.append(_whole(context.step, judged, verifier.name))
-    for span, checked in context.parsed.once(checked_claims):
-        said = context.step[slice(*span)]
-        found.append(Remark(span, said, checked.verdict, checked.reason, "arithmetic"))
-    for claim, checked in Algebra(pool).claims(context):
-        said = context.step[slice(*claim.span)]
-        found.append(Remark(claim.span, said, checked.verdict, checked.reason, "algebra"))
-    verdicts = {remark.verdict for remark in found}
-    verdict: Verdict = next((v for v in _STRONGEST if v in verdicts), "abstains")
+    judged_claims = [(span, checked, "arithmetic") for span, checked in claims_checked(context)]
+    judged_claims += [(claim.span, checked, "algebra") for claim, checked in Algebra(pool).claims(context)]
+    for span, checked, by in judged_claims:
+        found.append(Remark(span, context.step[slice(*span)], checked.verdict, checked.reason, by))
+    whole = [Checked(remark.verdict, remark.reason) for remark in found[: len(found) - len(judged_claims)]]
+    verdict = verdict_of([*whole, *(checked for _, checked, _ in judged_claims)])
     # Added after the verdict: a number from nowhere is worth a look, but decides nothing.
     for orphan in orphans(context) if context.problem.text.strip() else []:
         why = f"{orphan.text} stands neither in the problem nor in an earlier step"
@@ -65,6 +64,3 @@ def review(context: StepContext, *, pool: Pool | None = None) -> Review:
 
 def _whole(step: str, found: Finding, by: str) -> Remark:
     return Remark((0, len(step)), step, found.verdict, found.reason, by)
-
-
-_STRONGEST: tuple[Verdict, ...] = ("fails", "abstains", "holds")

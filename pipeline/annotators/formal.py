@@ -79,7 +79,7 @@ def _needs_one_thread(verifier: Verifier) -> bool:
     return getattr(verifier, "one_thread", False)
 
 
-def _check_all(contexts: list[StepContext], verifiers: Sequence[Verifier]) -> list[Vote]:
+def _check_all(contexts: Sequence[StepContext], verifiers: Sequence[Verifier]) -> list[Vote]:
     return [_vote(verifier, context) for context in contexts for verifier in verifiers]
 
 

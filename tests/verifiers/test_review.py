@@ -14,8 +14,9 @@ from verifiers.review import review
         ("14 + 5 = 20", "fails", [("arithmetic", "fails")]),
         ("14 + 6 = 20", "holds", [("arithmetic", "holds"), ("provenance", "abstains")]),
         ("2x + 14 = 5", "abstains", [("algebra", "abstains")]),
-        ("14 + 5 = 19, and 2x + 14 = 5", "abstains", [("arithmetic", "holds"), ("algebra", "abstains")]),
-        ("2x + 5 = 19, so x = 7", "abstains", [("algebra", "abstains"), ("algebra", "holds")]),
+        ("14 + 5 = 19, and 2x + 14 = 5", "holds", [("arithmetic", "holds"), ("algebra", "abstains")]),
+        ("14 + 5 = 19, so 2x + 14 = 5", "abstains", [("arithmetic", "holds"), ("algebra", "abstains")]),
+        ("2x + 5 = 19, so x = 7", "holds", [("algebra", "abstains"), ("algebra", "holds")]),
         ("He is happy.", "abstains", []),
     ],
 )

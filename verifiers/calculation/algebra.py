@@ -5,19 +5,24 @@ says `fails` only where a wrong equation cannot be one to solve.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
-from verifiers.calculation.arithmetic import Checked, combine, compare
-from verifiers.calculation.identities import judge_identity
+from verifiers.calculation.arithmetic import check_claim, compare, in_context
+from verifiers.calculation.checked import GIVEN, Checked, combine
+from verifiers.calculation.consequences import Known, applied, follows, is_instance, known, zero_of
+from verifiers.calculation.definitions import NO_DEFINITION, values_before
+from verifiers.calculation.identities import conventions, judge_identity
+from verifiers.calculation.notations import noted
 from verifiers.calculation.solving import check_solving, equations
+from verifiers.calculation.substitution import Function, agree, defined, functions, solves, with_value
 from verifiers.claims.find import Claim, claims_of, stated_value
 from verifiers.claims.parsed import ParsedText
-from verifiers.expressions.decimals import Convention, approximate
-from verifiers.expressions.parser import NUMBER
-from verifiers.expressions.tree import Binary, Name, Number, Refused, names, walk
+from verifiers.claims.setting import setting_of
+from verifiers.expressions.decimals import approximate
+from verifiers.expressions.tree import Binary, Call, Name, Number, Refused, names, walk
 from verifiers.expressions.values import exact, show
 from verifiers.isolation.workers import Pool
 
@@ -26,16 +31,29 @@ from verifiers.isolation.workers import Pool
 _IDENTITY_CUE = re.compile(
     r"\b(?:expand|factor(?!ial)|distribut|simplif|foil|identity|multiply(?:ing)? out)", re.I
 )
-# Words with which a value holds for a case or a trial only: "if x = 3", "let x = 3", "try x = 3", "x = 3?".
-_NO_DEFINITION = re.compile(
-    r"\b(?:if|when|for|at|case|let|or|where|substitut\w*|plug\w*|say|try|put|set|possible|could|may|either|suppose|"
-    r"assum\w*|check\w*|not|would|guess\w*)\b|\?",
+_APPLIES = re.compile(r"[A-Za-z]\w*'* ?\((?! )|'|_|§")
+"""A letter before a bracket may be a function; a letter with a mark is an unknown of a family."""
+# What leads to a result: "so", "dividing by 2 gives". What leads to a case: "if n = 2", "let y = 0".
+_DERIVES = re.compile(
+    r"\b(?:so|thus|therefore|hence|we (?:get|obtain)|gives?|giving|subtract|divid|simplif|expand|isolat|"
+    r"yield|obtain|becomes?|impl|conclu)|⇒|=>|->|→"
+    r"|\\(?:implies|Rightarrow|iff|therefore|Longrightarrow|to)\b",
     re.IGNORECASE,
 )
-_DEFINITION = re.compile(
-    # "So x = 3." and "x = 1/2, ...", whole: not the 3 of "x = 3y", "x = 3.5" or "2x = 3".
-    r"(?:^|[.;,:]\s+|\b(?i:so|thus|therefore|hence|get|gives|have|find|then|that|obtain|and)\s+)\s*"
-    rf"(?P<name>[A-Za-z])\s*=\s*(?P<value>-?(?:{NUMBER})(?:/\d+)?)(?!\d)\s*(?=\.(?!\d)|[,;:](?!\d)|and\b|$)"
+_SUPPOSES = re.compile(
+    r"\b(?:if|for|when|let|set|given|where|with|at|suppose|assume|say)\s+[^A-Za-z]{0,6}$", re.I
+)
+_UNITS = frozenset({"i", "j", "e"})
+"""Letters that may be no symbols: the imaginary unit and Euler's number."""
+_CUE_REACH, _NEAREST = 120, 16
+"""Characters before a relation in which words speak of it, or straight before it."""
+_NEAR, _WINDOW, _MOST_KNOWN = 4, 30, 12
+"""Steps back whose equations a step continues; in which a symbol keeps its meaning; equations to try."""
+
+
+_CONTINUES = re.compile(
+    r"\b(?:so|thus|therefore|hence|then|value|get|gives?|have|comput\w*|evaluat\w*|calculat\w*|finally|total)\b",
+    re.I,
 )
 
 
@@ -54,16 +72,31 @@ class Algebra:
 
     def claims(self, context: StepContext) -> list[tuple[Claim, Checked]]:
         """The verdict on each of them."""
+        others = [span for span, _, _ in context.parsed.once(noted)]
         claims = [
-            claim for claim in context.parsed.once(claims_of) if isinstance(claim, Claim) and _is_ours(claim)
+            claim
+            for claim in context.parsed.once(claims_of)
+            if isinstance(claim, Claim)
+            and not any(low < claim.span[1] and claim.span[0] < high for low, high in others)
+            and _is_ours(claim)
         ]
         if not claims:
             return []
-        values, solving = definitions(context.parsed_before[1:]), check_solving(context)
-        return [
-            (claim, _decided(solving.get(claim.span)) or self._claim(claim, claims, context, values))
-            for claim in claims
-        ]
+        values, solving = values_before(context, claims), check_solving(context)
+        before, stated = known_before(context), [*_before(context), *claims]
+        terms = functions(stated)
+        found = []
+        for index, claim in enumerate(claims):
+            checked = _decided(_followed(claim, before, terms)) or _decided(solving.get(claim.span))
+            earlier = stated[: len(stated) - len(claims) + index]
+            if not checked and not claim.loose and (source := solves(claim, earlier)):
+                checked = Checked("holds", f"{claim.text}: solves {source}")
+            checked = checked or self._claim(claim, claims, context, values)
+            if checked.verdict == "abstains" and _is_given(claim, claims, context):
+                checked = checked._replace(code=GIVEN)
+            found.append((claim, checked))
+            before = [*before, *known([claim])]
+        return found
 
     def _claim(
         self, claim: Claim, claims: list[Claim], context: StepContext, values: Mapping[str, Fraction]
@@ -72,20 +105,114 @@ class Algebra:
         # `x > 3` may be a condition, which no value refutes.
         if claim.relation not in {"=", "≈"}:
             return _abstain(claim, "an order relation of symbols")
+        if _defines(claim, context, claims):
+            return _abstain(claim, "a definition", GIVEN)
         if stated_value(claim):
-            return _abstain(claim, "a definition", "undefined_symbol")
+            return _abstain(claim, "a value of a symbol", "undefined_symbol")
         if symbols and symbols <= values.keys():
             return _substituted(claim, claims, context, values)
         if not symbols:
-            return constant_claim(claim, pool=self._pool)
+            return _in_setting(claim, constant_claim(claim, pool=self._pool), context)
+        if is_instance(claim.left, claim.right):
+            return _abstain(claim, "values put into a formula", GIVEN)
         # A problem that says "positive" declares its symbols to be so; then `sqrt(x^2) = x` holds.
-        positive = "positive" in f"{context.problem.text} {' '.join(context.steps)}"
+        positive = any(parsed.once(_says_positive) for parsed in (*_window(context), context.parsed))
         judged = judge_identity(claim.left, claim.right, positive=positive, pool=self._pool)
         if judged.verdict == "holds":
             return Checked("holds", f"{claim.text}: {judged.reason}")
-        if judged.verdict == "fails" and not _states_identity(claim, claims, context):
+        stated = _states_identity(claim, claims, context) or _rewrites(claim, claims, context)
+        if judged.verdict == "fails" and not stated:
             return _abstain(claim, "may be an equation to solve", "undefined_symbol")
         return Checked(judged.verdict, f"{claim.text}: {judged.reason}", judged.code)
+
+
+def _says_positive(parsed: ParsedText) -> bool:
+    return "positive" in parsed.text
+
+
+def _window(context: StepContext) -> tuple[ParsedText, ...]:
+    """The problem and the steps in which a symbol can be expected to mean what it means now."""
+    return (context.parsed_texts[0], *context.recent(_WINDOW))
+
+
+def known_before(context: StepContext) -> list[Known]:
+    """The equations that the problem and the last few steps state."""
+    texts = (context.parsed_texts[0], *context.recent(_NEAR))
+    return [one for parsed in texts for one in parsed.once(_known)][-_MOST_KNOWN:]
+
+
+def _known(parsed: ParsedText) -> tuple[Known, ...]:
+    return tuple(known(claim for claim in parsed.once(claims_of) if isinstance(claim, Claim)))
+
+
+def _followed(claim: Claim, before: list[Known], terms: Mapping[str, Function]) -> Checked | None:
+    symbols = names(claim.left) | names(claim.right)
+    if claim.relation != "=" or not symbols:
+        return None
+    put = defined(claim, terms)
+    if put and (
+        zero_of(put) == {} or (not names(put.left) | names(put.right) and agree(put.left, put.right))
+    ):
+        return Checked("holds", f"{claim.text}: as {', '.join(sorted(symbols & terms.keys()))} is defined")
+    if zero_of(claim) == {}:
+        return Checked("holds", f"{claim.text}: proved where both sides are defined, by multiplying out")
+    source = follows(claim, before)
+    return Checked("holds", f"{claim.text}: follows from {source}") if source else None
+
+
+def _defines(claim: Claim, context: StepContext, claims: list[Claim]) -> bool:
+    """Whether a claim gives a new name to a value or formula: `A = 3 * 4`, `f(x) = x + 1`. A name that an
+    earlier equation holds is an unknown, whose value may be wrong."""
+    left = applied(claim.left)
+    if not isinstance(left, Name) or left.name in names(claim.right):
+        return False
+    earlier = claims[: claims.index(claim)]
+    return not any(
+        left.name in names(applied(side)) for c in (*_before(context), *earlier) for side in (c.left, c.right)
+    )
+
+
+def _is_given(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
+    """Whether nothing says that an undecided relation with symbols was derived, so that it states what the
+    step works with, as words do: "if n = 2", "for V = a b c", "r = sqrt(25) = 5", whose 5 is judged."""
+    if not (names(claim.left) | names(claim.right)):
+        return False
+    computes = isinstance(applied(claim.left), Name) and isinstance(claim.right, Binary | Call)
+    stated = (c for c in context.parsed.once(claims_of) if isinstance(c, Claim))
+    links_on = any(c.left == claim.right and c.span[0] <= claim.span[1] for c in stated)
+    if computes and links_on and not names(claim.right):
+        return True
+    start = claim.span[0]
+    before = context.step[max(0, start - _CUE_REACH) : start]
+    if _SUPPOSES.search(before[-_NEAREST:]):
+        return True
+    follows_another = any(start - _CUE_REACH // 3 < c.span[1] <= start + 1 for c in claims if c is not claim)
+    return not follows_another and _DERIVES.search(before) is None
+
+
+def _rewrites(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
+    """Whether a later link of a chain says that its sides agree for all values: `R = (x + 1)^2 = x^2 + 1`.
+
+    Not where any equation holds one of its symbols, so that it may have been used."""
+    symbols = names(claim.left) | names(claim.right)
+    at = claims.index(claim)
+    if not at or claim.loose or claim.words or names(claim.left) != names(claim.right):
+        return False
+    if symbols & _UNITS:
+        return False
+    linked = claims[at - 1].right == claim.left and claims[at - 1].span[1] >= claim.span[0]
+    if not linked or _APPLIES.search(claim.text):
+        return False
+    others = (c for c in (*_before(context), *claims) if not _is_naming(c))
+    chain = {c.span for c in claims[:at] if _APPLIES.search(c.text) is None}
+    return not any(
+        symbols & (names(c.left) | names(c.right)) for c in others if c.span not in chain and c != claim
+    )
+
+
+def _is_naming(claim: Claim) -> bool:
+    left = applied(claim.left)
+    return isinstance(left, Name) and left.name not in names(claim.right)
 
 
 def _decided(checked: Checked | None) -> Checked | None:
@@ -104,33 +231,6 @@ def _is_ours(claim: Claim) -> bool:
 
 def _abstain(claim: Claim, why: str, code: str = "context") -> Checked:
     return Checked("abstains", f"{claim.text}: {why}", code)
-
-
-def definitions(steps: Iterable[ParsedText]) -> dict[str, Fraction]:
-    """Symbols to which the steps give one exact value, unconditionally; a symbol with two values has none."""
-    found: dict[str, set[Fraction]] = {}
-    for step in steps:
-        for name, value in step.once(_defined):
-            found.setdefault(name, set()).add(value)
-    return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
-
-
-def _defined(step: ParsedText) -> tuple[tuple[str, Fraction], ...]:
-    """Each symbol that a step defines, with its value."""
-    found = []
-    for sentence in re.split(r"(?<=[.?!])\s+|\n", step.source.text):
-        if not _NO_DEFINITION.search(sentence):
-            for match in _DEFINITION.finditer(sentence):
-                value = match["value"].replace(",", "")
-                # `x = 1/0` defines nothing.
-                if not re.search(r"/0+$", value):
-                    found.append((match["name"], _fraction(value)))
-    return tuple(found)
-
-
-def _fraction(text: str) -> Fraction:
-    top, _, bottom = text.partition("/")
-    return Fraction(top) / int(bottom or 1)
 
 
 def _substituted(
@@ -154,7 +254,10 @@ def _substituted(
 
 def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
     """Whether the step may be solving anew: more equations, a lone symbol, "set" or "try", a restatement."""
-    if len(claims) > 1 or _NO_DEFINITION.search(context.step):
+    if len(claims) > 1 or NO_DEFINITION.search(context.step):
+        return True
+    # "Company B: 3x = 90" may set up a new equation; "So 3x = 90" continues.
+    if not _CONTINUES.search(context.step[: claim.span[0]]):
         return True
     if not isinstance(claim.right, Number) or not claim.right.value:
         return True  # symbols on both sides, or "= 0", state an equation rather than a value
@@ -164,7 +267,7 @@ def _other_scope(claim: Claim, claims: list[Claim], context: StepContext) -> boo
 def _revalued(context: StepContext, values: Mapping[str, Fraction]) -> bool:
     """Whether the steps just before hold equations that a symbol's value does not solve."""
     # Three steps back is as far as one equation is usually solved; see `solving.check_solving`.
-    before = [equation for step in context.parsed_before[1:][-3:] for equation in step.once(equations)]
+    before = [equation for step in context.recent(3) for equation in step.once(equations)]
     return any(
         not e.polynomial or sum(c * values[e.symbol] ** power for power, c in enumerate(e.polynomial)) != 0
         for e in before
@@ -174,7 +277,7 @@ def _revalued(context: StepContext, values: Mapping[str, Fraction]) -> bool:
 
 def _before(context: StepContext) -> Iterator[Claim]:
     """What the problem and the earlier steps state."""
-    for parsed in context.parsed_before:
+    for parsed in _window(context):
         yield from (claim for claim in parsed.once(claims_of) if isinstance(claim, Claim))
 
 
@@ -215,8 +318,24 @@ def constant_claim(claim: Claim, *, pool: Pool | None = None) -> Checked:
     judged = judge_identity(claim.left, claim.right, positive=False, pool=pool)
     if judged.verdict != "fails":
         return Checked(judged.verdict, f"{claim.text}: {judged.reason}", judged.code)
-    left, right = (_short(approximate(side, {}, Convention())) for side in (claim.left, claim.right))
-    return compare(claim, left, right)
+    said = []
+    for convention in conventions(claim.left, claim.right):
+        left, right = (_short(approximate(side, {}, convention)) for side in (claim.left, claim.right))
+        said.append(compare(claim, left, right))
+    # `sin(45) = 0.707` is rounded, of degrees: a claim fails only if it is wrong under each convention.
+    return next((one for verdict in ("holds", "abstains") for one in said if one.verdict == verdict), said[0])
+
+
+def _in_setting(claim: Claim, checked: Checked, context: StepContext) -> Checked:
+    """The verdict with the value of pi that the problem sets, and by its other conventions."""
+    pi = setting_of(context.shared, len(context.steps)).pi
+    if checked.verdict != "holds" and pi is not None:
+        left, right = (with_value(side, "pi", pi, show(pi)) for side in (claim.left, claim.right))
+        put = claim._replace(left=left, right=right)
+        again = check_claim(put)
+        if again and again.verdict != "fails":
+            return again._replace(reason=f"{again.reason} with pi = {show(pi)}")
+    return in_context(checked, claim, context)
 
 
 def _short(value: Fraction) -> Fraction:

@@ -7,36 +7,32 @@ belong to the algebra verifier.
 import re
 from fractions import Fraction
 from itertools import permutations
-from typing import NamedTuple
 
 from schemas.sources import check_source
-from verifiers.base import Finding, StepContext, Verdict
+from verifiers.base import Finding, StepContext
+from verifiers.calculation.checked import Checked, combine
 from verifiers.calculation.clock import timed_claims
+from verifiers.calculation.notations import noted
+from verifiers.calculation.rounding import literal_of, rounding
 from verifiers.calculation.sums import true_sum
 from verifiers.claims.find import Claim, Unread, claims_of, leads_with
 from verifiers.claims.parsed import ParsedText
-from verifiers.claims.units import factor, singular
+from verifiers.claims.setting import explains, setting_of
+from verifiers.claims.units import factor, scales, singular
 from verifiers.claims.words import SCALES
 from verifiers.expressions.parser import parse
-from verifiers.expressions.tree import Binary, Expression, Number, Refused, Unary, names, walk
+from verifiers.expressions.tree import Binary, Expression, Number, Refused, Unary, is_ambiguous, names, walk
 from verifiers.expressions.values import Reading, exact, show
 
-# 5% + 3% may be 8 (percent as a bare number), and 2 1/2 may be 2 * 1/2. A claim that is true under one of
-# these readings is not refuted.
+# 5% + 3% may be 8 (percent as a bare number), 80 + 10% may be 88, and 2 1/2 may be 2 * 1/2. A claim that is
+# true under one of these readings is not refuted.
 _LOOSE_READINGS = (
+    Reading(relative=True),
     Reading(percent=Fraction(1)),
     Reading(mixed=False),
     Reading(percent=Fraction(1), mixed=False),
 )
 _NO_VALUES: dict[str, Fraction] = {}
-
-
-class Checked(NamedTuple):
-    """A claim's verdict; `reason` is for people, `code` is the kind of abstention."""
-
-    verdict: Verdict
-    reason: str
-    code: str = ""
 
 
 class Arithmetic:
@@ -47,7 +43,44 @@ class Arithmetic:
 
     def check(self, context: StepContext) -> Finding:
         """Check every numeric relation of the last step."""
-        return combine([checked for _, checked in context.parsed.once(checked_claims)])
+        return combine([checked for _, checked in claims_checked(context)])
+
+
+def claims_checked(context: StepContext) -> tuple[tuple[tuple[int, int], Checked], ...]:
+    """The verdict on each numeric claim of the last step, by its span, read as the texts before let it."""
+    found = context.parsed.once(checked_claims)
+    if not any(checked.verdict == "fails" for _, checked in found):
+        return found
+    stated = {c.span: c for c in context.parsed.once(claims_of) if isinstance(c, Claim)}
+    return tuple((span, in_context(checked, stated.get(span), context)) for span, checked in found)
+
+
+def in_context(checked: Checked, claim: Claim | None, context: StepContext) -> Checked:
+    """A refutation, or an abstention where a convention of the texts or a trial may explain the claim."""
+    if checked.verdict != "fails" or claim is None:
+        return checked
+    left, right = _value(claim.left), _value(claim.right)
+    difference = None if left is None or right is None else left - right
+    why = explains(setting_of(context.shared, len(context.steps)), claim, difference)
+    if not why and right is not None and _tries(right, context):
+        why = "a value may be tried in an equation"
+    return Checked("abstains", f"{claim.text}: {why}", "context") if why else checked
+
+
+# "Test x = 2 in x^2 + 1 = 6": what follows may be tried, and rejected by a later step.
+_TRIES = re.compile(
+    r"\b(?:test\w*|try\w*|tri(?:al|es|ed)|check\w*|verif\w*|whether|guess\w*|candidates?|satisf\w*)\b", re.I
+)
+
+
+def _tries(right: Fraction, context: StepContext) -> bool:
+    """Whether a claim repeats the right side of an equation with symbols, in a text that tries values."""
+    texts = (context.parsed_texts[0], *context.recent(3), context.parsed)
+    return any(_TRIES.search(text.text) for text in texts) and any(
+        isinstance(c, Claim) and names(c.left) and _value(c.right) == right
+        for text in texts
+        for c in text.once(claims_of)
+    )
 
 
 def checked_claims(parsed: ParsedText) -> tuple[tuple[tuple[int, int], Checked], ...]:
@@ -58,27 +91,15 @@ def checked_claims(parsed: ParsedText) -> tuple[tuple[tuple[int, int], Checked],
         span, text = seen
         return ((span, Checked("holds", text)),)
     found = [(claim.span, Checked(claim.verdict, claim.reason)) for claim in timed]
+    found += [(span, Checked(verdict, reason)) for span, verdict, reason in parsed.once(noted)]
+    marked = len(found)
     for claim in parsed.once(claims_of):
-        if timed and any(t.span[0] < claim.span[1] and claim.span[0] < t.span[1] for t in timed):
+        if marked and any(low < claim.span[1] and claim.span[0] < high for (low, high), _ in found[:marked]):
             continue
         checked = check_claim(claim)
         if checked:
             found.append((claim.span, checked))
     return tuple(found)
-
-
-def combine(checked: list[Checked], nothing: str = "no calculation to check") -> Finding:
-    """A step's verdict from its claims': one wrong claim decides, one undecided claim forbids `holds`."""
-    if len(checked) == 1:
-        return Finding(checked[0].verdict, checked[0].reason, checked[0].reason[:1000])
-    evidence = "; ".join(dict.fromkeys(c.reason for c in checked))[:1000]
-    # One wrong calculation makes a step wrong, whatever else is right. A step with one claim that could not
-    # be decided must not hold, since that claim may be the wrong one.
-    for verdict in ("fails", "abstains", "holds"):
-        for claim in checked:
-            if claim.verdict == verdict:
-                return Finding(claim.verdict, claim.reason, evidence)
-    return Finding("abstains", nothing)
 
 
 def check_claim(claim: Claim | Unread) -> Checked | None:
@@ -97,11 +118,25 @@ def check_claim(claim: Claim | Unread) -> Checked | None:
             return None
         return Checked("abstains", f"{claim.text}: {refusal}", refusal.kind)
     judged = compare(claim, left, right)
+    if judged.verdict == "holds" and any(map(_has_two_values, (claim.left, claim.right))):
+        return Checked("abstains", f"{claim.text}: a division before a product without a sign", "context")
     if judged.verdict == "fails" and claim.other_left is not None:
         other = check_claim(claim._replace(left=claim.other_left, other_left=None))
         if other is None or other.verdict != "fails":
             return Checked("abstains", f"{claim.text}: a comma may part thousands", "context")
     return judged
+
+
+def _has_two_values(tree: Expression) -> bool:
+    """`6/2(1 + 2)` is 1 or 9. In `((5!)/(2!3!))` a bracket or LaTeX's fraction tells."""
+    return is_ambiguous(tree) and any(
+        isinstance(node, Binary)
+        and node.op == "/"
+        and isinstance(node.right, Binary)
+        and node.right.op == "·"
+        and isinstance(node.right.left, Number)
+        for node in walk(tree)
+    )
 
 
 def compare(claim: Claim, left: Fraction, right: Fraction) -> Checked:
@@ -155,7 +190,8 @@ def _units(claim: Claim, left: Fraction, right: Fraction) -> Checked:
         return Checked("abstains", f"{claim.text}: units differ", "unit")
     if left * ratio == right:
         return Checked("holds", f"{claim.text} {claim.right_unit}")
-    if claim.loose or claim.rounded:
+    # "1 day = 8 hours of work", "1 cm = 2 m" on a map: a rate that the text agrees on.
+    if claim.loose or claim.rounded or left == 1 or right == 1:
         return _loose(claim)
     text = f"{show(left)} {claim.left_unit} is {show(left * ratio)} {claim.right_unit}"
     return Checked("fails", f"{text}, not {show(right)}")
@@ -165,7 +201,8 @@ def _converts(claim: Claim, left: Fraction, right: Fraction) -> str:
     """Why units may explain a difference: a sum of mixed units, or a result in another unit."""
     units = {singular(unit) for unit in (*claim.units, claim.left_unit, claim.right_unit) if unit}
     ratios = {ratio for a, b in permutations(units, 2) if (ratio := factor(a, b))}
-    if ratios and isinstance(claim.left, Binary) and claim.left.op in {"+", "-"}:
+    is_sum = isinstance(claim.left, Binary) and claim.left.op in {"+", "-"}
+    if is_sum and (ratios or _mixes_units(claim, right)):
         return "a sum of different units"
     if (
         not claim.units
@@ -176,10 +213,25 @@ def _converts(claim: Claim, left: Fraction, right: Fraction) -> str:
     return "the result may be in another unit" if right and left / right in ratios else ""
 
 
+def _mixes_units(claim: Claim, right: Fraction) -> bool:
+    """`$5 - 75 cents = $4.25`: true where the terms are told in units of one kind."""
+    # The sign $ is not read as a unit.
+    unit = claim.left_unit if not claim.units or "cent" in claim.left_unit else ""
+    sizes = {Fraction(1), *scales(unit)}
+    if not isinstance(claim.left, Binary) or len(sizes) == 1:
+        return False
+    terms = [_value(side) for side in (claim.left.left, claim.left.right)]
+    if terms[0] is None or terms[1] is None:
+        return False
+    sign = 1 if claim.left.op == "+" else -1
+    sizes |= {1 / size for size in sizes}
+    return any(terms[0] * a + sign * terms[1] * b == right for a in sizes for b in sizes)
+
+
 def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
-    rounding = _rounding(claim, left, right)
-    if rounding is not None:
-        return rounding
+    rounded = rounding(claim, left, right)
+    if rounded is not None:
+        return rounded
     if claim.loose:
         return _loose(claim)
     if claim.relation == "=" and runs_on(claim, left):
@@ -197,6 +249,10 @@ def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
             return Checked("abstains", f"{claim.text}: percent or cents may be meant", "unit")
         if _with_remainder(claim, right):
             return Checked("abstains", f"{claim.text}: a division with its remainder", "context")
+        if any(map(_is_tower, (claim.left, claim.right))):
+            return Checked("abstains", f"{claim.text}: powers of powers", "context")
+        if _with_points(claim):
+            return Checked("abstains", f"{claim.text}: points may part thousands", "context")
         if _sloppy(claim, right):
             return Checked("abstains", f"{claim.text}: true from left to right, without precedence", "run_on")
     return Checked("fails", _refutation(claim, left, right))
@@ -234,7 +290,7 @@ def _equal_under(claim: Claim, reading: Reading) -> bool:
         left, right = (exact(side, _NO_VALUES, reading) for side in (claim.left, claim.right))
     except Refused:
         return False
-    shown = _literal(claim.right)
+    shown = literal_of(claim.right)
     slack = Fraction(1, 10**shown.decimals) if "%" in claim.text and shown and shown.decimals else Fraction(0)
     return left == right or abs(left - right) < slack
 
@@ -264,11 +320,33 @@ def _sloppy(claim: Claim, right: Fraction) -> bool:
     return grouped != said and _equals(grouped, right)
 
 
-def _equals(text: str, value: Fraction) -> bool:
-    try:
-        return _value(parse(text)) == value
-    except Refused:
+def _is_tower(tree: Expression) -> bool:
+    """`5^27^2` may be a flattened `5^{27} 7^2`, or read from left to right."""
+    powers = (node for node in walk(tree) if isinstance(node, Binary) and node.op == "^")
+    return any(isinstance(node.right, Binary) and node.right.op == "^" for node in powers)
+
+
+_POINT = re.compile(r"(?<![\d.,])([1-9]\d{0,2})\.(\d{3})(?![\d.,])")
+
+
+def _with_points(claim: Claim) -> bool:
+    """`2.500 - 500 = 2.000` is true where the points part thousands."""
+    sides = _POINT.sub(r"\1\2", claim.text).split(f" {claim.relation} ")
+    if len(sides) != 2 or _POINT.search(claim.text) is None:
         return False
+    value = _parsed(sides[1])
+    return value is not None and _equals(sides[0], value)
+
+
+def _parsed(text: str) -> Fraction | None:
+    try:
+        return _value(parse(text))
+    except Refused:
+        return None
+
+
+def _equals(text: str, value: Fraction) -> bool:
+    return _parsed(text) == value
 
 
 def left_to_right(text: str) -> Fraction | None:
@@ -294,57 +372,3 @@ def left_to_right(text: str) -> Fraction | None:
     except (ValueError, ZeroDivisionError):
         return None
     return value
-
-
-def _rounding(claim: Claim, left: Fraction, right: Fraction) -> Checked | None:
-    """The verdict where one side may be the other, rounded; None where rounding explains nothing."""
-    shown = claim.right if _literal(claim.right) is not None else claim.left
-    literal, value, other = _literal(shown), *((right, left) if shown is claim.right else (left, right))
-    said = claim.rounded or claim.relation == "≈"
-    if literal is None:
-        return (
-            Checked("abstains", f"{claim.text}: rounded values on both sides", "rounding") if said else None
-        )
-    unit, off = Fraction(1, 10**literal.decimals), abs(value - other)
-    if said and off <= unit / 2:
-        return Checked("holds", f"{claim.text}: rounded from {show(other)}")
-    if said and abs(value) < abs(other) and off < unit:
-        return Checked("abstains", f"{claim.text}: cut off, not rounded", "rounding")
-    # "about 300" for 298: within 5 percent people round to tens and hundreds.
-    if said and literal.decimals == 0 and off * 20 <= abs(other):
-        return Checked("abstains", f"{claim.text}: coarsely rounded", "rounding")
-    if not said and _digits_beyond(other, literal.decimals) and off < unit:
-        return Checked("abstains", f"{claim.text}: rounded from {show(other)}", "rounding")
-    if not claim.annotated and _within_rounded_inputs(claim, left, right, unit):
-        return Checked("abstains", f"{claim.text}: an operand may be rounded", "rounding")
-    return None
-
-
-def _literal(tree: Expression) -> Number | None:
-    while not isinstance(tree, Number):
-        operand = getattr(tree, "operand", None)
-        if operand is None or getattr(tree, "op", "") == "!":
-            return None
-        tree = operand
-    return tree
-
-
-def _digits_beyond(value: Fraction, decimals: int) -> bool:
-    return bool((value * 10**decimals).denominator != 1)
-
-
-# Decimals of a division: 0.33, 0.667, 3.142, 0.57. Money such as 2.50 and 0.25 is meant exactly.
-_LOOKS_ROUNDED = re.compile(r"\.(?:\d*(?:33|66|67)|\d{3,}|\d[1-46-9])$")
-
-
-def _within_rounded_inputs(claim: Claim, left: Fraction, right: Fraction, unit: Fraction) -> bool:
-    """Whether decimals like 0.33, each off by up to one last digit, reach the value shown."""
-    slack = unit
-    for side, total in ((claim.left, left), (claim.right, right)):
-        powers = [n.right.value for n in walk(side) if isinstance(n, Binary) and isinstance(n.right, Number)
-                  and n.op == "^"]  # fmt: skip
-        times = min(Fraction(10), max([Fraction(1), *map(abs, powers)]))  # a power multiplies relative errors
-        for node in walk(side):
-            if isinstance(node, Number) and node.value and _LOOKS_ROUNDED.search(node.text) and side != node:
-                slack += times * abs(total) * Fraction(1, 10**node.decimals) / node.value
-    return bool(unit < slack and abs(left - right) <= slack)

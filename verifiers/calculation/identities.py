@@ -10,7 +10,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-from verifiers.calculation.arithmetic import Checked
+from verifiers.calculation.checked import Checked
 from verifiers.expressions.decimals import Convention, approximate
 from verifiers.expressions.tree import Binary, Call, Expression, Name, Number, Refused, Unary, names, walk
 from verifiers.expressions.values import exact, show
@@ -36,7 +36,7 @@ def judge_identity(
         return Checked("abstains", "too many symbols", "too_large")
     restricted = positive or any(_is_restricting(node) for side in (left, right) for node in walk(side))
     refuted = ""
-    for convention in _conventions(left, right):
+    for convention in conventions(left, right):
         try:
             point, usable = _refute(left, right, list(_points(symbols, positive=restricted)), convention)
         except Refused as refusal:
@@ -61,7 +61,8 @@ def _is_restricting(node: Expression) -> bool:
     return False
 
 
-def _conventions(left: Expression, right: Expression) -> Iterator[Convention]:
+def conventions(left: Expression, right: Expression) -> Iterator[Convention]:
+    """What logarithms and angles in two sides may mean."""
     calls = {node.function for side in (left, right) for node in walk(side) if isinstance(node, Call)}
     # `log` may be natural or to base 10, an angle in radians or degrees: a claim fails only if it is wrong
     # either way.
@@ -180,6 +181,14 @@ def _symbolic_call(function: str, args: list[Any], convention: Convention) -> An
             return args[1] ** (1 / args[0])
         case "abs":
             return sympy.Abs(args[0])
+        case "log" if len(args) == 2:
+            return sympy.log(args[1]) / sympy.log(args[0])
+        case "binom":
+            return sympy.binomial(*args)
+        case "floor" | "ceil" | "gcd" | "lcm":
+            return {"floor": sympy.floor, "ceil": sympy.ceiling, "gcd": sympy.gcd, "lcm": sympy.lcm}[
+                function
+            ](*args)
         case "log":
             return sympy.log(args[0]) / (sympy.log(10) if convention.common_log else 1)
         case "ln":

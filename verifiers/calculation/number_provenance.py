@@ -3,7 +3,7 @@
 A number without a source deserves a look and refutes nothing: a model may calculate without writing it down.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
@@ -78,31 +78,44 @@ def orphans(context: StepContext) -> list[Orphan]:
     """The last step's numbers that nothing before explains."""
     if len(context.step) > LONGEST_STEP:
         return []
-    known = _CONSTANTS.union(*(parsed.once(_stated) for parsed in context.parsed_before))
+    first, here = context.shared.once(_first_stated), len(context.steps)
+
+    def known(value: Fraction) -> bool:
+        return value in _CONSTANTS or first.get(value, here) < here
+
     source, tokens = context.parsed.source, context.parsed.tokens
     found = [(at, value) for at, value in _numbers(tokens) if not _explained(value, known)]
     if not found:
         return []
     results = context.parsed.once(_results)
-    known |= {value for _, value in results}
+    own = {value for _, value in results}
     nowhere = []
     for at, value in found:
         span = source.source(tokens.start(at), tokens.ends[at])
         # The right side of `3 + 4 = 7` is the step's own result.
         computed = any(low <= span[0] < high for (low, high), _ in results)
-        if value not in known and not computed:
+        if value not in own and not computed:
             nowhere.append(Orphan(tokens.texts[at], span))
     return nowhere
 
 
-def _explained(value: Fraction, known: frozenset[Fraction]) -> bool:
+def _first_stated(texts: tuple[ParsedText, ...]) -> dict[Fraction, int]:
+    """For each number the first text that states it."""
+    first: dict[Fraction, int] = {}
+    for at, parsed in enumerate(texts):
+        for value in parsed.once(_stated):
+            first.setdefault(value, at)
+    return first
+
+
+def _explained(value: Fraction, known: Callable[[Fraction], bool]) -> bool:
     """Whether a number is known, or per cent, a complement or cents of one that is."""
-    if value in known:
+    if known(value):
         return True
     # 0.2 of a known 20%, the 80% that are left, the 120% after a rise, 1.5 for 150 cents.
     hundred = value * 100
     derived = (hundred, 100 - hundred, hundred - 100, 100 - value, value - 100, value / 100, 1 - value)
-    return not known.isdisjoint(derived)
+    return any(map(known, derived))
 
 
 def _stated(parsed: ParsedText) -> frozenset[Fraction]:
@@ -155,7 +168,7 @@ def stated_in(*texts: ParsedText) -> frozenset[Fraction]:
 
 def comes_from(value: Fraction, stated: frozenset[Fraction]) -> bool:
     """Whether a number is stated, or is per cent, a complement or cents of one that is."""
-    return _explained(value, stated)
+    return _explained(value, stated.__contains__)
 
 
 def is_common(value: Fraction) -> bool:

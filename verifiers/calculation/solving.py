@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from verifiers.base import StepContext
-from verifiers.calculation.arithmetic import Checked
+from verifiers.calculation.checked import Checked
 from verifiers.claims.find import Claim, claims_of, stated_value
 from verifiers.claims.parsed import ParsedText
 from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, Unary, names
@@ -140,7 +140,7 @@ def check_solving(context: StepContext) -> dict[tuple[int, int], Checked]:
     before: dict[str, Equation] = {}
     # The equation being solved stands a step or two back. One from further back may belong to another part of
     # the solution, where the same letter means something else.
-    for step in context.parsed_before[1:][-3:]:
+    for step in context.recent(3):
         before |= {equation.symbol: equation for equation in step.once(equations)}
     solves = _SOLVES.search(context.step) is not None and not any(
         _SCOPE.search(text) for text in context.steps[-2:]
@@ -154,6 +154,16 @@ def check_solving(context: StepContext) -> dict[tuple[int, int], Checked]:
                 found[equation.claim.span] = judged
         before[equation.symbol] = equation
     return found
+
+
+def _rounds(claim: Claim, root: Fraction, old: Coefficients) -> bool:
+    """Whether a decimal is a solution to its last digit: `x = 3.33` of `3x = 10`."""
+    shown = next((s for s in (claim.left, claim.right) if isinstance(s, Number)), None)
+    if shown is None or not shown.decimals or not stated_value(claim):
+        return False
+    near = [root - Fraction(1, 10**shown.decimals), root + Fraction(1, 10**shown.decimals)]
+    low, high = (sum(value * x**power for power, value in enumerate(old)) for x in near)
+    return low * high <= 0
 
 
 def _follows(equation: Equation, earlier: Equation, *, solves: bool) -> Checked | None:
@@ -173,6 +183,8 @@ def _follows(equation: Equation, earlier: Equation, *, solves: bool) -> Checked 
         return Checked("holds", f"{text}follows from {earlier.claim.text}")
     if left == 0:
         return Checked("abstains", f"{text}one solution of {earlier.claim.text}", "context")
+    if _rounds(equation.claim, root, old):
+        return Checked("holds", f"{text}solves {earlier.claim.text}, rounded")
     solved = stated_value(earlier.claim)  # what follows is about another equation
     if not solves or solved or len(old) > 3 or equation.claim.words or earlier.claim.words:
         return None

@@ -4,16 +4,20 @@ from typing import Any, NamedTuple
 
 from verifiers.claims.tokens import Tokens
 from verifiers.claims.words import ABBREVIATIONS, COUNTS, GLUED_UNITS, ORDINALS, SOFT
-from verifiers.expressions.tree import FUNCTIONS
+from verifiers.expressions.tree import FUNCTIONS, GREEK
 
 # `5 m` at a clause's end or before a word is 5 metres; `5 x` is a product.
 _UNIT_LETTERS = frozenset("mghslL")
 BINARY = frozenset({"+", "-", "*", "/", "//", "^"})
 # Words that are signs between numbers: "3 plus 4", "3 x 4".
 _SPOKEN = {"plus": "+", "minus": "-", "times": "*", "x": "*", "X": "*"}
-_SPECIAL = FUNCTIONS | {"times", "plus", "minus", "divided", "multiplied"}
+_SPECIAL = FUNCTIONS | GREEK | {"times", "plus", "minus", "divided", "multiplied", "percent"}
 _LONGEST_PHRASE = 7
 """Words between two signs that may be a unit, as in "15 feet of red cloth * 2"; longer ones are a thought."""
+
+_PLACES = frozenset({"st", "nd", "rd", "th"})
+"""The 3rd and the 4th are places and no quantities."""
+_SPELT = {"C": "binom", "GCD": "gcd", "LCM": "lcm"}
 
 MATHS, WORD, OTHER = "m", "w", "o"
 
@@ -59,6 +63,8 @@ class Clause:
 
     def _class(self, at: int) -> str:
         kind, text = self.tokens.kinds[self.low + at], self.signs[at]
+        if text in _SPELT and self.signs[at + 1 : at + 2] == ["("] and self._lists(at):
+            self.signs[at] = text = _SPELT[text]
         if kind == "word":
             return self._word(at, text)
         if kind == "operator":
@@ -80,6 +86,11 @@ class Clause:
         ):
             return WORD
         return OTHER
+
+    def _lists(self, at: int) -> bool:
+        """Whether a call has numbers as arguments: `C(5, 2)`, not the point C(x, y)."""
+        inside = self.signs[at + 2 : at + 6]
+        return len(inside) == 4 and inside[1] == "," and inside[3] == ")" and inside[0].isdigit()
 
     def _is_plain_word(self, at: int) -> bool:
         if at >= self.size or self.tokens.kinds[self.low + at] != "word":
@@ -117,6 +128,10 @@ class Clause:
         if spoken and at and self._multiplies(at, text, after_value=previous):
             self.signs[at] = spoken
             return MATHS
+        shares = text == "percent" and self.signs[at + 1 : at + 2] == ["of"]
+        if shares and previous and self._number_next(at + 1):
+            self.signs[at] = "%"
+            return MATHS
         if text == "of" and self._shares and previous and self._number_next(at) and self._is_share(at):
             self.signs[at] = "*"
             return MATHS
@@ -128,7 +143,9 @@ class Clause:
             return WORD
         if len(text) == 1 or text[1] == "_":
             return self._letter(at, text, previous=previous)
-        if text in FUNCTIONS or text == "pi":
+        if text == "log" and self._number_next(at) and self.tokens.glued(self.low + at + 1):
+            return OTHER  # `log2(16)`: to the base 2, or of 2?
+        if text in FUNCTIONS or text == "pi" or text.partition("_")[0] in GREEK | {"log"}:
             return MATHS
         # `2ab` is a product of symbols; `2kg` is a quantity with its unit.
         symbols = previous and self.tokens.glued(self.low + at) and text not in GLUED_UNITS
@@ -202,5 +219,6 @@ class Clause:
         )
         units = tuple(self.signs[at].lower() for at in over if at - 1 not in over)
         soft = SOFT.intersection(self.signs[at] for at in over)
+        soft |= _PLACES.intersection(self.signs[at] for at in over)
         loose = loose or (f"{min(soft)!r} between" if soft else "")
         return Operand(signs, start, end, text.lstrip(), loose, units=units, **more)

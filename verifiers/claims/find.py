@@ -68,7 +68,7 @@ _CANONICAL: dict[str, Relation] = {"<=": "≤", ">=": "≥", "!=": "≠", "~=": 
 # "this is not possible". Not "not" alone: "he did not eat, so 3 + 4 = 7".
 _REFUTES = re.compile(
     r"≠|\b(?:false|contradict\w*|extraneous|satisf\w*|original equation|"
-    r"incorrect\w*|wrong|impossible|invalid|"
+    r"incorrect\w*|wrong|impossible|invalid|errors?|mistakes?|"
     r"not (?:true|valid|a solution|equal|hold|possible|work))\b",
     re.IGNORECASE,
 )
@@ -144,7 +144,8 @@ def _in_text(source: Plain, tokens: Tokens) -> list[Claim | Unread]:
             continue
         said = lowered[clauses[0][0] : clauses[-1][1]]
         loose = doubt or _hedged(said, lowered[clauses[-1][1] : clauses[-1][1] + 1])
-        rounded = not ROUNDED.isdisjoint(said)
+        # A sign speaks for what follows it: `sqrt(7056) = sqrt(6336) ≈ 79.6`.
+        rounded = not (ROUNDED - {"≈"}).isdisjoint(said)
         for clause, signs in related:
             near = loose or _denied(lowered[clause[0] : signs[0][0]])
             found += _in_clause(source, tokens, clause, signs, near, rounded=rounded)
@@ -189,7 +190,10 @@ def _states_result(tokens: Tokens, low: int, at: int, high: int) -> bool:
     if texts[at - 2] == "/" and tokens.glued(at - 1):
         return False  # "the inverse of 1/5 is 9"
     lone = at + 2 >= high or kinds[at + 2] in {"word", "other"}
-    return lone and (kinds[at - 2] == "operator" or texts[at - 2] in {"plus", "minus", "times", "x", "by"})
+    shares = texts[at - 2] == "of" and texts[at - 3] in {"%", "percent"}  # "20% of 50 is 10"
+    return lone and (
+        shares or kinds[at - 2] == "operator" or texts[at - 2] in {"plus", "minus", "times", "x", "by"}
+    )
 
 
 def _in_clause(
@@ -218,6 +222,7 @@ def _in_clause(
             continue
         why = loose or left.loose or right.loose or _loose_shape(left, right, sides) or mixed
         words = left.words or right.words
+        rounded = rounded or sign == "≈"
         about = (
             whole,
             right.text,

@@ -5,7 +5,7 @@ Words between numbers and signs are read over ("15 feet * 12 inches/foot = 180 i
 
 from verifiers.claims.clause import BINARY, MATHS, WORD, Clause, Operand
 from verifiers.claims.tokens import Tokens
-from verifiers.claims.units import singular
+from verifiers.claims.units import POWERS, singular
 from verifiers.claims.words import (
     AFTER,
     AFTER_IF_NUMBER,
@@ -36,10 +36,13 @@ def right_operand(tokens: Tokens, low: int, high: int) -> Operand | None:
         end -= 1
     clause = Clause(tokens, low, min(high, end + 3), shares=False)
     chosen, at = _forward(clause)
+    whole = len(chosen)
     chosen = chosen[: _balanced_prefix([clause.signs[i] for i in chosen])]
     if not chosen:
         return None
-    at, trimmed = chosen[-1] + 1, ""
+    # "-3 = 6(4kd - 30k) d": what stands in the bracket is not read.
+    opened = len(chosen) < whole and clause.signs[chosen[-1] + 1] == "("
+    at, trimmed = chosen[-1] + 1, "a bracket stays open" if opened else ""
     while chosen and (clause.signs[chosen[-1]] in BINARY or clause.signs[chosen[-1]] in FUNCTIONS):
         chosen.pop()
         trimmed = "the text goes on after an operator"
@@ -49,8 +52,17 @@ def right_operand(tokens: Tokens, low: int, high: int) -> Operand | None:
     loose = trimmed or _after(clause, at)
     if clause.signs[chosen[-1]] == "!" and at == clause.size:
         loose = loose or "a factorial or an exclamation"
-    unit = clause.signs[at].lower() if at < clause.size and clause.classes[at] == WORD else ""
-    return clause.operand(chosen, loose, unit=unit, words=words)
+    return clause.operand(chosen, loose, unit=_unit(clause, at), words=words)
+
+
+def _unit(clause: Clause, at: int) -> str:
+    """The unit after an operand: "feet", "square feet", "m^3"; empty where no word stands there."""
+    if at >= clause.size or clause.classes[at] != WORD:
+        return ""
+    unit, after = clause.signs[at].lower(), clause.signs[at + 1 : at + 3]
+    if unit in POWERS and after and clause.classes[at + 1] == WORD:
+        return f"{unit} {after[0].lower()}"
+    return f"{unit}^{after[1]}" if len(after) == 2 and after[0] == "^" and after[1].isdigit() else unit
 
 
 def _forward(clause: Clause) -> tuple[list[int], int]:
@@ -145,13 +157,23 @@ def left_operand(tokens: Tokens, low: int, high: int, *, first: bool) -> Operand
         and not tokens.glued(clause.low + chosen[1])
     ):
         return clause.operand(chosen, "a dash that may be a bullet")
-    unit = signs[end].lower() if end < clause.size else ""
+    if head and tokens.glued(clause.low + head) and tokens.kinds[clause.low + head - 1] == "word":
+        loose = loose or f"{signs[head - 1]!r} touches it"  # f'(-1) = 3
+    if _shares_sum(clause, chosen):
+        loose = loose or "'of' may share the whole sum"
+    unit = _unit(clause, end)
     if unit and head and not _computes(clause, chosen):
         loose = loose or "words around a quantity"
     if unit in {"of", "each", "apiece"}:
         loose = loose or f"{unit!r} follows"
     words = chosen[-1] - chosen[0] >= len(chosen) or clause.size - end > 1
     return clause.operand(chosen, loose, unit=unit, words=words, other=_spaced_thousands(clause, chosen))
+
+
+def _shares_sum(clause: Clause, chosen: list[int]) -> bool:
+    """`1/3 of 9 + 6`: a third of 9, or of 15?"""
+    shared = [at for at in chosen if clause.tokens.texts[clause.low + at] == "of"]
+    return bool(shared) and any(clause.signs[at] in {"+", "-"} for at in chosen if at > shared[0])
 
 
 def _computes(clause: Clause, chosen: list[int]) -> bool:
@@ -222,7 +244,7 @@ def _before(clause: Clause, chosen: list[int], low: int, *, first: bool) -> str:
         return "" if (last in {",", ";"} and spaced) or last in _OPENERS or titled else f"{last!r} precedes"
     before = clause.tokens.texts[low : clause.low + head]
     if _computes(clause, chosen):
-        return _bound(before, first=first)
+        return _bound(before, chosen, clause, first=first)
     if last.lower() in {"and", "or"}:
         return "" if last.lower() == "and" and not first else f"{last!r} precedes"
     if last.lower() in _LEADS or (any(signs[at].isalpha() for at in chosen) and last.lower() in COPULAS):
@@ -235,15 +257,23 @@ def _before(clause: Clause, chosen: list[int], low: int, *, first: bool) -> str:
     return "a lone number after words"
 
 
-def _bound(before: list[str], *, first: bool) -> str:
+_PACK = 4
+"""Words back to the number of "5 large boxes of"."""
+
+
+def _bound(before: list[str], chosen: list[int], clause: Clause, *, first: bool) -> str:
     """Why a calculation may be part of a longer one: "half of the 10 + 2", "add 5 to 3 + 4"."""
     glue: list[str] = []
     if singular(before[-1].lower()) in ORDINALS:
         return f"{before[-1]!r} precedes"  # "on day 1 * 2"
+    if before[-1] in {"On", "on"} and len(chosen) == 3 and clause.signs[chosen[1]] == "/":
+        return "a date"  # "On 3/4 = 5 people came"
     for word in reversed(before):
         lowered = word.lower()
         if lowered in GLUE:
             glue.append(lowered)
+        elif "of" in glue and any(said[0].isdigit() for said in before[-_PACK:]):
+            return "'of' precedes"  # "5 boxes of 12 - 3"
         elif word[0].isdigit():
             bound = bool(glue) and (glue != ["and"] or first)
             return f"{glue[-1]!r} precedes" if bound else ""

@@ -50,6 +50,23 @@ class ParsedText:
         return self.once(_tokens)
 
 
+class ParsedTexts:
+    """The texts of one solution, the problem's first, with the tables that functions made of all of them."""
+
+    __slots__ = ("_found", "texts")
+
+    def __init__(self, texts: tuple[ParsedText, ...]) -> None:
+        self.texts = texts
+        self._found: dict[Callable[[tuple[ParsedText, ...]], Any], Any] = {}
+
+    def once(self, read: "Callable[[tuple[ParsedText, ...]], T]") -> T:
+        """What `read` makes of the texts; it is called the first time, as in `ParsedText.once`."""
+        if read not in self._found:
+            self._found[read] = read(self.texts)
+        found: T = self._found[read]
+        return found
+
+
 def parsed_text(text: str) -> ParsedText:
     """The text with what was found in it before, where it is one of those read of late."""
     return _parsed(text) if len(text) <= LONGEST_STEP else ParsedText(text)

@@ -22,7 +22,7 @@ _TOKEN = re.compile(
 )
 _SIGNS: dict[Kind, str] = {
     "number": "0123456789",
-    "operator": "+-*/^()!%#",
+    "operator": "+-*/^()!%#°⌊⌋⌈⌉⟦⟧",
     "relation": "≠≈=<>≤≥",
     "word": string.ascii_letters,
     "other": ",:;?'\"$",
@@ -63,7 +63,26 @@ def tokenize(text: str) -> Tokens:
         return Tokens([], [], [], [])
     spaces, texts = map(list, zip(*found, strict=True))
     ends = list(accumulate(map(add, map(len, spaces), map(len, texts))))
-    return Tokens(texts, [_FIRST.get(word[0]) or _kind(word) for word in texts], spaces, ends)
+    kinds = [_FIRST.get(word[0]) or _kind(word) for word in texts]
+    if "," in texts and not _OF_SEVERAL.isdisjoint(texts):
+        _join_arguments(texts, kinds)
+    return Tokens(texts, kinds, spaces, ends)
+
+
+# Functions of several arguments; `C(5, 2)` counts choices where both are numbers.
+_OF_SEVERAL = frozenset({"binom", "gcd", "lcm", "GCD", "LCM", "root", "C"})
+
+
+def _join_arguments(texts: list[str], kinds: list[Kind]) -> None:
+    """A comma between the arguments of a function ends no clause."""
+    for at, text in enumerate(texts[:-1]):
+        if text in _OF_SEVERAL and texts[at + 1] == "(":
+            depth, inside = 1, at + 2
+            while inside < min(len(texts), at + 40) and depth:
+                depth += (texts[inside] == "(") - (texts[inside] == ")")
+                if texts[inside] == "," and depth == 1:
+                    kinds[inside] = "operator"
+                inside += 1
 
 
 def _kind(text: str) -> Kind:
@@ -111,7 +130,7 @@ def _ends(tokens: Tokens, index: int, *, spaced: bool) -> str:
             return "clause"
         case ":" if spaced and tokens.glued(index):
             return "clause"
-        case "," if spaced:
+        case "," if spaced and tokens.kinds[index] != "operator":
             return "clause" if not _parts_thousands(tokens, index) else ""
         case arrow if arrow in _ARROWS:
             return "clause"

@@ -27,10 +27,23 @@ _UNITS = {unit: (kind, Fraction(size)) for kind, table in enumerate(_TABLES) for
 
 def factor(unit: str, other: str) -> Fraction | None:
     """How many of the other unit make one of the first; None where that is not known."""
+    (power, unit), (other_power, other) = _raised(unit), _raised(other)
     sizes = _UNITS.get(singular(unit)), _UNITS.get(singular(other))
-    if sizes[0] is None or sizes[1] is None or sizes[0][0] != sizes[1][0]:
+    if sizes[0] is None or sizes[1] is None or sizes[0][0] != sizes[1][0] or power != other_power:
         return None
-    return sizes[0][1] / sizes[1][1]
+    return (sizes[0][1] / sizes[1][1]) ** power
+
+
+POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+
+
+def _raised(unit: str) -> tuple[int, str]:
+    """The power and the unit of "square feet" and "m^3"."""
+    first, _, rest = unit.partition(" ")
+    if rest and first in POWERS:
+        return POWERS[first], rest
+    bare, _, power = unit.partition("^")
+    return (int(power), bare) if power in {"2", "3"} else (1, unit)
 
 
 @lru_cache(maxsize=256)

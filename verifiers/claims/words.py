@@ -99,6 +99,8 @@ ORDINALS = frozenset(
     """
 week day year month hour stage level step round game class grade group box bag bus car store room
 question part team phase trip season quarter chapter page number no case type option plan
+age line verse item row
+january february april june july august september october november december
 """.split()
 )
 """Words that make a name of the number after them: "Week 1 + Week 2"."""
@@ -110,7 +112,8 @@ wrong false impossible try mod modulo remainder clock binary cannot instead unle
 thousand thousands million millions billion billions incorrect incorrectly mistake mistaken
 mistakenly contradict contradicts contradicting contradiction contradictory assume assumes assumed
 assuming assumption assumptions guess guesses guessed guessing check checks checked checking
-hypothesis hypothetical hypothetically hypothesize
+hypothesis hypothetical hypothetically hypothesize claimed claims says think thinks thought tempted
+improperly mistaking trial trying tries tried pretend
 """.split()
 )
 """A sentence with one of them may state what is not claimed, or in other units than it shows."""
@@ -127,7 +130,7 @@ REFUTES = frozenset(
     """
 ≠ false contradict contradicts contradicting contradiction contradictory extraneous satisfy
 satisfies satisfied satisfying satisfactory original incorrect incorrectly wrong impossible invalid
-not
+not error errors mistake mistakes
 """.split()
 )
 """A step with one of them may show a relation in order to reject it; `claims` looks closer."""

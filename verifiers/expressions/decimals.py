@@ -92,13 +92,22 @@ def _function(function: str, args: list[Any], convention: Convention) -> Any:
                 raise Refused("domain", "root of a negative number")
             return mpmath.sqrt(value) if function == "sqrt" else value ** (1 / args[0])
         case "log" | "ln":
-            if value <= 0:
+            if value <= 0 or args[0] <= 0 or (len(args) == 2 and args[0] == 1):
                 raise Refused("domain", "logarithm of a number that is not positive")
+            if len(args) == 2:
+                return mpmath.log(value) / mpmath.log(args[0])
             return mpmath.log10(value) if function == "log" and convention.common_log else mpmath.log(value)
-        case _:
+        case "floor" | "ceil":
+            # Known to 50 digits, a value next to a whole number may be on either side of it.
+            if abs(value - mpmath.nint(value)) < mpmath.mpf(10) ** -20:
+                raise Refused("domain", f"{function} next to a whole number")
+            return mpmath.floor(value) if function == "floor" else mpmath.ceil(value)
+        case "sin" | "cos" | "tan":
             # The sine of a large angle loses a digit for each digit of the angle; nobody means one of a
             # million.
             if abs(value) > 10**6:
                 raise Refused("too_large", "a large angle")
             angle = value * mpmath.pi / 180 if convention.degrees else value
             return {"sin": mpmath.sin, "cos": mpmath.cos, "tan": mpmath.tan}[function](angle)
+        case _:
+            raise Refused("domain", f"{function} of irrational numbers")

@@ -18,16 +18,29 @@ _COMMANDS = {
     "left": "", "right": "", "big": "", "Big": "", "bigl": "", "bigr": "", "displaystyle": "",
     "quad": " ; ", "qquad": " ; ", "Rightarrow": " ⇒ ", "implies": " ⇒ ", "rightarrow": " ⇒ ", "to": " ⇒ ",
     "Longrightarrow": " ⇒ ", "therefore": " ⇒ ", "iff": " ⇒ ", "Leftrightarrow": " ⇒ ",
-    "sin": " sin", "cos": " cos", "tan": " tan", "ln": " ln", "log": " log",
+    "sin": " sin", "cos": " cos", "tan": " tan", "ln": " ln", "log": " log", "gcd": " gcd", "lcm": " lcm",
+    "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉", "lvert": "⟦", "rvert": "⟧",
+    **{name: f" {name}" for name in (
+        "alpha", "beta", "gamma", "delta", "theta", "phi", "lambda", "mu", "omega", "varphi", "rho", "sigma",
+    )},
 }  # fmt: skip
 _TEXT = frozenset(
     {"text", "textbf", "textit", "textrm", "mathrm", "mathbf", "mbox", "boxed", "fbox", "operatorname"}
 )
 # `\frac`, `\text*`, one sign as in `\%` and `\\`, the `{,}` of 12{,}345, and powers in Unicode.
-_COMMAND = re.compile(r"\\(?P<name>[A-Za-z]+)\*?|\\(?P<sign>.)|\{,\}|[²³π]", re.DOTALL)
+_COMMAND = re.compile(
+    # `30^\circ` is a degree; `x_{1}` is `x_1`; `\left|` opens what `\right|` closes.
+    r"\^?\s*\{?\\circ\b\}?|_\{(?P<index>[A-Za-z0-9]{1,6})\}|\\(?P<side>left|right)\s*\|"
+    r"|\\(?P<name>[A-Za-z]+)\*?|\\(?P<sign>.)|\{,\}|[²³π]",
+    re.DOTALL,
+)
 _CHARACTERS = {"{,}": ",", "²": "^2", "³": "^3", "π": " pi "}
 # Most steps of GSM8K hold none of these, and are left as they are.
 _NEEDS_COMMANDS = re.compile(r"[\\{²³π]")
+_BINOMIALS = frozenset({"binom", "dbinom", "tbinom"})
+# `|3 - 5|`: a sign may not stand just inside the left bar's end, nor a relation within.
+_BARS = re.compile(r"(?<![\w)|])( ?)\|([^|=<>,;:\n]{1,60})\|(?!\|)")
+_CHOOSE = re.compile(r"\{([^{}\\]{1,20})\\choose([^{}\\]{1,20})\}")
 # Letter for letter, so that places stay; no null and no `#` of the text may pass for our own marks.
 _SAME_LENGTH = str.maketrans("×·⋅∙÷−`\x00#", "****/- # ")
 _DEEPEST = 20
@@ -67,6 +80,9 @@ def to_plain(text: str) -> str:
 def plain(text: str) -> Plain:
     """The same, with the way back."""
     pieces: list[_Piece] = []
+    if "\\choose" in text:
+        # `{7 \choose 2}` in as many letters, so that places stay.
+        text = _CHOOSE.sub(lambda m: f"\\binom{{{m[1].strip()}}}{{{m[2].strip()}}}".ljust(len(m[0])), text)
     if _NEEDS_COMMANDS.search(text):
         pieces = [piece for piece in _commands(text, 0, len(text), 0) if piece[0]]
         text = re.sub(r"\^(\s*)\{([^{}]*)\}", r"^\1(\2)", "".join(piece[0] for piece in pieces))
@@ -82,8 +98,11 @@ def _signs(text: str) -> str:
         text = re.sub(r"(?<![\w.)\]}])\.(\s+)(?=\d)", r"\1.", text)
     if "*" in text:
         # Between operands ** is a power; elsewhere it is bold type.
-        text = re.sub(r"(?<=[\d)])\*\*(?=[\d(])|(?<=[\d)]) \*\* (?=[\d(])", _power, text).replace("**", "  ")
-    if "–" in text:
+        text = _POWER.sub(_power, text).replace("**", "  ")
+    if "|" in text:
+        text = _BARS.sub(r"\1⟦\2⟧", text)
+    if "–" in text or "‒" in text or "—" in text:
+        text = text.replace("‒", "–")
         # A dash between numbers is a minus: "7 – 3", "7–3". Between words it is a dash.
         text = re.sub(r"(?<=\s)–(?=\s\$?\d)|(?<=\d)–(?=\d)", "-", text)
     if not text.isascii() or "`" in text or "#" in text or "\0" in text:
@@ -91,8 +110,15 @@ def _signs(text: str) -> str:
     return text
 
 
+# `10**-3` is a power where it is the only double asterisk; `**5**-3` may end bold type.
+_POWER = re.compile(
+    r"(?<=[\d)])\*\*(?=[\d(])|(?<=[\d)]) \*\* (?=[\d(])|(?<![A-Za-z][A-Za-z])(?<=[A-Za-z])\*\*(?=\d)"
+    r"|^(?=[^*]*\*\*[^*]*$)(?P<head>[^*]*[\w)] ?)\*\*(?= ?-[\d(])"
+)
+
+
 def _power(match: re.Match[str]) -> str:
-    return "^".ljust(len(match[0]))
+    return (match["head"] or "") + "^".ljust(len(match[0]) - len(match["head"] or ""))
 
 
 def _commands(text: str, at: int, end: int, depth: int) -> list[_Piece]:
@@ -107,6 +133,9 @@ def _commands(text: str, at: int, end: int, depth: int) -> list[_Piece]:
             pieces, at = _fraction(text, match, end, depth)
             if _is_mixed(out, pieces):
                 out.append(("\x00", start, at))
+            out += pieces
+        elif name in _BINOMIALS:
+            pieces, at = _binomial(text, match, end, depth)
             out += pieces
         elif name == "sqrt":
             pieces, at = _root(text, match, end, depth)
@@ -130,8 +159,14 @@ def _is_mixed(before: list[_Piece], fraction: list[_Piece]) -> bool:
 
 def _plain(match: re.Match[str]) -> str:
     name, sign = match["name"], match["sign"]
+    if match["index"]:
+        return f"_{match['index']}"
+    if match["side"]:
+        return "⟦" if match["side"] == "left" else "⟧"
     if name is not None:
         return _COMMANDS.get(name, _UNREADABLE)
+    if "circ" in match[0]:
+        return "°"
     match sign:
         case None:
             return _CHARACTERS[match[0]]
@@ -174,10 +209,18 @@ def _fraction(text: str, command: re.Match[str], end: int, depth: int) -> tuple[
     return [*pieces, *_inside(text, bottom, depth), ("))", bottom[1], at)], at
 
 
+def _binomial(text: str, command: re.Match[str], end: int, depth: int) -> tuple[list[_Piece], int]:
+    start, at = command.span()
+    top, at = _argument(text, at, end)
+    bottom, at = _argument(text, at, end)
+    pieces = [(" binom(", start, top[0]), *_inside(text, top, depth), (", ", top[1], bottom[0])]
+    return [*pieces, *_inside(text, bottom, depth), (")", bottom[1], at)], at
+
+
 def _root(text: str, command: re.Match[str], end: int, depth: int) -> tuple[list[_Piece], int]:
     start, at = command.span()
     degree = re.compile(r"\s*\[([^\[\]{}]{1,20})\]").match(text, at, end)
     at = degree.end() if degree else at
     inner, at = _argument(text, at, end)
-    head = f" root({degree[1]}," if degree else " sqrt("
+    head = f" root({degree[1]}, " if degree else " sqrt("
     return [(head, start, inner[0]), *_inside(text, inner, depth), (")", inner[1], at)], at

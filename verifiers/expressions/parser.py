@@ -7,11 +7,23 @@ verifier then checks 29% fewer steps a second: so the parser stays ours
 """
 
 import re
+from collections.abc import Container
 from fractions import Fraction
 from functools import lru_cache
 from typing import cast
 
-from verifiers.expressions.tree import FUNCTIONS, Binary, Call, Expression, Name, Number, Refused, Unary
+from verifiers.expressions.tree import (
+    FUNCTIONS,
+    GREEK,
+    TRIGONOMETRIC,
+    Binary,
+    Call,
+    Expression,
+    Name,
+    Number,
+    Refused,
+    Unary,
+)
 
 # A text is refused over these limits, which calculations that people write do not reach. The parser calls
 # itself for each bracket, and at 60 it is far from Python's own limit of 1,000 calls.
@@ -21,11 +33,21 @@ DEEPEST = 60
 # 1,234 and 1,234.5, whole: `1,2345` and `1,234,5` are lists; 12, 1.5 and .5. No sign: -3 is a negation.
 NUMBER = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,]*[0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 _TOKEN = re.compile(
-    rf"\s*(?:(?P<number>{NUMBER})|(?P<word>[A-Za-z]+(?:_[A-Za-z0-9]+)?)|(?P<op>//|[-+*/^()!%,#]))"
+    rf"\s*(?:(?P<number>{NUMBER})|(?P<word>[A-Za-z]+(?:_[A-Za-z0-9]+)?)|(?P<op>//|[-+*/^()!%,#°⌊⌋⌈⌉⟦⟧]))"
 )
 # How tightly signs bind: 1/2x is 1/(2x) (`is_ambiguous` tells where), -2^2 is -(2^2), 2^3! is 2^(3!).
 _INFIX = {"+": 10, "-": 10, "*": 20, "/": 20, "//": 20, "·": 22, "^": 30, "#": 35}
 _NEGATION, _POSTFIX = 25, 40
+_CLOSES = {"⌊": ("floor", "⌋"), "⌈": ("ceil", "⌉"), "⟦": ("abs", "⟧")}
+_BARE = TRIGONOMETRIC | {"log", "ln"}
+_ARGUMENTS: dict[str, Container[int]] = {
+    "root": (2,),
+    "binom": (2,),
+    "log": (1, 2),
+    "gcd": range(2, 9),
+    "lcm": range(2, 9),
+}
+_HALF_TURN = Number(Fraction(180), "180")
 
 
 def parse(text: str) -> Expression:
@@ -84,6 +106,7 @@ class _Parser:
         self._tokens = tokens
         self._at = 0
         self._depth = 0
+        self._angles = 0
 
     def peek(self) -> str:
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
@@ -100,11 +123,13 @@ class _Parser:
         tree = self._prefix()
         while True:
             token = self.peek()
-            if token in {"!", "%"} and floor < _POSTFIX:
+            if token and token in "!%°" and floor < _POSTFIX:
                 self._take()
-                tree = Unary(token, tree)
+                # Degrees are a unit as others, except where a function is taken of them.
+                tree = self._radians(tree) if token == "°" else Unary(token, tree)
                 continue
-            op = token if token in _INFIX else "·" if _starts_factor(token) else ""
+            after = isinstance(tree, Unary) and tree.op == "!" and token[:1].isdigit()  # 2!3!
+            op = token if token in _INFIX else "·" if after or _starts_factor(token) else ""
             if not op or _INFIX[op] <= floor:
                 break
             if op != "·":
@@ -126,6 +151,11 @@ class _Parser:
             inner = self.expression(0)
             self._expect(")")
             return inner
+        if token in _CLOSES:
+            function, close = _CLOSES[token]
+            inner = self.expression(0)
+            self._expect(close)
+            return Call(function, (inner,))
         if token[0].isdigit() or token[0] == ".":
             return number(token)
         if token[0].isalpha():
@@ -133,19 +163,53 @@ class _Parser:
         raise Refused("parse", f"unexpected {token!r}")
 
     def _word(self, token: str) -> Expression:
-        if token not in FUNCTIONS:
-            if len(token.partition("_")[0]) > 1 and token != "pi":
+        function, _, base = token.partition("_")
+        if function not in FUNCTIONS or (base and function != "log"):
+            if len(function) > 1 and token != "pi" and function not in GREEK:
                 raise Refused("parse", f"unknown word {token!r}")
             return Name(token)
-        self._expect("(")
-        args = [self.expression(0)]
-        while self.peek() == ",":
+        power = self._power() if function in TRIGONOMETRIC else None
+        self._angles += function in TRIGONOMETRIC
+        args = self._arguments(function)
+        self._angles -= function in TRIGONOMETRIC
+        if base:
+            args.insert(0, number(base) if base.isdigit() else Name(base))
+        if len(args) not in _ARGUMENTS.get(function, (1,)):
+            raise Refused("parse", f"{function} of {len(args)} arguments")
+        call = Call(function, tuple(args))
+        return Binary("^", call, power) if power else call
+
+    def _power(self) -> Expression | None:
+        """The 2 of `sin^2 x`. Of -1 nobody knows whether the inverse is meant."""
+        if self.peek() != "^":
+            return None
+        self._take()
+        if not (token := self._take()).isdigit():
+            raise Refused("parse", "a function to a power")
+        return number(token)
+
+    def _arguments(self, function: str) -> list[Expression]:
+        """What stands in brackets; or, without them, the product that follows: `sin 2x cos x`."""
+        if self.peek() == "(":
             self._take()
-            args.append(self.expression(0))
-        self._expect(")")
-        if len(args) != (2 if token == "root" else 1):
-            raise Refused("parse", f"{token} of {len(args)} arguments")
-        return Call(token, tuple(args))
+            args = [self.expression(0)]
+            while self.peek() == ",":
+                self._take()
+                args.append(self.expression(0))
+            self._expect(")")
+            if self.peek() == "°":
+                self._take()
+                args = [self._radians(arg) for arg in args]
+            return args
+        if function not in _BARE or self.peek() in {"-", "+"}:
+            raise Refused("parse", "'(' expected")
+        tree = self.expression(_INFIX["·"])
+        while self.peek() and self.peek().partition("_")[0] not in FUNCTIONS and self.peek()[0].isalpha():
+            tree = Binary("·", tree, self.expression(_INFIX["·"]))
+        return [tree]
+
+    def _radians(self, tree: Expression) -> Expression:
+        return Binary("/", Binary("*", tree, Name("pi")), _HALF_TURN) if self._angles else tree
 
     def _expect(self, token: str) -> None:
         if self._take() != token:
@@ -165,4 +229,4 @@ def number(token: str) -> Number:
 
 
 def _starts_factor(token: str) -> bool:
-    return token == "(" or token[:1].isalpha()
+    return token == "(" or token in _CLOSES or token[:1].isalpha()

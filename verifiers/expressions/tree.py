@@ -7,7 +7,9 @@ from typing import Literal
 
 RefusalKind = Literal["parse", "undefined_symbol", "domain", "irrational", "too_large"]
 # Any other word of two letters or more is refused, so that prose never becomes a product of symbols.
-FUNCTIONS = frozenset({"sqrt", "root", "abs", "log", "ln", "sin", "cos", "tan"})
+FUNCTIONS = frozenset("sqrt root abs log ln sin cos tan binom gcd lcm".split())
+TRIGONOMETRIC = frozenset({"sin", "cos", "tan"})
+GREEK = frozenset("alpha beta gamma delta theta phi lambda mu omega varphi rho sigma".split())
 
 
 class Refused(Exception):
@@ -57,7 +59,7 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A known function applied to its arguments; `root(n, a)` is the n-th root."""
+    """A known function applied to its arguments; `root(n, a)` is the n-th root, `log(b, a)` has base b."""
 
     function: str
     args: "tuple[Expression, ...]"

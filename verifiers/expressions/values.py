@@ -27,6 +27,8 @@ class Reading:
     """What `%` multiplies by; 1 drops the sign, as in `3/4 * 100 = 75%`."""
     mixed: bool = True
     """Whether `2½` is a mixed number; otherwise it is a product."""
+    relative: bool = False
+    """Whether `80 + 10%` is 80 and a tenth of it."""
 
 
 STRICT = Reading()
@@ -48,7 +50,10 @@ def exact(tree: Expression, values: Mapping[str, Fraction], reading: Reading = S
         case Unary(op, operand):
             return exact(operand, values, reading) * (-1 if op == "-" else reading.percent)
         case Binary(op, left, right):
-            return _binary(op, exact(left, values, reading), exact(right, values, reading), reading)
+            first, second = exact(left, values, reading), exact(right, values, reading)
+            if reading.relative and op in {"+", "-"} and isinstance(right, Unary) and right.op == "%":
+                second *= first
+            return _binary(op, first, second, reading)
         case Call(function, args):
             return _call(function, [exact(arg, values, reading) for arg in args])
 
@@ -135,8 +140,41 @@ def _call(function: str, args: list[Fraction]) -> Fraction:
             if degree.denominator != 1 or not 2 <= degree <= LARGEST_EXPONENT:
                 raise Refused("domain", f"root of degree {degree}")
             return _root(args[1], int(degree))
+        case "floor":
+            return Fraction(math.floor(args[0]))
+        case "ceil":
+            return Fraction(math.ceil(args[0]))
+        case "binom" | "gcd" | "lcm":
+            return _of_whole(function, args)
+        case "log" if len(args) == 2:
+            return _logarithm(*args)
         case _:
             raise Refused("irrational", f"{function} has no exact rational value here")
+
+
+def _of_whole(function: str, args: list[Fraction]) -> Fraction:
+    if any(arg.denominator != 1 or arg < 0 for arg in args):
+        raise Refused("domain", f"{function} of other than whole numbers")
+    whole = [int(arg) for arg in args]
+    if function == "binom":
+        if whole[0] > LARGEST_EXPONENT:
+            raise Refused("too_large", f"a binomial beyond {LARGEST_EXPONENT}")
+        return Fraction(math.comb(*whole))
+    return _bounded(Fraction((math.gcd if function == "gcd" else math.lcm)(*whole)))
+
+
+def _logarithm(base: Fraction, value: Fraction) -> Fraction:
+    """The logarithm where it is a whole number, as of 8 to the base 2."""
+    if base <= 0 or base == 1 or value <= 0:
+        raise Refused("domain", "no logarithm")
+    near = round(_log(value) / _log(base))
+    if abs(near) <= LARGEST_EXPONENT and power(base, Fraction(near)) == value:
+        return Fraction(near)
+    raise Refused("irrational", "a logarithm that is no whole number")
+
+
+def _log(value: Fraction) -> float:
+    return math.log(value.numerator) - math.log(value.denominator)
 
 
 def _bounded(value: Fraction) -> Fraction:
