@@ -95,6 +95,11 @@ def _function(function: str, args: list[Any], convention: Convention) -> Any:
             if value <= 0:
                 raise Refused("domain", "logarithm of a number that is not positive")
             return mpmath.log10(value) if function == "log" and convention.common_log else mpmath.log(value)
+        case "asin" | "acos" | "atan":
+            if function != "atan" and abs(value) > 1:
+                raise Refused("domain", f"{function} of a number beyond 1")
+            angle = {"asin": mpmath.asin, "acos": mpmath.acos, "atan": mpmath.atan}[function](value)
+            return angle * 180 / mpmath.pi if convention.degrees else angle
         case _:
             # The sine of a large angle loses a digit for each digit of the angle; nobody means one of a
             # million.
