@@ -3,6 +3,7 @@ r"""Finds the final answer that a solution states: `#### 12`, `\boxed{12}`, "The
 import re
 
 from schemas.reasoning import answer_part
+from verifiers.answers.concluded import concluded
 
 TAIL = 20_000
 """The answer is looked for in the last characters only: it stands at the end, and texts may be hostile."""
@@ -11,36 +12,44 @@ LONGEST_ANSWER = 1_000
 
 _HASHES = re.compile(r"####(?!#)[ \t]*([^\n]*)")
 """GSM8K's answer line, `#### 18`. Five signs are a heading of Markdown."""
-_ANSWER = re.compile(r"[Aa]nswer|ANSWER")
+_ANSWER = re.compile(r"[Aa]nswer|ANSWER|答案|^A(?=: [^\n]*\s*\Z)", re.MULTILINE)
 """Found first, since it is quick; the two patterns below are then tried at that word alone."""
 _SAID = re.compile(
     # A sentence: "answer is 5", "answer to the first part would be: 5", "**answer** = 5".
-    r"answer(?:[*_`]*(?:[ \t]+(?:to|of|for|in)\b[^.\n:=\\$]{1,60}?)?[ \t]*"
+    r"(?:answer|答案|A)(?:[是为][:：]?|[*_`]*(?:[ \t]+(?:to|of|for|in)\b[^.\n:=\\$]{1,60}?)?[ \t]*"
     r"(?:\b(?:is|was|equals|(?:must|should|would|will) be)\b|=)(?:[ \t]*:)?"
+    r"(?:[ \t]+(?:therefore|thus|then|simply|clearly)\b)?"
     # Or a label: "Answer: 5", "**Answer:** 5", also with the wide colon of Chinese models.
-    r"|[*_`]*[ \t]*[:：])"
+    r"|[*_`]*(?:[ \t]*[:：]|[ \t]+[–—-](?=[ \t])))"
     # Marks of bold type go, and a line is the most that is read: "answer is 5\nCheck: ..." says 5.
     r"[*_`]*[ \t]*(?P<said>[^\n]{0,1000})",
     re.IGNORECASE,
 )
 _HEADED = re.compile(
-    r"answer[ \t*_:]*\n\s{0,20}(?:(?:[-•*]|\d{1,2}[.)])[ \t]+)?(?P<said>[^\s][^\n]{0,1000})", re.IGNORECASE
+    r"answer(?P<verb>[*_`]*[ \t]+(?:is|are|was|equals|(?:must|should|would|will) be))?[ \t*_:]*\n\s{0,20}"
+    r"(?:(?:\\\[|\$\$)\s{0,20}(?P<block>[^$\s](?:(?!\\\]|\$\$)[\s\S]){0,300})(?:\\\]|\$\$)"
+    r"|(?:(?:[-•*]|\d{1,2}[.)])[ \t]+)?(?P<said>[^\s][^\n]{0,1000}))",
+    re.IGNORECASE,
 )
-"""A heading with the answer in the line below, perhaps as an item of a list: "## Answer\n- 5"."""
+"""A heading or "The answer is:" with the answer below: displayed, or perhaps an item of a list: "- 5"."""
 _HEADING = re.compile(r"[ \t#*_]*(?:the[ \t]+)?(?:final[ \t]+)?", re.IGNORECASE)
 """What may stand before a heading's "answer": "### The final answer". Not "This gives the answer\n"."""
+_TAGGED = re.compile(r"<answer>((?:(?!<).){1,1000})</answer>", re.DOTALL)
+_BARE_BOX = re.compile(r"\\f?boxed[ \t]+([^\s{}$.,;]{1,40})")
+r"""`\boxed 4`: braces are not needed for one character, and people leave them away for more."""
 _BOXED = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
 _BETWEEN = re.compile(
-    r"(?:[\s$,;&]|\(?\b[a-e]\)|\\[,;:! ()\[\]]|\\text\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*"
-    r"(?:[A-Za-z]\s*=\s*)?\$?"
+    r"(?:[a-z]{2,20}\s)?"  # `\boxed{1} paper and \boxed{2} bins`
+    r"(?:[\s$,;&]|\(?\b[a-e]\)|\\[,;:! ()\[\]]|\\q?quad|\\text\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*"
+    r"(?:[A-Za-z](?:_\{?\w+\}?)?\s*=\s*)?\$?"
 )
 r"""What may stand between boxes that hold one answer together: `\boxed{1} and \boxed{2}`,
 `(a) \boxed{1}, (b) \boxed{2}`, `x = \boxed{1}, y = \boxed{2}`. Any other word begins another answer."""
 _MOST_BETWEEN, _MOST_BOXES = 40, 50
 """Characters between two boxes, and boxes of a text: a text of nothing but boxes takes no longer."""
-_NAME = re.compile(r"([A-Za-z]\s*=)\s*\$?$")
+_NAME = re.compile(r"([A-Za-z](?:_\{?\w+\}?)?\s*=)\s*\$?$")
 r"""The unknown before a box: `x = \boxed{1}`."""
-_SENTENCE_END = re.compile(r"[.](?=\s|$)|!(?=\s+[A-Z])")
+_SENTENCE_END = re.compile(r"[.](?=\s|$)|!(?=\s+[A-Z])|。")
 """Where what is said ends: "5. So we" says 5, but 0.5 and 5! are not cut."""
 _VALUE = re.compile(r"[-+*_`(\[{$€£\s]*(?:\d|\\|\.\d|[A-Za-z]\s*=|[A-Z]\b(?!\s+[a-z])|\()")
 r"""How a value begins: `-3`, `$5`, `\frac`, `x = 3`, `B`. Other words about an answer that was boxed before
@@ -59,13 +68,14 @@ _Stated = tuple[int, str]
 def extract_answer(text: str) -> str | None:
     r"""The answer stated last: `#### x`, `\boxed{x}`, "The answer is x", "Answer: x"; None where none is.
 
+    Where nothing is marked so, the value of a final sentence counts (`verifiers.answers.concluded`).
     Boxes side by side are one answer. A `####` line of words with more text after it is a heading. What a
     model boxed while it was thinking aloud (`schemas.reasoning`) is a draft and does not count.
     """
     text = (answer_part(text) or "")[-TAIL:]
-    marked = [found for found in (_boxed(text), _hashed(text)) if found]
+    marked = [found for found in (_boxed(text), _hashed(text), _tagged(text)) if found]
     stated = [*marked, *_said(text, beside=bool(marked))]
-    return _cleaned(max(stated)[1]) if stated else None
+    return _cleaned(max(stated)[1] if stated else concluded(text) or "")
 
 
 def _cleaned(text: str) -> str | None:
@@ -88,6 +98,12 @@ def _hashed(text: str) -> _Stated | None:
     return last.start(), last[1]
 
 
+def _tagged(text: str) -> _Stated | None:
+    """The last `<answer>12</answer>`."""
+    found = list(_TAGGED.finditer(text)) if "<answer>" in text else []
+    return (found[-1].start(), found[-1][1]) if found else None
+
+
 def _boxed(text: str) -> _Stated | None:
     """The last box, with those that stand beside it."""
     boxes: list[tuple[int, int, int]] = []  # where the command, its content and the box's last brace begin
@@ -98,6 +114,9 @@ def _boxed(text: str) -> _Stated | None:
             if depth == 0:
                 boxes.append((match.start(), match.end(), at))
                 break
+    bare = list(_BARE_BOX.finditer(text)) if "boxed" in text else []
+    if bare and (not boxes or bare[-1].start() > boxes[-1][0]):
+        return bare[-1].start(), bare[-1][1]
     if not boxes:
         return None
     run = [boxes[-1]]
@@ -112,23 +131,27 @@ def _boxed(text: str) -> _Stated | None:
 
 def _named(text: str, box: tuple[int, int, int]) -> str:
     r"""A box's content, with the name before it: `x = \boxed{1}`."""
-    name = _NAME.search(text[max(0, box[0] - 8) : box[0]])
+    name = _NAME.search(text[max(0, box[0] - 14) : box[0]])
     return (f"{name[1]} " if name else "") + text[box[1] : box[2]].strip()
 
 
 def _said(text: str, *, beside: bool) -> list[_Stated]:
     """What sentences and labels say; beside a marked answer only what reads like a value."""
     found = []
-    for word in _ANSWER.finditer(text) if "nswer" in text or "NSWER" in text else ():
+    for word in _ANSWER.finditer(text):
         match = _SAID.match(text, word.start())
         if match is None or not match["said"]:
             start = text.rfind("\n", 0, word.start()) + 1
             heading = _HEADING.fullmatch(text, start, word.start())
-            match = _HEADED.match(text, word.start()) if heading else None
+            match = _HEADED.match(text, word.start())
+            if match and not heading and not match["verb"]:
+                match = None
         if match is None or (beside and _ANOTHERS.search(text[max(0, word.start() - 30) : word.start()])):
             continue
-        said = _SENTENCE_END.split(match["said"].strip(), maxsplit=1)[0]
-        if said.strip("*_` ") and not _REMARK.match(said):
+        said = match.groupdict().get("block") or match["said"]
+        said = _SENTENCE_END.split(said.strip(), maxsplit=1)[0]
+        # What ends with a colon only announces the answer.
+        if said.strip("*_` ") and said[-1:] != ":" and not _REMARK.match(said):
             found.append((match.start(), said))
     values = [(at, said) for at, said in found if _VALUE.match(said)]
     return values or ([] if beside else found)

@@ -1,27 +1,26 @@
 """Compares a solution's final answer with the gold one: equal, different, or a doubt, each with its reason.
 
-Numbers and choices are settled here in microseconds. Expressions are compared by our own forms first. Where
-those cannot tell, math-verify is asked in a worker, and only its yes is used: its no may be a misreading.
-Even its yes is not used where it is known to call unequal answers equal (units, percent, intervals against
-sets, bases, tiny or rounded numbers).
+Numbers and choices are settled in microseconds. Expressions are read into forms (`verifiers.answers.forms`)
+and compared part by part, by their values. No library is asked: on the sampled solutions of MATH math-verify
+had no yes to add, and its no may be a misreading.
 """
 
-import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import permutations, product
 
 from schemas.records import AnswerKind
+from verifiers.answers.alike import same_form
 from verifiers.answers.choices import same_choice, same_words, words_of
 from verifiers.answers.extract import LONGEST_ANSWER, extract_answer
-from verifiers.answers.forms import Based, divides_in_two_ways, read_form, same_form
-from verifiers.answers.measures import Quantity, other_spellings, quantity, same_quantity
+from verifiers.answers.forms import Based, divides_in_two_ways, read_form
+from verifiers.answers.measures import Quantity, other_spellings, quantity, same_quantity, slashed
 from verifiers.answers.notation import SEPARATOR, grouped, squeezed, tidied, worded
-from verifiers.expressions.parser import LONGEST
-from verifiers.expressions.tree import Expression, Name, Number, Refused, names
+from verifiers.answers.times import same_time, time_of
+from verifiers.answers.values import near, real_value, same_values, symbols_of
+from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, renamed, walk
 from verifiers.expressions.values import exact
-from verifiers.isolation.workers import Pool, run_limited
 
 __all__ = ["Grade", "extract_answer", "grade", "grade_any", "same_answer"]
 
@@ -34,7 +33,7 @@ class Grade:
     """None is a doubt. It never counts as a wrong answer."""
     reason: str
     """For people: `equal`, `different`, `no answer found`, `the gold answer cannot be read`, `the answer
-    cannot be read`, `too long`, `limit reached: time` (or `memory`, `size`), or `not comparable: ` and what
+    cannot be read`, `too long`, `limit reached: size`, or `not comparable: ` and what
     stands in the way, such as `number against text`."""
 
     def __bool__(self) -> bool:
@@ -46,17 +45,19 @@ EQUAL, DIFFERENT = Grade(True, "equal"), Grade(False, "different")
 NO_ANSWER = Grade(None, "no answer found")
 UNREADABLE_GOLD = Grade(None, "the gold answer cannot be read")
 UNREADABLE = Grade(None, "the answer cannot be read")
-TOO_LONG = Grade(None, "too long")
-_LIMITS = {"timeout": "time", "memory": "memory", "too_large": "size"}
-"""The limits of workers and of our own arithmetic, by the names that those give them."""
+TOO_LONG, TOO_LARGE = Grade(None, "too long"), Grade(None, "limit reached: size")
+_CLOCK = re.compile(r":\d\d|\d[\d\s}]*(?:\\text\{)?[\s~\\]*[aApP]\.?\s?[mM]\b|\b(?:noon|midnight)\b")
+"""What only times of day look like. Most answers are told by it that they are none."""
+_MOST_RENAMED = 3
+"""Symbols whose names are exchanged in every way: six for three of them."""
 
 
-def grade(gold: str | None, answer: str | None, kind: AnswerKind, *, pool: Pool | None = None) -> Grade:
+def grade(gold: str | None, answer: str | None, kind: AnswerKind) -> Grade:
     """Compare a final answer (see `extract_answer`) with one gold answer, and say why.
 
     `kind` says how both are read: as a `number` with its unit, an `expression` in LaTeX or plain text, a
-    `choice` or `text`. Never raises on any text. Expressions may take 3 seconds in a worker of `pool` (the
-    default one, if None); what reaches that limit is a doubt.
+    `choice` or `text`. Never raises on any text. Sizes are bounded before anything is computed; what
+    reaches a limit is a doubt.
     """
     if answer is None or not answer.strip():
         return NO_ANSWER
@@ -64,13 +65,15 @@ def grade(gold: str | None, answer: str | None, kind: AnswerKind, *, pool: Pool 
         return UNREADABLE_GOLD
     if len(answer) > LONGEST_ANSWER or len(gold) > LONGEST_ANSWER:
         return TOO_LONG
+    if kind != "choice" and (times := _times(gold, answer)):
+        return _graded(same_time(*times), "the half of the day is not said")
     match kind:
         case "choice":
             return _graded(same_choice(gold, answer), "the answer names no one choice")
         case "text":
             return _graded(same_words(gold, answer), "the words may mean the same")
         case _:
-            return _same_value(tidied(gold), tidied(answer), kind, pool)
+            return _same_value(tidied(gold), tidied(answer), kind)
 
 
 def grade_any(golds: Iterable[str], answer: str | None, kind: AnswerKind) -> Grade:
@@ -88,9 +91,17 @@ def grade_any(golds: Iterable[str], answer: str | None, kind: AnswerKind) -> Gra
     return found
 
 
-def same_answer(gold: str, answer: str | None, kind: AnswerKind, *, pool: Pool | None = None) -> bool | None:
+def same_answer(gold: str, answer: str | None, kind: AnswerKind) -> bool | None:
     """The verdict of `grade` without its reason."""
-    return grade(gold, answer, kind, pool=pool).verdict
+    return grade(gold, answer, kind).verdict
+
+
+def _times(gold: str, answer: str) -> tuple[tuple[int, bool], tuple[int, bool]] | None:
+    """Both as times of day, if both are and one says so: 3:2 and 3:30 may be ratios."""
+    if not _CLOCK.search(gold) or not _CLOCK.search(answer):
+        return None
+    first, second = time_of(worded(tidied(gold))), time_of(worded(tidied(answer)))
+    return (first, second) if first and second else None
 
 
 def _graded(verdict: bool | None, doubt: str) -> Grade:
@@ -99,34 +110,31 @@ def _graded(verdict: bool | None, doubt: str) -> Grade:
     return EQUAL if verdict else DIFFERENT
 
 
-def _stopped(failure: str, otherwise: Grade) -> Grade:
-    """The grade where a comparison failed: by a limit that it names, or `otherwise`."""
-    limit = _LIMITS.get(failure.partition(":")[0])
-    return Grade(None, f"limit reached: {limit}") if limit else otherwise
-
-
-def _same_value(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> Grade:
+def _same_value(gold: str, answer: str, kind: AnswerKind) -> Grade:
     if not gold:
         return UNREADABLE_GOLD
     if not answer:
         return NO_ANSWER
-    found = _as_spelled(gold, answer, kind, pool)
+    found = _as_spelled(gold, answer, kind)
     if found.verdict is False:
         # 3,5 may be 3.5: a spelling that has another reading refutes nothing which that reading confirms.
         for ours, theirs in product((gold, *other_spellings(gold)), (answer, *other_spellings(answer))):
-            if (ours, theirs) != (gold, answer) and _as_spelled(ours, theirs, kind, pool).verdict:
+            if (ours, theirs) != (gold, answer) and _as_spelled(ours, theirs, kind).verdict:
                 return _graded(None, "equal if a comma or a point is meant otherwise")
     return found
 
 
-def _as_spelled(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> Grade:
+def _as_spelled(gold: str, answer: str, kind: AnswerKind) -> Grade:
     words = worded(gold), worded(answer)
     # The same characters are the same answer, whatever they mean: most answers end here.
     if squeezed(words[0]) == squeezed(words[1]):
         return EQUAL
     if "!!" in gold or "!!" in answer:
         return _graded(None, "a double factorial, or excitement")
-    numbers = [quantity(grouped(text).replace(SEPARATOR, ""), symbols=kind == "expression") for text in words]
+    numbers = [
+        quantity(slashed(grouped(text).replace(SEPARATOR, "")), symbols=kind == "expression")
+        for text in words
+    ]
     if numbers[0] and numbers[1]:
         return _graded(
             same_quantity(numbers[0], numbers[1]),
@@ -142,11 +150,17 @@ def _as_spelled(gold: str, answer: str, kind: AnswerKind, pool: Pool | None) -> 
         doubt = "number against text" if numbers[0] else "text against number"
     else:
         doubt = ""
-    # A number that our own parser cannot read is no number: no library is needed to see that.
-    return _same_expression(gold, answer, pool, library=kind == "expression", doubt=doubt)
+    if (
+        doubt == ""
+        and bool(numbers[0]) != bool(numbers[1])
+        and _LETTERS.fullmatch(words[bool(numbers[0])].strip())
+    ):
+        doubt = "number against text" if numbers[0] else "text against number"
+        return _graded(None, doubt)
+    return _same_expression(gold, answer, doubt)
 
 
-def _same_expression(gold: str, answer: str, pool: Pool | None, *, library: bool, doubt: str) -> Grade:
+def _same_expression(gold: str, answer: str, doubt: str) -> Grade:
     """By every reading of the commas: 1,234 may be a number or a list of two.
 
     `doubt` is the reason of a doubt for which there is no better one.
@@ -156,12 +170,11 @@ def _same_expression(gold: str, answer: str, pool: Pool | None, *, library: bool
         for text in (gold, answer)
     ]
     if not all(sides):
-        unread = _graded(None, doubt) if doubt else UNREADABLE if sides[0] else UNREADABLE_GOLD
-        return _second_opinion(gold, answer, pool, unread) if library else unread
+        return _graded(None, doubt) if doubt else UNREADABLE if sides[0] else UNREADABLE_GOLD
     doubts: list[Grade] = []
 
     def same(a: Expression | Based, b: Expression | Based) -> bool | None:
-        found = _same_scalar(a, b, pool)
+        found = _same_scalar(a, b)
         if found.verdict is None:
             doubts.append(found)
         return found.verdict
@@ -188,30 +201,27 @@ _NOTHING = re.compile(r"(?:there (?:is|are) )?(?:no (?:real )?solutions?|does no
 """Answers that deny that there is a number: against a gold number they are wrong, not unreadable."""
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' -]{2,}|[Nn]o")
 """Nothing but words, such as `Monday`: two letters may be a product, `ab`."""
+_LETTERS = re.compile(r"[A-Za-z]{2,4}")
+"""A short word, such as `five`, or a product such as `xy`: nobody knows which."""
 _SENTENCE = re.compile(r"(?<![\\{A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}|(?<![\\{A-Za-z])[A-Za-z]{5,}")
 r"""Words where a number is wanted, such as `I do not know`: no command (`\sqrt`, `\begin{pmatrix}`), and no
 product (`abc`)."""
 
 
-def _same_scalar(gold: Expression | Based, answer: Expression | Based, pool: Pool | None) -> Grade:
+def _same_scalar(gold: Expression | Based, answer: Expression | Based) -> Grade:
     if gold == answer:
         return EQUAL
     if isinstance(gold, Based) or isinstance(answer, Based):
         return _graded(_same_based(gold, answer), "a number whose base is not said")
     if any(isinstance(side, Name) and "infinity" in side.name for side in (gold, answer)):
         # Infinity is no number; against an expression with symbols nobody can tell.
-        symbols = names(gold) | names(answer)
-        return (
-            DIFFERENT
-            if all("infinity" in name for name in symbols)
-            else _graded(None, "infinity and symbols")
-        )
+        symbols = symbols_of(gold) | symbols_of(answer)
+        finite = all("infinity" in name for name in symbols)
+        return DIFFERENT if finite else _graded(None, "infinity and symbols")
     try:
         values = exact(gold, {}), exact(answer, {})
-    except Refused as refusal:
-        if refusal.kind in {"irrational", "undefined_symbol"}:
-            return _same_values(gold, answer, pool)
-        return _stopped(refusal.kind, _graded(None, str(refusal)))
+    except Refused:
+        return _by_values(gold, answer)
     sides = [
         Quantity(value, side.decimals if isinstance(side, Number) else 0)
         for side, value in zip((gold, answer), values, strict=True)
@@ -225,70 +235,56 @@ def _same_based(gold: Expression | Based, answer: Expression | Based) -> bool | 
         same = gold.value == answer.value
         return same if gold.base == answer.base else None if same else False
     based, other = (gold, answer) if isinstance(gold, Based) else (answer, gold)
-    if not isinstance(based, Based) or not isinstance(other, Number):
+    if not isinstance(based, Based) or isinstance(other, Based) or symbols_of(other):
         return None
+    if not isinstance(other, Number):
+        value = real_value(other)
+        return None if value is None or value == based.value else False
     return None if other.value == based.value or other.text == based.digits.lstrip("0") else False
 
 
-def _same_values(gold: Expression, answer: Expression, pool: Pool | None) -> Grade:
-    """By value, with roots and symbols. Imported late: numbers never need the algebra."""
-    symbols = names(gold) | names(answer)
-    if symbols == {"i"}:
-        from verifiers.expressions.imaginary import same_complex
-
-        return _graded(same_complex(gold, answer), "a complex value that is not known")
-    if names(gold) != names(answer):
-        return _graded(None, "different symbols")
-    from verifiers.calculation.identities import judge_identity
-
-    shown = [side.decimals for side in (gold, answer) if isinstance(side, Number)]
-    judged = judge_identity(gold, answer, positive=False, pool=pool)
-    if judged.verdict == "holds":
-        return EQUAL
-    if judged.verdict == "abstains":
-        return _stopped(judged.code, _graded(None, judged.reason))
-    # 1.41 may be the square root of 2, rounded; `i` may be a symbol.
-    return _graded(None, "rounding may be the difference") if any(shown) or "i" in symbols else DIFFERENT
-
-
-_FENCED = re.compile(
-    r"[%°!|±$]|\\(?:text|mathrm|ldots|cdots|dots|circ|infty|pm|cup|overline)|\.\.\.|\d\.\d|\^\{?-?\d\d|\d\s*_"
-    r"|[A-Za-z]{3,}\s[A-Za-z]{3,}|\d:\d\d|:\d+:|[A-Za-z]\([^()]*\)\s*=|\d(?:\s+|-)\d+/\d"
-)
-r"""What math-verify drops or reads wrongly, so that its yes is none: units and percent, intervals and unions,
-the dots of a sequence, decimals and long exponents, which it compares as floats, `101_2` in a base, words,
-clock times and ratios (`1:2:3`), `f(x) = ...`, and mixed numbers such as `1 1/2` or `1-1/2`."""
-
-
-def _second_opinion(gold: str, answer: str, pool: Pool | None, unread: Grade) -> Grade:
-    """Equal where math-verify says so and is not known to err; its "different" is too often wrong.
-
-    `unread` is the grade where it says nothing.
-    """
-    if max(len(gold), len(answer)) > LONGEST or _outline(gold) != _outline(answer):
-        return unread
-    if _FENCED.search(gold) or _FENCED.search(answer):
-        return unread
-    result = run_limited(library_says_equal, (gold, answer), preload="math_verify", pool=pool)
-    return EQUAL if result.value else _stopped(result.failure, unread)
-
-
-def _outline(text: str) -> tuple[int, frozenset[str], str, str]:
-    """What the library overlooks: equal signs, which symbols there are, and the outer brackets."""
-    symbols = frozenset(re.sub(r"\\[A-Za-z]+|[^A-Za-z]", "", text))
-    ends = (re.match(r"\\?[{(\[]", text), re.search(r"\)$|\]$|\\}$", text))
-    return text.count("="), symbols, ends[0][0] if ends[0] else "", ends[1][0] if ends[1] else ""
-
-
-def library_says_equal(gold: str, answer: str) -> bool:
-    """math-verify's verdict in both directions. Meant for a worker: it may take for ever."""
-    import math_verify
-
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limit is off
-    sides = [
-        math_verify.parse(text if "$" in text else f"${text}$", parsing_timeout=None, raise_on_error=True)
-        for text in (gold, answer)
+def _by_values(gold: Expression, answer: Expression) -> Grade:
+    """With roots and symbols, by their values."""
+    try:
+        verdict = same_values(gold, answer)
+        if verdict:
+            return EQUAL
+        if verdict is None:
+            return _graded(None, "a value that is not known, or that is read in two ways")
+        if _may_be_renamed(gold, answer):
+            return _graded(None, "different symbols")
+    except Refused as refusal:
+        return TOO_LARGE if refusal.kind == "too_large" else _graded(None, str(refusal))
+    # 1.41 may be the square root of 2, rounded.
+    decimals = [
+        side for side in (gold, answer) for node in walk(side) if isinstance(node, Number) and node.decimals
     ]
-    return all(sides) and all(
-        bool(math_verify.verify(a, b, timeout_seconds=None)) for a, b in (sides, reversed(sides))
+    return _graded(None, "rounding may be the difference") if decimals and near(gold, answer) else DIFFERENT
+
+
+def _may_be_renamed(gold: Expression, answer: Expression) -> bool:
+    """Whether other names for the unknowns would make one of the other; also a letter that may be a choice,
+    a unit or a name, against a number."""
+    ours, theirs = sorted(symbols_of(gold)), sorted(symbols_of(answer))
+    if ours == theirs:
+        return False
+    if ["j"] in (ours, theirs) and [] in (ours, theirs):
+        # Engineers write j for the imaginary unit.
+        gold, answer = renamed(gold, {"j": "i"}), renamed(answer, {"j": "i"})
+        return same_values(gold, answer) is not False
+    if not ours or not theirs:
+        number, other = (gold, answer) if not ours else (answer, gold)
+        if isinstance(other, Name):
+            return other.name.isupper()
+        # `5 m` may be 5 metres.
+        if not isinstance(other, Binary) or other.op not in "*·" or not isinstance(other.right, Name):
+            return False
+        return same_values(number, other.left) is not False
+    if isinstance(gold, Name) and isinstance(answer, Name):
+        return not (gold.name.isupper() and answer.name.isupper())
+    if len(ours) != len(theirs) or len(ours) > _MOST_RENAMED:
+        return len(ours) == len(theirs)
+    return any(
+        same_values(gold, renamed(answer, dict(zip(theirs, order, strict=True)))) is not False
+        for order in permutations(ours)
     )

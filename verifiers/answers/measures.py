@@ -26,6 +26,8 @@ _ALIASES = {"usd": "dollar", "us dollar": "dollar", "eur": "euro", "gbp": "pound
 _POWER = r"(?:\s?\^\s?\{?-?\d\}?|[²³])?"
 _UNIT = rf"[A-Za-z][A-Za-z .]*{_POWER}(?:\s?/\s?[A-Za-z]+{_POWER})?"
 """Any words may be a unit here, such as `cm`, `square feet`, `m/s^2`; `_is_unit` looks at them one by one."""
+_TWO_UNITS = re.compile(r"(\d+) ([A-Za-z]+),? (?:and )?(\d+(?:\.\d+)?) ([A-Za-z]+)")
+"""`5 dollars and 50 cents`, `2 hours 30 minutes`."""
 _QUANTITY = re.compile(
     # `x = `, then a mixed number `1 1/2`, a decimal `1.5`, `1.5e3`, or a fraction `3/2`, then `%` and a unit.
     r"(?:(?P<name>\\?[A-Za-z]+(?:_\{?\w+\}?)?)\s*=\s*)?(?P<sign>[-+]?)\s*"
@@ -53,6 +55,33 @@ class Quantity:
     """The unknown that it was said of, as in `x = 5`."""
 
 
+_FRACTION = re.compile(
+    r"(\d)?\s*\\[dtc]?frac\s*(?:\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)\s*(?:(\d)|\{(\d+)\}))"
+)
+_TAIL = re.compile(rf"(?P<rest>.*?(?:[\d)}}\]]|\w\s)\s*)(?P<unit>{_UNIT})", re.DOTALL)
+
+
+def slashed(text: str) -> str:
+    r"""Fractions of whole numbers with a slash: `2\frac{3}{4}` as `2 3/4`."""
+    if "frac" not in text:
+        return text
+    return _FRACTION.sub(lambda m: f"{m[1] + ' ' if m[1] else ''}{m[2] or m[4]}/{m[3] or m[5] or m[6]}", text)
+
+
+def without_unit(text: str) -> tuple[str, str]:
+    r"""A value and the unit behind it: `2\sqrt{3} cm`. Behind a symbol a letter may be a factor."""
+    match = _TAIL.fullmatch(text) if text[-1:].isalpha() or text[-1:] in {"}", "2", "3"} else None
+    if match is None:
+        return text, ""
+    rest, unit, spaced = match["rest"].rstrip(), _unit(match["unit"]), match["rest"][-1:].isspace()
+    base = unit.partition("^")[0]
+    if re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+|\bpi\b", "", rest)):
+        sure = spaced and len(base) > 1 and units.factor(base, base) is not None
+    else:
+        sure = _is_unit(unit, attached=not spaced, symbols=True)
+    return (rest, unit) if sure else (text, "")
+
+
 def quantity(text: str, *, symbols: bool) -> Quantity | None:
     """The number that a tidied answer is. With `symbols` a letter straight after it is no unit: `2m`."""
     if _DIGITS.fullmatch(text):
@@ -62,6 +91,12 @@ def quantity(text: str, *, symbols: bool) -> Quantity | None:
         return None
     for sign in money:
         text = text.replace(sign, "", 1).strip()
+    if two := _TWO_UNITS.fullmatch(text):
+        scale = units.factor(two[4], two[2])
+        # The smaller unit is in the second place: 50 cents are half of one dollar.
+        if scale is None or scale >= 1:
+            return None
+        return Quantity(int(two[1]) + Fraction(two[3]) * scale, unit=_unit(two[2]))
     match = _QUANTITY.fullmatch(text)
     if match is None or "0" in {match["bottom"], match["under"]}:
         return None
@@ -123,7 +158,9 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool | None:
         share, other = (gold, answer) if gold.percent else (answer, gold)
         meant = share, Quantity(share.value / 100, share.decimals + 2)
         alike = any(x.value == other.value or _rounded(x, other) or _rounded(other, x) for x in meant)
-        return None if alike or pair else False
+        if share.value == other.value and abs(other.value) > 1 and not pair:
+            return True  # asked for a percentage, people leave the sign away: 28 for 28%
+        return None if alike else False
     if len(pair) == 2:
         return _converted(gold, answer)
     if gold.value == answer.value:

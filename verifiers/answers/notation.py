@@ -26,7 +26,7 @@ _GROUPED = re.compile(rf"(?<![\d.,{SEPARATOR}])\d{{1,3}}(?:[,{SEPARATOR}]\d{{3}}
 _SPACED = re.compile(r"([-+$€£]*)([1-9]\d{0,2}(?: \d{3})+)((?:\.\d+)?(?:\D.*)?)")
 # Words inside math: `5\text{ cm}`. A box inside a box is opened like them.
 _TEXT = re.compile(
-    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname|boxed|fbox)\s*\{([^{}]*)\}"
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|textnormal|textsf|texttt|mathsf|operatorname|boxed|fbox)\s*\{([^{}]*)\}"
 )
 # `**12**` is bold, `2**3` and `(a)**(b)` are powers.
 _BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*]*)(?<=[^\s*])\*\*(?![\w(*])")
@@ -37,6 +37,8 @@ _SIGNS = str.maketrans(
      **{c: " " for c in _WIDE_SPACES}, **{chr(0xFEE0 + c): chr(c) for c in range(0x21, 0x7F)}}
 )  # fmt: skip
 _VULGAR = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅛": "1/8", "⅜": "3/8"}
+_DOUBLED = re.compile(r"\\\\(?=[A-Za-z]{2}|[{}])")
+r"""A backslash that was escaped once more: `\\\\frac`. In a matrix it ends a row."""
 _PLAIN = re.compile(r"[A-Za-z0-9./=%^-]*")
 """Nothing in it has two spellings."""
 # `+-3` and `5 +/- 3` typed for a plus-minus; `2+-3` is a sum.
@@ -52,6 +54,8 @@ def tidied(text: str) -> str:
     text = _bare(text)
     if text.isascii() and _PLAIN.fullmatch(text):
         return text
+    if "\\\\" in text and "begin" not in text:
+        text = _DOUBLED.sub(r"\\", text)
     text = _SURE.sub(SEPARATOR, text)
     if not text.isascii():
         text = _from_unicode(text)
@@ -108,7 +112,8 @@ def worded(text: str) -> str:
         return text
     text = _TEXT.sub(r" \1 ", text)
     text = re.sub(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)(?![A-Za-z])", " degrees ", text)
-    return re.sub(rf"{_SPACE}|\\q?quad(?![A-Za-z])", " ", text).strip()
+    # No other command begins like `\quad`, so that `\quadx` is a slip for `\quad x`.
+    return re.sub(rf"{_SPACE}|\\q?quad", " ", text).strip()
 
 
 def grouped(text: str) -> str:

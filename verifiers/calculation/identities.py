@@ -55,7 +55,7 @@ def _is_restricting(node: Expression) -> bool:
     # `sqrt(x^2) = x` holds for positive x only. A negative point would refute what the text means, so
     # positive points alone are tried.
     if isinstance(node, Call):
-        return node.function not in {"sin", "cos", "tan"}
+        return node.function not in {"sin", "cos", "tan", "atan"}
     if isinstance(node, Binary) and node.op == "^":
         return not (isinstance(node.right, Number) and node.right.value.denominator == 1)
     return False
@@ -67,7 +67,7 @@ def conventions(left: Expression, right: Expression) -> Iterator[Convention]:
     # `log` may be natural or to base 10, an angle in radians or degrees: a claim fails only if it is wrong
     # either way.
     logs = (False, True) if "log" in calls else (False,)
-    angles = (False, True) if calls & {"sin", "cos", "tan"} else (False,)
+    angles = (False, True) if calls & {"sin", "cos", "tan", "asin", "acos", "atan"} else (False,)
     return (Convention(*choice) for choice in product(logs, angles))
 
 
@@ -193,6 +193,8 @@ def _symbolic_call(function: str, args: list[Any], convention: Convention) -> An
             return sympy.log(args[0]) / (sympy.log(10) if convention.common_log else 1)
         case "ln":
             return sympy.log(args[0])
+        case "asin" | "acos" | "atan":
+            return getattr(sympy, function)(args[0]) * (180 / sympy.pi if convention.degrees else 1)
         case _:
             angle = args[0] * sympy.pi / 180 if convention.degrees else args[0]
             return getattr(sympy, function)(angle)

@@ -102,6 +102,11 @@ def _function(function: str, args: list[Any], convention: Convention) -> Any:
             if abs(value - mpmath.nint(value)) < mpmath.mpf(10) ** -20:
                 raise Refused("domain", f"{function} next to a whole number")
             return mpmath.floor(value) if function == "floor" else mpmath.ceil(value)
+        case "asin" | "acos" | "atan":
+            if function != "atan" and abs(value) > 1:
+                raise Refused("domain", f"{function} of a number beyond 1")
+            angle = {"asin": mpmath.asin, "acos": mpmath.acos, "atan": mpmath.atan}[function](value)
+            return angle * 180 / mpmath.pi if convention.degrees else angle
         case "sin" | "cos" | "tan":
             # The sine of a large angle loses a digit for each digit of the angle; nobody means one of a
             # million.

@@ -1,13 +1,13 @@
 """Mathematical expressions as trees: their nodes, the symbols in them, and why one is refused."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 RefusalKind = Literal["parse", "undefined_symbol", "domain", "irrational", "too_large"]
 # Any other word of two letters or more is refused, so that prose never becomes a product of symbols.
-FUNCTIONS = frozenset("sqrt root abs log ln sin cos tan binom gcd lcm".split())
+FUNCTIONS = frozenset("sqrt root abs log ln sin cos tan asin acos atan binom gcd lcm".split())
 TRIGONOMETRIC = frozenset({"sin", "cos", "tan"})
 GREEK = frozenset("alpha beta gamma delta theta phi lambda mu omega varphi rho sigma".split())
 
@@ -87,6 +87,21 @@ def names(tree: Expression) -> frozenset[str]:
     """The symbols in it, `pi` left out."""
     # `pi` is a constant: `2 pi` has no unknown.
     return frozenset(node.name for node in walk(tree) if isinstance(node, Name) and node.name != "pi")
+
+
+def renamed(tree: Expression, to: Mapping[str, str]) -> Expression:
+    """The tree with other names for its symbols."""
+    match tree:
+        case Number():
+            return tree
+        case Name(name):
+            return Name(to.get(name, name))
+        case Unary(op, operand):
+            return Unary(op, renamed(operand, to))
+        case Binary(op, left, right):
+            return Binary(op, renamed(left, to), renamed(right, to))
+        case Call(function, args):
+            return Call(function, tuple(renamed(arg, to) for arg in args))
 
 
 def is_ambiguous(tree: Expression) -> bool:

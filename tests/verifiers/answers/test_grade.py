@@ -4,8 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from verifiers.answers.grade import Grade, extract_answer, grade, grade_any, same_answer
-from verifiers.isolation import workers as limits
+from verifiers.answers.grade import extract_answer, grade, grade_any, same_answer
 
 
 @pytest.mark.parametrize(
@@ -99,7 +98,9 @@ def test_extract(text, answer):
         ("The answer is $3.50.", "$3.50"),
         ("The answer is 3.5. Next", "3.5"),
         ("The answer is 8!", "8!"),
-        ("The answer is\n42", None),
+        ("The answer is\n42", "42"),
+        ("The answer is:\n\\[\n42\n\\]", "42"),
+        ("### Answer\n$$\n42\n$$", "42"),
         ("The final answer is: calm.", "calm"),
         ("Answer: calm", "calm"),
         ("The answer is x = 5.", "x = 5"),
@@ -111,9 +112,10 @@ def test_extract(text, answer):
         ("Answer: 12 apples (12 = 3*4)", "12 apples (12 = 3*4)"),
         ("> **Answer:** 42", "42"),
         ("- Answer: 42", "42"),
-        ("A: 18", None),
+        ("A: 18", "18"),
+        ("A: 18\nB: 19", None),
         ("Answer\uff1a42", "42"),
-        ("The answer is therefore 42.", None),
+        ("The answer is therefore 42.", "42"),
         ("I think the answer is 5, but check: 5+1. So the answer is 6", "6"),
         ("The answer is 1,234.", "1,234"),
         ("\\boxed{42}\n\n**Answer:** forty-two dollars", "42"),
@@ -139,7 +141,7 @@ def test_the_answer_stated_last(text, answer):
         ("3", "3.00", "number", True),
         ("5", "x = 5", "number", True),
         ("5", "5 million", "number", None),
-        ("28%", "28", "number", None),
+        ("28%", "28", "number", True),
         ("28%", "0.28", "number", None),
         ("28%", "29", "number", False),
         ("0", "0%", "number", None),
@@ -166,7 +168,7 @@ def test_the_answer_stated_last(text, answer):
         ("x+1", "x+2", "expression", False),
         ("x+1", "y+1", "expression", None),
         (r"\pi", "3.14159265", "expression", None),
-        (r"\frac{\pi}{2}", r"90^\circ", "expression", None),
+        (r"\frac{\pi}{2}", r"90^\circ", "expression", True),
         ("1/2^{99}", "1/2^{98}", "expression", False),
         ("10^{-30}", "10^{-31}", "expression", False),
         ("1/2004!", "1/2006!", "expression", None),
@@ -213,7 +215,7 @@ def test_grade(gold, answer, kind, equal):
     ("gold", "answer"),
     [
         (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\begin{pmatrix}1\\3\end{pmatrix}"),
-        (r"x \in [1,2]", "[1,2]"),
+        (r"x \in [1,2]", "(1,2)"),
         ("f(x) = 0", "for all x>0, f(x) = 0"),
         (r"\infty", r"-\infty"),
         ("__import__('os').system('x')", "1"),
@@ -225,16 +227,11 @@ def test_a_doubtful_pair_is_never_equal(gold, answer):
     assert same_answer(gold, answer, "expression") is not True
 
 
-def test_numbers_and_choices_start_no_process_and_cost_microseconds(own_seconds):
-    class NoPool(limits.Pool):
-        def run(self, *args, **kwargs):
-            raise AssertionError("a worker was asked")
-
-    pool = NoPool()
+def test_numbers_and_choices_cost_microseconds(own_seconds):
     for _ in range(500):
-        assert same_answer("1234", "1,235", "number", pool=pool) is False
-        assert same_answer("5", "I do not know", "number", pool=pool) is None
-        assert same_answer("calm", "kind", "choice", pool=pool) is False
+        assert same_answer("1234", "1,235", "number") is False
+        assert same_answer("5", "I do not know", "number") is None
+        assert same_answer("calm", "kind", "choice") is False
     assert own_seconds() / 1500 < 0.0005
 
 
@@ -253,51 +250,35 @@ def test_numbers_and_choices_start_no_process_and_cost_microseconds(own_seconds)
         ("5", "I do not know", "number", "not comparable: number against text"),
         ("nobody can tell", "5", "number", "not comparable: text against number"),
         ("3.5", "3,5", "number", "not comparable: equal if a comma or a point is meant otherwise"),
-        ("28%", "28", "number", "not comparable: units, unknowns, percent or rounding may be the difference"),
+        (
+            "28%",
+            "0.28",
+            "number",
+            "not comparable: units, unknowns, percent or rounding may be the difference",
+        ),
         ("B", "who knows", "choice", "not comparable: the answer names no one choice"),
         ("London", "London, Paris", "text", "not comparable: the words may mean the same"),
         ("x + 1", "y + 1", "expression", "not comparable: different symbols"),
-        ("2^{5000}", "7^{5000}", "expression", "limit reached: size"),
+        ("2^{5000}", "7^{5000}", "expression", "different"),
+        (
+            "2^{5000}+1",
+            "2^{5000}",
+            "expression",
+            "not comparable: a value that is not known, or that is read in two ways",
+        ),
+        ("9^9^9^9", "2", "expression", "limit reached: size"),
         (
             r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}",
             "(1, 2)",
             "expression",
             "not comparable: answers of another form",
         ),
-        (
-            r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}",
-            "5",
-            "expression",
-            "not comparable: answers of another form",
-        ),
+        (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", "5", "expression", "different"),
         (r"\frac{3\pi}{4}", r"3/4 \pi", "expression", "not comparable: 3/4 x is read in two ways"),
     ],
 )
 def test_the_reason(gold, answer, kind, reason):
     assert grade(gold, answer, kind).reason == reason
-
-
-class Fails(limits.Pool):
-    """A pool whose workers all reach a limit."""
-
-    def __init__(self, failure):
-        super().__init__()
-        self.failure = failure
-
-    def run(self, *args, **kwargs):
-        return limits.Result(failure=self.failure)
-
-
-@pytest.mark.parametrize(
-    ("gold", "answer"),
-    [(r"\sqrt{x+1}\sqrt{x+1}", "x+1"), (r"\sec x", r"\sec{x}")],
-    ids=["proof", "math-verify"],
-)
-@pytest.mark.parametrize(
-    ("failure", "reason"), [("timeout", "limit reached: time"), ("memory", "limit reached: memory")]
-)
-def test_a_limit_is_named(gold, answer, failure, reason):
-    assert grade(gold, answer, "expression", pool=Fails(failure)) == Grade(None, reason)
 
 
 def test_a_grade_is_no_yes():

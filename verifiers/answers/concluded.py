@@ -1,0 +1,130 @@
+r"""The value that a final sentence states, where a solution marks no answer: "So she makes $18 every day.".
+
+A sentence with several numbers is read only where it says which one it is about: by bold type, as the last
+one after "is", or as the value that was computed last. Otherwise nothing is stated.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_TAIL = 2_000
+"""Characters from the end in which the final sentence is looked for."""
+_LONGEST = 600
+"""Characters of a final sentence. Those of the 9,568 sampled solutions have at most 350."""
+_CONCLUDES = re.compile(
+    r"[\s*_#>-]*(?:therefore|thus|so|hence|finally|overall|altogether|consequently|accordingly|as a result"
+    r"|in (?:total|all|conclusion|summary)|to conclude|(?:this|that|which) means"
+    r"|we (?:conclude|find|get|have)|it follows|together|combined)\b",
+    re.IGNORECASE,
+)
+_HEDGED = re.compile(
+    r"\?\W*$|\b(?:try|tries|might|maybe|perhaps|guess|unclear|unknown|impossible|not enough"
+    r"|(?:can(?:not|['’]t)|unable to) (?:be )?(?:determine|solve|find|say)\w*"
+    r"|if we|let us|let['’]s|we (?:need|must|should|will|can now|now))\b",
+    re.IGNORECASE,
+)
+"""A sentence that states nothing yet: a question, a trial, a plan."""
+_SENTENCES = re.compile(r"(?<=[.!?])[*\s]+(?=[A-Z*\\$])")
+_BLOCK = re.compile(r"(?:\\\[|\$\$)((?:(?!\\\[|\$\$|\\begin).){1,300}?)(?:\\\]|\$\$)\W*$", re.DOTALL)
+_MATH = re.compile(r"\\\((.{1,300}?)\\\)|(?<!\\)\$((?:[^$\\]|\\.){1,300})\$", re.DOTALL)
+_NUMBER = re.compile(
+    # A sign where it is no dash; `$`, thousands, decimals, a fraction or a mixed number, percent.
+    r"(?<![\w.^,/\\-])(?:-\s?)?(?:\\?[$€£]\s?)?(?:\d{1,3}(?:(?:,|\{,\}|,\\!)\d{3})+|\d+)(?:\.\d+)?(?:\s\d+/\d+|/\d+)?"
+    # Not 30th, 3-digit, 2x, nor the first half of 3:30.
+    r"(?:\s?\\?%)?(?!(?:st|nd|rd|th)\b|-[A-Za-z]|\d|[A-Za-z_^:]|[.,]\d)"
+)
+_IS = re.compile(
+    r"(?:\b(?:is|are|was|were|be|equals?|equal to|totals?|total of|becomes?)\b|=)[\s*:(\\]*"
+    r"(?:(?:now|only|about|approximately|exactly|also|therefore|thus|then|at (?:least|most)|a total of)"
+    r"\s[\s*(\\]*)*$",
+    re.IGNORECASE,
+)
+_BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
+_RESULT = re.compile(r"[=≈]\s*(?:\\\s?|\*\*|\$|\\text\{)*\s*(-?\\?\$?\d[\d,]*(?:\.\d+)?)")
+_OPTION = re.compile(r"\b(?:option|choice)s?\s*(?:is|:)?\s*\**\(?([A-J])\b(?!['’])", re.IGNORECASE)
+_DENIED = re.compile(r"\b(?:not|wrong|incorrect|false|except|eliminate)\b|n['’]t\b", re.IGNORECASE)
+
+
+class _Stated(NamedTuple):
+    start: int
+    end: int
+    text: str
+
+
+def concluded(text: str) -> str | None:
+    """The value of the last sentence, or None."""
+    text = text[-_TAIL:].rstrip()
+    if block := _BLOCK.search(text):
+        intro = text[: block.start()].rstrip().rpartition("\n")[2]
+        said = block[1].strip().rstrip(".,")
+        sure = _CONCLUDES.match(intro) and not _HEDGED.search(intro) and re.search(r"\d", said)
+        return _last_side(said) if sure else None
+    above, _, line = text.rpartition("\n")
+    parts = _SENTENCES.split(line)
+    sentence, before = parts[-1], above + " ".join(parts[:-1])
+    if len(sentence) > _LONGEST or _HEDGED.search(sentence):
+        return None
+    concludes = _CONCLUDES.match(sentence) or _CONCLUDES.match(line)
+    # Cut off where the length was reached, a sentence has not said yet what it is about.
+    if not re.search(r"[.!*)\]}$\d%][*\s)\"]*$" if concludes else r"[.!][*\s)\"]*$", sentence):
+        return None
+    if option := _option(sentence):
+        return option
+    stated = list(_values(sentence))
+    results = _RESULT.findall(before)
+    result = _plain(results[-1]) if results else ""
+    chosen = _chosen(sentence, stated, result)
+    # A sentence that draws no conclusion states an answer only where it says what was computed.
+    return chosen.text if chosen and (concludes or _plain(chosen.text) == result) else None
+
+
+def _option(sentence: str) -> str | None:
+    letters = {letter.upper() for letter in _OPTION.findall(sentence)}
+    return letters.pop() if len(letters) == 1 and not _DENIED.search(sentence) else None
+
+
+def _chosen(sentence: str, stated: list[_Stated], result: str) -> _Stated | None:
+    bold = [match.span() for match in _BOLD.finditer(sentence)]
+    marked = [one for one in stated if any(start <= one.start and one.end <= end for start, end in bold)]
+    if len(marked) == 1:
+        return marked[0]
+    if len(stated) < 2:
+        return stated[0] if stated else None
+    if _IS.search(sentence[: stated[-1].start]):
+        return stated[-1]
+    same = [one for one in stated if _plain(one.text) == result]
+    if same:
+        return same[0]
+    said = [one for one in stated if _IS.search(sentence[: one.start])]
+    return said[0] if len(said) == 1 else None
+
+
+def _values(sentence: str) -> Iterator[_Stated]:
+    """Formulas and numbers, from the left; a formula is one value, whatever numbers are in it."""
+    taken = []
+    for match in _MATH.finditer(sentence):
+        inner = (match[1] or match[2]).strip()
+        # `$6 for 18 flowers at $5` is money twice, and no formula; a lone symbol is no value.
+        worded = re.search(r"[A-Za-z]{2}", re.sub(r"\\[A-Za-z]+(?:\{[^{}]*\})?", "", inner))
+        if worded and match[2]:
+            continue
+        taken.append(match.span())
+        if len(inner) > 1 and re.search(r"\d|\\(?:pi|[dt]?frac|sqrt|infty|text)|=", inner) or inner.isdigit():
+            yield _Stated(*match.span(), _last_side(inner))
+    for match in _NUMBER.finditer(sentence):
+        if not any(start < match.end() and match.start() < end for start, end in taken):
+            yield _Stated(*match.span(), match[0].strip())
+
+
+def _last_side(formula: str) -> str:
+    """`15 - 9 = 6` says 6, and `x = 6` keeps its name."""
+    sides = formula.split("=")
+    named = re.fullmatch(r"\s*\\?[A-Za-z]+(?:_\{?\w+\}?)?\s*", sides[0])
+    return formula if len(sides) < 2 or (named and len(sides) == 2) else sides[-1].strip()
+
+
+def _plain(text: str) -> str:
+    """A number's digits alone, so that `\\$1,200.00` is the 1200 that was computed."""
+    digits = re.sub(r"[^\d.-]", "", text.replace("{,}", "").replace(",", ""))
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
