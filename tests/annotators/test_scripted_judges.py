@@ -3,7 +3,8 @@ models."""
 
 import pytest
 
-from benchmarks.injected import FENCED, INJECTIONS, attacked, injected
+from benchmarks.injected import FENCED, attacked, injected
+from benchmarks.injections import INJECTIONS
 from benchmarks.judges import NEEDED, consensus, scripted
 from benchmarks.judging import JUDGES, seen, solutions
 from benchmarks.reply_forms import STYLES
@@ -102,7 +103,8 @@ def test_numbers_behind_a_sentence_of_praise_are_no_praise() -> None:
     """Was read as "no error": the list of errors behind it was not understood."""
     reply = "Paragraph 0: I see nothing wrong with it.\n\nThere are no errors there.\n\nErroneous are: 1, 2"
     assert read_all_errors(reply, 3).wrong is None
-    assert read_all_errors("I see nothing wrong with it.\n\nErrors in paragraphs: 1, 2", 3).wrong == {1, 2}
+    listed = read_all_errors("I see nothing wrong with it.\n\nErrors in paragraphs: 1, 2", 3)
+    assert listed.wrong == frozenset({1, 2})
 
 
 def test_a_box_that_answers_the_problem_is_no_score() -> None:
