@@ -20,6 +20,7 @@ Polynomial = dict[Monomial, Fraction]
 
 # Products grow fast: a step's equation has a dozen terms, and a bound keeps hostile ones cheap.
 _MOST_TERMS, _MOST_DEGREE, _MOST_BITS = 40, 8, 256
+_ONE: Polynomial = {(): Fraction(1)}
 _ROUNDS = 3
 """Substitutions in a row: `z = y + 1`, `y = 2x`, `x = 3`."""
 
@@ -73,7 +74,7 @@ def _written(tree: Expression) -> str:
 
 
 def _ratio(tree: Expression) -> tuple[Polynomial, Polynomial]:
-    one: Polynomial = {(): Fraction(1)}
+    one = _ONE
     match tree:
         case Name(name):
             return {((name, 1),): Fraction(1)}, one
@@ -120,6 +121,9 @@ def _plus(left: Polynomial, right: Polynomial, sign: int) -> Polynomial:
 
 
 def _times(left: Polynomial, right: Polynomial) -> Polynomial:
+    # Most denominators are 1, and so are most multiplications here.
+    if right == _ONE or left == _ONE:
+        return left if right == _ONE else right
     if len(left) * len(right) > _MOST_TERMS**2:
         raise Refused("too_large", "a product of long sums")
     total: Polynomial = {}
@@ -141,7 +145,7 @@ def _times(left: Polynomial, right: Polynomial) -> Polynomial:
 
 
 def _power(base: Polynomial, exponent: int) -> Polynomial:
-    total: Polynomial = {(): Fraction(1)}
+    total = _ONE
     for _ in range(exponent):
         total = _times(total, base)
     return total
@@ -157,6 +161,8 @@ def follows(claim: Claim, before: list[Known]) -> str:
         if _in_span(target, [one.zero for one in before]):
             return _named(before, symbols)
         meant = _definitions(before)
+        if not symbols & meant.keys():
+            return ""
         reduced = _substituted(target, meant)
         if not reduced:
             return _named(before, symbols)
@@ -191,7 +197,8 @@ def _substituted(zero: Polynomial, meant: Mapping[str, Polynomial]) -> Polynomia
         for monomial, value in zero.items():
             product: Polynomial = {(): value}
             for name, power in monomial:
-                product = _times(product, _power(meant.get(name, {((name, 1),): Fraction(1)}), power))
+                put = _power(meant[name], power) if name in meant else {((name, power),): Fraction(1)}
+                product = _times(product, put)
             total = _plus(total, product, 1)
         if total == zero:
             break
