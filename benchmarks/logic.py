@@ -25,7 +25,7 @@ from verifiers.logic.entailment import Theory, solve, solve_relations
 from verifiers.logic.formulas import CONTRADICTION, Atom, Formula, Not, Unparsed, choices, rebuilt
 from verifiers.logic.grounding import opened
 from verifiers.proofs.inferences import Inference, check_inference
-from verifiers.proofs.proof_lines import Proof, check_proof
+from verifiers.proofs.proof_lines import Proof, ProofState, check_proof, proof_lines
 
 TABLE = Path(__file__).with_name("inferences.jsonl")
 RULEBASES = {
@@ -110,6 +110,7 @@ def _fld() -> dict[str, Any]:
         "fld_gold_steps": {**steps, "% valid": share(steps["VALID"], steps.total(), per=100)},
         "fld_gold_steps_invalid": share(steps["INVALID"] + steps["BAD_REFERENCE"], steps.total(), per=100),
         "fld_read_one_way": {**best, "% valid": share(best["VALID"], best.total(), per=100)},
+        "fld_citations_dropped": dict(Counter(v for row in fld_rows() for v in _one_citation_less(*row))),
         "fld_conclusions_denied": dict(Counter(inference.verdict for inference in denied)),
         "fld_labels": dict(labels),
     }
@@ -137,6 +138,17 @@ def _gold_proofs(
             read=lambda s: bound(_among(s, known)),
             worded=True,
         )
+
+
+def _one_citation_less(row: dict[str, Any], facts: dict[str, Formula], hypothesis: Formula) -> Iterator[str]:
+    """Verdicts on valid gold steps that need all they cite, without their first citation."""
+    known = [*facts.values(), hypothesis]
+    state = ProofState(facts, hypothesis, read=lambda s: _among(s, known), worded=True)
+    for line in (line for text in row["proofs"][:1] for line in proof_lines(text)):
+        before, state = state, state.after(line)
+        found = state.steps[-1].inference
+        if found.verdict == "VALID" and len(found.core) > 1 and not found.unused:
+            yield before.after(line.partition("&")[2]).steps[-1].inference.verdict
 
 
 def _among(text: str, known: list[Formula]) -> Formula:
