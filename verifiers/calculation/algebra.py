@@ -12,12 +12,20 @@ from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
 from verifiers.calculation.arithmetic import check_claim, compare, in_context
 from verifiers.calculation.checked import GIVEN, Checked, combine
-from verifiers.calculation.consequences import Known, applied, follows, is_instance, known, zero_of
+from verifiers.calculation.consequences import Known, applied, follows, known, zero_of
 from verifiers.calculation.definitions import NO_DEFINITION, values_before
 from verifiers.calculation.identities import conventions, judge_identity
 from verifiers.calculation.notations import noted
 from verifiers.calculation.solving import check_solving, equations
-from verifiers.calculation.substitution import Function, agree, defined, functions, solves, with_value
+from verifiers.calculation.substitution import (
+    Function,
+    agree,
+    defined,
+    functions,
+    is_instance,
+    solves,
+    with_value,
+)
 from verifiers.claims.find import Claim, claims_of, stated_value
 from verifiers.claims.parsed import ParsedText
 from verifiers.claims.setting import setting_of
@@ -43,6 +51,7 @@ _DERIVES = re.compile(
 _SUPPOSES = re.compile(
     r"\b(?:if|for|when|let|set|given|where|with|at|suppose|assume|say)\s+[^A-Za-z]{0,6}$", re.I
 )
+_WORDS = re.compile(r"\\?[A-Za-z]{3,}|\b(?:a|I|is|of|in|we|to|by|so|if|at|or|be|on|an|as|it)\b")
 _UNITS = frozenset({"i", "j", "e"})
 """Letters that may be no symbols: the imaginary unit and Euler's number."""
 _CUE_REACH, _NEAREST = 120, 16
@@ -203,6 +212,10 @@ def _rewrites(claim: Claim, claims: list[Claim], context: StepContext) -> bool:
     linked = claims[at - 1].right == claim.left and claims[at - 1].span[1] >= claim.span[0]
     if not linked or _APPLIES.search(claim.text):
         return False
+    # An equation may hold them in a form that is not read: `xy = 6 - 2x`.
+    said = re.compile("|".join(map(re.escape, symbols)))
+    if any("=" in text.text and said.search(_WORDS.sub("", text.text)) for text in _window(context)):
+        return False
     others = (c for c in (*_before(context), *claims) if not _is_naming(c))
     chain = {c.span for c in claims[:at] if _APPLIES.search(c.text) is None}
     return not any(
@@ -318,6 +331,8 @@ def constant_claim(claim: Claim, *, pool: Pool | None = None) -> Checked:
     judged = judge_identity(claim.left, claim.right, positive=False, pool=pool)
     if judged.verdict != "fails":
         return Checked(judged.verdict, f"{claim.text}: {judged.reason}", judged.code)
+    if "°" in claim.text and "pi" in claim.text:
+        return _abstain(claim, "degrees beside radians")
     said = []
     for convention in conventions(claim.left, claim.right):
         left, right = (_short(approximate(side, {}, convention)) for side in (claim.left, claim.right))

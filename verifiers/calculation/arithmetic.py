@@ -14,6 +14,7 @@ from verifiers.calculation.checked import Checked, combine
 from verifiers.calculation.clock import timed_claims
 from verifiers.calculation.notations import noted
 from verifiers.calculation.rounding import literal_of, rounding
+from verifiers.calculation.substitution import is_equation_with
 from verifiers.calculation.sums import true_sum
 from verifiers.claims.find import Claim, Unread, claims_of, leads_with
 from verifiers.claims.parsed import ParsedText
@@ -62,9 +63,26 @@ def in_context(checked: Checked, claim: Claim | None, context: StepContext) -> C
     left, right = _value(claim.left), _value(claim.right)
     difference = None if left is None or right is None else left - right
     why = explains(setting_of(context.shared, len(context.steps)), claim, difference)
-    if not why and right is not None and _tries(right, context):
+    if not why and (_is_put_in(claim, context) or (right is not None and _tries(right, context))):
         why = "a value may be tried in an equation"
     return Checked("abstains", f"{claim.text}: {why}", "context") if why else checked
+
+
+def _is_put_in(claim: Claim, context: StepContext) -> bool:
+    """Whether both sides are an earlier equation with numbers put in, as `|-7 - 3| = 2(-7) + 4` for
+    `|x - 3| = 2x + 4`; or have the values of such a claim a step before, as `|-10| = -14 + 4`."""
+    texts = (context.parsed_texts[0], *context.recent(3), context.parsed)
+    stated = [c for text in texts for c in text.once(claims_of) if isinstance(c, Claim)]
+    general = [c for c in stated if names(c.left) | names(c.right)]
+    if any(is_equation_with(c, claim) for c in general):
+        return True
+    sides = _sides(claim)
+    tried = (c for c in stated if c.span != claim.span and _sides(c) == sides)
+    return None not in sides and any(is_equation_with(c, one) for one in tried for c in general)
+
+
+def _sides(claim: Claim) -> tuple[Fraction | None, Fraction | None]:
+    return _value(claim.left), _value(claim.right)
 
 
 # "Test x = 2 in x^2 + 1 = 6": what follows may be tried, and rejected by a later step.

@@ -105,3 +105,34 @@ def defined(claim: Claim, known: Mapping[str, Function]) -> Claim | None:
 def with_value(tree: Expression, symbol: str, value: Fraction, text: str) -> Expression:
     """The tree with a number for one symbol, `pi` included."""
     return replaced(tree, {symbol: Number(value, text)})
+
+
+def is_instance(general: Expression, special: Expression) -> bool:
+    """Whether the second is the first with numbers for its symbols: `1/2 b h` and `1/2 * 6 * 8`."""
+    named = not isinstance(general, Name) and names(general)
+    return bool(named) and not names(special) and _matches(general, special, {})
+
+
+def _matches(general: Expression, special: Expression, meant: dict[str, Expression]) -> bool:
+    match general, special:
+        case Name(name), _ if name != "pi":
+            return meant.setdefault(name, special) == special
+        case Number(value), Number(other):
+            return value == other
+        case Unary(op, operand), Unary(other_op, other_operand):
+            return op == other_op and _matches(operand, other_operand, meant)
+        case Binary(op, left, right), Binary(other_op, first, second):
+            same = op == other_op or {op, other_op} == {"*", "·"}
+            return same and _matches(left, first, meant) and _matches(right, second, meant)
+        case Call(function, args), Call(other_function, others):
+            same = function == other_function and len(args) == len(others)
+            return same and all(_matches(a, b, meant) for a, b in zip(args, others, strict=True))
+    return general == special
+
+
+def is_equation_with(general: Claim, special: Claim) -> bool:
+    """Whether a relation of numbers is one of symbols with the same numbers for them on both sides."""
+    if general.relation != special.relation or names(special.left) or names(special.right):
+        return False
+    meant: dict[str, Expression] = {}
+    return _matches(general.left, special.left, meant) and _matches(general.right, special.right, meant)

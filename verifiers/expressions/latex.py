@@ -91,7 +91,8 @@ def plain(text: str) -> Plain:
 
 def _signs(text: str) -> str:
     """Signs for signs: no length changes."""
-    text = text.replace("$", " ")
+    # `= x - 1$x^3` has a formula's end between 1 and x.
+    text = _FORMULA_END.sub(_UNREADABLE, text).replace("$", " ") if "$" in text else text
     if ". " in text:
         # ". 5" is the decimal .5, written apart; "done. 5 apples" begins a sentence, so a word before the
         # point forbids it.
@@ -110,6 +111,7 @@ def _signs(text: str) -> str:
     return text
 
 
+_FORMULA_END = re.compile(r"(?<=[\d)}])\$(?=[A-Za-z(\\])")
 # `10**-3` is a power where it is the only double asterisk; `**5**-3` may end bold type.
 _POWER = re.compile(
     r"(?<=[\d)])\*\*(?=[\d(])|(?<=[\d)]) \*\* (?=[\d(])|(?<![A-Za-z][A-Za-z])(?<=[A-Za-z])\*\*(?=\d)"
