@@ -197,7 +197,9 @@ def _substituted(zero: Polynomial, meant: Mapping[str, Polynomial]) -> Polynomia
         for monomial, value in zero.items():
             product: Polynomial = {(): value}
             for name, power in monomial:
-                put = _power(meant[name], power) if name in meant else {((name, power),): Fraction(1)}
+                put: Polynomial = (
+                    _power(meant[name], power) if name in meant else {((name, power),): Fraction(1)}
+                )
                 product = _times(product, put)
             total = _plus(total, product, 1)
         if total == zero:

@@ -57,6 +57,8 @@ _DOTS = re.compile(
     rf"{_START}(?P<terms>(?:{NUMBER})(?:\s*\+\s*(?:{NUMBER})){{1,6}})\s*\+\s*"
     rf"(?:\.\.\.|…|\\[cl]?dots[a-z]?)\s*\+\s*(?P<last>{NUMBER})\s*=\s*(?P<result>{NUMBER})(?![\d]|\s*[-+*/^(\\])"
 )
+# `450 \cdot 8 \equiv 1`: the word before is a command, and no word.
+_GOES_ON = re.compile(r"\\(?!equiv)[A-Za-z]+\s*$")
 _LONGEST = 4_000
 _POINTS = (Fraction(7, 5), Fraction(11, 4), Fraction(3, 7))
 _STEP, _NEAR = Fraction(1, 10**12), Fraction(1, 10**15)
@@ -72,6 +74,8 @@ def noted(parsed: ParsedText) -> tuple[Noted, ...]:
     for sign, pattern, judge in _NOTATIONS:
         if any(one in text for one in sign):
             for match in pattern.finditer(text):
+                if _GOES_ON.search(text, max(0, match.start() - 20), match.start()):
+                    continue
                 try:
                     judged = judge(match)
                 except (Refused, ValueError, ZeroDivisionError):

@@ -132,7 +132,9 @@ def _matches(general: Expression, special: Expression, meant: dict[str, Expressi
 
 def is_equation_with(general: Claim, special: Claim) -> bool:
     """Whether a relation of numbers is one of symbols with the same numbers for them on both sides."""
-    if general.relation != special.relation or names(special.left) or names(special.right):
+    # `A = b c` would be met by any equation: a symbol on both sides binds them together.
+    bound = names(general.left) & names(general.right)
+    if not bound or general.relation != special.relation or names(special.left) or names(special.right):
         return False
     meant: dict[str, Expression] = {}
     return _matches(general.left, special.left, meant) and _matches(general.right, special.right, meant)
