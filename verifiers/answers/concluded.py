@@ -25,7 +25,11 @@ _HEDGED = re.compile(
     re.IGNORECASE,
 )
 """A sentence that states nothing yet: a question, a trial, a plan."""
-_SENTENCES = re.compile(r"(?<=[.!?])[*\s]+(?=[A-Z*\\$])")
+_CLOSING = re.compile(
+    r"(?:\s*<\|[^<>|]{1,30}\|>\s*\w{0,20}|\s*I hope (?:it|this) (?:is|helps)[^.!\n]{0,30}[.!]?)+$"
+)
+"""What may follow the final sentence: a mark of the chat, a wish."""
+_SENTENCES = re.compile(r"(?<=[.!?])(?:\$\$|\\\]|[*\s])+(?=[A-Z*\\$])")
 _BLOCK = re.compile(r"(?:\\\[|\$\$)((?:(?!\\\[|\$\$|\\begin).){1,300}?)(?:\\\]|\$\$)\W*$", re.DOTALL)
 _MATH = re.compile(r"\\\((.{1,300}?)\\\)|(?<!\\)\$((?:[^$\\]|\\.){1,300})\$", re.DOTALL)
 _NUMBER = re.compile(
@@ -54,7 +58,7 @@ class _Stated(NamedTuple):
 
 def concluded(text: str) -> str | None:
     """The value of the last sentence, or None."""
-    text = text[-_TAIL:].rstrip()
+    text = _CLOSING.sub("", text[-_TAIL:].rstrip()).rstrip()
     if block := _BLOCK.search(text):
         intro = text[: block.start()].rstrip().rpartition("\n")[2]
         said = block[1].strip().rstrip(".,")
@@ -77,6 +81,15 @@ def concluded(text: str) -> str | None:
     chosen = _chosen(sentence, stated, result)
     # A sentence that draws no conclusion states an answer only where it says what was computed.
     return chosen.text if chosen and (concludes or _plain(chosen.text) == result) else None
+
+
+def value_in(sentence: str) -> str | None:
+    """The one value that a sentence is about: "The largest $n$ is 34" says 34."""
+    formula = _MATH.fullmatch(sentence.strip(" .*"))
+    if formula or len(sentence) > _LONGEST or _HEDGED.search(sentence) or _DENIED.search(sentence):
+        return None
+    chosen = _chosen(sentence, list(_values(sentence)), "")
+    return chosen.text if chosen else None
 
 
 def _option(sentence: str) -> str | None:
@@ -119,7 +132,11 @@ def _values(sentence: str) -> Iterator[_Stated]:
 
 def _last_side(formula: str) -> str:
     """`15 - 9 = 6` says 6, and `x = 6` keeps its name."""
+    if re.search(r"[<>≤≥≠]|\\(?:le|ge|ne|lt|gt)", formula):
+        return formula
     sides = formula.split("=")
+    if sides[-1].strip() == "0":
+        return formula  # an equation, `x - 2y = 0`
     named = re.fullmatch(r"\s*\\?[A-Za-z]+(?:_\{?\w+\}?)?\s*", sides[0])
     return formula if len(sides) < 2 or (named and len(sides) == 2) else sides[-1].strip()
 
