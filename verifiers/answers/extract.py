@@ -12,6 +12,7 @@ LONGEST_ANSWER = 1_000
 
 _HASHES = re.compile(r"####(?!#)[ \t]*([^\n]*)")
 """GSM8K's answer line, `#### 18`. Five signs are a heading of Markdown."""
+_NUMBER_SAID = re.compile(r"[$€£]?\d+(?:,\d{3})*(?:\.\d+)?%?(?=/?\s?[A-Za-z]+\s+\w+)")
 _ANSWER = re.compile(r"[Aa]nswer|ANSWER|答案|^A(?=: [^\n]*\s*\Z)", re.MULTILINE)
 """Found first, since it is quick; the two patterns below are then tried at that word alone."""
 _SAID = re.compile(
@@ -97,7 +98,9 @@ def _hashed(text: str) -> _Stated | None:
         worded = re.search(r"[A-Za-z]{2}", re.sub(r"\\[A-Za-z]+", "", last[1]))
         if worded or len(lines) > 1:
             return None  # a heading
-    return last.start(), last[1]
+    # Inside a sentence the words go on: "Therefore, she makes #### 18 dollars every day".
+    number = None if begun else _NUMBER_SAID.match(last[1])
+    return last.start(), number[0] if number else last[1]
 
 
 def _tagged(text: str) -> _Stated | None:

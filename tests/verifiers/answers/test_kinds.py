@@ -350,6 +350,16 @@ def test_a_hostile_solution_takes_no_time(piece, own_seconds):
 
 # A whole solution, its gold answer and kind; None where no answer is stated.
 STATED = [
+    ("Therefore, she makes #### 18 dollars every day at the market.", "18", "number", True),
+    ("So #### 60% of the entire students dance.", "60", "number", True),
+    ("8 * 1 = 8.\n\nSo, Tracy obtained 8 pieces of wire that are 6 inches long each.", "8", "number", True),
+    ("So, Tracy obtained 8 pieces of wire that are 6 inches long each.", "8", "number", None),
+    ("Profit = $96\n\nSo choose jewelry, with a profit of $125 compared to $96.", "125", "number", True),
+    ("4 * 2 = 8.\n\nTherefore, the 8 boxes are 6 inches long.", "8", "number", None),
+    ("So the total number of cookies that she ate in 3 days is 15.", "15", "number", True),
+    ("So, there are 36 teachers at Dr. Wertz's school.", "36", "number", True),
+    ("So, the average guess is 80.", "80", "number", True),
+    ("So my guess is 80.", "80", "number", None),
     (r"\boxed{1} papers and \boxed{2} bins", "1,2", "expression", True),
     (r"\boxed{(3, 3)} \text{ for part (a) and } \boxed{(1, 1)}", "(3,3),(1,1)", "expression", True),
     (r"\boxed{k = 45} \quad \text{and} \quad \boxed{n = 2}", "k = 45, n = 2", "expression", True),
