@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    answers,
     bases,
     determinism,
     embedded,
@@ -128,6 +129,8 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "segment.authors": segmenting.authors,
     "sequential.error_rate": search.error_rate,
     "search.first_error": search.first_error,
+    "verifiers.answers": answers.answers,
+    "verifiers.answers.speed": answers.speed,
     "verifiers.gsm8k_gold": natural.gsm8k_gold,
     "verifiers.humans": natural.humans,
     "verifiers.coverage": natural.coverage,

@@ -195,6 +195,14 @@ def _same_equation(gold: Form, answer: Form, same: Same) -> bool | None:
     )
     if len(symbols) < 2 or other.brackets == "=":
         return None  # `2x = 6` may be the 3 that it leads to
+    values = [leaf for leaf in _leaves(equation) if not isinstance(leaf, Based) and not symbols_of(leaf)]
+    if (
+        values
+        and other.scalar is not None
+        and not isinstance(other.scalar, Based)
+        and symbols_of(other.scalar)
+    ):
+        return False  # `11a + c = 7` is not the expression `11a + c`
     if other.scalar is None:
         return None if other.brackets in {"<", "≤", ":"} or other.name else False
     # `a + b = 7` may be the answer 7.

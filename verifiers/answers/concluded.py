@@ -19,13 +19,20 @@ _CONCLUDES = re.compile(
     re.IGNORECASE,
 )
 _HEDGED = re.compile(
-    r"\?\W*$|\b(?:try|tries|might|maybe|perhaps|guess|unclear|unknown|impossible|not enough"
+    r"\?\W*$|\b(?:try|tries|might|maybe|perhaps|(?:I|my|a|we) guess|unclear|unknown|impossible|not enough"
     r"|(?:can(?:not|['’]t)|unable to) (?:be )?(?:determine|solve|find|say)\w*"
     r"|if we|let us|let['’]s|we (?:need|must|should|will|can now|now))\b",
     re.IGNORECASE,
 )
 """A sentence that states nothing yet: a question, a trial, a plan."""
-_SENTENCES = re.compile(r"(?<=[.!?])[*\s]+(?=[A-Z*\\$])")
+_CLOSING = re.compile(
+    r"(?:\s*<\|[^<>|]{1,30}\|>\s*\w{0,20}|\s*I hope (?:it|this) (?:is|helps)[^.!\n]{0,30}[.!]?)+$"
+)
+"""What may follow the final sentence: a mark of the chat, a wish."""
+# Dr. Wertz, Mrs. Hilt and J. Doe end no sentence.
+_SENTENCES = re.compile(
+    r"(?<!\b[A-Z]\.)(?<!\b[DMS][rst]\.)(?<!\bMrs\.)(?<=[.!?])(?:\$\$|\\\]|[*\s])+(?=[A-Z*\\$])"
+)
 _BLOCK = re.compile(r"(?:\\\[|\$\$)((?:(?!\\\[|\$\$|\\begin).){1,300}?)(?:\\\]|\$\$)\W*$", re.DOTALL)
 _MATH = re.compile(r"\\\((.{1,300}?)\\\)|(?<!\\)\$((?:[^$\\]|\\.){1,300})\$", re.DOTALL)
 _NUMBER = re.compile(
@@ -35,13 +42,17 @@ _NUMBER = re.compile(
     r"(?:\s?\\?%)?(?!(?:st|nd|rd|th)\b|-[A-Za-z]|\d|[A-Za-z_^:]|[.,]\d)"
 )
 _IS = re.compile(
-    r"(?:\b(?:is|are|was|were|be|equals?|equal to|totals?|total of|becomes?)\b|=)[\s*:(\\]*"
+    # Not "8 pieces that are 6 inches long".
+    r"(?:(?<!that )(?<!which )(?<!who )\b(?:is|are|was|were|be|equals?|equal to|totals?|total of|becomes?)\b"
+    r"|=)[\s*:(\\]*"
     r"(?:(?:now|only|about|approximately|exactly|also|therefore|thus|then|at (?:least|most)|a total of)"
     r"\s[\s*(\\]*)*$",
     re.IGNORECASE,
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _RESULT = re.compile(r"[=≈]\s*(?:\\\s?|\*\*|\$|\\text\{)*\s*(-?\\?\$?\d[\d,]*(?:\.\d+)?)")
+_BESIDE = re.compile(r"\b(?:compared|than|versus|instead of)\b", re.IGNORECASE)
+"""What follows is another thing's value: "a profit of $125 compared to $96"."""
 _OPTION = re.compile(r"\b(?:option|choice)s?\s*(?:is|:)?\s*\**\(?([A-J])\b(?!['’])", re.IGNORECASE)
 _DENIED = re.compile(r"\b(?:not|wrong|incorrect|false|except|eliminate)\b|n['’]t\b", re.IGNORECASE)
 
@@ -54,7 +65,7 @@ class _Stated(NamedTuple):
 
 def concluded(text: str) -> str | None:
     """The value of the last sentence, or None."""
-    text = text[-_TAIL:].rstrip()
+    text = _CLOSING.sub("", text[-_TAIL:].rstrip()).rstrip()
     if block := _BLOCK.search(text):
         intro = text[: block.start()].rstrip().rpartition("\n")[2]
         said = block[1].strip().rstrip(".,")
@@ -79,6 +90,15 @@ def concluded(text: str) -> str | None:
     return chosen.text if chosen and (concludes or _plain(chosen.text) == result) else None
 
 
+def value_in(sentence: str) -> str | None:
+    """The one value that a sentence is about: "The largest $n$ is 34" says 34."""
+    formula = _MATH.fullmatch(sentence.strip(" .*"))
+    if formula or len(sentence) > _LONGEST or _HEDGED.search(sentence) or _DENIED.search(sentence):
+        return None
+    chosen = _chosen(sentence, list(_values(sentence)), "")
+    return chosen.text if chosen else None
+
+
 def _option(sentence: str) -> str | None:
     letters = {letter.upper() for letter in _OPTION.findall(sentence)}
     return letters.pop() if len(letters) == 1 and not _DENIED.search(sentence) else None
@@ -91,13 +111,16 @@ def _chosen(sentence: str, stated: list[_Stated], result: str) -> _Stated | None
         return marked[0]
     if len(stated) < 2:
         return stated[0] if stated else None
-    if _IS.search(sentence[: stated[-1].start]):
-        return stated[-1]
-    same = [one for one in stated if _plain(one.text) == result]
+    beside = _BESIDE.search(sentence)
+    mains = [one for one in stated if not beside or one.start < beside.start()]
+    same = [one for one in mains if _plain(one.text) == result]
+    said = [one for one in mains if _IS.search(sentence[: one.start])]
+    if said and (said[-1] == mains[-1] or len(said) == 1):
+        # The sentence must not also name another value that was just computed.
+        return None if same and said[-1] not in same else said[-1]
     if same:
         return same[0]
-    said = [one for one in stated if _IS.search(sentence[: one.start])]
-    return said[0] if len(said) == 1 else None
+    return mains[0] if beside and len(mains) == 1 else None
 
 
 def _values(sentence: str) -> Iterator[_Stated]:
@@ -119,7 +142,11 @@ def _values(sentence: str) -> Iterator[_Stated]:
 
 def _last_side(formula: str) -> str:
     """`15 - 9 = 6` says 6, and `x = 6` keeps its name."""
+    if re.search(r"[<>≤≥≠]|\\(?:le|ge|ne|lt|gt)", formula):
+        return formula
     sides = formula.split("=")
+    if sides[-1].strip() == "0":
+        return formula  # an equation, `x - 2y = 0`
     named = re.fullmatch(r"\s*\\?[A-Za-z]+(?:_\{?\w+\}?)?\s*", sides[0])
     return formula if len(sides) < 2 or (named and len(sides) == 2) else sides[-1].strip()
 

@@ -3,7 +3,7 @@ r"""Finds the final answer that a solution states: `#### 12`, `\boxed{12}`, "The
 import re
 
 from schemas.reasoning import answer_part
-from verifiers.answers.concluded import concluded
+from verifiers.answers.concluded import concluded, value_in
 
 TAIL = 20_000
 """The answer is looked for in the last characters only: it stands at the end, and texts may be hostile."""
@@ -12,6 +12,7 @@ LONGEST_ANSWER = 1_000
 
 _HASHES = re.compile(r"####(?!#)[ \t]*([^\n]*)")
 """GSM8K's answer line, `#### 18`. Five signs are a heading of Markdown."""
+_NUMBER_SAID = re.compile(r"[$€£]?\d+(?:,\d{3})*(?:\.\d+)?%?(?=/?\s?[A-Za-z]+\s+\w+)")
 _ANSWER = re.compile(r"[Aa]nswer|ANSWER|答案|^A(?=: [^\n]*\s*\Z)", re.MULTILINE)
 """Found first, since it is quick; the two patterns below are then tried at that word alone."""
 _SAID = re.compile(
@@ -39,14 +40,16 @@ _BARE_BOX = re.compile(r"\\f?boxed[ \t]+([^\s{}$.,;]{1,40})")
 r"""`\boxed 4`: braces are not needed for one character, and people leave them away for more."""
 _BOXED = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
 _BETWEEN = re.compile(
-    r"(?:[a-z]{2,20}\s)?"  # `\boxed{1} paper and \boxed{2} bins`
-    r"(?:[\s$,;&]|\(?\b[a-e]\)|\\[,;:! ()\[\]]|\\q?quad|\\text\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*"
+    r"(?:\s[a-z]{2,20}\s)?"  # `\boxed{1} paper and \boxed{2} bins`
+    r"(?:[\s$,;&]|\(?\b[a-e]\)|\\[,;:! ()\[\]]|\\q?quad|\\text\{[^{}]{0,20}\b(?:and|or)\b\s*,?\s*\}"
+    r"|\b(?:and|or)\b)*"
     r"(?:[A-Za-z](?:_\{?\w+\}?)?\s*=\s*)?\$?"
 )
 r"""What may stand between boxes that hold one answer together: `\boxed{1} and \boxed{2}`,
 `(a) \boxed{1}, (b) \boxed{2}`, `x = \boxed{1}, y = \boxed{2}`. Any other word begins another answer."""
-_MOST_BETWEEN, _MOST_BOXES = 40, 50
-"""Characters between two boxes, and boxes of a text: a text of nothing but boxes takes no longer."""
+_MOST_BETWEEN, _MOST_BOXES, _MOST_SAID = 40, 50, 300
+"""Characters between two boxes, boxes of a text, and words "answer" that are looked at. A text of nothing
+else takes no longer."""
 _NAME = re.compile(r"([A-Za-z](?:_\{?\w+\}?)?\s*=)\s*\$?$")
 r"""The unknown before a box: `x = \boxed{1}`."""
 _SENTENCE_END = re.compile(r"[.](?=\s|$)|!(?=\s+[A-Z])|。")
@@ -95,7 +98,9 @@ def _hashed(text: str) -> _Stated | None:
         worded = re.search(r"[A-Za-z]{2}", re.sub(r"\\[A-Za-z]+", "", last[1]))
         if worded or len(lines) > 1:
             return None  # a heading
-    return last.start(), last[1]
+    # Inside a sentence the words go on: "Therefore, she makes #### 18 dollars every day".
+    number = None if begun else _NUMBER_SAID.match(last[1])
+    return last.start(), number[0] if number else last[1]
 
 
 def _tagged(text: str) -> _Stated | None:
@@ -138,7 +143,7 @@ def _named(text: str, box: tuple[int, int, int]) -> str:
 def _said(text: str, *, beside: bool) -> list[_Stated]:
     """What sentences and labels say; beside a marked answer only what reads like a value."""
     found = []
-    for word in _ANSWER.finditer(text):
+    for word in list(_ANSWER.finditer(text))[-_MOST_SAID:]:
         match = _SAID.match(text, word.start())
         if match is None or not match["said"]:
             start = text.rfind("\n", 0, word.start()) + 1
@@ -152,6 +157,6 @@ def _said(text: str, *, beside: bool) -> list[_Stated]:
         said = _SENTENCE_END.split(said.strip(), maxsplit=1)[0]
         # What ends with a colon only announces the answer.
         if said.strip("*_` ") and said[-1:] != ":" and not _REMARK.match(said):
-            found.append((match.start(), said))
+            found.append((match.start(), said if _VALUE.match(said) else value_in(said) or said))
     values = [(at, said) for at, said in found if _VALUE.match(said)]
     return values or ([] if beside else found)

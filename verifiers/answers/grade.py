@@ -120,6 +120,9 @@ def _same_value(gold: str, answer: str, kind: AnswerKind) -> Grade:
         # 3,5 may be 3.5: a spelling that has another reading refutes nothing which that reading confirms.
         for ours, theirs in product((gold, *other_spellings(gold)), (answer, *other_spellings(answer))):
             if (ours, theirs) != (gold, answer) and _as_spelled(ours, theirs, kind).verdict:
+                # Of a gold 3.5, which is sure to be a decimal, 3,5 is another spelling and no list.
+                if ours == gold and _DECIMAL.fullmatch(gold) and _DECIMAL_COMMA.fullmatch(answer):
+                    return EQUAL
                 return _graded(None, "equal if a comma or a point is meant otherwise")
     return found
 
@@ -197,6 +200,9 @@ def _why(doubts: Sequence[Grade], doubt: str) -> Grade:
     return next(limits, otherwise if doubt or not doubts else doubts[0])
 
 
+_DECIMAL = re.compile(r"-?\d+\.(?:\d{1,2}|\d{4,})")
+_DECIMAL_COMMA = re.compile(r"-?\d+(?:\.\d{3})*,(?:\d{1,2}|\d{4,})")
+"""Not 1.500 nor 1,500, which may be 1500."""
 _NOTHING = re.compile(r"(?:there (?:is|are) )?(?:no (?:real )?solutions?|does not exist|dne|undefined)")
 """Answers that deny that there is a number: against a gold number they are wrong, not unreadable."""
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' -]{2,}|[Nn]o")

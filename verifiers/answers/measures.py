@@ -33,7 +33,7 @@ _QUANTITY = re.compile(
     r"(?:(?P<name>\\?[A-Za-z]+(?:_\{?\w+\}?)?)\s*=\s*)?(?P<sign>[-+]?)\s*"
     r"(?:(?P<whole>\d+)\s+(?:and\s+)?(?P<top>\d+)\s*/\s*(?P<bottom>\d+)"
     r"|(?P<number>\d+(?:\.\d*)?|\.\d+)(?:[eE](?P<ten>[-+]?\d{1,3})|\s*/\s*(?P<under>\d+))?)"
-    rf"(?P<percent>\s*(?:%|per\s?cent\b|pct\b))?(?P<space>\s*)(?:\((?P<bracketed>{_UNIT})\)|(?P<unit>{_UNIT}))?\.?"
+    rf"(?P<percent>\s*(?:%|per\s?cent(?:age)?\b|pct\b))?(?P<space>\s*)(?:\((?P<bracketed>{_UNIT})\)|(?P<unit>{_UNIT}))?\.?"
 )
 # Whole numbers are most of all answers and need nothing else. More digits than these are no answer.
 _DIGITS = re.compile(r"-?\d{1,300}")

@@ -10,7 +10,16 @@ SEPARATOR = "\u066c"
 """Between thousands, where that is sure. A comma between such digits may also separate two numbers."""
 
 # Pairs that surround a whole answer and say nothing: math, bold type, code, quotation.
-_MARKS = (("$$", "$$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'))
+_MARKS = (
+    ("$$", "$$"),
+    ("\\(", "\\)"),
+    ("\\[", "\\]"),
+    ("**", "**"),
+    ("__", "__"),
+    ("`", "`"),
+    ('\\"', '\\"'),
+    ('"', '"'),
+)
 _MOST_MARKS = 8
 r"""Marks inside marks that are taken off: `**\(12\)**.` has three. More are an attack, not an answer."""
 _SPACE = r"(?:\\[,;:! ]|~)"
@@ -18,7 +27,7 @@ _WIDE_SPACES = "\u00a0\u2009\u202f"
 # Separators that part thousands and nothing else: `12,\!345`, `12{,}345`, `12\,345`, `12'345`. They
 # must stand before exactly three digits: `1{,}5` is a decimal.
 _SURE = re.compile(
-    rf"(?<=\d)(?:,\s?\\!\s?|\\!\s?,\s?|\{{,\}}(?:\\!)?\s?|{_SPACE}\s?|[{_WIDE_SPACES}'’])(?=\d{{3}}(?!\d))"
+    rf"(?<=\d)(?:,\s?\\!\s?|\\!\s?,\s?|\s?\{{\s?,\s?\}}(?:\\!)?\s?|{_SPACE}\s?|[{_WIDE_SPACES}'’])(?=\d{{3}}(?!\d))"
 )
 # 1,234 and 1,234,567, whole: not the middle of 1,234,56 or 1,2345.
 _GROUPED = re.compile(rf"(?<![\d.,{SEPARATOR}])\d{{1,3}}(?:[,{SEPARATOR}]\d{{3}})+(?!\d|[,{SEPARATOR}]\d)")

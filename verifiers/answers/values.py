@@ -240,6 +240,9 @@ def _operate(op: str, left: Any, right: Any, real: bool) -> Any:
         case "^":
             if left == 0 and not (not right.imag and right.real > 0):
                 raise Refused("domain", "a power of zero")
+            # Before its digits are asked for: 9^9^7 has 15 million bits.
+            if right != 0 and _mpmath().mag(right) > 32:
+                raise Refused("too_large", "a large exponent")
             whole = not right.imag and right == int(right.real)
             if abs(right) * max(1, abs(_mpmath().mag(left) if left else 1)) > _MOST_BITS:
                 raise Refused("too_large", f"a power of more than {_MOST_BITS} bits")
@@ -260,7 +263,7 @@ def _function(function: str, args: list[Any], real: bool, common_log: bool, degr
         case "sqrt" | "root":
             if real and value < 0:
                 # The cube root of -8 is -2 among real numbers.
-                if function == "root" and args[0] == int(args[0]) and int(args[0]) % 2:
+                if function == "root" and 0 < args[0] < LARGEST_EXPONENT and args[0] % 2 == 1:
                     return -((-value) ** (1 / args[0]))
                 raise Refused("domain", "a root of a negative number")
             if function == "root" and args[0] == 0:

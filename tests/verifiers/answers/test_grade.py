@@ -249,7 +249,8 @@ def test_numbers_and_choices_cost_microseconds(own_seconds):
         ("5", "5" * 2000, "number", "too long"),
         ("5", "I do not know", "number", "not comparable: number against text"),
         ("nobody can tell", "5", "number", "not comparable: text against number"),
-        ("3.5", "3,5", "number", "not comparable: equal if a comma or a point is meant otherwise"),
+        ("3.5", "3,5", "number", "equal"),
+        ("1.5", "1,500", "number", "not comparable: equal if a comma or a point is meant otherwise"),
         (
             "28%",
             "0.28",

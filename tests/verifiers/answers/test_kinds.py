@@ -320,8 +320,58 @@ def test_every_kind(gold, answer, kind, allowed):
     assert grade(gold, answer, kind).verdict in allowed
 
 
+HOSTILE = (
+    "(" * 900, "\\frac" * 200, "9^" * 300 + "9", "9^9^9^9", "2^{2^{2^{2^{2^{2}}}}}", "\\sin" * 200,
+    "x=" * 400 + "1",
+    "\\pm 1," * 100, "(\\pm 1,\\pm 2)", "\\cup" * 200, "\\binom{9999}{4999}", "\\binom{n}{k}" * 70, "100000!",
+    "x!" * 400, "(1+i)^{999999}", "i^{i^{i^i}}", "\\sqrt{" * 140 + "2" + "}" * 140, "3\\sqrt{2} cm " * 70,
+    "0.\\overline{" + "1" * 40 + "}", "1:" * 400, "x<" * 400 + "1", "\\tan 90^\\circ", "1/0", "0^0", "\\ln 0",
+    "1" * 999, "9^9^7", "2^{9^{9^7}}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:12])
+def test_a_hostile_answer_takes_no_time(text, own_seconds):
+    for other in ("5", "x + 1", "(1, 2)", r"\frac{\pi}{3}", text[:-1] + "7"):
+        for kind in ("expression", "number", "text", "choice"):
+            grade(other, text, kind)
+            grade(text, other, kind)
+    assert own_seconds() < 20  # 40 grades, each bounded by the size of its texts
+
+
+@pytest.mark.parametrize(
+    "piece", ["answer is ", "\\boxed{", "答案是", "Therefore $", "1 = ", "**1**", " answer\n", "<answer>"]
+)
+def test_a_hostile_solution_takes_no_time(piece, own_seconds):
+    extract_answer(piece * (10**6 // len(piece)))
+    extract_answer("Thus " + piece * 60_000 + ".")
+    assert own_seconds() < 3
+
+
 # A whole solution, its gold answer and kind; None where no answer is stated.
 STATED = [
+    ("Therefore, she makes #### 18 dollars every day at the market.", "18", "number", True),
+    ("So #### 60% of the entire students dance.", "60", "number", True),
+    ("8 * 1 = 8.\n\nSo, Tracy obtained 8 pieces of wire that are 6 inches long each.", "8", "number", True),
+    ("So, Tracy obtained 8 pieces of wire that are 6 inches long each.", "8", "number", None),
+    ("Profit = $96\n\nSo choose jewelry, with a profit of $125 compared to $96.", "125", "number", True),
+    ("4 * 2 = 8.\n\nTherefore, the 8 boxes are 6 inches long.", "8", "number", None),
+    ("So the total number of cookies that she ate in 3 days is 15.", "15", "number", True),
+    ("So, there are 36 teachers at Dr. Wertz's school.", "36", "number", True),
+    ("So, the average guess is 80.", "80", "number", True),
+    ("So my guess is 80.", "80", "number", None),
+    (r"\boxed{1} papers and \boxed{2} bins", "1,2", "expression", True),
+    (r"\boxed{(3, 3)} \text{ for part (a) and } \boxed{(1, 1)}", "(3,3),(1,1)", "expression", True),
+    (r"\boxed{k = 45} \quad \text{and} \quad \boxed{n = 2}", "k = 45, n = 2", "expression", True),
+    (r"$y_1 = \boxed{2x} \) and \( y_2 = \boxed{3x}$", "y_1 = 2x, y_2 = 3x", "expression", True),
+    ("Final Answer: The volume of $ABCD$ is 120. I hope it is correct.", "120", "number", True),
+    ("Thus $x <= 2$ is our answer.", r"x \le 2", "expression", True),
+    ("Thus, Freda used 12 tomatoes to make 32 ounces of tomato sauce.", "12", "number", None),
+    ("So 4 * 3 = 12.\n\nThus, Freda used 12 tomatoes to make 32 ounces of sauce.", "12", "number", True),
+    ("Therefore, 10 cars drove through in the first 15 minutes.", "10", "number", None),
+    (r"Thus, the perimeter of \(\triangle ABC\) is", "12", "number", None),
+    ("Therefore, the cost after the 30% discount is $70.", "70", "number", True),
+    ("One might think that 5 + 3 = 9.", "9", "number", None),
     (r"So \boxed{\frac{1}{2}}.", r"\frac12", "expression", True),
     (r"\boxed{\text{(B)}}", "B", "choice", True),
     (r"Thus \fbox{17}.", "17", "number", True),
