@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-LEVELS = np.array([0.002, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.985])
+LEVELS = np.array([0.002, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.999])
 """Shares of yes among a judge's replies or of successes among rollouts. The lowest is "lost": what succeeds
-there is luck, or a repaired error."""
+there is luck, or a repaired error. The highest is as near to 1: with .985 no single reply could ever say more
+than that 1.5% of right steps are called wrong."""
 SURE = np.array([0.0, 1.0])
 """The levels of what says no or yes once and for all: a verifier, or the graded answer."""
 CAP = 6.0
@@ -68,10 +69,11 @@ class Mixture:
 
 
 def states(chances: Floats) -> Floats:
-    """P(a step lies before, at, after K), shape (B, T, 3), from P(K), shape (B, T + 1)."""
+    """P(a step lies before, at, after K), shape (B, T, 3), from P(K), shape (B, T + 1). Rows may be weighted:
+    they sum to what the chances sum to."""
     at = chances[:, :-1]
     reached = np.cumsum(at, 1)
-    return np.stack([1 - reached, at, reached - at], -1)
+    return np.stack([chances.sum(1, keepdims=True) - reached, at, reached - at], -1)
 
 
 def _kinds(n: int) -> tuple[Floats, Floats]:

@@ -1,6 +1,9 @@
 """The fit finds planted reliabilities; the posterior is exact, and reads counts as counts."""
 
 import json
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -114,7 +117,7 @@ def test_few_rollouts_say_less_than_many() -> None:
         for n in (1, 2, 4, 8, 16)
     ]
     assert sure == sorted(sure)
-    assert sure[0] < 0.6 < 0.85 < sure[3]
+    assert sure[0] < 0.65 < 0.85 < sure[3]
     judged = [posterior(3, [vote(1, "judge:a", 0, n)], UNFITTED)[1] for n in (1, 4)]
     assert judged[0] < judged[1]
 
@@ -205,6 +208,70 @@ def test_rollouts_that_a_search_has_counted_are_not_fused_twice() -> None:
     search = searched([0.9, 0.3, 0.1])
     beside = [*search, vote(1, "omegaprm", 0, 8)]
     assert posterior(4, beside, UNFITTED) == pytest.approx(posterior(4, search, UNFITTED))
+
+
+def opinions(first: int, n_steps: int, name: str) -> list[Vote]:
+    """The votes of one reply that names a first error, -1 for none."""
+    last = first if first >= 0 else n_steps - 1
+    return [vote(step, name, int(step != first), 1) for step in range(last + 1)]
+
+
+def asked(n: int, seed: int) -> Iterator[tuple[int, int, Callable[[float], int]]]:
+    """First error and steps of solutions, and a judge that names it with a chance, else any other step."""
+    rng = random.Random(seed)
+    for _ in range(n):
+        n_steps = rng.randint(3, 9)
+        first = rng.randrange(n_steps) if rng.random() < 0.5 else -1
+        others = [step for step in range(-1, n_steps) if step != first]
+        yield first, n_steps, partial(_named, rng, first, others)
+
+
+def _named(rng: random.Random, first: int, others: list[int], hit: float) -> int:
+    return first if rng.random() < hit else rng.choice(others)
+
+
+@pytest.mark.parametrize("hit", [0.5, 0.65, 0.8, 0.95])
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_lone_judge_keeps_the_habits_of_a_good_judge(hit: float, silent: bool) -> None:
+    """Nothing but itself tells what it is worth: its verdicts are p, also beside verifiers that refute
+    nothing."""
+    named, items = [], []
+    for _, n_steps, judge in asked(400, 3):
+        named.append(judge(hit))
+        holds = [vote(0, "arithmetic", 1, 1)] if silent else []
+        items.append((n_steps, [*opinions(named[-1], n_steps, "judge:a"), *holds]))
+    trust = fit(items, EARLIER)
+    if not silent:
+        assert trust.tables["judge:a"] == fit([], {"judge:a": EARLIER["judge:a"]}).tables["judge:a"]
+    found = posteriors(items, model_of(trust, EARLIER))
+    followed = [
+        chances[:first].sum() <= 0.2 <= 0.8 <= chances[: first + 1].sum()
+        if first >= 0
+        else chances[-1] >= 0.8
+        for first, chances in zip(named, found, strict=True)
+    ]
+    assert np.mean(followed) > 0.97
+
+
+def test_graded_answers_show_that_a_judge_says_no_at_random() -> None:
+    rng, items = random.Random(4), []
+    for first, n_steps, _ in asked(400, 4):
+        no = next((step for step in range(n_steps) if rng.random() < 0.3), -1)
+        grade = vote(n_steps - 1, "answer", int(first == -1), 1)
+        items.append((n_steps, [*opinions(no, n_steps, "judge:a"), grade]))
+    before = np.array(fit(items, EARLIER).tables["judge:a"][0])
+    assert before[:4].sum() > 0.15
+
+
+def test_a_second_judge_and_grades_free_the_table() -> None:
+    items = []
+    for first, n_steps, judge in asked(600, 5):
+        grade = vote(n_steps - 1, "answer", int(first == -1), 1)
+        votes = [v for name in ("judge:a", "judge:b") for v in opinions(judge(0.6), n_steps, name)]
+        items.append((n_steps, [*votes, grade]))
+    table = np.array(fit(items, EARLIER).tables["judge:a"])
+    assert table[0, :4].sum() > 0.03
+    assert table[1, :4].sum() == pytest.approx(0.7, abs=0.15)
 
 
 def test_nothing_to_fit_to_gives_the_pseudo_counts() -> None:
