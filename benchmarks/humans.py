@@ -41,6 +41,8 @@ JUDGED, ROLLED = 2, 1
 minutes."""
 PLANTED = 0.8
 """How often a planted judge names the first error that people name."""
+WORTHS = (0.5, 0.65, 0.8, 0.95)
+"""The same of judges that vote alone, without even verifiers."""
 SEED = 17
 _PLANTED = Source(kind="judge", asks="valid")
 
@@ -192,6 +194,7 @@ def humans(judged: int = JUDGED, rolled: int = ROLLED) -> Figures:
         "n": len(given),
         "details": {
             "planted": known,
+            "lone": {worth: lone(verified, worth) for worth in WORTHS},
             "verifiers": fidelity(fuse_rows(verified, {}, sources), sources, FusionConfig()),
             "judged": fidelity(_of(fused, chosen), sources, FusionConfig()),
             "replies": _replies(fused, sources),
@@ -200,9 +203,20 @@ def humans(judged: int = JUDGED, rolled: int = ROLLED) -> Figures:
     }
 
 
-def planted(rows: Iterable[LabelledSolution], sources: Sources, n: int) -> Figures:
+def lone(rows: Iterable[LabelledSolution], worth: float) -> Figures:
+    """F1, and precision and recall of "wrong", of one planted judge that nobody else votes beside: as it
+    stands (`judge`), and fused."""
+    arms = planted([row.model_copy(update={"votes": ()}) for row in rows], {}, 1, worth)["arms"]
+    figures = ("f1", "step_precision", "step_recall")
+    return {
+        name: {figure: round(arms[arm][figure]["value"], 3) for figure in figures}
+        for name, arm in (("judge", "planted:0"), ("fused", "fused"))
+    }
+
+
+def planted(rows: Iterable[LabelledSolution], sources: Sources, n: int, worth: float = PLANTED) -> Figures:
     """The same with `n` judges that err at random: each names the people's first error with chance
-    `PLANTED`, else any other. What fusion makes of judges whose worth is known, beside the same verifiers."""
+    `worth`, else any other. What fusion makes of judges whose worth is known, beside the same verifiers."""
     names = [f"planted:{i}" for i in range(n)]
     judged = []
     for row in rows:
@@ -210,7 +224,7 @@ def planted(rows: Iterable[LabelledSolution], sources: Sources, n: int) -> Figur
         for name in names if first is not None else ():
             rng = random.Random(f"{SEED} {name} {row.solution.id}")
             others = [step for step in range(-1, steps) if step != first]
-            said = first if rng.random() < PLANTED else rng.choice(others)
+            said = first if rng.random() < worth else rng.choice(others)
             votes += votes_of_judge([Reading(said)], steps, name)
         judged.append(row.model_copy(update={"votes": tuple(votes)}))
     every = {**sources, **{name: _PLANTED for name in names}}

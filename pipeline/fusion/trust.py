@@ -240,7 +240,7 @@ class Model:
         survived = np.cumsum(np.log1p(-hazards), 1)
         logs = np.concatenate([np.zeros((len(hazards), 1)), survived], 1)
         logs[:, :-1] += np.log(hazards, out=np.full_like(hazards, -np.inf), where=hazards > 0)
-        return logs
+        return np.asarray(logs)
 
     def _told(self, batch: Batch, others: Sequence[Floats]) -> Floats:
         """How much of each solution counts for a source, by what the other sources say of K there: shape

@@ -5,7 +5,8 @@ from schemas.sources import Sources, judge_source
 
 SOURCE = "gold"
 # A person errs, too (PRM800K's raters agree with each other on about three steps in four), so their labels
-# count as opinions, whose trust is fitted, and not as proofs.
+# count as opinions, whose trust is fitted, and not as proofs. Nor are they checks, whose consent says little.
+# Where nothing contradicts them they decide, as any lone judge does.
 SOURCES: Sources = judge_source(SOURCE)
 
 

@@ -253,14 +253,27 @@ def test_a_lone_judge_keeps_the_habits_of_a_good_judge(hit: float, silent: bool)
     assert np.mean(followed) > 0.97
 
 
-def test_graded_answers_show_that_a_judge_says_no_at_random() -> None:
+def test_rollouts_show_that_a_judge_says_no_at_random() -> None:
     rng, items = random.Random(4), []
-    for first, n_steps, _ in asked(400, 4):
+    for _, n_steps, votes in simulate(400, 4):
         no = next((step for step in range(n_steps) if rng.random() < 0.3), -1)
-        grade = vote(n_steps - 1, "answer", int(first == -1), 1)
-        items.append((n_steps, [*opinions(no, n_steps, "judge:a"), grade]))
-    before = np.array(fit(items, EARLIER).tables["judge:a"][0])
-    assert before[:4].sum() > 0.15
+        others = [one for one in votes if one.source in ("monte_carlo", "answer")]
+        items.append((n_steps, [*opinions(no, n_steps, "judge:a"), *others]))
+    trust = fit(items, EARLIER)
+    table = np.array(trust.tables["judge:a"])
+    assert table[0, :4].sum() > 0.2
+    accused = posterior(3, opinions(1, 3, "judge:a"), model_of(trust, EARLIER))
+    assert accused[:2].sum() < 0.5
+
+
+def test_a_few_graded_solutions_do_not_decide_for_many_without_an_answer() -> None:
+    items, named = [], []
+    for i, (first, n_steps, judge) in enumerate(asked(400, 6)):
+        named.append(judge(0.8))
+        grade = [vote(n_steps - 1, "answer", int(first == -1), 1)] if i < 30 else []
+        items.append((n_steps, [*opinions(named[-1], n_steps, "judge:a"), *grade]))
+    table = np.array(fit(items, EARLIER).tables["judge:a"])
+    assert table[0, :4].sum() < 0.01
 
 
 def test_a_second_judge_and_grades_free_the_table() -> None:
