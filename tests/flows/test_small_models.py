@@ -40,7 +40,7 @@ Solution:
 Which paragraph is wrong? Answer with one sentence, for example "Paragraph 1 is wrong." or "There is no
 error."
 """
-"""For the chat model, of whose replies to this about a third can be read."""
+"""For the chat model. Few of its replies to this can be read."""
 EXAMPLES = """Problem: Lena buys 4 pens for $2 each. She pays with $20. How much change does she get?
 <paragraph_1>
 The pens cost 4 * 2 = 8 dollars.
@@ -152,11 +152,11 @@ def test_a_small_model_solves_and_judges_behind_a_server(
     (tmp_path / "generation_config.json").write_text(json.dumps(ends))
     with serving(model, "--dtype=bfloat16", f"--generation-config={tmp_path}") as url:
         file = write_run_file(tmp_path, model, url)
-        assert main(["run", file]) == 0
-        capsys.readouterr()
-        # To the shipped prompt such a model hardly ever replies as asked. Then the run says so, and ends so.
-        other = ["name=shipped", 'judge.prompts=["judge_processbench"]', "propose.n=1", "judge.votes=2"]
-        code = main(["run", file, *(word for one in other for word in ("--set", one))])
-        assert ("judge:judge_processbench abstained in every one" in capsys.readouterr().err) == bool(code)
+        shipped = ["name=shipped", 'judge.prompts=["judge_processbench"]', "propose.n=1", "judge.votes=2"]
+        for judge, other in (("own", []), ("judge_processbench", shipped)):
+            code = main(["run", file, *(word for one in other for word in ("--set", one))])
+            # Such a model seldom replies as asked. Where no reply can be read, the run says so, and ends so.
+            silent = f"judge:{judge} abstained in every one" in capsys.readouterr().err
+            assert code == int(silent)
     check_votes_of(tmp_path / "runs" / "own", "judge:own")
     check_votes_of(tmp_path / "runs" / "shipped", "judge:judge_processbench")
