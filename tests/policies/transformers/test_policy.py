@@ -214,7 +214,7 @@ def test_a_converted_model_reads_bos_behind_a_server_too(
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *a, **o: NoModel())
     with monkeypatch.context() as patch:
         patch.setattr(AutoTokenizer, "from_pretrained", lambda *a, **o: read)
-        convert_gguf(tmp_path / "model.gguf", tmp_path / "done")
+        convert_gguf(tmp_path / "model.gguf", tmp_path / "done", begins=True)
     ids = AutoTokenizer.from_pretrained(tmp_path / "done")("the cat").input_ids
     assert ids[0] == read.bos_token_id
     assert ids.count(read.bos_token_id) == 1
