@@ -7,6 +7,7 @@ that. Nothing here is imported into the host's process.
 """
 
 import builtins
+import contextlib
 import ctypes
 import json
 import os
@@ -67,7 +68,13 @@ def _read_all(descriptor: int) -> bytes:
 
 def _supervise(child: int, control: int) -> None:
     """Wait for the program, kill it when told to, say how it ended. Never returns."""
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+
+    def stop(*_: object) -> None:
+        # A program may end in the moment in which it is told to: then it is told, and how it ended counts.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, stop)
     for descriptor in (0, 1, 2):
         os.close(descriptor)
     _, status, usage = os.wait4(child, 0)
