@@ -275,6 +275,12 @@ class StepLabel(Record):
     reason: str = ""
 
 
+def first_error_labels(first: int, n_steps: int) -> tuple[Literal[0, 1] | None, ...]:
+    """The labels that a first error (-1 for none) implies: right before it, and nothing said after it."""
+    end = first if first >= 0 else n_steps
+    return tuple(1 if step < end else 0 if step == end else None for step in range(n_steps))
+
+
 class GoldLabels(Record):
     """Step labels that came with a solution from outside, such as those of human annotators.
 

@@ -35,7 +35,7 @@ class Consistency:
         if problem.answer is not None:
             return []
         drawn = await context.roller.roll("", self.config.rollouts, name)
-        # Comparing expressions may take a computer algebra library up to seconds.
+        # Expressions may be compared to a hundred digits, and the event loop keeps the engines busy.
         same = await asyncio.to_thread(_agreeing, problem, solution, drawn)
         agree, n = same.count(True), len(same) - same.count(None)
         return [

@@ -14,11 +14,10 @@ from pipeline.annotators.json_replies import json_and_rest, json_of, keyed
 from pipeline.annotators.verdicts import TWO, Reading, tail_of
 from pipeline.annotators.wording import (
     FAULT,
-    HEDGE,
-    NEGATED,
     NONE,
     UNIT,
     called_wrong,
+    calls,
     plain,
     sentences,
     value_of,
@@ -104,11 +103,10 @@ def read_per_step(reply: str, n_steps: int, counts_from: int = 0) -> Reading:
     said = tail_of(reply)
     if said is None:
         return Reading(None, UNCLOSED)
-    text = plain(said)
     value, rest = json_and_rest(said)
-    if marks := _of_json(value, counts_from):
-        text = plain(rest)
-    else:
+    marks = _of_json(value, counts_from)
+    text = plain(rest if marks else said)
+    if not marks:
         marks = _last_pass(list(_marks(text, counts_from)), counts_from)
     if marks is None:
         return Reading(None, "its verdicts are not in the order of the steps")
@@ -307,10 +305,8 @@ def _called(text: str) -> set[int] | None:
     error."""
     said = list(sentences(text))
     found, told = called_wrong(text), {one.number for one in said}
-    for sentence in re.split(r"(?<=[.!?])\s+|\n+", text):
-        called = None if HEDGE.search(sentence[:400]) else _CALLS.search(sentence[:400])
-        if called and not NEGATED.search(sentence[: called.end()]):
-            found |= {int(number) for number in re.findall(r"\d+", called[1] or called[2])}
+    for called in calls(text, _CALLS):
+        found |= {int(number) for number in re.findall(r"\d+", called[1] or called[2])}
     if told == {NONE} and not found:
         # Numbers after it may be a list of errors that was not understood.
         return None if re.search(r"\d", text[said[-1].at :]) else set()

@@ -280,12 +280,15 @@ _CALLED = re.compile(
 
 def called_wrong(text: str) -> set[int]:
     """The steps that plain sentences call wrong, without saying which is the first."""
-    found = set()
+    return {int(called[1] or called[2]) for called in calls(text, _CALLED)}
+
+
+def calls(text: str, wrong: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """Where a pattern calls something wrong, in sentences that neither doubt nor deny it."""
     for sentence in _END.split(text):
         sentence = sentence[:400]
         if not _speaks(sentence):
             continue
-        called = None if HEDGE.search(sentence) else _CALLED.search(sentence)
+        called = None if HEDGE.search(sentence) else wrong.search(sentence)
         if called and not NEGATED.search(sentence[: called.end()]):
-            found.add(int(called[1] or called[2]))
-    return found
+            yield called

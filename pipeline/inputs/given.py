@@ -13,11 +13,17 @@ from pydantic import ValidationError
 
 from pipeline.inputs.columns import MAPPINGS, Columns, find_columns
 from pipeline.inputs.formats import Found
-from pipeline.inputs.problems import LOOKED_AT, file_names, name_of, rows_in, to_problem
+from pipeline.inputs.problems import (
+    LOOKED_AT,
+    file_names,
+    name_of,
+    refuse_if_all_bad,
+    rows_in,
+    to_problem,
+)
 from pipeline.inputs.rows import Row, Unreadable
 from pipeline.inputs.segment import Cuts
 from pipeline.inputs.solutions import gold_labels, none_found, read_row, solution_of
-from schemas.complaints import no_problem
 from schemas.config import EmbeddedProblems, GivenConfig, ProblemsConfig, RowsConfig, RunConfig
 from schemas.errors import UserError
 from schemas.records import Candidate, Problem, Quarantined, text_id
@@ -95,9 +101,7 @@ def check_given(config: ProblemsConfig, reading: Reading) -> list[str]:
     splits = [_split(row, config, reading) for row in islice(rows_in(config), LOOKED_AT)]
     columns = find_columns(config, [one.row for one in splits], name_of(config))
     tried = [_tried(one, columns, config, reading, one.row.file.name) for one in splits]
-    bad = [item for item in tried if isinstance(item, Quarantined)]
-    if len(bad) == len(splits) < LOOKED_AT:
-        raise UserError(f"{name_of(config)}: {no_problem(bad)}")
+    refuse_if_all_bad(config, tried)
     n = sum(len(one.solutions) for one in splits if not isinstance(one.solutions, Unreadable))
     return [f"{columns.said}; {n} given solutions in the first {len(splits)} rows"]
 

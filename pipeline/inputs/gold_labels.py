@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pipeline.inputs.rows import Unreadable, parsed
-from schemas.records import GoldLabels, Outcome
+from schemas.records import GoldLabels, Outcome, first_error_labels
 
 Sign = Literal[0, 1] | None
 _SIGNS: Mapping[Any, Sign] = {"+": 1, "-": 0, True: 1, False: 0, None: None}
@@ -55,9 +55,7 @@ def from_first_error(first: int, n_steps: int, by: str) -> GoldLabels | Unreadab
     """Labels by the first wrong step: steps before it are right, and of those after it nothing is said."""
     if not -1 <= first < n_steps:
         return Unreadable(f"the first wrong step is {first}, expected -1 to {n_steps - 1} (counted from 0)")
-    end = first if first >= 0 else n_steps
-    signs: list[Sign] = [1 if step < end else 0 if step == end else None for step in range(n_steps)]
-    return GoldLabels(labels=tuple(signs), first_error=first, by=by)
+    return GoldLabels(labels=first_error_labels(first, n_steps), first_error=first, by=by)
 
 
 def from_errors(errors: Sequence[Any], n_steps: int, by: str) -> GoldLabels | Unreadable:
@@ -105,4 +103,4 @@ def outcome_of_flag(name: str, flag: Any) -> Outcome:
     # A score of 0.7 is no verdict.
     if not isinstance(flag, bool | int | float) or (name not in _NUMBERED and not isinstance(flag, bool)):
         return "unknown"
-    return "correct" if flag in (True, 1) else "incorrect" if flag in (False, 0) else "unknown"
+    return "correct" if flag == 1 else "incorrect" if flag == 0 else "unknown"

@@ -5,7 +5,7 @@ A bad row comes back as a quarantined record with its reason, so that it costs o
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -79,13 +79,18 @@ def check_problems(config: ProblemsConfig) -> list[str]:
     rows = first_rows(config)
     columns = find_columns(config, rows, name_of(config))
     tried = [to_problem(row, columns, config, row.file.name) for row in rows]
-    bad = [item for item in tried if isinstance(item, Quarantined)]
-    if len(bad) == len(rows) < LOOKED_AT:  # these are all rows there are, so no later one can be good
-        raise UserError(f"{name_of(config)}: {no_problem(bad)}")
+    refuse_if_all_bad(config, tried)
     has_tests = any(isinstance(item, Problem) and item.tests for item in tried)
     if has_tests and (closed := unavailable()):
         return [columns.said, f"unit tests cannot be run here ({closed}): every outcome will be unknown"]
     return [columns.said]
+
+
+def refuse_if_all_bad(config: ProblemsConfig, tried: Sequence[Problem | Quarantined]) -> None:
+    """UserError where none of the first rows can be used and there are no others."""
+    bad = [item for item in tried if isinstance(item, Quarantined)]
+    if len(bad) == len(tried) < LOOKED_AT:
+        raise UserError(f"{name_of(config)}: {no_problem(bad)}")
 
 
 def first_rows(config: RowsConfig) -> list[Row]:

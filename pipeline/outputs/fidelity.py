@@ -24,7 +24,7 @@ from pipeline.fusion.consensus import AGREED, pair_of
 from pipeline.fusion.first_error import CHECK, SIDES, named_by, side_of
 from pipeline.prm.intervals import Floats, harmonic, interval, share, weights
 from schemas.config import FusionConfig
-from schemas.records import GoldLabels, LabelledSolution, Vote
+from schemas.records import GoldLabels, LabelledSolution, Vote, first_error_labels
 from schemas.sources import Sources, declared
 
 Figures = dict[str, Any]
@@ -220,7 +220,7 @@ def _implied(first: int | None, spoken: int, n_steps: int) -> list[int | None]:
     that were spoken for are right."""
     if first is None:
         return [1 if step < spoken else None for step in range(n_steps)]
-    return [1 if first == -1 or step < first else 0 if step == first else None for step in range(n_steps)]
+    return list(first_error_labels(first, n_steps))
 
 
 def _gold_sums(gold: GoldLabels) -> Floats:

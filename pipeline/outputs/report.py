@@ -13,7 +13,7 @@ from pipeline.storage.generations import sealed_manifest
 from schemas.config import EmbeddedProblems, RunConfig
 from schemas.errors import UserError
 from schemas.manifest import Manifest
-from schemas.records import GoldLabels, LabelledSolution, Problem, Solution
+from schemas.records import GoldLabels, LabelledSolution, Problem, Solution, first_error_labels
 
 Figures = dict[str, Any]
 
@@ -98,8 +98,7 @@ def exact(row: LabelledSolution) -> GoldLabels | None:
     first, n = first_error(row.problem, row.solution.step_texts()), len(row.labels)
     if first is None:
         return None
-    labels = [1 if first == -1 or step < first else 0 if step == first else None for step in range(n)]
-    return GoldLabels.model_validate({"labels": labels, "first_error": first, "by": "exact truth"})
+    return GoldLabels(labels=first_error_labels(first, n), first_error=first, by="exact truth")
 
 
 Samples = list[tuple[Problem, list[Solution]]]

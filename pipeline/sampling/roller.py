@@ -136,9 +136,8 @@ class Roller:
         """The grade of each completion; equal ones are graded once."""
         different = list(dict.fromkeys((done.text, done.stopped) for done in completions))
         if self.problem.tests or self.problem.answer_kind == "expression":
-            # A sandbox runs programs for seconds, and comparing expressions may take a computer algebra
-            # library in a worker process as long. Threads wait for them, because the event loop has to keep
-            # the engines busy meanwhile.
+            # A sandbox runs programs for seconds, and expressions may be compared to a hundred digits.
+            # Threads do it, because the event loop has to keep the engines busy meanwhile.
             tasks = (asyncio.to_thread(self._grade, prefix, *done) for done in different)
             found = await asyncio.gather(*tasks)
         else:

@@ -7,12 +7,22 @@ points with a chance below d/10,000.
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from verifiers.expressions.tree import Binary, Call, Expression, Name, Number, Refused, Unary, names, walk
+from verifiers.expressions.tree import (
+    Binary,
+    Call,
+    Convention,
+    Expression,
+    Name,
+    Number,
+    Refused,
+    Unary,
+    names,
+    walk,
+)
 from verifiers.expressions.values import LARGEST_EXPONENT, exact
 
 DIGITS = 100
@@ -26,14 +36,6 @@ _MOST_BITS = 10**9
 """The size of a value of which 100 digits are computed, as 2^4950 is to see that it is no 17/32."""
 CONSTANTS = frozenset({"e", "i"})
 """Names that are numbers in an answer: the base of the natural logarithm and the imaginary unit."""
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """What texts mean in different ways: `log`, and the sine of a number that is not said to be an angle."""
-
-    common_log: bool = False
-    degrees: bool = False
 
 
 def same_values(gold: Expression, answer: Expression) -> bool | None:
@@ -53,7 +55,7 @@ def near(gold: Expression, answer: Expression) -> bool:
     symbols = sorted((names(gold) | names(answer)) - CONSTANTS)
     for point in _points(symbols):
         try:
-            first, second = (_value(side, point, _Reading(), real=False) for side in (gold, answer))
+            first, second = (_value(side, point, Convention(), real=False) for side in (gold, answer))
         except Refused:
             return True
         a, b = (_number(v) if isinstance(v, Fraction) else v for v in (first, second))
@@ -71,7 +73,7 @@ def proportional(gold: Expression, answer: Expression) -> bool | None:
     ratios = []
     for point in _points(symbols):
         try:
-            first, second = (_value(side, point, _Reading(), real=True) for side in (gold, answer))
+            first, second = (_value(side, point, Convention(), real=True) for side in (gold, answer))
         except Refused:
             continue
         if first == 0 or second == 0:
@@ -110,13 +112,13 @@ def real_value(tree: Expression) -> Fraction | None:
         if refusal.kind not in {"irrational", "undefined_symbol"} or symbols_of(tree):
             return None
     try:
-        value = _computed(tree, {}, _Reading(), real=True)
+        value = _computed(tree, {}, Convention(), real=True)
     except Refused:
         return None
     return None if value.imag else Fraction(str(value.real))  # its decimals, exactly
 
 
-def _readings(gold: Expression, answer: Expression) -> Iterator[_Reading]:
+def _readings(gold: Expression, answer: Expression) -> Iterator[Convention]:
     calls = [node for side in (gold, answer) for node in walk(side) if isinstance(node, Call)]
     logs = (False, True) if any(node.function == "log" for node in calls) else (False,)
     # sin 30 may be of degrees, and arcsin 1/2 may be 30. What names pi or a symbol is in radians.
@@ -130,10 +132,10 @@ def _readings(gold: Expression, answer: Expression) -> Iterator[_Reading]:
     )
     for log in logs:
         for degrees in (False, True) if bare else (False,):
-            yield _Reading(log, degrees)
+            yield Convention(log, degrees)
 
 
-def _same(gold: Expression, answer: Expression, symbols: list[str], reading: _Reading) -> bool | None:
+def _same(gold: Expression, answer: Expression, symbols: list[str], reading: Convention) -> bool | None:
     real = not any("i" in names(side) for side in (gold, answer))
     found = []
     for point in _points(symbols):
@@ -161,7 +163,7 @@ def _points(symbols: list[str]) -> Iterator[dict[str, Fraction]]:
         yield {name: Fraction(rng.randint(200, 20_000), 5003) * rng.choice(signs) for name in symbols}
 
 
-def _value(tree: Expression, point: Mapping[str, Fraction], reading: _Reading, real: bool) -> Any:
+def _value(tree: Expression, point: Mapping[str, Fraction], reading: Convention, real: bool) -> Any:
     """A fraction where it is rational and of a usual size, else a number of mpmath."""
     try:
         return exact(tree, point)
@@ -194,7 +196,7 @@ def _number(value: Fraction) -> Any:
     return _mpmath().mpf(value.numerator) / value.denominator
 
 
-def _computed(tree: Expression, point: Mapping[str, Fraction], reading: _Reading, real: bool) -> Any:
+def _computed(tree: Expression, point: Mapping[str, Fraction], reading: Convention, real: bool) -> Any:
     """With `real` a root or a logarithm that leaves the real numbers is refused."""
     context = _mpmath()
     match tree:

@@ -11,8 +11,19 @@ from itertools import product
 from typing import Any
 
 from verifiers.calculation.checked import Checked
-from verifiers.expressions.decimals import Convention, approximate
-from verifiers.expressions.tree import Binary, Call, Expression, Name, Number, Refused, Unary, names, walk
+from verifiers.expressions.decimals import approximate
+from verifiers.expressions.tree import (
+    Binary,
+    Call,
+    Convention,
+    Expression,
+    Name,
+    Number,
+    Refused,
+    Unary,
+    names,
+    walk,
+)
 from verifiers.expressions.values import exact, show
 from verifiers.isolation.workers import Pool, run_limited
 

@@ -12,11 +12,18 @@ from itertools import pairwise
 from math import prod
 
 from verifiers.base import Verdict
-from verifiers.calculation.substitution import replaced
 from verifiers.claims.parsed import ParsedText
 from verifiers.expressions.latex import to_plain
 from verifiers.expressions.parser import NUMBER, parse
-from verifiers.expressions.tree import Binary, Expression, Number, Refused, names
+from verifiers.expressions.tree import (
+    Binary,
+    Convention,
+    Expression,
+    Number,
+    Refused,
+    names,
+    replaced,
+)
 from verifiers.expressions.values import exact, show
 
 Noted = tuple[tuple[int, int], Verdict, str]
@@ -114,7 +121,7 @@ def _extents(body: Expression) -> Iterator[tuple[Expression, Expression | None]]
 
 
 def _derivative(match: re.Match[str]) -> tuple[Verdict, str] | None:
-    from verifiers.expressions.decimals import Convention, approximate
+    from verifiers.expressions.decimals import approximate
 
     symbol = match["symbol"]
     body, result = _read(match["body"]), _read(match["result"])
@@ -132,7 +139,7 @@ def _derivative(match: re.Match[str]) -> tuple[Verdict, str] | None:
 def _integral(match: re.Match[str]) -> tuple[Verdict, str] | None:
     import mpmath  # type: ignore[import-untyped]
 
-    from verifiers.expressions.decimals import Convention, approximate
+    from verifiers.expressions.decimals import approximate
 
     symbol = match["symbol"]
     body, result = _read(match["body"]), _read(match["result"])

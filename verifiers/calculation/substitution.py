@@ -7,7 +7,18 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from verifiers.claims.find import Claim
-from verifiers.expressions.tree import Binary, Call, Expression, Name, Number, Refused, Unary, names
+from verifiers.expressions.tree import (
+    Binary,
+    Call,
+    Convention,
+    Expression,
+    Name,
+    Number,
+    Refused,
+    Unary,
+    names,
+    replaced,
+)
 
 _AGREE = Fraction(1, 10**30)
 FUNCTION_LETTERS = frozenset("fghpqFGPQ")
@@ -17,20 +28,6 @@ _DEEPEST = 4
 
 Function = tuple[str, Expression]
 """The argument's symbol and the function's term: `x` and `x^2` for `f(x) = x^2`."""
-
-
-def replaced(tree: Expression, meant: Mapping[str, Expression]) -> Expression:
-    """The tree with expressions for its symbols."""
-    match tree:
-        case Name(name):
-            return meant.get(name, tree)
-        case Unary(op, operand):
-            return Unary(op, replaced(operand, meant))
-        case Binary(op, left, right):
-            return Binary(op, replaced(left, meant), replaced(right, meant))
-        case Call(function, args):
-            return Call(function, tuple(replaced(arg, meant) for arg in args))
-    return tree
 
 
 def solves(claim: Claim, before: Iterable[Claim]) -> str:
@@ -51,7 +48,7 @@ def solves(claim: Claim, before: Iterable[Claim]) -> str:
 def agree(left: Expression, right: Expression) -> bool:
     """Whether two expressions without symbols have one value, to 30 digits."""
     # Only steps with symbols need mpmath, which takes long to load.
-    from verifiers.expressions.decimals import Convention, approximate
+    from verifiers.expressions.decimals import approximate
 
     try:
         first, second = approximate(left, {}, Convention()), approximate(right, {}, Convention())

@@ -2,27 +2,18 @@
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import mpmath  # type: ignore[import-untyped]
 
-from verifiers.expressions.tree import Binary, Call, Expression, Name, Refused, Unary
+from verifiers.expressions.tree import Binary, Call, Convention, Expression, Name, Refused, Unary
 from verifiers.expressions.values import LARGEST_EXPONENT, MOST_BITS, exact
 
 # Sides are called different from the 30th digit on; 20 more digits absorb the error of each operation.
 DIGITS = 50
 _PRECISION = threading.Lock()
 """mpmath's precision is the process's: another thread must not set it back half-way."""
-
-
-@dataclass(frozen=True)
-class Convention:
-    """What `log` and angles mean, where texts differ: a claim is wrong only if wrong under all of them."""
-
-    common_log: bool = False
-    degrees: bool = False
 
 
 def approximate(tree: Expression, point: Mapping[str, Fraction], convention: Convention) -> Fraction:

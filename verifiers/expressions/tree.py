@@ -65,6 +65,14 @@ class Call:
     args: "tuple[Expression, ...]"
 
 
+@dataclass(frozen=True)
+class Convention:
+    """What `log` and angles mean, where texts differ: a claim is wrong only if wrong under all of them."""
+
+    common_log: bool = False
+    degrees: bool = False
+
+
 # The parser makes one of these and nothing else, so whoever reads a tree can list every case.
 Expression = Number | Name | Unary | Binary | Call
 
@@ -89,19 +97,23 @@ def names(tree: Expression) -> frozenset[str]:
     return frozenset(node.name for node in walk(tree) if isinstance(node, Name) and node.name != "pi")
 
 
+def replaced(tree: Expression, meant: Mapping[str, Expression]) -> Expression:
+    """The tree with expressions for its symbols."""
+    match tree:
+        case Name(name):
+            return meant.get(name, tree)
+        case Unary(op, operand):
+            return Unary(op, replaced(operand, meant))
+        case Binary(op, left, right):
+            return Binary(op, replaced(left, meant), replaced(right, meant))
+        case Call(function, args):
+            return Call(function, tuple(replaced(arg, meant) for arg in args))
+    return tree
+
+
 def renamed(tree: Expression, to: Mapping[str, str]) -> Expression:
     """The tree with other names for its symbols."""
-    match tree:
-        case Number():
-            return tree
-        case Name(name):
-            return Name(to.get(name, name))
-        case Unary(op, operand):
-            return Unary(op, renamed(operand, to))
-        case Binary(op, left, right):
-            return Binary(op, renamed(left, to), renamed(right, to))
-        case Call(function, args):
-            return Call(function, tuple(renamed(arg, to) for arg in args))
+    return replaced(tree, {name: Name(other) for name, other in to.items()})
 
 
 def is_ambiguous(tree: Expression) -> bool:

@@ -15,25 +15,7 @@ from pipeline.policies.transformers.policy import TransformersPolicy, convert_gg
 from schemas.errors import BackendError, UserError
 
 Call = tuple[Prompt, int, Sampling]
-WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "sat",
-    "on",
-    "mat",
-    ".",
-    "0",
-    "1",
-    "2",
-    "3",
-    "+",
-    "=",
-    "?",
-    "apples",
-    "has",
-]
+WORDS = "the a cat dog sat on mat . 0 1 2 3 + = ? apples has".split()
 
 
 def prompts(n: int) -> list[Prompt]:

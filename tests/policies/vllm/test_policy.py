@@ -26,25 +26,7 @@ pytestmark = [
     # Of a library that warns about itself while it is imported and closed.
     pytest.mark.filterwarnings("ignore"),
 ]
-WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "sat",
-    "on",
-    "mat",
-    ".",
-    "0",
-    "1",
-    "2",
-    "3",
-    "+",
-    "=",
-    "?",
-    "apples",
-    "has",
-]
+WORDS = "the a cat dog sat on mat . 0 1 2 3 + = ? apples has".split()
 
 
 @pytest.fixture(autouse=True)
