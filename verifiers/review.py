@@ -6,6 +6,7 @@ from verifiers.base import Finding, StepContext, Verdict
 from verifiers.calculation.algebra import Algebra
 from verifiers.calculation.arithmetic import claims_checked
 from verifiers.calculation.checked import Checked, verdict_of
+from verifiers.calculation.matrices import check_matrices
 from verifiers.calculation.number_provenance import orphans
 from verifiers.constraints.constraints import Constraints
 from verifiers.isolation.workers import Pool
@@ -52,6 +53,7 @@ def review(context: StepContext, *, pool: Pool | None = None) -> Review:
                 found.append(_whole(context.step, judged, verifier.name))
     judged_claims = [(span, checked, "arithmetic") for span, checked in claims_checked(context)]
     judged_claims += [(claim.span, checked, "algebra") for claim, checked in Algebra(pool).claims(context)]
+    judged_claims += [(shown.span, checked, "algebra") for shown, checked in check_matrices(context, pool)]
     everything = (0, len(context.step))
     judged_claims += [(everything, checked, "rules") for checked in rule_claims(context)]
     for span, checked, by in judged_claims:

@@ -1,6 +1,6 @@
 """Words put in the order of their letters: letters at a place, comparisons, and the lists in between.
 
-A chain `"a" < ["c" ? "b"] < "d"` has words in groups that are not sorted yet. A word that has other characters
+A chain `"a" < ["c" ? "b"] < "d"` has words in groups that are not sorted yet. A word with characters other
 than letters (`she'll`) is ordered with or without these, so a chain fails only if both refute it.
 """
 
