@@ -5,7 +5,6 @@ Entries without symbols are computed exactly at once. Entries with symbols grow,
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import reduce
 from itertools import islice
 
 from verifiers.expressions.matrices import CROSS, Matrix
@@ -125,7 +124,10 @@ def _length(matrix: Matrix) -> Expression:
 
 
 def _sum_of(left: tuple[Expression, ...], right: tuple[Expression, ...]) -> Expression:
-    return reduce(lambda total, pair: _plus(total, _times(*pair), "+"), zip(left, right, strict=True), ZERO)
+    total: Expression = ZERO
+    for first, second in zip(left, right, strict=True):
+        total = _plus(total, _times(first, second), "+")
+    return total
 
 
 def _plus(left: Expression, right: Expression, op: str) -> Expression:

@@ -29,6 +29,8 @@ _OTHER = re.compile(
     r"number|log\w*|difference|percent\w*|twice|per|form|simplif\w*|answer|numerator|denominator)\b",
     re.I,
 )
+_REACH = 40
+"""Characters before a probability in which words may make something else of it: "the ratio of the"."""
 _COUNT = rf"(\d{{1,3}}|{'|'.join(NUMBERS)})"
 _CHOICES = re.compile(
     rf"number of ways (?:to|of) (?:choos(?:e|ing)|select(?:ing)?|pick(?:ing)?) {_COUNT}(?: [a-z]+)? "
@@ -93,9 +95,11 @@ def _claims(step: str, *, special: bool, posed: bool) -> Iterator[Checked]:
 def _chances(sentence: str, *, posed: bool) -> Iterator[Checked]:
     if not posed or "function" in sentence or "polynomial" in sentence:
         return
-    for match in _CHANCE.finditer(_plain(sentence)):
+    plain = _plain(sentence)
+    for match in _CHANCE.finditer(plain):
         said = match["value"].strip()
-        if _OTHER.search(match["of"] or "") or _OTHER.search(said):
+        before = plain[max(0, match.start() - _REACH) : match.start()]
+        if any(_OTHER.search(text) for text in (before, match["of"] or "", said)):
             continue
         try:
             tree = parse(said)
