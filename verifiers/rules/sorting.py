@@ -7,6 +7,7 @@ than letters (`she'll`) is ordered with or without these, so a chain fails only 
 import re
 from collections import Counter
 from collections.abc import Callable
+from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ from verifiers.rules.spoken import (
 
 _WORD = r"[A-Za-z][A-Za-z'’-]*"
 _MOST = 200
+_LIKE = 0.85
+"""Share of common letters from which on a word is another one's misspelling."""
 _CASES: tuple[Callable[[str], str], ...] = (str.lower, lambda word: re.sub(r"[^a-z]", "", word.lower()))
 """The two keys by which words may be ordered."""
 # "Sort the following words alphabetically: List: b a c"; a bare list of words is a problem, too.
@@ -211,10 +214,18 @@ def _chain(text: str) -> list[_Group] | None:
 def _whole(text: str, groups: list[_Group], words: tuple[str, ...]) -> Checked:
     """The verdict on a chain of all words."""
     listed, meant = Counter(word for group in groups for word in group.words), Counter(words)
-    for other, what in ((listed - meant, "is not in the list so often"), (meant - listed, "is missing")):
+    added, lost = listed - meant, meant - listed
+    # "schilling" for "schelling" is a slip of the pen, which people pass.
+    if added.total() == lost.total() == 1 and _is_like(min(added), min(lost)):
+        return unread(text)
+    for other, what in ((added, "is not in the list so often"), (lost, "is missing")):
         if other:
             return fails(text, f"{min(other)} {what}")
     return _ordered(text, groups)
+
+
+def _is_like(word: str, other: str) -> bool:
+    return SequenceMatcher(None, word.lower(), other.lower()).ratio() >= _LIKE
 
 
 def _ordered(text: str, groups: list[_Group]) -> Checked:

@@ -40,6 +40,13 @@ _SPLIT = re.compile(
 _PART = re.compile(
     r"(?:,\s*and\s+|,\s*|\s+and\s+)?\b([A-Z]) = ([-+*/()\d\s.]+?)(?=,?\s+and\s+[A-Z] = |,\s*[A-Z] = |$)"
 )
+# "Let's calculate A = (5 + 2) = 7", "Then, the final equation is A - B = 7 - (-3) = 10".
+_PUT_IN = re.compile(
+    r"(?:let's calculate|let us calculate|we calculate"
+    r"|(?:then|so|finally|now),? (?:the )?(?:final )?(?:equation|result)? ?(?:is|we have)?)?"
+    r"\s*(?P<form>[-+*/()\sA-Z]*[A-Z][-+*/()\sA-Z]*?)\s*=\s*(?P<numbers>[-+*/()\d\s.=]+)",
+    re.I,
+)
 _ANSWER = re.compile(r"(?:so|thus|therefore|hence),? the (?:final )?answer is (-?\d[\d,]*(?:\.\d+)?)", re.I)
 _FEWEST = 3
 """Operations: a shorter expression is seldom cut."""
@@ -51,8 +58,9 @@ def judged(texts: Texts) -> Judged:
     problem = texts[0].once(_problem) if is_readable(texts) else None
     if problem is None:
         return nothing(texts)
+    reader = _Reader(*problem)
     return tuple(
-        tuple(checked for one in sentences_of(text.text) for checked in _checked(one, problem))
+        tuple(checked for one in sentences_of(text.text) for checked in reader.sentence(one))
         for text in texts[1:]
     )
 
@@ -69,37 +77,62 @@ def _problem(parsed: ParsedText) -> tuple[Expression, Fraction] | None:
         return None
 
 
-def _checked(sentence: str, problem: tuple[Expression, Fraction]) -> list[Checked]:
-    tree, value = problem
-    if is_hedged(sentence):
-        return []
-    if match := _ANSWER.search(sentence + " "):
-        said = Fraction(match[1].replace(",", ""))
-        return [holds(match[0]) if said == value else fails(match[0], f"the value is {show(value)}")]
-    match = _SPLIT.fullmatch(sentence)
-    return [_split(sentence, match, tree, value)] if match else []
+class _Reader:
+    """Goes through the sentences and keeps what the parts are called."""
 
+    def __init__(self, tree: Expression, value: Fraction) -> None:
+        self._tree, self._value = tree, value
+        self._parts: dict[str, Expression] = {}
 
-def _split(sentence: str, match: re.Match[str], tree: Expression, value: Fraction) -> Checked:
-    parts, at = dict[str, Expression](), 0
-    try:
-        form = parse(match["form"].strip())
-        for part in _PART.finditer(match["parts"]):
-            if part.start() != at or part[1] in parts:
+    def sentence(self, sentence: str) -> list[Checked]:
+        if is_hedged(sentence):
+            return []
+        if match := _ANSWER.search(sentence + " "):
+            said = Fraction(match[1].replace(",", ""))
+            is_right = said == self._value
+            return [holds(match[0]) if is_right else fails(match[0], f"the value is {show(self._value)}")]
+        if match := _SPLIT.fullmatch(sentence):
+            return [self._split(sentence, match)]
+        match = _PUT_IN.fullmatch(sentence)
+        return self._put_in(match["form"], match["numbers"]) if match else []
+
+    def _split(self, sentence: str, match: re.Match[str]) -> Checked:
+        parts, at = dict[str, Expression](), 0
+        try:
+            form = parse(match["form"].strip())
+            for part in _PART.finditer(match["parts"]):
+                if part.start() != at or part[1] in parts:
+                    return unread(sentence)
+                parts[part[1]], at = parse(part[2].strip()), part.end()
+            if match["parts"][at:].strip(" .") or not names(form) <= parts.keys():
                 return unread(sentence)
-            parts[part[1]], at = parse(part[2].strip()), part.end()
-        if match["parts"][at:].strip(" .") or not names(form) <= parts.keys():
+            said = exact(replaced(form, parts), {})
+        except Refused:
             return unread(sentence)
-        said = exact(replaced(form, parts), {})
-    except Refused:
-        return unread(sentence)
-    if said != value:
-        return fails(
-            sentence, f"put together it is {show(said)}, and the problem's expression is {show(value)}"
-        )
-    # Equal values may be a coincidence: the form must be the problem's for all values of its parts.
-    whole = _folded(tree, {part: Name(name) for name, part in parts.items()})
-    return holds(sentence) if _same(form, whole, sorted(parts)) else unread(sentence)
+        self._parts = parts
+        if said != self._value:
+            return fails(
+                sentence, f"put together it is {show(said)}, and the problem's is {show(self._value)}"
+            )
+        # Equal values may be a coincidence: the form must be the problem's for all values of its parts.
+        whole = _folded(self._tree, {part: Name(name) for name, part in parts.items()})
+        return holds(sentence) if _same(form, whole, sorted(parts)) else unread(sentence)
+
+    def _put_in(self, form: str, numbers: str) -> list[Checked]:
+        """`A - B = 71 - 17 = 54`: what the parts come to, put into a form of them."""
+        try:
+            tree = parse(form.strip())
+            if not names(tree) or not names(tree) <= self._parts.keys():
+                return []
+            right = exact(replaced(tree, self._parts), {})
+            said = [exact(parse(link.strip()), {}) for link in numbers.split("=")]
+        except Refused:
+            return []
+        text = f"{form.strip()} = {numbers.strip()}"
+        if said[0] != right:
+            return [fails(text, f"{form.strip()} is {show(right)}")]
+        # Where a later link goes wrong, arithmetic finds the place.
+        return [holds(text)] if set(said) == {right} else []
 
 
 def _folded(tree: Expression, named: Mapping[Expression, Name]) -> Expression:

@@ -94,6 +94,8 @@ def test_after_a_line_that_is_not_understood_no_stack_is_refuted() -> None:
         ('We now have: (8) "cohn" < (12) "colza" for the subpart.', "holds"),
         ('We now have: (8) "colza" < (12) "cohn" for the subpart.', "fails"),
         ('We now have: (9) "cohn" < (12) "colza" for the subpart.', "abstains"),  # a slip in a note
+        ("The answer is amoeba cohn collza sheath she'll", "abstains"),  # a slip of the pen
+        ("The answer is amoeba cohn zebra sheath she'll", "fails"),
         # The apostrophe counts, or does not.
         ('"she\'ll" comes before "sheath".', "abstains"),
         ('"colza" comes before "cohn".', "fails"),
@@ -205,6 +207,23 @@ def test_rows_of_objects(steps: list[str], expected: str) -> None:
 )
 def test_splits(step: str, verdict: str) -> None:
     assert last(CALCULATION, step) == verdict
+
+
+@pytest.mark.parametrize(
+    ("step", "verdict"),
+    [
+        ("Let's calculate A = (5 + 2 * 1 - 6) = (7 - 6) = 1.", "holds"),
+        ("Let's calculate A = (5 + 2 * 1 + 6) = 13.", "fails"),
+        ("Then, the final equation is A + B = 1 + 12 = 13.", "holds"),
+        ("Then, the final equation is A + B = 1 - 12 = -11.", "fails"),
+        ("Then, the final equation is A + B = 1 + 12 = 14.", "abstains"),  # arithmetic's
+        ("Then, the final equation is A + C = 1 + 12 = 13.", "abstains"),
+        ("If A + B = 1 - 12.", "abstains"),
+    ],
+)
+def test_the_parts_of_a_split_keep_their_values(step: str, verdict: str) -> None:
+    split = 'This equation can be written as "A + B", where A = (5 + 2 * 1 - 6) and B = (5 + 3 - -2 * 2).'
+    assert last(CALCULATION, split, step) == verdict
 
 
 @pytest.mark.parametrize(
