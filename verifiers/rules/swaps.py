@@ -56,6 +56,8 @@ _NUMBERED = re.compile(
     rf"|(?:swap|switch|trade|exchange|step) (\d{{1,2}}|{'|'.join(NUMBERS)}))\s*(?:\([^()]*\))?\s*[:,]\s*",
     re.I,
 )
+# "Let's track who has what: ", before a row of states.
+_LEAD = re.compile(r"^(?:let's|let us|we (?:can )?(?:start|begin|track))[^:,.]{0,60}:\s*", re.I)
 _END = re.compile(r"(?:so,? )?(?:at the end(?: of the \w+)?|finally|in the end)\s*,\s*", re.I)
 
 
@@ -138,7 +140,7 @@ class _Reader:
         text = ", ".join(line.rstrip(".,; ") for line in lines)
         text = re.sub(r"([:.;])\s*,", r"\1", text)
         answer = ANSWER.search(text)
-        body = text[: answer.start()] if answer else text
+        body = _LEAD.sub("", text[: answer.start()] if answer else text)
         found = [self._state(body)] if body.strip(" .,") and self._key.search(body) else []
         if answer and not is_hedged(body):
             found.append(self._answer(answer))

@@ -144,6 +144,15 @@ def test_a_group_that_was_passed_over_leaves_the_next_one_open() -> None:
         (["At the end of the game, Claire has the blue ball. So the answer is (B)"], "holds"),
         (["At the end of the game, Claire has the red ball. So the answer is (C)"], "fails"),
         (["So the answer is (A)"], "fails"),
+        (["Initially:\n- Alice: green\n- Bob: blue\n- Claire: red"], "holds"),
+        (["**After swap 1 (Bob and Claire):**\n- Alice: green\n- Bob: blue"], "fails"),
+        (
+            [
+                "Let's track it: Alice has the green ball, Bob has the blue ball, Claire has the red ball.",
+                "First, Bob and Claire swap balls. Now Bob has the red ball and Claire has the blue ball.",
+            ],
+            "holds",
+        ),
         # Another pair than the problem's, an unknown object, a supposition, a state without its place.
         (["Alice and Claire swap balls: Alice: red, Claire: green."], "abstains"),
         (["At the start: Alice: pink, Bob: blue, Claire: red."], "abstains"),
