@@ -51,6 +51,8 @@ _ANSWER = re.compile(r"(?:so|thus|therefore|hence),? the (?:final )?answer is (-
 _FEWEST = 3
 """Operations: a shorter expression is seldom cut."""
 _POINTS = 5
+_LONGEST = 600
+"""Characters of a problem, or of a sentence."""
 
 
 def judged(texts: Texts) -> Judged:
@@ -67,7 +69,7 @@ def judged(texts: Texts) -> Judged:
 
 def _problem(parsed: ParsedText) -> tuple[Expression, Fraction] | None:
     """The expression that a problem consists of, with its value."""
-    match = _PROBLEM.fullmatch(parsed.text) if len(parsed.text) <= 600 else None
+    match = _PROBLEM.fullmatch(parsed.text) if len(parsed.text) <= _LONGEST else None
     try:
         tree = parse(match[1]) if match else None
         if tree is None or sum(isinstance(node, Binary) for node in walk(tree)) < _FEWEST:
@@ -85,7 +87,8 @@ class _Reader:
         self._parts: dict[str, Expression] = {}
 
     def sentence(self, sentence: str) -> list[Checked]:
-        if is_hedged(sentence):
+        # The patterns below take time that grows with the square of a sentence's length.
+        if len(sentence) > _LONGEST or is_hedged(sentence):
             return []
         if match := _ANSWER.search(sentence + " "):
             said = Fraction(match[1].replace(",", ""))

@@ -317,7 +317,7 @@ def test_a_step_is_judged_from_what_stands_before_it() -> None:
 @pytest.mark.parametrize(
     "piece",
     ["( ; stack: ", '"a" < [', "(1) [", "Alice: green, ", "then first is the pears, ", "the probability of ",
-     "A = (1 + ", "March 3, 2024 is ", "so ", "\n", "The first letter: ",
+     "A = (1 + ", "sqrt(", "March 3, 2024 is ", "so ", "\n", "The first letter: ",
      "**", '"cohn": "c" (3). ', "1 ", ", and "],
 )  # fmt: skip
 def test_hostile_texts_are_quick(problem: str, piece: str) -> None:
