@@ -35,6 +35,7 @@ from benchmarks import (
     natural,
     prm,
     programs,
+    rules,
     sandboxed,
     scale,
     search,
@@ -138,6 +139,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "verifiers.provenance": natural.provenance,
     "verifiers.logic": logic.agreement,
     "verifiers.constraints": logic.constraints,
+    "verifiers.rules": rules.rules,
     "verifiers.reading": natural.reading,
     "verifiers.speed": natural.speed,
     "verifiers.speed.logic": logic.speed,
@@ -150,7 +152,8 @@ BENCHES: dict[str, Callable[[], Figures]] = {
 
 
 PARTED = frozenset(
-    f"verifiers.{name}" for name in ("gsm8k_gold", "humans", "coverage", "planted", "provenance", "logic")
+    f"verifiers.{name}"
+    for name in ("gsm8k_gold", "humans", "coverage", "planted", "provenance", "logic", "rules")
 )
 """Benches whose figures are given apart for the problems that the code was and was not written on."""
 

@@ -17,12 +17,16 @@ from schemas.config import RunConfig, ServerConfig, VerifyConfig, parse_config
 from schemas.errors import UserError
 from schemas.overrides import set_key
 from schemas.records import Candidate, Problem
+from verifiers.base import contexts_of
+from verifiers.rules.rules import rule_claims
 
 if TYPE_CHECKING:
     from pipeline.inputs.given import Item
 
 _LOOKED_AT = 300
 """Problems and solutions that are looked at to choose the verifiers."""
+_TRIED = 20
+"""Solutions whose steps are read to see whether a rule decides any of them."""
 _MARKUP = re.compile(
     r"^[ \t]*(?:#{1,3} \S|\$\$|\\\[|\\begin\{|```|\*\*.+\*\*:?[ \t]*$|\|.+\|[ \t]*$)", re.MULTILINE
 )
@@ -114,8 +118,17 @@ def fitting(found: "Sequence[Item]") -> list[str]:
         # Programs stand in fences of Markdown; the verifier runs what is in them.
         "code": any("```" in text for text in texts) or any(problem.tests for problem in problems),
         "tables": any(problem.table for problem in problems),
+        "rules": has_rules(problems, [one for one in found if isinstance(one, Candidate)]),
     }
     return ["arithmetic", "algebra", *(name for name, fits in asked.items() if fits)]
+
+
+def has_rules(problems: "Sequence[Problem]", candidates: "Sequence[Candidate]") -> bool:
+    """Whether a rule decides anything in the first solutions: sorted words, brackets, dates, ..."""
+    posed = {problem.id: problem for problem in problems}
+    texts = [(posed.get(one.solution.problem_id), one.solution.step_texts()) for one in candidates[:_TRIED]]
+    contexts = (context for problem, steps in texts if problem for context in contexts_of(problem, steps))
+    return any(checked.verdict != "abstains" for context in contexts for checked in rule_claims(context))
 
 
 def _begun(folder: Path) -> RunConfig | None:

@@ -6,11 +6,13 @@ from verifiers.base import Finding, StepContext, Verdict
 from verifiers.calculation.algebra import Algebra
 from verifiers.calculation.arithmetic import claims_checked
 from verifiers.calculation.checked import Checked, verdict_of
+from verifiers.calculation.matrices import check_matrices
 from verifiers.calculation.number_provenance import orphans
 from verifiers.constraints.constraints import Constraints
 from verifiers.isolation.workers import Pool
 from verifiers.proofs.premises import Logic
 from verifiers.proofs.proof_steps import check_line, is_proof_line
+from verifiers.rules.rules import rule_claims
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class Remark:
     verdict: Verdict
     reason: str
     by: str
-    """`arithmetic`, `algebra`, `constraints`, `logic`, or `provenance`, which reports numbers from nowhere
-    and refutes nothing."""
+    """`arithmetic`, `algebra`, `constraints`, `logic`, `rules`, or `provenance`, which reports numbers from
+    nowhere and refutes nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ def review(context: StepContext, *, pool: Pool | None = None) -> Review:
                 found.append(_whole(context.step, judged, verifier.name))
     judged_claims = [(span, checked, "arithmetic") for span, checked in claims_checked(context)]
     judged_claims += [(claim.span, checked, "algebra") for claim, checked in Algebra(pool).claims(context)]
+    judged_claims += [(shown.span, checked, "algebra") for shown, checked in check_matrices(context, pool)]
+    everything = (0, len(context.step))
+    judged_claims += [(everything, checked, "rules") for checked in rule_claims(context)]
     for span, checked, by in judged_claims:
         found.append(Remark(span, context.step[slice(*span)], checked.verdict, checked.reason, by))
     whole = [Checked(remark.verdict, remark.reason) for remark in found[: len(found) - len(judged_claims)]]

@@ -26,6 +26,7 @@ VERIFIERS: dict[VerifierName, str] = {
     "logic": "verifiers.proofs.premises:Logic",
     "code": "verifiers.code.outputs:Code",
     "tables": "verifiers.tables.lookups:Tables",
+    "rules": "verifiers.rules.rules:Rules",
 }
 """Where ours are; a verifier's library is imported when a run asks for it, and not before."""
 

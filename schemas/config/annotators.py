@@ -11,7 +11,7 @@ from schemas.config.policies import PolicyConfig
 from schemas.factories import FACTORY
 from schemas.sections import Section
 
-VerifierName = Literal["arithmetic", "algebra", "constraints", "logic", "code", "tables"]
+VerifierName = Literal["arithmetic", "algebra", "constraints", "logic", "code", "tables", "rules"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """Tells an annotator from others of its kind; stands in the source of its votes."""
 _TAKEN = ("policy", "propose", "filter", "omegaprm", "answer", "probe", "held-out")
@@ -251,7 +251,8 @@ class VerifyConfig(AnnotatorConfig):
     verifiers: tuple[str, ...] = Field(("arithmetic",), min_length=1)
     """The checks. `arithmetic` recalculates, `algebra` solves and compares equations, `constraints` compares
     a step with the problem's own quantities, `logic` proves or refutes it from the premises, `code` executes
-    it in a sandbox, `tables` looks it up in the problem's table. `package.module:function` is a check of
+    it in a sandbox, `tables` looks it up in the problem's table, `rules` computes anew what has a rule:
+    brackets, sorted words, swaps, rows of objects, dates, chances. `package.module:function` is a check of
     your own."""
 
     @field_validator("verifiers")

@@ -143,6 +143,23 @@ def test_a_dry_run_prints_a_run_file_that_does_the_same(
     assert main(["run", "mine.toml", "--dry-run", "--json"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("problem", "step", "asked"),
+    [
+        ("( [ { }", "( ; stack: (", True),
+        ("( [ { }", "We push a bracket.", False),
+        ("Count.", "3 + 4 = 7", False),
+    ],
+)
+def test_rules_are_asked_where_one_decides_something(
+    data: Path, capsys: pytest.CaptureFixture[str], problem: str, step: str, asked: bool
+) -> None:
+    (data.parent / "tasks.jsonl").write_text(json.dumps({"problem": problem, "steps": [step]}) + "\n")
+    assert main(["label", "tasks.jsonl", "--dry-run"]) == 0
+    [verify] = tomllib.loads(capsys.readouterr().out)["annotate"]
+    assert ("rules" in verify["verifiers"]) == asked
+
+
 MARKED = "### Step 1\\n\\nWe add.\\n\\n$$\\n3 + 4 = 7\\n$$\\n\\n**Final Answer**\\n\\n\\\\boxed{7}"
 
 

@@ -69,7 +69,7 @@ CASES = {
     "[fusion]\nconsensus = 'maybe'": 'fusion.consensus: expected true or false, not "maybe"',
     "[train]\ntargets = 'firm'": 'train.targets: expected "hard" or "soft", not "firm"',
     "[verify]\nverifiers = ['algebr']": "annotate.verify.verifiers: 'algebr': expected arithmetic, algebra, "
-    "constraints, logic, code, tables, or package.module:function; did you mean 'algebra'?",
+    "constraints, logic, code, tables, rules, or package.module:function; did you mean 'algebra'?",
     SERVER + "base_url = 5": "policy.base_url: expected a text in quotes, not 5",
     SERVER + "base_url = []": "mine.toml: policy.base_url: expected at least 1 in the list",
     SERVER + "base_url = [5]": "mine.toml: policy.base_url #1: expected a text in quotes, not 5",

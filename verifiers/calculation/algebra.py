@@ -15,6 +15,7 @@ from verifiers.calculation.checked import GIVEN, Checked, combine
 from verifiers.calculation.consequences import Known, applied, follows, known, zero_of
 from verifiers.calculation.definitions import NO_DEFINITION, values_before
 from verifiers.calculation.identities import conventions, judge_identity
+from verifiers.calculation.matrices import check_matrices
 from verifiers.calculation.notations import noted
 from verifiers.calculation.solving import check_solving, equations
 from verifiers.calculation.substitution import (
@@ -77,7 +78,8 @@ class Algebra:
 
     def check(self, context: StepContext) -> Finding:
         """Check every relation of the last step that arithmetic alone cannot."""
-        return combine([checked for _, checked in self.claims(context)], "no algebra to check")
+        shown = [*self.claims(context), *check_matrices(context, self._pool)]
+        return combine([checked for _, checked in shown], "no algebra to check")
 
     def claims(self, context: StepContext) -> list[tuple[Claim, Checked]]:
         """The verdict on each of them."""

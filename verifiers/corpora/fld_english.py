@@ -14,6 +14,7 @@ The corpora's generator fills templates with random words, so the grammar is clo
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from verifiers.corpora.denials import denied_once, denies_twice
 from verifiers.corpora.fld_words import (
     AND,
     BUT,
@@ -56,14 +57,15 @@ def readings(sentence: str) -> list[Formula]:
     if len(sentence) > LONGEST_SENTENCE:
         return []
     parser = _Parser(re.findall(r"[^\s,]+|,", sentence.rstrip(". ")))
-    found: dict[Formula, Formula] = {}
+    found: dict[Formula, tuple[Formula, bool]] = {}
     for formula, end in parser.sentence(0):
         if end == len(parser.words):
             simple = plain(formula)
-            found.setdefault(canonical(simple), simple)
+            key = canonical(simple)
+            found[key] = (simple, denies_twice(formula) and found.get(key, (simple, True))[1])
         if len(found) > _MOST_READINGS:
             return []
-    return list(found.values())
+    return denied_once(found.values(), sentence)
 
 
 class _Parser:

@@ -120,6 +120,29 @@ def test_a_dropped_negation_is_taken_from_where_it_is_said():
     assert check_inference([found["sent3"]], step).verdict == "UNKNOWN", "nothing else is calm and glows"
 
 
+@pytest.mark.parametrize(
+    "hypothesis",
+    [
+        "it is wrong that, it is false that the pip is red, so that the hat glows",
+        "it is wrong that, it is false that, the pip is red and it is not warm, so that the hat glows",
+    ],
+)
+def test_a_conditional_is_denied_once(hypothesis):
+    """Not "it is false twice over that, if the pip is red, the hat glows"."""
+    found = read_together(
+        {"sent1": "the pip is not red", "sent2": "the hat glows", "h": hypothesis}, goals=["h"]
+    )
+    assert check_inference([found["sent1"], found["sent2"]], found["h"]).verdict == "INVALID"
+    assert check_inference([found["sent1"], found["sent2"]], Not(found["h"])).verdict == "VALID"
+
+
+def test_what_is_no_conditional_may_be_denied_twice():
+    found = read_together(
+        {"sent1": "the pip is red", "h": "it is wrong that, it is false that the pip is red"}, goals=["h"]
+    )
+    assert check_inference([found["sent1"]], found["h"]).verdict == "VALID"
+
+
 def test_one_doubt_is_decided_one_way_in_all_sentences():
     texts = {"sent1": "the pip is red and is warm", "sent2": "if the pip is red and is warm, the hat glows"}
     found = read_together(texts)
