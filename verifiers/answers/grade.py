@@ -12,9 +12,11 @@ from itertools import permutations, product
 
 from schemas.records import AnswerKind
 from verifiers.answers.alike import same_form
+from verifiers.answers.bases import Based
 from verifiers.answers.choices import same_choice, same_words, words_of
+from verifiers.answers.dates import date_of, same_date
 from verifiers.answers.extract import LONGEST_ANSWER, extract_answer
-from verifiers.answers.forms import Based, divides_in_two_ways, read_form
+from verifiers.answers.forms import divides_in_two_ways, read_form
 from verifiers.answers.measures import Quantity, other_spellings, quantity, same_quantity, slashed
 from verifiers.answers.notation import SEPARATOR, grouped, squeezed, tidied, worded
 from verifiers.answers.times import same_time, time_of
@@ -65,8 +67,11 @@ def grade(gold: str | None, answer: str | None, kind: AnswerKind) -> Grade:
         return UNREADABLE_GOLD
     if len(answer) > LONGEST_ANSWER or len(gold) > LONGEST_ANSWER:
         return TOO_LONG
-    if kind != "choice" and (times := _times(gold, answer)):
-        return _graded(same_time(*times), "the half of the day is not said")
+    if kind != "choice":
+        if times := _times(gold, answer):
+            return _graded(same_time(*times), "the half of the day is not said")
+        if (day := date_of(gold)) and (other := date_of(answer)):
+            return _graded(same_date(day, other), "only one of them says the year")
     match kind:
         case "choice":
             return _graded(same_choice(gold, answer), "the answer names no one choice")
@@ -241,8 +246,10 @@ def _same_based(gold: Expression | Based, answer: Expression | Based) -> bool | 
         same = gold.value == answer.value
         return same if gold.base == answer.base else None if same else False
     based, other = (gold, answer) if isinstance(gold, Based) else (answer, gold)
-    if not isinstance(based, Based) or isinstance(other, Based) or symbols_of(other):
+    if not isinstance(based, Based) or isinstance(other, Based):
         return None
+    if symbols := symbols_of(other):
+        return None if all(symbol[0] in "ABCDEF" for symbol in symbols) else False  # D_16 may be 13
     if not isinstance(other, Number):
         value = real_value(other)
         return None if value is None or value == based.value else False

@@ -6,6 +6,8 @@ which is left separates the items of a list.
 
 import re
 
+from verifiers.answers.chinese import english
+
 SEPARATOR = "\u066c"
 """Between thousands, where that is sure. A comma between such digits may also separate two numbers."""
 
@@ -54,6 +56,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9./=%^-]*")
 _PLUS_MINUS = re.compile(r"^\+-|\+/-")
 # An answer that neither begins nor ends with one of these needs no marks taken off.
 _EDGES = frozenset('$\\*_`".,;:) ]\n\t\r\u00a0')
+_DEGREES_ABOVE = re.compile(r"(\\[dt]?frac\{[^{}]*?)\s*\^\s*(?:\\circ|\{\\circ\s*\})\s*(\}\{[^{}]*\})")
+r"""`\frac{220^\circ}{3}` has its degrees in the top."""
 # A root sign reaches over a bracket, a number or one letter: √2x is (√2)x.
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
 
@@ -67,7 +71,7 @@ def tidied(text: str) -> str:
         text = _DOUBLED.sub(r"\\", text)
     text = _SURE.sub(SEPARATOR, text)
     if not text.isascii():
-        text = _from_unicode(text)
+        text = english(_from_unicode(text))
     if "$" in text or "\\" in text or "{" in text:
         text = _without_math(text)
     if "**" in text:
@@ -112,6 +116,7 @@ def _without_math(text: str) -> str:
     if text.replace("\\$", "").count("$") % 2 == 0:
         text = re.sub(r"(?<!\\)\$", " ", text)
     text = text.replace("\\$", "$").replace("\\(", " ").replace("\\)", " ").replace("\\%", "%")
+    text = _DEGREES_ABOVE.sub(r"\1\2^\\circ", text)
     return re.sub(r"\\(?:left|right)(?![A-Za-z])", "", text).replace("{,}", ",")
 
 

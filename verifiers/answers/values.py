@@ -39,6 +39,8 @@ _STEPPED = frozenset({"floor", "ceil"})
 """Functions that are alike around a point: they are tried further apart."""
 _WHOLE_ALIKE = _STEPPED | {"sin", "cos", "tan"}
 """Functions that may make two expressions one for whole numbers, and for no others."""
+_REAL = frozenset("xyz") | {"t", "g_theta", "g_alpha", "g_phi"}
+"""Names that people do not give to whole numbers."""
 
 
 def same_values(gold: Expression, answer: Expression) -> bool | None:
@@ -150,7 +152,7 @@ def _same(gold: Expression, answer: Expression, symbols: list[str], reading: Con
     if any(found):
         return None
     # ⌈n/2⌉ is ⌊(n+1)/2⌋, and sin πn is 0, for whole numbers only.
-    if symbols and not calls.isdisjoint(_WHOLE_ALIKE):
+    if not _REAL.issuperset(symbols) and not calls.isdisjoint(_WHOLE_ALIKE):
         whole = list(_compared(gold, answer, _whole_points(symbols), reading, real))
         return None if not whole or False not in whole else False
     return False
