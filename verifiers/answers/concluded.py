@@ -6,7 +6,20 @@ one after "is", or as the value that was computed last. Otherwise nothing is sta
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Unclear = Literal[
+    "it ends in a question",
+    "it says that it cannot be solved",
+    "the last sentence only plans or tries",
+    "cut off before an answer",
+    "the last formula is not said to be the answer",
+    "the last sentence is too long",
+    "the last sentence names no value",
+    "the last sentence names several values",
+    "the last sentence draws no conclusion",
+]
+"""Why a final sentence states no answer."""
 
 _TAIL = 2_000
 """Characters from the end in which the final sentence is looked for."""
@@ -25,6 +38,9 @@ _HEDGED = re.compile(
     re.IGNORECASE,
 )
 """A sentence that states nothing yet: a question, a trial, a plan."""
+_UNSOLVED = re.compile(
+    r"\b(?:unclear|unknown|impossible|not enough|can(?:not|['’]t)|unable)\b", re.IGNORECASE
+)
 _CLOSING = re.compile(
     r"(?:\s*<\|[^<>|]{1,30}\|>\s*\w{0,20}|\s*I hope (?:it|this) (?:is|helps)[^.!\n]{0,30}[.!]?)+$"
 )
@@ -32,8 +48,17 @@ _CLOSING = re.compile(
 # Dr. Wertz, Mrs. Hilt and J. Doe end no sentence.
 _SENTENCES = re.compile(
     r"(?<!\b[A-Z]\.)(?<!\b[DMS][rst]\.)(?<!\bMrs\.)(?<=[.!?])(?:\$\$|\\\]|[*\s])+(?=[A-Z*\\$])"
+    # `... = \frac{1}{2}\] Thus, it is ...`: a displayed formula ends one, too.
+    r"|(?<=\\\])\s+(?=(?:Thus|Therefore|So|Hence)\b)"
 )
-_BLOCK = re.compile(r"(?:\\\[|\$\$)((?:(?!\\\[|\$\$|\\begin).){1,300}?)(?:\\\]|\$\$)\W*$", re.DOTALL)
+_BLOCK = re.compile(
+    r"(?:\\\[|\$\$)((?:(?!\\\[|\$\$|\\begin).){1,300}?)(?:\\\]|\$\$)(?:\s*[a-z]{2,20}){0,3}\W*$", re.DOTALL
+)
+"""A displayed formula at the end, perhaps with what was counted: `\\[5 + 15 = 20\\] cookies.`"""
+_CONCLUSION = re.compile(
+    r"(?:^|\n)[ \t]*(?:#{1,6}|\*\*)[^\n]{0,40}\bconclusion\b[^\n]{0,20}\n(?!.*\n#)", re.IGNORECASE | re.DOTALL
+)
+"""A heading `### Conclusion` without another heading below it: what ends the text there is the conclusion."""
 _MATH = re.compile(r"\\\((.{1,300}?)\\\)|(?<!\\)\$((?:[^$\\]|\\.){1,300})\$", re.DOTALL)
 _NUMBER = re.compile(
     # A sign where it is no dash; `$`, thousands, decimals, a fraction or a mixed number, percent.
@@ -57,37 +82,88 @@ _OPTION = re.compile(r"\b(?:option|choice)s?\s*(?:is|:)?\s*\**\(?([A-J])\b(?!['�
 _DENIED = re.compile(r"\b(?:not|wrong|incorrect|false|except|eliminate)\b|n['’]t\b", re.IGNORECASE)
 
 
+class Conclusion(NamedTuple):
+    """The value that a final sentence states, or why it states none; and the sentence."""
+
+    value: str | None
+    why: Unclear | None
+    sentence: str
+
+
 class _Stated(NamedTuple):
     start: int
     end: int
     text: str
 
 
-def concluded(text: str) -> str | None:
-    """The value of the last sentence, or None."""
+def concluded(text: str) -> Conclusion:
+    """What the last sentence concludes."""
     text = _CLOSING.sub("", text[-_TAIL:].rstrip()).rstrip()
     if block := _BLOCK.search(text):
         intro = text[: block.start()].rstrip().rpartition("\n")[2]
         said = block[1].strip().rstrip(".,")
         sure = _CONCLUDES.match(intro) and not _HEDGED.search(intro) and re.search(r"\d", said)
-        return _last_side(said) if sure else None
-    above, _, line = text.rpartition("\n")
-    parts = _SENTENCES.split(line)
-    sentence, before = parts[-1], above + " ".join(parts[:-1])
-    if len(sentence) > _LONGEST or _HEDGED.search(sentence):
-        return None
-    concludes = _CONCLUDES.match(sentence) or _CONCLUDES.match(line)
-    # Cut off where the length was reached, a sentence has not said yet what it is about.
-    if not re.search(r"[.!*)\]}$\d%][*\s)\"]*$" if concludes else r"[.!][*\s)\"]*$", sentence):
-        return None
+        if sure:
+            return Conclusion(_last_side(said), None, block[0])
+        return Conclusion(None, "the last formula is not said to be the answer", block[0])
+    sentence, line, before = _last_sentence(text)
+    concludes = _CONCLUDES.match(sentence) or _CONCLUDES.match(line) or _CONCLUSION.search(text)
+    if why := _silent(sentence, bool(concludes)):
+        return Conclusion(None, why, sentence)
     if option := _option(sentence):
-        return option
+        return Conclusion(option, None, sentence)
     stated = list(_values(sentence))
     results = _RESULT.findall(before)
     result = _plain(results[-1]) if results else ""
     chosen = _chosen(sentence, stated, result)
+    if chosen is None:
+        several = len(stated) > 1
+        why = "the last sentence names several values" if several else "the last sentence names no value"
+        return Conclusion(None, why, sentence)
     # A sentence that draws no conclusion states an answer only where it says what was computed.
-    return chosen.text if chosen and (concludes or _plain(chosen.text) == result) else None
+    if concludes or _plain(chosen.text) == result or _is_repeated(chosen, sentence, before):
+        return Conclusion(chosen.text, None, sentence)
+    return Conclusion(None, "the last sentence draws no conclusion", sentence)
+
+
+def _last_sentence(text: str) -> tuple[str, str, str]:
+    """The last sentence, its line, and the text before it."""
+    above, _, line = text.rpartition("\n")
+    parts = _SENTENCES.split(line)
+    sentence, before = parts[-1], above + " " + " ".join(parts[:-1])
+    if len(parts) == 1 and above.rstrip().endswith(":"):
+        # "So the total is:" and, below it, "45 + 4 = 49 glasses."
+        intro = above.rstrip().rpartition("\n")[2]
+        if _CONCLUDES.match(intro) and not _HEDGED.search(intro):
+            line = f"{intro} {line}"
+    return sentence, line, before
+
+
+def _silent(sentence: str, concludes: bool) -> Unclear | None:
+    """Why a sentence cannot state anything."""
+    if len(sentence) > _LONGEST:
+        return "the last sentence is too long"
+    if _HEDGED.search(sentence):
+        if sentence.rstrip('*_ )"').endswith("?"):
+            return "it ends in a question"
+        unsolved = _UNSOLVED.search(sentence)
+        return "it says that it cannot be solved" if unsolved else "the last sentence only plans or tries"
+    # Cut off where the length was reached, a sentence has not said yet what it is about.
+    if not re.search(r"[.!*)\]}$\d%][*\s)\"]*$" if concludes else r"[.!][*\s)\"]*$", sentence):
+        return "cut off before an answer"
+    return None
+
+
+def _is_repeated(chosen: _Stated, sentence: str, before: str) -> bool:
+    """Whether a sentence "X is V" says a value in bold type, or one that was computed before."""
+    if not _IS.search(sentence[: chosen.start]):
+        return False
+    if any(start <= chosen.start < end for start, end in (m.span() for m in _BOLD.finditer(sentence))):
+        return True
+    computed = {_plain(value) for value in _RESULT.findall(before)}
+    formula = re.sub(r"\s+", "", chosen.text)
+    spaceless = re.sub(r"\s+", "", before)
+    return _plain(chosen.text) in computed if _NUMBER.fullmatch(chosen.text) else f"={formula}" in spaceless
 
 
 def value_in(sentence: str) -> str | None:
@@ -113,6 +189,9 @@ def _chosen(sentence: str, stated: list[_Stated], result: str) -> _Stated | None
         return stated[0] if stated else None
     beside = _BESIDE.search(sentence)
     mains = [one for one in stated if not beside or one.start < beside.start()]
+    own = _RESULT.findall(sentence)
+    if own and mains and _plain(own[-1]) == _plain(mains[-1].text) and re.search(r"[=≈][^=≈]*$", sentence):
+        return mains[-1]  # computed in this very sentence: "a total of 19 + 13 = 32 fish"
     same = [one for one in mains if _plain(one.text) == result]
     said = [one for one in mains if _IS.search(sentence[: one.start])]
     if said and (said[-1] == mains[-1] or len(said) == 1):

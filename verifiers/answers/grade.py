@@ -15,7 +15,7 @@ from verifiers.answers.alike import same_form
 from verifiers.answers.bases import Based
 from verifiers.answers.choices import same_choice, same_words, words_of
 from verifiers.answers.dates import date_of, same_date
-from verifiers.answers.extract import LONGEST_ANSWER, extract_answer
+from verifiers.answers.extract import LONGEST_ANSWER, extract_answer, read_answer
 from verifiers.answers.forms import divides_in_two_ways, read_form
 from verifiers.answers.measures import Quantity, other_spellings, quantity, same_quantity, slashed
 from verifiers.answers.notation import SEPARATOR, grouped, squeezed, tidied, worded
@@ -24,7 +24,7 @@ from verifiers.answers.values import near, real_value, same_values, symbols_of
 from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, renamed, walk
 from verifiers.expressions.values import exact
 
-__all__ = ["Grade", "extract_answer", "grade", "grade_any", "same_answer"]
+__all__ = ["Grade", "extract_answer", "grade", "grade_any", "grade_solution", "read_answer", "same_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Grade:
     verdict: bool | None
     """None is a doubt. It never counts as a wrong answer."""
     reason: str
-    """For people: `equal`, `different`, `no answer found`, `the gold answer cannot be read`, `the answer
-    cannot be read`, `too long`, `limit reached: size`, or `not comparable: ` and what
-    stands in the way, such as `number against text`."""
+    """For people: `equal`, `different`, `no answer found` and why, `the gold answer cannot be read`, `the
+    answer cannot be read`, `too long`, `limit reached: size`, or `not comparable: ` and what stands in the
+    way, such as `number against text`."""
 
     def __bool__(self) -> bool:
         """Refused, since a doubt is neither: `if grade(...)` would take every answer for a right one."""
@@ -94,6 +94,14 @@ def grade_any(golds: Iterable[str], answer: str | None, kind: AnswerKind) -> Gra
         if number == 0 or (found.verdict is False and one.verdict is None):
             found = one
     return found
+
+
+def grade_solution(golds: Iterable[str], solution: str, kind: AnswerKind) -> Grade:
+    """Compare the answer that a whole solution states with each of the accepted ones."""
+    found = read_answer(solution)
+    if found.answer is None and found.why:
+        return Grade(None, f"{NO_ANSWER.reason}: {found.why}")
+    return grade_any(golds, found.answer, kind)
 
 
 def same_answer(gold: str, answer: str | None, kind: AnswerKind) -> bool | None:
