@@ -130,8 +130,8 @@ def _unlike(gold: Form, answer: Form, same: Same) -> bool | None:
         )  # fmt: skip
     if ":" in {gold.brackets, answer.brackets}:
         ratio, other = (gold, answer) if gold.brackets == ":" else (answer, gold)
-        if other.scalar is None or isinstance(other.scalar, Based) or len(ratio.parts) != 2:
-            return None
+        if other.scalar is None or isinstance(other.scalar, Based) or len(ratio.parts) != 2 or other.unit:
+            return None  # 3:30 may be 3.5 hours
         sides = [part.scalar for part in ratio.parts if isinstance(part, Form)]
         return None if same(Binary("/", *sides), other.scalar) is not False else False  # type: ignore[arg-type]
     if gold.brackets in _UNORDERED and answer.brackets not in _UNORDERED:

@@ -1,6 +1,6 @@
 """Chinese words of answers in the notation or the English words that the other readers know.
 
-`12平方厘米` becomes `12 cm^2`, `3万` `30000`, `2或3` `2 or 3`, `无解` "no solution", `选B` `B`.
+`12平方厘米` becomes `12 cm^2`, `3万` `3 wan`, `2或3` `2 or 3`, `无解` "no solution", `选B` `B`.
 """
 
 import re
@@ -19,8 +19,7 @@ _COUNTED = re.compile(
     r"(?<=\d)\s*[个只人本页名种棵箱块次件条张支枝头匹辆位盒袋瓶杯组对双朵颗份项步层排道题]$"
 )
 """What things are counted in: of 12个 and 12只 the number is the answer."""
-_MULTIPLES = {"十万": 10**5, "百万": 10**6, "千万": 10**7, "万": 10**4, "亿": 10**8}
-_LARGE = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(_MULTIPLES)})")
+_LARGE = re.compile(r"(?<=\d)\s*([万亿])")
 _PERCENT = re.compile(r"百分之\s*(\d+(?:\.\d+)?)")
 _WORDS = (
     (re.compile(r"\s*(?:或者?|或是)\s*"), " or "),
@@ -35,7 +34,7 @@ _WORDS = (
     (re.compile(r"^(?:否|不是|不对|不能|不可以)$"), "no"),
     (re.compile(r"^(?:错|错误|假|不正确|不成立)$"), "false"),
 )
-_CJK = re.compile(r"[\u4e00-\u9fff、]")
+_CJK = re.compile(r"[\u4e00-\u9fff、。]")
 _CHOICE = re.compile(r"^[故因此所以本题应正确的最终答案选项择为是:\s]+(?=[(\[]?\s*[A-J](?![A-Za-z]))")
 """`故选B`, `正确答案是(C)`; not `不选B`."""
 
@@ -50,7 +49,7 @@ def english(text: str) -> str:
     if not is_chinese(text):
         return text
     text = _PERCENT.sub(r"\1%", text.strip().rstrip("。"))
-    text = _LARGE.sub(_multiplied, text)
+    text = _LARGE.sub(lambda match: " wan " if match[1] == "万" else " yi ", text).strip()
     text = _COUNTED.sub("", _MEASURED.sub(_unit, text))
     for pattern, word in _WORDS:
         text = pattern.sub(word, text)
@@ -66,10 +65,3 @@ def _unit(match: re.Match[str]) -> str:
     power = {"平方": "^2", "立方": "^3"}.get(match[1] or "", "")
     over = f"/{_UNITS[match[3]]}" if match[3] else ""
     return f" {_UNITS[match[2]]}{power}{over}"
-
-
-def _multiplied(match: re.Match[str]) -> str:
-    whole, _, rest = match[1].partition(".")
-    zeros = len(str(_MULTIPLES[match[2]])) - 1
-    digits = rest[:zeros].ljust(zeros, "0")
-    return str(int(whole + digits)) + (f".{rest[zeros:]}" if rest[zeros:] else "")

@@ -92,8 +92,15 @@ def _alike(ours: str, theirs: str) -> bool:
         long.startswith(short)
         or initials[0] == plain[1]
         or initials[1] == plain[0]
+        or _denied(ours, theirs)
+        or _denied(theirs, ours)
         or (short.isalpha() and len(short) > 4 and SequenceMatcher(None, short, long).ratio() > _ALIKE)
     )
+
+
+def _denied(one: str, other: str) -> bool:
+    """`not possible` and `impossible`."""
+    return one.startswith("not ") and other.endswith(one.removeprefix("not "))
 
 
 _ALIKE = 0.85
@@ -138,7 +145,7 @@ def same_choice(gold: str, answer: str) -> bool | None:
     if (several[0] and other) or (letter and several[1] and not _TOLD.match(answer)):
         return False  # one of several is not all of them
     if letter is None:
-        return None if several[0] else same_words(gold, answer)
+        return None if several[0] or other else same_words(gold, answer)
     return None if other is None else letter == other
 
 

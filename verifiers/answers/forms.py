@@ -48,6 +48,11 @@ _MOST_PARTS = 40
 items, so a long list that a model writes must not slow the grader."""
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _OPENS, _CLOSES = "([{" + OPEN, ")]}" + CLOSE
+_MORE = re.compile(r"\b(?:more|less|each|over|only|both|most|other|none|any|all)\b")
+"""Short words that are no product of symbols: `5 or more`."""
+_OF_ANGLE = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)[^()+-]*$")
+r"""`\sin 15^\circ` is a number: its degrees belong to the angle."""
+_ARROWED = re.compile(r"\\(?:vec|overrightarrow|mathbf|boldsymbol|bm)\s*\{\s*(\\?[A-Za-z]{1,5})\s*\}")
 _CHOOSE = re.compile(r"\{([^{}\\]{1,20})\\choose([^{}\\]{1,20})\}")
 _INFINITE = {
     sign + word: f"{'-' if '-' in sign else ''}infinity"
@@ -91,6 +96,7 @@ def read_form(text: str, depth: int = 0) -> Form | None:
     if depth == 0 and ("\\" in text or "=" in text):
         if "\\begin" in text:
             text = encoded(text)
+        text = _ARROWED.sub(r"\1", text)
         if "\\choose" in text:
             text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
         for pattern, sign in _RELATIONS:
@@ -104,13 +110,24 @@ def read_form(text: str, depth: int = 0) -> Form | None:
     # `(x, y) = (1, 2)` must be read before the list is split, which would part it inside `(x, y)`.
     if named := _TUPLED.fullmatch(text):
         return _tupled(named, depth)
-    parts = _split(_AND.sub(",", " ".join(worded(text).split())))
+    parts = _split(_with_commas(" ".join(worded(text).split())))
     if len(parts) > _MOST_PARTS:
         return None
     if len(parts) > 1:
         joined = [word for word in ("or", "and") if f" {word} " in worded(text)]
         return _list("", parts, depth, joined[0] if len(joined) == 1 else "")
     return _one(parts[0].strip(), depth)
+
+
+def _with_commas(text: str) -> str:
+    """The words between items as commas; inside brackets they stay, since "or" and "and" say something."""
+    out, start, depth = "", 0, 0
+    for match in _AND.finditer(text):
+        gap = text[start : match.start()]
+        depth += sum((c in _OPENS) - (c in _CLOSES) for c in gap)
+        out += gap + ("," if depth == 0 else match[0])
+        start = match.end()
+    return out + text[start:]
 
 
 def _one(text: str, depth: int) -> Form | None:
@@ -120,7 +137,7 @@ def _one(text: str, depth: int) -> Form | None:
     if operation := _SET_OPERATION.search(text):
         return _combined(text, operation[0], depth)
     if built := _BUILT.fullmatch(text):
-        told = read_form(built[2], depth + 1)
+        told = read_form(built[2].replace(",", " and ") if " or " not in built[2] else built[2], depth + 1)
         return told if told and told.name == built[1] and is_interval(told) else None
     inner, brackets = text.replace("\\{", "{").replace("\\}", "}").strip(), ""
     parts = [text]
@@ -299,7 +316,9 @@ def _scalar(text: str, depth: int) -> Form | None:
     if OPEN in text:
         return _matrix(text, depth)
     text, unit = without_unit(text.strip(" ."))
-    if _PROSE.search(text):
+    if unit == "degree" and _OF_ANGLE.search(text):
+        text, unit = f"{text} degrees", ""
+    if _PROSE.search(text) or _MORE.search(text):
         return None
     try:
         return Form("", (parse(spelled(text), ANSWER_FUNCTIONS),), unit=unit)

@@ -28,9 +28,13 @@ _UNIT = rf"[A-Za-z][A-Za-z .]*{_POWER}(?:\s?/\s?[A-Za-z]+{_POWER})?"
 """Any words may be a unit here, such as `cm`, `square feet`, `m/s^2`; `_is_unit` looks at them one by one."""
 _TWO_UNITS = re.compile(r"(\d+)\s?([A-Za-z]+)\.?,? (?:and )?(\d+(?:\.\d+)?)\s?([A-Za-z]+)\.?")
 """`5 dollars and 50 cents`, `2 hours 30 minutes`, `5 ft 6 in`."""
+_SCALES = SCALES | {"wan": 10**4, "yi": 10**8}
+"""Also 万 and 亿, as `verifiers.answers.chinese` writes them."""
 _SHORT = {"h": "hour", "hr": "hour", "hrs": "hour", "in": "inch", "sec": "second", "s": "second", "lbs": "lb"}
 """Units that are short for others where two stand together."""
-_MULTIPLE = re.compile(r"(?<=[\d.])\s*(hundred|thousand|million|billion|trillion|dozen)s?\b\s*(?:of\s+)?")
+_MULTIPLE = re.compile(
+    r"(?<=[\d.])\s*(hundred|thousand|million|billion|trillion|dozen|wan|yi)s?\b\s*(?:of\s+)?"
+)
 _QUANTITY = re.compile(
     # `x = `, then a mixed number `1 1/2`, a decimal `1.5`, `1.5e3`, or a fraction `3/2`, then `%` and a unit.
     r"(?:(?P<name>\\?[A-Za-z]+(?:_\{?\w+\}?)?)\s*=\s*)?(?P<sign>[-+]?)\s*"
@@ -114,7 +118,7 @@ def quantity(text: str, *, symbols: bool) -> Quantity | None:
         return None
     value, decimals = _value(match)
     value = -value if match["sign"] == "-" else value
-    times = SCALES[multiple[1]] if multiple else 1
+    times = _SCALES[multiple[1]] if multiple else 1
     return Quantity(
         value * times,
         0 if multiple else decimals,
@@ -140,9 +144,16 @@ def _unit(text: str) -> str:
     text = re.sub(r"\s*([/^])\s*", r"\1", text)
     if power := re.fullmatch(r"(?:(sq|square)|(cu|cubic))\.? (\S+)", text):
         text = f"{_singular(power[3])}^{2 if power[1] else 3}"
+    text = _PER.sub("/", _RATES.get(text, text))
+    if "/" in text:
+        return "/".join(_unit(_SHORT.get(part, part)) for part in text.split("/"))
     base, caret, exponent = text.partition("^")
     text = _singular(base) + caret + exponent
     return _ALIASES.get(text, text)
+
+
+_PER = re.compile(r"\s+(?:per|an|a)\s+")
+_RATES = {"mph": "mile/hour", "kph": "km/hour", "kmh": "km/hour", "km/hr": "km/hour"}
 
 
 def _singular(unit: str) -> str:

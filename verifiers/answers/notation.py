@@ -44,7 +44,7 @@ _BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*]*)(?<=[^\s*])\*\*(?![\w(*])")
 # What looks like a sign is one: the minus of typographers, full-width digits of Chinese texts.
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "×": "*", "⋅": "*", "·": "*", "∙": "*", "÷": "/", "±": "\\pm ", "∪": "\\cup ",
-     "²": "^2", "³": "^3", "°": "^\\circ ", "∞": "\\infty ", "π": "\\pi ",
+     "²": "^2", "³": "^3", "°": "^\\circ ", "∞": "\\infty ", "π": "\\pi ", "∶": ":",
      **{c: " " for c in _WIDE_SPACES}, **{chr(0xFEE0 + c): chr(c) for c in range(0x21, 0x7F)}}
 )  # fmt: skip
 _VULGAR = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅛": "1/8", "⅜": "3/8"}
@@ -70,6 +70,8 @@ def tidied(text: str) -> str:
     if "\\\\" in text and "begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
     text = _SURE.sub(SEPARATOR, text)
+    if "\\!" in text:
+        text = text.replace("\\!", "")  # it draws signs together, as in `8\!:\!34`
     if not text.isascii():
         text = english(_from_unicode(text))
     if "$" in text or "\\" in text or "{" in text:
@@ -122,7 +124,7 @@ def _without_math(text: str) -> str:
 
 def worded(text: str) -> str:
     r"""The answer with `\text{...}` opened, spacing commands as spaces, and degrees as a word."""
-    if "\\" not in text:
+    if "\\" not in text and "~" not in text:
         return text
     text = _TEXT.sub(r" \1 ", text)
     text = re.sub(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)(?![A-Za-z])", " degrees ", text)
