@@ -16,7 +16,11 @@ _DATES = (
     re.compile(r"(?P<year>\d{4})-(?P<number>\d{2})-(?P<day>\d{2})"),
     re.compile(r"(?:(?P<year>\d{4})\s*年\s*)?(?P<number>\d{1,2})\s*月\s*(?P<day>\d{1,2})\s*[日号]"),
 )
-_LIKE = re.compile(r"[a-z]{3}.*\d|\d.*[a-z]{3}|\d{4}-\d|月", re.IGNORECASE | re.DOTALL)
+_LIKE = re.compile(
+    r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z.]*\s|\d\s(?:of\s)?[a-z]{3}|\d{4}-\d\d-|月",
+    re.IGNORECASE,
+)
+"""What only dates look like. Most answers are told by it that they are none."""
 
 
 class Date(NamedTuple):

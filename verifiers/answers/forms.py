@@ -16,7 +16,6 @@ from verifiers.answers.phrases import NOTHING, REALS, notated
 from verifiers.answers.series import ANSWER_FUNCTIONS
 from verifiers.answers.spelled import spelled
 from verifiers.answers.values import symbols_of
-from verifiers.expressions.latex import to_plain
 from verifiers.expressions.parser import parse
 from verifiers.expressions.tree import Expression, Name, Refused
 
@@ -93,16 +92,8 @@ def read_form(text: str, depth: int = 0) -> Form | None:
     if depth > _DEEPEST:
         return None
     text = text.strip().removesuffix(".").strip()
-    if depth == 0 and ("\\" in text or "=" in text):
-        if "\\begin" in text:
-            text = encoded(text)
-        text = _ARROWED.sub(r"\1", text)
-        if "\\choose" in text:
-            text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
-        for pattern, sign in _RELATIONS:
-            text = pattern.sub(f" {sign} ", text)
-    if depth == 0 and OPEN not in text:
-        text = notated(worded(text))
+    if depth == 0:
+        text = _prepared(text)
     if text == NOTHING:
         return Form("{}", ())
     if text == REALS:
@@ -110,13 +101,26 @@ def read_form(text: str, depth: int = 0) -> Form | None:
     # `(x, y) = (1, 2)` must be read before the list is split, which would part it inside `(x, y)`.
     if named := _TUPLED.fullmatch(text):
         return _tupled(named, depth)
-    parts = _split(_with_commas(" ".join(worded(text).split())))
+    parts = _split(_with_commas(" ".join(text.split())))
     if len(parts) > _MOST_PARTS:
         return None
     if len(parts) > 1:
-        joined = [word for word in ("or", "and") if f" {word} " in worded(text)]
+        joined = [word for word in ("or", "and") if f" {word} " in text]
         return _list("", parts, depth, joined[0] if len(joined) == 1 else "")
     return _one(parts[0].strip(), depth)
+
+
+def _prepared(text: str) -> str:
+    """The whole answer with matrices, relations and words for sets in the notation that is read."""
+    if "\\" in text or "=" in text:
+        if "\\begin" in text:
+            text = encoded(text)
+        if "\\choose" in text:
+            text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
+        text = _ARROWED.sub(r"\1", text)
+        for pattern, sign in _RELATIONS:
+            text = pattern.sub(f" {sign} ", text)
+    return notated(worded(text))
 
 
 def _with_commas(text: str) -> str:
@@ -379,17 +383,3 @@ def _split(text: str, signs: str = ",", *, kept: bool = False) -> list[str]:
             parts += [text[start:at], character] if kept else [text[start:at]]
             start = at + 1
     return [*parts, text[start:]]
-
-
-_GROUP = r"\((?:[^()]|\([^()]*\))*\)"
-# A slash, one factor, and another factor straight behind it: `3/4 x`, `1/2(a+b)`, but not `3/4 and x`.
-_BARE_DIVISION = re.compile(
-    rf"/\s*(?:\d[\d.]*|[A-Za-z]*{_GROUP}|(?!sqrt|root|sin|cos|tan|ln|log|abs|pi)[A-Za-z])(?:\s*\^\s*(?:\w+|{_GROUP}))?\s*(?!(?:and|or)\b)[A-Za-z(]"
-)
-
-
-def divides_in_two_ways(text: str) -> bool:
-    """Whether a slash stands before a product without a sign, as in `3/4 x`, or `1/3 %`."""
-    if "%" in text and ("/" in text or "frac" in text):
-        return True
-    return "/" in text and bool(_BARE_DIVISION.search(to_plain(text.replace("\\\\", ",").replace("&", ","))))

@@ -16,9 +16,10 @@ from verifiers.answers.bases import Based
 from verifiers.answers.choices import same_choice, same_words, words_of
 from verifiers.answers.dates import date_of, same_date
 from verifiers.answers.extract import LONGEST_ANSWER, extract_answer, read_answer
-from verifiers.answers.forms import divides_in_two_ways, read_form
+from verifiers.answers.forms import read_form
 from verifiers.answers.measures import Quantity, other_spellings, quantity, same_quantity, slashed
 from verifiers.answers.notation import SEPARATOR, grouped, squeezed, tidied, worded
+from verifiers.answers.spelled import divides_in_two_ways
 from verifiers.answers.times import same_time, time_of
 from verifiers.answers.values import near, real_value, same_values, symbols_of
 from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, renamed, walk

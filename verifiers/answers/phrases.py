@@ -35,7 +35,10 @@ _NOTHING = re.compile(
     re.IGNORECASE,
 )
 _RATIO = re.compile(r"(-?\d+(?:\.\d+)?)\s+to\s+(-?\d+(?:\.\d+)?)")
-_TOUCHED = re.compile(r"R|ℝ|∅|\\\{\s*\\\}|set|real|no\b|\bto\b|empty", re.IGNORECASE)
+_TOUCHED = re.compile(
+    r"\\(?:math|Bbb|emptyset|varnothing|\{\s*\\\})|[ℝ∅]|\b(?:[Rr]eals?|[Ss]et|[Nn]o|NO|to|[Tt]here|[Hh]as|[Ii]t|[Aa]ll)\b"
+)
+"""What the phrases begin with: most answers have none of it."""
 
 
 def notated(text: str) -> str:

@@ -191,3 +191,17 @@ def _call(name: str, argument: str, power: str, base: str) -> str:
     else:
         call = f"{_INVERSE.get(name, name)}({argument})"
     return f"(({call})^({power}))" if power else call
+
+
+_GROUP = r"\((?:[^()]|\([^()]*\))*\)"
+# A slash, one factor, and another factor straight behind it: `3/4 x`, `1/2(a+b)`, but not `3/4 and x`.
+_BARE_DIVISION = re.compile(
+    rf"/\s*(?:\d[\d.]*|[A-Za-z]*{_GROUP}|(?!sqrt|root|sin|cos|tan|ln|log|abs|pi)[A-Za-z])(?:\s*\^\s*(?:\w+|{_GROUP}))?\s*(?!(?:and|or)\b)[A-Za-z(]"
+)
+
+
+def divides_in_two_ways(text: str) -> bool:
+    """Whether a slash stands before a product without a sign, as in `3/4 x`, or `1/3 %`."""
+    if "%" in text and ("/" in text or "frac" in text):
+        return True
+    return "/" in text and bool(_BARE_DIVISION.search(to_plain(text.replace("\\\\", ",").replace("&", ","))))

@@ -1,4 +1,4 @@
-"""Pairs of answers as gold answers and chat models spell them, English and Chinese, graded both ways round."""
+"""Pairs of answers as gold answers and chat models spell them, English and Chinese, graded both ways."""
 
 import json
 from pathlib import Path
