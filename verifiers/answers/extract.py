@@ -114,21 +114,24 @@ def read_answer(text: str) -> Extracted:
     stated = [*marked, *_said(text, beside=bool(marked))]
     if not stated:
         value, why, sentence = concluded(text)
-        answer = _cleaned(value or "")
-        return Extracted(
-            answer, None if answer else _unmarked(text) or why, sentence.strip()[-_LONGEST_SHOWN:]
-        )
+        broken = _unmarked(text)
+        answer = None if broken else _cleaned(value or "")
+        return Extracted(answer, None if answer else broken or why, sentence.strip()[-_LONGEST_SHOWN:])
     at, found = max(stated)
     answer = _cleaned(found)
     shown = text[at:].strip()[:_LONGEST_SHOWN]
     return Extracted(answer, None if answer else "the answer is left empty", shown)
 
 
+_OPEN_BOX = re.compile(r"boxed\s*\{[^\n]{0,300}$")
+r"""`\boxed{5`, cut off: the answer may be 53."""
+
+
 def _unmarked(text: str) -> NoAnswer | None:
     """What is wrong with a mark that holds no answer."""
     if text.rstrip("$ \n.").endswith(("####", "boxed{}")):
         return "the answer is left empty"
-    return "a box is not closed" if "boxed{" in text[-LONGEST_ANSWER:] else None
+    return "a box is not closed" if _OPEN_BOX.search(text[-LONGEST_ANSWER:]) else None
 
 
 def _cleaned(text: str) -> str | None:
