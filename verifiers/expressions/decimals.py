@@ -36,7 +36,7 @@ from verifiers.expressions.values import (
 DIGITS = 100
 """Steps are called different from the 30th digit on; answers need more to tell 2^200 √3 from one more."""
 _MOST_TERMS, _MOST_NESTED = 2_500, 40
-"""Terms of a sum or product that are computed, and those of one with another sum inside."""
+"""Terms of a sum or product that are computed, and those of one with another sum inside; no third one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +251,9 @@ def _series(tree: Call, point: Mapping[str, Fraction], convention: Convention, r
         not isinstance(end, Fraction) or end.denominator != 1 for end in ends
     ):
         raise Refused("domain", "a sum whose ends are no whole numbers")
-    nested = any(isinstance(node, Call) and node.function in BINDING for node in walk(body))
-    if ends[1] - ends[0] >= (min(_MOST_NESTED, rules.terms) if nested else rules.terms):
+    nested = sum(isinstance(node, Call) and node.function in BINDING for node in walk(body))
+    most = (rules.terms, min(_MOST_NESTED, rules.terms), 0)[min(nested, 2)]
+    if ends[1] - ends[0] >= most:
         raise Refused("too_large", "a sum of too many terms")
     op, total = ("+", Fraction(0)) if tree.function == "sum" else ("*", Fraction(1))
     for k in range(int(ends[0]), int(ends[1]) + 1):

@@ -1,6 +1,7 @@
 """Answers spelled in two ways, equal or different by construction: no verdict may contradict the values."""
 
 import math
+import time
 from fractions import Fraction
 
 from hypothesis import assume, given, settings
@@ -214,3 +215,12 @@ def test_lines_are_one_equation_up_to_a_factor_and_its_sides(a: int, b: int, c: 
     for spelled in (solved, scaled, f"{c} = {line.split(' = ')[0]}"):
         assert grade(line, spelled, "expression").verdict is True
         assert grade(f"{a}x + {b}y = {c + by}".replace("+ -", "- "), spelled, "expression").verdict is False
+
+
+def test_sums_in_sums_end() -> None:
+    deep = "".join(rf"\sum_{{{k}=1}}^{{40}}" for k in "hjkl") + " h^j"
+    wide = r"\sum_{k=1}^{2500} \frac{1}{k}"
+    start = time.process_time()
+    assert grade(deep, "5", "expression").reason == "limit reached: size"
+    assert grade(wide, "5", "expression").verdict is False
+    assert time.process_time() - start < 5
