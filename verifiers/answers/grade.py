@@ -183,7 +183,7 @@ def _same_expression(gold: str, answer: str, doubt: str) -> Grade:
     `doubt` is the reason of a doubt for which there is no better one.
     """
     sides = [
-        [form for reading in dict.fromkeys((grouped(text), text)) if (form := read_form(reading))]
+        [form for reading in dict.fromkeys(_spelled_out(text)) if (form := read_form(reading))]
         for text in (gold, answer)
     ]
     if not all(sides):
@@ -205,6 +205,14 @@ def _same_expression(gold: str, answer: str, doubt: str) -> Grade:
     if divides_in_two_ways(gold) or divides_in_two_ways(answer):
         return _graded(None, "3/4 x is read in two ways")  # and refutes nothing
     return DIFFERENT
+
+
+def _spelled_out(text: str) -> tuple[str, ...]:
+    """An answer with commas for thousands, for lists, and, as `P(5,2)`, with the name of a point."""
+    return (grouped(text), text, text[1:].lstrip()) if _LABELLED.fullmatch(text) else (grouped(text), text)
+
+
+_LABELLED = re.compile(r"[A-Z]\s*\([^()]*,[^()]*\)")
 
 
 def _why(doubts: Sequence[Grade], doubt: str) -> Grade:

@@ -22,7 +22,15 @@ _NOT_UNITS = AFTER | _CHANGING | (SCALES.keys() - {"percent", "cent", "cents"})
 _SHORT_UNITS = GLUED_UNITS - _NOT_UNITS | frozenset("j n w v c f kw kn hz pa mi yd sq gb mb kb ms".split())
 # Signs of money are units that stand before their number.
 _MONEY = {"$": "dollar", "€": "euro", "£": "pound sterling", "¥": "yen", "₹": "rupee", "¢": "cent"}
-_ALIASES = {"usd": "dollar", "us dollar": "dollar", "eur": "euro", "gbp": "pound sterling"}
+_ALIASES = {
+    "usd": "dollar",
+    "us dollar": "dollar",
+    "in": "inch",
+    "sec": "second",
+    "hr": "hour",
+    "eur": "euro",
+    "gbp": "pound sterling",
+}
 _POWER = r"(?:\s?\^\s?\{?-?\d\}?|[²³])?"
 _UNIT = rf"[A-Za-z][A-Za-z .]*{_POWER}(?:\s?/\s?[A-Za-z]+{_POWER})?"
 """Any words may be a unit here, such as `cm`, `square feet`, `m/s^2`; `_is_unit` looks at them one by one."""
