@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from benchmarks.corpora import rows
 from benchmarks.segmenting import PARTS, part_of, wilson
 from schemas.records import AnswerKind
-from verifiers.answers.grade import extract_answer, grade
+from verifiers.answers.grade import extract_answer, grade, read_answer
 
 Figures = dict[str, Any]
 PAIRS, TIMED = 1_000, 200
@@ -74,12 +74,15 @@ def answers() -> Figures:
     """Solutions that state an answer and stay without a verdict, on problems of the part `kept`; beside it
     the verdicts that contradict the solutions' marks, and answers of different problems told apart."""
     counts: dict[str, Counter[str]] = {part: Counter() for part in PARTS}
+    why: dict[str, Counter[str]] = {part: Counter() for part in PARTS}
     against: Counter[tuple[str, str, str, bool]] = Counter()
     known: dict[tuple[str, str, AnswerKind], bool | None] = {}
     for one in sampled():
-        part, said = part_of(one.problem), extract_answer(one.text)
+        part, found = part_of(one.problem), read_answer(one.text)
+        said = found.answer
         if said is None:
             counts[part][f"{one.source} no answer"] += 1
+            why[part][f"{one.source}: {found.why}"] += 1
             continue
         key = (one.gold, said, one.kind)
         if key not in known:
@@ -100,6 +103,7 @@ def answers() -> Figures:
         "details": {
             "interval": wilson(unknown, stated),
             "parts": {part: dict(sorted(found.items())) for part, found in counts.items()},
+            "no_answer": {part: dict(found.most_common()) for part, found in why.items()},
             "kept_against_the_mark": [[*key, n] for key, n in against.most_common(_SHOWN)],
             "different_answers": {part: _different(part) for part in PARTS},
         },

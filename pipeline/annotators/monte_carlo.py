@@ -15,6 +15,7 @@ from pipeline.sampling.roller import Roller, counts, silence
 from schemas.config import MonteCarloConfig
 from schemas.records import Rollout, Solution, Vote
 from schemas.sources import ANSWER, GRADE, Sources, rollout_source
+from verifiers.answers.grade import read_answer
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def answer_vote(solution: Solution, doubts: Mapping[int, str] | None = None) -> 
     # Many solutions that came with their rows state no answer (PRM800K's rows of one step). Nobody was asked
     # for one, so nothing failed.
     silent = solution.policy.kind == "given" and solution.answer is None and not doubt
-    doubt = "it states no answer" if silent and not known else doubt
+    if silent and not known:
+        doubt = f"it states no answer: {read_answer(solution.text).why}"
     return Vote(
         step=len(solution.steps) - 1,
         source=ANSWER,

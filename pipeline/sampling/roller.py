@@ -18,7 +18,7 @@ from schemas.config import JudgeConfig, PromptConfig, RunConfig
 from schemas.reasoning import UNCLOSED, answer_part
 from schemas.records import Outcome, Problem, Rollout, StopReason, seed_of
 from schemas.sources import NO_GOLD
-from verifiers.answers.grade import Grade, extract_answer, grade_any
+from verifiers.answers.grade import Grade, grade_solution
 from verifiers.code.programs import grade_program
 
 JUDGE = "judge"
@@ -227,7 +227,7 @@ def grade_of(problem: Problem, solution: str) -> Grade:
         return Grade(None, UNCLOSED)
     if problem.tests:
         return grade_program(problem.text, said, problem.tests)
-    return grade_any(problem.golds, extract_answer(said), problem.answer_kind)
+    return grade_solution(problem.golds, said, problem.answer_kind)
 
 
 def outcome_of(problem: Problem, solution: str) -> Outcome:

@@ -50,6 +50,7 @@ def completion(text: str, stopped: StopReason = "stop") -> Completion:
     return Completion(text, stopped, tokens=1)
 
 
+UNSAID = "no answer found: the last sentence names no value"
 NOTHING, WORDS, CUT = (
     completion("So it is."),
     completion("So.\n#### I do not know"),
@@ -72,9 +73,9 @@ def votes_on(roller: Roller) -> list[Vote]:
 @pytest.mark.parametrize(
     ("answer", "said", "rollouts", "last"),
     [
-        ("5", (NOTHING,), "no answer found (3)", "no answer found"),
+        ("5", (NOTHING,), f"{UNSAID} (3)", UNSAID),
         ("5", (WORDS,), "not comparable: number against text (3)", "not comparable: number against text"),
-        ("5", (NOTHING, CUT), "no answer found (2), cut off at the token limit (1)", "no answer found"),
+        ("5", (NOTHING, CUT), f"{UNSAID} (2), cut off at the token limit (1)", UNSAID),
         (None, (WORDS,), "the problem has no gold answer (3)", "the problem has no gold answer"),
         (
             "x +",

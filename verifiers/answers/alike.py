@@ -5,7 +5,8 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
-from verifiers.answers.forms import Based, Form, Same
+from verifiers.answers.bases import Based
+from verifiers.answers.forms import Form, Same, is_interval
 from verifiers.answers.regions import is_region, same_region
 from verifiers.answers.values import proportional, symbols_of
 from verifiers.expressions.tree import Binary, Expression, Name, Number
@@ -118,8 +119,10 @@ def _same_set(gold: tuple[Part, ...], answer: tuple[Part, ...], same: Same) -> b
 
 def _unlike(gold: Form, answer: Form, same: Same) -> bool | None:
     """Forms of other brackets: a set is its list, a number is no point; what holds the same is a doubt."""
-    if {gold.brackets, answer.brackets} & _RELATIONS:
+    if {gold.brackets, answer.brackets} & _RELATIONS or _is_label(gold) or _is_label(answer):
         return None
+    if found := _listed_regions(gold, answer):
+        return None if None in found or True in found else False
     if {gold.brackets, answer.brackets} == {"", "{}"}:
         ours, theirs = (_items(form) for form in (gold, answer))
         return _same_set(ours, theirs, same) if len(ours) == len(theirs) else same_form(
@@ -127,8 +130,8 @@ def _unlike(gold: Form, answer: Form, same: Same) -> bool | None:
         )  # fmt: skip
     if ":" in {gold.brackets, answer.brackets}:
         ratio, other = (gold, answer) if gold.brackets == ":" else (answer, gold)
-        if other.scalar is None or isinstance(other.scalar, Based) or len(ratio.parts) != 2:
-            return None
+        if other.scalar is None or isinstance(other.scalar, Based) or len(ratio.parts) != 2 or other.unit:
+            return None  # 3:30 may be 3.5 hours
         sides = [part.scalar for part in ratio.parts if isinstance(part, Form)]
         return None if same(Binary("/", *sides), other.scalar) is not False else False  # type: ignore[arg-type]
     if gold.brackets in _UNORDERED and answer.brackets not in _UNORDERED:
@@ -141,6 +144,20 @@ def _unlike(gold: Form, answer: Form, same: Same) -> bool | None:
     if not any(same(a, b) is False for a, b in zip(first, second, strict=True)):
         return None
     return None if _same_set(first, second, same) is not False else False
+
+
+def _is_label(form: Form) -> bool:
+    """A capital alone names something else: the point P, the matrix I."""
+    return isinstance(form.scalar, Name) and len(form.scalar.name) == 1 and form.scalar.name.isupper()
+
+
+def _listed_regions(gold: Form, answer: Form) -> list[bool | None]:
+    """`x > 1, x < 3` against an interval: the verdicts where the comma means "or", and where "and"."""
+    listed, other = (gold, answer) if gold.brackets in {"", "{}"} else (answer, gold)
+    parts = [part for part in listed.parts if isinstance(part, Form) and is_interval(part)]
+    if listed.brackets not in {"", "{}"} or not is_region(other) or not 1 < len(parts) == len(listed.parts):
+        return []
+    return [same_region(Form(sign, tuple(parts)), other) for sign in "∪∩"]
 
 
 def _one_of(gold: Form, answer: Form, same: Same) -> bool | None:
@@ -226,6 +243,8 @@ def _same_assigned(
 ) -> bool | None:
     """Values belong to their names. Against values without names only the usual order of names is trusted."""
     named, other = assigned
+    if _is_solved(gold, answer) and _is_solved(answer, gold):
+        return _same_equation(_as_equation(gold), _as_equation(answer), same)
     if named and other:
         if named.keys() != other.keys():
             return None
@@ -246,6 +265,14 @@ def _same_assigned(
     verdict = same_form(Form("", ordered), Form("", plain.parts), same)
     in_order = [_same_part(a, b, same) for a, b in zip(ordered, plain.parts, strict=False)]
     return verdict if verdict is False or all(in_order) else None
+
+
+def _is_solved(form: Form, other: Form) -> bool:
+    """`x = 2y`, beside `y = x/2`: one equation, solved for the other unknown."""
+    scalar = form.scalar
+    if form.name == other.name or len(form.name) != 1 or scalar is None or isinstance(scalar, Based):
+        return False
+    return other.name in symbols_of(scalar)
 
 
 def _is_function(name: str, value: Form) -> bool:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from difflib import SequenceMatcher
 
+from verifiers.answers.chinese import english, is_chinese, without_choosing
 from verifiers.answers.notation import worded
 
 _POLAR = re.compile(
@@ -31,13 +32,16 @@ def words_of(text: str) -> str:
 
 def same_words(gold: str, answer: str) -> bool | None:
     """Whether two answers in words are one; None where one says more, or nothing that can be compared."""
+    gold, answer = english(gold), english(answer)
     ours, theirs = (
-        [w for w in words_of(text).split() if w not in {"a", "an", "the"}] for text in (gold, answer)
+        [w for w in _said(words_of(text)).split() if w not in {"a", "an", "the"}] for text in (gold, answer)
     )
     if not ours or not theirs:
         return None
     if ours == theirs:
         return True
+    if _UNDEFINED.issuperset({" ".join(ours), " ".join(theirs)}) or is_chinese(gold) or is_chinese(answer):
+        return None  # Chinese words are not parted, so nobody sees what they have in common
     polar = _POLAR.match(gold.casefold()), _POLAR.match(worded(answer).casefold().strip("$*` "))
     if polar[0] and len(ours) == 1:
         if (
@@ -62,6 +66,23 @@ def same_words(gold: str, answer: str) -> bool | None:
     return False
 
 
+_PHRASES = (
+    (
+        re.compile(r"(?:there (?:is|are) |it has )?no solutions?(?: exists?)?|empty set|the empty set"),
+        "no solution",
+    ),
+    (re.compile(r"dne|(?:it )?does not exist|doesn t exist"), "does not exist"),
+    (re.compile(r"(?:it is )?not defined"), "undefined"),
+)
+"""Phrases that say one thing in several ways."""
+_UNDEFINED = {"no solution", "does not exist", "undefined", "none"}
+"""What may mean the same, depending on what was asked."""
+
+
+def _said(words: str) -> str:
+    return next((phrase for pattern, phrase in _PHRASES if pattern.fullmatch(words)), words)
+
+
 def _alike(ours: str, theirs: str) -> bool:
     """Whether one may be a spelling, a short form or the initials of the other: Mon, USA, colour, café."""
     plain = ["".join(filter(str.isalnum, unicodedata.normalize("NFKD", text))) for text in (ours, theirs)]
@@ -71,8 +92,15 @@ def _alike(ours: str, theirs: str) -> bool:
         long.startswith(short)
         or initials[0] == plain[1]
         or initials[1] == plain[0]
+        or _denied(ours, theirs)
+        or _denied(theirs, ours)
         or (short.isalpha() and len(short) > 4 and SequenceMatcher(None, short, long).ratio() > _ALIKE)
     )
+
+
+def _denied(one: str, other: str) -> bool:
+    """`not possible` and `impossible`."""
+    return one.startswith("not ") and other.endswith(one.removeprefix("not "))
 
 
 _ALIKE = 0.85
@@ -103,15 +131,21 @@ _DENIED = re.compile(
 _ANOTHER = re.compile(r"(?:\b(?:or|and|nor)\b|[,/&])\s*\(?[A-J]\b")
 
 
+_TOLD = re.compile(r"\W*[A-J]\W*[.):]")
+"""`C. A and B`: a choice whose text names others."""
+
+
 def same_choice(gold: str, answer: str) -> bool | None:
     """`(B)`, `B.`, `B) 12` and `b` are the same choice; an answer that names none decides nothing."""
+    gold, answer = (english(without_choosing(text)) for text in (gold, answer))
     several = _several(gold), _several(answer)
     if several[0] and several[1]:
         return several[0] == several[1]
-    letter = _choice(gold)
+    letter, other = _choice(gold), _choice(answer)
+    if (several[0] and other) or (letter and several[1] and not _TOLD.match(answer)):
+        return False  # one of several is not all of them
     if letter is None:
-        return None if several[0] else same_words(gold, answer)
-    other = _choice(answer)
+        return None if several[0] or other else same_words(gold, answer)
     return None if other is None else letter == other
 
 

@@ -1,9 +1,11 @@
 r"""Finds the final answer that a solution states: `#### 12`, `\boxed{12}`, "The answer is 12"."""
 
 import re
+from dataclasses import dataclass
+from typing import Literal
 
 from schemas.reasoning import answer_part
-from verifiers.answers.concluded import concluded, value_in
+from verifiers.answers.concluded import Unclear, concluded, value_in
 
 TAIL = 20_000
 """The answer is looked for in the last characters only: it stands at the end, and texts may be hostile."""
@@ -68,6 +70,28 @@ _Stated = tuple[int, str]
 """Where an answer is stated, and the answer."""
 
 
+NoAnswer = Literal[
+    Unclear,
+    "the text is empty",
+    "the reasoning block is not closed",
+    "a box is not closed",
+    "the answer is left empty",
+]
+"""Why no answer is found."""
+_LONGEST_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """The answer that a text states, or why none is found."""
+
+    answer: str | None
+    why: NoAnswer | None
+    """None where there is an answer."""
+    read: str
+    """Where it was looked for, shortened: the words around the mark, or the last sentence."""
+
+
 def extract_answer(text: str) -> str | None:
     r"""The answer stated last: `#### x`, `\boxed{x}`, "The answer is x", "Answer: x"; None where none is.
 
@@ -75,10 +99,39 @@ def extract_answer(text: str) -> str | None:
     Boxes side by side are one answer. A `####` line of words with more text after it is a heading. What a
     model boxed while it was thinking aloud (`schemas.reasoning`) is a draft and does not count.
     """
-    text = (answer_part(text) or "")[-TAIL:]
+    return read_answer(text).answer
+
+
+def read_answer(text: str) -> Extracted:
+    """The same, with the reason where no answer is found."""
+    said = answer_part(text)
+    if said is None:
+        return Extracted(None, "the reasoning block is not closed", text[-_LONGEST_SHOWN:])
+    text = said[-TAIL:]
+    if not text.strip():
+        return Extracted(None, "the text is empty", "")
     marked = [found for found in (_boxed(text), _hashed(text), _tagged(text)) if found]
     stated = [*marked, *_said(text, beside=bool(marked))]
-    return _cleaned(max(stated)[1] if stated else concluded(text) or "")
+    if not stated:
+        value, why, sentence = concluded(text)
+        broken = _unmarked(text)
+        answer = None if broken else _cleaned(value or "")
+        return Extracted(answer, None if answer else broken or why, sentence.strip()[-_LONGEST_SHOWN:])
+    at, found = max(stated)
+    answer = _cleaned(found)
+    shown = text[at:].strip()[:_LONGEST_SHOWN]
+    return Extracted(answer, None if answer else "the answer is left empty", shown)
+
+
+_OPEN_BOX = re.compile(r"boxed\s*\{[^\n]{0,300}$")
+r"""`\boxed{5`, cut off: the answer may be 53."""
+
+
+def _unmarked(text: str) -> NoAnswer | None:
+    """What is wrong with a mark that holds no answer."""
+    if text.rstrip("$ \n.").endswith(("####", "boxed{}")):
+        return "the answer is left empty"
+    return "a box is not closed" if _OPEN_BOX.search(text[-LONGEST_ANSWER:]) else None
 
 
 def _cleaned(text: str) -> str | None:

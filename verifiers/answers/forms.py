@@ -1,33 +1,23 @@
 r"""Answers read into forms: numbers, lists, points, intervals, sets, matrices, relations, named values.
 
-`x = 1, y = 2` is a list of two named values, `101_2` a number in a base, `\pm 3` a list of two, `x > 2` the
-interval of x's values. What cannot be read has no form, and nobody compares it.
+`x = 1, y = 2` is a list of two named values, `\pm 3` a list of two, `x > 2` the interval
+of x's values. What cannot be read has no form, and nobody compares it.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from verifiers.answers.bases import Based, based
+from verifiers.answers.matrices import CLOSE, OPEN, encoded, read_matrix
 from verifiers.answers.measures import without_unit
 from verifiers.answers.notation import worded
+from verifiers.answers.phrases import NOTHING, REALS, notated
+from verifiers.answers.series import ANSWER_FUNCTIONS
 from verifiers.answers.spelled import spelled
 from verifiers.answers.values import symbols_of
-from verifiers.expressions.latex import to_plain
 from verifiers.expressions.parser import parse
 from verifiers.expressions.tree import Expression, Name, Refused
-
-
-@dataclass(frozen=True)
-class Based:
-    """Digits in a stated base."""
-
-    digits: str
-    base: int
-
-    @property
-    def value(self) -> int:
-        """What they stand for."""
-        return int(self.digits, self.base)
 
 
 @dataclass(frozen=True)
@@ -56,9 +46,13 @@ _MOST_PARTS = 40
 """How deep brackets may nest, and how many items a list may have. Comparing two sets takes the square of the
 items, so a long list that a model writes must not slow the grader."""
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
-_MATRIX = re.compile(
-    r"\[?\s*\\begin\{([pb]?matrix|smallmatrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}\s*\]?", re.DOTALL
-)
+_OPENS, _CLOSES = "([{" + OPEN, ")]}" + CLOSE
+_MORE = re.compile(r"\b(?:more|less|each|over|only|both|most|other|none|any|all)\b")
+"""Short words that are no product of symbols: `5 or more`."""
+_OF_ANGLE = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)[^()+-]*$")
+r"""`\sin 15^\circ` is a number: its degrees belong to the angle."""
+_ARROWED = re.compile(r"\\(?:vec|overrightarrow|mathbf|boldsymbol|bm)\s*\{\s*(\\?[A-Za-z]{1,5})\s*\}")
+_CHOOSE = re.compile(r"\{([^{}\\]{1,20})\\choose([^{}\\]{1,20})\}")
 _INFINITE = {
     sign + word: f"{'-' if '-' in sign else ''}infinity"
     for sign in ("", "+", "-")
@@ -76,17 +70,10 @@ _NAMED = re.compile(
 _TUPLED = re.compile(rf"\(\s*({_NAME}(?:\s*,\s*{_NAME})+)\s*\)\s*(?:=|\\in)\s*([(\[\\].+)", re.DOTALL)
 _AND = re.compile(r",?\s(?:and|or)\s|,\s*(?:and|or)\b|(?<=\))(?:and|or)(?=\()|;", re.IGNORECASE)
 """What parts a list as a comma does: `1 and 2`, `1, and 2`, `1; 2`, `(1,2)or(2,1)`."""
-_BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
-# `101_2`, `101_{two}`, `(1A)_{16}`, `101 base 2`, `101 (base 2)`.
-_BASED = re.compile(
-    r"\(?(?P<digits>[0-9A-Fa-f]{1,200})\)?\s*(?:_|\(?\s*(?=base))\s*[({\s]*(?:base\s*)?(?P<base>\d{1,2}|[a-z]{3,5})[)}\s]*"
-)
 # Two words in a row are a sentence, and no product: "no solution", but not "sin x".
 _PROSE = re.compile(
     r"(?<![\\A-Za-z])(?!sin|cos|tan|log|ln|pi)[A-Za-z]{2,}\s+(?!sin|cos|tan|log|ln|pi|sqrt)[A-Za-z]{2,}"
 )
-_NOTHING = re.compile(r"\\(?:emptyset|varnothing)|\\\{\s*\\\}|no (?:real )?solutions?", re.IGNORECASE)
-_REALS = re.compile(r"\\(?:mathbb|mathbf)\s*\{?\s*R\s*\}?|ℝ|all real numbers", re.IGNORECASE)
 # One sign a relation. `\left` is no `\le`, and `n!=6` may be a factorial: only after a space it is `≠`.
 _RELATIONS = tuple(
     (re.compile(pattern), sign)
@@ -96,7 +83,6 @@ _RELATIONS = tuple(
         (r"\\in(?![A-Za-z])", "∈"), (r"\\(?:approx|simeq)(?![A-Za-z])", "≈"), (r"\\colon(?![A-Za-z])", ":"),
     )
 )  # fmt: skip
-_ORDER = re.compile(r"([<>≤≥])")
 _TURNED = {"()": "()", "[]": "[]", "[)": "(]", "(]": "[)"}
 _MIRRORED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
 
@@ -106,36 +92,57 @@ def read_form(text: str, depth: int = 0) -> Form | None:
     if depth > _DEEPEST:
         return None
     text = text.strip().removesuffix(".").strip()
-    if depth == 0 and ("\\" in text or "=" in text):
-        text = text
-        for pattern, sign in _RELATIONS:
-            text = pattern.sub(f" {sign} ", text)
-    if _NOTHING.fullmatch(worded(text)):
+    if depth == 0:
+        text = _prepared(text)
+    if text == NOTHING:
         return Form("{}", ())
-    if _REALS.fullmatch(worded(text)):
+    if text == REALS:
         return Form("()", tuple(Form("", (Name(name),)) for name in ("-infinity", "infinity")))
-    if _MATRIX.fullmatch(text):
-        return _matrix(text, depth + 1)
     # `(x, y) = (1, 2)` must be read before the list is split, which would part it inside `(x, y)`.
     if named := _TUPLED.fullmatch(text):
         return _tupled(named, depth)
-    parts = _split(_AND.sub(",", " ".join(worded(text).split())))
+    parts = _split(_with_commas(" ".join(text.split())))
     if len(parts) > _MOST_PARTS:
         return None
     if len(parts) > 1:
-        return _list("", parts, depth, joined=" or " in worded(text))
+        joined = [word for word in ("or", "and") if f" {word} " in text]
+        return _list("", parts, depth, joined[0] if len(joined) == 1 else "")
     return _one(parts[0].strip(), depth)
+
+
+def _prepared(text: str) -> str:
+    """The whole answer with matrices, relations and words for sets in the notation that is read."""
+    if "\\" in text or "=" in text:
+        if "\\begin" in text:
+            text = encoded(text)
+        if "\\choose" in text:
+            text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
+        text = _ARROWED.sub(r"\1", text)
+        for pattern, sign in _RELATIONS:
+            text = pattern.sub(f" {sign} ", text)
+    return notated(worded(text))
+
+
+def _with_commas(text: str) -> str:
+    """The words between items as commas; inside brackets they stay, since "or" and "and" say something."""
+    out, start, depth = "", 0, 0
+    for match in _AND.finditer(text):
+        gap = text[start : match.start()]
+        depth += sum((c in _OPENS) - (c in _CLOSES) for c in gap)
+        out += gap + ("," if depth == 0 else match[0])
+        start = match.end()
+    return out + text[start:]
 
 
 def _one(text: str, depth: int) -> Form | None:
     """One value, in brackets or not, or a relation."""
     if any(sign in text for sign in "=<>≤≥≠≈∈") and (found := _relation(text, depth)) is not _NO_RELATION:
         return found
-    if "\\cup" in text:
-        cells = [read_form(part, depth + 1) for part in text.split("\\cup")[: _MOST_PARTS + 1]]
-        if len(cells) > _MOST_PARTS or not all(cells):
-            return None
-        return Form("∪", tuple(cell for cell in cells if cell))
+    if operation := _SET_OPERATION.search(text):
+        return _combined(text, operation[0], depth)
+    if built := _BUILT.fullmatch(text):
+        told = read_form(built[2].replace(",", " and ") if " or " not in built[2] else built[2], depth + 1)
+        return told if told and told.name == built[1] and is_interval(told) else None
     inner, brackets = text.replace("\\{", "{").replace("\\}", "}").strip(), ""
     parts = [text]
     if inner[:1] in _BRACKETS and inner[-1:] in {")", "]", "}"} and _closes_at_end(inner):
@@ -145,6 +152,30 @@ def _one(text: str, depth: int) -> Form | None:
     if len(parts) == 1 and brackets in {"", "()"}:
         return _scalar(parts[0] if not brackets else text, depth)
     return _list(brackets, parts, depth) if len(parts) <= _MOST_PARTS else None
+
+
+_SET_OPERATION = re.compile(r"\\(?:cup|cap|setminus)(?![A-Za-z])")
+_SIGNS = {"\\cup": "∪", "\\cap": "∩", "\\setminus": "∖"}
+# `\{x \mid x > 3\}`, `\{x \in \mathbb{R} : x > 3\}`: the values of x that are told.
+_BUILT = re.compile(
+    r"\\?\{\s*([A-Za-z])(?:\s*∈\s*\\mathbb\{R\})?\s*(?:\\mid(?![A-Za-z])|\||:)\s*(.+?)(?:,\s*\1\s*∈\s*\\mathbb\{R\})?\s*\\?\}"
+)
+
+
+def _combined(text: str, operation: str, depth: int) -> Form | None:
+    """A union, an intersection or a difference of sets. Several of them need brackets, which are not read."""
+    cells = [read_form(part, depth + 1) for part in text.split(operation)[: _MOST_PARTS + 1]]
+    sign = _SIGNS[operation]
+    if len(cells) > _MOST_PARTS or None in cells or (sign == "∖" and len(cells) != 2):
+        return None
+    if any(other != operation for other in _SET_OPERATION.findall(text)):
+        return None
+    return Form(sign, tuple(cell for cell in cells if cell))
+
+
+def is_interval(form: Form) -> bool:
+    """Whether it looks like an interval or what sets of numbers are combined to."""
+    return form.brackets in {"()", "[]", "(]", "[)", *_SIGNS.values()}
 
 
 _NO_RELATION = Form("no relation", ())
@@ -163,10 +194,10 @@ def _relation(text: str, depth: int) -> Form | None:
         if found and _NAMED.fullmatch(name.strip()):
             value = read_form(rest, depth + 1)
             return value and _named(value if sign == "∈" else _without(value), name)
-    ordered = _ORDER.split(text)
+    ordered = [part.strip() for part in _split(text, "<>≤≥", kept=True)]
+    sides = [side.strip() for side in _split(text, "=")]
     if len(ordered) > 1:
-        return _ordered([part.strip() for part in ordered], depth) if "=" not in text else None
-    sides = [side.strip() for side in text.split("=")]
+        return _ordered(ordered, depth) if len(sides) == 1 else None
     if len(sides) < 2 or not all(sides) or not all(map(_balanced, sides)):
         return _NO_RELATION
     return _equal(sides, depth)
@@ -227,13 +258,14 @@ def _ordered(parts: list[str], depth: int) -> Form | None:
 
 
 def _without(value: Form) -> Form:
-    """All numbers but one."""
-    ends = [Form("", (Name(name),)) for name in ("-infinity", "infinity")]
-    return Form("∪", (Form("()", (ends[0], value)), Form("()", (value, ends[1]))))
+    """All numbers but these."""
+    ends = Form("()", tuple(Form("", (Name(name),)) for name in ("-infinity", "infinity")))
+    several = not value.brackets and value.scalar is None
+    return Form("∖", (ends, Form("{}", value.parts if several else (value,))))
 
 
-def _list(brackets: str, parts: list[str], depth: int, joined: bool = False) -> Form | None:
-    """`joined` says that "or" stood between the parts: `x < 1 or x > 3` is a union."""
+def _list(brackets: str, parts: list[str], depth: int, joined: str = "") -> Form | None:
+    """`joined` is the word between the parts: `x < 1 or x > 3` is a union, `x > 1 and x < 3` has both."""
     found: list[Form] = []
     for part in parts:
         form = read_form(part, depth + 1)
@@ -245,9 +277,12 @@ def _list(brackets: str, parts: list[str], depth: int, joined: bool = False) -> 
         if several and brackets == "()":
             return _points(parts, depth)
     names = {form.name for form in found}
-    regions = all(form.brackets in {"()", "[]", "(]", "[)", "∪"} for form in found)
-    if joined and regions and len(names) == 1 and not brackets and names != {""}:
-        return Form("∪", tuple(replace(form, name="") for form in found), found[0].name)
+    if all(map(is_interval, found)) and len(names) == 1 and not brackets and names != {""}:
+        # `x ≠ 1, x ≠ 2` holds together, also where "or" was said.
+        without = all(form.brackets == "∖" for form in found)
+        if joined or without:
+            sign = "∪" if joined == "or" and not without else "∩"
+            return Form(sign, tuple(replace(form, name="") for form in found), found[0].name)
     if len(names) == 2 and "" in names and found[0].name and not brackets:
         # `x = 1, 2`: the name is said once for all.
         if any(form.name for form in found[1:]):
@@ -275,32 +310,24 @@ def _scalar(text: str, depth: int) -> Form | None:
     bare = text.replace(" ", "")
     if bare in _INFINITE:
         return Form("", (Name(_INFINITE[bare]),))
-    if based := _based(text):
-        return Form("", (based,))
+    if digits := based(text):
+        return Form("", (digits,))
     if ":" in text:
         sides = [read_form(side, depth + 1) for side in text.split(":")]
         return (
             Form(":", tuple(side for side in sides if side)) if all(s and s.scalar for s in sides) else None
         )
+    if OPEN in text:
+        return _matrix(text, depth)
     text, unit = without_unit(text.strip(" ."))
-    if _PROSE.search(text):
+    if unit == "degree" and _OF_ANGLE.search(text):
+        text, unit = f"{text} degrees", ""
+    if _PROSE.search(text) or _MORE.search(text):
         return None
     try:
-        return Form("", (parse(spelled(text)),), unit=unit)
+        return Form("", (parse(spelled(text), ANSWER_FUNCTIONS),), unit=unit)
     except Refused:
         return None
-
-
-def _based(text: str) -> Based | None:
-    match = _BASED.fullmatch(text) if "_" in text or "base" in text else None
-    if match is None:
-        return None
-    base = _BASES.get(match["base"]) or (int(match["base"]) if match["base"].isdigit() else 0)
-    digits = match["digits"]
-    # A digit is required, so that the subscript of `x_1` or `AB_2` is not read as a base.
-    if not 2 <= base <= 36 or not any(digit.isdigit() for digit in digits):
-        return None
-    return Based(digits, base) if all(int(digit, 36) < base for digit in digits) else None
 
 
 def _tupled(match: re.Match[str], depth: int) -> Form | None:
@@ -320,52 +347,39 @@ def _tupled(match: re.Match[str], depth: int) -> Form | None:
 
 
 def _matrix(text: str, depth: int) -> Form | None:
-    matrix = _MATRIX.fullmatch(text)
-    rows = [
-        [read_form(cell, depth) for cell in row.split("&")]
-        for row in re.split(r"\\\\", matrix[2] if matrix else "")
-        if row.strip()
-    ]
-    cells = [cell for row in rows for cell in row]
-    found = tuple(cell for cell in cells if cell is not None)
-    if len(found) != len(cells) or len(cells) > _MOST_PARTS:
+    def cell(inside: str) -> Expression | None:
+        form = read_form(inside, depth + 1)
+        scalar = form.scalar if form and not form.unit and not form.name else None
+        return None if isinstance(scalar, Based) else scalar
+
+    found = read_matrix(text, cell)
+    if found is None:
         return None
-    return Form(f"matrix {len(rows)} {[len(row) for row in rows]}", found)
+    if not isinstance(found, tuple):
+        return Form("", (found,))
+    cells = tuple(Form("", (one,)) for row in found for one in row)
+    return Form(f"matrix {len(found)} {[len(row) for row in found]}", cells)
 
 
 def _balanced(text: str) -> bool:
-    return sum((c in "([{") - (c in ")]}") for c in text) == 0
+    return sum((c in _OPENS) - (c in _CLOSES) for c in text) == 0
 
 
 def _closes_at_end(text: str) -> bool:
     depth = 0
     for at, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
+        depth += (character in _OPENS) - (character in _CLOSES)
         if depth == 0:
             return at == len(text) - 1
     return False
 
 
-def _split(text: str) -> list[str]:
-    """At commas outside brackets."""
+def _split(text: str, signs: str = ",", *, kept: bool = False) -> list[str]:
+    """At these signs outside of brackets, which stand between the parts where they are kept."""
     parts, depth, start = [], 0, 0
     for at, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            parts.append(text[start:at])
+        depth += (character in _OPENS) - (character in _CLOSES)
+        if character in signs and depth == 0:
+            parts += [text[start:at], character] if kept else [text[start:at]]
             start = at + 1
     return [*parts, text[start:]]
-
-
-_GROUP = r"\((?:[^()]|\([^()]*\))*\)"
-# A slash, one factor, and another factor straight behind it: `3/4 x`, `1/2(a+b)`, but not `3/4 and x`.
-_BARE_DIVISION = re.compile(
-    rf"/\s*(?:\d[\d.]*|[A-Za-z]*{_GROUP}|(?!sqrt|root|sin|cos|tan|ln|log|abs|pi)[A-Za-z])(?:\s*\^\s*(?:\w+|{_GROUP}))?\s*(?!(?:and|or)\b)[A-Za-z(]"
-)
-
-
-def divides_in_two_ways(text: str) -> bool:
-    """Whether a slash stands before a product without a sign, as in `3/4 x`, or `1/3 %`."""
-    if "%" in text and ("/" in text or "frac" in text):
-        return True
-    return "/" in text and bool(_BARE_DIVISION.search(to_plain(text.replace("&", ","))))

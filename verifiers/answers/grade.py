@@ -12,17 +12,20 @@ from itertools import permutations, product
 
 from schemas.records import AnswerKind
 from verifiers.answers.alike import same_form
+from verifiers.answers.bases import Based
 from verifiers.answers.choices import same_choice, same_words, words_of
-from verifiers.answers.extract import LONGEST_ANSWER, extract_answer
-from verifiers.answers.forms import Based, divides_in_two_ways, read_form
+from verifiers.answers.dates import date_of, same_date
+from verifiers.answers.extract import LONGEST_ANSWER, extract_answer, read_answer
+from verifiers.answers.forms import read_form
 from verifiers.answers.measures import Quantity, other_spellings, quantity, same_quantity, slashed
 from verifiers.answers.notation import SEPARATOR, grouped, squeezed, tidied, worded
+from verifiers.answers.spelled import divides_in_two_ways
 from verifiers.answers.times import same_time, time_of
 from verifiers.answers.values import near, real_value, same_values, symbols_of
 from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, renamed, walk
 from verifiers.expressions.values import exact
 
-__all__ = ["Grade", "extract_answer", "grade", "grade_any", "same_answer"]
+__all__ = ["Grade", "extract_answer", "grade", "grade_any", "grade_solution", "read_answer", "same_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,9 @@ class Grade:
     verdict: bool | None
     """None is a doubt. It never counts as a wrong answer."""
     reason: str
-    """For people: `equal`, `different`, `no answer found`, `the gold answer cannot be read`, `the answer
-    cannot be read`, `too long`, `limit reached: size`, or `not comparable: ` and what
-    stands in the way, such as `number against text`."""
+    """For people: `equal`, `different`, `no answer found` and why, `the gold answer cannot be read`, `the
+    answer cannot be read`, `too long`, `limit reached: size`, or `not comparable: ` and what stands in the
+    way, such as `number against text`."""
 
     def __bool__(self) -> bool:
         """Refused, since a doubt is neither: `if grade(...)` would take every answer for a right one."""
@@ -65,8 +68,11 @@ def grade(gold: str | None, answer: str | None, kind: AnswerKind) -> Grade:
         return UNREADABLE_GOLD
     if len(answer) > LONGEST_ANSWER or len(gold) > LONGEST_ANSWER:
         return TOO_LONG
-    if kind != "choice" and (times := _times(gold, answer)):
-        return _graded(same_time(*times), "the half of the day is not said")
+    if kind != "choice":
+        if times := _times(gold, answer):
+            return _graded(same_time(*times), "the half of the day is not said")
+        if (day := date_of(gold)) and (other := date_of(answer)):
+            return _graded(same_date(day, other), "only one of them says the year")
     match kind:
         case "choice":
             return _graded(same_choice(gold, answer), "the answer names no one choice")
@@ -89,6 +95,14 @@ def grade_any(golds: Iterable[str], answer: str | None, kind: AnswerKind) -> Gra
         if number == 0 or (found.verdict is False and one.verdict is None):
             found = one
     return found
+
+
+def grade_solution(golds: Iterable[str], solution: str, kind: AnswerKind) -> Grade:
+    """Compare the answer that a whole solution states with each of the accepted ones."""
+    found = read_answer(solution)
+    if found.answer is None and found.why:
+        return Grade(None, f"{NO_ANSWER.reason}: {found.why}")
+    return grade_any(golds, found.answer, kind)
 
 
 def same_answer(gold: str, answer: str | None, kind: AnswerKind) -> bool | None:
@@ -169,7 +183,7 @@ def _same_expression(gold: str, answer: str, doubt: str) -> Grade:
     `doubt` is the reason of a doubt for which there is no better one.
     """
     sides = [
-        [form for reading in dict.fromkeys((grouped(text), text)) if (form := read_form(reading))]
+        [form for reading in dict.fromkeys(_spelled_out(text)) if (form := read_form(reading))]
         for text in (gold, answer)
     ]
     if not all(sides):
@@ -191,6 +205,14 @@ def _same_expression(gold: str, answer: str, doubt: str) -> Grade:
     if divides_in_two_ways(gold) or divides_in_two_ways(answer):
         return _graded(None, "3/4 x is read in two ways")  # and refutes nothing
     return DIFFERENT
+
+
+def _spelled_out(text: str) -> tuple[str, ...]:
+    """An answer with commas for thousands, for lists, and, as `P(5,2)`, with the name of a point."""
+    return (grouped(text), text, text[1:].lstrip()) if _LABELLED.fullmatch(text) else (grouped(text), text)
+
+
+_LABELLED = re.compile(r"[A-Z]\s*\([^()]*,[^()]*\)")
 
 
 def _why(doubts: Sequence[Grade], doubt: str) -> Grade:
@@ -241,8 +263,10 @@ def _same_based(gold: Expression | Based, answer: Expression | Based) -> bool | 
         same = gold.value == answer.value
         return same if gold.base == answer.base else None if same else False
     based, other = (gold, answer) if isinstance(gold, Based) else (answer, gold)
-    if not isinstance(based, Based) or isinstance(other, Based) or symbols_of(other):
+    if not isinstance(based, Based) or isinstance(other, Based):
         return None
+    if symbols := symbols_of(other):
+        return None if all(symbol[0] in "ABCDEF" for symbol in symbols) else False  # D_16 may be 13
     if not isinstance(other, Number):
         value = real_value(other)
         return None if value is None or value == based.value else False

@@ -22,12 +22,27 @@ _NOT_UNITS = AFTER | _CHANGING | (SCALES.keys() - {"percent", "cent", "cents"})
 _SHORT_UNITS = GLUED_UNITS - _NOT_UNITS | frozenset("j n w v c f kw kn hz pa mi yd sq gb mb kb ms".split())
 # Signs of money are units that stand before their number.
 _MONEY = {"$": "dollar", "€": "euro", "£": "pound sterling", "¥": "yen", "₹": "rupee", "¢": "cent"}
-_ALIASES = {"usd": "dollar", "us dollar": "dollar", "eur": "euro", "gbp": "pound sterling"}
+_ALIASES = {
+    "usd": "dollar",
+    "us dollar": "dollar",
+    "in": "inch",
+    "sec": "second",
+    "hr": "hour",
+    "eur": "euro",
+    "gbp": "pound sterling",
+}
 _POWER = r"(?:\s?\^\s?\{?-?\d\}?|[²³])?"
 _UNIT = rf"[A-Za-z][A-Za-z .]*{_POWER}(?:\s?/\s?[A-Za-z]+{_POWER})?"
 """Any words may be a unit here, such as `cm`, `square feet`, `m/s^2`; `_is_unit` looks at them one by one."""
-_TWO_UNITS = re.compile(r"(\d+) ([A-Za-z]+),? (?:and )?(\d+(?:\.\d+)?) ([A-Za-z]+)")
-"""`5 dollars and 50 cents`, `2 hours 30 minutes`."""
+_TWO_UNITS = re.compile(r"(\d+)\s?([A-Za-z]+)\.?,? (?:and )?(\d+(?:\.\d+)?)\s?([A-Za-z]+)\.?")
+"""`5 dollars and 50 cents`, `2 hours 30 minutes`, `5 ft 6 in`."""
+_SCALES = SCALES | {"wan": 10**4, "yi": 10**8}
+"""Also 万 and 亿, as `verifiers.answers.chinese` writes them."""
+_SHORT = {"h": "hour", "hr": "hour", "hrs": "hour", "in": "inch", "sec": "second", "s": "second", "lbs": "lb"}
+"""Units that are short for others where two stand together."""
+_MULTIPLE = re.compile(
+    r"(?<=[\d.])\s*(hundred|thousand|million|billion|trillion|dozen|wan|yi)s?\b\s*(?:of\s+)?"
+)
 _QUANTITY = re.compile(
     # `x = `, then a mixed number `1 1/2`, a decimal `1.5`, `1.5e3`, or a fraction `3/2`, then `%` and a unit.
     r"(?:(?P<name>\\?[A-Za-z]+(?:_\{?\w+\}?)?)\s*=\s*)?(?P<sign>[-+]?)\s*"
@@ -53,6 +68,8 @@ class Quantity:
     unit: str = ""
     name: str = ""
     """The unknown that it was said of, as in `x = 5`."""
+    multiple: int = 1
+    """What a word multiplied it by: `million` in `2.5 million`."""
 
 
 _FRACTION = re.compile(
@@ -92,11 +109,15 @@ def quantity(text: str, *, symbols: bool) -> Quantity | None:
     for sign in money:
         text = text.replace(sign, "", 1).strip()
     if two := _TWO_UNITS.fullmatch(text):
-        scale = units.factor(two[4], two[2])
+        scale = units.factor(_SHORT.get(two[4], two[4]), _SHORT.get(two[2], two[2]))
         # The smaller unit is in the second place: 50 cents are half of one dollar.
         if scale is None or scale >= 1:
             return None
-        return Quantity(int(two[1]) + Fraction(two[3]) * scale, unit=_unit(two[2]))
+        unit = _unit(_SHORT.get(two[2], two[2]))
+        return Quantity(int(two[1]) + Fraction(two[3]) * scale, unit=unit)
+    multiple = _MULTIPLE.search(text)
+    if multiple:
+        text = f"{text[: multiple.start()]} {text[multiple.end() :]}".strip()
     match = _QUANTITY.fullmatch(text)
     if match is None or "0" in {match["bottom"], match["under"]}:
         return None
@@ -105,12 +126,14 @@ def quantity(text: str, *, symbols: bool) -> Quantity | None:
         return None
     value, decimals = _value(match)
     value = -value if match["sign"] == "-" else value
+    times = _SCALES[multiple[1]] if multiple else 1
     return Quantity(
-        value,
-        decimals,
+        value * times,
+        0 if multiple else decimals,
         match["percent"] is not None,
         _MONEY[money[0]] if money else unit,
         match["name"] or "",
+        times,
     )
 
 
@@ -129,9 +152,16 @@ def _unit(text: str) -> str:
     text = re.sub(r"\s*([/^])\s*", r"\1", text)
     if power := re.fullmatch(r"(?:(sq|square)|(cu|cubic))\.? (\S+)", text):
         text = f"{_singular(power[3])}^{2 if power[1] else 3}"
+    text = _PER.sub("/", _RATES.get(text, text))
+    if "/" in text:
+        return "/".join(_unit(_SHORT.get(part, part)) for part in text.split("/"))
     base, caret, exponent = text.partition("^")
     text = _singular(base) + caret + exponent
     return _ALIASES.get(text, text)
+
+
+_PER = re.compile(r"\s+(?:per|an|a)\s+")
+_RATES = {"mph": "mile/hour", "kph": "km/hour", "kmh": "km/hour", "km/hr": "km/hour"}
 
 
 def _singular(unit: str) -> str:
@@ -153,6 +183,11 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool | None:
     if gold.name and answer.name and gold.name != answer.name:
         return None
     pair = {gold.unit, answer.unit} - {""}
+    if gold.multiple != answer.multiple and gold.value != answer.value:
+        # Asked for how many million, people say 5 and mean 5 million.
+        scales = {gold.multiple, answer.multiple, *_MULTIPLES}
+        alike = any(gold.value * s == answer.value or answer.value * s == gold.value for s in scales)
+        return None if alike or gold.percent or answer.percent or len(pair) == 2 else False
     if gold.percent != answer.percent:
         # 28% against 28 or 0.28: equal for one reader and not for another.
         share, other = (gold, answer) if gold.percent else (answer, gold)
@@ -176,11 +211,29 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool | None:
     return None if _rounded(gold, answer) or _rounded(answer, gold) else False
 
 
+_DIMENSIONS = {
+    unit: kind
+    for kind, listed in {
+        "length": "mm cm m km meter metre centimeter kilometer inch foot ft yard mile",
+        "mass": "mg g kg gram kilogram ounce oz lb ton",
+        "time": "second minute min hour day week month year",
+        "money": "cent dollar euro yen rupee yuan",
+        "angle": "degree",
+    }.items()
+    for unit in listed.split()
+}
+_MULTIPLES = (10, 100, 1000, 10**6, 10**9, 10**12)
+
+
 def _converted(gold: Quantity, answer: Quantity) -> bool | None:
     """Two different units: equal where one is so many of the other, different where no reading fits."""
     scale = units.factor(gold.unit, answer.unit)
     if scale is not None and gold.value * scale == answer.value:
         return True
+    if scale is None and _DIMENSIONS.get(gold.unit) != _DIMENSIONS.get(answer.unit):
+        # 40 minutes are no 118 degrees; of a unit that is not known nobody can tell.
+        known = gold.unit in _DIMENSIONS and answer.unit in _DIMENSIONS
+        return False if known and gold.value != answer.value else None
     return None if scale is None or gold.value == answer.value else False
 
 

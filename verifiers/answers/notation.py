@@ -6,6 +6,8 @@ which is left separates the items of a list.
 
 import re
 
+from verifiers.answers.chinese import english
+
 SEPARATOR = "\u066c"
 """Between thousands, where that is sure. A comma between such digits may also separate two numbers."""
 
@@ -42,7 +44,7 @@ _BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*]*)(?<=[^\s*])\*\*(?![\w(*])")
 # What looks like a sign is one: the minus of typographers, full-width digits of Chinese texts.
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "×": "*", "⋅": "*", "·": "*", "∙": "*", "÷": "/", "±": "\\pm ", "∪": "\\cup ",
-     "²": "^2", "³": "^3", "°": "^\\circ ", "∞": "\\infty ", "π": "\\pi ",
+     "²": "^2", "³": "^3", "°": "^\\circ ", "∞": "\\infty ", "π": "\\pi ", "∶": ":",
      **{c: " " for c in _WIDE_SPACES}, **{chr(0xFEE0 + c): chr(c) for c in range(0x21, 0x7F)}}
 )  # fmt: skip
 _VULGAR = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅛": "1/8", "⅜": "3/8"}
@@ -54,6 +56,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9./=%^-]*")
 _PLUS_MINUS = re.compile(r"^\+-|\+/-")
 # An answer that neither begins nor ends with one of these needs no marks taken off.
 _EDGES = frozenset('$\\*_`".,;:) ]\n\t\r\u00a0')
+_DEGREES_ABOVE = re.compile(r"(\\[dt]?frac\{[^{}]*?)\s*\^\s*(?:\\circ|\{\\circ\s*\})\s*(\}\{[^{}]*\})")
+r"""`\frac{220^\circ}{3}` has its degrees in the top."""
 # A root sign reaches over a bracket, a number or one letter: √2x is (√2)x.
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
 
@@ -66,8 +70,10 @@ def tidied(text: str) -> str:
     if "\\\\" in text and "begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
     text = _SURE.sub(SEPARATOR, text)
+    if "\\!" in text:
+        text = text.replace("\\!", "")  # it draws signs together, as in `8\!:\!34`
     if not text.isascii():
-        text = _from_unicode(text)
+        text = english(_from_unicode(text))
     if "$" in text or "\\" in text or "{" in text:
         text = _without_math(text)
     if "**" in text:
@@ -112,12 +118,13 @@ def _without_math(text: str) -> str:
     if text.replace("\\$", "").count("$") % 2 == 0:
         text = re.sub(r"(?<!\\)\$", " ", text)
     text = text.replace("\\$", "$").replace("\\(", " ").replace("\\)", " ").replace("\\%", "%")
+    text = _DEGREES_ABOVE.sub(r"\1\2^\\circ", text)
     return re.sub(r"\\(?:left|right)(?![A-Za-z])", "", text).replace("{,}", ",")
 
 
 def worded(text: str) -> str:
     r"""The answer with `\text{...}` opened, spacing commands as spaces, and degrees as a word."""
-    if "\\" not in text:
+    if "\\" not in text and "~" not in text:
         return text
     text = _TEXT.sub(r" \1 ", text)
     text = re.sub(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)(?![A-Za-z])", " degrees ", text)

@@ -1,16 +1,18 @@
-"""Sets of real numbers, as unions of intervals: compared at their ends, between them and beyond.
+"""Sets of real numbers, made of intervals: compared at their ends, between them and beyond.
 
-`(-∞, 2) ∪ (2, ∞)` and `(2, ∞) ∪ (-∞, 2)` hold the same numbers, and so do `(0, 2)` and `(0, 1] ∪ (1, 2)`.
+`(-∞, 2) ∪ (2, ∞)` and `ℝ ∖ {2}` hold the same numbers, and so do `(0, 2) ∩ (1, 3)` and `(1, 2)`.
 """
 
 from fractions import Fraction
 from typing import NamedTuple
 
-from verifiers.answers.forms import Based, Form
+from verifiers.answers.bases import Based
+from verifiers.answers.forms import Form
 from verifiers.answers.values import real_value
 from verifiers.expressions.tree import Name, Number
 
 _INTERVALS = {"()", "[]", "(]", "[)"}
+_COMBINED = {"∪", "∩", "∖"}
 _GRID = 10**40
 """Ends that agree to so many digits are one: `1/√2` and `√2/2` are computed apart."""
 _MOST_PIECES = 20
@@ -30,7 +32,7 @@ class _Piece(NamedTuple):
 
 def is_region(form: Form) -> bool:
     """Whether it is surely a set of real numbers: `(1, 2)` may be a point and `[1, 2]` a list."""
-    if form.brackets == "∪":
+    if form.brackets in _COMBINED:
         return True
     if form.brackets not in _INTERVALS or len(form.parts) != 2:
         return False
@@ -39,30 +41,43 @@ def is_region(form: Form) -> bool:
 
 def same_region(gold: Form, answer: Form) -> bool | None:
     """Whether both hold the same numbers; None where an end has no known value, or one is rounded."""
-    sides = _pieces(gold), _pieces(answer)
-    if sides[0] is None or sides[1] is None:
+    ours, theirs = _set(gold), _set(answer)
+    if ours is None or theirs is None:
         return None
-    ends = sorted(
-        {end for piece in (*sides[0], *sides[1]) for end in (piece.low, piece.high) if end is not None}
-    )
+    pieces = (*ours.pieces, *theirs.pieces)
+    ends = sorted({end for piece in pieces for end in (piece.low, piece.high) if end is not None})
     tried = [*ends, *((a + b) / 2 for a, b in zip(ends, ends[1:], strict=False))]
     tried += [ends[0] - 1, ends[-1] + 1] if ends else [Fraction(0)]
-    same = all(any(p.holds(x) for p in sides[0]) == any(p.holds(x) for p in sides[1]) for x in tried)
+    same = all(ours.holds(x) == theirs.holds(x) for x in tried)
     return True if same else None if _rounded(gold) or _rounded(answer) else False
 
 
-def _pieces(form: Form) -> list[_Piece] | None:
-    if form.brackets == "∪":
-        found: list[_Piece] = []
-        for part in form.parts:
-            inner = _pieces(part) if isinstance(part, Form) else None
-            if inner is None or len(found) > _MOST_PIECES:
-                return None
-            found += inner
-        return found
+class _Set(NamedTuple):
+    """Pieces, and how sets made of them are combined."""
+
+    pieces: tuple[_Piece, ...]
+    sign: str = "∪"
+    parts: "tuple[_Set, ...]" = ()
+
+    def holds(self, x: Fraction) -> bool:
+        if not self.parts:
+            return any(piece.holds(x) for piece in self.pieces)
+        held = [part.holds(x) for part in self.parts]
+        if self.sign == "∖":
+            return held[0] and not held[1]
+        return any(held) if self.sign == "∪" else all(held)
+
+
+def _set(form: Form) -> _Set | None:
+    if form.brackets in _COMBINED:
+        parts = [_set(part) if isinstance(part, Form) else None for part in form.parts]
+        found = tuple(part for part in parts if part is not None)
+        pieces = tuple(piece for part in found for piece in part.pieces)
+        complete = len(found) == len(parts) and len(pieces) <= _MOST_PIECES
+        return _Set(pieces, form.brackets, found) if complete else None
     if form.brackets == "{}":
-        values = [_end(part) for part in form.parts]
-        return None if None in values else [_Piece(value, True, value, True) for value in values]
+        values = [_end(part) for item in form.parts for part in _items(item)]
+        return None if None in values else _Set(tuple(_Piece(v, True, v, True) for v in values))
     if form.brackets not in _INTERVALS or len(form.parts) != 2:
         return None
     if (form.brackets[0] == "[" and _infinite(form.parts[0])) or (
@@ -72,7 +87,12 @@ def _pieces(form: Form) -> list[_Piece] | None:
     low, high = (None if _infinite(part) else _end(part) for part in form.parts)
     if any(end is None and not _infinite(part) for end, part in zip((low, high), form.parts, strict=True)):
         return None
-    return [_Piece(low, form.brackets[0] == "[", high, form.brackets[1] == "]")]
+    return _Set((_Piece(low, form.brackets[0] == "[", high, form.brackets[1] == "]"),))
+
+
+def _items(part: object) -> tuple[object, ...]:
+    r"""The two values of a plus-minus in a set: `\{\pm 1\}`."""
+    return part.parts if isinstance(part, Form) and not part.brackets and part.scalar is None else (part,)
 
 
 def _end(part: object) -> Fraction | None:

@@ -8,8 +8,9 @@ import math
 import re
 
 from verifiers.answers.notation import SEPARATOR
+from verifiers.answers.series import ANSWER_FUNCTIONS, applied
 from verifiers.expressions.latex import to_plain
-from verifiers.expressions.tree import FUNCTIONS, Refused
+from verifiers.expressions.tree import Refused
 
 _GREEK = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau "
@@ -28,9 +29,9 @@ _INVERSE = {
 _BELOW_ONE = {"sec": "cos", "csc": "sin", "cot": "tan"}
 _APPLIED = re.compile(
     r"(?<![A-Za-z_])\\?("
-    rf"{'|'.join((*_INVERSE, *_BELOW_ONE, 'sin', 'cos', 'tan', 'log', 'ln', 'exp'))})(?![A-Za-z])"
+    rf"{'|'.join((*_INVERSE, *_BELOW_ONE, 'sin', 'cos', 'tan', 'log', 'ln', 'lg', 'exp'))})(?![A-Za-z])"
 )
-_KNOWN = FUNCTIONS | {"pi"}
+_KNOWN = ANSWER_FUNCTIONS | {"pi"}
 # A repeating decimal: `0.1\overline{6}`, `0.\dot{3}`, `0.(3)`.
 _REPEATING = re.compile(r"(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*\{?(\d{1,40})\}?|\((\d{1,40})\))(?![\d.])")
 _BINOMIAL = re.compile(
@@ -61,6 +62,7 @@ def spelled(text: str) -> str:
     """The text for `verifiers.expressions.parser.parse`. Raises Refused on a function without an argument."""
     # The separator stands where a comma parted thousands: `1,000` is one number here.
     text = text.replace(SEPARATOR, "")
+    text = applied(text)
     if "." in text and ("\\" in text or "(" in text):
         text = _REPEATING.sub(_fraction, text)
     if "\\" in text:
@@ -153,10 +155,10 @@ def _argument(text: str, at: int) -> tuple[str, int]:
     while factor := _FACTOR.match(text, at):
         word, group = factor["word"], factor["group"]
         # `sin x cos y` and `sin x (a + b)` are products; in `sin (1/2)x` a fraction begins the argument.
-        if at > start and (group or word in FUNCTIONS):
+        if at > start and (group or word in ANSWER_FUNCTIONS):
             break
         at = factor.end()
-        if group or word in FUNCTIONS:
+        if group or word in ANSWER_FUNCTIONS:
             at = _closed(text, at - 1 if group else at)
         if group and not (_QUOTIENT.fullmatch(text[start:at].strip()) and text[at : at + 1].isalpha()):
             return text[start:at].strip()[1:-1], at
@@ -180,6 +182,8 @@ def _call(name: str, argument: str, power: str, base: str) -> str:
         name, power = f"a{name}", ""
     if name == "exp":
         call = f"(e^({argument}))"
+    elif name == "lg":
+        call = f"(ln({argument})/ln(10))"
     elif base:
         call = f"(ln({argument})/ln({base}))"
     elif name in _BELOW_ONE:
@@ -187,3 +191,17 @@ def _call(name: str, argument: str, power: str, base: str) -> str:
     else:
         call = f"{_INVERSE.get(name, name)}({argument})"
     return f"(({call})^({power}))" if power else call
+
+
+_GROUP = r"\((?:[^()]|\([^()]*\))*\)"
+# A slash, one factor, and another factor straight behind it: `3/4 x`, `1/2(a+b)`, but not `3/4 and x`.
+_BARE_DIVISION = re.compile(
+    rf"/\s*(?:\d[\d.]*|[A-Za-z]*{_GROUP}|(?!sqrt|root|sin|cos|tan|ln|log|abs|pi)[A-Za-z])(?:\s*\^\s*(?:\w+|{_GROUP}))?\s*(?!(?:and|or)\b)[A-Za-z(]"
+)
+
+
+def divides_in_two_ways(text: str) -> bool:
+    """Whether a slash stands before a product without a sign, as in `3/4 x`, or `1/3 %`."""
+    if "%" in text and ("/" in text or "frac" in text):
+        return True
+    return "/" in text and bool(_BARE_DIVISION.search(to_plain(text.replace("\\\\", ",").replace("&", ","))))

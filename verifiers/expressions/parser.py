@@ -46,24 +46,31 @@ _ARGUMENTS: dict[str, Container[int]] = {
     "log": (1, 2),
     "gcd": range(2, 9),
     "lcm": range(2, 9),
+    "max": range(1, 20),
+    "min": range(1, 20),
+    "sum": (4,),
+    "prod": (4,),
 }
 _HALF_TURN = Number(Fraction(180), "180")
 
 
-def parse(text: str) -> Expression:
-    """The tree of an expression. Raises Refused on anything else, and on text over the limits."""
+def parse(text: str, functions: frozenset[str] = FUNCTIONS) -> Expression:
+    """The tree of an expression. Raises Refused on anything else, and on text over the limits.
+
+    `functions` are the words that are applied to arguments; answers know more of them than steps.
+    """
     if len(text) > LONGEST:
         raise Refused("parse", f"longer than {LONGEST} characters")
-    return parse_tokens(_tokens(text))
+    return parse_tokens(_tokens(text), functions)
 
 
-def parse_tokens(tokens: list[str]) -> Expression:
+def parse_tokens(tokens: list[str], functions: frozenset[str] = FUNCTIONS) -> Expression:
     """The same for a text that is in tokens already."""
     if len(tokens) > LONGEST or sum(map(len, tokens)) > LONGEST:
         raise Refused("parse", f"longer than {LONGEST} characters")
     if len(tokens) % 2 and _FLAT.issuperset(tokens[1::2]) and all(t[0].isdigit() for t in tokens[::2]):
         return _row(tokens)
-    parser = _Parser(tokens)
+    parser = _Parser(tokens, functions)
     tree = parser.expression(0)
     if parser.peek():
         raise Refused("parse", f"unexpected {parser.peek()!r}")
@@ -102,8 +109,9 @@ def _tokens(text: str) -> list[str]:
 class _Parser:
     """Pratt's algorithm: unary minus binds weaker than a power, powers associate to the right."""
 
-    def __init__(self, tokens: list[str]) -> None:
+    def __init__(self, tokens: list[str], functions: frozenset[str]) -> None:
         self._tokens = tokens
+        self._functions = functions
         self._at = 0
         self._depth = 0
         self._angles = 0
@@ -164,7 +172,7 @@ class _Parser:
 
     def _word(self, token: str) -> Expression:
         function, _, base = token.partition("_")
-        if function not in FUNCTIONS or (base and function != "log"):
+        if function not in self._functions or (base and function != "log"):
             if len(function) > 1 and token != "pi" and function not in GREEK:
                 raise Refused("parse", f"unknown word {token!r}")
             return Name(token)
@@ -204,7 +212,9 @@ class _Parser:
         if function not in _BARE or self.peek() in {"-", "+"}:
             raise Refused("parse", "'(' expected")
         tree = self.expression(_INFIX["·"])
-        while self.peek() and self.peek().partition("_")[0] not in FUNCTIONS and self.peek()[0].isalpha():
+        while (
+            self.peek() and self.peek().partition("_")[0] not in self._functions and self.peek()[0].isalpha()
+        ):
             tree = Binary("·", tree, self.expression(_INFIX["·"]))
         return [tree]
 

@@ -8,6 +8,8 @@ from typing import Literal
 RefusalKind = Literal["parse", "undefined_symbol", "domain", "irrational", "too_large"]
 # Any other word of two letters or more is refused, so that prose never becomes a product of symbols.
 FUNCTIONS = frozenset("sqrt root abs log ln sin cos tan asin acos atan binom gcd lcm".split())
+BINDING = frozenset({"sum", "prod"})
+"""`sum(k, 1, n, k^2)` binds its first argument: only answers are read with these."""
 TRIGONOMETRIC = frozenset({"sin", "cos", "tan"})
 GREEK = frozenset("alpha beta gamma delta theta phi lambda mu omega varphi rho sigma".split())
 
@@ -59,7 +61,10 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A known function applied to its arguments; `root(n, a)` is the n-th root, `log(b, a)` has base b."""
+    """A known function applied to its arguments; `root(n, a)` is the n-th root, `log(b, a)` has base b.
+
+    `sum(k, a, b, body)` and `prod` go over the whole numbers k from a to b.
+    """
 
     function: str
     args: "tuple[Expression, ...]"
@@ -92,9 +97,31 @@ def walk(tree: Expression) -> Iterator[Expression]:
 
 
 def names(tree: Expression) -> frozenset[str]:
-    """The symbols in it, `pi` left out."""
+    """The symbols in it, `pi` and the counters of sums left out."""
     # `pi` is a constant: `2 pi` has no unknown.
-    return frozenset(node.name for node in walk(tree) if isinstance(node, Name) and node.name != "pi")
+    found = set()
+    for node in walk(tree):
+        if isinstance(node, Name):
+            if node.name != "pi":
+                found.add(node.name)
+        elif isinstance(node, Call) and node.function in BINDING:
+            return _free(tree)
+    return frozenset(found)
+
+
+def _free(tree: Expression) -> frozenset[str]:
+    match tree:
+        case Name(name):
+            return frozenset({name} - {"pi"})
+        case Unary(_, operand):
+            return _free(operand)
+        case Binary(_, left, right):
+            return _free(left) | _free(right)
+        case Call(function, (Name(counter), low, high, body)) if function in BINDING:
+            return _free(low) | _free(high) | (_free(body) - {counter})
+        case Call(_, args):
+            return frozenset().union(*map(_free, args))
+    return frozenset()
 
 
 def replaced(tree: Expression, meant: Mapping[str, Expression]) -> Expression:

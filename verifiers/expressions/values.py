@@ -20,6 +20,18 @@ LARGEST_FACTORIAL = 200
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large a value may be before it is refused."""
+
+    bits: int = MOST_BITS
+    exponent: int = LARGEST_EXPONENT
+    factorial: int = LARGEST_FACTORIAL
+
+
+USUAL = Bounds()
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """How loosely a tree is read. The default is the strict reading."""
 
@@ -46,57 +58,60 @@ def exact(tree: Expression, values: Mapping[str, Fraction], reading: Reading = S
                 raise Refused("undefined_symbol", f"{name} is not defined")
             return values[name]
         case Unary("!", operand):
-            return _factorial(exact(operand, values, reading))
+            return factorial(exact(operand, values, reading))
         case Unary(op, operand):
             return exact(operand, values, reading) * (-1 if op == "-" else reading.percent)
         case Binary(op, left, right):
             first, second = exact(left, values, reading), exact(right, values, reading)
             if reading.relative and op in {"+", "-"} and isinstance(right, Unary) and right.op == "%":
                 second *= first
-            return _binary(op, first, second, reading)
+            return operated(op, first, second, reading)
         case Call(function, args):
-            return _call(function, [exact(arg, values, reading) for arg in args])
+            return applied(function, [exact(arg, values, reading) for arg in args])
 
 
 _WHOLE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
-def _binary(op: str, left: Fraction, right: Fraction, reading: Reading) -> Fraction:
+def operated(
+    op: str, left: Fraction, right: Fraction, reading: Reading = STRICT, bounds: Bounds = USUAL
+) -> Fraction:
+    """The rational value of `left op right`. Raises Refused where there is none within the bounds."""
     # Most calculations have whole numbers; Python's integers are several times faster than its fractions.
     if left.denominator == right.denominator == 1 and op in _WHOLE:
-        return _bounded(Fraction(_WHOLE[op](left.numerator, right.numerator)))
+        return _bounded(Fraction(_WHOLE[op](left.numerator, right.numerator)), bounds)
     match op:
         case "+":
-            return _bounded(left + right)
+            return _bounded(left + right, bounds)
         case "-":
-            return _bounded(left - right)
+            return _bounded(left - right, bounds)
         case "^":
-            return power(left, right)
+            return power(left, right, bounds)
         case "/" | "//" if right == 0:
             raise Refused("domain", "division by zero")
         case "/":
-            return _bounded(left / right)
+            return _bounded(left / right, bounds)
         case "//":
             if left.denominator != 1 or right.denominator != 1:
                 raise Refused("domain", "// of fractions")
             return Fraction(left // right)
         case "#" if reading.mixed:
-            return _bounded(left + right)
+            return _bounded(left + right, bounds)
         case _:
-            return _bounded(left * right)
+            return _bounded(left * right, bounds)
 
 
-def power(base: Fraction, exponent: Fraction) -> Fraction:
+def power(base: Fraction, exponent: Fraction, bounds: Bounds = USUAL) -> Fraction:
     """`base ^ exponent` where it is rational and within the limits."""
-    if abs(exponent) > LARGEST_EXPONENT or exponent.denominator > LARGEST_EXPONENT:
-        raise Refused("too_large", f"exponent beyond {LARGEST_EXPONENT}")
+    if abs(exponent) > bounds.exponent or exponent.denominator > LARGEST_EXPONENT:
+        raise Refused("too_large", f"exponent beyond {bounds.exponent}")
     if base == 0 and exponent <= 0:
         raise Refused("domain", f"0 to the power {exponent}")
     if exponent.denominator != 1:
         base = _root(base, exponent.denominator)
     whole = exponent.numerator
-    if max(base.numerator.bit_length(), base.denominator.bit_length()) * abs(whole) > MOST_BITS:
-        raise Refused("too_large", f"a power of more than {MOST_BITS} bits")
+    if max(base.numerator.bit_length(), base.denominator.bit_length()) * abs(whole) > bounds.bits:
+        raise Refused("too_large", f"a power of more than {bounds.bits} bits")
     return base**whole
 
 
@@ -121,15 +136,17 @@ def _whole_root(value: int, degree: int) -> int:
     return low
 
 
-def _factorial(value: Fraction) -> Fraction:
+def factorial(value: Fraction, bounds: Bounds = USUAL) -> Fraction:
+    """`value!` of a whole number within the bounds."""
     if value.denominator != 1 or value < 0:
         raise Refused("domain", f"factorial of {value}")
-    if value > LARGEST_FACTORIAL:
-        raise Refused("too_large", f"factorial beyond {LARGEST_FACTORIAL}")
+    if value > bounds.factorial:
+        raise Refused("too_large", f"factorial beyond {bounds.factorial}")
     return Fraction(math.factorial(int(value)))
 
 
-def _call(function: str, args: list[Fraction]) -> Fraction:
+def applied(function: str, args: list[Fraction]) -> Fraction:
+    """The rational value of a function. Raises Refused where it is irrational or has none."""
     match function:
         case "abs":
             return abs(args[0])
@@ -144,6 +161,8 @@ def _call(function: str, args: list[Fraction]) -> Fraction:
             return Fraction(math.floor(args[0]))
         case "ceil":
             return Fraction(math.ceil(args[0]))
+        case "max" | "min":
+            return (max if function == "max" else min)(args)
         case "binom" | "gcd" | "lcm":
             return _of_whole(function, args)
         case "log" if len(args) == 2:
@@ -177,9 +196,9 @@ def _log(value: Fraction) -> float:
     return math.log(value.numerator) - math.log(value.denominator)
 
 
-def _bounded(value: Fraction) -> Fraction:
-    if value.numerator.bit_length() > MOST_BITS or value.denominator.bit_length() > MOST_BITS:
-        raise Refused("too_large", f"a number of more than {MOST_BITS} bits")
+def _bounded(value: Fraction, bounds: Bounds = USUAL) -> Fraction:
+    if value.numerator.bit_length() > bounds.bits or value.denominator.bit_length() > bounds.bits:
+        raise Refused("too_large", f"a number of more than {bounds.bits} bits")
     return value
 
 
