@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
 from pydantic_core import from_json
 
 from pipeline.prompts.templates import SolvingPrompt, prompt_text, solving_prompt
@@ -20,7 +21,7 @@ from pipeline.runs import identity, problem_files
 from pipeline.runs.given_files import GivenFile
 from pipeline.sampling.budget import ShardBudget, ShardState, shard_state, share_of
 from pipeline.sampling.unfinished import UnfinishedFile
-from pipeline.storage import journal, packing
+from pipeline.storage import finished, journal, packing
 from pipeline.storage.generations import read_manifest
 from pipeline.storage.journal import Entry, Row, ShardWriter
 from pipeline.storage.locks import locked
@@ -196,11 +197,19 @@ class RunStore:
         """The journal's whole lines by the id of their problem, whichever gold answer they were graded by."""
         return journal.index(self._journal(shard))
 
-    def journal(self, shard: int) -> Iterator[Finished]:
-        """Finished problems of a shard within the budget, in the order of their ids; a torn last line is owed
-        again."""
+    def done(self, shard: int) -> list[Entry]:
+        """The lines of a shard's problems within the budget, in the order of their ids; a torn last line is
+        owed again."""
         at, found = self._shard_state(shard)
-        return journal.read(self._journal(shard), (found[name] for name in sorted(at.done)))
+        return [found[name] for name in sorted(at.done)]
+
+    def journal(self, shard: int) -> Iterator[Finished]:
+        """Finished problems of a shard within the budget, in the order of their ids, as records."""
+        return journal.read(self._journal(shard), self.done(shard))
+
+    def tables_of(self, shard: int, entries: Iterable[Entry]) -> Iterator[pa.Table]:
+        """The problems of some lines of a shard's journal, as columns (`schemas.arrow_finished`)."""
+        return finished.tables(self._journal(shard), entries)
 
     def lines(self, shard: int, entries: Iterable[Entry]) -> Iterator[Finished]:
         """The problems of some lines of a shard's journal."""
@@ -230,10 +239,14 @@ class RunStore:
             first = heapq.nsmallest(n, chain(first, places))
         return Survey(owed, beyond, first)
 
-    def read(self, places: Iterable[Place]) -> Iterator[Finished]:
-        """The problems at some places, in their order, one by one."""
-        for place in places:
-            yield from journal.read(self._journal(place.shard), [place.entry])
+    def tables(self, places: Iterable[Place]) -> Iterator[pa.Table]:
+        """The problems at some places, in their order, as columns (`schemas.arrow_finished`)."""
+        return finished.lines_at((self._journal(place.shard), place.entry) for place in places)
+
+    def journal_bytes(self) -> int:
+        """The size of all journals."""
+        files = map(self._journal, range(self.config.shards))
+        return sum(file.stat().st_size for file in files if file.exists())
 
     def _journal(self, shard: int) -> Path:
         return journal.path_of(self.path, shard)
