@@ -72,7 +72,7 @@ def seal(store: RunStore, *, partial: bool = False) -> Manifest:
         )
     sources = store.sources()
     check_pair(store.config.fusion.consensus, sources)
-    trust = _fitted(store, found.sample, sources)
+    trust = fit_to_sample(store, found.sample, sources)
     # Shards are written into a folder of their own and changed over at once: a reader sees the old dataset or
     # the new one.
     with sealing(store.path) as folder:
@@ -100,7 +100,7 @@ def fit_trust(sample: Iterator[Finished], sources: Sources) -> Trust:
     return fit(islice(solutions, _FIT_ON), sources)
 
 
-def _fitted(store: RunStore, sample: list[Place], sources: Sources) -> Trust:
+def fit_to_sample(store: RunStore, sample: list[Place], sources: Sources) -> Trust:
     """`fit_trust` to the solutions of some places, read as columns."""
     parts, n = list[Ballots](), 0
     for table in store.tables(sample):

@@ -101,7 +101,7 @@ def test_a_rollout_that_a_search_has_counted_is_not_counted_again() -> None:
     assert counted(1, [found, *rolled([0.5], 8, "omegaprm")]) == ([5], [9])
     assert counted(1, [found, *rolled([0.5], 8)]) == ([9], [17])
     silent = found.model_copy(update={"p": None, "correct": 0, "n": 0})
-    assert pooled([silent, *rolled([0.5], 8, "omegaprm")], EARLIER) == {0: (4, 8)}
+    assert counted(1, [silent, *rolled([0.5], 8, "omegaprm")]) == ([4], [8])
 
 
 @pytest.mark.parametrize(
