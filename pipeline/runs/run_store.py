@@ -7,7 +7,8 @@ last. `problem_files` has the files of the problems, `records` the plan and the 
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -21,7 +22,7 @@ from pipeline.runs import identity, problem_files
 from pipeline.runs.given_files import GivenFile
 from pipeline.sampling.budget import ShardBudget, ShardState, shard_state, share_of
 from pipeline.sampling.unfinished import UnfinishedFile
-from pipeline.storage import finished, journal, packing
+from pipeline.storage import finished, journal, journal_index, packing
 from pipeline.storage.generations import read_manifest
 from pipeline.storage.journal import Entry, Row, ShardWriter
 from pipeline.storage.locks import locked
@@ -54,6 +55,16 @@ class Survey(NamedTuple):
     owed: int
     beyond: int
     sample: list[Place]
+
+
+class Glance(NamedTuple):
+    """How far a shard is: its problems by state, and of those that are done the tokens by purpose and how
+    many a budget cut short; and the damage of its journal, a line for each."""
+
+    state: ShardState
+    tokens: Counter[str]
+    cut: int
+    damage: list[str]
 
 
 class RunStore:
@@ -158,10 +169,24 @@ class RunStore:
         """Which problems of a shard are done, owed, and beyond the budget; each in their order."""
         return self._shard_state(shard)[0]
 
+    def glance(self, shard: int) -> Glance:
+        """How far a shard is, for a look at the run: its journal's index is believed (`journal_index`)."""
+        path = self._journal(shard)
+        entries, damage = journal_index.glance(path)
+        at, found = self._state_of(shard, entries)
+        done = [found[name] for name in at.done]
+        tokens = Counter[str]()
+        for entry in done:
+            tokens.update(entry.spent)
+        return Glance(at, tokens, sum(entry.cut for entry in done), [f"{path}: {one}" for one in damage])
+
     def _shard_state(self, shard: int) -> tuple[ShardState, dict[str, Entry]]:
         """The shard's problems by state, and the journal entries of those graded by their present gold
         answer, with their present given solutions."""
-        golds, entries = self._golds(shard), self.entries(shard)
+        return self._state_of(shard, self.entries(shard))
+
+    def _state_of(self, shard: int, entries: Mapping[str, Entry]) -> tuple[ShardState, dict[str, Entry]]:
+        golds = self._golds(shard)
         # A problem whose gold answer was corrected since is not done: it is graded again.
         stale = {*self._stale(shard, golds, entries)}
         found = {name: entry for name, entry in entries.items() if name in golds and name not in stale}
@@ -178,7 +203,7 @@ class RunStore:
         given solutions."""
         return list(self._stale(shard, self._golds(shard), self.entries(shard)))
 
-    def _stale(self, shard: int, golds: dict[str, int], found: dict[str, Entry]) -> Iterator[str]:
+    def _stale(self, shard: int, golds: dict[str, int], found: Mapping[str, Entry]) -> Iterator[str]:
         given = self.given(shard)
         for name, gold in golds.items():
             if name in found and (found[name].gold, found[name].given) != (gold, given.key(name)):
@@ -195,7 +220,7 @@ class RunStore:
 
     def entries(self, shard: int) -> dict[str, Entry]:
         """The journal's whole lines by the id of their problem, whichever gold answer they were graded by."""
-        return journal.index(self._journal(shard))
+        return journal_index.scanned(self._journal(shard))
 
     def done(self, shard: int) -> list[Entry]:
         """The lines of a shard's problems within the budget, in the order of their ids; a torn last line is
@@ -226,7 +251,11 @@ class RunStore:
         whose problems are owed again."""
         shards = range(self.config.shards)
         lines = (f"{path}: {one}" for path in map(self._journal, shards) for one in journal.scan(path)[1])
-        return [*problem_files.faults(self.path), *lines, *packing.faults(self.path, self.config.shards)]
+        return [*lines, *self.damaged_files()]
+
+    def damaged_files(self) -> list[str]:
+        """The same but for lines of journals."""
+        return [*problem_files.faults(self.path), *packing.faults(self.path, self.config.shards)]
 
     def survey(self, n: int) -> Survey:
         """How many problems are owed and beyond the budget, and the places of the `n` finished problems with
