@@ -21,10 +21,11 @@ def status_of(store: RunStore) -> dict[str, Any]:
     tokens, cut = Counter[str](), 0
     shards, damaged = list[dict[str, int]](), list[str]()
     for shard in range(store.config.shards):
-        state, spent, cut_here, damage = store.glance(shard)
-        tokens.update(spent)
-        cut += cut_here
-        damaged += damage
+        found = store.glance(shard)
+        state = found.state
+        tokens.update(found.tokens)
+        cut += found.cut
+        damaged += found.damage
         failing = len(failed.intersection(state.owed))
         counts = {"done": len(state.done), "owed": len(state.owed), "failed": failing}
         shards.append({"shard": shard, **counts, "beyond": len(state.beyond)})

@@ -39,6 +39,10 @@ class AllNamed(NamedTuple):
     spoken: Ints
     voted: Bools
 
+    def of(self, solution: int) -> Named:
+        """What it says of one of them."""
+        return Named(_or_none(self.first[solution]), int(self.spoken[solution]), bool(self.voted[solution]))
+
 
 def pooled(ballots: Ballots) -> tuple[Floats, Floats]:
     """Of every cell the right rollouts of the policy, and all that could be read. All its sources together;
@@ -132,8 +136,7 @@ def named_by(
     who: str, n_steps: int, votes: Sequence[Vote], sources: Sources, threshold: float = 0.0
 ) -> Named:
     """The first error of one solution by one source alone, or by all of a kind; see `all_named`."""
-    first, spoken, voted = all_named(who, ballots_of([(n_steps, votes)], sources), threshold)
-    return Named(_or_none(first[0]), int(spoken[0]), bool(voted[0]))
+    return all_named(who, ballots_of([(n_steps, votes)], sources), threshold).of(0)
 
 
 def all_named(who: str, ballots: Ballots, threshold: float = 0.0) -> AllNamed:

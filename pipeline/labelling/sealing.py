@@ -127,10 +127,11 @@ def seal_shard(run: Path, config: RunConfig, shard: int, trust: Trust, folder: P
 
 def _rows(store: RunStore, shard: int, trust: Trust, tally: Tally) -> Iterator[pa.Table]:
     """The rows of a shard, counted as they go by."""
-    model, done = model_of(trust, store.sources()), store.done(shard)
-    for entry in done:
-        tally.tokens.update(entry.spent)
-    for finished in store.tables_of(shard, done):
+    # The index of the journal was just written, when all lines were read (`survey`); each is checked again as
+    # it is read for its votes.
+    model, found = model_of(trust, store.sources()), store.glance(shard)
+    tally.tokens.update(found.tokens)
+    for finished in store.tables_of(shard, found.done):
         tally.problems(finished)
         rows = labelled(finished, model, store.config.fusion)
         tally.rows(rows)

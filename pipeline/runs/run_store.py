@@ -58,10 +58,11 @@ class Survey(NamedTuple):
 
 
 class Glance(NamedTuple):
-    """How far a shard is: its problems by state, and of those that are done the tokens by purpose and how
-    many a budget cut short; and the damage of its journal, a line for each."""
+    """How far a shard is: its problems by state, and of those that are done the lines in the order of their
+    ids, the tokens by purpose and how many a budget cut short; and the damage of its journal, a line each."""
 
     state: ShardState
+    done: list[Entry]
     tokens: Counter[str]
     cut: int
     damage: list[str]
@@ -174,11 +175,13 @@ class RunStore:
         path = self._journal(shard)
         entries, damage = journal_index.glance(path)
         at, found = self._state_of(shard, entries)
-        done = [found[name] for name in at.done]
+        done = [found[name] for name in sorted(at.done)]
         tokens = Counter[str]()
         for entry in done:
             tokens.update(entry.spent)
-        return Glance(at, tokens, sum(entry.cut for entry in done), [f"{path}: {one}" for one in damage])
+        return Glance(
+            at, done, tokens, sum(entry.cut for entry in done), [f"{path}: {one}" for one in damage]
+        )
 
     def _shard_state(self, shard: int) -> tuple[ShardState, dict[str, Entry]]:
         """The shard's problems by state, and the journal entries of those graded by their present gold
