@@ -178,7 +178,8 @@ class RunStore:
         done = [found[name] for name in sorted(at.done)]
         tokens = Counter[str]()
         for entry in done:
-            tokens.update(entry.spent)
+            for purpose, n in entry.spent.items():
+                tokens[purpose] += n
         return Glance(
             at, done, tokens, sum(entry.cut for entry in done), [f"{path}: {one}" for one in damage]
         )
