@@ -224,7 +224,7 @@ class RunStore:
 
     def entries(self, shard: int) -> dict[str, Entry]:
         """The journal's whole lines by the id of their problem, whichever gold answer they were graded by."""
-        return journal_index.scanned(self._journal(shard))
+        return journal.index(self._journal(shard))
 
     def done(self, shard: int) -> list[Entry]:
         """The lines of a shard's problems within the budget, in the order of their ids; a torn last line is
@@ -266,7 +266,7 @@ class RunStore:
         the smallest ids."""
         owed, beyond, first = 0, 0, list[Place]()
         for shard in range(self.config.shards):
-            at, found = self._shard_state(shard)
+            at, found = self._state_of(shard, journal_index.scanned(self._journal(shard)))
             owed, beyond = owed + len(at.owed), beyond + len(at.beyond)
             places = (Place(name, shard, found[name]) for name in at.done)
             first = heapq.nsmallest(n, chain(first, places))
@@ -319,7 +319,7 @@ class RunStore:
         if not (self.path / "rollouts" / f"{shard:05d}.jsonl").exists():
             return 0
         with self.locked(shard):
-            return packing.pack(self.path, shard, self.entries(shard))
+            return packing.pack(self.path, shard, journal_index.scanned(self._journal(shard)))
 
     def packed(self) -> dict[str, str]:
         """Checksums of the rollouts' Parquet files by their path in the run, all of them packed."""

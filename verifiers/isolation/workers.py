@@ -140,10 +140,12 @@ class Pool:
     def _take(self) -> _Worker:
         with self._lock:
             worker = self._idle.pop() if self._idle else None
-        worker = worker or _Worker()
+        if worker is None and not self._stopped:
+            worker = _Worker()
         with self._lock:
-            if self._stopped:
-                worker.kill()
+            if worker is None or self._stopped:
+                if worker is not None:
+                    worker.kill()
                 raise EOFError
             self._busy.append(worker)
         return worker
