@@ -88,10 +88,10 @@ OF_THE_ISSUE = {
     ),
     "interval_pools_all": Mutation(
         "the interval of the success rate counts judges and verifiers with the rollouts",
-        "pipeline/fusion/labels.py",
+        "pipeline/fusion/first_error.py",
         swap(
-            "_interval(*counts.get(step, (0, 0)))",
-            "_interval(sum(one.vote.correct for one in mine), sum(one.vote.n for one in mine))",
+            "mine = ballots.heard & ballots.of(lambda one: one.by == POLICY) & (ballots.n > 0)",
+            "mine = ballots.heard & (ballots.n > 0)",
         ),
         (LABELS,),
     ),
@@ -125,7 +125,7 @@ FURTHER = {
     "report_ignores_filter": Mutation(
         "the figures of the consensus count the rows that it drops",
         "pipeline/outputs/fidelity.py",
-        swap("threshold).first if agreed else None", "threshold).first"),
+        swap("named[pair[0]].first if row.consensus in AGREED else None", "named[pair[0]].first"),
         (FIDELITY,),
     ),
     "report_recall": Mutation(
@@ -158,7 +158,7 @@ FURTHER = {
     "half_is_a_yes": Mutation(
         "a judge whose replies are evenly split bears a label 1 out",
         "pipeline/fusion/labels.py",
-        swap("_share(said.vote) > 0.5)", "_share(said.vote) >= 0.5)"),
+        swap("~ballots.solvable & (ballots.share > 0.5)", "~ballots.solvable & (ballots.share >= 0.5)"),
         (LABELS,),
     ),
     "silence_is_wrong": Mutation(

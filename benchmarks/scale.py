@@ -40,7 +40,7 @@ class Watched:
     rss: list[int] = field(default_factory=list)
     """Of the command itself."""
     server: list[int] = field(default_factory=list)
-    """Of its children: Prefect's temporary server."""
+    """Of its children: Prefect's temporary server, and processes that seal."""
 
 
 def problems() -> Figures:
@@ -114,9 +114,13 @@ verifiers = ["arithmetic"]
 
 def watch(run_file: Path, until: Callable[[], bool] = lambda: False) -> Watched:
     """Label a run file with the command, looking on; killed (SIGKILL) as soon as `until` holds."""
+    return followed("synthesize", str(run_file), "--json", until=until)
+
+
+def followed(*args: str, until: Callable[[], bool] = lambda: False) -> Watched:
+    """Give a command, looking on; killed (SIGKILL) as soon as `until` holds."""
     found, start, before = Watched(), time.perf_counter(), _cpu_seconds()
-    command = [sys.executable, "-c", COMMAND, "synthesize", str(run_file), "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-c", COMMAND, *args], stdout=subprocess.DEVNULL)
     killed = False
     while process.poll() is None:
         found.times.append(time.perf_counter() - start)
@@ -128,7 +132,7 @@ def watch(run_file: Path, until: Callable[[], bool] = lambda: False) -> Watched:
         time.sleep(EVERY_S)
     found.seconds, found.cpu_seconds = time.perf_counter() - start, _cpu_seconds() - before
     if process.returncode != (-signal.SIGKILL if killed else 0):
-        raise RuntimeError(f"{run_file.name}: the command ended with {process.returncode}")
+        raise RuntimeError(f"{' '.join(args)}: the command ended with {process.returncode}")
     return found
 
 

@@ -19,17 +19,18 @@ def status_of(store: RunStore) -> dict[str, Any]:
     set_aside = records.quarantined(store.path)
     failed = {item.problem_id for item in set_aside}
     tokens, cut = Counter[str](), 0
-    shards = []
+    shards, damaged = list[dict[str, int]](), list[str]()
     for shard in range(store.config.shards):
-        state = store.shard_state(shard)
-        for item in store.journal(shard):
-            tokens.update(item.tokens)
-            cut += item.over_budget
+        found = store.glance(shard)
+        state = found.state
+        tokens.update(found.tokens)
+        cut += found.cut
+        damaged += found.damage
         failing = len(failed.intersection(state.owed))
         counts = {"done": len(state.done), "owed": len(state.owed), "failed": failing}
         shards.append({"shard": shard, **counts, "beyond": len(state.beyond)})
     manifest = read_manifest(store.path)
-    damaged = [*store.damage(), *faults_of(store.path, manifest)]
+    damaged += [*store.damaged_files(), *faults_of(store.path, manifest)]
     fresh = manifest is not None and manifest.fusion_digest == store.config.fusion_digest()
     return {
         "run": str(store.path),

@@ -18,7 +18,7 @@ _FORMERLY = {"p_low": "rate_low", "p_high": "rate_high"}  # columns of versions 
 _PROBLEM = ("answer_kind", "premises", "reference", "domain", "source", "licence")
 """Columns that carry their record's own field names."""
 
-_VOTE = pa.struct(
+VOTE = pa.struct(
     [
         pa.field("step", pa.int32(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
@@ -32,16 +32,16 @@ _VOTE = pa.struct(
         pa.field("tokens", pa.int64(), nullable=False),
     ]
 )
-_TABLE = pa.struct(
+TABLE = pa.struct(
     [
         pa.field("columns", pa.list_(pa.string()), nullable=False),
         pa.field("rows", pa.list_(pa.list_(pa.string())), nullable=False),
     ]
 )
-_TEST = pa.struct(
+TEST = pa.struct(
     [pa.field(name, pa.string(), nullable=False) for name in ("call", "stdin", "expected", "assertion")]
 )
-_POLICY = pa.struct(
+POLICY = pa.struct(
     [
         pa.field("kind", pa.string(), nullable=False),
         pa.field("model", pa.string(), nullable=False),
@@ -53,14 +53,14 @@ _POLICY = pa.struct(
         pa.field("seed", pa.int64(), nullable=False),
     ]
 )
-_SOURCE = pa.struct(
+SOURCE = pa.struct(
     [
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
         pa.field("row", pa.int64(), nullable=False),
     ]
 )
-_GOLD = pa.struct(
+GOLD = pa.struct(
     [
         pa.field("labels", pa.list_(pa.int8()), nullable=False),
         pa.field("first_error", pa.int32()),
@@ -77,10 +77,10 @@ SCHEMA = pa.schema(
         pa.field("answer_kind", pa.string(), nullable=False),
         pa.field("premises", pa.list_(pa.string()), nullable=False),
         pa.field("reference", pa.string()),
-        pa.field("table", _TABLE),
-        pa.field("tests", pa.list_(_TEST), nullable=False),
+        pa.field("table", TABLE),
+        pa.field("tests", pa.list_(TEST), nullable=False),
         pa.field("domain", pa.string(), nullable=False),
-        pa.field("source", _SOURCE, nullable=False),
+        pa.field("source", SOURCE, nullable=False),
         pa.field("licence", pa.string()),
         pa.field("solution", pa.string(), nullable=False),
         pa.field("steps", pa.list_(pa.string()), nullable=False),
@@ -90,7 +90,7 @@ SCHEMA = pa.schema(
         pa.field("outcome", pa.string(), nullable=False),
         pa.field("stopped", pa.string(), nullable=False),
         pa.field("tokens", pa.int32(), nullable=False),
-        pa.field("policy", _POLICY, nullable=False),
+        pa.field("policy", POLICY, nullable=False),
         pa.field("labels", pa.list_(pa.int8()), nullable=False),
         pa.field("p", pa.list_(pa.float64()), nullable=False),
         pa.field("rate_low", pa.list_(pa.float64()), nullable=False),
@@ -101,8 +101,8 @@ SCHEMA = pa.schema(
         pa.field("first_error", pa.int32()),
         pa.field("kept", pa.bool_(), nullable=False),
         pa.field("consensus", pa.string(), nullable=False),
-        pa.field("votes", pa.list_(_VOTE), nullable=False),
-        pa.field("gold", _GOLD),
+        pa.field("votes", pa.list_(VOTE), nullable=False),
+        pa.field("gold", GOLD),
     ],
     metadata={"stepmint_schema_version": str(SCHEMA_VERSION)},
 )

@@ -166,12 +166,11 @@ GOLD: Mapping[str, Any] = {
 
 
 def gold_key(problem: Mapping[str, Any]) -> int:
-    """What rollouts and steps are judged by (`GOLD`), of a problem as JSON.
-
-    Python's `hash` is used because it is computed for every line of a journal. It differs between processes,
-    so the number must never be stored.
-    """
-    return hash(repr([problem.get(name, default) for name, default in GOLD.items()]))
+    """What rollouts and steps are judged by (`GOLD`), of a problem as JSON; the same in every process."""
+    said = repr([problem.get(name, default) for name, default in GOLD.items()])
+    return int.from_bytes(
+        hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=7).digest(), "big"
+    )
 
 
 class Step(Record):

@@ -1,7 +1,7 @@
 """A step without a vote is labelled nowhere: not in the row, not in an export, not in training."""
 
 from pipeline.fusion.trust import Model
-from pipeline.labelling.sealing import label
+from pipeline.labelling.rows import label
 from pipeline.outputs.export import FORMATS
 from pipeline.prm.train import targets_of
 from schemas.arrow import from_row, to_table

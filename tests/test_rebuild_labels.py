@@ -18,7 +18,8 @@ import pytest
 
 from pipeline.fusion.trust import fit, model_of
 from pipeline.labelling.problems import read_problems
-from pipeline.labelling.sealing import label, seal
+from pipeline.labelling.rows import label
+from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
 from pipeline.runs.run_store import RunStore
 from schemas.arrow import to_table

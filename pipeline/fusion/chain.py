@@ -16,6 +16,7 @@ counts that one round of expectation maximisation needs. Arrays hold B solutions
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,11 @@ def _says_something(seen: Floats) -> NDArray[np.bool_]:
     return np.asarray(seen.min(-1) < 1)
 
 
+def _times(left: Floats, right: Floats) -> Floats:
+    """`left @ right` for a `left` of three axes: as one product, since numpy makes one a solution."""
+    return np.asarray((left.reshape(-1, left.shape[-1]) @ right).reshape(*left.shape[:-1], -1))
+
+
 @dataclass(frozen=True)
 class Mixture:
     """A source without memory. `levels`: P(level | before, at, after K), shape (3, levels)."""
@@ -55,7 +61,7 @@ class Mixture:
 
     def logs(self, seen: Floats) -> Floats:
         """log P(votes | K) for K = 0, ..., T - 1 and for no error, shape (B, T + 1)."""
-        steps = np.log(seen @ self.levels.T)
+        steps = np.log(_times(seen, self.levels.T))
         none = np.zeros((len(seen), 1))
         before = np.concatenate([none, np.cumsum(steps[..., BEFORE], 1)], 1)
         after = np.concatenate([np.cumsum(steps[:, ::-1, AFTER], 1)[:, ::-1], none], 1)
@@ -64,8 +70,8 @@ class Mixture:
 
     def expected(self, seen: Floats, chances: Floats) -> tuple[Floats, ...]:
         """Expected number of votes of each level before, at and after K, given P(K), shape (B, T + 1)."""
-        share = states(chances) * _says_something(seen)[..., None] / (seen @ self.levels.T)
-        return (np.asarray(self.levels * np.einsum("bts,btl->sl", share, seen)),)
+        share = states(chances) * _says_something(seen)[..., None] / _times(seen, self.levels.T)
+        return (np.asarray(self.levels * (share.reshape(-1, 3).T @ seen.reshape(-1, seen.shape[-1]))),)
 
 
 def states(chances: Floats) -> Floats:
@@ -119,59 +125,92 @@ class Walk:
 
     def logs(self, seen: Floats) -> Floats:
         """log P(counts | K) for K = 0, ..., T - 1 and for no error, shape (B, T + 1)."""
-        return self._passes(seen)[0]
+        passes = self._passes(seen)
+        none = np.zeros((1, seen.shape[0]))
+        logs = np.concatenate([none, np.cumsum(np.log(passes.c), 0)])
+        later = np.cumsum(np.log(passes.d[:0:-1]), 0)[::-1]
+        logs[:-1] += np.log(passes.at) + later
+        return np.ascontiguousarray(logs.T)
 
-    def _passes(self, seen: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """The log-likelihoods; `a` (B, T + 1, levels), P(level after t steps | their counts, all before K);
-        `b` (B, T, levels), the likelihood of all later counts after K, scaled; and the scale `d` (B, T)."""
-        batch, length, levels = seen.shape
-        a, b = np.empty((batch, length + 1, levels)), np.ones((batch, length, levels))
-        c, d = np.empty((batch, length)), np.ones((batch, length + 1))
-        a[:, 0] = self.start
+    def _passes(self, seen: Floats) -> "_Passes":
+        """Both passes; those of the solutions last asked for are kept, since `expected` follows `logs`."""
+        if not self._last or self._last[0].asked is not seen:
+            self._last[:] = [self._passed(seen)]
+        return self._last[0]
+
+    @cached_property
+    def _last(self) -> "list[_Passes]":
+        return []
+
+    def _passed(self, seen: Floats) -> "_Passes":
+        # Steps first: each turn of the loops then reads and writes one piece of memory.
+        steps = np.ascontiguousarray(seen.swapaxes(0, 1))
+        length, batch, levels = steps.shape
+        a, b = np.empty((length + 1, batch, levels)), np.ones((length, batch, levels))
+        c, d = np.empty((length, batch)), np.ones((length + 1, batch))
+        before, after = self.moves[BEFORE], np.ascontiguousarray(self.moves[AFTER].T)
+        a[0] = self.start
         for t in range(length):
-            reached = (a[:, t] @ self.moves[BEFORE]) * seen[:, t]
-            c[:, t] = reached.sum(1)
-            a[:, t + 1] = reached / c[:, t, None]
+            reached = (a[t] @ before) * steps[t]
+            c[t] = reached.sum(1)
+            a[t + 1] = reached / c[t][:, None]
         for t in range(length - 1, 0, -1):
-            follows = (seen[:, t] * b[:, t]) @ self.moves[AFTER].T
-            d[:, t] = follows.max(1)
-            b[:, t - 1] = follows / d[:, t, None]
-        logs = np.concatenate([np.zeros((batch, 1)), np.cumsum(np.log(c), 1)], 1)
-        later = np.cumsum(np.log(d[:, :0:-1]), 1)[:, ::-1]
-        logs[:, :-1] += np.log(self._at(seen, a, b)) + later
-        return logs, a, b, d
-
-    def _at(self, seen: Floats, a: Floats, b: Floats) -> Floats:
-        return np.asarray(((a[:, :-1] @ self.moves[AT]) * seen * b).sum(-1))
+            follows = (steps[t] * b[t]) @ after
+            d[t] = follows.max(1)
+            b[t - 1] = follows / d[t][:, None]
+        broken = _times(a[:-1], self.moves[AT])
+        return _Passes(seen, steps, a, b, c, d, broken, (broken * steps * b).sum(-1))
 
     def expected(self, seen: Floats, chances: Floats) -> tuple[Floats, ...]:
         """Expected counts of `start`, `right`, `wrong` and `lost`, given P(K), shape (B, T + 1).
 
         Moves after the last step that was rolled out are not counted: nothing was seen of them.
         """
-        _, a, b, d = self._passes(seen)
-        batch, length, levels = seen.shape
-        told = np.logical_or.accumulate(_says_something(seen)[:, ::-1], 1)[:, ::-1, None]
-        at = chances[:, :-1] / self._at(seen, a, b)
+        passes = self._passes(seen)
+        steps, a, b, c, d = passes.steps, passes.a, passes.b, passes.c, passes.d
+        length, batch, levels = steps.shape
+        told = np.logical_or.accumulate(_says_something(steps)[::-1], 0)[::-1, :, None]
+        at = chances.T[:-1] / passes.at
         counts = np.zeros_like(self.moves)
         v = np.repeat(chances[:, -1:], levels, 1)  # times a: P(level after t steps, and K is not among them)
         for t in range(length - 1, -1, -1):
-            stays = seen[:, t] * v / ((a[:, t] @ self.moves[BEFORE]) * seen[:, t]).sum(1, keepdims=True)
-            breaks = seen[:, t] * b[:, t] * at[:, t, None]
-            before = (a[:, t] * told[:, t]).T
+            stays = steps[t] * v / c[t][:, None]
+            breaks = steps[t] * b[t] * at[t][:, None]
+            before = (a[t] * told[t]).T
             counts[BEFORE] += before @ stays
             counts[AT] += before @ breaks
             v = stays @ self.moves[BEFORE].T + breaks @ self.moves[AT].T
         u = np.zeros((batch, levels))  # times b: P(level after t steps, and K is among them)
         for t in range(length):
-            follows = u / d[:, t, None]
-            counts[AFTER] += (follows * told[:, t]).T @ (seen[:, t] * b[:, t])
-            u = (follows @ self.moves[AFTER] + (a[:, t] @ self.moves[AT]) * at[:, t, None]) * seen[:, t]
+            follows = u / d[t][:, None]
+            counts[AFTER] += (follows * told[t]).T @ (steps[t] * b[t])
+            u = (follows @ self.moves[AFTER] + passes.broken[t] * at[t][:, None]) * steps[t]
         right = counts[BEFORE] + (1 - self.hazard) * counts[AFTER]
         wrong = counts[AT] + self.hazard * counts[AFTER]
         return (
-            np.asarray(self.start * (v * told[:, 0]).sum(0)),
+            np.asarray(self.start * (v * told[0]).sum(0)),
             np.asarray(self.right * np.einsum("ij,kij->k", right, _MOVES)),
             np.asarray(self.wrong * np.einsum("ij,kij->k", wrong, _MOVES)),
             np.asarray(self.lost * np.einsum("ij,kij->k", right + wrong, _LOST)),
         )
+
+
+class _Passes(NamedTuple):
+    """What the passes forward and backward over a batch's steps found; the first axis are the steps."""
+
+    asked: Floats
+    """The emissions they are of, shape (B, T, levels)."""
+    steps: Floats
+    """The same, shape (T, B, levels)."""
+    a: Floats
+    """P(level after t steps | their counts, all before K), shape (T + 1, B, levels)."""
+    b: Floats
+    """The likelihood of all later counts after K, scaled, shape (T, B, levels)."""
+    c: Floats
+    """P(counts after step t | those before it, all before K), shape (T, B)."""
+    d: Floats
+    """The scale of `b`, shape (T + 1, B)."""
+    broken: Floats
+    """P(level after a step that is K | the counts before it), shape (T, B, levels)."""
+    at: Floats
+    """The likelihood of the counts from each step on, were it K, shape (T, B)."""

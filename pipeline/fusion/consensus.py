@@ -7,7 +7,10 @@ filter cannot be applied to is kept, and says why.
 
 from collections.abc import Sequence
 
-from pipeline.fusion.first_error import JUDGE, ROLLOUTS, SIDES, named_by, side_of
+import numpy as np
+
+from pipeline.fusion.ballots import Ballots, Bools, ballots_of
+from pipeline.fusion.first_error import JUDGE, OPEN, ROLLOUTS, SIDES, all_named, side_of
 from schemas.errors import UserError
 from schemas.records import Vote
 from schemas.sources import Sources
@@ -53,7 +56,17 @@ def consensus(
     has_gold: bool = True,
     pair: Pair = USUAL,
 ) -> tuple[bool, str]:
-    """Whether both sides name the same first error, and which way they agree or differ.
+    """Whether both sides name the same first error of one solution, and which way they agree or differ; see
+    `all_compared`."""
+    ballots = ballots_of([(n_steps, votes)], sources)
+    (kept,), (how,) = all_compared(ballots, threshold, has_gold=np.array([has_gold]), pair=pair)
+    return bool(kept), how
+
+
+def all_compared(
+    ballots: Ballots, threshold: float = 0.0, *, has_gold: Bools, pair: Pair = USUAL
+) -> tuple[Bools, list[str]]:
+    """Of every solution, whether both sides name the same first error, and which way they agree or differ.
 
     Reasons: agree_error, agree_clean, disagree_position, disagree_existence, and judge_unparsed or
     mc_incomplete where a judge or rollouts leave the first error open. Kept, unfiltered, are solutions nobody
@@ -61,22 +74,35 @@ def consensus(
     out from a step (judge_only), unless their graded answer alone settles it and agrees, and those on which
     only one side of another pair voted (one_sided).
     """
-    kinds = [side_of(name, sources) for name in pair]
-    sides = [named_by(name, n_steps, votes, sources, threshold) for name in pair]
-    judged = [side.voted for side, kind in zip(sides, kinds, strict=True) if kind != ROLLOUTS]
-    if judged and not any(judged):
-        return True, ""
-    if not has_gold and ROLLOUTS in kinds:
-        return True, "no_gold"
-    first, second = (side.first for side in sides)
-    silent = [kind for side, kind in zip(sides, kinds, strict=True) if not side.voted]
+    kinds = [side_of(name, ballots.sources) for name in pair]
+    one, other = (all_named(name, ballots, threshold) for name in pair)
+    everything = np.ones(len(ballots.n_steps), bool)
+    judges = [side.voted for side, kind in zip((one, other), kinds, strict=True) if kind != ROLLOUTS]
+    is_judged = np.any(judges, axis=0) if judges else everything
+    silent_first, silent_second = ~one.voted, ~other.voted
+    only_judges = JUDGE in kinds and ROLLOUTS in kinds
+    unrolled = silent_first if kinds[0] == ROLLOUTS else silent_second
+    unjudged = silent_second if kinds[0] == ROLLOUTS else silent_first
+    same, opens = one.first == other.first, (one.first == OPEN, other.first == OPEN)
     # Without any rollout a right answer still says that there is no error, and may agree; nothing can differ.
-    if silent and (first is None or first != second):
-        return True, "judge_only" if silent == [ROLLOUTS] and JUDGE in kinds else "one_sided"
-    open_sides = [kind for side, kind in zip(sides, kinds, strict=True) if side.first is None]
-    if first is None or second is None:
-        return False, _OPEN[open_sides[0]]
-    return compare(first, second)
+    nothing = (silent_first | silent_second) & (opens[0] | ~same)
+    clean = (one.first == -1) | (other.first == -1)
+    # In the order in which they decide; "" is kept unfiltered.
+    cases: list[tuple[Bools, str, bool]] = [
+        (~is_judged, "", True),
+        (everything & (ROLLOUTS in kinds) & ~has_gold, "no_gold", True),
+        (nothing & only_judges & unrolled & ~unjudged, "judge_only", True),
+        (nothing, "one_sided", True),
+        (opens[0], _OPEN.get(kinds[0], ""), False),
+        (opens[1], _OPEN.get(kinds[1], ""), False),
+        (same & clean, "agree_clean", True),
+        (same, "agree_error", True),
+        (clean, "disagree_existence", False),
+        (everything, "disagree_position", False),
+    ]
+    case = np.argmax([holds for holds, _, _ in cases], axis=0)
+    kept = np.array([keeps for _, _, keeps in cases])[case]
+    return kept, [cases[place][1] for place in case]
 
 
 def compare(one: int, other: int) -> tuple[bool, str]:

@@ -15,24 +15,18 @@ differences of its p give back the likelihood of every K, which enters as it is,
 rollouts do not tell an error in the last step, which the grade answers, from none.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.fusion.chain import AT, BEFORE, CAP, LEVELS, SURE, Floats, Mixture, Walk, emissions, states
-from pipeline.fusion.first_error import heard
+from pipeline.fusion.ballots import Ballots, Bools, Floats, Ints, Item, ballots_of
+from pipeline.fusion.chain import AT, BEFORE, CAP, LEVELS, SURE, Mixture, Walk, emissions, states
 from schemas.manifest import Trust
-from schemas.records import Vote
 from schemas.sources import Sources, declared
 
-Bools = NDArray[np.bool_]
-Item = tuple[int, Sequence[Vote]]
-"""A solution as the fit sees it: its number of steps, and its votes."""
 Tables = tuple[Floats, ...]
 """A source's distributions, or its pseudo-counts: one table of a `Mixture`, the four of a `Walk`."""
 _CELLS = 1 << 16
@@ -69,8 +63,6 @@ _ROLLED: Tables = (
 
 _FIRST_ROUNDS = 20
 """Rounds in which only the hazards are fitted: they settle to a few percent."""
-_FIRST_ROUNDS = 20
-"""Rounds in which only the hazards are fitted: they settle to a few percent."""
 _WALK = "rollouts:"
 """Before the name of a policy: its pooled rollouts, among the names of the other sources."""
 
@@ -102,63 +94,72 @@ def _levels(name: str, sources: Sources) -> Floats:
     return SURE if declared(sources, name).kind in ("check", "grade") else LEVELS
 
 
-def counts_of(votes: Sequence[Vote], sources: Sources) -> dict[str, dict[int, tuple[float, float]]]:
-    """What fusion reads: (c, n) by source and step; of rollouts, pooled, by whose they are. A vote without
-    counts is one sample, with its p for c. A search is read by `located`."""
-    found: dict[str, dict[int, tuple[float, float]]] = {}
-    for vote in heard(votes, sources):
-        source = declared(sources, vote.source)
-        if vote.p is None or source.kind == "search":
-            continue
-        steps = found.setdefault(_WALK + source.by if source.by else vote.source, {})
-        correct, n = steps.get(vote.step, (0.0, 0.0))
-        # An outsider's source may give a probability without samples: it weighs as one sample, never as
-        # certainty.
-        more = (vote.correct, vote.n) if vote.n else (vote.p, 1)
-        steps[vote.step] = correct + more[0], n + more[1]
+def _counts(ballots: Ballots, length: int) -> dict[str, Floats]:
+    """What fusion reads, by source: (c, n) of every step, shape (2, B, T); of rollouts, pooled, by whose they
+    are. A vote without counts is one sample, with its p for c. A search is read by `_located`."""
+    groups = [
+        _WALK + one.by if one.by else name for one, name in zip(ballots.declared, ballots.names, strict=True)
+    ]
+    read = ballots.heard & ballots.of(lambda one: one.kind != "search")
+    # An outsider's source may give a probability without samples: it weighs as one sample, never as
+    # certainty.
+    counted = ballots.n > 0
+    correct = np.where(counted, ballots.correct, ballots.p)
+    n = np.where(counted, ballots.n, 1)
+    at, shape = ballots.solution * length + ballots.step, (len(ballots.n_steps), length)
+    found: dict[str, Floats] = {}
+    for group in sorted(set(groups)):
+        mine = read & np.array([one == group for one in groups], bool)[ballots.source]
+        if mine.any():
+            found[group] = np.stack(
+                [
+                    np.bincount(at[mine], values[mine], shape[0] * shape[1]).reshape(shape)
+                    for values in (correct, n)
+                ]
+            )
     return found
 
 
-def located(n_steps: int, votes: Sequence[Vote], sources: Sources) -> Floats:
-    """Log-likelihood of K = 0, ..., n_steps - 1 and of no error under the searches' rollouts: shape
-    (n_steps + 1,), of each search at most 0 and at least -6. Zeros without one, and of one that says nothing
-    of a step."""
-    found: dict[str, dict[int, float]] = {}
-    for vote in votes:
-        if declared(sources, vote.source).kind == "search" and vote.p is not None:
-            found.setdefault(vote.source, {})[vote.step] = vote.p
-    return sum((_located(n_steps, sound) for sound in found.values()), np.zeros(n_steps + 1))
+def _located(ballots: Ballots, length: int) -> Floats:
+    """Log-likelihood of K = 0, ..., T - 1 and of no error under the searches' rollouts: shape (B, T + 1), of
+    each search at most 0 and at least -6. Zeros without one, and of one that says nothing of a step."""
+    found = np.zeros((len(ballots.n_steps), length + 1))
+    for place, one in enumerate(ballots.declared):
+        if one.kind == "search":
+            mine = ballots.speaks & (ballots.source == place)
+            sound = np.full((len(found), length), np.nan)
+            sound[ballots.solution[mine], ballots.step[mine]] = ballots.p[mine]
+            found += _located_by(sound, ballots.n_steps)
+    return found
 
 
-def _located(n_steps: int, sound: Mapping[int, float]) -> Floats:
-    """Of one search, whose p are `sound`, by step."""
-    if sound.keys() != set(range(n_steps - 1)):
-        return np.zeros(n_steps + 1)
+def _located_by(sound: Floats, n_steps: Ints) -> Floats:
+    """Of one search, whose p are `sound`, shape (B, T)."""
+    batch, length = sound.shape
+    step, last = np.arange(length), n_steps[:, None] - 1
+    is_whole = ((step < last) == ~np.isnan(sound)).all(1) & (n_steps > 1)
+    reached = np.concatenate([np.ones((batch, 1)), np.where(step < last, np.nan_to_num(sound), 0.0)], 1)
     # p falls along the solution by exactly the chance that each step is the first error.
-    chances = -np.diff([1.0, *(sound[step] for step in range(n_steps - 1)), 0.0])
+    logs = np.log(np.maximum(-np.diff(reached), 1e-9))
+    logs = np.where(step <= last, logs, -np.inf)
+    logs = np.maximum(logs - logs.max(1, keepdims=True, initial=-700.0), -CAP)
+    logs = np.where(step <= last, logs, 0.0)
     # "No error" gets the last step's likelihood: rollouts start before the last step, so they cannot tell the
     # two apart.
-    logs = np.log(np.maximum([*chances, chances[-1]], 1e-9))
-    return np.asarray(np.maximum(logs - logs.max(), -CAP))
+    none = np.take_along_axis(logs, np.maximum(last, 0), 1)
+    return np.asarray(np.concatenate([logs, none], 1) * is_whole[:, None])
 
 
 class Batch:
     """Solutions side by side, padded to the longest of them."""
 
-    def __init__(self, items: Sequence[Item], sources: Sources) -> None:
-        self.n_steps = np.array([n_steps for n_steps, _ in items])
-        shape = len(items), int(self.n_steps.max())
-        self.searched = np.zeros((shape[0], shape[1] + 1))
-        counts: dict[str, Floats] = {}
-        for row, (n_steps, votes) in enumerate(items):
-            found = located(n_steps, votes, sources)
-            self.searched[row, :n_steps], self.searched[row, -1] = found[:-1], found[-1]
-            for name, steps in counts_of(votes, sources).items():
-                table = counts.setdefault(name, np.zeros((2, *shape)))
-                for step, pair in steps.items():
-                    if step < n_steps:
-                        table[:, row, step] = pair
-        self.seen = {name: emissions(c, n, _levels(name, sources)) for name, (c, n) in sorted(counts.items())}
+    def __init__(self, ballots: Ballots) -> None:
+        self.n_steps = ballots.n_steps
+        length = int(self.n_steps.max())
+        self.searched = _located(ballots, length)
+        counts = _counts(ballots, length)
+        levels = {name: _levels(name, ballots.sources) for name in counts}
+        self.seen = {name: emissions(c, n, levels[name]) for name, (c, n) in counts.items()}
         """Emissions of every source, shape (B, T, levels)."""
 
     def speaks(self, names: Iterable[str]) -> Bools:
@@ -184,17 +185,18 @@ class Batch:
         return made
 
 
-def batches(items: Iterable[Item], sources: Sources) -> Iterator[Batch]:
-    """Batches of solutions of about equal length."""
-    waiting: list[Item] = []
+def batches(ballots: Ballots) -> Iterator[tuple[Ints, Batch]]:
+    """Batches of solutions of about equal length, those without steps left out, and which they are."""
     # By length, so that padding to the longest solution of a batch wastes little.
-    for item in sorted(items, key=lambda item: item[0]):
-        if waiting and (len(waiting) + 1) * item[0] > _CELLS:
-            yield Batch(waiting, sources)
-            waiting = []
-        waiting.append(item)
-    if waiting:
-        yield Batch(waiting, sources)
+    order = np.argsort(ballots.n_steps, kind="stable")
+    order = order[ballots.n_steps[order] > 0]
+    begin = 0
+    for end, n_steps in enumerate(ballots.n_steps[order]):
+        if end > begin and (end - begin + 1) * n_steps > _CELLS:
+            yield order[begin:end], Batch(ballots.take(order[begin:end]))
+            begin = end
+    if begin < len(order):
+        yield order[begin:], Batch(ballots.take(order[begin:]))
 
 
 @dataclass(frozen=True)
@@ -297,8 +299,13 @@ def _normal(tables: Sequence[Floats]) -> Tables:
 
 def fit(solutions: Iterable[Item], sources: Sources, *, rounds: int = 50) -> Trust:
     """Fit hazards and sources to many solutions. Their order changes nothing but the last digits."""
-    items = [item for item in solutions if item[0]]
-    made = list(batches(items, sources))
+    return fit_to(ballots_of(solutions, sources), rounds=rounds)
+
+
+def fit_to(ballots: Ballots, *, rounds: int = 50) -> Trust:
+    """`fit` to votes in columns."""
+    sources = ballots.sources
+    made = [batch for _, batch in batches(ballots)]
     # Those that say nothing in these solutions may speak in others: their pseudo-counts are their tables.
     names = sorted({name for batch in made for name in batch.seen} | _declared(sources))
     model = Model(0.15, 0.15, {name: _normal(_prior(name, sources)) for name in names}, sources)
@@ -308,7 +315,7 @@ def fit(solutions: Iterable[Item], sources: Sources, *, rounds: int = 50) -> Tru
         # Well below the five digits that are stored.
         if max(abs(model.hazard - old.hazard), abs(model.last_hazard - old.last_hazard)) < 1e-6:
             break
-    return _trust_of(model, len(items))
+    return _trust_of(model, int((ballots.n_steps > 0).sum()))
 
 
 def _begun(model: Model, made: Sequence[Batch]) -> Model:
@@ -356,10 +363,25 @@ def posteriors(items: Sequence[Item], model: Model) -> list[Floats]:
 
     Without votes this is the prior h(1-h)^k, with the last step's own hazard.
     """
-    order = [place for place in sorted(range(len(items)), key=lambda i: items[i][0]) if items[place][0]]
-    made = batches((items[place] for place in order), model.sources)
-    rows = chain.from_iterable(map(model.chances, made))
     found = [np.ones(1)] * len(items)
-    for place, row in zip(order, rows, strict=True):
-        found[place] = np.append(row[: items[place][0]], row[-1])
+    for solutions, chances in _chances(ballots_of(items, model.sources), model):
+        for solution, row in zip(solutions, chances, strict=True):
+            found[solution] = np.append(row[: items[solution][0]], row[-1])
     return found
+
+
+def right_so_far(ballots: Ballots, model: Model) -> Floats:
+    """Of every cell the probability that its step and all before it are right."""
+    found = np.ones(ballots.starts[-1])
+    for solutions, chances in _chances(ballots, model):
+        # The last entry of `chances` is "no error" and belongs to no step.
+        right = 1 - np.cumsum(chances[:, :-1], 1)
+        n_steps, step = ballots.n_steps[solutions], np.arange(right.shape[1])
+        cells = ballots.starts[solutions][:, None] + step
+        is_step = step < n_steps[:, None]
+        found[cells[is_step]] = right[is_step]
+    return np.clip(found, 0.0, 1.0)
+
+
+def _chances(ballots: Ballots, model: Model) -> Iterator[tuple[Ints, Floats]]:
+    return ((solutions, model.chances(batch)) for solutions, batch in batches(ballots))

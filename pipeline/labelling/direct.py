@@ -21,8 +21,8 @@ from pipeline.fusion.consensus import check_pair
 from pipeline.fusion.trust import model_of
 from pipeline.labelling.background import Background
 from pipeline.labelling.python_values import Given, read_given
+from pipeline.labelling.rows import label as labels_of
 from pipeline.labelling.sealing import fit_trust
-from pipeline.labelling.sealing import label as labels_of
 from pipeline.labelling.shard import label_problem
 from pipeline.labelling.tools import open_tools
 from pipeline.policies import open_policy

@@ -1,38 +1,48 @@
 """From journals to a sealed dataset: fit the trust in each source, label every solution, write shards and
-manifest."""
+manifest.
+
+Shards are independent, so each is labelled and written by a process of its own, on as many cores as there
+are; a small run is done here.
+"""
 
 import importlib.metadata
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
 
-from pipeline.fusion.consensus import check_pair, consensus, pair_of
-from pipeline.fusion.labels import fuse
-from pipeline.fusion.trust import Model, fit, model_of
+import pyarrow as pa
+
+from pipeline.fusion.ballots import Ballots, joined
+from pipeline.fusion.consensus import check_pair
+from pipeline.fusion.trust import fit, fit_to, model_of
 from pipeline.labelling.remarks import remarks
+from pipeline.labelling.rows import ballots_on, candidates_of, labelled
+from pipeline.labelling.tally import Tally
 from pipeline.runs import records
-from pipeline.runs.run_store import RunStore
+from pipeline.runs.run_store import Place, RunStore
 from pipeline.storage.generations import change_over, sealing, write_shard
 from schemas.arrow import SCHEMA_VERSION
-from schemas.config import FusionConfig
+from schemas.config import RunConfig
 from schemas.errors import UserError
-from schemas.manifest import BudgetReport, Manifest, SourceCount, Trust
+from schemas.manifest import BudgetReport, Manifest, ShardEntry, Trust
 from schemas.plan import Forecast, compare
-from schemas.records import Finished, LabelledSolution, Vote
+from schemas.records import Finished
 from schemas.sources import Sources, declared
+from verifiers.isolation.workers import Pool, cores
 
 log = logging.getLogger(__name__)
-_REASONS, _SAMPLE = 1000, 200
-"""Different reasons that are counted, and characters kept of a reply that could not be read."""
-_NAMED = 5
-"""Reasons of a source that the manifest names. Some hold parts of a reply, and are as many as the votes."""
 _FIT_ON = 2000
 """Solutions the trust is fitted to: those of the problems with the smallest ids, which is a fair sample of
 any run, since ids are hashes. More would move the tables' second digit, and take as much longer."""
-_AT_ONCE = 64
-"""Problems labelled together: the arithmetic is that of a batch."""
+_WORTH_PROCESSES = 1 << 25
+"""Bytes of votes from which on several processes are faster: to start one takes as long as to label and
+write some megabytes."""
+_MEMORY_MB, _TIMEOUT_S = 1 << 20, 1e6
+"""Of a process that seals: no limit. It reads what was checked, a few thousand solutions at a time."""
 # Libraries whose version can change labels, files or a training: what a reader needs to repeat the run.
 _RECORDED = (
     "stepmint",
@@ -62,16 +72,22 @@ def seal(store: RunStore, *, partial: bool = False) -> Manifest:
         )
     sources = store.sources()
     check_pair(store.config.fusion.consensus, sources)
-    trust = fit_trust(store.read(found.sample), sources)
-    tally = Tally(sources, found.beyond, found.owed)
+    trust = fit_to_sample(store, found.sample, sources)
     # Shards are written into a folder of their own and changed over at once: a reader sees the old dataset or
     # the new one.
     with sealing(store.path) as folder:
-        shards = tuple(
-            write_shard(folder, shard, tally.count(store.journal(shard), trust, store))
-            for shard in range(store.config.shards)
+        written = _sealed(store, folder, trust)
+        tally = Tally()
+        for shard in written:
+            tally.add(shard.tally)
+        manifest = manifest_of(store, trust, tally).model_copy(
+            update={
+                "shards": tuple(shard.entry for shard in written),
+                "packed": packed,
+                "owed": found.owed,
+                "budget": _budget(store, tally, found.beyond),
+            }
         )
-        manifest = tally.manifest(store, trust).model_copy(update={"shards": shards, "packed": packed})
         manifest = change_over(store.path, folder, manifest)
     for line in remarks(manifest):
         log.info("%s", line)
@@ -84,161 +100,117 @@ def fit_trust(sample: Iterator[Finished], sources: Sources) -> Trust:
     return fit(islice(solutions, _FIT_ON), sources)
 
 
-class Tally:
-    """Counts problems, solutions, steps and votes while their rows are written into the shards."""
-
-    def __init__(self, sources: Sources, beyond: int = 0, owed: int = 0) -> None:
-        self.sources = sources
-        self.beyond, self.owed = beyond, owed
-        """Problems that the run's budget did not reach, and those that it still owes."""
-        self.totals: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
-        self.dropped: Counter[str] = Counter()
-        self.votes: Counter[str] = Counter()
-        self.abstained: Counter[str] = Counter()
-        self.denied: Counter[str] = Counter()
-        self.failed: Counter[str] = Counter()
-        self.reasons: dict[str, Counter[str]] = {}
-        self.samples: dict[str, str] = {}
-        self.tokens: Counter[str] = Counter()
-
-    def count(
-        self, finished: Iterator[Finished], trust: Trust, store: RunStore
-    ) -> Iterator[LabelledSolution]:
-        """Label every candidate, counting as it goes."""
-        model = model_of(trust, self.sources)
-        while items := list(islice(finished, _AT_ONCE)):
-            for item in items:
-                self.totals["problems"] += 1
-                self.totals["rollouts"] += item.n_rollouts
-                self.totals["calls"] += item.n_calls
-                self.totals["cut"] += item.over_budget
-                self.totals["ungraded"] += not item.problem.is_gradable
-                # `drawn` counts equal texts; all but one of them were merged away.
-                self.totals["merged"] += sum(candidate.drawn - 1 for candidate in item.candidates)
-                self.tokens.update(item.tokens)
-                if item.skipped:
-                    self.skipped[item.skipped] += 1
-            for row in label(items, model, store.config.fusion):
-                self._row(row)
-                yield row
-
-    def _row(self, row: LabelledSolution) -> None:
-        self.totals["solutions"] += 1
-        self.totals["steps"] += len(row.labels)
-        self.totals["labelled"] += sum(label.label is not None for label in row.labels)
-        self.totals["kept"] += row.kept
-        if not row.kept:
-            self.dropped[row.consensus] += 1
-        for vote in row.votes:
-            self.votes[vote.source] += 1
-            self.failed[vote.source] += vote.n_failed
-            self.denied[vote.source] += vote.p is not None and vote.p < 0.5
-            if vote.p is None:
-                self._abstained(vote)
-
-    def _abstained(self, vote: Vote) -> None:
-        self.abstained[vote.source] += 1
-        reasons = self.reasons.setdefault(vote.source, Counter())
-        # Reasons may hold parts of replies, so there may be as many as votes; memory must not grow with the
-        # run.
-        if len(reasons) < _REASONS or vote.why in reasons:
-            reasons[vote.why] += 1
-        if vote.evidence:
-            # The first one only: it shows a person what a reply looks like.
-            self.samples.setdefault(vote.source, vote.evidence[:_SAMPLE])
-
-    def _source(self, name: str) -> SourceCount:
-        silent = self.abstained[name] == self.votes[name]
-        all_of_them = self.reasons.get(name, Counter())
-        # Of many reasons, one that was met once quotes a step or a reply, and says nothing of the others.
-        few = len(all_of_them) <= _NAMED
-        reasons = {why: n for why, n in all_of_them.most_common(_NAMED) if few or n > 1}
-        if others := self.abstained[name] - sum(reasons.values()):
-            reasons["other reasons"] = others
-        return SourceCount(
-            votes=self.votes[name],
-            abstained=self.abstained[name],
-            denied=self.denied[name],
-            failed=self.failed[name],
-            reasons=reasons,
-            # What its replies look like is worth a line only where none of them could be read.
-            sample=self.samples.get(name, "") if silent else "",
-        )
-
-    def manifest(self, store: RunStore, trust: Trust) -> Manifest:
-        """The manifest of what was counted, without its shards."""
-        budget, seconds = store.config.budget, store.seconds()
-        prompt_tokens, cached_tokens = store.usage()
-        actual = Forecast(
-            problems=self.totals["problems"],
-            calls=self.totals["calls"],
-            completions=self.totals["rollouts"],
-            tokens=sum(self.tokens.values()),
-            gpu_hours=seconds / 3600,
-        )
-        return Manifest(
-            name=store.config.name,
-            stepmint=importlib.metadata.version("stepmint"),
-            schema_version=SCHEMA_VERSION,
-            config_digest=store.config.digest(),
-            fusion_digest=store.config.fusion_digest(),
-            sealed_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            problems=self.totals["problems"],
-            owed=self.owed,
-            skipped=dict(sorted(self.skipped.items())),
-            quarantined=len(records.quarantined(store.path)),
-            ungraded=self.totals["ungraded"],
-            solutions=self.totals["solutions"],
-            merged=self.totals["merged"],
-            steps=self.totals["steps"],
-            labelled_steps=self.totals["labelled"],
-            kept=self.totals["kept"],
-            dropped=dict(sorted(self.dropped.items())),
-            sources={name: self._source(name) for name in sorted(self.votes)},
-            declared={name: declared(self.sources, name) for name in sorted(self.votes)},
-            rollouts=self.totals["rollouts"],
-            calls=self.totals["calls"],
-            tokens=dict(sorted(self.tokens.items())),
-            prompt_tokens=prompt_tokens,
-            cached_tokens=cached_tokens,
-            seconds=seconds,
-            budget=BudgetReport(
-                per_problem=budget.per_problem, cut=self.totals["cut"], run=budget.run, beyond=self.beyond
-            ),
-            plan=compare(records.read_plan(store.path, store.config.digest()), actual),
-            fusion=store.config.fusion,
-            trust=trust,
-            versions=_versions(),
-            inputs=store.inputs(),
-        )
+def fit_to_sample(store: RunStore, sample: list[Place], sources: Sources) -> Trust:
+    """`fit_trust` to the solutions of some places, read as columns."""
+    parts, n = list[Ballots](), 0
+    for table in store.tables(sample):
+        candidates = candidates_of(table).slice(0, _FIT_ON - n)
+        parts.append(ballots_on(candidates, sources))
+        n += len(candidates)
+        if n == _FIT_ON:
+            break
+    return fit_to(joined(parts, sources))
 
 
-def label(items: Sequence[Finished], model: Model, fusion: FusionConfig) -> Iterator[LabelledSolution]:
-    """The rows of finished problems."""
-    candidates = [(item.problem, candidate) for item in items for candidate in item.candidates]
-    # Fused together and not one by one: the arithmetic of a batch is that of 64 solutions at once.
-    found = fuse([candidate for _, candidate in candidates], model, fusion)
-    pair = pair_of(fusion.consensus)
-    for (problem, candidate), (labels, first_error) in zip(candidates, found, strict=True):
-        solution, votes, kept, how = candidate.solution, candidate.votes, True, ""
-        # A row that the filter drops stays in the dataset with `kept` false: whoever wants it can train on
-        # it.
-        if pair is not None:
-            has_gold, n_steps = problem.is_gradable, len(solution.steps)
-            kept, how = consensus(
-                n_steps, votes, model.sources, fusion.threshold, has_gold=has_gold, pair=pair
-            )
-        yield LabelledSolution(
-            problem=problem,
-            solution=solution,
-            labels=labels,
-            first_error=first_error,
-            kept=kept,
-            consensus=how,
-            votes=votes,
-            gold=candidate.gold,
-        )
+class Sealed(NamedTuple):
+    """A shard of the dataset as it was written, and what was counted meanwhile."""
+
+    entry: ShardEntry
+    tally: Tally
+
+
+def seal_shard(run: Path, config: RunConfig, shard: int, trust: Trust, folder: Path) -> Sealed:
+    """Label what is done of a shard, and write its rows into the folder of a new generation."""
+    store, tally = RunStore(run, config), Tally()
+    return Sealed(write_shard(folder, shard, _rows(store, shard, trust, tally)), tally)
+
+
+def _rows(store: RunStore, shard: int, trust: Trust, tally: Tally) -> Iterator[pa.Table]:
+    """The rows of a shard, counted as they go by."""
+    # The index of the journal was just written, when all lines were read (`survey`); each is checked again as
+    # it is read for its votes.
+    model, found = model_of(trust, store.sources()), store.glance(shard)
+    tally.tokens.update(found.tokens)
+    for finished in store.tables_of(shard, found.done):
+        tally.problems(finished)
+        rows = labelled(finished, model, store.config.fusion)
+        tally.rows(rows)
+        yield rows
+
+
+def _sealed(store: RunStore, folder: Path, trust: Trust) -> list[Sealed]:
+    """All shards of a run, in their order, with the same bytes on any number of cores."""
+    shards = range(store.config.shards)
+    size = min(len(shards), cores())
+    asked = [(store.path, store.config, shard, trust, folder) for shard in shards]
+    if size < 2 or store.journal_bytes() < _WORTH_PROCESSES:
+        return [seal_shard(*one) for one in asked]
+    pool = Pool(size)
+    try:
+        with ThreadPoolExecutor(size) as threads:
+            try:
+                found = list(threads.map(lambda one: _elsewhere(pool, one), asked))
+            except BaseException:
+                pool.stop()  # interrupted: no thread may wait for a shard to be written
+                raise
+    finally:
+        pool.stop()
+    # A process that could not be started, or died of want of memory, is no fault of the run; and an error
+    # that names a file is raised here.
+    return [sealed or seal_shard(*one) for sealed, one in zip(found, asked, strict=True)]
+
+
+def _elsewhere(pool: Pool, asked: tuple[Path, RunConfig, int, Trust, Path]) -> Sealed | None:
+    result = pool.run(seal_shard, asked, timeout_s=_TIMEOUT_S, memory_mb=_MEMORY_MB)
+    if result.failure:
+        log.info("shard %d was not sealed by a process of its own: %s", asked[2], result.failure)
+    return result.value if isinstance(result.value, Sealed) else None
+
+
+def _budget(store: RunStore, tally: Tally, beyond: int) -> BudgetReport:
+    budget = store.config.budget
+    return BudgetReport(
+        per_problem=budget.per_problem, cut=tally.totals["cut"], run=budget.run, beyond=beyond
+    )
+
+
+def manifest_of(store: RunStore, trust: Trust, tally: Tally) -> Manifest:
+    """The manifest of what was counted, without its shards and what is owed."""
+    sources, totals, seconds = store.sources(), tally.totals, store.seconds()
+    prompt_tokens, cached_tokens = store.usage()
+    actual = Forecast(
+        problems=totals["problems"],
+        calls=totals["calls"],
+        completions=totals["rollouts"],
+        tokens=sum(tally.tokens.values()),
+        gpu_hours=seconds / 3600,
+    )
+    return Manifest(
+        name=store.config.name,
+        stepmint=importlib.metadata.version("stepmint"),
+        schema_version=SCHEMA_VERSION,
+        config_digest=store.config.digest(),
+        fusion_digest=store.config.fusion_digest(),
+        sealed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        **{name: totals[name] for name in ("problems", "ungraded", "solutions", "merged", "steps", "kept")},
+        labelled_steps=totals["labelled"],
+        rollouts=totals["rollouts"],
+        calls=totals["calls"],
+        skipped=dict(sorted(tally.skipped.items())),
+        quarantined=len(records.quarantined(store.path)),
+        dropped=dict(sorted(tally.dropped.items())),
+        sources={name: tally.source(name) for name in sorted(tally.votes)},
+        declared={name: declared(sources, name) for name in sorted(tally.votes)},
+        tokens=dict(sorted(tally.tokens.items())),
+        prompt_tokens=prompt_tokens,
+        cached_tokens=cached_tokens,
+        seconds=seconds,
+        plan=compare(records.read_plan(store.path, store.config.digest()), actual),
+        fusion=store.config.fusion,
+        trust=trust,
+        versions=_versions(),
+        inputs=store.inputs(),
+    )
 
 
 def _versions() -> dict[str, str]:

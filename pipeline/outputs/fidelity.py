@@ -20,9 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.fusion.consensus import AGREED, pair_of
-from pipeline.fusion.first_error import CHECK, SIDES, named_by, side_of
+from pipeline.fusion.ballots import ballots_of
+from pipeline.fusion.consensus import AGREED, Pair, pair_of
+from pipeline.fusion.first_error import CHECK, SIDES, Named, all_named, side_of
 from pipeline.prm.intervals import Floats, harmonic, interval, share, weights
+from pipeline.storage.files import batches
 from schemas.config import FusionConfig
 from schemas.records import GoldLabels, LabelledSolution, Vote, first_error_labels
 from schemas.sources import Sources, declared
@@ -36,6 +38,8 @@ _PLACES = 2000
 from once there are hundreds."""
 _DATASETS = 20
 """Datasets with a table of their own, the first ones; a field of a user's rows may have a million values."""
+_AT_ONCE = 512
+"""Rows whose first errors are named together."""
 _BINS = 10
 """Of equal width, as in `pipeline.prm.evaluate.ece`."""
 CONSENSUS, FUSED = "consensus", "fused"
@@ -102,11 +106,16 @@ class Tally:
         self._datasets: dict[str, _Sums] = {}
         self._seen: set[str] = set()
 
-    def add(self, row: LabelledSolution, gold: GoldLabels | None) -> None:
-        """Count a row."""
-        if gold is None or (gold.first_error is None and all(label is None for label in gold.labels)):
-            self.without += 1
-            return
+    def add(self, rows: Iterable[tuple[LabelledSolution, GoldLabels | None]]) -> None:
+        """Count rows with their gold labels. First errors are named for some hundred of them at once."""
+        for some in batches(rows, _AT_ONCE):
+            told = [(row, gold) for row, gold in some if gold is not None and _says_something(gold)]
+            self.without += len(some) - len(told)
+            arms = _arms([row for row, _ in told], self.sources, self.fusion)
+            for (row, gold), said in zip(told, arms, strict=True):
+                self._add(row, gold, said)
+
+    def _add(self, row: LabelledSolution, gold: GoldLabels, arms: Sequence[tuple[str, Said]]) -> None:
         self.by[gold.by or "unnamed"] += 1
         self._seen |= {vote.source for vote in row.votes} | ({CONSENSUS} if row.consensus else set())
         name = row.problem.source.dataset or "unnamed"
@@ -114,7 +123,7 @@ class Tally:
         sums = self._datasets.setdefault(name if known else "others", _Sums())
         place = sums.place(row.problem.id)
         sums.add("", place, _gold_sums(gold))
-        for arm, said in _arms(row, self.sources, self.fusion):
+        for arm, said in arms:
             sums.add(arm, place, _arm_sums(said, gold))
 
     def figures(self, *, seed: int = 0) -> Figures:
@@ -169,28 +178,46 @@ def fidelity(
     """The figures of rows against their gold labels, those that came with them unless `truth` gives others;
     empty where no row has any."""
     tally = Tally(sources, fusion)
-    for row in rows:
-        tally.add(row, truth(row))
+    tally.add((row, truth(row)) for row in rows)
     return tally.figures(seed=seed)
 
 
-def _arms(row: LabelledSolution, sources: Sources, fusion: FusionConfig) -> Iterator[tuple[str, Said]]:
-    n, threshold = len(row.labels), fusion.threshold
-    for name in sorted({vote.source for vote in row.votes}):
-        yield name, _alone(name, row, sources, threshold)
-    for side in SIDES:
-        yield side, _alone(side, row, sources, threshold)
+def _says_something(gold: GoldLabels) -> bool:
+    return gold.first_error is not None or any(label is not None for label in gold.labels)
+
+
+def _arms(
+    rows: Sequence[LabelledSolution], sources: Sources, fusion: FusionConfig
+) -> Iterator[list[tuple[str, Said]]]:
+    """What every arm says of each row."""
+    ballots = ballots_of([(len(row.labels), row.votes) for row in rows], sources)
     pair = pair_of(fusion.consensus)
+    wanted = {*ballots.names, *SIDES, *(pair or ())[:1]}
+    named = {who: all_named(who, ballots, fusion.threshold) for who in wanted if _names(who, sources)}
+    for place, row in enumerate(rows):
+        mine = {who: found.of(place) for who, found in named.items()}
+        yield list(_arms_of(row, mine, sources, pair))
+
+
+def _names(who: str, sources: Sources) -> bool:
+    """Whether an arm names first errors. A judge of whether the answer is in reach does not."""
+    return bool(side_of(who, sources)) or declared(sources, who).kind == "grade"
+
+
+def _arms_of(
+    row: LabelledSolution, named: Mapping[str, Named], sources: Sources, pair: Pair | None
+) -> Iterator[tuple[str, Said]]:
+    for who in (*sorted({vote.source for vote in row.votes}), *SIDES):
+        yield who, _alone(who, row, named.get(who), sources)
     if pair is not None and row.consensus:
         # Rows that the filter could not be applied to are kept, but nobody has agreed on them.
-        agreed = row.consensus in AGREED
-        first = named_by(pair[0], n, row.votes, sources, threshold).first if agreed else None
-        yield CONSENSUS, Said(first, _implied(first, 0, n), {}, so_far=True)
+        first = named[pair[0]].first if row.consensus in AGREED else None
+        yield CONSENSUS, Said(first, _implied(first, 0, len(row.labels)), {}, so_far=True)
     p = {step: label.p for step, label in enumerate(row.labels) if label.p is not None}
     yield FUSED, Said(row.first_error, [label.label for label in row.labels], p, so_far=True)
 
 
-def _alone(who: str, row: LabelledSolution, sources: Sources, threshold: float) -> Said:
+def _alone(who: str, row: LabelledSolution, named: Named | None, sources: Sources) -> Said:
     """What a source, or all of a kind, says without the others."""
     n, side = len(row.labels), side_of(who, sources)
     mine = [vote for vote in row.votes if who in (vote.source, side_of(vote.source, sources))]
@@ -198,10 +225,8 @@ def _alone(who: str, row: LabelledSolution, sources: Sources, threshold: float) 
     # Several sources of a kind have no one p.
     p = {vote.step: vote.p for vote in mine if own is not None and vote.p is not None}
     so_far = own is not None and own.asks == "solvable"
-    # A judge of whether the answer is in reach names no error.
-    if own is not None and not side and own.kind != "grade":
+    if named is None:
         return Said(None, [None] * n, p, so_far)
-    named = named_by(who, n, row.votes, sources, threshold)
     labels = _checked(mine, n) if side == CHECK else _implied(named.first, named.spoken, n)
     return Said(named.first, labels, p, so_far)
 

@@ -7,12 +7,14 @@ last. `problem_files` has the files of the problems, `records` the plan and the 
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
 from pydantic_core import from_json
 
 from pipeline.prompts.templates import SolvingPrompt, prompt_text, solving_prompt
@@ -20,7 +22,7 @@ from pipeline.runs import identity, problem_files
 from pipeline.runs.given_files import GivenFile
 from pipeline.sampling.budget import ShardBudget, ShardState, shard_state, share_of
 from pipeline.sampling.unfinished import UnfinishedFile
-from pipeline.storage import journal, packing
+from pipeline.storage import finished, journal, journal_index, packing
 from pipeline.storage.generations import read_manifest
 from pipeline.storage.journal import Entry, Row, ShardWriter
 from pipeline.storage.locks import locked
@@ -53,6 +55,17 @@ class Survey(NamedTuple):
     owed: int
     beyond: int
     sample: list[Place]
+
+
+class Glance(NamedTuple):
+    """How far a shard is: its problems by state, and of those that are done the lines in the order of their
+    ids, the tokens by purpose and how many a budget cut short; and the damage of its journal, a line each."""
+
+    state: ShardState
+    done: list[Entry]
+    tokens: Counter[str]
+    cut: int
+    damage: list[str]
 
 
 class RunStore:
@@ -157,10 +170,27 @@ class RunStore:
         """Which problems of a shard are done, owed, and beyond the budget; each in their order."""
         return self._shard_state(shard)[0]
 
+    def glance(self, shard: int) -> Glance:
+        """How far a shard is, for a look at the run: its journal's index is believed (`journal_index`)."""
+        path = self._journal(shard)
+        entries, damage = journal_index.glance(path)
+        at, found = self._state_of(shard, entries)
+        done = [found[name] for name in sorted(at.done)]
+        tokens = Counter[str]()
+        for entry in done:
+            for purpose, n in entry.spent.items():
+                tokens[purpose] += n
+        return Glance(
+            at, done, tokens, sum(entry.cut for entry in done), [f"{path}: {one}" for one in damage]
+        )
+
     def _shard_state(self, shard: int) -> tuple[ShardState, dict[str, Entry]]:
         """The shard's problems by state, and the journal entries of those graded by their present gold
         answer, with their present given solutions."""
-        golds, entries = self._golds(shard), self.entries(shard)
+        return self._state_of(shard, self.entries(shard))
+
+    def _state_of(self, shard: int, entries: Mapping[str, Entry]) -> tuple[ShardState, dict[str, Entry]]:
+        golds = self._golds(shard)
         # A problem whose gold answer was corrected since is not done: it is graded again.
         stale = {*self._stale(shard, golds, entries)}
         found = {name: entry for name, entry in entries.items() if name in golds and name not in stale}
@@ -177,7 +207,7 @@ class RunStore:
         given solutions."""
         return list(self._stale(shard, self._golds(shard), self.entries(shard)))
 
-    def _stale(self, shard: int, golds: dict[str, int], found: dict[str, Entry]) -> Iterator[str]:
+    def _stale(self, shard: int, golds: dict[str, int], found: Mapping[str, Entry]) -> Iterator[str]:
         given = self.given(shard)
         for name, gold in golds.items():
             if name in found and (found[name].gold, found[name].given) != (gold, given.key(name)):
@@ -196,11 +226,19 @@ class RunStore:
         """The journal's whole lines by the id of their problem, whichever gold answer they were graded by."""
         return journal.index(self._journal(shard))
 
-    def journal(self, shard: int) -> Iterator[Finished]:
-        """Finished problems of a shard within the budget, in the order of their ids; a torn last line is owed
-        again."""
+    def done(self, shard: int) -> list[Entry]:
+        """The lines of a shard's problems within the budget, in the order of their ids; a torn last line is
+        owed again."""
         at, found = self._shard_state(shard)
-        return journal.read(self._journal(shard), (found[name] for name in sorted(at.done)))
+        return [found[name] for name in sorted(at.done)]
+
+    def journal(self, shard: int) -> Iterator[Finished]:
+        """Finished problems of a shard within the budget, in the order of their ids, as records."""
+        return journal.read(self._journal(shard), self.done(shard))
+
+    def tables_of(self, shard: int, entries: Iterable[Entry]) -> Iterator[pa.Table]:
+        """The problems of some lines of a shard's journal, as columns (`schemas.arrow_finished`)."""
+        return finished.tables(self._journal(shard), entries)
 
     def lines(self, shard: int, entries: Iterable[Entry]) -> Iterator[Finished]:
         """The problems of some lines of a shard's journal."""
@@ -217,23 +255,31 @@ class RunStore:
         whose problems are owed again."""
         shards = range(self.config.shards)
         lines = (f"{path}: {one}" for path in map(self._journal, shards) for one in journal.scan(path)[1])
-        return [*problem_files.faults(self.path), *lines, *packing.faults(self.path, self.config.shards)]
+        return [*lines, *self.damaged_files()]
+
+    def damaged_files(self) -> list[str]:
+        """The same but for lines of journals."""
+        return [*problem_files.faults(self.path), *packing.faults(self.path, self.config.shards)]
 
     def survey(self, n: int) -> Survey:
         """How many problems are owed and beyond the budget, and the places of the `n` finished problems with
         the smallest ids."""
         owed, beyond, first = 0, 0, list[Place]()
         for shard in range(self.config.shards):
-            at, found = self._shard_state(shard)
+            at, found = self._state_of(shard, journal_index.scanned(self._journal(shard)))
             owed, beyond = owed + len(at.owed), beyond + len(at.beyond)
             places = (Place(name, shard, found[name]) for name in at.done)
             first = heapq.nsmallest(n, chain(first, places))
         return Survey(owed, beyond, first)
 
-    def read(self, places: Iterable[Place]) -> Iterator[Finished]:
-        """The problems at some places, in their order, one by one."""
-        for place in places:
-            yield from journal.read(self._journal(place.shard), [place.entry])
+    def tables(self, places: Iterable[Place]) -> Iterator[pa.Table]:
+        """The problems at some places, in their order, as columns (`schemas.arrow_finished`)."""
+        return finished.lines_at((self._journal(place.shard), place.entry) for place in places)
+
+    def journal_bytes(self) -> int:
+        """The size of all journals."""
+        files = map(self._journal, range(self.config.shards))
+        return sum(file.stat().st_size for file in files if file.exists())
 
     def _journal(self, shard: int) -> Path:
         return journal.path_of(self.path, shard)
@@ -273,7 +319,7 @@ class RunStore:
         if not (self.path / "rollouts" / f"{shard:05d}.jsonl").exists():
             return 0
         with self.locked(shard):
-            return packing.pack(self.path, shard, self.entries(shard))
+            return packing.pack(self.path, shard, journal_index.scanned(self._journal(shard)))
 
     def packed(self) -> dict[str, str]:
         """Checksums of the rollouts' Parquet files by their path in the run, all of them packed."""

@@ -15,16 +15,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pyarrow as pa
+
 from pipeline.storage.atomic import fresh_folder, put, swap, sweep, write_bytes
 from pipeline.storage.checksums import file_fault, sha256_of
-from pipeline.storage.files import batches
 from pipeline.storage.locks import locked
 from pipeline.storage.parquet import write_parquet
 from pipeline.storage.recorded import changed, read_record, write_record
-from schemas.arrow import SCHEMA, to_table
+from schemas.arrow import SCHEMA
 from schemas.errors import UserError
 from schemas.manifest import Manifest, ShardEntry
-from schemas.records import LabelledSolution
 
 SEALED, SHARDS, MANIFEST, CARD = "sealed", "shards", "manifest.json", "README.md"
 # What `datasets.load_dataset(FOLDER)` reads first: without it, it would take every JSON and Parquet file of
@@ -39,7 +39,6 @@ configs:
 Step-labelled solutions. `datasets.load_dataset` reads this folder; manifest.json says how they came about.
 """
 _GENERATION = re.compile(r"[0-9a-f]{16}")
-_ROWS_PER_WRITE = 512  # of one Parquet row group; bounds how many solutions are in memory at once
 # Shards of ours, `00000.parquet`; earlier versions also left unfinished ones, `00000.parquet.tmp-4711`.
 _SHARD = re.compile(r"\d{5,}\.parquet(\.tmp-\d+)?")
 
@@ -56,11 +55,11 @@ def sealing(run: Path) -> Iterator[Path]:
             yield part
 
 
-def write_shard(folder: Path, shard: int, items: Iterable[LabelledSolution]) -> ShardEntry:
-    """Write one shard into the folder of a new generation; equal rows give equal bytes within one pyarrow
-    version."""
+def write_shard(folder: Path, shard: int, tables: Iterable[pa.Table]) -> ShardEntry:
+    """Write the rows of one shard into the folder of a new generation; equal rows give equal bytes within one
+    pyarrow version."""
     name = f"{shard:05d}.parquet"
-    rows, sha256 = write_parquet(folder / name, map(to_table, batches(items, _ROWS_PER_WRITE)), SCHEMA)
+    rows, sha256 = write_parquet(folder / name, tables, SCHEMA)
     return ShardEntry(file=f"{SHARDS}/{name}", rows=rows, sha256=sha256)
 
 

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from itertools import groupby
 from operator import itemgetter
@@ -35,6 +35,8 @@ _SIGN = re.compile(rb',"crc":"([0-9a-f]{8})"\}')  # 18 bytes: the end of every l
 # The problem's id at the beginning of a block, with or without the space that earlier versions wrote. It is
 # read without parsing the line, which may hold megabytes of rollouts.
 _BLOCK_OF = re.compile(rb'\{"problem": ?"([^"]*)"')
+_CANDIDATES, _SKIPPED = b',"candidates":[', b'],"skipped":'
+"""Where the candidates of a line begin and end."""
 ROLLOUTS = pa.schema(
     [
         pa.field("problem_id", pa.string(), nullable=False),
@@ -51,14 +53,20 @@ Row = dict[str, Any]
 
 
 class Entry(NamedTuple):
-    """A finished problem's line: its offset in bytes, and the problem's tokens, gold answer's key, number of
-    rollouts, and the key of its given solutions."""
+    """A finished problem's line: its offset in bytes, and the problem's tokens by purpose, gold answer's key,
+    number of rollouts, the key of its given solutions, and whether its budget kept something from it."""
 
     offset: int
-    tokens: int
+    spent: Mapping[str, int]
     gold: int = 0
     rollouts: int = 0
     given: str = ""
+    cut: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """All tokens of the problem."""
+        return sum(self.spent.values())
 
 
 class Block(Record):
@@ -202,16 +210,35 @@ def scan(path: Path) -> tuple[dict[str, Entry], list[Damage]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                item = from_json(body_of(line))
-                tokens, n_rollouts = sum(item["tokens"].values()), item.get("n_rollouts", 0)
-                gold, given = gold_key(item["problem"]), str(item.get("given", ""))
-                found[item["problem"]["id"]] = Entry(offset, tokens, gold, n_rollouts, given)
+                name, entry = _entry(offset, line)
+                found[name] = entry
             except (ValueError, KeyError, TypeError, AttributeError):  # whatever JSON may hold instead
                 if line.endswith(b"\n"):
                     log.warning("%s line %d cannot be read; its problem is owed again", path, number)
                     damage.append(Damage(number, offset))
             offset += len(line)
     return found, damage
+
+
+def _entry(offset: int, line: bytes) -> tuple[str, Entry]:
+    """The problem of a line and its entry. Raises whatever JSON that is no finished problem may cause."""
+    body = body_of(line)
+    # Only where a checksum says that what is left out is whole.
+    item = from_json(_without_candidates(body) if is_signed(line) else body)
+    spent, n_rollouts = item["tokens"], item.get("n_rollouts", 0)
+    sum(spent.values())  # numbers, or the line is none of ours
+    gold, given = gold_key(item["problem"]), str(item.get("given", ""))
+    entry = Entry(offset, spent, gold, n_rollouts, given, bool(item.get("over_budget")))
+    return str(item["problem"]["id"]), entry
+
+
+def _without_candidates(body: bytes) -> bytes:
+    """A line without its candidates, which are all but a hundredth of it. The names of fields are found as
+    bytes: inside a text every quote has a backslash before it."""
+    begin, end = body.find(_CANDIDATES), body.rfind(_SKIPPED)
+    if begin < 0 or end < begin:  # a line of an earlier version, or none of ours
+        return body
+    return body[:begin] + body[end + 1 :]
 
 
 def read(path: Path, entries: Iterable[Entry]) -> Iterator[Finished]:
@@ -252,6 +279,11 @@ def is_record(line: bytes) -> bool:
 def signed(body: bytes) -> bytes:
     """A line of a JSON object with its checksum."""
     return body[:-1] + b',"crc":"%08x"}\n' % crc32(body)
+
+
+def is_signed(line: bytes) -> bool:
+    """Whether a line ends in a checksum; those of earlier versions have none."""
+    return _SIGN.fullmatch(line.removesuffix(b"\n")[-18:]) is not None
 
 
 def body_of(line: bytes) -> bytes:

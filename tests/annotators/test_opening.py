@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.annotators.opening import annotators, asked, refuse_json
+from pipeline.fusion.ballots import ballots_of
 from pipeline.fusion.first_error import pooled
 from pipeline.labelling.tools import open_tools
 from schemas.config import PromptConfig, RunConfig, parse_config
@@ -52,13 +53,13 @@ def test_each_source_is_declared_as_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("other", "counts"),
     [
-        ({"kind": "scan"}, {0: (9, 16)}),
-        ({"kind": "monte_carlo", "name": "again"}, {0: (9, 16)}),
-        ({"kind": "prover", "policy": SIMULATED}, {0: (4, 8)}),
+        ({"kind": "scan"}, (9, 16)),
+        ({"kind": "monte_carlo", "name": "again"}, (9, 16)),
+        ({"kind": "prover", "policy": SIMULATED}, (4, 8)),
     ],
 )
 def test_rollouts_of_the_runs_own_policy_are_added_up(
-    other: dict[str, object], counts: dict[int, tuple[int, int]]
+    other: dict[str, object], counts: tuple[int, int]
 ) -> None:
     parts = annotators(config({"kind": "monte_carlo"}, other))
     sources = gathered((part.called, part.annotator.sources) for part in parts)
@@ -67,7 +68,8 @@ def test_rollouts_of_the_runs_own_policy_are_added_up(
         Vote(step=0, source="monte_carlo", asks="solvable", p=0.5, correct=4, n=8),
         Vote(step=0, source=name, asks="solvable", p=0.625, correct=5, n=8),
     ]
-    assert pooled(votes, sources) == counts
+    correct, n = pooled(ballots_of([(1, votes)], sources))
+    assert (correct.tolist(), n.tolist()) == ([counts[0]], [counts[1]])
 
 
 BEGUN = "=== user ===\n{problem}{solution}\n=== assistant ===\nFirst, "

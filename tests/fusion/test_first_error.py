@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.annotators.judge import votes_of
 from pipeline.annotators.verdicts import Reading
+from pipeline.fusion.ballots import ballots_of
 from pipeline.fusion.consensus import consensus
 from pipeline.fusion.first_error import measured, pooled
 from schemas.records import Vote
@@ -82,20 +83,25 @@ def test_a_success_speaks_for_the_steps_before_it_and_a_failure_after_a_gap_for_
     assert measured(n_steps, [*rolled(rates), grade(len(rates), answer)], EARLIER) == expected
 
 
+def counted(n_steps: int, votes: list[Vote]) -> tuple[list[float], list[float]]:
+    correct, n = pooled(ballots_of([(n_steps, votes)], EARLIER))
+    return correct.tolist(), n.tolist()
+
+
 def test_counts_of_one_policy_are_pooled_and_those_of_another_are_not() -> None:
     """One success in twelve of the same policy is a success; eight of the prover's are not the policy's."""
     votes = [*rolled([1, 0], 8), *rolled([0.5, 0.25], 4, "scan"), *rolled([1, 1], 8, "prover")]
-    assert pooled(votes, EARLIER) == {0: (10, 12), 1: (1, 12)}
+    assert counted(3, votes) == ([10, 1, 0], [12, 12, 0])
     assert measured(3, [*votes, grade(2, False)], EARLIER) == (2, 3)
     assert measured(3, [*rolled([1, 0]), *rolled([1, 1], 8, "prover"), grade(2, False)], EARLIER) == (1, 2)
 
 
 def test_a_rollout_that_a_search_has_counted_is_not_counted_again() -> None:
     found = Vote(step=0, source="bisection", asks="solvable", p=0.9, correct=5, n=9)
-    assert pooled([found, *rolled([0.5], 8, "omegaprm")], EARLIER) == {0: (5, 9)}
-    assert pooled([found, *rolled([0.5], 8)], EARLIER) == {0: (9, 17)}
+    assert counted(1, [found, *rolled([0.5], 8, "omegaprm")]) == ([5], [9])
+    assert counted(1, [found, *rolled([0.5], 8)]) == ([9], [17])
     silent = found.model_copy(update={"p": None, "correct": 0, "n": 0})
-    assert pooled([silent, *rolled([0.5], 8, "omegaprm")], EARLIER) == {0: (4, 8)}
+    assert counted(1, [silent, *rolled([0.5], 8, "omegaprm")]) == ([4], [8])
 
 
 @pytest.mark.parametrize(

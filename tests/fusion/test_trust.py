@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pipeline.fusion.chain import Floats
-from pipeline.fusion.trust import Batch, Model, counts_of, fit, located, model_of, posteriors
+from pipeline.fusion.ballots import Floats, ballots_of
+from pipeline.fusion.trust import Batch, Model, fit, model_of, posteriors
 from schemas.manifest import Trust
 from schemas.records import Vote
 from schemas.sources import EARLIER
@@ -138,10 +138,8 @@ def test_rollouts_of_one_policy_are_pooled() -> None:
         vote(1, "omegaprm", 0, 4),
     ]
     assert posterior(3, parts, UNFITTED) == pytest.approx(posterior(3, one, UNFITTED))
-    assert set(counts_of([*parts, vote(1, "prover", 3, 8)], EARLIER)) == {
-        "rollouts:policy",
-        "rollouts:prover",
-    }
+    seen = Batch(ballots_of([(3, [*parts, vote(1, "prover", 3, 8)])], EARLIER)).seen
+    assert set(seen) == {"rollouts:policy", "rollouts:prover"}
 
 
 def test_solutions_of_all_lengths_side_by_side_are_as_each_alone(
@@ -151,7 +149,7 @@ def test_solutions_of_all_lengths_side_by_side_are_as_each_alone(
     for (n_steps, votes), found in zip(some, posteriors(some, model), strict=True):
         assert found == pytest.approx(posterior(n_steps, votes, model))
         assert found.sum() == pytest.approx(1)
-    padded = model.chances(Batch(some, EARLIER))
+    padded = model.chances(Batch(ballots_of(some, EARLIER)))
     assert all(row[n_steps:-1] == pytest.approx(0) for (n_steps, _), row in zip(some, padded, strict=True))
 
 
@@ -194,14 +192,19 @@ def searched(p: list[float | None]) -> list[Vote]:
     return [*votes, vote(len(p), "answer", 0, 1)]
 
 
+def located(n_steps: int, votes: list[Vote]) -> Floats:
+    """The log-likelihoods of every first error by the searches."""
+    return Batch(ballots_of([(n_steps, votes)], EARLIER)).searched[0]
+
+
 def test_a_search_gives_back_the_likelihood_of_every_first_error() -> None:
     """P(K) = .1, .6, .2, .1; the grade, not the rollouts, tells an error in the last step from none."""
-    found = np.exp(located(4, searched([0.9, 0.3, 0.1]), EARLIER))
+    found = np.exp(located(4, searched([0.9, 0.3, 0.1])))
     assert found / found.max() == pytest.approx([1 / 6, 1, 1 / 3, 1 / 6, 1 / 6])
-    assert located(4, searched([1.0, 1.0, 0.0]), EARLIER).min() == pytest.approx(-6)
+    assert located(4, searched([1.0, 1.0, 0.0])).min() == pytest.approx(-6)
     for silent in ([None, None, None], [0.75, 0.5, 0.25]):
-        assert located(4, searched(silent), EARLIER) == pytest.approx(np.zeros(5))
-    assert located(1, searched([]), EARLIER) == pytest.approx(np.zeros(2))
+        assert located(4, searched(silent)) == pytest.approx(np.zeros(5))
+    assert located(1, searched([])) == pytest.approx(np.zeros(2))
 
 
 def test_rollouts_that_a_search_has_counted_are_not_fused_twice() -> None:

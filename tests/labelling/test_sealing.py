@@ -5,10 +5,14 @@ from pathlib import Path
 
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.remarks import remarks, unread
-from pipeline.labelling.sealing import Tally, seal
+from pipeline.labelling.sealing import manifest_of, seal
 from pipeline.labelling.shard import run_shard
+from pipeline.labelling.tally import Tally
 from pipeline.outputs.report import summarise
 from pipeline.runs.run_store import RunStore
+from pipeline.storage import journal
+from pipeline.storage.finished import tables
+from schemas.arrow import to_table
 from schemas.config import RunConfig
 from schemas.manifest import Manifest, Trust
 from schemas.records import (
@@ -21,7 +25,7 @@ from schemas.records import (
     StepLabel,
     Vote,
 )
-from schemas.sources import EARLIER, NO_GOLD
+from schemas.sources import NO_GOLD
 
 
 def row(*votes: Vote) -> LabelledSolution:
@@ -45,13 +49,14 @@ NO = Vote(step=0, source="logic", asks="valid", p=0.0)
 
 def sealed(tally: Tally, tmp_path: Path) -> Manifest:
     store = RunStore.open(RunConfig.model_validate({"name": "r", "root": str(tmp_path)}))
-    return tally.manifest(store, Trust(hazard=0.1, tables={}))
+
+    return manifest_of(store, Trust(hazard=0.1, tables={}), tally)
 
 
 def test_a_source_that_never_says_no_is_named_once_it_has_said_enough(tmp_path: Path) -> None:
-    tally = Tally(EARLIER)
+    tally = Tally()
     for index in range(120):
-        tally._row(row(YES, NO if index == 7 else YES.model_copy(update={"source": "logic"})))
+        tally.rows(to_table([row(YES, NO if index == 7 else YES.model_copy(update={"source": "logic"}))]))
         if index in (98, 99):
             said = [line for line in remarks(sealed(tally, tmp_path)) if "never said no" in line]
             judge = "note: judge:a never said no in 100 votes: it tells nothing apart here"
@@ -59,7 +64,7 @@ def test_a_source_that_never_says_no_is_named_once_it_has_said_enough(tmp_path: 
 
 
 def test_a_source_of_which_nothing_could_be_read_is_an_error(tmp_path: Path) -> None:
-    tally, reply = Tally(EARLIER), "I cannot\x1b[2J help\nwith that. " * 50
+    tally, reply = Tally(), "I cannot\x1b[2J help\nwith that. " * 50
     for index in range(5):
         why = "it names no step" if index else "the call failed"
         votes = [
@@ -67,7 +72,7 @@ def test_a_source_of_which_nothing_could_be_read_is_an_error(tmp_path: Path) -> 
             Vote(step=0, source="algebra", asks="valid", p=None, why="nothing to check"),
             NO,
         ]
-        tally._row(row(*votes))
+        tally.rows(to_table([row(*votes)]))
     manifest = sealed(tally, tmp_path)
     error, note = remarks(manifest)
     assert error.startswith("error: judge:a abstained in every one of 5 votes (it names no step; one reply: ")
@@ -82,10 +87,10 @@ def test_a_source_of_which_nothing_could_be_read_is_an_error(tmp_path: Path) -> 
 
 def test_reasons_to_abstain_are_counted_also_where_a_source_speaks(tmp_path: Path) -> None:
     """The commonest are named. Reasons may hold parts of replies, and be as many as the votes."""
-    tally = Tally(EARLIER)
+    tally = Tally()
     reasons = ["cut off", "cut off", "no number", *(f"not readable: {n}" for n in range(1200))]
     for why in reasons:
-        tally._row(row(YES.model_copy(update={"p": None, "why": why}), YES, NO))
+        tally.rows(to_table([row(YES.model_copy(update={"p": None, "why": why}), YES, NO)]))
     count = sealed(tally, tmp_path).sources["judge:a"]
     assert (count.votes, count.abstained, count.sample) == (2 * len(reasons), len(reasons), "")
     assert count.reasons == {"cut off": 2, "other reasons": 1201}
@@ -112,10 +117,12 @@ def test_equal_solutions_are_one_row_and_counted(tmp_path: Path) -> None:
 
 
 def test_problems_without_a_gold_answer_are_counted(tmp_path: Path) -> None:
-    tally = Tally(EARLIER)
+    tally = Tally()
     items = [Finished(problem=Problem(text=str(i), answer="1" if i else None)) for i in range(3)]
-    store = RunStore.open(RunConfig.model_validate({"name": "r", "root": str(tmp_path)}))
-    assert not list(tally.count(iter(items), Trust(hazard=0.1, tables={}), store))
+    path = tmp_path / "lines"
+    path.write_bytes(b"".join(journal.signed(item.model_dump_json().encode()) for item in items))
+    for table in tables(path, journal.index(path).values()):
+        tally.problems(table)
     manifest = sealed(tally, tmp_path)
     assert manifest.ungraded == 1
     assert remarks(manifest)[0].startswith("note: 1 of 3 problems have no gold answer")
@@ -123,8 +130,8 @@ def test_problems_without_a_gold_answer_are_counted(tmp_path: Path) -> None:
 
 def test_that_no_problem_has_a_gold_answer_is_said_once(tmp_path: Path) -> None:
     """And not again of each source that needs one."""
-    tally, silent = Tally(EARLIER), Vote(step=0, source="answer", asks="solvable", p=None, why=NO_GOLD)
-    tally._row(row(silent, NO))
+    tally, silent = Tally(), Vote(step=0, source="answer", asks="solvable", p=None, why=NO_GOLD)
+    tally.rows(to_table([row(silent, NO)]))
     manifest = sealed(tally, tmp_path).model_copy(update={"problems": 2, "ungraded": 2})
     assert len(remarks(manifest)) == 1
     graded = remarks(manifest.model_copy(update={"ungraded": 1}))

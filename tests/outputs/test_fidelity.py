@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.annotators.judge import votes_of
 from pipeline.annotators.verdicts import Reading
+from pipeline.fusion.first_error import named_by
 from pipeline.outputs import fidelity as module
 from pipeline.outputs.fidelity import Tally, fidelity, first_errors
 from pipeline.prm.evaluate import ece, first_error_f1
@@ -228,7 +229,7 @@ def drawn(n: int) -> Iterator[LabelledSolution]:
 
 def test_the_interval_is_the_bootstrap_over_problems() -> None:
     rows = list(drawn(40))
-    hits = np.array([one.gold.first_error == module.named_by("judge:a", N, one.votes, SOURCES).first
+    hits = np.array([one.gold.first_error == named_by("judge:a", N, one.votes, SOURCES).first
                      for one in rows if one.gold], dtype=float).reshape(40, 2)  # fmt: skip
 
     def f1(chosen: Any) -> float:
@@ -246,8 +247,7 @@ def test_memory_does_not_grow_with_the_problems(monkeypatch: pytest.MonkeyPatch)
     exact = found_of(list(drawn(400)))["judge:a"]["f1"]
     monkeypatch.setattr(module, "_PLACES", 100)
     tally = Tally(SOURCES, FusionConfig())
-    for one in drawn(400):
-        tally.add(one, one.gold)
+    tally.add((one, one.gold) for one in drawn(400))
     grouped = tally.figures()["arms"]["judge:a"]["f1"]
     assert {array.shape[0] for sums in tally._datasets.values() for array in sums.by_arm.values()} == {100}
     assert max(len(sums.places) for sums in tally._datasets.values()) == 100

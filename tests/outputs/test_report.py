@@ -79,7 +79,7 @@ def test_a_run_says_how_its_labels_agree_with_those_that_came_with_the_solutions
     assert manifest is not None
     assert "fidelity" not in summarise(rolled)
     with sealing(rolled.path) as folder:
-        shards = (write_shard(folder, 0, rows), write_shard(folder, 1, []))
+        shards = (write_shard(folder, 0, [to_table(rows)]), write_shard(folder, 1, []))
         change_over(rolled.path, folder, manifest.model_copy(update={"shards": shards}))
     found = summarise(rolled)["fidelity"]
     assert found == fidelity(rows, rolled.sources(), rolled.config.fusion)

@@ -247,3 +247,24 @@ def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
     store = RunStore.open(config(tmp_path, problems={"source": "jsonl", "path": "$STEPMINT_DATA/none.jsonl"}))
     with pytest.raises(UserError, match="no such file"):
         read_problems(store)
+
+
+def test_a_glance_says_what_the_journal_says(store: RunStore) -> None:
+    """With an index, without one, and when the journal has grown since it was written."""
+
+    def said() -> list[object]:
+        return [store.glance(shard) for shard in (0, 1)]
+
+    for shard in (0, 1):
+        finish(store, shard, 2)
+    read = said()
+    assert [glance.state for glance in map(store.glance, (0, 1))] == [store.shard_state(s) for s in (0, 1)]
+    assert [glance.done for glance in map(store.glance, (0, 1))] == [store.done(s) for s in (0, 1)]
+    store.survey(0)
+    assert sorted(path.name for path in (store.path / "journal").glob("*.index")) == [
+        "00000.index",
+        "00001.index",
+    ]
+    assert said() == read
+    finish(store, 0, 1)
+    assert len(store.glance(0).done) == 3

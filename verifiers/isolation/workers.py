@@ -82,6 +82,10 @@ class _Worker:
         value, failure = self._connection.recv()
         return Result(value, failure)
 
+    def end(self) -> None:
+        """End the process. Who waits for its reply meets the end of the connection."""
+        self._process.kill()
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -95,6 +99,8 @@ class Pool:
         self._free = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
+        self._busy: list[_Worker] = []
+        self._stopped = False
 
     def run(
         self,
@@ -122,6 +128,9 @@ class Pool:
             except BaseException:
                 worker.kill()  # interrupted half-way: its reply would be taken for the next call's
                 raise
+            finally:
+                with self._lock:
+                    self._busy.remove(worker)
             if result is None:
                 worker.kill()
                 return Result(failure="timeout")
@@ -130,9 +139,16 @@ class Pool:
 
     def _take(self) -> _Worker:
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        return _Worker()
+            worker = self._idle.pop() if self._idle else None
+        if worker is None and not self._stopped:
+            worker = _Worker()
+        with self._lock:
+            if worker is None or self._stopped:
+                if worker is not None:
+                    worker.kill()
+                raise EOFError
+            self._busy.append(worker)
+        return worker
 
     def _give(self, worker: _Worker) -> None:
         # SymPy and Z3 never give memory back; a new process does.
@@ -149,10 +165,26 @@ class Pool:
         for worker in idle:
             worker.kill()
 
+    def stop(self) -> None:
+        """End all workers for good, also those that are at work: their calls fail."""
+        with self._lock:
+            self._stopped = True
+            for worker in self._busy:
+                worker.end()
+        self.close()
+
     def forget(self) -> None:
         """Drop the workers without ending them: after a fork they belong to the parent."""
         self._lock = threading.Lock()
-        self._idle = []
+        self._idle, self._busy = [], []
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
 
 
 DEFAULT_POOL = Pool(os.cpu_count() or 2)

@@ -70,3 +70,19 @@ def test_the_light_modules_load_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_pool_that_is_stopped_ends_the_calls_under_way_and_serves_no_more():
+    pool, results = Pool(1), []
+    threads = [threading.Thread(target=lambda: results.append(run(pool, time.sleep, 60, timeout_s=60)))
+               for _ in range(3)]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    while not pool._busy:
+        time.sleep(0.05)
+    pool.stop()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert len(results) == 3
+    assert all(result.failure.startswith("crash") for result in results)
+    assert run(pool, operator.add, 1, 2).failure
