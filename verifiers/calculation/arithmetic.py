@@ -13,9 +13,12 @@ from verifiers.calculation.checked import Checked, combine
 from verifiers.calculation.clock import timed_claims
 from verifiers.calculation.conversions import converts
 from verifiers.calculation.explained import is_joined, may_weigh
+from verifiers.calculation.labelled import labelled
 from verifiers.calculation.notations import noted
+from verifiers.calculation.restated import restated
 from verifiers.calculation.rounding import literal_of, rounding
 from verifiers.calculation.sloppy import sloppily_true
+from verifiers.calculation.spoken import spoken
 from verifiers.calculation.substitution import is_equation_with
 from verifiers.calculation.sums import true_sum
 from verifiers.claims.find import Claim, Unread, claims_of, leads_with
@@ -50,10 +53,14 @@ class Arithmetic:
 
 def claims_checked(context: StepContext) -> tuple[tuple[tuple[int, int], Checked], ...]:
     """The verdict on each numeric claim of the last step, by its span, read as the texts before let it."""
-    found = context.parsed.once(checked_claims)
+    found, told = context.parsed.once(checked_claims), context.parsed.once(told_claims)
+    if told:
+        found = (*found, *((claim.span, checked) for claim, checked in told))
+    found = (*found, *((span, Checked("fails", why)) for span, why in restated(context)))
     if not any(checked.verdict == "fails" for _, checked in found):
         return found
     stated = {c.span: c for c in context.parsed.once(claims_of) if isinstance(c, Claim)}
+    stated |= {claim.span: claim for claim, _ in told}
     return tuple((span, in_context(checked, stated.get(span), context)) for span, checked in found)
 
 
@@ -121,6 +128,20 @@ def checked_claims(parsed: ParsedText) -> tuple[tuple[tuple[int, int], Checked],
         if checked:
             found.append((claim.span, checked))
     return tuple(found)
+
+
+def told_claims(parsed: ParsedText) -> tuple[tuple[Claim, Checked], ...]:
+    """Claims that words or lines make and no sign: what is proved or refuted of them, and nothing else."""
+    found = [(claim, check_claim(claim)) for claim in labelled(parsed)]
+    if said := spoken(parsed):
+        seen = [span for span, _ in parsed.once(checked_claims)]
+        for claim in said:
+            checked = check_claim(claim)
+            overlaps = any(low < claim.span[1] and claim.span[0] < high for low, high in seen)
+            # That 21 is more than 20 is no work; that it is less is a mistake.
+            if not overlaps and (claim.relation == "=" or (checked and checked.verdict == "fails")):
+                found.append((claim, checked))
+    return tuple((claim, checked) for claim, checked in found if checked and checked.verdict != "abstains")
 
 
 def check_claim(claim: Claim | Unread) -> Checked | None:

@@ -19,6 +19,9 @@ from verifiers.expressions.values import value_of
 def may_weigh(claim: Claim, right: Fraction) -> bool:
     """Whether a loose claim can be refuted: the word's scale does not explain it, or other texts must say."""
     word = _word(claim)
+    # "Adding 3 + 4 to both sides gives AB = 9": the value is another quantity's.
+    if claim.left_unit not in {"", claim.right_unit}:
+        return False
     if word in JOINING:
         return True
     scale = SCALES.get(word, 1)
@@ -35,8 +38,10 @@ def may_weigh(claim: Claim, right: Fraction) -> bool:
 def is_joined(claim: Claim, context: StepContext) -> bool:
     """Whether another number that the texts state makes the claim true: the 3 before "adding 5 + 4 = 12"."""
     left, right = value_of(claim.left), value_of(claim.right)
-    if _word(claim) not in JOINING or left is None or right is None:
+    if _word(claim) not in JOINING:
         return False
+    if left is None or right is None:
+        return True
     before = ParsedText(context.step[: claim.span[0]])
     stated = stated_in(*context.parsed_before, before) | {Fraction(1)}
     joined = {left - right, right - left, left + right, left * right}

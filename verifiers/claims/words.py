@@ -164,10 +164,7 @@ mr mrs ms dr st
 
 DETERMINERS = frozenset("the that this each every per a his her their its our my any".split())
 """After one of them a noun names no number: "that day 24 / 2 clerks came", but "on day 24"."""
-JOINING = frozenset(
-    "add adds added adding sum difference more less fewer total average subtract subtracts subtracted "
-    "subtracting multiply multiplying".split()
-)
+JOINING = frozenset("add adds added adding sum difference more less fewer total average".split())
 """Words that may join a calculation to one other quantity: "add 3 + 4 to it"."""
 WEIGHED = re.compile(r"^'(?P<word>[a-z]+)' (?:precedes|between)$")
 """Reasons that a claim is loose for one word, which `explained` weighs against the value it claims."""
