@@ -21,7 +21,7 @@ _UNIT = r"(?:/?(?: (?!x )[a-z]{2,}){0,3})"
 _TERM = rf"\(?\$?(?:{NUMBER})%?{_UNIT}\)?"
 # "87 - 43", "1245 pounds / 10 pounds", "2 * $33": two numbers with a sign between them, at least.
 _ROW = re.compile(rf"{_TERM}(?:\s*[-+*/×÷x]\s*{_TERM})+[.;,]?")
-_VALUE = re.compile(rf"\s*\$?(?P<value>(?:{NUMBER})%?)(?![\d,.]*\d)(?: (?P<unit>[a-z]+))?(?!\s*[-+*/×÷^(=])")
+_VALUE = re.compile(rf"\s*\$?(?P<value>(?:{NUMBER})%?)(?![\d,.]*\d)(?: (?P<unit>[a-z]+))?+(?!\s*[-+*/×÷^(=])")
 # "Cost of the second pair of heels", straight before a sign.
 _TAIL = re.compile(r"[A-Za-z’' ]*$")
 _BEGINS = frozenset({"", "\n", ".", ":", ";", "*", "-", "•"})

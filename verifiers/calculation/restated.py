@@ -51,6 +51,7 @@ if suppose would should let say instead now new after before another next last r
 increase increased decrease decreased discount change changed first second third fourth
 """.split()
 )
+_SUPPOSED = frozenset("if suppose say let would should assume assuming assumed imagine".split())
 _DOUBTFUL = HEDGES | REFUTES | ROUNDED | NEAR_HEDGES | _CHANGES
 _PAIRS = """
 sold sell bought buy spent spend paid pay made make gave give got get took take ate eat drove drive ran run
@@ -145,7 +146,7 @@ def _stated(step: ParsedText) -> tuple[tuple[tuple[int, int], tuple[_Item, ...],
     if "?" in step.text or not _STATES.search(step.text):
         return ()
     found = []
-    for start, clause in _parts(step.text, _CLAUSES):
+    for start, clause in _claimed(step.text):
         if not _STATES.search(clause) or _SIGN.search(clause) or not _DOUBTFUL.isdisjoint(_words(clause)):
             continue
         items = tuple(_items(clause))
@@ -169,6 +170,14 @@ def _stated(step: ParsedText) -> tuple[tuple[tuple[int, int], tuple[_Item, ...],
 
 _EACH = re.compile(r"\b(?:[Ee]ach|[Ee]very|per|apiece)\b")
 _STATES = re.compile(r"\d|\b(?:twice|half|times)\b")
+
+
+def _claimed(text: str) -> Iterator[tuple[int, str]]:
+    """The clauses of sentences that suppose nothing."""
+    for begin, sentence in _parts(text, _ENDS):
+        if _SUPPOSED.isdisjoint(_words(sentence)):
+            for start, clause in _parts(sentence, _CLAUSES):
+                yield begin + start, clause
 
 
 def _parts(text: str, ends: re.Pattern[str]) -> Iterator[tuple[int, str]]:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from verifiers.claims.find import Claim, Relation
 from verifiers.claims.parsed import LONGEST_STEP, ParsedText
 from verifiers.claims.units import factor, singular
-from verifiers.claims.words import BEFORE, COUNTS, HEDGES, REFUTES, ROUNDED, SOFT
+from verifiers.claims.words import BEFORE, COUNTS, HEDGES, ORDINALS, REFUTES, ROUNDED, SOFT
 from verifiers.expressions.parser import NUMBER
 from verifiers.expressions.tree import Binary, Number
 
@@ -96,7 +96,9 @@ def _stands_alone(text: str, match: re.Match[str]) -> bool:
     if not _LEAD.search(before) and before:
         return False
     last = _LAST_WORD.search(before)
-    if last and (last[1].lower() in _BOUND or _joins(before, last, match[0])):
+    if last and not _BOUND.isdisjoint({last[1].lower(), singular(last[1].lower())}):
+        return False
+    if last and _joins(before, last, match[0]):
         return False
     ends = [end for mark in (".", "?", "!", "\n") if (end := text.find(mark, match.end())) >= 0]
     sentence = text[begin : min(ends, default=len(text)) + 1]
@@ -114,7 +116,7 @@ _NEAR = 40
 """Characters back from an "and" in which another number may stand that it joins."""
 _WORD = re.compile("[a-z]+")
 _DOUBTFUL = HEDGES | REFUTES | ROUNDED
-_BOUND = BEFORE | {"as", "is", "are", "of", "not", "least", "most", "another", "only", "or", "x"}
+_BOUND = BEFORE | ORDINALS | {"as", "is", "are", "of", "not", "least", "most", "another", "only", "or", "x"}
 _SUPPOSES = re.compile(
     r"\b(?:if|whether|until|unless|when|while|suppose|would|should|not|never|\w+n[’']t)\b", re.I
 )
