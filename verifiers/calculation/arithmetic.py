@@ -15,8 +15,8 @@ from verifiers.calculation.conversions import converts
 from verifiers.calculation.explained import is_joined, may_weigh
 from verifiers.calculation.labelled import labelled
 from verifiers.calculation.notations import noted
-from verifiers.calculation.restated import restated
-from verifiers.calculation.rounding import literal_of, rounding
+from verifiers.calculation.restated import figures_of, restated
+from verifiers.calculation.rounding import ROUNDED_INPUTS, literal_of, looks_rounded, rounding
 from verifiers.calculation.sloppy import sloppily_true
 from verifiers.calculation.spoken import spoken
 from verifiers.calculation.substitution import is_equation_with
@@ -57,7 +57,7 @@ def claims_checked(context: StepContext) -> tuple[tuple[tuple[int, int], Checked
     if told:
         found = (*found, *((claim.span, checked) for claim, checked in told))
     found = (*found, *((span, Checked("fails", why)) for span, why in restated(context)))
-    if not any(checked.verdict == "fails" for _, checked in found):
+    if not any(checked.verdict == "fails" or checked.code == ROUNDED_INPUTS for _, checked in found):
         return found
     stated = {c.span: c for c in context.parsed.once(claims_of) if isinstance(c, Claim)}
     stated |= {claim.span: claim for claim, _ in told}
@@ -66,6 +66,13 @@ def claims_checked(context: StepContext) -> tuple[tuple[tuple[int, int], Checked
 
 def in_context(checked: Checked, claim: Claim | None, context: StepContext) -> Checked:
     """A refutation, or an abstention where a convention of the texts or a trial may explain the claim."""
+    if (
+        checked.code == ROUNDED_INPUTS
+        and claim
+        and looks_rounded(claim) <= figures_of(context.parsed_texts[0])
+    ):
+        # `12 * 2.74 = 32.96`, of a problem that says $2.74.
+        checked = check_claim(claim._replace(exact=True)) or checked
     if checked.verdict != "fails" or claim is None:
         return checked
     left, right = value_of(claim.left), value_of(claim.right)

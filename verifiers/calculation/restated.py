@@ -122,6 +122,11 @@ def _written(texts: tuple[ParsedText, ...]) -> dict[str, int]:
     return first
 
 
+def figures_of(parsed: ParsedText) -> frozenset[str]:
+    """The numbers of a text as they are written."""
+    return parsed.once(_figures)
+
+
 def _figures(parsed: ParsedText) -> frozenset[str]:
     return frozenset(_FIGURE.findall(parsed.text[:LONGEST_STEP]))
 
@@ -150,7 +155,7 @@ def _stated(step: ParsedText) -> tuple[tuple[tuple[int, int], tuple[_Item, ...],
         if not _STATES.search(clause) or _SIGN.search(clause) or not _DOUBTFUL.isdisjoint(_words(clause)):
             continue
         items = tuple(_items(clause))
-        # A thing may come to have another number; what each of several has stays as it is.
+        # A thing may come to have another number; what each of several has, or more than another, stays.
         fixed = _EACH.search(clause) is not None
         numbers = [
             at for at, one in enumerate(items) if isinstance(one, tuple) and (fixed or one[1] in {"%", "x"})
@@ -168,7 +173,7 @@ def _stated(step: ParsedText) -> tuple[tuple[tuple[int, int], tuple[_Item, ...],
     return tuple(found)
 
 
-_EACH = re.compile(r"\b(?:[Ee]ach|[Ee]very|per|apiece)\b")
+_EACH = re.compile(r"\b(?:[Ee]ach|[Ee]very|per|apiece|than)\b")
 _STATES = re.compile(r"\d|\b(?:twice|half|times)\b")
 
 

@@ -37,11 +37,13 @@ def rounding(claim: Claim, left: Fraction, right: Fraction) -> Checked | None:
         return Checked("holds", f"{claim.text}: to the digits of a computer's number")
     if not said and _digits_beyond(other, decimals) and off < unit:
         return Checked("abstains", f"{claim.text}: rounded from {show(other)}", "rounding")
-    if not claim.annotated and _within_rounded_inputs(claim, left, right, unit):
-        return Checked("abstains", f"{claim.text}: an operand may be rounded", "rounding")
+    if not (claim.annotated or claim.exact) and _within_rounded_inputs(claim, left, right, unit):
+        return Checked("abstains", f"{claim.text}: an operand may be rounded", ROUNDED_INPUTS)
     return None
 
 
+ROUNDED_INPUTS = "rounded inputs"
+"""The code of an abstention that only holds where decimals such as 0.67 are rounded values."""
 _FLOAT_DIGITS = 13
 """Decimals, at least, of a number that a computer printed in full."""
 
@@ -62,6 +64,12 @@ def _digits_beyond(value: Fraction, decimals: int) -> bool:
 
 # Decimals of a division: 0.33, 0.667, 3.142, 0.57. Money such as 2.50 and 0.25 is meant exactly.
 _LOOKS_ROUNDED = re.compile(r"\.(?:\d*(?:33|66|67)|\d{3,}|\d[1-46-9])$")
+
+
+def looks_rounded(claim: Claim) -> set[str]:
+    """The decimals of a claim that may be rounded values, as they are written."""
+    literals = (node for side in (claim.left, claim.right) for node in walk(side) if side != node)
+    return {one.text for one in literals if isinstance(one, Number) and _LOOKS_ROUNDED.search(one.text)}
 
 
 def _within_rounded_inputs(claim: Claim, left: Fraction, right: Fraction, unit: Fraction) -> bool:

@@ -48,6 +48,8 @@ class Claim(NamedTuple):
     """Units of the terms on the left, where they were read over."""
     span: tuple[int, int] = (0, 0)
     """Where it stands in the step."""
+    exact: bool = False
+    """Whether its decimals are known to be no rounded values."""
 
 
 @dataclass(frozen=True)

@@ -44,3 +44,14 @@ def test_a_word_that_cannot_explain_the_value_does_not_save_it(step):
 )
 def test_a_word_that_may_explain_the_value_saves_it(problem, steps):
     assert verdict(*steps, problem=problem) != "fails"
+
+
+@pytest.mark.parametrize(
+    ("problem", "found"),
+    [
+        ("Pots cost $2.74 each.", "fails"),
+        ("Pots cost $32.88 a dozen.", "abstains"),  # 2.74 may be rounded
+    ],
+)
+def test_a_decimal_of_the_problem_is_no_rounded_value(problem, found):
+    assert verdict("So he makes 12 * $2.74 = $32.96.", problem=problem) == found

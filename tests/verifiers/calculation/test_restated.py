@@ -29,6 +29,7 @@ BOXES = "A bridge can carry 5000 pounds. A truck with boxes, each weighing 15 po
         ),
         (SHEEP, "Charles has half as many sheep as Sue.", "4 times, not 0.5 times"),
         (BOXES, "Since each box weighs 11 pounds, we divide.", "15, not 11"),
+        ("Jim has 13 fewer points than Mike, who has 21.", "Jim has 6 fewer points than Mike.", "13, not 6"),
     ],
 )
 def test_a_number_in_the_problems_own_words_must_be_its_number(problem, step, really):
