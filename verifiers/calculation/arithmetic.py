@@ -56,7 +56,8 @@ def claims_checked(context: StepContext) -> tuple[tuple[tuple[int, int], Checked
     found, told = context.parsed.once(checked_claims), context.parsed.once(told_claims)
     if told:
         found = (*found, *((claim.span, checked) for claim, checked in told))
-    found = (*found, *((span, Checked("fails", why)) for span, why in restated(context)))
+    if copied := restated(context):
+        found = (*found, *((span, Checked("fails", why)) for span, why in copied))
     if not any(checked.verdict == "fails" or checked.code == ROUNDED_INPUTS for _, checked in found):
         return found
     stated = {c.span: c for c in context.parsed.once(claims_of) if isinstance(c, Claim)}
@@ -139,8 +140,11 @@ def checked_claims(parsed: ParsedText) -> tuple[tuple[tuple[int, int], Checked],
 
 def told_claims(parsed: ParsedText) -> tuple[tuple[Claim, Checked], ...]:
     """Claims that words or lines make and no sign: what is proved or refuted of them, and nothing else."""
-    found = [(claim, check_claim(claim)) for claim in labelled(parsed)]
-    if said := spoken(parsed):
+    lines, said = labelled(parsed), spoken(parsed)
+    if not lines and not said:
+        return ()
+    found = [(claim, check_claim(claim)) for claim in lines]
+    if said:
         seen = [span for span, _ in parsed.once(checked_claims)]
         for claim in said:
             checked = check_claim(claim)

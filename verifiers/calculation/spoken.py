@@ -82,8 +82,11 @@ def spoken(parsed: ParsedText) -> tuple[Claim, ...]:
     text = parsed.text
     if len(text) > LONGEST_STEP:
         return ()
+    forms = _forms_in(text)
+    if not forms:
+        return ()
     found: list[Claim] = []
-    for pattern, read in _forms_in(text):
+    for pattern, read in forms:
         read_here = (read(match) for match in pattern.finditer(text) if _stands_alone(text, match))
         found += [claim for claim in read_here if claim is not None]
     return tuple(found)
