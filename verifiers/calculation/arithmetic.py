@@ -6,24 +6,28 @@ belong to the algebra verifier.
 
 import re
 from fractions import Fraction
-from itertools import permutations
 
 from schemas.sources import check_source
 from verifiers.base import Finding, StepContext
 from verifiers.calculation.checked import Checked, combine
 from verifiers.calculation.clock import timed_claims
+from verifiers.calculation.conversions import converts
+from verifiers.calculation.explained import is_joined, may_weigh
+from verifiers.calculation.labelled import labelled
 from verifiers.calculation.notations import noted
-from verifiers.calculation.rounding import literal_of, rounding
+from verifiers.calculation.restated import figures_of, restated
+from verifiers.calculation.rounding import ROUNDED_INPUTS, literal_of, looks_rounded, rounding
+from verifiers.calculation.sloppy import sloppily_true
+from verifiers.calculation.spoken import spoken
 from verifiers.calculation.substitution import is_equation_with
 from verifiers.calculation.sums import true_sum
 from verifiers.claims.find import Claim, Unread, claims_of, leads_with
 from verifiers.claims.parsed import ParsedText
 from verifiers.claims.setting import explains, setting_of
-from verifiers.claims.units import factor, scales, singular
+from verifiers.claims.units import factor, singular
 from verifiers.claims.words import SCALES
-from verifiers.expressions.parser import parse
 from verifiers.expressions.tree import Binary, Expression, Number, Refused, Unary, is_ambiguous, names, walk
-from verifiers.expressions.values import Reading, exact, show
+from verifiers.expressions.values import Reading, exact, show, value_of
 
 # 5% + 3% may be 8 (percent as a bare number), 80 + 10% may be 88, and 2 1/2 may be 2 * 1/2. A claim that is
 # true under one of these readings is not refuted.
@@ -49,18 +53,32 @@ class Arithmetic:
 
 def claims_checked(context: StepContext) -> tuple[tuple[tuple[int, int], Checked], ...]:
     """The verdict on each numeric claim of the last step, by its span, read as the texts before let it."""
-    found = context.parsed.once(checked_claims)
-    if not any(checked.verdict == "fails" for _, checked in found):
+    found, told = context.parsed.once(checked_claims), context.parsed.once(told_claims)
+    if told:
+        found = (*found, *((claim.span, checked) for claim, checked in told))
+    if copied := restated(context):
+        found = (*found, *((span, Checked("fails", why)) for span, why in copied))
+    if not any(checked.verdict == "fails" or checked.code == ROUNDED_INPUTS for _, checked in found):
         return found
     stated = {c.span: c for c in context.parsed.once(claims_of) if isinstance(c, Claim)}
+    stated |= {claim.span: claim for claim, _ in told}
     return tuple((span, in_context(checked, stated.get(span), context)) for span, checked in found)
 
 
 def in_context(checked: Checked, claim: Claim | None, context: StepContext) -> Checked:
     """A refutation, or an abstention where a convention of the texts or a trial may explain the claim."""
+    if (
+        checked.code == ROUNDED_INPUTS
+        and claim
+        and looks_rounded(claim) <= figures_of(context.parsed_texts[0])
+    ):
+        # `12 * 2.74 = 32.96`, of a problem that says $2.74.
+        checked = check_claim(claim._replace(exact=True)) or checked
     if checked.verdict != "fails" or claim is None:
         return checked
-    left, right = _value(claim.left), _value(claim.right)
+    left, right = value_of(claim.left), value_of(claim.right)
+    if claim.loose and is_joined(claim, context):
+        return _loose(claim)
     difference = None if left is None or right is None else left - right
     why = explains(setting_of(context.shared, len(context.steps)), claim, difference)
     if not why and (_is_put_in(claim, context) or (right is not None and _tries(right, context))):
@@ -82,7 +100,7 @@ def _is_put_in(claim: Claim, context: StepContext) -> bool:
 
 
 def _sides(claim: Claim) -> tuple[Fraction | None, Fraction | None]:
-    return _value(claim.left), _value(claim.right)
+    return value_of(claim.left), value_of(claim.right)
 
 
 # "Test x = 2 in x^2 + 1 = 6": what follows may be tried, and rejected by a later step.
@@ -95,7 +113,7 @@ def _tries(right: Fraction, context: StepContext) -> bool:
     """Whether a claim repeats the right side of an equation with symbols, in a text that tries values."""
     texts = (context.parsed_texts[0], *context.recent(3), context.parsed)
     return any(_TRIES.search(text.text) for text in texts) and any(
-        isinstance(c, Claim) and names(c.left) and _value(c.right) == right
+        isinstance(c, Claim) and names(c.left) and value_of(c.right) == right
         for text in texts
         for c in text.once(claims_of)
     )
@@ -118,6 +136,23 @@ def checked_claims(parsed: ParsedText) -> tuple[tuple[tuple[int, int], Checked],
         if checked:
             found.append((claim.span, checked))
     return tuple(found)
+
+
+def told_claims(parsed: ParsedText) -> tuple[tuple[Claim, Checked], ...]:
+    """Claims that words or lines make and no sign: what is proved or refuted of them, and nothing else."""
+    lines, said = labelled(parsed), spoken(parsed)
+    if not lines and not said:
+        return ()
+    found = [(claim, check_claim(claim)) for claim in lines]
+    if said:
+        seen = [span for span, _ in parsed.once(checked_claims)]
+        for claim in said:
+            checked = check_claim(claim)
+            overlaps = any(low < claim.span[1] and claim.span[0] < high for low, high in seen)
+            # That 21 is more than 20 is no work; that it is less is a mistake.
+            if not overlaps and (claim.relation == "=" or (checked and checked.verdict == "fails")):
+                found.append((claim, checked))
+    return tuple((claim, checked) for claim, checked in found if checked and checked.verdict != "abstains")
 
 
 def check_claim(claim: Claim | Unread) -> Checked | None:
@@ -215,49 +250,18 @@ def _units(claim: Claim, left: Fraction, right: Fraction) -> Checked:
     return Checked("fails", f"{text}, not {show(right)}")
 
 
-def _converts(claim: Claim, left: Fraction, right: Fraction) -> str:
-    """Why units may explain a difference: a sum of mixed units, or a result in another unit."""
-    units = {singular(unit) for unit in (*claim.units, claim.left_unit, claim.right_unit) if unit}
-    ratios = {ratio for a, b in permutations(units, 2) if (ratio := factor(a, b))}
-    is_sum = isinstance(claim.left, Binary) and claim.left.op in {"+", "-"}
-    if is_sum and (ratios or _mixes_units(claim, right)):
-        return "a sum of different units"
-    if (
-        not claim.units
-        and claim.right_unit
-        and singular(claim.right_unit) != singular(claim.left_unit or "-")
-    ):
-        return "units may be equated" if claim.left_unit else ""  # 42 * 5/6 daps = 42 baps
-    return "the result may be in another unit" if right and left / right in ratios else ""
-
-
-def _mixes_units(claim: Claim, right: Fraction) -> bool:
-    """`$5 - 75 cents = $4.25`: true where the terms are told in units of one kind."""
-    # The sign $ is not read as a unit.
-    unit = claim.left_unit if not claim.units or "cent" in claim.left_unit else ""
-    sizes = {Fraction(1), *scales(unit)}
-    if not isinstance(claim.left, Binary) or len(sizes) == 1:
-        return False
-    terms = [_value(side) for side in (claim.left.left, claim.left.right)]
-    if terms[0] is None or terms[1] is None:
-        return False
-    sign = 1 if claim.left.op == "+" else -1
-    sizes |= {1 / size for size in sizes}
-    return any(terms[0] * a + sign * terms[1] * b == right for a in sizes for b in sizes)
-
-
 def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
     rounded = rounding(claim, left, right)
     if rounded is not None:
         return rounded
-    if claim.loose:
+    if claim.loose and not may_weigh(claim, right):
         return _loose(claim)
     if claim.relation == "=" and runs_on(claim, left):
         return Checked("abstains", f"{claim.text}: a sum run on after its result", "run_on")
     if not claim.annotated:
         if any(_equal_under(claim, reading) for reading in _LOOSE_READINGS):
             return _loosely(claim, left, right)
-        if units := _converts(claim, left, right):
+        if units := converts(claim, left, right):
             return Checked("abstains", f"{claim.text}: {units}", "unit")
         scale = SCALES.get(claim.right_unit, 1)
         if right and scale > 1 and left / right in {Fraction(scale), Fraction(1, scale)}:
@@ -265,14 +269,8 @@ def _unequal(claim: Claim, left: Fraction, right: Fraction) -> Checked:
         # `3 / 4 = 75` (percent), `2 * 50 = 1` (dollars of cents).
         if right and left / right in {Fraction(100), Fraction(1, 100)}:
             return Checked("abstains", f"{claim.text}: percent or cents may be meant", "unit")
-        if _with_remainder(claim, right):
-            return Checked("abstains", f"{claim.text}: a division with its remainder", "context")
-        if any(map(_is_tower, (claim.left, claim.right))):
-            return Checked("abstains", f"{claim.text}: powers of powers", "context")
-        if _with_points(claim):
-            return Checked("abstains", f"{claim.text}: points may part thousands", "context")
-        if _sloppy(claim, right):
-            return Checked("abstains", f"{claim.text}: true from left to right, without precedence", "run_on")
+        if how := sloppily_true(claim, right):
+            return Checked("abstains", f"{claim.text}: {how}", "context")
     return Checked("fails", _refutation(claim, left, right))
 
 
@@ -287,6 +285,8 @@ def _refutation(claim: Claim, left: Fraction, right: Fraction) -> str:
 def runs_on(claim: Claim, left: Fraction) -> bool:
     """Whether the right side begins with the result and computes on: `3 + 4 = 7 + 5`."""
     lead = leads_with(claim.right)
+    if claim.text[:1] == claim.right_text[:1] == "(" and claim.right_text[-1:] == ")":
+        return False  # "(9 + 7 - 1) = (15 - 1)" goes on with the same brackets
     return (
         lead is not None
         and lead.value == left
@@ -311,82 +311,3 @@ def _equal_under(claim: Claim, reading: Reading) -> bool:
     shown = literal_of(claim.right)
     slack = Fraction(1, 10**shown.decimals) if "%" in claim.text and shown and shown.decimals else Fraction(0)
     return left == right or abs(left - right) < slack
-
-
-def _with_remainder(claim: Claim, right: Fraction) -> bool:
-    """`500 / 13 = 13 * 38 + 6`: the dividend, not the quotient."""
-    if not (isinstance(claim.left, Binary) and claim.left.op == "/" and isinstance(claim.right, Binary)):
-        return False
-    return _value(claim.left.left) == right
-
-
-def _value(tree: Expression) -> Fraction | None:
-    try:
-        return exact(tree, _NO_VALUES)
-    except Refused:
-        return None
-
-
-def _sloppy(claim: Claim, right: Fraction) -> bool:
-    """Whether a common sloppy reading gives the value: no precedence, or `60 / 3/4` for 60 ÷ ¾."""
-    said = claim.text.split(f" {claim.relation} ")[0]
-    if left_to_right(said) == right:
-        return True
-    if _equals(re.sub(r"/\s*([^/]+)$", r"/(\1)", said), right):
-        return True  # 9!/6!*3! for 9!/(6! * 3!)
-    grouped = re.sub(r"/\s*(\d+\s*/\s*\d+)(?!\s*[\d/])", r"/(\1)", said)
-    return grouped != said and _equals(grouped, right)
-
-
-def _is_tower(tree: Expression) -> bool:
-    """`5^27^2` may be a flattened `5^{27} 7^2`, or read from left to right."""
-    powers = (node for node in walk(tree) if isinstance(node, Binary) and node.op == "^")
-    return any(isinstance(node.right, Binary) and node.right.op == "^" for node in powers)
-
-
-_POINT = re.compile(r"(?<![\d.,])([1-9]\d{0,2})\.(\d{3})(?![\d.,])")
-
-
-def _with_points(claim: Claim) -> bool:
-    """`2.500 - 500 = 2.000` is true where the points part thousands."""
-    sides = _POINT.sub(r"\1\2", claim.text).split(f" {claim.relation} ")
-    if len(sides) != 2 or _POINT.search(claim.text) is None:
-        return False
-    value = _parsed(sides[1])
-    return value is not None and _equals(sides[0], value)
-
-
-def _parsed(text: str) -> Fraction | None:
-    try:
-        return _value(parse(text))
-    except Refused:
-        return None
-
-
-def _equals(text: str, value: Fraction) -> bool:
-    return _parsed(text) == value
-
-
-def left_to_right(text: str) -> Fraction | None:
-    """What a pocket calculator gives, ignoring precedence; None unless it is a plain row of operations."""
-    tokens = re.findall(r"\d[\d,]*(?:\.\d+)?|\S", text)  # two operations at least, each between numbers
-    if len(tokens) < 5 or len(tokens) % 2 == 0:
-        return None
-    try:
-        value = Fraction(tokens[0].replace(",", ""))
-        for op, operand in zip(tokens[1::2], tokens[2::2], strict=True):
-            number = Fraction(operand.replace(",", ""))
-            match op:
-                case "+":
-                    value += number
-                case "-":
-                    value -= number
-                case "*":
-                    value *= number
-                case "/":
-                    value /= number
-                case _:
-                    return None
-    except (ValueError, ZeroDivisionError):
-        return None
-    return value

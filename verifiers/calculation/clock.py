@@ -18,7 +18,10 @@ _TIME = r"(\d{1,2}):(\d{2})\s*([ap]\.?m\.?)?"
 # "4 hours", "1.5 hours", "2 hours and 15 minutes", "45 minutes"; empty where nothing is said.
 _LENGTH = r"(?:(\d{1,4}(?:\.\d{1,4})?)\s*hours?)?(?:(?:\s+and)?\s*(\d{1,5})\s*minutes?)?"
 # Words that state a duration after two times: "from 1:00 to 5:00, which is 4 hours". Not "about 4 hours".
-_STATES = r"\s*(?:=|is|are|equals|takes|lasts|there (?:is|are)|makes|,?\s*which is)\s*(?:exactly\s+)?"
+_STATES = (
+    r"\s*(?:=|is|are|equals|takes|lasts|there (?:is|are)|makes|,?\s*(?:which|that) is)\s*"
+    r"(?:exactly\s+)?(?:a (?:total|period|duration|span) of\s+)?"
+)
 # The few exact forms: "from 1:00 to 5:00 is 4 hours", "5:00 - 1:00 = 4 hours", "7:30 + 45 minutes = 8:15".
 _BETWEEN = re.compile(
     rf"\b(?:from|between)\s+{_TIME}\s+(?:to|until|till|and)\s+{_TIME}{_STATES}{_LENGTH}", re.I

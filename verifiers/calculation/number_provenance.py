@@ -24,7 +24,7 @@ _CONSTANTS = frozenset(
 """Counts of units, parts of a circle, and numbers that a method brings along: halves, per cent."""
 
 # Numbers in words, also as parts and coins: "half" is a method's, "a dime" is ten cents that nobody states.
-_SAID = {
+SAID = {
     word: value
     for value, words in {
         1: "one once",
@@ -123,10 +123,10 @@ def _stated(parsed: ParsedText) -> frozenset[Fraction]:
     text = parsed.text
     # The tokens of a long text, which no other verifier reads, are not kept.
     tokens = parsed.tokens if len(text) <= LONGEST_STEP else tokenize(plain(text[:_LONGEST_TEXT]).text)
-    words = [word for token in tokens.texts for word in token.lower().split("-") if word in _SAID]
+    words = [word for token in tokens.texts for word in token.lower().split("-") if word in SAID]
     # "twenty five" is 25, "three hundred" 300: words next to each other are added and multiplied.
-    pairs = list(pairwise(_SAID[word] for word in words))
-    said = [*(_SAID[word] for word in words), *(a + b for a, b in pairs), *(a * b for a, b in pairs)]
+    pairs = list(pairwise(SAID[word] for word in words))
+    said = [*(SAID[word] for word in words), *(a + b for a, b in pairs), *(a * b for a, b in pairs)]
     return frozenset([*(value for _, value in _numbers(tokens, marks=True)), *map(Fraction, said)])
 
 

@@ -20,6 +20,8 @@ _PLACES = frozenset({"st", "nd", "rd", "th"})
 _SPELT = {"C": "binom", "GCD": "gcd", "LCM": "lcm"}
 
 MATHS, WORD, OTHER = "m", "w", "o"
+_PLACING = frozenset("at in on for from during after before until with of".split())
+"""Words after a sign that make a number tell which quantity is meant: "+ points in the first 20 minutes"."""
 
 
 class Operand(NamedTuple):
@@ -218,7 +220,24 @@ class Clause:
             f" {self.signs[at]}" if self.tokens.spaces[self.low + at] else self.signs[at] for at in chosen
         )
         units = tuple(self.signs[at].lower() for at in over if at - 1 not in over)
-        soft = SOFT.intersection(self.signs[at] for at in over)
+        soft = SOFT.intersection(self.signs[at] for at in over if not self._counts_times(at))
         soft |= _PLACES.intersection(self.signs[at] for at in over)
-        loose = loose or (f"{min(soft)!r} between" if soft else "")
+        if soft:
+            loose = f"{loose} and {min(soft)!r} between" if loose else f"{min(soft)!r} between"
+        loose = loose or self._named(over)
         return Operand(signs, start, end, text.lstrip(), loose, units=units, **more)
+
+    def _counts_times(self, at: int) -> bool:
+        """The noun of "4 times + 3 times", which multiplies nothing."""
+        return self.signs[at] == "times" and self.signs[at + 1] in BINARY | {"per"}
+
+    def _named(self, over: list[int]) -> str:
+        """Why a number may be part of a name: "distance driven at 30 mph + distance driven at 80 mph"."""
+        for at in over:
+            joined = at and self.signs[at - 1] in BINARY and self.classes[at - 1] == MATHS
+            end = at
+            while joined and end in over:
+                if self.signs[end].lower() in _PLACING:
+                    return f"{self.signs[end]!r} may lead to a name"
+                end += 1
+        return ""

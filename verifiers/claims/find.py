@@ -14,7 +14,7 @@ from verifiers.claims.clause import BINARY, Operand
 from verifiers.claims.operands import left_operand, right_operand
 from verifiers.claims.parsed import LONGEST_STEP, ParsedText
 from verifiers.claims.tokens import Tokens, sentences
-from verifiers.claims.words import CONTRACTIONS, HEDGES, NEAR_HEDGES, REFUTES, ROUNDED
+from verifiers.claims.words import CONTRACTIONS, HEDGES, NEAR_HEDGES, REFUTES, ROUNDED, WEIGHED
 from verifiers.expressions.latex import Plain, to_plain
 from verifiers.expressions.parser import LONGEST, parse, parse_tokens
 from verifiers.expressions.tree import Binary, Expression, Name, Number, Refused, is_ambiguous, names
@@ -48,6 +48,8 @@ class Claim(NamedTuple):
     """Units of the terms on the left, where they were read over."""
     span: tuple[int, int] = (0, 0)
     """Where it stands in the step."""
+    exact: bool = False
+    """Whether its decimals are known to be no rounded values."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def _in_text(source: Plain, tokens: Tokens) -> list[Claim | Unread]:
         said = lowered[clauses[0][0] : clauses[-1][1]]
         loose = doubt or _hedged(said, lowered[clauses[-1][1] : clauses[-1][1] + 1])
         # A sign speaks for what follows it: `sqrt(7056) = sqrt(6336) ≈ 79.6`.
-        rounded = not (ROUNDED - {"≈"}).isdisjoint(said)
+        rounded = not ROUNDED.isdisjoint(said) and _rounds(said)
         for clause, signs in related:
             near = loose or _denied(lowered[clause[0] : signs[0][0]])
             found += _in_clause(source, tokens, clause, signs, near, rounded=rounded)
@@ -169,7 +171,37 @@ def _denied(before: list[str]) -> str:
     """Why the words before a clause's first sign may not claim what follows."""
     if NEAR_HEDGES.isdisjoint(before) and CONTRACTIONS.isdisjoint(before):
         return ""
-    return f"the clause says {next(word for word in before if word in NEAR_HEDGES or word in CONTRACTIONS)!r}"
+    at = next(i for i, word in enumerate(before) if word in NEAR_HEDGES or word in CONTRACTIONS)
+    return "" if _describes(before, at) else f"the clause says {before[at]!r}"
+
+
+def _describes(before: list[str], at: int) -> bool:
+    """Whether a "not" describes what is counted: "the number of pies that are not eaten is 5 - 3 = 2"."""
+    relative = not _RELATIVES.isdisjoint(before[max(0, at - 2) : at])
+    value = next(
+        (i for i in range(at + 1, len(before)) if before[i][0].isdigit() or before[i] in {"$", "("}), 0
+    )
+    # No other "not" may follow, and the value must be what the count is.
+    return relative and value > at + 2 and before[value - 1] in _EQUATES and _denied(before[at + 1 :]) == ""
+
+
+_RELATIVES = frozenset({"that", "who", "which"})
+_EQUATES = frozenset({"is", "are", "was", "were"})
+
+
+def _rounds(said: list[str]) -> bool:
+    """Whether one of the words of rounding rounds: not in "5 rounds", "round tables", "around the park"."""
+    for word, after in pairwise([*said, ""]):
+        if word == "around" and (after[:1].isdigit() or after == "$"):
+            return True
+        if word in {"round", "rounds"} and (after[:1].isdigit() or after in _ROUNDED_HOW):
+            return True
+        if word in ROUNDED and word not in {"round", "rounds", "around", "≈"}:
+            return True
+    return False
+
+
+_ROUNDED_HOW = frozenset("up down off to it this that them these the our each both all".split())
 
 
 def _signs(tokens: Tokens, low: int, high: int) -> Iterator[tuple[int, Relation]]:
@@ -220,7 +252,10 @@ def _in_clause(
         except Refused as refusal:
             found.append(Unread(whole[:LONGEST], f"cannot be read: {refusal}", span))
             continue
-        why = loose or left.loose or right.loose or _loose_shape(left, right, sides) or mixed
+        # What may be weighed once more (`explained`) comes last: it counts where nothing else is in doubt.
+        reasons = (loose, mixed, _loose_shape(left, right, sides), right.loose, left.loose)
+        doubts = [reason for reason in reasons if reason]
+        why = next((one for one in doubts if not WEIGHED.search(one)), " and ".join(doubts))
         words = left.words or right.words
         rounded = rounded or sign == "≈"
         about = (

@@ -11,10 +11,12 @@ from verifiers.claims.words import (
     AFTER_IF_NUMBER,
     BEFORE,
     COPULAS,
+    DETERMINERS,
     GLUE,
     OPERATIVE,
     OPERATIVE_OF,
     ORDINALS,
+    WEIGHED,
 )
 from verifiers.expressions.tree import FUNCTIONS
 
@@ -144,7 +146,9 @@ def left_operand(tokens: Tokens, low: int, high: int, *, first: bool) -> Operand
     head, loose, signs = chosen[0], "", clause.signs
     if head and signs[head] in _OPERATORS and not _is_negative(clause, chosen):
         return None  # "the profit - 3 = 2": a quantity that words name is a symbol to us
-    loose = _before(clause, chosen, low, first=first) if head else ""
+    weighed = _before(clause, chosen, low, first=first) if head else ""
+    if not WEIGHED.search(weighed):
+        weighed, loose = "", weighed
     if opened and not (head > 1 and clause.classes[head - 2] != MATHS):
         loose = loose or ("a bracket stays open" if head > 1 else "")
     if all(signs[at] in _OPERATORS for at in chosen):
@@ -157,17 +161,36 @@ def left_operand(tokens: Tokens, low: int, high: int, *, first: bool) -> Operand
         and not tokens.glued(clause.low + chosen[1])
     ):
         return clause.operand(chosen, "a dash that may be a bullet")
-    if head and tokens.glued(clause.low + head) and tokens.kinds[clause.low + head - 1] == "word":
-        loose = loose or f"{signs[head - 1]!r} touches it"  # f'(-1) = 3
-    if _shares_sum(clause, chosen):
-        loose = loose or "'of' may share the whole sum"
     unit = _unit(clause, end)
-    if unit and head and not _computes(clause, chosen):
-        loose = loose or "words around a quantity"
-    if unit in {"of", "each", "apiece"}:
-        loose = loose or f"{unit!r} follows"
+    loose = loose or _beside(clause, chosen, unit)
     words = chosen[-1] - chosen[0] >= len(chosen) or clause.size - end > 1
-    return clause.operand(chosen, loose, unit=unit, words=words, other=_spaced_thousands(clause, chosen))
+    other = _spaced_thousands(clause, chosen)
+    return clause.operand(chosen, loose or weighed, unit=unit, words=words, other=other)
+
+
+def _beside(clause: Clause, chosen: list[int], unit: str) -> str:
+    """Why what stands beside an expression may belong to it."""
+    head = chosen[0]
+    before = clause.low + head - 1
+    if head and clause.tokens.glued(before + 1) and clause.tokens.kinds[before] == "word":
+        return f"{clause.signs[head - 1]!r} touches it"  # f'(-1) = 3
+    if _shares_sum(clause, chosen):
+        return "'of' may share the whole sum"
+    if _is_remark(clause, chosen):
+        return "a bracket after words may be a remark"
+    if unit and head and not _computes(clause, chosen):
+        return "words around a quantity"
+    return f"{unit!r} follows" if unit in {"of", "each", "apiece"} else ""
+
+
+def _is_remark(clause: Clause, chosen: list[int]) -> bool:
+    """The bracket of "the water (9 liters of one + 15 liters of the other) = 6 + 9" names its terms."""
+    if not chosen[0] or clause.classes[chosen[0] - 1] != WORD:
+        return False
+    signs = [clause.signs[at] for at in chosen]
+    if signs[0] != "(" or signs[-1] != ")" or clause.signs[chosen[0] - 1].lower() in COPULAS:
+        return False
+    return len(signs) < chosen[-1] - chosen[0] + 1 and _balanced_prefix(signs[1:-1]) == len(signs) - 2
 
 
 def _shares_sum(clause: Clause, chosen: list[int]) -> bool:
@@ -240,7 +263,7 @@ def _before(clause: Clause, chosen: list[int], low: int, *, first: bool) -> str:
         return ""  # a list mark: "a) 3 + 4 = 7"
     if clause.classes[head - 1] != WORD:
         spaced = not clause.tokens.glued(clause.low + head)
-        titled = last == ":" and head > 1 and clause.classes[head - 2] == WORD
+        titled = last == ":" and head > 1 and (clause.classes[head - 2] == WORD or _is_numbered(clause, head))
         return "" if (last in {",", ";"} and spaced) or last in _OPENERS or titled else f"{last!r} precedes"
     before = clause.tokens.texts[low : clause.low + head]
     if _computes(clause, chosen):
@@ -257,6 +280,13 @@ def _before(clause: Clause, chosen: list[int], low: int, *, first: bool) -> str:
     return "a lone number after words"
 
 
+def _is_numbered(clause: Clause, head: int) -> bool:
+    """The label of "Week 1: 600 / 2 = 300"."""
+    at = head - 3 + clause.low
+    names = at >= 0 and singular(clause.tokens.texts[at].lower()) in ORDINALS
+    return names and clause.signs[head - 2].isdigit()
+
+
 _PACK = 4
 """Words back to the number of "5 large boxes of"."""
 
@@ -264,7 +294,8 @@ _PACK = 4
 def _bound(before: list[str], chosen: list[int], clause: Clause, *, first: bool) -> str:
     """Why a calculation may be part of a longer one: "half of the 10 + 2", "add 5 to 3 + 4"."""
     glue: list[str] = []
-    if singular(before[-1].lower()) in ORDINALS:
+    determined = len(before) > 1 and before[-2].lower() in DETERMINERS
+    if singular(before[-1].lower()) in ORDINALS and not determined:
         return f"{before[-1]!r} precedes"  # "on day 1 * 2"
     if before[-1] in {"On", "on"} and len(chosen) == 3 and clause.signs[chosen[1]] == "/":
         return "a date"  # "On 3/4 = 5 people came"

@@ -4,6 +4,8 @@ A word too many in a list makes a verifier abstain; a word missing can make it c
 doubtful words are in.
 """
 
+import re
+
 # "Half of 10 = 5": read without "half of", 10 = 5 would be a mistake.
 BEFORE = frozenset(
     """
@@ -146,7 +148,8 @@ estimation ≈
 
 GLUED_UNITS = frozenset(
     """
-km m g kg cm mm mg ml mL l L lb lbs oz ft in hr hrs h min mins s sec mph kmh am pm c k th st nd rd x
+km m g kg kgs gms cm mm mg ml mL l L lb lbs oz ft in hr hrs h min mins s sec mph kmh kph mpg gb mb
+am pm c k th st nd rd x
 """.split()
 )
 """Letters that stand straight after a number as a unit; others may be symbols: 2lw."""
@@ -158,3 +161,10 @@ mr mrs ms dr st
 """.split()
 )
 """A full stop after one of them ends no sentence while the line goes on in lower case or with a sign."""
+
+DETERMINERS = frozenset("the that this each every per a his her their its our my any".split())
+"""After one of them a noun names no number: "that day 24 / 2 clerks came", but "on day 24"."""
+JOINING = frozenset("add adds added adding sum difference more less fewer total average".split())
+"""Words that may join a calculation to one other quantity: "add 3 + 4 to it"."""
+WEIGHED = re.compile(r"^'(?P<word>[a-z]+)' (?:precedes|between)$")
+"""Reasons that a claim is loose for one word, which `explained` weighs against the value it claims."""

@@ -217,3 +217,11 @@ def show(value: Fraction) -> str:
         return f"{float(value):.10g}"
     text = str(value)
     return text if len(text) < 20 else f"{float(value):.10g}"
+
+
+def value_of(tree: Expression) -> Fraction | None:
+    """The exact value of a tree without symbols; None where it has none."""
+    try:
+        return exact(tree, {})
+    except Refused:
+        return None

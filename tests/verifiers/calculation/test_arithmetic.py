@@ -17,7 +17,8 @@ from pipeline.embedded.problems import arithmetic as words
 from pipeline.embedded.problems import mistakes
 from schemas.records import Problem
 from verifiers.base import Finding, StepContext
-from verifiers.calculation.arithmetic import Arithmetic, check_claim, left_to_right
+from verifiers.calculation.arithmetic import Arithmetic, check_claim
+from verifiers.calculation.sloppy import left_to_right
 from verifiers.claims.find import find_claims
 from verifiers.expressions.parser import parse
 
@@ -161,7 +162,7 @@ def test_text_around_a_calculation(text, verdict):
         "9!/6!*3! = 84",
         "So 2lw + 2lh + 2wh = 1704.",
         "-7 * 2 = -14 and -7 + 2 = -5",
-        "6 dozen * 12 eggs/dozen = 72 eggs, 6 dozen * 12 = 73",
+        "6 dozen * 12 eggs/dozen = 72 eggs, 6 dozen * 12 = 864",
         "We know that (9 + 1) is next after 9 * 2 is 20 * 1.",
         "12 * 2 = 2 dozen",
         "Two thirds of 500cm³ is (2/5)*500cm³ = 200cm³",
