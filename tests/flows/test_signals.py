@@ -271,11 +271,7 @@ def test_a_full_disk_does_not_wait_for_a_slow_policy(run_file: Path, monkeypatch
     ],
 )
 def test_what_the_disk_refuses_is_not_tried_again(error: Exception, again: bool) -> None:
-    class State:
-        def result(self, raise_on_failure: bool) -> Exception:
-            return error
-
-    assert is_lost_worker(None, None, State()) is again
+    assert is_lost_worker(error) is again
 
 
 def test_a_bug_is_shown_without_secrets(tmp_path: Path) -> None:
