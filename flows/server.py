@@ -6,7 +6,6 @@ parent has ended, and starts while the command reads the problems and imports Pr
 database, which is deleted with it: servers that share one migrate and lock it at the same time.
 """
 
-import gc
 import os
 import shutil
 import socket
@@ -20,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from flows.importing import uncollected
 from flows.settings import DEFAULTS, set_defaults
 from pipeline.storage.atomic import fresh_folder
 from schemas.errors import BackendError
@@ -153,18 +153,6 @@ def _settings() -> dict[str, str]:
     from prefect.settings import get_current_settings
 
     return get_current_settings().to_environment_variables(exclude_unset=True)
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Keep the garbage collector from searching the thousands of classes that an import makes: they stay, and
-    the search takes a fifth of the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _drain() -> None:

@@ -1,5 +1,6 @@
 """What a command imports before its work, and runs without Prefect."""
 
+import gc
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from benchmarks import faults_kill
 from flows.cli import main
+from flows.importing import uncollected
 from flows.interrupt import LINE
 
 IMPORTED = """
@@ -148,3 +150,15 @@ def test_a_run_without_prefect_is_stopped_and_goes_on(sign: str, tmp_path: Path)
         assert process.wait(60) == 128 + number
     assert (tmp_path / "err").read_text().endswith(f"stepmint: {LINE}\n")
     assert main(["status", str(tmp_path / "runs" / "r")]) == 1
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_collector_is_left_as_it_was(on: bool) -> None:
+    was_on = gc.isenabled()
+    try:
+        (gc.enable if on else gc.disable)()
+        with uncollected():
+            assert not gc.isenabled()
+        assert gc.isenabled() is on
+    finally:
+        (gc.enable if was_on else gc.disable)()
