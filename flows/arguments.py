@@ -84,7 +84,6 @@ def _add_making(commands: Any) -> None:
     run.add_argument(
         "--dry-run", action="store_true", help="print the resolved run file and the stages; do nothing"
     )
-    add_no_prefect(run)
 
     synthesize = _command(
         commands,
@@ -94,7 +93,7 @@ def _add_making(commands: Any) -> None:
     )
     synthesize.add_argument("config", help="run file (TOML)")
     _add_set(synthesize)
-    add_no_prefect(synthesize)
+    add_no_prefect(run, synthesize)
 
     _add_plan(commands)
 

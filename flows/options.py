@@ -25,10 +25,11 @@ class Version(argparse.Action):
         raise SystemExit
 
 
-def add_no_prefect(added: argparse.ArgumentParser) -> None:
+def add_no_prefect(*commands: argparse.ArgumentParser) -> None:
     """Add the option of commands that run a flow."""
-    added.add_argument(
-        "--no-prefect",
-        action="store_true",
-        help="run without Prefect: same results, sooner, shown on no server",
-    )
+    for added in commands:
+        added.add_argument(
+            "--no-prefect",
+            action="store_true",
+            help="run without Prefect: same results, sooner, shown on no server",
+        )
