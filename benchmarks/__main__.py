@@ -41,6 +41,7 @@ from benchmarks import (
     scale_votes,
     search,
     segmenting,
+    start,
     tabular,
     workers,
 )
@@ -132,6 +133,8 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "segment.authors": segmenting.authors,
     "sequential.error_rate": search.error_rate,
     "search.first_error": search.first_error,
+    "start.commands": start.commands,
+    "start.overhead": start.overhead,
     "verifiers.answers": answers.answers,
     "verifiers.answers.speed": answers.speed,
     "verifiers.gsm8k_gold": natural.gsm8k_gold,

@@ -4,10 +4,10 @@ Nothing heavy is imported here, so that `stepmint --help` answers in a fraction 
 """
 
 import argparse
-from typing import Any, NoReturn
+from typing import Any
 
+from flows.options import Parser, Version, add_no_prefect
 from flows.verify import add_arguments
-from schemas.errors import UserError
 
 _EXAMPLES = """\
 examples:
@@ -29,31 +29,16 @@ An interrupted command goes on where it stopped: run it again.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see `{self.prog} --help`")
-
-
-class _Version(argparse.Action):
-    """Looks the version up only for `--version`: reading the package's metadata would slow every command."""
-
-    def __call__(self, *_: object, **__: object) -> None:
-        from importlib.metadata import version
-
-        print(f"stepmint {version('stepmint')}")
-        raise SystemExit
-
-
 def parser() -> argparse.ArgumentParser:
     """Every command with its help."""
-    top = _Parser(
+    top = Parser(
         prog="stepmint",
         description="Label the steps of solutions, train process reward models on them, and measure both.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    top.add_argument("--version", action=Version, nargs=0, help="show program's version number and exit")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     _add_making(commands)
     _add_looking(commands)
     _add_giving(commands)
@@ -108,6 +93,7 @@ def _add_making(commands: Any) -> None:
     )
     synthesize.add_argument("config", help="run file (TOML)")
     _add_set(synthesize)
+    add_no_prefect(run, synthesize)
 
     _add_plan(commands)
 
@@ -203,6 +189,7 @@ every step, for problems with a gold answer. An interrupted command goes on wher
     label.add_argument("--limit", type=int, metavar="N", help="only the first N problems")
     _add_set(label)
     label.add_argument("--dry-run", action="store_true", help="print the run file; label nothing")
+    add_no_prefect(label)
 
 
 def _add_plan(commands: Any) -> None:
@@ -251,6 +238,7 @@ def _add_training(commands: Any) -> None:
         action="store_true",
         help="print what would be learnt, and one row token by token; do nothing",
     )
+    add_no_prefect(train)
 
     selftrain = _command(
         commands,
@@ -260,6 +248,7 @@ def _add_training(commands: Any) -> None:
     )
     selftrain.add_argument("config", help="run file (TOML)")
     _add_set(selftrain)
+    add_no_prefect(selftrain)
 
     evaluate = _command(
         commands,
@@ -398,3 +387,4 @@ def _add_giving(commands: Any) -> None:
         "--public", action="store_true", help="make a new repository public (default: private)"
     )
     publish.add_argument("--dry-run", action="store_true", help="print the card; send nothing")
+    add_no_prefect(publish)

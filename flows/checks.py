@@ -69,6 +69,45 @@ def ready(config: RunConfig) -> None:
         print(f"stepmint: note: {line}", file=sys.stderr)
 
 
+def check_stages(config: RunConfig) -> None:
+    """UserError for a stage of `stepmint run` that the run's problems cannot have. Not part of the
+    configuration: `stepmint synthesize` may use the same file."""
+    if config.evaluate and config.problems.source != "embedded":
+        raise UserError(
+            f"[evaluate] needs embedded problems, not {config.problems.source!r}: leave the section out, and "
+            "measure the trained PRM with `stepmint evaluate CHECKPOINT FILE.jsonl`"
+        )
+
+
+def check_tunable(config: RunConfig) -> None:
+    """UserError where a policy cannot learn from its own solutions."""
+    if config.policy.kind not in ("transformers", "vllm"):
+        raise UserError(
+            f"self-training needs a policy whose weights it can change, not {config.policy.kind!r}: "
+            'use kind = "transformers" or "vllm"'
+        )
+
+
+def check_sealed(config: RunConfig) -> None:
+    """UserError where there is no sealed run to train on."""
+    from pipeline.runs.run_store import RunStore
+    from pipeline.storage.generations import sealed_manifest
+
+    sealed_manifest(RunStore.reopen(config).path)
+
+
+def check_publishable(folder: Path) -> None:
+    """UserError for a folder that is neither a sealed run nor a checkpoint."""
+    from pipeline.storage.generations import sealed_manifest
+
+    # A checkpoint may lie in a folder of any name; its prm.json tells it from a run, which has a run.toml.
+    if (folder / "prm.json").is_file():
+        return
+    if not (folder / "run.toml").is_file():
+        raise UserError(f"{folder}: neither a run (run.toml) nor a checkpoint (prm.json)")
+    sealed_manifest(folder)
+
+
 def outline(config: RunConfig) -> dict[str, Any]:
     """The stages of a run file, and what is known about them before they start (`--dry-run`)."""
     folder = Path(config.root) / config.name

@@ -19,6 +19,7 @@ from typing import Any
 
 from flows import interrupt, progress
 from flows.arguments import parser
+from flows.importing import uncollected
 from flows.settings import set_defaults
 from pipeline.prm.ranks import world
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
@@ -134,7 +135,8 @@ def _complain(what: object, code: int) -> int:
 
 
 def _dispatch(args: argparse.Namespace) -> int:
-    from flows import commands, display
+    with uncollected():
+        from flows import commands, display
 
     if world() > 1 and args.command != "train":
         raise UserError(

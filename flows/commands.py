@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows import progress
-from flows.checks import outline, preview, ready
+from flows.checks import (
+    check_publishable,
+    check_sealed,
+    check_stages,
+    check_tunable,
+    outline,
+    preview,
+    ready,
+)
 from flows.doctor import examine, examine_policies
 from flows.init import init as init
 from flows.verify import verify as verify
@@ -36,7 +44,8 @@ def run(args: argparse.Namespace) -> Result:
     ready(config)
     if args.dry_run:
         return outline(config)
-    return _flow(args, "main", lambda flows: flows.main(config))
+    check_stages(config)
+    return _flow(args, "main", lambda flows: flows.main(config), config)
 
 
 def label(args: argparse.Namespace) -> Result:
@@ -47,14 +56,14 @@ def label(args: argparse.Namespace) -> Result:
     ready(config)
     if args.dry_run:
         return {"run_file": text}
-    return _flow(args, "main", lambda flows: flows.main(config))
+    return _flow(args, "main", lambda flows: flows.main(config), config)
 
 
 def synthesize(args: argparse.Namespace) -> Result:
     """Label and seal."""
     config = _given(args)
     ready(config)
-    return _flow(args, "synthesize", lambda flows: flows.synthesize(config))
+    return _flow(args, "synthesize", lambda flows: flows.synthesize(config), config)
 
 
 def plan(args: argparse.Namespace) -> Result:
@@ -157,12 +166,14 @@ def train(args: argparse.Namespace) -> Result:
 
         train_model.fn(config, args.out or str(checkpoint_of(config)))
         raise SystemExit(0)
+    check_sealed(config)
     return _flow(args, "train", lambda flows: flows.train(config, args.out))
 
 
 def selftrain(args: argparse.Namespace) -> Result:
     """Rounds of labelling and fine-tuning."""
     config = _given(args)
+    check_tunable(config)
     ready(config)
     return _flow(args, "selftrain", lambda flows: flows.selftrain(config))
 
@@ -259,6 +270,7 @@ def publish(args: argparse.Namespace) -> Result:
     """Upload a run or a checkpoint, or with --dry-run only write its card."""
     folder = Path(args.run)
     if not args.dry_run:
+        check_publishable(folder)
         private = not args.public
         address = _flow(args, "publish", lambda flows: flows.publish(str(folder), args.repo, private=private))
         return {"address": address}
@@ -280,15 +292,27 @@ def doctor(args: argparse.Namespace) -> Result:
     return examine_policies(load_config(Path(args.policy), tuple(args.set)))
 
 
-def _flow(args: argparse.Namespace, module: str, call: Callable[[Any], T]) -> T:
+def _flow(
+    args: argparse.Namespace, module: str, call: Callable[[Any], T], labelled: RunConfig | None = None
+) -> T:
     """Run a flow of a module, with progress. UserError when a configured Prefect server does not answer.
 
-    The module is imported here, while our server starts: Prefect and the flows take seconds to import.
+    The problems of the run that is labelled, if one is, are read here, and the libraries of its policies are
+    imported: Prefect's server takes seconds to start, so it starts beside.
     """
+    if args.no_prefect:
+        from flows.engine import without_prefect
+
+        with without_prefect(), _listening(args):
+            return call(importlib.import_module(f"flows.{module}"))
     from flows.server import starting
 
     with starting() as server, _listening(args):
         flows = importlib.import_module(f"flows.{module}")
+        if labelled is not None:
+            from flows.synthesize import read_ahead
+
+            read_ahead(labelled)
         with server.ready() if server else nullcontext():
             try:
                 return call(flows)

@@ -1,60 +1,113 @@
-"""Everything that flows take from Prefect, and a task runner that stays in the flow's thread.
+"""Flows and tasks: what is declared here is run by Prefect or, with `--no-prefect`, as the plain functions
+that they are.
 
-Prefect reads environment variables while it is imported. It is imported only here, after they are set.
+Nothing here imports Prefect. `flows.orchestration` does, when the first flow runs under it.
 """
 
-from collections.abc import Iterable
-from concurrent.futures import Future
-from typing import Any, Self
-from uuid import uuid4
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
-from flows.settings import set_defaults
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
 
-set_defaults()
+log = logging.getLogger(__name__)
 
-from prefect import flow, task, unmapped  # noqa: E402
-from prefect.cache_policies import NO_CACHE  # noqa: E402
-from prefect.futures import PrefectConcurrentFuture, PrefectFuture  # noqa: E402
-from prefect.task_engine import run_task_sync  # noqa: E402
-from prefect.task_runners import TaskRunner  # noqa: E402
-
-__all__ = ["NO_CACHE", "HereTaskRunner", "flow", "task", "unmapped"]
+_PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
 
 
-class HereTaskRunner(TaskRunner[PrefectFuture[Any]]):
-    """Runs each task at once, in the thread that submits it, so one task after the other.
+@contextmanager
+def without_prefect() -> Iterator[None]:
+    """Run every flow and task inside as a plain function."""
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
 
-    One engine fills a machine, so shards do not run side by side. A pool with one thread would do the same,
-    but Ctrl-C would wait until that thread has finished its shard. On a cluster, give a flow another runner:
-    `flow.with_options(task_runner=...)`.
-    """
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
+class Flow(Generic[P, R]):
+    """A function that Prefect shows as a run of its own. `name` is the flow's, `run_name` a template of the
+    run's."""
 
-    def duplicate(self) -> Self:
-        """A new runner of the same kind."""
-        return type(self)()
+    def __init__(self, fn: Callable[P, R], name: str, run_name: str | None) -> None:
+        functools.update_wrapper(self, fn)
+        self.fn, self.name, self.run_name = fn, name, run_name
 
-    def submit(
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it."""
+        if _PLAIN.get():
+            return self.fn(*args, **kwargs)
+        from flows import orchestration
+
+        found: R = orchestration.flow_of(self)(*args, **kwargs)
+        return found
+
+
+class Task(Generic[P, R]):
+    """A part of a flow. It is tried again after each of `delays` (seconds), where `again` says so of its
+    error."""
+
+    def __init__(
         self,
-        task: Any,
-        parameters: dict[str, Any],
-        wait_for: Iterable[PrefectFuture[Any]] | None = None,
-        dependencies: dict[str, set[Any]] | None = None,
-    ) -> PrefectConcurrentFuture[Any]:
-        """Run the task and return a future that is done."""
-        task_run_id = uuid4()
-        done: Future[Any] = Future()
-        # `return_type="state"`: a failed task is a state and no exception, so the next shard still runs.
-        done.set_result(
-            run_task_sync(
-                task,
-                task_run_id=task_run_id,
-                parameters=parameters,
-                wait_for=list(wait_for or ()),
-                return_type="state",
-                dependencies=dependencies,
-            )
-        )
-        return PrefectConcurrentFuture(task_run_id, done)
+        fn: Callable[P, R],
+        run_name: str | None,
+        delays: tuple[float, ...],
+        again: Callable[[BaseException], bool],
+    ) -> None:
+        functools.update_wrapper(self, fn)
+        self.fn, self.run_name, self.delays, self.again = fn, run_name, delays, again
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it."""
+        if _PLAIN.get():
+            return self._tried(*args, **kwargs)
+        from flows import orchestration
+
+        found: R = orchestration.task_of(self)(*args, **kwargs)
+        return found
+
+    def each(self, shared: Any, items: Iterable[Any]) -> list[Any]:
+        """Run it on `shared` and each of the items; what it returned, or the error that it ended in. A
+        failure does not stop the others."""
+        if not _PLAIN.get():
+            from flows import orchestration
+
+            return orchestration.each(self, shared, items)
+        run: Callable[..., Any] = self._tried
+        found: list[Any] = []
+        for item in items:
+            try:
+                found.append(run(shared, item))
+            except Exception as error:
+                found.append(error)
+        return found
+
+    def _tried(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        for delay in self.delays:
+            try:
+                return self.fn(*args, **kwargs)
+            except Exception as error:
+                if not self.again(error):
+                    raise
+                log.warning("%s: %s; tried again in %g s", self.fn.__name__, error, delay)
+                time.sleep(delay)
+        return self.fn(*args, **kwargs)
+
+
+def flow(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]:
+    """Make a function a flow."""
+    return lambda fn: Flow(fn, name, run_name)
+
+
+def task(
+    run_name: str | None = None,
+    delays: tuple[float, ...] = (),
+    again: Callable[[BaseException], bool] = lambda _: False,
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a task."""
+    return lambda fn: Task(fn, run_name, delays, again)

@@ -2,26 +2,20 @@
 
 from typing import Any
 
-from flows.engine import HereTaskRunner, flow
+from flows.checks import check_stages
+from flows.engine import flow
 from flows.synthesize import synthesize
 from flows.train import checkpoint_of, evaluate_model, train_model
 from pipeline.outputs.report import summarise
 from pipeline.runs import records
 from pipeline.runs.run_store import RunStore
 from schemas.config import RunConfig
-from schemas.errors import UserError
 
 
-@flow(name="stepmint", flow_run_name="{config.name}", task_runner=HereTaskRunner())
+@flow("stepmint", "{config.name}")
 def main(config: RunConfig) -> dict[str, Any]:
     """Every stage the run file asks for; what is already done for the same dataset is not repeated."""
-    # Here and not in the configuration: `stepmint synthesize` may use the same file. Checked before hours of
-    # work.
-    if config.evaluate and config.problems.source != "embedded":
-        raise UserError(
-            f"[evaluate] needs embedded problems, not {config.problems.source!r}: leave the section out, and "
-            "measure the trained PRM with `stepmint evaluate CHECKPOINT FILE.jsonl`"
-        )
+    check_stages(config)  # before hours of work
     sealed = synthesize(config)
     store = RunStore.open(config)
     figures: dict[str, Any] = {

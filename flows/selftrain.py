@@ -7,22 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from flows import progress
-from flows.checks import base_of
-from flows.engine import NO_CACHE, HereTaskRunner, flow, task
+from flows.checks import base_of, check_tunable
+from flows.engine import flow, task
 from flows.synthesize import synthesize
 from flows.train import checkpoint_of, read_json
 from pipeline.methods.stored import Run
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.atomic import write_json
 from schemas.config import RunConfig, SelfTrainConfig, TrainConfig
-from schemas.errors import UserError
 
 DONE = "selftrain.json"
 """The file with what a checkpoint was trained on and its figures. It is written last, so a checkpoint with
 it is complete."""
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def tune_policy(config: RunConfig, settings: SelfTrainConfig, value_model: str) -> dict[str, Any]:
     """Fine-tune the round's policy on its right solutions; returns the figures, with the new folder."""
     run, out = Run(RunStore.reopen(config)), checkpoint_of(config) / "policy"
@@ -52,7 +51,7 @@ def tune_policy(config: RunConfig, settings: SelfTrainConfig, value_model: str) 
     return found
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def train_value(config: RunConfig, training: TrainConfig) -> dict[str, Any]:
     """Train the value model on the round's quality values; returns the figures, with its folder."""
     run, out = Run(RunStore.reopen(config)), checkpoint_of(config) / "value"
@@ -78,15 +77,11 @@ def train_value(config: RunConfig, training: TrainConfig) -> dict[str, Any]:
     return figures
 
 
-@flow(name="selftrain", flow_run_name="{config.name}", task_runner=HereTaskRunner())
+@flow("selftrain", "{config.name}")
 def selftrain(config: RunConfig) -> dict[str, Any]:
     """Every round that `[self_train]` asks for. Returns the figures of each, and the last two checkpoints."""
     settings = config.self_train or SelfTrainConfig()
-    if config.policy.kind not in ("transformers", "vllm"):
-        raise UserError(
-            f"self-training needs a policy whose weights it can change, not {config.policy.kind!r}: "
-            'use kind = "transformers" or "vllm"'
-        )
+    check_tunable(config)
     # First, because a round labels for hours before its value model would be trained.
     with progress.stage("trying out the base of the value model"):
         base_of(config)

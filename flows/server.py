@@ -2,12 +2,10 @@
 
 Prefect would start one itself, but in our process group: Ctrl-C would stop the server before the flow could
 report its end, and pages of connection errors would follow. Ours runs in its own session, ends when its
-parent has ended, and starts while the command is still importing. It has its own database, which is deleted
-with it: servers that share one migrate and lock it at the same time. To make its empty tables takes a quarter
-of a minute, so the first server keeps a copy of them in Prefect's home.
+parent has ended, and starts while the command reads the problems and imports Prefect. It has its own
+database, which is deleted with it: servers that share one migrate and lock it at the same time.
 """
 
-import asyncio
 import os
 import shutil
 import socket
@@ -18,23 +16,30 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+from flows.importing import uncollected
 from flows.settings import DEFAULTS, set_defaults
 from pipeline.storage.atomic import fresh_folder
 from schemas.errors import BackendError
 from verifiers.isolation.lifeline import lifeline
 
-# A new database is migrated first: that takes 14 s on an idle machine, and took three minutes on a busy one.
+# It starts in three seconds, but a database of the user's is migrated first: 14 s on an idle machine, three
+# minutes on a busy one.
 _PATIENCE_S = 600.0
 # A user who sets a variable with one of these beginnings wants a certain database: then ours is not used.
 _DATABASE = ("PREFECT_API_DATABASE_", "PREFECT_SERVER_DATABASE_")
 _SQLITE = "sqlite+aiosqlite:///"
-# A server for one command needs no web page and registers no blocks, which would only delay its start.
+# A server for one command needs no web page and registers no blocks, which would only delay its start. It is
+# asked by its one flow alone, and its database is deleted with it: nobody reads the events, and what is made
+# of them.
 _LEAN = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "0",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
 }
@@ -88,6 +93,8 @@ class Server:
         settings = {**os.environ, **_settings()}
         if not any(name.upper().startswith(_DATABASE) for name in settings):
             settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"{_SQLITE}{folder / 'server.db'}"
+            # `_lay_tables` makes the tables; no migration would find them in order.
+            settings["PREFECT_SERVER_DATABASE_MIGRATE_ON_START"] = "0"
         line = lifeline().fileno()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         """The server's stderr; its last line explains why it did not start."""
@@ -104,10 +111,13 @@ class Server:
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Wait until it answers, then send every flow inside to it. BackendError when it does not start."""
-        from prefect.settings import PREFECT_API_URL, temporary_settings
+        with uncollected():
+            import flows.orchestration  # noqa: F401 - takes seconds, in which the server starts
+        from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
         self._wait()
-        with temporary_settings({PREFECT_API_URL: self.url}):
+        # Nobody could read the log on this server: it shows no page, and its database is deleted.
+        with temporary_settings({PREFECT_API_URL: self.url, PREFECT_LOGGING_TO_API_ENABLED: False}):
             try:
                 yield
             finally:
@@ -148,9 +158,7 @@ def _settings() -> dict[str, str]:
 def _drain() -> None:
     """Send what Prefect has queued, while the server still runs; later it would log connection errors."""
     from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
 
-    APILogWorker.instance().drain()
     EventsWorker.instance().drain()
 
 
@@ -161,37 +169,37 @@ def _leave_with(line: int, folder: Path) -> None:
 
 
 def _lay_tables(database: Path) -> None:
-    """Make a new database with Prefect's tables: a copy of the one kept in its home, or else step by step."""
-    from prefect import __version__
-    from prefect.server.database import provide_database_interface
-    from prefect.settings import PREFECT_HOME
+    """Make a new database with Prefect's tables as its classes declare them.
 
-    from pipeline.storage.atomic import write_bytes
+    Prefect itself would repeat a hundred migrations of its history, a quarter of a minute for the same
+    tables. Left out are indexes that only they make, for deployments and for searches by name.
+    """
+    from prefect.server.database.orm_models import Base
+    from sqlalchemy.dialects import sqlite
+    from sqlalchemy.schema import CreateIndex, CreateTable
 
-    # By version, because each has its own tables. A torn copy fails the check and is made again.
-    kept = PREFECT_HOME.value() / f"temporary-server-{__version__}.db"
-    with suppress(OSError, sqlite3.Error):
-        shutil.copyfile(kept, database)
-        with closing(sqlite3.connect(database)) as tables:
-            if tables.execute("PRAGMA quick_check").fetchone() == ("ok",):
-                return
-    database.unlink(missing_ok=True)
-    asyncio.run(provide_database_interface().create_db())
-    with suppress(OSError), closing(sqlite3.connect(database)) as tables:
-        write_bytes(kept, tables.serialize())
+    tables = Base.metadata.sorted_tables
+    made: list[CreateTable | CreateIndex] = [CreateTable(table) for table in tables]
+    # One index is declared twice.
+    made += [CreateIndex(index, if_not_exists=True) for table in tables for index in table.indexes]
+    dialect = sqlite.dialect()  # type: ignore[no-untyped-call, unused-ignore]
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript("".join(f"{statement.compile(dialect=dialect)};" for statement in made))
 
 
 def serve(port: int, line: int, folder: Path) -> None:
     """Run the server of a command, until the command has ended."""
-    import uvicorn
-
     threading.Thread(target=_leave_with, args=(line, folder), daemon=True).start()
-    database = folder / "server.db"
-    if os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL") == f"{_SQLITE}{database}":
-        _lay_tables(database)
-    uvicorn.run(
-        "prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=port, log_level="error"
-    )
+    with uncollected():
+        import uvicorn
+
+        database = folder / "server.db"
+        if os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL") == f"{_SQLITE}{database}":
+            _lay_tables(database)
+        from prefect.server.api.server import create_app
+
+        app = create_app()
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from typing import Any
 
 from flows import progress
 from flows.checks import check_base
-from flows.engine import NO_CACHE, HereTaskRunner, flow, task, unmapped
+from flows.engine import flow, task
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import mark, regrade_shard
 from pipeline.labelling.remarks import remarks, unread
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
+from pipeline.policies.opening import import_library
 from pipeline.runs import problem_files, records
 from pipeline.runs.owed import nothing_readable, owed_figures, told
 from pipeline.runs.run_store import RunStore
@@ -22,21 +23,17 @@ from pipeline.storage.generations import read_manifest, settle
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError, disk_trouble
 
+_AHEAD: dict[str, tuple[RunStore, int]] = {}
+"""Runs whose problems were read ahead of their flow, by their whole configuration."""
 
-def is_lost_worker(task: Any, task_run: Any, state: Any) -> bool:  # noqa: ARG001 - Prefect passes them by name
-    """Whether Prefect should retry: only for faults that neither the user nor the backend's client can mend,
-    such as a worker that died. Each kind of fault is retried in one place only."""
-    error = state.result(raise_on_failure=False)
+
+def is_lost_worker(error: BaseException) -> bool:
+    """Whether a shard is tried again: only after faults that neither the user nor the backend's client can
+    mend, such as a worker that died. Each kind of fault is retried in one place only."""
     return not (isinstance(error, UserError | BackendError) or disk_trouble(error))
 
 
-@task(
-    retries=2,
-    retry_delay_seconds=[10, 60],
-    retry_condition_fn=is_lost_worker,
-    cache_policy=NO_CACHE,
-    task_run_name="shard-{shard}",
-)
+@task("shard-{shard}", delays=(10, 60), again=is_lost_worker)
 def label_shard(config: RunConfig, shard: int) -> dict[str, int]:
     """Label what the shard owes; returns counts of problems done and failed."""
     store = RunStore.open(config)
@@ -50,7 +47,7 @@ def _opened() -> None:
     progress.note("loaded: solving and labelling")
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def seal_run(config: RunConfig) -> dict[str, Any]:
     """Fuse the votes and seal the dataset. If the manifest was made from the same votes and settings, it is
     kept."""
@@ -85,7 +82,7 @@ def seal_run(config: RunConfig) -> dict[str, Any]:
     }
 
 
-@flow(name="synthesize", flow_run_name="{config.name}", task_runner=HereTaskRunner())
+@flow("synthesize", "{config.name}")
 def synthesize(config: RunConfig) -> dict[str, Any]:
     """Label every problem that the run owes and its budget reaches, and seal the run.
 
@@ -94,9 +91,8 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     problems failed and are still owed, whose number and reasons are then in the summary; UserError when no
     solution at all came of the policy's answers.
     """
-    with progress.stage("reading the problems"):  # and, once on each machine, hashing the local weights
-        store = RunStore.open(config)
-        total = read_problems(store)
+    ahead = _AHEAD.pop(config.model_dump_json(), None)
+    store, total = ahead or _read(config)
     owed = _owed_by_shard(store)
     if corrected := {shard: names for shard in owed if (names := store.stale(shard))}:
         n = sum(map(len, corrected.values()))
@@ -110,8 +106,7 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     if owed:
         with progress.stage("labelling", total, total - sum(owed.values())):
             # Problems that fail in one shard must not stop the others: their errors are looked at together.
-            futures = label_shard.map(unmapped(config), sorted(owed))
-            found = [future.result(raise_on_failure=False) for future in futures]
+            found = label_shard.each(config, sorted(owed))
         _raise_owed(store, total, found)
     sealed: dict[str, Any] = seal_run(config)
     manifest = read_manifest(store.path)
@@ -119,6 +114,22 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
         records.write_summary(store.path, {**sealed, "skipped": manifest.skipped, "error": why})
         raise UserError(f"{store.path}: {why}")
     return sealed
+
+
+def read_ahead(config: RunConfig) -> None:
+    """Do what the flow of a run would begin with in this process: read the problems, and where any are owed,
+    import the libraries of the policies."""
+    store, total = _read(config)
+    _AHEAD[config.model_dump_json()] = (store, total)
+    if _owed_by_shard(store):
+        for policy in config.policies().values():
+            import_library(policy)
+
+
+def _read(config: RunConfig) -> tuple[RunStore, int]:
+    with progress.stage("reading the problems"):  # and, once on each machine, hashing the local weights
+        store = RunStore.open(config)
+        return store, read_problems(store)
 
 
 def _owed_by_shard(store: RunStore) -> dict[int, int]:

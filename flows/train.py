@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import progress
-from flows.engine import NO_CACHE, HereTaskRunner, flow, task
+from flows.engine import flow, task
 from pipeline.outputs.report import evaluate_run, rows_of
 from pipeline.prm.ranks import rank
 from pipeline.runs.run_store import RunStore
@@ -26,7 +26,7 @@ def checkpoint_of(config: RunConfig) -> Path:
     return Path(config.root).parent / "checkpoints" / config.name
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def train_model(config: RunConfig, out: str) -> dict[str, Any]:
     """Train on a sealed run and return the metrics; a checkpoint of the same rows and settings is kept."""
     store, folder, settings = RunStore.reopen(config), Path(out), config.train or TrainConfig()
@@ -51,7 +51,7 @@ def train_model(config: RunConfig, out: str) -> dict[str, Any]:
     return metrics
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def evaluate_model(config: RunConfig, checkpoint: str) -> dict[str, Any]:
     """Measure a checkpoint on held-out problems; figures of the same settings are kept with it."""
     folder = Path(checkpoint)
@@ -68,7 +68,7 @@ def evaluate_model(config: RunConfig, checkpoint: str) -> dict[str, Any]:
     return figures
 
 
-@flow(name="train", flow_run_name="{config.name}", task_runner=HereTaskRunner())
+@flow("train", "{config.name}")
 def train(config: RunConfig, out: str = "") -> dict[str, Any]:
     """Train a PRM on a sealed run. Returns where it is and what was measured on its held-out share."""
     folder = out or str(checkpoint_of(config))

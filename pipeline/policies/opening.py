@@ -76,6 +76,16 @@ def open_policy(config: PolicyConfig) -> Policy:
             return checked_policy(make(config.factory, config.options), f"factory {config.factory!r}")
 
 
+def import_library(config: PolicyConfig) -> None:
+    """Import what `open_policy` would, as far as it is large: seconds that can be spent beside other
+    waiting."""
+    match config.kind:
+        case "transformers":
+            import pipeline.policies.transformers.policy
+        case "vllm":
+            import pipeline.policies.vllm.policy  # noqa: F401
+
+
 def check_policies(policies: Mapping[str, PolicyConfig]) -> None:
     """Check what can be checked without loading or asking a model, so that a run fails before it spends.
 

@@ -355,9 +355,8 @@ def test_plan_is_a_table_or_json(run_file: Path, capsys: Capture) -> None:
     assert "5 of 12 problems done" in out
 
 
-@pytest.mark.usefixtures("prefect")
 def test_a_run_stops_for_its_budget_says_so_and_goes_on(run_file: Path, capsys: Capture) -> None:
-    limits = ("--set", "budget.per_problem=1500", "--set")
+    limits = ("--no-prefect", "--set", "budget.per_problem=1500", "--set")
     code, out, _ = answer(capsys, "run", run_file, *limits, "budget.run=6000", "--json")
     first = json.loads(out)
     assert code == 0

@@ -122,21 +122,11 @@ def test_sealing_says_what_is_owed(run_file: Path) -> None:
         seal_run.fn(config)
 
 
-class Failed:
-    """A Prefect state as the retry condition sees it."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def result(self, raise_on_failure: bool = True) -> Exception:
-        return self.error
-
-
 @pytest.mark.parametrize(
     ("error", "again"), [(UserError(), False), (BackendError(), False), (OSError(), True)]
 )
 def test_only_lost_workers_are_retried(error: Exception, again: bool) -> None:
-    assert is_lost_worker(None, None, Failed(error)) is again
+    assert is_lost_worker(error) is again
 
 
 def test_a_checkpoint_of_the_same_rows_is_kept(sealed: Path, tmp_path: Path) -> None:

@@ -37,18 +37,17 @@ def problems(folder: Path, answers: dict[int, str], n: int) -> None:
     (folder / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
 
 
-@pytest.mark.usefixtures("prefect")
 def test_a_run_grows_and_is_graded_again_by_its_own_command(
     run_file: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    assert main(["synthesize", str(run_file), "--json"]) == 0
+    assert main(["synthesize", "--no-prefect", str(run_file), "--json"]) == 0
     first = json.loads(capsys.readouterr().out)
     problems(tmp_path, {1: "wrong", 2: "wrong"}, 15)
-    assert main(["synthesize", str(run_file)]) == 0
+    assert main(["synthesize", "--no-prefect", str(run_file)]) == 0
     out, err = capsys.readouterr()
     assert "2 problems changed: grading the stored rollouts again: 2 problems" in err
     assert "labelling: 15 problems, 12 done earlier" in err
-    assert main(["synthesize", str(run_file), "--json"]) == 0
+    assert main(["synthesize", "--no-prefect", str(run_file), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["problems"] == 15
     assert again["dataset_digest"] != first["dataset_digest"]
@@ -60,12 +59,11 @@ def test_a_run_grows_and_is_graded_again_by_its_own_command(
     }
 
 
-@pytest.mark.usefixtures("prefect")
 def test_a_first_run_that_failed_is_mended_under_its_name(run_file: Path, capsys: Capture) -> None:
     bad = ["--set", "problems.path=nowhere.jsonl", "--set", "seed=4"]
-    assert main(["synthesize", str(run_file), *bad]) == 2
-    assert main(["synthesize", str(run_file)]) == 0
-    assert main(["synthesize", str(run_file), "--set", "seed=4"]) == 2
+    assert main(["synthesize", "--no-prefect", str(run_file), *bad]) == 2
+    assert main(["synthesize", "--no-prefect", str(run_file)]) == 0
+    assert main(["synthesize", "--no-prefect", str(run_file), "--set", "seed=4"]) == 2
     assert "was started with seed=0, not 4" in capsys.readouterr().err
 
 
@@ -140,7 +138,6 @@ def test_commands_that_look_write_nothing(mine: Path, tmp_path: Path, capsys: Ca
     assert files(mine) == before
 
 
-@pytest.mark.usefixtures("prefect")
 def test_a_run_that_was_moved_goes_on_where_it_lies(run_file: Path, tmp_path: Path, capsys: Capture) -> None:
     store = RunStore.open(load_config(run_file))
     read_problems(store)
@@ -148,7 +145,7 @@ def test_a_run_that_was_moved_goes_on_where_it_lies(run_file: Path, tmp_path: Pa
     moved = tmp_path / "elsewhere" / "renamed"
     moved.parent.mkdir()
     store.path.rename(moved)
-    assert main(["synthesize", str(moved), "--json"]) == 0
+    assert main(["synthesize", "--no-prefect", str(moved), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["run"] == str(moved)
     assert main(["status", str(moved)]) == 0
     assert not store.path.exists()

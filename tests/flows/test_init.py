@@ -105,7 +105,7 @@ def found(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
     return result
 
 
-def test_the_file_for_a_server_runs(data: Path, prefect: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_file_for_a_server_runs(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Clerk() as clerk:
         said = found(capsys, "sums.jsonl", "--server", clerk.url)
         assert said["problems"]["taken"] == "text from `question`, answer from `answer` after `####`"
@@ -123,7 +123,7 @@ def test_the_file_for_a_server_runs(data: Path, prefect: None, capsys: pytest.Ca
         file = tomllib.loads((data.parent / "sums.toml").read_text())
         assert file["policy"] == {"kind": "server", "model": "adder", "base_url": clerk.url, "chat": True}
         assert file["problems"]["fields"] == {"text": "question", "answer": "answer"}
-        assert main(["run", "sums.toml", "--json"]) == 0
+        assert main(["run", "--no-prefect", "sums.toml", "--json"]) == 0
         figures = json.loads(capsys.readouterr().out)
     assert figures["problems"] == 5
     assert figures["labelled_steps"] > 0
@@ -159,7 +159,7 @@ def test_a_judge_of_its_own(data: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_without_a_server_the_file_runs_and_says_what_to_change(
-    data: Path, prefect: None, capsys: pytest.CaptureFixture[str]
+    data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["init", "sums.jsonl", "--out", "deep/mine.toml"]) == 2  # no such folder
     (data.parent / "deep").mkdir()
@@ -169,7 +169,7 @@ def test_without_a_server_the_file_runs_and_says_what_to_change(
     assert "5 usable, 2 set aside" in said
     assert "a simulated policy, which solves nothing; replace its [policy]" in said
     # It runs to its end; its answer is no number, so nothing can be graded, and the exit code says so.
-    assert main(["run", "deep/mine.toml", "--json"]) == 1
+    assert main(["run", "--no-prefect", "deep/mine.toml", "--json"]) == 1
     figures = json.loads(capsys.readouterr().out)
     assert (figures["problems"], figures["solutions"], figures["unread"]) == (5, 10, ["answer"])
 

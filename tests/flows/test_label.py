@@ -107,10 +107,19 @@ def test_a_file_is_labelled_by_verifiers_and_again_for_nothing(
     assert len(shown) == 3
 
 
-def test_a_judge_reads_the_solutions(
-    data: Path, prefect: None, judge: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    wanted = ["label", data.name, "--judge", judge, "--limit", "3", "--out", "deep/mine", "--json"]
+def test_a_judge_reads_the_solutions(data: Path, judge: str, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = [
+        "label",
+        "--no-prefect",
+        data.name,
+        "--judge",
+        judge,
+        "--limit",
+        "3",
+        "--out",
+        "deep/mine",
+        "--json",
+    ]
     assert main([*wanted, "--set", "annotate.judge.votes=2"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert Path(figures["path"]) == Path("deep/mine")

@@ -39,10 +39,9 @@ epochs = 1
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect")
 def test_rounds_feed_each_other_and_are_kept(tmp_path: Path, capsys: Capture) -> None:
     path = run_file(tmp_path)
-    assert main(["selftrain", str(path), "--json"]) == 0
+    assert main(["selftrain", "--no-prefect", str(path), "--json"]) == 0
     first = json.loads(capsys.readouterr().out)
     assert [item["round"] for item in first["rounds"]] == [0, 1]
     for item in first["rounds"]:
@@ -54,14 +53,16 @@ def test_rounds_feed_each_other_and_are_kept(tmp_path: Path, capsys: Capture) ->
     assert first["rounds"][0]["policy"]["folder"] in recorded  # round 1 asks what round 0 taught
     weights = Path(first["policy"]) / "model.safetensors"
     before = weights.stat().st_mtime_ns
-    assert main(["selftrain", str(path), "--json"]) == 0
+    assert main(["selftrain", "--no-prefect", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == first
     assert weights.stat().st_mtime_ns == before
 
 
-@pytest.mark.usefixtures("prefect")
 def test_a_policy_without_weights_cannot_learn(tmp_path: Path, capsys: Capture) -> None:
-    assert main(["selftrain", str(run_file(tmp_path)), "--set", "policy={kind='simulated'}"]) == 2
+    assert (
+        main(["selftrain", "--no-prefect", str(run_file(tmp_path)), "--set", "policy={kind='simulated'}"])
+        == 2
+    )
     assert "whose weights it can change, not 'simulated'" in capsys.readouterr().err
 
 

@@ -168,7 +168,9 @@ def test_a_run_ends_while_its_server_starts(sign: str, sealed: Path, tmp_path: P
             time.sleep(0.01)
         (os.killpg if sign == "INT" else os.kill)(process.pid, getattr(signal, f"SIG{sign}"))
         assert process.wait(60) == 128 + getattr(signal, f"SIG{sign}")
-        assert but_notes((folder.parent / "err").read_text()) == SAID
+        # The problems are read beside the server's start, so the first stage may have been told of.
+        said = but_notes((folder.parent / "err").read_text()).splitlines(True)
+        assert [line for line in said if not line.startswith("reading the problems")] == [SAID]
         assert faults_kill.orphans(mark) == []
         assert list((folder.parent / "tmp").iterdir()) == []
 
@@ -195,14 +197,12 @@ def test_verifying_workers_end_with_the_command(tmp_path: Path) -> None:
     assert faults_kill.orphans(str(tmp_path), patience_s=30) == []
 
 
-@pytest.mark.slow
 def test_two_servers_start_at_once_on_a_fresh_machine(tmp_path: Path) -> None:
-    """Each has a database of its own, and their tables are kept for the next one."""
-    from prefect import __version__
+    """Each has a database of its own, and leaves nothing in Prefect's home."""
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
     home = tmp_path / "prefect"
-    kept = home / f"temporary-server-{__version__}.db"
+    home.mkdir()
     with (
         temporary_settings({PREFECT_HOME: home}, restore_defaults={PREFECT_API_URL}),
         fresh_folder(tmp_path) as one,
@@ -215,7 +215,7 @@ def test_two_servers_start_at_once_on_a_fresh_machine(tmp_path: Path) -> None:
             server.stop()
         assert (one / "server.db").is_file()
         assert (other / "server.db").is_file()
-    assert [path.name for path in home.iterdir()] == [kept.name]
+    assert list(home.glob("*.db*")) == []
 
 
 def full(*_: Any) -> None:
@@ -271,11 +271,7 @@ def test_a_full_disk_does_not_wait_for_a_slow_policy(run_file: Path, monkeypatch
     ],
 )
 def test_what_the_disk_refuses_is_not_tried_again(error: Exception, again: bool) -> None:
-    class State:
-        def result(self, raise_on_failure: bool) -> Exception:
-            return error
-
-    assert is_lost_worker(None, None, State()) is again
+    assert is_lost_worker(error) is again
 
 
 def test_a_bug_is_shown_without_secrets(tmp_path: Path) -> None:

@@ -142,7 +142,6 @@ def check_votes_of(folder: Path, judge: str) -> None:
     assert {vote.source for row in rows for vote in row.votes} >= {"monte_carlo", "answer"}
 
 
-@pytest.mark.usefixtures("prefect")
 @pytest.mark.parametrize("model", SMALL)
 def test_a_small_model_solves_and_judges_behind_a_server(
     model: str, unpacking: Unpacking, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -154,7 +153,7 @@ def test_a_small_model_solves_and_judges_behind_a_server(
         file = write_run_file(tmp_path, model, url)
         shipped = ["name=shipped", 'judge.prompts=["judge_processbench"]', "propose.n=1", "judge.votes=2"]
         for judge, other in (("own", []), ("judge_processbench", shipped)):
-            code = main(["run", file, *(word for one in other for word in ("--set", one))])
+            code = main(["run", "--no-prefect", file, *(word for one in other for word in ("--set", one))])
             # Such a model seldom replies as asked. Where no reply can be read, the run says so, and ends so.
             silent = f"judge:{judge} abstained in every one" in capsys.readouterr().err
             assert code == int(silent)

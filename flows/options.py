@@ -1,0 +1,35 @@
+"""What the arguments of several commands have in common."""
+
+import argparse
+from typing import NoReturn
+
+from schemas.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong argument as an error of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it."""
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+class Version(argparse.Action):
+    """Looks the version up only for `--version`: reading the package's metadata would slow every command."""
+
+    def __call__(self, *_: object, **__: object) -> None:
+        """Print it and end."""
+        from importlib.metadata import version
+
+        print(f"stepmint {version('stepmint')}")
+        raise SystemExit
+
+
+def add_no_prefect(*commands: argparse.ArgumentParser) -> None:
+    """Add the option of commands that run a flow."""
+    for added in commands:
+        added.add_argument(
+            "--no-prefect",
+            action="store_true",
+            help="run without Prefect: same results, sooner, shown on no server",
+        )
