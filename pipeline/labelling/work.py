@@ -1,0 +1,155 @@
+"""Work on a run that lies on an object store: claim a shard, label it, append what is done, take the next.
+
+Any number of machines do this at once, and each may come, be killed or freeze at any time. What a worker has
+finished it appends every half minute, so a kill loses no more than that. A worker that lost its shard to
+another one notices it when it appends, drops what is left, and goes on with the next shard.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.labelling.sealing import seal
+from pipeline.labelling.shard import run_shard
+from pipeline.runs import remote
+from pipeline.runs.remote import Followed
+from pipeline.runs.run_store import RunStore
+from pipeline.storage.object_store import ObjectStore
+from pipeline.storage.shard_log import BEAT_S, LEASE_S, Claim, Fenced, ShardLog, Watch
+from schemas.errors import BackendError
+from schemas.manifest import Manifest
+
+log = logging.getLogger(__name__)
+_SEGMENT = 1 << 20
+"""Bytes that are appended at once, where they come before the half minute is over."""
+_TICK_S = 1.0
+
+
+class Pace(NamedTuple):
+    """How often a worker appends and shows itself, and how long it waits for one that does not."""
+
+    append_s: float = BEAT_S
+    beat_s: float = BEAT_S
+    lease_s: float = LEASE_S
+    poll_s: float = 5.0
+
+
+class Worked(RunStore):
+    """A run's folder while a worker labels in it. Rollouts stay lines: the worker appends them to the log."""
+
+    def pack_rollouts(self, shard: int) -> int:  # noqa: ARG002 - the method of every run
+        """Nothing; whoever seals the run packs them."""
+        return 0
+
+
+class Worker:
+    """Labels the shards of one run until none is left."""
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        folder: Path,
+        *,
+        pace: Pace | None = None,
+        advance: Callable[[], None] = lambda: None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._objects, self._pace, self._advance, self._note = objects, pace or Pace(), advance, note
+        self.store = Worked.open(remote.fetch(objects, folder))
+        self._logs = [ShardLog(objects, shard) for shard in range(self.store.config.shards)]
+        self._start = uuid.uuid4().int % len(self._logs)
+        self._failures: dict[int, BackendError] = {}
+        self.done = self.fenced = 0
+        """Problems that this worker finished, and shards that it lost."""
+
+    def run(self) -> None:
+        """Work until every shard is sealed, or those that are left failed here. BackendError for the first of
+        those."""
+        watch = Watch(self._pace.lease_s)
+        while open_shards := self._open():
+            free = [shard for shard in open_shards if watch.is_free(self._logs[shard])]
+            if free:
+                self._take(free[0])
+            elif len(open_shards) == len(self._failures):
+                break
+            else:
+                self._note(f"waiting for {len(open_shards)} shards that other workers have")
+                time.sleep(self._pace.poll_s)
+        if self._failures:
+            raise next(iter(self._failures.values()))
+
+    def _open(self) -> list[int]:
+        """Shards that owe something and did not fail here. Each worker begins with another one."""
+        for one in self._logs:
+            for _ in one.read():
+                pass
+        found = [n for n, one in enumerate(self._logs) if not one.is_sealed and n not in self._failures]
+        return sorted(found, key=lambda shard: (shard - self._start) % len(self._logs))
+
+    def _take(self, shard: int) -> None:
+        # Played from the beginning: what is in the folder may hold lines that were never appended.
+        whole = ShardLog(self._objects, shard)
+        remote.forget(self.store.path, shard)
+        remote.replay(whole.read(), self.store.path, shard)
+        self._logs[shard] = whole
+        claim = None if whole.is_sealed else whole.claim()
+        if claim is None:
+            return
+        self._note(f"shard {shard + 1} of {len(self._logs)}")
+        try:
+            try:
+                self._finish(shard, claim)
+            except BackendError as error:
+                self._failures[shard] = error
+            finally:
+                claim.release()
+        except Fenced as lost:
+            self.fenced += 1
+            log.warning("%s: what was not appended is dropped", lost)
+
+    def _finish(self, shard: int, claim: Claim) -> None:
+        claim.beat()
+        counts = asyncio.run(self._label(shard, claim))
+        self.done += counts["done"]
+        if counts["failed"] or self.store.shard_state(shard).owed:
+            raise BackendError(f"{counts['failed']} problems of shard {shard} failed and are owed")
+        claim.seal()
+
+    async def _label(self, shard: int, claim: Claim) -> dict[str, int]:
+        """Label what a shard owes, while what is done is appended to its log."""
+        followed = Followed(self.store.path, shard)
+        labelling = asyncio.create_task(run_shard(self.store, shard, advance=self._advance))
+        appended = shown = time.monotonic()
+        try:
+            while not labelling.done():
+                await asyncio.wait({labelling}, timeout=min(_TICK_S, self._pace.append_s))
+                now = time.monotonic()
+                waiting = followed.waiting()
+                if waiting >= _SEGMENT or (waiting and now - appended >= self._pace.append_s):
+                    await asyncio.to_thread(self._append, claim, followed)
+                    appended = now
+                if now - shown >= self._pace.beat_s:
+                    await asyncio.to_thread(claim.beat)
+                    shown = now
+        finally:
+            # Also after a signal: what is finished is appended before the program ends.
+            labelling.cancel()
+            await asyncio.gather(labelling, return_exceptions=True)
+            await asyncio.to_thread(self._append, claim, followed)
+        return labelling.result()
+
+    def _append(self, claim: Claim, followed: Followed) -> None:
+        claim.done({**followed.news(), remote.SOURCES: remote.declared(self.store.path)})
+
+
+def seal_remote(objects: ObjectStore, folder: Path) -> Manifest:
+    """Make the dataset of a run whose shards are all sealed, and put it on the store."""
+    config = remote.fetch(objects, folder)
+    remote.load(objects, folder, config.shards)
+    manifest = seal(RunStore(folder, config))
+    remote.put_dataset(objects, folder, manifest)
+    return manifest

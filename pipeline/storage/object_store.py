@@ -1,0 +1,129 @@
+"""Objects on S3, Google Cloud Storage, Azure or a folder, of which those that count are only ever created.
+
+`create` is the one operation that everything rests on: of several programs that create one name at once,
+exactly one succeeds. A store that lets two of them succeed is refused when it is opened.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import from_url
+
+from schemas.errors import BackendError, UserError, redacted
+
+_OUTAGE = timedelta(minutes=5)
+"""How long a request is repeated while the store does not answer. The client's own ten tries last three
+seconds where connections are refused, which is less than any restart of a server takes."""
+_TRIES = 20
+"""How often a creation is tried again of which the store says that the object exists, where there is none:
+S3 answers so while another program creates it, and that other program may fail."""
+
+
+def is_url(root: str) -> bool:
+    """Whether a folder's name is the address of an object store: `s3://bucket/runs`, `file:///mnt/runs`."""
+    return "://" in root
+
+
+class ObjectStore:
+    """A prefix in an object store."""
+
+    def __init__(self, store: Any, url: str) -> None:
+        self._store, self.url = store, url
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Create an object; False where another program's stands there.
+
+        `data` holds something that only this caller writes. A creation whose answer was lost is repeated by
+        the client, and then meets its own object: it is told by its bytes.
+        """
+        for _ in range(_TRIES):
+            with _explained(self.url):
+                try:
+                    obstore.put(self._store, name, data, mode="create", use_multipart=False)
+                    return True
+                except AlreadyExistsError:
+                    pass
+            found = self.read(name)
+            if found is not None:
+                return found == data
+        raise BackendError(f"{self.url}: the store says that {name} exists, but does not give it")
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        """Write an object, whatever stands there."""
+        with _explained(self.url):
+            obstore.put(self._store, name, data, use_multipart=False)
+
+    def read(self, name: str) -> bytes | None:
+        """An object's bytes, or None where there is none."""
+        with _explained(self.url):
+            try:
+                return bytes(obstore.get(self._store, name).bytes())
+            except FileNotFoundError:
+                return None
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """The names of the objects below a prefix."""
+        with _explained(self.url):
+            for batch in obstore.list(self._store, prefix):
+                yield from (str(one["path"]) for one in batch)
+
+    def delete(self, name: str) -> None:
+        """Remove an object, if it is there."""
+        with _explained(self.url), suppress(FileNotFoundError):
+            obstore.delete(self._store, name)
+
+
+class _explained:  # noqa: N801 - reads as a word in `with`
+    """Turns the client's errors into one line each."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, BaseError) and not isinstance(error, AlreadyExistsError):
+            # What the client says goes on over many lines, of which the first names the fault.
+            said = redacted(str(error)).strip().splitlines()
+            raise BackendError(f"{self._url}: {said[0] if said else type(error).__name__}") from None
+
+
+def open_objects(url: str) -> ObjectStore:
+    """The store at an address, tried out. Keys and endpoints come from the environment, under the names of
+    the stores' own tools (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_...`).
+
+    UserError for an address that names no store, and for a store that ignores conditions.
+    """
+    try:
+        if url.startswith("file://"):
+            store = from_url(url, mkdir=True)
+        else:
+            retry: Any = {"max_retries": 10_000, "retry_timeout": _OUTAGE}
+            plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+            options: Any = {"allow_http": True} if plain else {}
+            store = from_url(url, client_options=options, retry_config=retry)
+    except (BaseError, ValueError) as error:
+        raise UserError(f"{redacted(url)}: is not an object store that can be opened ({error})") from None
+    objects = ObjectStore(store, redacted(url))
+    probe(objects)
+    return objects
+
+
+def probe(objects: ObjectStore) -> None:
+    """UserError where a name can be created twice: two workers would both take one shard, and one of them
+    would erase the other's work without a word."""
+    name = f"probe/{uuid.uuid4().hex}"
+    first, second = (objects.create(name, uuid.uuid4().bytes) for _ in range(2))
+    objects.delete(name)
+    if not first or second:
+        raise UserError(
+            f"{objects.url}: this store creates an object twice (it ignores `If-None-Match`), so several "
+            "workers would overwrite one another: use a store that heeds conditions, or a local folder"
+        )

@@ -1,0 +1,185 @@
+"""The log of a shard on an object store: numbered entries without a gap, each created and never changed.
+
+    log/00007/00000000   claim   a worker takes the shard
+    log/00007/00000001   done    journal lines and rollouts that the worker has finished
+    log/00007/00000002   claim   another worker takes it over
+    log/00007/00000003   done
+    log/00007/00000004   seal    the shard owes nothing
+
+A worker reads the log to its end and creates its claim under the next number. From then on it appends under
+the numbers that follow. When a number is taken by another worker's claim, the first one has lost the shard:
+it is fenced, and what it has not appended is owed. This needs neither clocks nor listings, so a worker that
+was frozen for an hour can do no harm. Beats, which tell whether a worker is alive, are only a courtesy:
+without them living workers would take the shard from each other.
+"""
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from zlib import crc32
+
+import pyarrow as pa
+
+from pipeline.storage.object_store import ObjectStore
+from schemas.errors import BackendError
+
+Kind = Literal["claim", "done", "seal"]
+Parts = Mapping[str, bytes]
+"""Pieces of a shard's files by their name: `journal`, `rollouts`, ..."""
+BEAT_S = 30.0
+"""How often a worker shows that it is alive."""
+LEASE_S = 90.0
+"""A shard whose beat has not changed for so long, by the clock of whoever looks, may be taken over."""
+_CODEC = "zstd"
+_LARGEST = 2**31
+"""Bytes that an entry may unpack to."""
+
+
+class Fenced(Exception):  # noqa: N818 - what has happened to the worker, not a fault
+    """Another worker has taken the shard over. What was not appended is owed."""
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """An entry of a shard's log. `nonce` is that of the claim which it belongs to."""
+
+    kind: Kind
+    nonce: str
+    owner: str = ""
+    parts: Parts = field(default_factory=dict)
+
+    def encoded(self) -> bytes:
+        """One line of JSON, then the parts, compressed together."""
+        body = b"".join(self.parts.values())
+        head: dict[str, Any] = {"kind": self.kind, "nonce": self.nonce, "owner": self.owner}
+        head |= {"parts": {name: len(data) for name, data in self.parts.items()}, "crc": crc32(body)}
+        packed = pa.Codec(_CODEC).compress(body, asbytes=True) if body else b""
+        return json.dumps(head).encode() + b"\n" + packed
+
+    @classmethod
+    def decoded(cls, data: bytes, name: str) -> "LogEntry":
+        """BackendError for bytes that `encoded` did not make."""
+        line, _, packed = data.partition(b"\n")
+        try:
+            head = json.loads(line)
+            sizes = {str(part): int(size) for part, size in head["parts"].items()}
+            total = sum(sizes.values())
+            if min(sizes.values(), default=0) < 0 or total > _LARGEST:
+                raise ValueError("impossible sizes")
+            body = pa.Codec(_CODEC).decompress(packed, total, asbytes=True) if total else b""
+            if crc32(body) != head["crc"]:
+                raise ValueError("its checksum does not fit")
+            kind, nonce, owner = head["kind"], str(head["nonce"]), str(head["owner"])
+            if kind not in ("claim", "done", "seal"):
+                raise ValueError("an unknown kind")
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise BackendError(f"{name}: is no entry of a shard's log ({error})") from None
+        parts, start = {}, 0
+        for part, size in sizes.items():
+            parts[part] = body[start : start + size]
+            start += size
+        return cls(kind, nonce, owner, parts)
+
+
+class ShardLog:
+    """The log of one shard, by its number or name, read as far as this program has got."""
+
+    def __init__(self, objects: ObjectStore, shard: int | str) -> None:
+        self._objects, self.shard = objects, shard if isinstance(shard, str) else f"{shard:05d}"
+        self.length = 0
+        """Entries that were read."""
+        self.last: LogEntry | None = None
+
+    def read(self) -> Iterator[LogEntry]:
+        """The entries that were not read yet, in their order."""
+        while (data := self._objects.read(self._name(self.length))) is not None:
+            self.last = LogEntry.decoded(data, f"{self._objects.url}/{self._name(self.length)}")
+            self.length += 1
+            yield self.last
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the shard owes nothing, as far as the log was read."""
+        return self.last is not None and self.last.kind == "seal"
+
+    def append(self, entry: LogEntry) -> bool:
+        """Create an entry under the next number; False where another worker has written there."""
+        if not self._objects.create(self._name(self.length), entry.encoded()):
+            return False
+        self.length, self.last = self.length + 1, entry
+        return True
+
+    def claim(self) -> "Claim | None":
+        """Take the shard, after its log was read to the end. None where another worker came first."""
+        entry = LogEntry("claim", uuid.uuid4().hex, f"{socket.gethostname()}:{os.getpid()}")
+        return Claim(self._objects, self, entry.nonce) if self.append(entry) else None
+
+    def beat(self) -> bytes | None:
+        """What the worker that has the shard wrote last to show that it is alive."""
+        return self._objects.read(f"beat/{self.shard}")
+
+    def _name(self, number: int) -> str:
+        return f"log/{self.shard}/{number:08d}"
+
+
+class Claim:
+    """The right to append to a shard's log, until another worker takes it."""
+
+    def __init__(self, objects: ObjectStore, log: ShardLog, nonce: str) -> None:
+        self._objects, self.log, self.nonce = objects, log, nonce
+        self._beats, self._lost = 0, False
+
+    def done(self, parts: Parts) -> None:
+        """Append what was finished. Fenced where another worker has the shard."""
+        self._append(LogEntry("done", self.nonce, parts=parts))
+
+    def seal(self) -> None:
+        """Say that the shard owes nothing. Fenced where another worker has the shard."""
+        self._append(LogEntry("seal", self.nonce))
+
+    def beat(self) -> None:
+        """Show that the worker is alive."""
+        self._beats += 1
+        self._objects.overwrite(f"beat/{self.log.shard}", f"{self.nonce} {self._beats}".encode())
+
+    def release(self) -> None:
+        """Show that the worker is gone, so that others need not wait for its lease to end."""
+        if self._lost:  # the beat is another worker's by now
+            return
+        self._objects.overwrite(f"beat/{self.log.shard}", f"{self.nonce} gone".encode())
+
+    def _append(self, entry: LogEntry) -> None:
+        if not self.log.append(entry):
+            self._lost = True
+            raise Fenced(f"shard {self.log.shard} was taken over by another worker")
+
+
+class Watch:
+    """Which shards nobody works on, by how long their beats stood still on this machine's own clock."""
+
+    def __init__(self, lease_s: float = LEASE_S) -> None:
+        self._lease_s = lease_s
+        self._seen: dict[str, tuple[object, float]] = {}
+
+    def is_free(self, log: ShardLog) -> bool:
+        """Whether a shard may be taken: it was never claimed, its worker said that it is gone, or has not
+        shown itself for a lease."""
+        if log.is_sealed:
+            return False
+        if log.last is None:
+            return True
+        beat, now = log.beat(), time.monotonic()
+        if beat == f"{log.last.nonce} gone".encode():
+            return True
+        # A new entry is a sign of life, too.
+        sign = (beat, log.length)
+        before, since = self._seen.get(log.shard, (None, now))
+        if sign != before:
+            self._seen[log.shard] = (sign, now)
+            return False
+        return now - since >= self._lease_s

@@ -1,0 +1,164 @@
+"""Workers on one run: killed, frozen and overtaken, they leave the rows of a plain local run."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.labelling.problems import read_problems
+from pipeline.labelling.sealing import seal
+from pipeline.labelling.shard import run_shard
+from pipeline.labelling.work import Pace, Worker, seal_remote
+from pipeline.runs import remote
+from pipeline.runs.run_store import RunStore
+from pipeline.storage.object_store import ObjectStore, open_objects
+from pipeline.storage.shard_log import ShardLog
+from schemas.config import RunConfig
+from schemas.errors import UserError
+
+SHARDS = 3
+FAST = Pace(append_s=0.05, beat_s=0.1, lease_s=0.6, poll_s=0.05)
+# What a worker does in a process of its own, each problem a little later: it must be met in the middle.
+_WORKER = """
+import sys, time
+from pathlib import Path
+from pipeline.labelling.work import Pace, Worker
+from pipeline.storage.object_store import open_objects
+pace = Pace(append_s=.05, beat_s=.1, lease_s=.6, poll_s=.05)
+worker = Worker(open_objects(sys.argv[1]), Path(sys.argv[2]), pace=pace, advance=lambda: time.sleep(.05))
+worker.run()
+print(worker.done, worker.fenced)
+"""
+
+
+def config_of(tmp_path: Path, **changes: object) -> RunConfig:
+    problems = tmp_path / "problems.jsonl"
+    rows = ({"problem": f"What is {a} + {b}?", "answer": str(a + b)} for a in range(6) for b in range(6))
+    problems.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {
+        "name": "mine",
+        "root": str(tmp_path / "runs"),
+        "shards": SHARDS,
+        "problems": {"source": "file", "path": str(problems)},
+        "policy": {"kind": "simulated"},
+        "annotate": [{"kind": "monte_carlo", "rollouts": 4}],
+    }
+    return RunConfig.model_validate(settings | changes)
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> ObjectStore:
+    return open_objects(f"file://{tmp_path}/objects")
+
+
+def begun(tmp_path: Path, objects: ObjectStore, config: RunConfig) -> RunStore:
+    store = RunStore.open(config)
+    read_problems(store)
+    remote.begin(objects, store)
+    return store
+
+
+def local_digest(store: RunStore) -> str:
+    """The rows of the same run in a plain folder."""
+    for shard in range(store.config.shards):
+        asyncio.run(run_shard(store, shard))
+    return seal(store).digest()
+
+
+def entries(objects: ObjectStore, shard: int) -> list[str]:
+    return [entry.kind for entry in ShardLog(objects, shard).read()]
+
+
+def test_a_worker_labels_what_a_local_run_does(tmp_path: Path, objects: ObjectStore) -> None:
+    store = begun(tmp_path, objects, config_of(tmp_path))
+    worker = Worker(objects, tmp_path / "w" / "mine", pace=FAST)
+    worker.run()
+    assert worker.done == 36
+    manifest = seal_remote(objects, tmp_path / "s" / "mine")
+    assert manifest.digest() == local_digest(store)
+    # Whoever reads it elsewhere has the same rows, with whole rollouts.
+    read = tmp_path / "r" / "mine"
+    remote.load(objects, read, remote.fetch(objects, read).shards)
+    assert RunStore(read, store.config).damage() == []
+    assert remote.last_manifest(objects) == manifest
+    # Sealed again, nothing is added.
+    seal_remote(objects, tmp_path / "t" / "mine")
+    assert [name for name in objects.names("log/sealed")] == ["log/sealed/00000000"]
+
+
+def _start(objects: ObjectStore, folder: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", _WORKER, objects.url, str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _wait_for_work(objects: ObjectStore, than: int) -> None:
+    for _ in range(400):
+        if sum(entries(objects, shard).count("done") for shard in range(SHARDS)) > than:
+            return
+        time.sleep(0.05)
+    raise AssertionError("no worker has appended anything for 20 s")
+
+
+def test_workers_killed_and_frozen_leave_the_rows_of_a_local_run(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    store = begun(tmp_path, objects, config_of(tmp_path))
+    killed, frozen = (_start(objects, tmp_path / name / "mine") for name in ("killed", "frozen"))
+    try:
+        _wait_for_work(objects, 1)
+        os.kill(frozen.pid, signal.SIGSTOP)
+        killed.kill()
+        other = Worker(objects, tmp_path / "other" / "mine", pace=FAST)
+        other.run()
+    finally:
+        os.kill(frozen.pid, signal.SIGCONT)
+    out, _ = frozen.communicate(timeout=60)
+    killed.communicate()
+    assert frozen.returncode == 0
+    # The thawed one lost the shard that it had, if it had not finished it, and has spoilt nothing.
+    assert other.done > 0
+    finished = [line for s in range(SHARDS) for line in _finished(objects, s)]
+    assert len(finished) == len(set(finished)) == 36
+    assert seal_remote(objects, tmp_path / "s" / "mine").digest() == local_digest(store)
+    assert all(len(line.split()) == 2 for line in out.splitlines())
+
+
+def _finished(objects: ObjectStore, shard: int) -> list[str]:
+    parts = (entry.parts.get("journal", b"") for entry in ShardLog(objects, shard).read())
+    return [json.loads(line)["problem"]["id"] for part in parts for line in part.splitlines()]
+
+
+def test_another_run_on_the_same_name_is_refused(tmp_path: Path, objects: ObjectStore) -> None:
+    begun(tmp_path, objects, config_of(tmp_path))
+    begun(tmp_path, objects, config_of(tmp_path))  # the same one is joined
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UserError, match="with other settings"):
+        begun(tmp_path, objects, config_of(tmp_path / "b", seed=7))
+    (tmp_path / "c").mkdir()
+    other = config_of(tmp_path / "c")
+    (tmp_path / "c" / "problems.jsonl").write_text('{"problem": "What is 9 + 9?", "answer": "18"}\n')
+    with pytest.raises(UserError, match="with other problems"):
+        begun(tmp_path, objects, other)
+
+
+def test_what_a_store_says_about_files_is_doubted(tmp_path: Path, objects: ObjectStore) -> None:
+    begun(tmp_path, objects, config_of(tmp_path))
+    said = json.loads(objects.read(remote.RUN) or b"")
+    objects.overwrite(remote.RUN, json.dumps(said | {"files": {"../x": "0"}}).encode())
+    with pytest.raises(UserError, match="names '../x', which is no file of a run"):
+        remote.fetch(objects, tmp_path / "w" / "mine")
+    objects.overwrite(remote.RUN, b"[]")
+    with pytest.raises(UserError, match="is no run of ours"):
+        remote.fetch(objects, tmp_path / "w" / "mine")
+    with pytest.raises(UserError, match="no run is there"):
+        remote.fetch(open_objects(f"file://{tmp_path}/empty"), tmp_path / "e" / "mine")
+    objects.overwrite(remote.RUN, json.dumps(said).encode())
+    objects.overwrite(f"inputs/{said['files']['run.toml']}", b"other")
+    with pytest.raises(UserError, match="run.toml is missing or was changed"):
+        remote.fetch(objects, tmp_path / "w" / "mine")
