@@ -7,7 +7,6 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -289,7 +288,7 @@ def reading() -> Figures:
         for context in contexts_of(*solution):
             texts = (context.problem.text, *context.steps)
             for way in ways:
-                way(replace(context, parsed_texts=tuple(map(ParsedText, texts))))
+                way(StepContext(context.problem, context.steps, tuple(map(ParsedText, texts))))
 
     solutions = solutions[::16]  # reading alone takes the square of the steps, five times
     steps = sum(len(texts) for _, texts in solutions)

@@ -78,7 +78,7 @@ def orphans(context: StepContext) -> list[Orphan]:
     """The last step's numbers that nothing before explains."""
     if len(context.step) > LONGEST_STEP:
         return []
-    first, here = context.shared.once(_first_stated), len(context.steps)
+    first, here = context.shared.once(_first_stated), context.count
 
     def known(value: Fraction) -> bool:
         return value in _CONSTANTS or first.get(value, here) < here
