@@ -5,73 +5,64 @@ words, and what is decided of one holds of the other. Steps of proofs repeat few
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from verifiers.logic.formulas import Atom, Constant, Formula, Joined, Not, Quantified
 
-Shape = tuple[tuple[str | int, ...], ...]
-"""The conclusion's and the premises' signs, in which numbers stand for names."""
-_Signs = list[str | tuple[str, str]]
-"""Signs of one formula in prefix order; a pair is a name, after its kind."""
+Shape = tuple[tuple[str, ...], tuple[int, ...]]
+"""The outlines of the conclusion and the premises, and which of the names in them are the same."""
 
 
 def shape(premises: Sequence[Formula], conclusion: Formula) -> Shape:
     """Equal for two inferences only if one becomes the other when predicates, constants and bound variables
-    are renamed one to one, and premises are put in another order. Not every such pair is found: premises
-    that are alike but for their names keep their order."""
-    written = [(_outline(signs), signs) for signs in map(_signs, premises)]
-    written.sort(key=_by_outline)
-    numbers: dict[tuple[str, str], int] = {}
-    ordered = [_signs(conclusion), *(signs for _, signs in written)]
-    return tuple(
-        tuple(sign if isinstance(sign, str) else numbers.setdefault(sign, len(numbers)) for sign in signs)
-        for signs in ordered
-    )
+    are renamed one to one, and premises are put in another order. Not every such pair is found: premises of
+    one outline keep their order."""
+    ordered = [_outlined(conclusion), *sorted(map(_outlined, premises), key=_outline)]
+    numbers: dict[str, int] = {}
+    named = tuple(numbers.setdefault(name, len(numbers)) for _, names in ordered for name in names)
+    return tuple(outline for outline, _ in ordered), named
 
 
 def is_monadic(found: Shape) -> bool:
     """Whether no predicate of it has more than one term; such inferences are always decided."""
-    return not any(
-        isinstance(sign, str) and sign[0] == "P" and sign > "P1" for signs in found for sign in signs
-    )
+    return not any("R" in outline for outline in found[0])
 
 
-def _by_outline(written: tuple[str, _Signs]) -> str:
-    return written[0]
+def _outline(outlined: tuple[str, tuple[str, ...]]) -> str:
+    return outlined[0]
 
 
-def _outline(signs: _Signs) -> str:
-    """The signs with names numbered within the formula alone, to order premises by."""
-    numbers: dict[tuple[str, str], int] = {}
-    return " ".join(
-        sign if isinstance(sign, str) else str(numbers.setdefault(sign, len(numbers))) for sign in signs
-    )
+# A premise is cited by several steps.
+@lru_cache(4096)
+def _outlined(formula: Formula) -> tuple[str, tuple[str, ...]]:
+    """The formula's signs in prefix order without its names, and its names."""
+    signs: list[str] = []
+    names: list[str] = []
+    _write(formula, (), signs, names)
+    return "".join(signs), tuple(names)
 
 
-def _signs(formula: Formula) -> _Signs:
-    found: _Signs = []
-    _write(formula, (), found)
-    return found
-
-
-def _write(formula: Formula, bound: tuple[str, ...], found: _Signs) -> None:
+def _write(formula: Formula, bound: tuple[str, ...], signs: list[str], names: list[str]) -> None:
     match formula:
         case Atom(predicate, terms):
-            # One spelling with one term and with two are two predicates.
-            kind = f"P{len(terms)}"
-            found += (kind, (kind, predicate))
+            # One spelling with one term and with two are two predicates. `R` is a relation, `P` is none.
+            kind = f"R{len(terms)}" if len(terms) > 1 else f"P{len(terms)}"
+            signs.append(kind)
+            names.append(f"{kind} {predicate}")
             for term in terms:
                 if isinstance(term, Constant):
-                    found.append(("c", term.name))
+                    signs.append("c")
+                    names.append(term.name)
                 else:
-                    # By how many quantifiers further out it is bound: `x` and `y` make no difference.
-                    found.append(f"x{bound.index(term.name)}")
+                    # By how many quantifiers further in it is bound: `x` and `y` make no difference.
+                    signs.append(f"x{bound.index(term.name)}")
         case Not(body):
-            found.append("¬")
-            _write(body, bound, found)
+            signs.append("¬")
+            _write(body, bound, signs, names)
         case Joined(connective, parts):
-            found.append(f"{connective}{len(parts)}")
+            signs.append(f"{connective}{len(parts)}")
             for part in parts:
-                _write(part, bound, found)
+                _write(part, bound, signs, names)
         case Quantified(exists, variable, body):
-            found.append("E" if exists else "A")
-            _write(body, (variable, *bound), found)
+            signs.append("E" if exists else "A")
+            _write(body, (variable, *bound), signs, names)
