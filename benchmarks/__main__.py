@@ -42,6 +42,7 @@ from benchmarks import (
     search,
     segmenting,
     tabular,
+    verifier_speed,
     workers,
 )
 from benchmarks.corpora import only
@@ -142,13 +143,14 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "verifiers.provenance": natural.provenance,
     "verifiers.logic": logic.agreement,
     "verifiers.constraints": logic.constraints,
-    "verifiers.reading": natural.reading,
-    "verifiers.speed": natural.speed,
+    "verifiers.long": verifier_speed.long,
+    "verifiers.reading": verifier_speed.reading,
+    "verifiers.speed": verifier_speed.speed,
     "verifiers.speed.logic": logic.speed,
     "verifiers.speed.workers": workers.workers,
     "verifiers.code": programs.programs,
     "verifiers.tables": tabular.tables,
-    "verifiers.hostile": natural.hostile,
+    "verifiers.hostile": verifier_speed.hostile,
     "verifiers.hostile.sandbox": sandboxed.sandbox,
 }
 
