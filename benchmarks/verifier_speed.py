@@ -10,9 +10,11 @@ from benchmarks.hostile import texts
 from benchmarks.natural import naive
 from pipeline.inputs.segment import segment
 from schemas.records import Problem
+from verifiers.answers.grade import extract_answer, grade
 from verifiers.base import StepContext, contexts_of
 from verifiers.calculation.arithmetic import Arithmetic
 from verifiers.calculation.number_provenance import orphans
+from verifiers.claims.parsed import ParsedText
 from verifiers.review import review
 
 Figures = dict[str, Any]
@@ -87,7 +89,6 @@ def long() -> Figures:
 def reading() -> Figures:
     """Steps/s of all verifiers of natural steps on one core; beside, when each of them reads for itself."""
     from verifiers.calculation.algebra import Algebra
-    from verifiers.claims.parsed import ParsedText
     from verifiers.constraints.constraints import Constraints
 
     checks = [verifier.check for verifier in (Arithmetic(), Algebra(), Constraints())]
@@ -129,25 +130,24 @@ def _rate(call: Callable[[Any], Any], items: list[Any]) -> float:
 
 
 def hostile() -> Figures:
-    """Hostile texts read without a crash; the slowest in ms and the growth of memory in MB beside."""
-    from verifiers.answers.grade import extract_answer, grade
-
-    slowest, crashes, n = 0.0, [], 27_000
+    """Hostile texts read without a crash; the slowest in ms of this process's time, and the growth of memory
+    in MB beside."""
+    slowest, worst, crashes, n = 0.0, 0, [], 27_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for index, text in enumerate(texts(n)):
-        start = time.perf_counter()
         try:
-            Arithmetic().check(StepContext(_PROBLEM, (text,)))
-            orphans(StepContext(_PROBLEM, (text,)))
-            grade("12", extract_answer(text) or text, "number")
+            took = _read(text)
+            # What the machine does besides may stop one reading; it does not stop three of the same.
+            if took > slowest:
+                took = min(took, *(_read(text + " " * more) for more in (1, 2)))
             # The review may ask SymPy in a worker, which takes seconds on some of these: every fiftieth is
             # enough to see a crash.
             if index % 50 == 0:
                 review(StepContext(_PROBLEM, (text,)))
         except Exception as error:  # noqa: BLE001 - a crash of any kind is what is counted
             crashes.append(f"{index}: {error!r}"[:200])
-        if index % 50:  # the others may wait for a worker within its limit of seconds
-            slowest = max(slowest, time.perf_counter() - start)
+        else:
+            slowest, worst = max((slowest, worst), (took, index))
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {
         "value": 1 - len(crashes) / n,
@@ -157,6 +157,17 @@ def hostile() -> Figures:
         "details": {
             "crashes": crashes[:10],
             "slowest_ms": round(slowest * 1000, 1),
+            "slowest_text": worst,
             "memory_grown_mb": round(grown / 1024, 1),
         },
     }
+
+
+def _read(text: str) -> float:
+    """Seconds to read a text as a step and as an answer."""
+    start = time.process_time()
+    context = StepContext(_PROBLEM, (text,), (ParsedText("-"), ParsedText(text)))
+    Arithmetic().check(context)
+    orphans(context)
+    grade("12", extract_answer(text) or text, "number")
+    return time.process_time() - start

@@ -17,7 +17,7 @@ def shape(premises: Sequence[Formula], conclusion: Formula) -> Shape:
     """Equal for two inferences only if one becomes the other when predicates, constants and bound variables
     are renamed one to one, and premises are put in another order. Not every such pair is found: premises of
     one outline keep their order."""
-    ordered = [_outlined(conclusion), *sorted(map(_outlined, premises), key=_outline)]
+    ordered = [outlined(conclusion), *sorted(map(outlined, premises), key=_outline)]
     numbers: dict[str, int] = {}
     named = tuple(numbers.setdefault(name, len(numbers)) for _, names in ordered for name in names)
     return tuple(outline for outline, _ in ordered), named
@@ -28,13 +28,13 @@ def is_monadic(found: Shape) -> bool:
     return not any("R" in outline for outline in found[0])
 
 
-def _outline(outlined: tuple[str, tuple[str, ...]]) -> str:
-    return outlined[0]
+def _outline(written: tuple[str, tuple[str, ...]]) -> str:
+    return written[0]
 
 
 # A premise is cited by several steps.
 @lru_cache(4096)
-def _outlined(formula: Formula) -> tuple[str, tuple[str, ...]]:
+def outlined(formula: Formula) -> tuple[str, tuple[str, ...]]:
     """The formula's signs in prefix order without its names, and its names."""
     signs: list[str] = []
     names: list[str] = []
@@ -52,7 +52,7 @@ def _write(formula: Formula, bound: tuple[str, ...], signs: list[str], names: li
             for term in terms:
                 if isinstance(term, Constant):
                     signs.append("c")
-                    names.append(term.name)
+                    names.append(f"c {term.name}")
                 else:
                     # By how many quantifiers further in it is bound: `x` and `y` make no difference.
                     signs.append(f"x{bound.index(term.name)}")

@@ -28,7 +28,7 @@ _MISSING = "a citation is missing"
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """The formulas of an inference. Two are equal that have the same shape."""
 
     shape: Shape
@@ -45,7 +45,7 @@ class Inference:
     reason: str = ""
     readings: tuple[int, int] = (1, 1)
     """In how many readings of an ambiguous wording it follows, and how many there are."""
-    asked: _Asked | None = field(default=None, repr=False, compare=False)
+    asked: Asked | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def core(self) -> tuple[int, ...]:
@@ -149,9 +149,9 @@ def _agreed(found: list[Inference]) -> Inference:
 
 
 def _decided(given: list[Formula], goal: Formula, known: list[Formula]) -> Inference:
-    asked = _Asked(shape(given, goal), tuple(given), goal, tuple(known))
+    asked = Asked(shape(given, goal), tuple(given), goal, tuple(known))
     # Whether relations are decided may depend on the machine's load, so their verdicts are no one else's.
-    decide = _verdict if is_monadic(asked.shape) else _verdict.__wrapped__
+    decide = local_verdict if is_monadic(asked.shape) else local_verdict.__wrapped__
     verdict, reason = decide(asked)
     found = Inference(verdict, reason, asked=asked)
     return replace(found, reason=_MISSING) if verdict == "INVALID" and found.in_context else found
@@ -159,7 +159,8 @@ def _decided(given: list[Formula], goal: Formula, known: list[Formula]) -> Infer
 
 # By shape: steps of proofs repeat few shapes, and what is decided of one holds of all of its shape.
 @lru_cache(8192)
-def _verdict(asked: _Asked) -> tuple[InferenceVerdict, str]:
+def local_verdict(asked: Asked) -> tuple[InferenceVerdict, str]:
+    """The verdict from the premises alone, and why."""
     found = entails(asked.given, asked.goal)
     if found.answer == "unknown":
         return "UNKNOWN", found.why
