@@ -33,6 +33,8 @@ from benchmarks import (
     methods,
     mutations,
     natural,
+    peers_fover,
+    peers_math_verify,
     prm,
     programs,
     rules,
@@ -43,6 +45,7 @@ from benchmarks import (
     segmenting,
     start,
     tabular,
+    verifier_speed,
     workers,
 )
 from benchmarks.corpora import only
@@ -128,6 +131,8 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "labels.humans": humans.humans,
     "labels.vs_monte_carlo": labels.vs_monte_carlo,
     "labels.vs_omegaprm": labels.vs_omegaprm,
+    "peers.fover": peers_fover.fover,
+    "peers.math_verify": peers_math_verify.math_verify,
     "prm.bases": bases.bases,
     "prm.exact_labels": prm.exact_labels,
     "segment.authors": segmenting.authors,
@@ -145,13 +150,14 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "verifiers.logic": logic.agreement,
     "verifiers.constraints": logic.constraints,
     "verifiers.rules": rules.rules,
-    "verifiers.reading": natural.reading,
-    "verifiers.speed": natural.speed,
+    "verifiers.long": verifier_speed.long,
+    "verifiers.reading": verifier_speed.reading,
+    "verifiers.speed": verifier_speed.speed,
     "verifiers.speed.logic": logic.speed,
     "verifiers.speed.workers": workers.workers,
     "verifiers.code": programs.programs,
     "verifiers.tables": tabular.tables,
-    "verifiers.hostile": natural.hostile,
+    "verifiers.hostile": verifier_speed.hostile,
     "verifiers.hostile.sandbox": sandboxed.sandbox,
 }
 

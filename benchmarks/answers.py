@@ -125,36 +125,53 @@ def _different(part: str) -> Figures:
 def speed() -> Figures:
     """Pairs/s of the grader beside math-verify alone, at the median pair, on answers of models to MATH
     problems; in the details the same on numbers of GSM8K."""
-    from math_verify import parse, verify
-
-    def library(gold: str, said: str) -> None:
-        sides = [parse(t if "$" in t else f"${t}$", parsing_timeout=1) for t in (gold, said)]
-        verify(*sides, timeout_seconds=1)
-
-    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
-    drawn: dict[AnswerKind, dict[tuple[str, str], None]] = {"number": {}, "expression": {}}
-    for one in sampled():
-        if said := extract_answer(one.text):
-            drawn[one.kind][one.gold, said] = None
+    library = math_verify()
     rates: dict[AnswerKind, tuple[float, float]] = {}
-    for kind, pairs in drawn.items():
-        chosen = random.Random(17).sample(list(pairs), min(TIMED, len(pairs)))
-        ours = _rate(lambda gold, said, kind=kind: grade(gold, said, kind), chosen)
-        rates[kind] = ours, _rate(library, chosen)
-    ours, library = rates["number"]
+    drawn = pairs()
+    for kind, marked in drawn.items():
+        ours = _rate(lambda gold, said, kind=kind: grade(gold, said, kind), list(marked))
+        rates[kind] = ours, _rate(library, list(marked))
+    ours, theirs = rates["number"]
     return {
         "value": rates["expression"][0],
         "unit": "pairs/s",
         "baseline": rates["expression"][1],
         "n": sum(map(len, drawn.values())),
-        "details": {"numbers_per_s": ours, "math_verify_numbers_per_s": library, "ratio": ours / library},
+        "details": {"numbers_per_s": ours, "math_verify_numbers_per_s": theirs, "ratio": ours / theirs},
     }
 
 
-def _rate(work: Callable[[str, str], object], pairs: list[tuple[str, str]]) -> float:
+def pairs() -> dict[AnswerKind, dict[tuple[str, str], bool]]:
+    """Distinct pairs of a gold answer and a model's, some of each kind, with the mark that came with them."""
+    found: dict[AnswerKind, dict[tuple[str, str], bool]] = {"number": {}, "expression": {}}
+    for one in sampled():
+        if said := extract_answer(one.text):
+            found[one.kind][one.gold, said] = one.mark
+    chosen = {
+        kind: random.Random(17).sample(list(all_), min(TIMED, len(all_))) for kind, all_ in found.items()
+    }
+    return {kind: {pair: found[kind][pair] for pair in some} for kind, some in chosen.items()}
+
+
+def math_verify() -> Callable[[str, str], bool]:
+    """Whether math-verify finds a gold answer and another equal; it is asked as its documents show."""
+    from math_verify import parse, verify
+
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+
+    def equal(gold: str, said: str) -> bool:
+        # A dollar of money, `\$`, opens no formula.
+        written = [t if "$" in t.replace(r"\$", "") else f"${t}$" for t in (gold, said)]
+        sides = [parse(text, parsing_timeout=1) for text in written]
+        return bool(verify(*sides, timeout_seconds=1))
+
+    return equal
+
+
+def _rate(work: Callable[[str, str], object], chosen: list[tuple[str, str]]) -> float:
     """Pairs/s at the median pair: some expressions keep the library busy for seconds."""
     took = []
-    for pair in pairs:
+    for pair in chosen:
         start = time.perf_counter()
         work(*pair)
         took.append(time.perf_counter() - start)

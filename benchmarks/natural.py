@@ -3,19 +3,14 @@
 import hashlib
 import random
 import re
-import resource
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from benchmarks.corpora import ANNOTATION, Judged, gold, judged, rows, written
-from benchmarks.hostile import texts
+from benchmarks.corpora import ANNOTATION, Judged, gold, judged, written
 from benchmarks.shares import share
-from pipeline.inputs.segment import segment
 from schemas.records import Problem
 from verifiers.base import StepContext, contexts_of
 from verifiers.calculation.arithmetic import Arithmetic, check_claim
@@ -228,124 +223,6 @@ def provenance() -> Figures:
         "unit": "share of steps",
         "baseline": 1.0,
         "details": {"foreign_numbers_found": share(hit, total)},
-    }
-
-
-def speed() -> Figures:
-    """Steps/s of the arithmetic verifier on one core, beside the answer grader and math-verify alone."""
-    from math_verify import parse
-    from math_verify import verify as equal
-
-    from verifiers.answers.grade import grade
-
-    lines = [ANNOTATION.sub("", line) for _, lines in gold() for line in lines][:8000]
-    embedded = list(_embedded(500))
-    # All pairs are equal, which is the easiest case for the library.
-    pairs = [(rf"\frac{{{2 * i + 1}}}{{2}}", str(i + 0.5)) for i in range(100)]
-    arithmetic = Arithmetic()
-
-    def anew(context: StepContext) -> None:
-        # A context remembers what was read in it, and the second pass would measure the memory.
-        arithmetic.check(StepContext(context.problem, context.steps))
-
-    rate = _rate(anew, [StepContext(_PROBLEM, (line,)) for line in lines])
-    graded = _rate(lambda p: grade(p[0], p[1], "expression"), pairs)
-
-    def library(pair: tuple[str, ...]) -> None:
-        sides = [parse(f"${side}$", parsing_timeout=None) for side in pair]
-        equal(sides[0], sides[1], timeout_seconds=None)
-
-    baseline = _rate(library, pairs)
-    return {
-        "value": rate,
-        "unit": "steps/s",
-        "baseline": baseline,
-        "n": len(lines),
-        "details": {
-            "corpus": "GSM8K lines without annotations",
-            "embedded_steps_per_s": round(_rate(anew, embedded), 1),
-            "answer_pairs_per_s": round(graded, 1),
-            "math_verify_pairs_per_s": round(baseline, 1),
-        },
-    }
-
-
-def reading() -> Figures:
-    """Steps/s of all verifiers of natural steps on one core; beside, when each of them reads for itself."""
-    from verifiers.calculation.algebra import Algebra
-    from verifiers.claims.parsed import ParsedText
-    from verifiers.constraints.constraints import Constraints
-
-    checks = [verifier.check for verifier in (Arithmetic(), Algebra(), Constraints())]
-    ways: list[Callable[[StepContext], Any]] = [*checks, orphans, review]
-    solutions = [(Problem(text=row["problem"]), row["steps"]) for row in rows("processbench/*.jsonl*")]
-
-    def shared(solution: tuple[Problem, list[str]]) -> None:
-        for context in contexts_of(*solution):
-            for way in ways:
-                way(context)
-
-    def alone(solution: tuple[Problem, list[str]]) -> None:
-        for context in contexts_of(*solution):
-            texts = (context.problem.text, *context.steps)
-            for way in ways:
-                way(replace(context, parsed_texts=tuple(map(ParsedText, texts))))
-
-    solutions = solutions[::16]  # reading alone takes the square of the steps, five times
-    steps = sum(len(texts) for _, texts in solutions)
-    value, baseline = (_rate(way, solutions) * steps / len(solutions) for way in (shared, alone))
-    return {"value": value, "unit": "steps/s", "baseline": baseline, "n": steps}
-
-
-def _embedded(n: int) -> Iterator[StepContext]:
-    from pipeline.embedded.problems.truth import problems
-
-    for problem in problems(n, seed=0):
-        yield from contexts_of(problem, [step.text for step in segment(problem.reference or "")])
-
-
-def _rate(call: Callable[[Any], Any], items: list[Any]) -> float:
-    """The best of three passes: other work on the machine only ever slows one down."""
-    best = 0.0
-    for _ in range(3):
-        start = time.process_time()
-        for item in items:
-            call(item)
-        best = max(best, len(items) / (time.process_time() - start))
-    return best
-
-
-def hostile() -> Figures:
-    """Hostile texts read without a crash; the slowest in ms and the growth of memory in MB beside."""
-    from verifiers.answers.grade import extract_answer, grade
-
-    slowest, crashes, n = 0.0, [], 27_000
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for index, text in enumerate(texts(n)):
-        start = time.perf_counter()
-        try:
-            Arithmetic().check(StepContext(_PROBLEM, (text,)))
-            orphans(StepContext(_PROBLEM, (text,)))
-            grade("12", extract_answer(text) or text, "number")
-            # The review may ask SymPy in a worker, which takes seconds on some of these: every fiftieth is
-            # enough to see a crash.
-            if index % 50 == 0:
-                review(StepContext(_PROBLEM, (text,)))
-        except Exception as error:  # noqa: BLE001 - a crash of any kind is what is counted
-            crashes.append(f"{index}: {error!r}"[:200])
-        if index % 50:  # the others may wait for a worker within its limit of seconds
-            slowest = max(slowest, time.perf_counter() - start)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {
-        "value": 1 - len(crashes) / n,
-        "unit": "share of texts",
-        "baseline": 1.0,
-        "n": n,
-        "details": {
-            "crashes": crashes[:10],
-            "slowest_ms": round(slowest * 1000, 1),
-            "memory_grown_mb": round(grown / 1024, 1),
-        },
     }
 
 

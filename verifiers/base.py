@@ -1,7 +1,7 @@
 """What a verifier is given and what it answers: the three-valued protocol every verifier keeps."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol, overload
 
 from schemas.records import Problem
@@ -12,23 +12,49 @@ from verifiers.claims.parsed import ParsedText, ParsedTexts, parsed_text
 Verdict = Literal["holds", "fails", "abstains"]
 
 
-@dataclass(frozen=True)
 class StepContext:
-    """One step with everything before it."""
+    """One step with everything before it. Two are equal that have the same problem and steps."""
 
-    problem: Problem
-    steps: tuple[str, ...]
-    """The solution's step texts up to and including the one to check, which is the last."""
-    parsed_texts: tuple[ParsedText, ...] = field(default=(), repr=False, compare=False)
-    """The problem's text and each step, with what verifiers have found in them."""
-    whole: ParsedTexts | None = field(default=None, repr=False, compare=False)
-    """The texts of the whole solution, later steps included, for tables that all its contexts share.
-    Whoever reads one counts only what stands before the step."""
+    __slots__ = ("_parsed", "_steps", "count", "problem", "whole")
 
-    def __post_init__(self) -> None:
-        if not self.parsed_texts:
-            parsed = tuple(map(parsed_text, (self.problem.text, *self.steps)))
-            object.__setattr__(self, "parsed_texts", parsed)  # a frozen class sets its own fields like this
+    def __init__(
+        self,
+        problem: Problem,
+        steps: tuple[str, ...],
+        parsed_texts: tuple[ParsedText, ...] = (),
+        whole: ParsedTexts | None = None,
+        *,
+        count: int | None = None,
+    ) -> None:
+        self.problem = problem
+        self.count = len(steps) if count is None else count
+        """How many steps there are up to and including the one to check; `steps` may hold more."""
+        self.whole = whole
+        """The texts of the whole solution, later steps included, for tables that all its contexts share.
+        Whoever reads one counts only what stands before the step."""
+        self._steps = steps
+        self._parsed = parsed_texts or tuple(map(parsed_text, (problem.text, *self.steps)))
+
+    # Cut out when asked for: few verifiers look further back than some steps, and to copy all of 10,000 for
+    # each step would take the square of their number.
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The solution's step texts up to and including the one to check, which is the last."""
+        return self._steps[: self.count]
+
+    @property
+    def parsed_texts(self) -> tuple[ParsedText, ...]:
+        """The problem's text and each step, with what verifiers have found in them."""
+        return self._parsed[: self.count + 1]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StepContext) and (self.problem, self.steps) == (other.problem, other.steps)
+
+    def __hash__(self) -> int:
+        return hash((self.problem, self.steps))
+
+    def __repr__(self) -> str:
+        return f"StepContext(problem={self.problem!r}, steps={self.steps!r})"
 
     @property
     def shared(self) -> ParsedTexts:
@@ -38,28 +64,33 @@ class StepContext:
     @property
     def step(self) -> str:
         """The text of the step to check."""
-        return self.steps[-1]
+        return self._steps[self.count - 1]
 
     @property
     def parsed(self) -> ParsedText:
         """The step to check; `context.parsed.once(claims_of)` are the relations that it states."""
-        return self.parsed_texts[-1]
+        return self._parsed[self.count]
+
+    @property
+    def parsed_problem(self) -> ParsedText:
+        """The problem's text."""
+        return self._parsed[0]
 
     @property
     def parsed_before(self) -> tuple[ParsedText, ...]:
         """The problem's text and the steps before the one to check."""
-        return self.parsed_texts[:-1]
+        return self._parsed[: self.count]
 
-    def recent(self, count: int) -> tuple[ParsedText, ...]:
+    def recent(self, most: int) -> tuple[ParsedText, ...]:
         """The last so many steps before the one to check, the problem's text left out."""
-        end = len(self.parsed_texts) - 1
-        return self.parsed_texts[max(1, end - count) : end]
+        return self._parsed[max(1, self.count - most) : self.count]
 
 
 class Contexts(Sequence[StepContext]):
     """A context for each step of a solution; see `contexts_of`.
 
-    Each is made when it is asked for: all those of 10,000 steps at once would hold 50 million references.
+    Each is made when it is asked for, and holds no copy of the steps: 10,000 copies would hold 50 million
+    references.
     """
 
     def __init__(self, problem: Problem, steps: Sequence[str]) -> None:
@@ -82,7 +113,7 @@ class Contexts(Sequence[StepContext]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"no step {index} of {len(self)}")
         count = index % len(self) + 1
-        return StepContext(self._problem, self._steps[:count], self._parsed[: count + 1], self._whole)
+        return StepContext(self._problem, self._steps, self._parsed, self._whole, count=count)
 
     def __iter__(self) -> Iterator[StepContext]:
         return (self[at] for at in range(len(self)))

@@ -89,7 +89,7 @@ def _vote(verifier: Verifier, context: StepContext) -> Vote:
     # A check is one sample that said yes or no. How far it is believed is fitted by fusion, not decided here.
     p = {"holds": 1.0, "fails": 0.0, "abstains": None}[finding.verdict]
     return Vote(
-        step=len(context.steps) - 1,
+        step=context.count - 1,
         source=verifier.name,
         asks="valid",
         p=p,

@@ -143,12 +143,12 @@ def _says_positive(parsed: ParsedText) -> bool:
 
 def _window(context: StepContext) -> tuple[ParsedText, ...]:
     """The problem and the steps in which a symbol can be expected to mean what it means now."""
-    return (context.parsed_texts[0], *context.recent(_WINDOW))
+    return (context.parsed_problem, *context.recent(_WINDOW))
 
 
 def known_before(context: StepContext) -> list[Known]:
     """The equations that the problem and the last few steps state."""
-    texts = (context.parsed_texts[0], *context.recent(_NEAR))
+    texts = (context.parsed_problem, *context.recent(_NEAR))
     return [one for parsed in texts for one in parsed.once(_known)][-_MOST_KNOWN:]
 
 
@@ -345,7 +345,7 @@ def constant_claim(claim: Claim, *, pool: Pool | None = None) -> Checked:
 
 def _in_setting(claim: Claim, checked: Checked, context: StepContext) -> Checked:
     """The verdict with the value of pi that the problem sets, and by its other conventions."""
-    pi = setting_of(context.shared, len(context.steps)).pi
+    pi = setting_of(context.shared, context.count).pi
     if checked.verdict != "holds" and pi is not None:
         left, right = (with_value(side, "pi", pi, show(pi)) for side in (claim.left, claim.right))
         put = claim._replace(left=left, right=right)

@@ -80,7 +80,7 @@ def in_context(checked: Checked, claim: Claim | None, context: StepContext) -> C
     if claim.loose and is_joined(claim, context):
         return _loose(claim)
     difference = None if left is None or right is None else left - right
-    why = explains(setting_of(context.shared, len(context.steps)), claim, difference)
+    why = explains(setting_of(context.shared, context.count), claim, difference)
     if not why and (_is_put_in(claim, context) or (right is not None and _tries(right, context))):
         why = "a value may be tried in an equation"
     return Checked("abstains", f"{claim.text}: {why}", "context") if why else checked
@@ -89,7 +89,7 @@ def in_context(checked: Checked, claim: Claim | None, context: StepContext) -> C
 def _is_put_in(claim: Claim, context: StepContext) -> bool:
     """Whether both sides are an earlier equation with numbers put in, as `|-7 - 3| = 2(-7) + 4` for
     `|x - 3| = 2x + 4`; or have the values of such a claim a step before, as `|-10| = -14 + 4`."""
-    texts = (context.parsed_texts[0], *context.recent(3), context.parsed)
+    texts = (context.parsed_problem, *context.recent(3), context.parsed)
     stated = [c for text in texts for c in text.once(claims_of) if isinstance(c, Claim)]
     general = [c for c in stated if names(c.left) | names(c.right)]
     if any(is_equation_with(c, claim) for c in general):
@@ -111,7 +111,7 @@ _TRIES = re.compile(
 
 def _tries(right: Fraction, context: StepContext) -> bool:
     """Whether a claim repeats the right side of an equation with symbols, in a text that tries values."""
-    texts = (context.parsed_texts[0], *context.recent(3), context.parsed)
+    texts = (context.parsed_problem, *context.recent(3), context.parsed)
     return any(_TRIES.search(text.text) for text in texts) and any(
         isinstance(c, Claim) and names(c.left) and value_of(c.right) == right
         for text in texts

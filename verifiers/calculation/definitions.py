@@ -47,7 +47,7 @@ def _step_definitions(texts: tuple[ParsedText, ...]) -> dict[str, tuple[Fraction
 
 def values_before(context: StepContext, claims: list[Claim]) -> dict[str, Fraction]:
     """The values that earlier steps give the claims' symbols."""
-    table, here = context.shared.once(_step_definitions), len(context.steps) - 1
+    table, here = context.shared.once(_step_definitions), context.count - 1
     symbols = {name for claim in claims for side in (claim.left, claim.right) for name in names(side)}
     stated = ((name, table[name]) for name in sorted(symbols) if name in table)
     return {name: value for name, (value, since, until) in stated if since < here <= until}

@@ -143,7 +143,7 @@ def check_solving(context: StepContext) -> dict[tuple[int, int], Checked]:
     for step in context.recent(3):
         before |= {equation.symbol: equation for equation in step.once(equations)}
     solves = _SOLVES.search(context.step) is not None and not any(
-        _SCOPE.search(text) for text in context.steps[-2:]
+        _SCOPE.search(parsed.text) for parsed in (*context.recent(1), context.parsed)
     )
     found: dict[tuple[int, int], Checked] = {}
     for equation in here:

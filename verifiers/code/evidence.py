@@ -81,7 +81,7 @@ def _repeated(
     blocks: tuple[str, ...],
     context: StepContext,
     literals: Literals,
-    stated: frozenset[Fraction],
+    stated: frozenset[Fraction | int],
 ) -> str:
     """Why the output, or a part of it that nobody states, is merely written out in the code."""
     numbers, table = numbers_in(shown), context.problem.table

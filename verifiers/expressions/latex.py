@@ -6,6 +6,7 @@ Every plain character knows where it came from, so that a claim can be shown in 
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 _UNREADABLE = "§"
@@ -57,11 +58,15 @@ class Plain:
     text: str
     _pieces: tuple[_Piece, ...] = ()
 
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(len(piece[0]) for piece in self._pieces))
+
     def source(self, start: int, end: int) -> tuple[int, int]:
         """The range of the source that a range of the text, not empty, stands for."""
         if not self._pieces:
             return start, end
-        ends = list(accumulate(len(piece[0]) for piece in self._pieces))
+        ends = self._ends
 
         def origin(at: int) -> tuple[int, int]:
             index = min(bisect_right(ends, at), len(ends) - 1)

@@ -204,6 +204,7 @@ def free_variables(formula: Formula) -> frozenset[str]:
             return free_variables(body) - {variable}
 
 
+@lru_cache(4096)
 def choices(formula: Formula) -> frozenset[Atom]:
     """The choices between readings that its wording leaves open."""
     return frozenset(atom for atom in atoms(formula) if atom.predicate.startswith("?"))

@@ -1,7 +1,8 @@
 """The verdict on one inference: seven ways (FoVer, arXiv 2505.15960), with a core or a counter-model."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import Literal
 
@@ -17,31 +18,78 @@ from verifiers.logic.formulas import (
     parse_formula,
     rebuilt,
 )
+from verifiers.logic.shapes import Shape, is_monadic, shape
 
 InferenceVerdict = Literal["VALID", "INVALID", "VACUOUS", "TAUTOLOGY", "UNKNOWN", "BAD_REFERENCE", "UNPARSED"]
 # 2^8 readings, each decided alone, are still quick; a sentence with more doubts is not understood anyway.
 _MOST_CHOICES = 8
 _MOST_FACTS = 20
+_MISSING = "a citation is missing"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The formulas of an inference. Two are equal that have the same shape."""
+
+    shape: Shape
+    given: tuple[Formula, ...] = field(compare=False)
+    goal: Formula = field(compare=False)
+    known: tuple[Formula, ...] = field(compare=False)
 
 
 @dataclass(frozen=True)
 class Inference:
-    """Whether a conclusion follows from its premises."""
+    """Whether a conclusion follows from its premises; more than the verdict is found when asked for."""
 
     verdict: InferenceVerdict
     reason: str = ""
-    core: tuple[int, ...] = ()
-    """Premises that together entail the conclusion, by 0-based index; no one of them can be left out."""
-    unused: tuple[int, ...] = ()
-    """Premises the conclusion does not need; each one alone can be left out."""
-    repeat: bool = False
-    """The conclusion is in the context already, up to names of bound variables."""
-    in_context: bool | None = None
-    """Whether the context alone entails the conclusion; an invalid inference then merely lacks a citation.
-    None without a context, or where it could not be decided."""
-    counter_model: str = ""
     readings: tuple[int, int] = (1, 1)
     """In how many readings of an ambiguous wording it follows, and how many there are."""
+    asked: Asked | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def core(self) -> tuple[int, ...]:
+        """Premises of a valid inference that together entail its conclusion, by 0-based index; no one of them
+        can be left out."""
+        if self.asked is None or self.verdict != "VALID":
+            return ()
+        every = (*self.asked.given, Not(self.asked.goal))
+        found = solve(every)
+        indices = range(len(every)) if found.core is None else found.core
+        return tuple(i for i in smallest_core(every, indices) if i < len(every) - 1)
+
+    @cached_property
+    def unused(self) -> tuple[int, ...]:
+        """Premises that the conclusion of a valid inference does not need; each one alone can be left out."""
+        if self.asked is None or self.verdict != "VALID":
+            return ()
+        given = self.asked.given
+        return tuple(
+            i for i in range(len(given))
+            if i not in self.core or entails(given[:i] + given[i + 1 :], self.asked.goal).answer == "unsat"
+        )  # fmt: skip
+
+    @cached_property
+    def repeat(self) -> bool:
+        """The conclusion is in the context already, up to names of bound variables."""
+        if self.asked is None or self.verdict != "VALID":
+            return False
+        return canonical(self.asked.goal) in map(canonical, self.asked.known)
+
+    @cached_property
+    def in_context(self) -> bool | None:
+        """Whether the context alone entails the conclusion; an invalid inference then merely lacks a
+        citation. None without a context, or where it could not be decided."""
+        if self.asked is None or self.verdict not in {"VALID", "INVALID"}:
+            return None
+        return _follows(self.asked.known, self.asked.goal)
+
+    @cached_property
+    def counter_model(self) -> str:
+        """What makes the premises of an invalid inference true and its conclusion false."""
+        if self.asked is None or self.verdict != "INVALID":
+            return ""
+        return model_text(entails(self.asked.given, self.asked.goal))
 
 
 def check_inference(
@@ -101,37 +149,33 @@ def _agreed(found: list[Inference]) -> Inference:
 
 
 def _decided(given: list[Formula], goal: Formula, known: list[Formula]) -> Inference:
-    found = entails(given, goal)
+    asked = Asked(shape(given, goal), tuple(given), goal, tuple(known))
+    # Whether relations are decided may depend on the machine's load, so their verdicts are no one else's.
+    decide = local_verdict if is_monadic(asked.shape) else local_verdict.__wrapped__
+    verdict, reason = decide(asked)
+    found = Inference(verdict, reason, asked=asked)
+    return replace(found, reason=_MISSING) if verdict == "INVALID" and found.in_context else found
+
+
+# By shape: steps of proofs repeat few shapes, and what is decided of one holds of all of its shape.
+@lru_cache(8192)
+def local_verdict(asked: Asked) -> tuple[InferenceVerdict, str]:
+    """The verdict from the premises alone, and why."""
+    found = entails(asked.given, asked.goal)
     if found.answer == "unknown":
-        return Inference("UNKNOWN", found.why)
+        return "UNKNOWN", found.why
     if found.answer == "sat":
-        in_context = _follows(known, goal)
-        reason = (
-            "a citation is missing" if in_context else "the premises can be true and the conclusion false"
-        )
-        return Inference("INVALID", reason, in_context=in_context, counter_model=model_text(found))
-    if goal != CONTRADICTION:
+        return "INVALID", "the premises can be true and the conclusion false"
+    if asked.goal != CONTRADICTION:
         # From premises that clash anything follows; that is no proof of this conclusion.
-        if solve(tuple(given)).answer == "unsat":
-            return Inference("VACUOUS", "the premises contradict each other")
-        if solve((Not(goal),)).answer == "unsat":
-            return Inference("TAUTOLOGY", "the conclusion needs no premises")
-    return _valid(given, goal, known, found)
+        if solve(asked.given).answer == "unsat":
+            return "VACUOUS", "the premises contradict each other"
+        if solve((Not(asked.goal),)).answer == "unsat":
+            return "TAUTOLOGY", "the conclusion needs no premises"
+    return "VALID", ""
 
 
-def _valid(given: list[Formula], goal: Formula, known: list[Formula], found: Satisfiable) -> Inference:
-    every = [*given, Not(goal)]
-    indices = range(len(every)) if found.core is None else found.core
-    core = tuple(i for i in smallest_core(every, indices) if i < len(given))
-    unused = (
-        i for i in range(len(given))
-        if i not in core or entails(given[:i] + given[i + 1 :], goal).answer == "unsat"
-    )  # fmt: skip
-    repeat = canonical(goal) in {canonical(formula) for formula in known}
-    return Inference("VALID", "", core, tuple(unused), repeat, _follows(known, goal))
-
-
-def _follows(known: list[Formula], goal: Formula) -> bool | None:
+def _follows(known: Sequence[Formula], goal: Formula) -> bool | None:
     answer = Theory(known).entails(goal).answer if known else "unknown"
     return None if answer == "unknown" else answer == "unsat"
 

@@ -137,12 +137,11 @@ def _step(line: str, state: ProofState) -> ProofStep:
         return ProofStep(line, "", (), Inference("UNPARSED", "no step of the form `premises -> id: formula`"))
     name = match["id"] or match["goal"].replace(" ", "").replace("~", "¬")
     refs = tuple(part.strip() for part in _split(line[: match.start()]))
-    step = ProofStep(line, name, refs, Inference("UNPARSED"))
     try:
-        step = replace(step, formula=_conclusion(match, state))
+        formula = _conclusion(match, state)
     except Unparsed as error:
-        return replace(step, inference=Inference("UNPARSED", str(error)))
-    return _judged(step, state)
+        return ProofStep(line, name, refs, Inference("UNPARSED", str(error)))
+    return _judged(ProofStep(line, name, refs, Inference("UNPARSED"), formula=formula), state)
 
 
 def _conclusion(match: re.Match[str], state: ProofState) -> Formula:
@@ -190,11 +189,14 @@ def _judged(step: ProofStep, state: ProofState) -> ProofStep:
     inference = check_inference(premises, step.formula, context=[*state.facts.values(), *sound_steps])
     if inference.verdict == "INVALID" and state.worded:
         inference = _doubted(inference, premises, step.formula, state.said)
-    return replace(
-        step,
-        inference=inference,
+    return ProofStep(
+        step.text,
+        step.id,
+        step.refs,
+        inference,
         poisoned=any(parent.poisoned or parent.inference.verdict in _ERRORS for parent in parents),
         sound=inference.verdict == "VALID" and all(parent.sound for parent in parents),
+        formula=step.formula,
         assumes=assumes - frozenset(discharged),
     )
 
@@ -260,12 +262,16 @@ def _supports(state: ProofState, hypothesis: Formula, label: ProofLabel) -> bool
     if last.formula is None:
         return None
     goal = hypothesis if label == "PROVED" else Not(hypothesis)
-    if canonical(last.formula) not in {canonical(goal), canonical(_without_double(goal))} or last.assumes:
+    if last.assumes or not (last.formula == goal or _says(last.formula, goal)):
         return False
     verdicts = {step.inference.verdict for step in _ancestors(last, state.defined)}
     if verdicts <= {"VALID"}:
         return True
     return None if verdicts & _ABSTENTIONS and not verdicts - _ABSTENTIONS - {"VALID"} else False
+
+
+def _says(formula: Formula, goal: Formula) -> bool:
+    return canonical(formula) in {canonical(goal), canonical(_without_double(goal))}
 
 
 def _without_double(formula: Formula) -> Formula:

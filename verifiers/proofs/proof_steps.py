@@ -5,10 +5,13 @@ which are then `fact1`, `fact2` and so on. They are FoVer's formulas, FOLIO's, o
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import islice
 
 from verifiers.base import Finding, StepContext, Verdict
+from verifiers.claims.parsed import ParsedText
 from verifiers.corpora.fld import read_among, read_together
 from verifiers.corpora.folio import read_folio
 from verifiers.logic.formulas import Formula, Unparsed, parse_formula
@@ -40,16 +43,24 @@ def is_proof_line(step: str) -> bool:
 
 def check_line(context: StepContext) -> Finding:
     """The verdict on the last step as a line of a proof, from what it cites alone."""
-    before = tuple(step for step in context.steps[:-1] if is_proof_line(step))
+    lines = context.shared.once(_proof_lines)
+    before = bisect_left(lines, (context.count, ""))
     # Every line is judged among all before it, so the time would grow with the square of their number.
-    if len(before) > _MOST_LINES:
+    if before > _MOST_LINES:
         return Finding("abstains", f"a proof of more than {_MOST_LINES} lines")
+    texts = (*(text for _, text in lines[:before]), context.step.strip())
     try:
-        state = _state(context.problem.text, context.problem.premises, before)
+        state = _state(context.problem.text, context.problem.premises, texts)
     except Unparsed as error:
         return Finding("abstains", str(error))
-    found = state.after(context.step.strip()).steps[-1].inference
+    found = state.steps[-1].inference
     return Finding(_VERDICTS.get(found.verdict, "abstains"), _reason(found), found.counter_model)
+
+
+def _proof_lines(texts: tuple[ParsedText, ...]) -> tuple[tuple[int, str], ...]:
+    """The number and the text of each step that is a line of a proof, as far as they are judged."""
+    lines = ((at, text.text.strip()) for at, text in enumerate(texts) if at and is_proof_line(text.text))
+    return tuple(islice(lines, _MOST_LINES + 1))
 
 
 def _reason(found: Inference) -> str:
@@ -59,10 +70,10 @@ def _reason(found: Inference) -> str:
 
 
 @lru_cache(maxsize=512)
-def _state(text: str, premises: tuple[str, ...], before: tuple[str, ...]) -> ProofState:
-    """The problem's formulas and the lines so far. Raises Unparsed where the problem has none."""
-    if before:
-        return _state(text, premises, before[:-1]).after(before[-1].strip())
+def _state(text: str, premises: tuple[str, ...], lines: tuple[str, ...]) -> ProofState:
+    """The problem's formulas and the lines so far, judged. Raises Unparsed where the problem has none."""
+    if lines:
+        return _state(text, premises, lines[:-1]).after(lines[-1])
     texts = _texts(text, premises)
     formulas, read, worded = _formulas(texts)
     hypothesis = formulas.pop("hypothesis", None)

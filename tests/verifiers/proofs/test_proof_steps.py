@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from pipeline.inputs.solutions import Written, read_solutions
 from pipeline.labelling.verify_files import verify
 from schemas.records import Problem
-from verifiers.base import StepContext
+from verifiers.base import StepContext, contexts_of
 from verifiers.corpora.folio import read_folio
 from verifiers.corpora.folio_english import read_conclusion
 from verifiers.logic.formulas import Unparsed, show_formula
@@ -185,3 +186,15 @@ def test_gold_proofs_of_fld():
             found[Logic().check(StepContext(Problem(text=text), steps[: index + 1])).verdict] += 1
     assert found["fails"] <= 1
     assert found["holds"] > 0.85 * found.total()
+
+
+def test_a_long_proof_takes_time_in_proportion_to_its_lines():
+    """Lines beyond those that are judged are not looked through again for each step."""
+    lines = [f"fact1 -> int{number}: {{A}}" for number in range(1, 8_001)]
+    start = time.process_time()
+    contexts = contexts_of(Problem(text="a long proof", premises=("{A}",)), lines)
+    assert Counter(Logic().check(context).verdict for context in contexts) == {
+        "holds": 201,
+        "abstains": 7_799,
+    }
+    assert time.process_time() - start < 5
