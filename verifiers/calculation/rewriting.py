@@ -1,0 +1,343 @@
+r"""Whether an equation that a step says it rewrites, simplifies or solves may come from the one before it.
+
+`2k^2 = 9 - \frac{225}{49}`, "which simplifies to" `2k^2 = \frac{196}{49}`: both sides of the words are formulas
+that were read in full, and every word between them is of a closed list, so that nothing else can have led
+there. What such words join is refuted where it cannot be true together, or, where the words only rewrite,
+where it is not the same.
+"""
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+
+from verifiers.base import StepContext
+from verifiers.calculation.arithmetic import check_claim, in_context
+from verifiers.calculation.checked import Checked
+from verifiers.calculation.consequences import Polynomial, follows, known, zero_of
+from verifiers.calculation.formulas import ARROW, Formula, Side, formulas
+from verifiers.calculation.identities import judge_identity
+from verifiers.claims.find import Claim, claims_of
+from verifiers.claims.parsed import ParsedText
+from verifiers.claims.setting import setting_of
+from verifiers.claims.words import HEDGES, REFUTES, ROUNDED
+from verifiers.expressions.tree import Binary, Expression, Name, Number, Unary, names, walk
+from verifiers.isolation.workers import Pool
+
+_WORDS = re.compile(r"[A-Za-z']+|\d+|[^\s.,;:]")
+# Words that say that what follows is the same, written otherwise.
+_REWRITES = frozenset(
+    "simplifies simplify simplifying simplified expanding expand expands combining combine distribute"
+    " distributing rearranging rearrange rewritten rewrite rewriting reduces".split()
+)
+# Words that say that it follows.
+_LEADS = frozenset(
+    f"so thus therefore hence gives get becomes yields obtain means simplifies subtracting dividing {ARROW}".split()
+)
+_OPERATES = frozenset("subtracting subtract dividing divide multiplying multiply adding add".split())
+_FILLS = frozenset(
+    "which this that we have the equation is right left hand side both sides by from to and then now can be as it us"
+    " like terms out further solving for finally next step in if since using a of following also i you again so"
+    " term fraction expression yeah yes ok okay correct let's let us more will numerator denominator".split()
+)
+_ALLOWED = _REWRITES | _LEADS | _OPERATES | (_FILLS - {"if", "since", "using", "for", "also", "again"})
+
+
+def rewritings(context: StepContext, pool: Pool | None = None) -> list[tuple[Claim, Checked]]:
+    """The refutations of what the last step says it rewrites, by place."""
+    step = context.parsed
+    here = step.once(formulas)
+    if not here or _is_doubtful(step) or setting_of(context.shared, len(context.steps)).moduli:
+        return []
+    found = [pair for formula in here for pair in _links(formula, context, pool)]
+    for first, second, words in _pairs(context, here):
+        if _GOES_ON.match(step.text, second.span[1]):
+            continue
+        judged = _judge(first, second, words, context, pool)
+        if judged:
+            said = second.sides[-1]
+            unread = Number(Fraction(0), "0")
+            claim = Claim(first.sides[-1].tree or unread, "=", said.tree or unread, said.text, said.text)
+            found.append((claim._replace(span=second.span), judged))
+    return found
+
+
+def _links(formula: Formula, context: StepContext, pool: Pool | None) -> list[tuple[Claim, Checked]]:
+    """The refutations of links of a chain that can only rewrite: `R = (x + 1)^2 = x^2 + 1`."""
+    found: list[tuple[Claim, Checked]] = []
+    words = _WORDS.findall(formula.before.lower())
+    for at, (left, right) in enumerate(zip(formula.sides, formula.sides[1:], strict=False)):
+        if left.tree is None or right.tree is None or formula.relations[at] != "=":
+            continue
+        symbols = names(left.tree)
+        if not symbols or symbols != names(right.tree) or isinstance(left.tree, Name):
+            continue
+        if not at and not _is_rewriting(left.tree, right.tree, words):
+            continue
+        judged = _same(left, right, context, pool)
+        if judged:
+            text = f"{left.text} = {right.text}"
+            found.append((Claim(left.tree, "=", right.tree, text, right.text, span=formula.span), judged))
+    return found
+
+
+def _is_rewriting(left: Expression, right: Expression, words: list[str]) -> bool:
+    """Whether a product of sums stands beside a sum, after words that announce it: "Expanding, we get"."""
+    products = [n for n in walk(left) if isinstance(n, Binary) and n.op in {"*", "·", "^"}]
+    sums = any(isinstance(s, Binary) and s.op in {"+", "-"} for n in products for s in (n.left, n.right))
+    return sums and not _REWRITES.isdisjoint(words) and set(words) <= _ALLOWED
+
+
+def _is_doubtful(parsed: ParsedText) -> bool:
+    return parsed.once(_doubts)
+
+
+_DOUBTS = (HEDGES | REFUTES | ROUNDED | {"modulo", "mod", "approximately"}) - {"check", "checks", "original"}
+
+
+def _doubts(parsed: ParsedText) -> bool:
+    lowered = set(re.findall(r"[a-z']+|≈", parsed.text.lower()))
+    return not _DOUBTS.isdisjoint(lowered) or "approx" in parsed.text or "?" in parsed.text
+
+
+def _pairs(context: StepContext, here: tuple[Formula, ...]) -> Iterator[tuple[Formula, Formula, list[str]]]:
+    """Formulas that follow each other, with the words between them."""
+    before, words = None, ""
+    for parsed in context.recent(1):
+        earlier = parsed.once(formulas)
+        if earlier and not _is_doubtful(parsed):
+            before, words = earlier[-1], parsed.text[earlier[-1].span[1] :]
+    for formula in here:
+        said = f"{words} {formula.before}" if words else formula.before
+        if before is not None:
+            if _is_operand(said, formula):
+                # "dividing both sides by $2$" names what is done, and is no link of the derivation.
+                words = f"{said} 2 "
+                continue
+            yield before, formula, _WORDS.findall(said.lower())
+        before, words = formula, ""
+
+
+_NAMES_OPERAND = re.compile(
+    r"\b(?:by|add(?:ing)?|subtract(?:ing)?|distribut(?:e|ing)|for|from|of|terms?|factors?) (?:a |an |the )?$",
+    re.I,
+)
+# "$3^4$ divided by $4^4$": the formula is a part of what is said.
+_GOES_ON = re.compile(
+    r"[\s,]*(?:divided|times|multiplied|plus|minus|over|mod\w*|of|or|when|if|for|where|with|as)\b"
+)
+# "since $a = b$", "$x = 2$ or $x = 3$": a reason, a case, or one of several.
+_SUBORDINATE = re.compile(
+    r"\b(?:since|because|as|using|where|with|if|or|and|when|for|from|let|suppose|case|know|but)\b", re.I
+)
+_TO = frozenset({"to", "becomes", "as", "get", "gives", "is"})
+
+
+def _is_operand(said: str, formula: Formula) -> bool:
+    return len(formula.sides) == 1 and _NAMES_OPERAND.search(said) is not None
+
+
+def _judge(
+    first: Formula, second: Formula, words: list[str], context: StepContext, pool: Pool | None
+) -> Checked | None:
+    if not {word for word in words if not word.isdigit()} <= _ALLOWED or _is_subordinate(first):
+        return None
+    rewrites = not _REWRITES.isdisjoint(words) and _OPERATES.isdisjoint(words) and "sides" not in words
+    leads = rewrites or not _LEADS.isdisjoint(words)
+    last, new = first.sides[-1], second.sides[0]
+    if not second.relations:
+        ends = not first.relations or (first.is_equation and "which" in words)
+        return _same(last, new, context, pool) if ends and rewrites and words[-1] in _TO else None
+    if not (first.is_equation and second.is_equation):
+        return None
+    if first.sides[0].text == second.sides[0].text:
+        value = second.sides[1]
+        if rewrites or (_is_value(value.tree) and (leads or not words)):
+            return _same(last, value, context, pool)
+        return None
+    if len(first.sides) == len(second.sides) == 2 and leads:
+        return _followed(first, second, context, rewrites=rewrites)
+    return None
+
+
+def _is_subordinate(formula: Formula) -> bool:
+    clause = re.split(r"[.,;:?!\n]", formula.before[-_REACH:].rstrip(" .,;:\n"))[-1]
+    return _SUBORDINATE.search(clause) is not None
+
+
+_REACH = 80
+"""Characters before a formula in which words subordinate it."""
+
+
+def _is_value(tree: Expression | None) -> bool:
+    """Whether nothing is left to compute: a number or a fraction of two."""
+    if isinstance(tree, Unary):
+        return tree.op == "-" and _is_value(tree.operand)
+    return isinstance(tree, Number) or (
+        isinstance(tree, Binary)
+        and tree.op == "/"
+        and all(isinstance(side, Number) for side in (tree.left, tree.right))
+    )
+
+
+def _same(first: Side, second: Side, context: StepContext, pool: Pool | None) -> Checked | None:
+    """The refutation of two spellings of one value."""
+    if first.tree is None or second.tree is None or _is_value(first.tree) or isinstance(first.tree, Name):
+        return None
+    symbols = names(first.tree)
+    if symbols != names(second.tree):
+        return None
+    claim = Claim(first.tree, "=", second.tree, f"{first.text} = {second.text}", second.text)
+    if symbols:
+        if _is_bound(symbols, context):
+            return None
+        judged = judge_identity(claim.left, claim.right, positive=True, pool=pool)
+        if judged.verdict != "fails" or _follows(claim, context):
+            return None
+        return Checked("fails", f"{claim.text}: {judged.reason}")
+    checked = check_claim(claim)
+    if checked is None:
+        checked = judge_identity(claim.left, claim.right, positive=False, pool=pool)
+        checked = checked._replace(reason=f"{claim.text}: {checked.reason}")
+    checked = in_context(checked, claim, context)
+    return checked if checked.verdict == "fails" else None
+
+
+def _is_bound(symbols: frozenset[str], context: StepContext) -> bool:
+    """Whether an equation in some of these symbols alone may hold, which makes other things equal."""
+    for parsed in context.parsed_texts:
+        for bound in parsed.once(_bindings):
+            if bound & symbols and (bound <= symbols or "" in bound):
+                return True
+    return False
+
+
+_DEFINED = re.compile(r"^[A-Za-z]\([a-z](?:,[a-z])*\)$")
+
+
+def _bindings(parsed: ParsedText) -> tuple[frozenset[str], ...]:
+    """The symbols of each equation that is no identity; with an empty one where it was not read in full."""
+    found: list[frozenset[str]] = []
+    for formula in parsed.once(formulas):
+        for left, right in zip(formula.sides, formula.sides[1:], strict=False):
+            if left.tree is not None and right.tree is not None:
+                claim = Claim(left.tree, "=", right.tree, "", "")
+                if zero_of(claim) != {}:
+                    found.append(names(left.tree) | names(right.tree))
+            elif not (_DEFINED.match(left.text) and right.tree is not None and names(right.tree)):
+                letters = re.findall(
+                    r"[A-Za-z](?:_\w|_\{\w+\})?", re.sub(r"\\[A-Za-z]+", " ", left.text + " " + right.text)
+                )
+                found.append(frozenset({"", *(one.replace("{", "").replace("}", "") for one in letters)}))
+    for claim in parsed.once(claims_of):
+        if isinstance(claim, Claim) and claim.relation == "=" and not _within(claim.span, parsed):
+            found.append(names(claim.left) | names(claim.right))
+    return tuple(found)
+
+
+def _within(span: tuple[int, int], parsed: ParsedText) -> bool:
+    return any(f.span[0] <= span[0] and span[1] <= f.span[1] for f in parsed.once(formulas))
+
+
+def _followed(first: Formula, second: Formula, context: StepContext, *, rewrites: bool) -> Checked | None:
+    claims = [_claim(one) for one in (first, second)]
+    if claims[0] is None or claims[1] is None:
+        return None
+    old, new = zero_of(claims[0]), zero_of(claims[1])
+    # An equation that is never or always true is the end of an argument, and not a step of solving.
+    if not old or not new or not any(old) or not any(new) or _has_decimals(claims[1]):
+        return None
+    if any("(" in name for zero in (old, new) for monomial in zero for name, _ in monomial):
+        return None
+    symbols = [{name for monomial in zero for name, _ in monomial} for zero in (old, new)]
+    if symbols[0] != symbols[1] or _is_multiple(old, new):
+        return None
+    why = ""
+    if _excludes(old, new):
+        why = "no solution of the one solves the other"
+    elif rewrites and not _divides(old, new):
+        why = "the equations differ"
+    if not why or _follows(claims[1], context):
+        return None
+    return Checked("fails", f"{claims[1].text} does not come from {claims[0].text}: {why}")
+
+
+def _claim(formula: Formula) -> Claim | None:
+    left, right = formula.sides
+    if left.tree is None or right.tree is None:
+        return None
+    return Claim(left.tree, "=", right.tree, f"{left.text} = {right.text}", right.text)
+
+
+def _follows(claim: Claim, context: StepContext) -> bool:
+    """Whether the equations of the texts, this step's included, explain it."""
+    stated = []
+    for parsed in (context.parsed_texts[0], *context.recent(4), context.parsed):
+        for formula in parsed.once(formulas):
+            if formula.is_equation and len(formula.sides) == 2 and (one := _claim(formula)):
+                stated.append(one)
+    others = [one for one in stated if (one.left, one.right) != (claim.left, claim.right)]
+    return bool(follows(claim, known(others)[-12:]))
+
+
+def _has_decimals(claim: Claim) -> bool:
+    return any(isinstance(n, Number) and n.decimals for side in (claim.left, claim.right) for n in walk(side))
+
+
+def _is_multiple(old: Polynomial, new: Polynomial) -> bool:
+    if old.keys() != new.keys():
+        return False
+    ratio = {new[monomial] / old[monomial] for monomial in old}
+    return len(ratio) == 1
+
+
+def _excludes(old: Polynomial, new: Polynomial) -> bool:
+    """Whether both cannot be zero at once: a multiple of one differs from the other by a number only, or, in
+    one symbol, they have no root in common."""
+    parts = [{m: v for m, v in zero.items() if m} for zero in (old, new)]
+    if _is_multiple(*parts):
+        return True
+    dense = [_dense(zero) for zero in (old, new)]
+    return dense[0] is not None and dense[1] is not None and len(_common(dense[0], dense[1])) == 1
+
+
+def _divides(old: Polynomial, new: Polynomial) -> bool:
+    """Whether one may have lost or won a factor: in one symbol where they share a root, else where all terms
+    share a symbol."""
+    dense = [_dense(zero) for zero in (old, new)]
+    if dense[0] is not None and dense[1] is not None:
+        return len(_common(dense[0], dense[1])) > 1
+    return any(
+        all(any(name == n for n, _ in m) for m in zero) for zero in (old, new) for name in _symbols(zero)
+    )
+
+
+def _symbols(zero: Polynomial) -> set[str]:
+    return {name for monomial in zero for name, _ in monomial}
+
+
+_DEGREE = 6
+
+
+def _dense(zero: Polynomial) -> list[Fraction] | None:
+    """The coefficients in the one symbol, highest first; None for several symbols or a high degree."""
+    if len(_symbols(zero)) != 1:
+        return None
+    powers = {(monomial[0][1] if monomial else 0): value for monomial, value in zero.items()}
+    top = max(powers)
+    return [powers.get(at, Fraction(0)) for at in range(top, -1, -1)] if top <= _DEGREE else None
+
+
+def _common(first: list[Fraction], second: list[Fraction]) -> list[Fraction]:
+    """The greatest common divisor of two polynomials; of one coefficient where they share no root."""
+    while second and any(second):
+        while second and not second[0]:
+            second = second[1:]
+        rest = list(first)
+        while len(rest) >= len(second):
+            factor = rest[0] / second[0]
+            rest = [
+                a - factor * b
+                for a, b in zip(rest, second + [Fraction(0)] * (len(rest) - len(second)), strict=True)
+            ][1:]
+        first, second = second, rest
+    return first
