@@ -145,7 +145,7 @@ _RELATION = re.compile(
 )
 _LAYOUT = re.compile(
     r"\\(?:left|right|displaystyle|big|Big|bigg|bigl|bigr|Bigl|Bigr)(?![A-Za-z])|\\[,;:! ]|&"
-    r"|\\(?:begin|end)\{(?:align|aligned|equation|gather|gathered|eqnarray|split)\*?\}|\$|\\[()\[\]](?!\w*\{)|~"
+    r"|\\(?:begin|end)\{(?:align|aligned|equation|gather|gathered|eqnarray|split)\*?\}|\$|\\[()\[\]]|~"
 )
 _BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
 
@@ -217,4 +217,6 @@ _FOREIGN_COMMANDS = tuple(
 
 def _spaced(match: re.Match[str]) -> str:
     run = match[0]
+    if run[0] == "_":
+        return f"{run} "  # `\\log_{11}5`: the base ends where its bracket does
     return " ".join(run) if run[0].isalpha() and run not in FUNCTIONS else run

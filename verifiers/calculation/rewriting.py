@@ -20,14 +20,24 @@ from verifiers.claims.find import Claim, claims_of
 from verifiers.claims.parsed import ParsedText
 from verifiers.claims.setting import setting_of
 from verifiers.claims.words import HEDGES, REFUTES, ROUNDED
-from verifiers.expressions.tree import Binary, Expression, Name, Number, Unary, names, walk
+from verifiers.expressions.tree import (
+    GREEK,
+    Binary,
+    Call,
+    Expression,
+    Name,
+    Number,
+    Unary,
+    names,
+    walk,
+)
 from verifiers.isolation.workers import Pool
 
 _WORDS = re.compile(r"[A-Za-z']+|\d+|[^\s.,;:]")
 # Words that say that what follows is the same, written otherwise.
 _REWRITES = frozenset(
     "simplifies simplify simplifying simplified expanding expand expands combining combine distribute"
-    " distributing rearranging rearrange rewritten rewrite rewriting reduces".split()
+    " distributing distribution rearranging rearrange rewritten rewrite rewriting reduces".split()
 )
 # Words that say that it follows.
 _LEADS = frozenset(
@@ -37,7 +47,7 @@ _OPERATES = frozenset("subtracting subtract dividing divide multiplying multiply
 _FILLS = frozenset(
     "which this that we have the equation is right left hand side both sides by from to and then now can be as it us"
     " like terms out further solving for finally next step in if since using a of following also i you again so"
-    " term fraction expression yeah yes ok okay correct let's let us more will numerator denominator".split()
+    " after find found an value evaluate evaluating compute computing calculate calculating both like original its term fraction expression yeah yes ok okay correct let's let us more will numerator denominator".split()
 )
 _ALLOWED = _REWRITES | _LEADS | _OPERATES | (_FILLS - {"if", "since", "using", "for", "also", "again"})
 
@@ -46,7 +56,8 @@ def rewritings(context: StepContext, pool: Pool | None = None) -> list[tuple[Cla
     """The refutations of what the last step says it rewrites, by place."""
     step = context.parsed
     here = step.once(formulas)
-    if not here or _is_doubtful(step) or setting_of(context.shared, len(context.steps)).moduli:
+    setting = setting_of(context.shared, len(context.steps)) if here else None
+    if setting is None or setting.moduli or setting.based or setting.signs or _is_doubtful(step):
         return []
     found = [pair for formula in here for pair in _links(formula, context, pool)]
     for first, second, words in _pairs(context, here):
@@ -73,7 +84,7 @@ def _links(formula: Formula, context: StepContext, pool: Pool | None) -> list[tu
             continue
         if not at and not _is_rewriting(left.tree, right.tree, words):
             continue
-        judged = _same(left, right, context, pool)
+        judged = _same(left, right, (formula,), context, pool)
         if judged:
             text = f"{left.text} = {right.text}"
             found.append((Claim(left.tree, "=", right.tree, text, right.text, span=formula.span), judged))
@@ -84,7 +95,8 @@ def _is_rewriting(left: Expression, right: Expression, words: list[str]) -> bool
     """Whether a product of sums stands beside a sum, after words that announce it: "Expanding, we get"."""
     products = [n for n in walk(left) if isinstance(n, Binary) and n.op in {"*", "·", "^"}]
     sums = any(isinstance(s, Binary) and s.op in {"+", "-"} for n in products for s in (n.left, n.right))
-    return sums and not _REWRITES.isdisjoint(words) and set(words) <= _ALLOWED
+    said = {word for word in words if not word.isdigit()}
+    return sums and not _REWRITES.isdisjoint(words) and said <= _ALLOWED
 
 
 def _is_doubtful(parsed: ParsedText) -> bool:
@@ -146,13 +158,17 @@ def _judge(
     last, new = first.sides[-1], second.sides[0]
     if not second.relations:
         ends = not first.relations or (first.is_equation and "which" in words)
-        return _same(last, new, context, pool) if ends and rewrites and words[-1] in _TO else None
+        return (
+            _same(last, new, (first, second), context, pool)
+            if ends and rewrites and words[-1] in _TO
+            else None
+        )
     if not (first.is_equation and second.is_equation):
         return None
     if first.sides[0].text == second.sides[0].text:
         value = second.sides[1]
         if rewrites or (_is_value(value.tree) and (leads or not words)):
-            return _same(last, value, context, pool)
+            return _same(last, value, (first, second), context, pool)
         return None
     if len(first.sides) == len(second.sides) == 2 and leads:
         return _followed(first, second, context, rewrites=rewrites)
@@ -179,8 +195,10 @@ def _is_value(tree: Expression | None) -> bool:
     )
 
 
-def _same(first: Side, second: Side, context: StepContext, pool: Pool | None) -> Checked | None:
-    """The refutation of two spellings of one value."""
+def _same(
+    first: Side, second: Side, own: tuple[Formula, ...], context: StepContext, pool: Pool | None
+) -> Checked | None:
+    """The refutation of two spellings of one value, which stand in some formulas of their own."""
     if first.tree is None or second.tree is None or _is_value(first.tree) or isinstance(first.tree, Name):
         return None
     symbols = names(first.tree)
@@ -188,7 +206,7 @@ def _same(first: Side, second: Side, context: StepContext, pool: Pool | None) ->
         return None
     claim = Claim(first.tree, "=", second.tree, f"{first.text} = {second.text}", second.text)
     if symbols:
-        if _is_bound(symbols, context):
+        if _is_bound(claim, own, context):
             return None
         judged = judge_identity(claim.left, claim.right, positive=True, pool=pool)
         if judged.verdict != "fails" or _follows(claim, context):
@@ -202,36 +220,59 @@ def _same(first: Side, second: Side, context: StepContext, pool: Pool | None) ->
     return checked if checked.verdict == "fails" else None
 
 
-def _is_bound(symbols: frozenset[str], context: StepContext) -> bool:
-    """Whether an equation in some of these symbols alone may hold, which makes other things equal."""
-    for parsed in context.parsed_texts:
-        for bound in parsed.once(_bindings):
-            if bound & symbols and (bound <= symbols or "" in bound):
-                return True
-    return False
+def _is_bound(claim: Claim, own: tuple[Formula, ...], context: StepContext) -> bool:
+    """Whether relations in these symbols alone may hold, which make other things equal. What the formulas
+    begin with counts as a symbol: `a = 3/b = b` is an equation where `a^2 = b^2`."""
+    # `x < 0` makes `sqrt(x^2) = -x` true, and no two polynomials equal.
+    orders = any(isinstance(node, Call) for side in (claim.left, claim.right) for node in walk(side))
+    first = own[0].sides[0]
+    symbols = names(claim.left) | names(claim.right) | (names(first.tree) if first.tree else frozenset())
+    defines = {(one.sides[0].text, one.sides[1].text) for one in own if len(one.sides) > 1}
+    return any(
+        bound <= symbols and (orders or relation in _EQUATES) and text not in defines
+        for parsed in context.parsed_texts
+        for relation, bound, text in parsed.once(_bindings)
+    )
 
 
+_EQUATES = frozenset({"=", "\\equiv", "≡", "\\to", "\\in", "\\mid", ":"})
 _DEFINED = re.compile(r"^[A-Za-z]\([a-z](?:,[a-z])*\)$")
 
 
-def _bindings(parsed: ParsedText) -> tuple[frozenset[str], ...]:
-    """The symbols of each equation that is no identity; with an empty one where it was not read in full."""
-    found: list[frozenset[str]] = []
+def _bindings(parsed: ParsedText) -> tuple[tuple[str, frozenset[str], tuple[str, str]], ...]:
+    """The relations that may bind symbols, each with its symbols and sides: no identities, and of a chain `a = b = c`
+    the first link only, since the others rewrite."""
+    found: list[tuple[str, frozenset[str], tuple[str, str]]] = []
     for formula in parsed.once(formulas):
-        for left, right in zip(formula.sides, formula.sides[1:], strict=False):
-            if left.tree is not None and right.tree is not None:
-                claim = Claim(left.tree, "=", right.tree, "", "")
-                if zero_of(claim) != {}:
-                    found.append(names(left.tree) | names(right.tree))
-            elif not (_DEFINED.match(left.text) and right.tree is not None and names(right.tree)):
-                letters = re.findall(
-                    r"[A-Za-z](?:_\w|_\{\w+\})?", re.sub(r"\\[A-Za-z]+", " ", left.text + " " + right.text)
-                )
-                found.append(frozenset({"", *(one.replace("{", "").replace("}", "") for one in letters)}))
-    for claim in parsed.once(claims_of):
-        if isinstance(claim, Claim) and claim.relation == "=" and not _within(claim.span, parsed):
-            found.append(names(claim.left) | names(claim.right))
-    return tuple(found)
+        for at, relation in enumerate(formula.relations):
+            if not at or relation != "=":
+                left, right = formula.sides[at : at + 2]
+                symbols = _bound_by(left, right)
+                if symbols:
+                    found.append((relation, symbols, (left.text, right.text)))
+    claims = (c for c in parsed.once(claims_of) if isinstance(c, Claim) and not _within(c.span, parsed))
+    others = ((claim.relation, names(claim.left) | names(claim.right), ("", "")) for claim in claims)
+    return (*found, *(one for one in others if one[1]))
+
+
+def _bound_by(left: Side, right: Side) -> frozenset[str]:
+    if left.tree is not None and right.tree is not None:
+        claim = Claim(left.tree, "=", right.tree, "", "")
+        return frozenset() if zero_of(claim) == {} else names(left.tree) | names(right.tree)
+    if _DEFINED.match(left.text) and right.tree is not None and names(right.tree):
+        return frozenset()
+    bare = _COMMANDS.sub(_greek, _CALLED.sub("(", f"{left.text} {right.text}"))
+    letters = re.findall(r"[A-Za-z]{3,}|[A-Za-z](?:_\w|_\{\w+\})?", bare)
+    return frozenset(one.replace("{", "").replace("}", "") for one in letters)
+
+
+# `f(x) = 0` binds x.
+_CALLED = re.compile(r"[fghpqFGPQ]'*\(")
+_COMMANDS = re.compile(r"\\([A-Za-z]+)")
+
+
+def _greek(match: re.Match[str]) -> str:
+    return f" {match[1]} " if match[1] in GREEK else " "
 
 
 def _within(span: tuple[int, int], parsed: ParsedText) -> bool:
