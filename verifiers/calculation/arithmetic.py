@@ -13,6 +13,7 @@ from verifiers.base import Finding, StepContext
 from verifiers.calculation.checked import Checked, combine
 from verifiers.calculation.clock import timed_claims
 from verifiers.calculation.notations import noted
+from verifiers.calculation.number_facts import number_facts
 from verifiers.calculation.rounding import literal_of, rounding
 from verifiers.calculation.substitution import is_equation_with
 from verifiers.calculation.sums import true_sum
@@ -53,6 +54,12 @@ def claims_checked(context: StepContext) -> tuple[tuple[tuple[int, int], Checked
     if not any(checked.verdict == "fails" for _, checked in found):
         return found
     stated = {c.span: c for c in context.parsed.once(claims_of) if isinstance(c, Claim)}
+    facts = {span for span, _, _ in context.parsed.once(number_facts)}
+    if (
+        not facts.isdisjoint(span for span, _ in found)
+        and setting_of(context.shared, len(context.steps)).based
+    ):
+        found = tuple((span, checked) for span, checked in found if span not in facts)
     return tuple((span, in_context(checked, stated.get(span), context)) for span, checked in found)
 
 
@@ -109,7 +116,8 @@ def checked_claims(parsed: ParsedText) -> tuple[tuple[tuple[int, int], Checked],
         span, text = seen
         return ((span, Checked("holds", text)),)
     found = [(claim.span, Checked(claim.verdict, claim.reason)) for claim in timed]
-    found += [(span, Checked(verdict, reason)) for span, verdict, reason in parsed.once(noted)]
+    others = (*parsed.once(noted), *parsed.once(number_facts))
+    found += [(span, Checked(verdict, reason)) for span, verdict, reason in others]
     marked = len(found)
     for claim in parsed.once(claims_of):
         if marked and any(low < claim.span[1] and claim.span[0] < high for (low, high), _ in found[:marked]):
