@@ -82,7 +82,7 @@ class Algebra:
 
     def claims(self, context: StepContext) -> list[tuple[Claim, Checked]]:
         """The verdict on each of them."""
-        rewritten = rewritings(context, self._pool)
+        rewritten = rewritings(context)
         others = [span for span, _, _ in context.parsed.once(noted)]
         claims = [
             claim

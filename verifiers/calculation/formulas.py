@@ -1,8 +1,8 @@
 r"""The formulas of a text: what stands between its mathematical delimiters, as chains of sides.
 
-`find_claims` reads running text and must guess where an expression ends. Between `$...$`, `\(...\)`, `\[...\]`
-and in aligned rows the writer has said so. There, letters side by side are products (`4xy`), and the words
-between two formulas say how one leads to the other.
+`find_claims` reads running text and must guess where an expression ends. Between `$...$`, `\(...\)`,
+`\[...\]` and in aligned rows the writer has said so. There, letters side by side are products (`4xy`), and
+the words between two formulas say how one leads to the other.
 """
 
 import re
@@ -166,13 +166,15 @@ def _formula(text: str, low: int, high: int, before: str) -> Formula | None:
 
 # A command, an index, or letters side by side.
 _LETTERS = re.compile(r"\\[A-Za-z]+|_\{[^{}]*\}|_[A-Za-z0-9]|[A-Za-z]{2,}")
-# Words in a formula are units, names or prose; vectors are no numbers; of `x'` and `x \mod 3` nothing is known.
+# Words in a formula are units, names or prose; vectors are no numbers; `x'` and `x \mod 3` are not known.
 _FOREIGN = re.compile(
     r"\\(?:text|mbox|mathrm|operatorname|mathbf|vec|overline|hat|angle|mathbb|mathcal|bmod|pmod|mod|pm|mp|circ)"
     r"|'|\\%|%|#|[A-Z]{2}|[A-Za-z]{5}(?<!\\.{5})|(?<![_\d])\d+[_ ]\d|\d\s+[a-z]{2}"
 )
 _PROSE = frozenset(
-    "is of to or and if the for mod cm ft in kg mm km so we by at an as be it are div min max hr lb oz has".split()
+    """
+is of to or and if the for mod cm ft in kg mm km so we by at an as be it are div min max hr lb oz has
+""".split()
 )
 # `f(x)`, `P(A)`, `S(3)`, `a(n)`: an application, which a product would misread.
 _APPLIED = re.compile(r"[fghpqA-Z]\s*\(|[a-z]\s*\(\s*(?:[A-Za-z]|-?\d+)\s*\)(?!\s*\()")
@@ -195,9 +197,9 @@ def _tree(text: str) -> Expression | None:
         tree = parse(to_plain(_LETTERS.sub(_spaced, text)))
     except Refused:
         return None
-    unread = is_ambiguous(tree) or any(
-        isinstance(n, Call) and n.function in {"floor", "ceil"} for n in walk(tree)
-    )
+    # Of whole numbers only, `floor(n/2) = n/2` may hold.
+    steps = any(isinstance(node, Call) and node.function in {"floor", "ceil"} for node in walk(tree))
+    unread = steps or is_ambiguous(tree)
     # `i` and `e` may be no symbols.
     return None if unread or names(tree) & {"i", "e"} else tree
 

@@ -6,7 +6,7 @@ numbers ("7 + 14 is a multiple of 3") nor ask or reject ("if 21 is prime").
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import gcd, isqrt, lcm, prod
 
 from verifiers.base import Verdict
@@ -20,91 +20,78 @@ _MOST = 40
 """Facts that are read of one text."""
 
 # In the plain text formulas have lost their signs: "the GCD of  116  and  174  is  2".
-_N = r"\d{1,3}(?:,\d{3})+(?![\d,]*\d)|\d{1,11}(?![\d,]*\d)"
-_LIST = rf"(?:{_N})(?:\s*,\s*(?:{_N})){{0,24}}\s*(?:,\s*)?(?:and|&)\s*(?:{_N})"
+_N = r"\d{1,3}(?:,\d{3}){1,4}(?![\d,]{0,9}\d)|\d{1,11}(?![\d,]{0,9}\d)"
+_A, _B, _VALUE = (rf"(?P<{name}>{_N})" for name in ("a", "b", "value"))
+_LIST = rf"(?P<list>(?:{_N})(?:\s*,\s*(?:{_N})){{0,24}}\s*(?:,\s*)?(?:and|&)\s*(?:{_N}))"
 # A phrase ends: "is 2." and "is 2, so", not "is 2^3", "is 2 times", "is 3 or 5".
 _END = (
-    r"(?!\s*[-+*/^=!%°_(\[{<>≤≥≠≈≡|§]|\s*[.,]\d|\s*[A-Za-z](?![A-Za-z])|\s*,?\s*(?:or|nor|and)\s+[\d-]|\s+(?:times|squared|cubed"
-    r"|plus|minus|more|less|greater|away|over|mod\w*|of|to|divided|multiplied|in|digits?|for|with|factors?)\b)"
+    r"(?!\s*[-+*/^=!%°_(\[{<>≤≥≠≈≡|§]|\s*[.,]\d|\s*[A-Za-z](?![A-Za-z])|\s*,?\s*(?:or|nor|and)\s+[\d-]"
+    r"|\s+(?:times|squared|cubed|plus|minus|more|less|greater|away|over|mod\w*|of|to|divided|multiplied|in"
+    r"|digits?|for|with|factors?)\b)"
 )
+# "is prime." and "is prime, so", not "is prime to 10".
+_STOP = r"(?=\s*(?:[.,;:)]|$|so\b|but\b|because\b|since\b))"
 _IS = r"\s*(?:is|=|equals|would be|will be)\s*:?\s*"
-_ISNT = r"\s*,?\s*(?:which\s+|that\s+)?(?:is|are)(?P<neg>\s+not|n't|n’t)?\s+(?:also\s+|still\s+|actually\s+|indeed\s+|both\s+|all\s+)?"
+# "21, which is not", "27 isn't also"
+_ISNT = (
+    r"\s*,?\s*(?:which\s+|that\s+)?(?:is|are)(?P<neg>\s+not|n't|n’t)?\s+"
+    r"(?:also\s+|still\s+|actually\s+|indeed\s+|both\s+|all\s+)?"
+)
+_POWER = rf"(?:{_N})(?:\s*\^\s*\(?\d{{1,2}}\)?)?"
+_OF_LIST = rf"(?:\s*\(\w{{3}}\))? (?:of|between|for)\s+(?:the numbers\s+)?{_LIST}{_IS}{_VALUE}{_END}"
 _FORMS: tuple[tuple[str, str], ...] = (
-    (
-        "gcd",
-        r"\b(?:greatest common (?:divisor|factor)|highest common factor|GCD|gcd|GCF|gcf|HCF)(?:\s*\(\w{3}\))?"
-        rf" (?:of|between|for)\s+(?:the numbers\s+)?(?P<list>{_LIST}){_IS}(?P<value>{_N}){_END}",
-    ),
-    (
-        "lcm",
-        r"\b(?:least common (?:multiple|denominator)|lowest common multiple|LCM|lcm|LCD)(?:\s*\(\w{3}\))?"
-        rf" (?:of|between|for)\s+(?:the numbers\s+)?(?P<list>{_LIST}){_IS}(?P<value>{_N}){_END}",
-    ),
+    ("gcd", rf"\b(?:(?:greatest|highest) common (?:divisor|factor)|GCD|gcd|GCF|gcf|HCF){_OF_LIST}"),
+    ("lcm", rf"\b(?:(?:least|lowest) common (?:multiple|denominator)|LCM|lcm|LCD){_OF_LIST}"),
     (
         "divides",
-        rf"(?P<a>{_N}){_ISNT}(?:evenly\s+)?(?P<way>divisible by|an? (?:integer )?multiple of|an? (?:factor|divisor) of)"
-        rf"\s+(?P<b>{_N}){_END}",
+        rf"{_A}{_ISNT}(?:evenly\s+)?"
+        rf"(?P<way>divisible by|an? (?:integer )?multiple of|an? (?:factor|divisor) of)\s+{_B}{_END}",
     ),
-    (
-        "prime",
-        rf"(?P<a>{_N}){_ISNT}(?:an?\s+)?(?P<way>prime|composite)(?: numbers?)?(?=\s*(?:[.,;:)]|$|so\b|but\b|because\b|since\b))",
-    ),
-    (
-        "square",
-        rf"(?P<a>{_N}){_ISNT}an?\s+perfect\s+(?P<way>square|cube)(?=\s*(?:[.,;:)]|$|so\b|but\b|because\b|since\b))",
-    ),
-    (
-        "parity",
-        rf"(?P<a>{_N}){_ISNT}(?:an?\s+)?(?P<way>even|odd)(?: (?:number|integer))?(?=\s*(?:[.,;)]|$|so\b|but\b|because\b))",
-    ),
+    ("prime", rf"{_A}{_ISNT}(?:an?\s+)?(?P<way>prime|composite)(?: numbers?)?{_STOP}"),
+    ("square", rf"{_A}{_ISNT}an?\s+perfect\s+(?P<way>square|cube){_STOP}"),
+    ("parity", rf"{_A}{_ISNT}(?:an?\s+)?(?P<way>even|odd)(?: (?:number|integer))?{_STOP}"),
     (
         "coprime",
-        rf"(?P<list>{_LIST})\s+(?:are(?P<neg>\s+not)?\s+(?:relatively prime|coprime|co-prime)"
+        rf"{_LIST}\s+(?:are(?P<neg>\s+not)?\s+(?:relatively prime|coprime|co-prime)"
         r"|(?:do not|don't)\s+(?:share|have)\s+any\s+(?:other\s+)?common\s+(?:factors|divisors)"
         r"|(?:share|have)\s+no\s+(?:other\s+)?common\s+(?:factors|divisors))"
         r"(?=\s*(?:[.,;:)]|$|so\b|but\b|other\b|besides\b|except\b|greater\b|and\b))",
     ),
+    ("remainder", rf"\bremainder when\s+{_A}\s+is divided by\s+{_B}{_IS}{_VALUE}{_END}"),
     (
         "remainder",
-        rf"\bremainder when\s+(?P<a>{_N})\s+is divided by\s+(?P<b>{_N}){_IS}(?P<value>{_N}){_END}",
-    ),
-    (
-        "remainder",
-        rf"(?P<a>{_N})\s+(?:leaves|has|gives)\s+a remainder of\s+(?P<value>{_N})\s+when divided by\s+(?P<b>{_N}){_END}",
+        rf"{_A}\s+(?:leaves|has|gives)\s+a remainder of\s+{_VALUE}\s+when divided by\s+{_B}{_END}",
     ),
     (
         "division",
-        rf"(?P<a>{_N})\s+divided by\s+(?P<b>{_N})\s+(?:is|gives|equals)\s+(?P<q>{_N})\s*,?\s+with\s+(?:a\s+)?remainder"
-        rf"\s+(?:of\s+)?(?P<value>{_N}){_END}",
+        rf"{_A}\s+divided by\s+{_B}\s+(?:is|gives|equals)\s+(?P<q>{_N})\s*,?\s+"
+        rf"with\s+(?:a\s+)?remainder\s+(?:of\s+)?{_VALUE}{_END}",
     ),
     (
         "divisors",
-        rf"\b(?P<way>prime factors|prime divisors|proper divisors|factors|divisors) of\s+(?P<a>{_N})\s+are\s*:?\s*"
-        rf"(?P<list>{_LIST})(?=\s*(?:[.;)\n]|$))",
+        rf"\b(?P<way>(?:prime |proper )?(?:factors|divisors)) of\s+{_A}\s+are\s*:?\s*"
+        rf"{_LIST}(?=\s*(?:[.;)\n]|$))",
     ),
     (
         "count",
-        rf"(?P<a>{_N})\s+has\s+(?:exactly\s+)?(?P<value>{_N})\s+(?P<way>positive |distinct |positive integer |prime |distinct prime )?"
+        rf"{_A}\s+has\s+(?:exactly\s+)?{_VALUE}\s+(?P<way>(?:distinct )?(?:positive |prime )?(?:integer )?)"
         r"(?:factors|divisors)(?=\s*(?:[.,;)]|$))",
     ),
-    (
-        "digits",
-        rf"\bsum of (?:the |its )?digits (?:of|in)\s+(?P<a>{_N}){_IS}(?P<value>{_N}){_END}",
-    ),
+    ("digits", rf"\bsum of (?:the |its )?digits (?:of|in)\s+{_A}{_IS}{_VALUE}{_END}"),
     (
         "factored",
-        rf"\bprime factori[sz]ation of\s+(?P<a>{_N}){_IS}(?:(?P=a)\s*=\s*)?"
-        rf"(?P<product>(?:{_N})(?:\s*\^\s*\(?\d{{1,2}}\)?)?(?:\s*[*x]\s*(?:{_N})(?:\s*\^\s*\(?\d{{1,2}}\)?)?){{0,15}}){_END}",
+        rf"\bprime factori[sz]ation of\s+{_A}{_IS}(?:(?P=a)\s*=\s*)?"
+        rf"(?P<product>{_POWER}(?:\s*[*x]\s*{_POWER}){{0,15}}){_END}",
     ),
     (
         "extreme",
-        rf"\b(?P<way>smallest|least|largest|greatest)\s+(?P<size>two|three|four|2|3|4)[- ]digit (?:positive )?(?:integer )?"
-        rf"multiple of\s+(?P<b>{_N})\s+is\s*:?\s*(?:[\d *]{{1,30}}=\s*)?(?P<value>{_N}){_END}",
+        r"\b(?P<way>smallest|least|largest|greatest)\s+(?P<size>two|three|four|2|3|4)[- ]digit "
+        rf"(?:positive )?(?:integer )?multiple of\s+{_B}\s+is\s*:?\s*(?:[\d *]{{1,30}}=\s*)?{_VALUE}{_END}",
     ),
     (
         "ending",
-        rf"\b(?P<way>units|ones|last|last two|last three) digits?\s+of\s+(?P<a>{_N})\s*\^\s*\(?(?P<b>{_N})\)?\s+(?:is|are)"
-        rf"\s+(?P<value>\d{{1,3}}){_END}",
+        rf"\b(?P<way>units|ones|last|last two|last three) digits?\s+of\s+{_A}\s*\^\s*\(?{_B}\)?\s+"
+        rf"(?:is|are)\s+(?P<value>\d{{1,3}}){_END}",
     ),
 )
 _PATTERNS = tuple((name, re.compile(rf"(?<![\w.,^*/_{{-]){pattern}")) for name, pattern in _FORMS)
@@ -112,16 +99,19 @@ _PATTERNS = tuple((name, re.compile(rf"(?<![\w.,^*/_{{-]){pattern}")) for name, 
 _MAY_STATE = re.compile(
     r"common|GC[DF]|gcd|LCM|lcm|divisible|multiple|factor|divisor|prime|composite|perfect|even|odd|remainder|digit"
 )
-# What stands in a clause before a number may compute with it or not claim it: "7 + 14 is", "if 21 is".
+# What stands straight before a number may compute with it or not claim it: "7 + 14 is", "if 21 is".
 _BEFORE = re.compile(
-    r"(?:[-+*/^<>≤≥≠≈|]|\b(?:of|by|than|times|plus|minus|between|from|if|whether|suppose|assume|unless|until|when|neither"
-    r"|either|both|no|not|none|nor|or|every|each|any|all|some|only|digits?|sum|difference|product|check|first|nearest))\s*$"
+    r"(?:[-+*/^<>≤≥≠≈|]|\b(?:of|by|than|times|plus|minus|between|from|if|whether|suppose|assume|unless|until"
+    r"|when|neither|either|both|no|not|none|nor|or|every|each|any|all|some|only|digits?|sum|difference|product"
+    r"|check|first|nearest))\s*$"
 )
+# The same anywhere in the clause before it: "the sum of 7 and 14 is", "no number between 24 and 28 is".
 _CLAUSE_DOUBTS = re.compile(
-    r"\b(?:if|whether|suppose\w*|assum\w*|unless|until|sum|product|difference|digits?|between|neither|no|none|wants?|need\w*"
-    r"|must|should|check\w*|such|where|let|say|both|either|or)\b",
+    r"\b(?:if|whether|suppose\w*|assum\w*|unless|until|sum|product|difference|digits?|between|neither|no|none"
+    r"|wants?|need\w*|must|should|check\w*|such|where|let|say|both|either|or)\b",
     re.I,
 )
+# A step with one of them may state what is rejected, or in other numerals.
 _STEP_DOUBTS = re.compile(
     r"\b(?:wrong\w*|incorrect\w*|mistak\w*|errors?|contradict\w*|false\w*|base|binary|octal|modulo|impossible|assum\w*"
     r"|suppose\w*|pretend|counterfactual|hypothe\w*|guess\w*|ignor\w*)\b|\?",
@@ -137,42 +127,34 @@ def number_facts(parsed: ParsedText) -> tuple[Fact, ...]:
     if _STEP_DOUBTS.search(text):
         return ()
     found: list[Fact] = []
-    for name, match in _matches(text):
-        # "27, 52, and 77 are prime" goes on with a list, which a whole sentence may lead in.
-        start = _clause_start(text, match.start(), _SENTENCES if " are" in match[0] else _CLAUSES)
-        before = text[start : match.start()]
-        stated_first = match.re.pattern.startswith(r"(?<![\w.,^*/_{-])(?P")
-        if stated_first and (_BEFORE.search(before) or _CLAUSE_DOUBTS.search(before)):
-            continue
-        if not stated_first and re.search(
-            r"\b(?:if|whether|when|such|where|or|each|every|not)\b[^,]*$", before, re.I
-        ):
-            continue
-        judged = _JUDGES[name](match)
-        if judged is not None:
-            right, really = judged
-            said = " ".join(match[0].split())
-            found.append(
-                (
-                    parsed.source.source(*match.span()),
-                    "holds" if right else "fails",
-                    said if right else f"{said}: {really}",
-                )
-            )
-    return tuple(found[:_MOST])
-
-
-def _matches(text: str) -> Iterator[tuple[str, re.Match[str]]]:
     for name, pattern in _PATTERNS:
         for match in pattern.finditer(text):
-            yield name, match
+            if len(found) == _MOST:
+                return tuple(found)
+            judged = None if _is_doubtful(text, match) else _JUDGES[name](match)
+            if judged is not None:
+                right, really = judged
+                said = " ".join(match[0].split())
+                reason = said if right else f"{said}: {really}"
+                found.append((parsed.source.source(*match.span()), "holds" if right else "fails", reason))
+    return tuple(found)
 
 
 _REACH = 160
-
-
+"""Characters before a fact in which its clause may begin."""
 _SENTENCES = (". ", "; ", ": ", "\n")
 _CLAUSES = (*_SENTENCES, ", ", "=", "(")
+_CONDITION = re.compile(r"\b(?:if|whether|when|such|where|or|each|every|not)\b[^,]*$", re.I)
+
+
+def _is_doubtful(text: str, match: re.Match[str]) -> bool:
+    """Whether the words before may compute with what is stated, or not claim it."""
+    # "27, 52, and 77 are prime" goes on with a list, which a whole sentence may lead in.
+    start = _clause_start(text, match.start(), _SENTENCES if " are" in match[0] else _CLAUSES)
+    before = text[start : match.start()]
+    if match[0][0].isdigit():
+        return bool(_BEFORE.search(before) or _CLAUSE_DOUBTS.search(before))
+    return _CONDITION.search(before) is not None
 
 
 def _clause_start(text: str, at: int, marks: tuple[str, ...]) -> int:

@@ -1,9 +1,9 @@
 r"""Whether an equation that a step says it rewrites, simplifies or solves may come from the one before it.
 
-`2k^2 = 9 - \frac{225}{49}`, "which simplifies to" `2k^2 = \frac{196}{49}`: both sides of the words are formulas
-that were read in full, and every word between them is of a closed list, so that nothing else can have led
-there. What such words join is refuted where it cannot be true together, or, where the words only rewrite,
-where it is not the same.
+`2k^2 = 9 - \frac{225}{49}`, "which simplifies to" `2k^2 = \frac{196}{49}`: both are formulas that were read
+in full, and every word between them is of a closed list, so that nothing else can have led there. What such
+words join is refuted where it cannot be true together, or, where the words only rewrite, where it is not the
+same.
 """
 
 import re
@@ -13,9 +13,10 @@ from fractions import Fraction
 from verifiers.base import StepContext
 from verifiers.calculation.arithmetic import check_claim, in_context
 from verifiers.calculation.checked import Checked
-from verifiers.calculation.consequences import Polynomial, follows, known, zero_of
+from verifiers.calculation.consequences import follows, known, zero_of
 from verifiers.calculation.formulas import ARROW, Formula, Side, formulas
-from verifiers.calculation.identities import judge_identity
+from verifiers.calculation.identities import refuted_identity
+from verifiers.calculation.solution_sets import divides, excludes, is_multiple
 from verifiers.claims.find import Claim, claims_of
 from verifiers.claims.parsed import ParsedText
 from verifiers.claims.setting import setting_of
@@ -31,39 +32,49 @@ from verifiers.expressions.tree import (
     names,
     walk,
 )
-from verifiers.isolation.workers import Pool
 
 _WORDS = re.compile(r"[A-Za-z']+|\d+|[^\s.,;:]")
-# Words that say that what follows is the same, written otherwise.
+# Words that say that what follows is the same, written otherwise: "expanding", "which simplifies to".
 _REWRITES = frozenset(
-    "simplifies simplify simplifying simplified expanding expand expands combining combine distribute"
-    " distributing distribution rearranging rearrange rewritten rewrite rewriting reduces".split()
+    """
+simplifies simplify simplifying simplified expanding expand expands combining combine distribute distributing
+distribution rearranging rearrange rewritten rewrite rewriting reduces factoring factor factors factorizing
+factored completing complete
+""".split()
 )
 # Words that say that it follows.
 _LEADS = frozenset(
-    f"so thus therefore hence gives get becomes yields obtain means simplifies subtracting dividing {ARROW}".split()
+    f"""
+so thus therefore hence gives get becomes yields obtain means simplifies subtracting dividing {ARROW}
+""".split()
 )
+# "Dividing both sides by 2" changes the equation, and may lose a solution.
 _OPERATES = frozenset("subtracting subtract dividing divide multiplying multiply adding add".split())
+# Words that bring in nothing else. Not "since", "using", "if" or "substituting", which do.
 _FILLS = frozenset(
-    "which this that we have the equation is right left hand side both sides by from to and then now can be as it us"
-    " like terms out further solving for finally next step in if since using a of following also i you again so"
-    " after find found an value evaluate evaluating compute computing calculate calculating both like original its term fraction expression yeah yes ok okay correct let's let us more will numerator denominator".split()
+    """
+which this that we have the equation is right left hand side both sides by from to and then now can be as it
+us like terms out further solving finally next step square squares cross moving move everything one isolating
+isolate multiplied divided in a of following i you so after find found an value evaluate evaluating compute
+computing calculate calculating original its term fraction expression yeah yes ok okay correct let's let more
+will numerator denominator
+""".split()
 )
-_ALLOWED = _REWRITES | _LEADS | _OPERATES | (_FILLS - {"if", "since", "using", "for", "also", "again"})
+_ALLOWED = _REWRITES | _LEADS | _OPERATES | _FILLS
 
 
-def rewritings(context: StepContext, pool: Pool | None = None) -> list[tuple[Claim, Checked]]:
+def rewritings(context: StepContext) -> list[tuple[Claim, Checked]]:
     """The refutations of what the last step says it rewrites, by place."""
     step = context.parsed
     here = step.once(formulas)
     setting = setting_of(context.shared, len(context.steps)) if here else None
     if setting is None or setting.moduli or setting.based or setting.signs or _is_doubtful(step):
         return []
-    found = [pair for formula in here for pair in _links(formula, context, pool)]
+    found = [pair for formula in here for pair in _links(formula, context)]
     for first, second, words in _pairs(context, here):
         if _GOES_ON.match(step.text, second.span[1]):
             continue
-        judged = _judge(first, second, words, context, pool)
+        judged = _judge(first, second, words, context)
         if judged:
             said = second.sides[-1]
             unread = Number(Fraction(0), "0")
@@ -72,7 +83,7 @@ def rewritings(context: StepContext, pool: Pool | None = None) -> list[tuple[Cla
     return found
 
 
-def _links(formula: Formula, context: StepContext, pool: Pool | None) -> list[tuple[Claim, Checked]]:
+def _links(formula: Formula, context: StepContext) -> list[tuple[Claim, Checked]]:
     """The refutations of links of a chain that can only rewrite: `R = (x + 1)^2 = x^2 + 1`."""
     found: list[tuple[Claim, Checked]] = []
     words = _WORDS.findall(formula.before.lower())
@@ -82,17 +93,17 @@ def _links(formula: Formula, context: StepContext, pool: Pool | None) -> list[tu
         symbols = names(left.tree)
         if not symbols or symbols != names(right.tree) or isinstance(left.tree, Name):
             continue
-        if not at and not _is_rewriting(left.tree, right.tree, words):
+        if not at and not _is_rewriting(left.tree, words):
             continue
-        judged = _same(left, right, (formula,), context, pool)
+        judged = _same(left, right, (formula,), context)
         if judged:
             text = f"{left.text} = {right.text}"
             found.append((Claim(left.tree, "=", right.tree, text, right.text, span=formula.span), judged))
     return found
 
 
-def _is_rewriting(left: Expression, right: Expression, words: list[str]) -> bool:
-    """Whether a product of sums stands beside a sum, after words that announce it: "Expanding, we get"."""
+def _is_rewriting(left: Expression, words: list[str]) -> bool:
+    """Whether a product of sums is rewritten after words that announce it: "Expanding, we get"."""
     products = [n for n in walk(left) if isinstance(n, Binary) and n.op in {"*", "·", "^"}]
     sums = any(isinstance(s, Binary) and s.op in {"+", "-"} for n in products for s in (n.left, n.right))
     said = {word for word in words if not word.isdigit()}
@@ -125,7 +136,9 @@ def _pairs(context: StepContext, here: tuple[Formula, ...]) -> Iterator[tuple[Fo
                 # "dividing both sides by $2$" names what is done, and is no link of the derivation.
                 words = f"{said} 2 "
                 continue
-            yield before, formula, _WORDS.findall(said.lower())
+            # A list: `$x = 1 + 2$, $x = 4$`.
+            listed = ["and"] if "," in said or ";" in said else []
+            yield before, formula, _WORDS.findall(said.lower()) or listed
         before, words = formula, ""
 
 
@@ -148,9 +161,7 @@ def _is_operand(said: str, formula: Formula) -> bool:
     return len(formula.sides) == 1 and _NAMES_OPERAND.search(said) is not None
 
 
-def _judge(
-    first: Formula, second: Formula, words: list[str], context: StepContext, pool: Pool | None
-) -> Checked | None:
+def _judge(first: Formula, second: Formula, words: list[str], context: StepContext) -> Checked | None:
     if not {word for word in words if not word.isdigit()} <= _ALLOWED or _is_subordinate(first):
         return None
     rewrites = not _REWRITES.isdisjoint(words) and _OPERATES.isdisjoint(words) and "sides" not in words
@@ -158,17 +169,13 @@ def _judge(
     last, new = first.sides[-1], second.sides[0]
     if not second.relations:
         ends = not first.relations or (first.is_equation and "which" in words)
-        return (
-            _same(last, new, (first, second), context, pool)
-            if ends and rewrites and words[-1] in _TO
-            else None
-        )
+        return _same(last, new, (first, second), context) if ends and rewrites and words[-1] in _TO else None
     if not (first.is_equation and second.is_equation):
         return None
     if first.sides[0].text == second.sides[0].text:
         value = second.sides[1]
         if rewrites or (_is_value(value.tree) and (leads or not words)):
-            return _same(last, value, (first, second), context, pool)
+            return _same(last, value, (first, second), context)
         return None
     if len(first.sides) == len(second.sides) == 2 and leads:
         return _followed(first, second, context, rewrites=rewrites)
@@ -195,9 +202,7 @@ def _is_value(tree: Expression | None) -> bool:
     )
 
 
-def _same(
-    first: Side, second: Side, own: tuple[Formula, ...], context: StepContext, pool: Pool | None
-) -> Checked | None:
+def _same(first: Side, second: Side, own: tuple[Formula, ...], context: StepContext) -> Checked | None:
     """The refutation of two spellings of one value, which stand in some formulas of their own."""
     if first.tree is None or second.tree is None or _is_value(first.tree) or isinstance(first.tree, Name):
         return None
@@ -208,14 +213,16 @@ def _same(
     if symbols:
         if _is_bound(claim, own, context):
             return None
-        judged = judge_identity(claim.left, claim.right, positive=True, pool=pool)
-        if judged.verdict != "fails" or _follows(claim, context):
+        judged = refuted_identity(claim.left, claim.right, positive=True)
+        if not isinstance(judged, Checked) or judged.verdict != "fails" or _follows(claim, context):
             return None
         return Checked("fails", f"{claim.text}: {judged.reason}")
     checked = check_claim(claim)
     if checked is None:
-        checked = judge_identity(claim.left, claim.right, positive=False, pool=pool)
-        checked = checked._replace(reason=f"{claim.text}: {checked.reason}")
+        judged = refuted_identity(claim.left, claim.right, positive=False)
+        if not isinstance(judged, Checked):
+            return None
+        checked = judged._replace(reason=f"{claim.text}: {judged.reason}")
     checked = in_context(checked, claim, context)
     return checked if checked.verdict == "fails" else None
 
@@ -240,8 +247,8 @@ _DEFINED = re.compile(r"^[A-Za-z]\([a-z](?:,[a-z])*\)$")
 
 
 def _bindings(parsed: ParsedText) -> tuple[tuple[str, frozenset[str], tuple[str, str]], ...]:
-    """The relations that may bind symbols, each with its symbols and sides: no identities, and of a chain `a = b = c`
-    the first link only, since the others rewrite."""
+    """The relations that may bind symbols, each with its symbols and sides: no identities, and of a chain
+    `a = b = c` the first link only, since the others rewrite."""
     found: list[tuple[str, frozenset[str], tuple[str, str]]] = []
     for formula in parsed.once(formulas):
         for at, relation in enumerate(formula.relations):
@@ -285,17 +292,17 @@ def _followed(first: Formula, second: Formula, context: StepContext, *, rewrites
         return None
     old, new = zero_of(claims[0]), zero_of(claims[1])
     # An equation that is never or always true is the end of an argument, and not a step of solving.
-    if not old or not new or not any(old) or not any(new) or _has_decimals(claims[1]):
+    if not old or not new or not any(old) or not any(new) or any(map(_has_decimals, (claims[0], claims[1]))):
         return None
     if any("(" in name for zero in (old, new) for monomial in zero for name, _ in monomial):
         return None
     symbols = [{name for monomial in zero for name, _ in monomial} for zero in (old, new)]
-    if symbols[0] != symbols[1] or _is_multiple(old, new):
+    if symbols[0] != symbols[1] or is_multiple(old, new):
         return None
     why = ""
-    if _excludes(old, new):
+    if excludes(old, new):
         why = "no solution of the one solves the other"
-    elif rewrites and not _divides(old, new):
+    elif rewrites and not divides(old, new):
         why = "the equations differ"
     if not why or _follows(claims[1], context):
         return None
@@ -311,74 +318,12 @@ def _claim(formula: Formula) -> Claim | None:
 
 def _follows(claim: Claim, context: StepContext) -> bool:
     """Whether the equations of the texts, this step's included, explain it."""
-    stated = []
-    for parsed in (context.parsed_texts[0], *context.recent(4), context.parsed):
-        for formula in parsed.once(formulas):
-            if formula.is_equation and len(formula.sides) == 2 and (one := _claim(formula)):
-                stated.append(one)
-    others = [one for one in stated if (one.left, one.right) != (claim.left, claim.right)]
+    texts = (context.parsed_texts[0], *context.recent(4), context.parsed)
+    read = (formula for parsed in texts for formula in parsed.once(formulas))
+    stated = (_claim(formula) for formula in read if formula.is_equation and len(formula.sides) == 2)
+    others = [one for one in stated if one and (one.left, one.right) != (claim.left, claim.right)]
     return bool(follows(claim, known(others)[-12:]))
 
 
 def _has_decimals(claim: Claim) -> bool:
     return any(isinstance(n, Number) and n.decimals for side in (claim.left, claim.right) for n in walk(side))
-
-
-def _is_multiple(old: Polynomial, new: Polynomial) -> bool:
-    if old.keys() != new.keys():
-        return False
-    ratio = {new[monomial] / old[monomial] for monomial in old}
-    return len(ratio) == 1
-
-
-def _excludes(old: Polynomial, new: Polynomial) -> bool:
-    """Whether both cannot be zero at once: a multiple of one differs from the other by a number only, or, in
-    one symbol, they have no root in common."""
-    parts = [{m: v for m, v in zero.items() if m} for zero in (old, new)]
-    if _is_multiple(*parts):
-        return True
-    dense = [_dense(zero) for zero in (old, new)]
-    return dense[0] is not None and dense[1] is not None and len(_common(dense[0], dense[1])) == 1
-
-
-def _divides(old: Polynomial, new: Polynomial) -> bool:
-    """Whether one may have lost or won a factor: in one symbol where they share a root, else where all terms
-    share a symbol."""
-    dense = [_dense(zero) for zero in (old, new)]
-    if dense[0] is not None and dense[1] is not None:
-        return len(_common(dense[0], dense[1])) > 1
-    return any(
-        all(any(name == n for n, _ in m) for m in zero) for zero in (old, new) for name in _symbols(zero)
-    )
-
-
-def _symbols(zero: Polynomial) -> set[str]:
-    return {name for monomial in zero for name, _ in monomial}
-
-
-_DEGREE = 6
-
-
-def _dense(zero: Polynomial) -> list[Fraction] | None:
-    """The coefficients in the one symbol, highest first; None for several symbols or a high degree."""
-    if len(_symbols(zero)) != 1:
-        return None
-    powers = {(monomial[0][1] if monomial else 0): value for monomial, value in zero.items()}
-    top = max(powers)
-    return [powers.get(at, Fraction(0)) for at in range(top, -1, -1)] if top <= _DEGREE else None
-
-
-def _common(first: list[Fraction], second: list[Fraction]) -> list[Fraction]:
-    """The greatest common divisor of two polynomials; of one coefficient where they share no root."""
-    while second and any(second):
-        while second and not second[0]:
-            second = second[1:]
-        rest = list(first)
-        while len(rest) >= len(second):
-            factor = rest[0] / second[0]
-            rest = [
-                a - factor * b
-                for a, b in zip(rest, second + [Fraction(0)] * (len(rest) - len(second)), strict=True)
-            ][1:]
-        first, second = second, rest
-    return first
