@@ -45,7 +45,8 @@ factored completing complete
 # Words that say that it follows.
 _LEADS = frozenset(
     f"""
-so thus therefore hence gives get becomes yields obtain means simplifies subtracting dividing {ARROW}
+so thus therefore hence gives get got becomes yields obtain means implies leads equivalent simplifies solve
+solving subtracting dividing {ARROW}
 """.split()
 )
 # "Dividing both sides by 2" changes the equation, and may lose a solution.
@@ -56,8 +57,8 @@ _FILLS = frozenset(
 which this that we have the equation is right left hand side both sides by from to and then now can be as it
 us like terms out further solving finally next step square squares cross moving move everything one isolating
 isolate multiplied divided in a of following i you so after find found an value evaluate evaluating compute
-computing calculate calculating original its term fraction expression yeah yes ok okay correct let's let more
-will numerator denominator
+computing calculate calculating original its term fraction expression yeah yes ok okay correct let's let that's it's
+more will numerator denominator
 """.split()
 )
 _ALLOWED = _REWRITES | _LEADS | _OPERATES | _FILLS
@@ -136,9 +137,7 @@ def _pairs(context: StepContext, here: tuple[Formula, ...]) -> Iterator[tuple[Fo
                 # "dividing both sides by $2$" names what is done, and is no link of the derivation.
                 words = f"{said} 2 "
                 continue
-            # A list: `$x = 1 + 2$, $x = 4$`.
-            listed = ["and"] if "," in said or ";" in said else []
-            yield before, formula, _WORDS.findall(said.lower()) or listed
+            yield before, formula, _leading(said)
         before, words = formula, ""
 
 
@@ -152,9 +151,35 @@ _GOES_ON = re.compile(
 )
 # "since $a = b$", "$x = 2$ or $x = 3$": a reason, a case, or one of several.
 _SUBORDINATE = re.compile(
-    r"\b(?:since|because|as|using|where|with|if|or|and|when|for|from|let|suppose|case|know|but)\b", re.I
+    r"\b(?:since|because|if|suppose|let(?!['’])|case|when|where)\b"
+    r"|\b(?:as|using|with|or|and|for|from|at|but)\s*$",
+    re.I,
 )
 _TO = frozenset({"to", "becomes", "as", "get", "gives", "is"})
+
+
+def _leading(said: str) -> list[str]:
+    """The words that lead from one formula to the next; "and" for a list: `$x = 1 + 2$, $x = 4$`."""
+    words = _WORDS.findall(_HARMLESS.sub(" ", said.lower()))
+    if not words:
+        return ["and"] if "," in said or ";" in said else []
+    # "Solving $x^2 = 4$" begins with an equation, "Solving: $x = 2$" ends with one.
+    takes = words[-1] in _TRANSITIVE and said.rstrip()[-1:] not in {":", ","}
+    return [*words, "its object"] if takes else words
+
+
+_TRANSITIVE = frozenset(
+    """
+simplify simplifying expanding expand combining combine distributing distribute rearranging rearrange
+rewrite rewriting factoring factor factorizing solving solve evaluate evaluating compute computing calculate
+calculating find multiply multiplying add adding subtract subtracting divide dividing isolating isolate moving
+move step value
+""".split()
+)
+# "If we solve for x, we get": nothing is supposed, and nothing is put in.
+_HARMLESS = re.compile(
+    r"\bif we (?=simplify|solve|expand|combine|add|subtract|multiply|divide|factor|distribute)|\bfor\s+(?=2 )"
+)
 
 
 def _is_operand(said: str, formula: Formula) -> bool:
@@ -177,7 +202,7 @@ def _judge(first: Formula, second: Formula, words: list[str], context: StepConte
         if rewrites or (_is_value(value.tree) and (leads or not words)):
             return _same(last, value, (first, second), context)
         return None
-    if len(first.sides) == len(second.sides) == 2 and leads:
+    if len(first.sides) == len(second.sides) == 2 and (leads or not words and second.span[0] == 0):
         return _followed(first, second, context, rewrites=rewrites)
     return None
 
