@@ -57,8 +57,8 @@ _FILLS = frozenset(
 which this that we have the equation is right left hand side both sides by from to and then now can be as it
 us like terms out further solving finally next step square squares cross moving move everything one isolating
 isolate multiplied divided in a of following i you so after find found an value evaluate evaluating compute
-computing calculate calculating original its term fraction expression yeah yes ok okay correct let's let that's it's
-more will numerator denominator
+computing calculate calculating original its term fraction expression yeah yes ok okay correct let's let
+that's it's more will numerator denominator
 """.split()
 )
 _ALLOWED = _REWRITES | _LEADS | _OPERATES | _FILLS
@@ -94,13 +94,30 @@ def _links(formula: Formula, context: StepContext) -> list[tuple[Claim, Checked]
         symbols = names(left.tree)
         if not symbols or symbols != names(right.tree) or isinstance(left.tree, Name):
             continue
-        if not at and not _is_rewriting(left.tree, words):
+        if not (_is_rewriting(left.tree, words) or at and _rewrites(formula, words, but=at)):
             continue
         judged = _same(left, right, (formula,), context)
         if judged:
             text = f"{left.text} = {right.text}"
             found.append((Claim(left.tree, "=", right.tree, text, right.text, span=formula.span), judged))
     return found
+
+
+def _rewrites(formula: Formula, words: list[str], *, but: int) -> bool:
+    """Whether a chain is a calculation, as its words or another link of it show.
+    `r^2 = a^2 + b^2 = c^2 + d^2` may say two things of r."""
+    if not _REWRITES.isdisjoint(words):
+        return True
+    links = list(zip(formula.sides, formula.sides[1:], strict=False))
+    others = (link for at, link in enumerate(links) if at not in {0, but})
+    return any(
+        left.tree is not None
+        and right.tree is not None
+        and left.tree != right.tree
+        and names(left.tree)
+        and not isinstance(refuted_identity(left.tree, right.tree, positive=True), Checked)
+        for left, right in others
+    )
 
 
 def _is_rewriting(left: Expression, words: list[str]) -> bool:
@@ -134,8 +151,9 @@ def _pairs(context: StepContext, here: tuple[Formula, ...]) -> Iterator[tuple[Fo
         said = f"{words} {formula.before}" if words else formula.before
         if before is not None:
             if _is_operand(said, formula):
-                # "dividing both sides by $2$" names what is done, and is no link of the derivation.
-                words = f"{said} 2 "
+                # "dividing both sides by $2$" names what is done, and is no link of the derivation. In "$a$
+                # divided by $b$" it is a part of what is said.
+                words, before = f"{said} 2 ", before if before.relations else None
                 continue
             yield before, formula, _leading(said)
         before, words = formula, ""

@@ -31,7 +31,8 @@ def verdicts(*steps, problem="A problem."):
         ["Let's simplify this to $3x = 12$.", "That simplifies to $x = 5$."],
         ["$2x + 1 = 7$ implies that $x = 4$."],
         [r"Combine like terms: \begin{align*} x^2 + 3x^2 + 1 &= (1 + 3)x^2 + 1 \\ &= 5x^2 + 1 \end{align*}"],
-        [r"So $S = (x + 1)^2 = x^2 + 1$."],
+        [r"Expanding, we get $S = (x + 1)^2 = x^2 + 1$."],
+        [r"So $S = (x + 1)^2 = (x + 1)(x + 1) = x^2 + 1$."],
         [r"$6x \sqrt{7 \cdot 7 \cdot 5}$ simplifies to $6x\sqrt{35}$."],
         [r"$\sqrt{9 + \frac{34}{4}}$ simplifies to $\sqrt{\frac{81}{4}}$."],
     ],
@@ -75,6 +76,8 @@ def test_right_or_rounded(steps):
         ["Let's simplify that: $3^4$ divided by $4^4$."],
         ["The $3x^2$ and the $-3x^2$ cancel, which leaves $x^3$."],
         [r"$x = \frac{5 \pm 1}{2}$, so $x = 7$."],
+        ["The radius is the same: $r^2 = (h - 2)^2 + k^2 = (h - 4)^2 + k^2$."],
+        [r"It is equal to $9a - 1$ divided by $a$, which simplifies to $9 - \frac{1}{a}$."],
         ["The other is $x^2 + 5x - 6 = 0$.", "Solving $x^2 + 5x + 6 = 0$, we find two roots."],
         ["First, $x^2 = 4$.", "If we simplify $x^2 = 9$, nothing changes."],
         [r"$A = f(3) + 1$. So $A = 5$."],
@@ -104,6 +107,6 @@ def test_conventions_and_constraints_of_the_problem(problem, steps):
 
 
 def test_a_definition_binds_no_other_symbol():
-    steps = ["The price is $P = 450 - 5n$.", "So $R = (450 - 5n)(500 + 10n) = 225000 - 50n^2$."]
+    steps = ["The price is $P = 450 - 5n$.", "Expanding, $R = (450 - 5n)(500 + 10n) = 225000 - 50n^2$."]
     assert verdicts(*steps) == ["fails"]
     assert verdicts("We know that $n^2 = 4n$.", *steps) == []
