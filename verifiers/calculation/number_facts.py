@@ -144,7 +144,13 @@ _REACH = 160
 """Characters before a fact in which its clause may begin."""
 _SENTENCES = (". ", "; ", ": ", "\n")
 _CLAUSES = (*_SENTENCES, ", ", "=", "(")
-_CONDITION = re.compile(r"\b(?:if|whether|when|such|where|or|each|every|not)\b[^,]*$", re.I)
+# "If the GCD of", "the product of the GCD and LCM of"
+_CONDITION = re.compile(
+    r"\b(?:if|whether|when|such|where|or|each|every|not|product|sum|difference|ratio|times)\b[^,]*$"
+    r"|\b(?:and|of|by|from|than|minus|plus)\s+(?:the\s+)?$",
+    re.I,
+)
+_LISTED = re.compile(r"\d\s*(?:,\s*)?and\s*$")
 
 
 def _is_doubtful(text: str, match: re.Match[str]) -> bool:
@@ -152,6 +158,9 @@ def _is_doubtful(text: str, match: re.Match[str]) -> bool:
     # "27, 52, and 77 are prime" goes on with a list, which a whole sentence may lead in.
     start = _clause_start(text, match.start(), _SENTENCES if " are" in match[0] else _CLAUSES)
     before = text[start : match.start()]
+    # "4 are odd" counts: only the last of a list is a number that is odd.
+    if " are" in match[0] and "list" not in match.re.groupindex and not _LISTED.search(before):
+        return True
     if match[0][0].isdigit():
         return bool(_BEFORE.search(before) or _CLAUSE_DOUBTS.search(before))
     return _CONDITION.search(before) is not None

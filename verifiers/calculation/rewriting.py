@@ -16,7 +16,7 @@ from verifiers.calculation.checked import Checked
 from verifiers.calculation.consequences import follows, known, zero_of
 from verifiers.calculation.formulas import ARROW, Formula, Side, formulas
 from verifiers.calculation.identities import refuted_identity
-from verifiers.calculation.solution_sets import divides, excludes, is_multiple
+from verifiers.calculation.solution_sets import degree, divides, excludes, is_multiple
 from verifiers.claims.find import Claim, claims_of
 from verifiers.claims.parsed import ParsedText
 from verifiers.claims.setting import setting_of
@@ -345,11 +345,15 @@ def _followed(first: Formula, second: Formula, context: StepContext, *, rewrites
     why = ""
     if excludes(old, new):
         why = "no solution of the one solves the other"
-    elif rewrites and not divides(old, new):
+    elif rewrites and not divides(old, new) and degree(old) == degree(new) and not _THEN.search(first.before):
         why = "the equations differ"
     if not why or _follows(claims[1], context):
         return None
     return Checked("fails", f"{claims[1].text} does not come from {claims[0].text}: {why}")
+
+
+# "If $x - y = 2$, then $x + y = 3$; expanding gives": more than one equation stands before.
+_THEN = re.compile(r"\bthen\b", re.I)
 
 
 def _claim(formula: Formula) -> Claim | None:

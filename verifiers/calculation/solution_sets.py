@@ -13,6 +13,11 @@ def is_multiple(old: Polynomial, new: Polynomial) -> bool:
     return len(ratio) == 1
 
 
+def degree(zero: Polynomial) -> int:
+    """The highest number of symbols that are multiplied in one term."""
+    return max(sum(power for _, power in monomial) for monomial in zero)
+
+
 def excludes(old: Polynomial, new: Polynomial) -> bool:
     """Whether both cannot be zero at once: a multiple of one differs from the other by a number only, or, in
     one symbol, they have no root in common."""

@@ -78,6 +78,7 @@ def test_right_or_rounded(steps):
         [r"$x = \frac{5 \pm 1}{2}$, so $x = 7$."],
         ["The radius is the same: $r^2 = (h - 2)^2 + k^2 = (h - 4)^2 + k^2$."],
         [r"It is equal to $9a - 1$ divided by $a$, which simplifies to $9 - \frac{1}{a}$."],
+        ["If $x - y = 2$, then $x + y = 36$, expanding leads to $x^2 - y^2 = 72$."],
         ["The other is $x^2 + 5x - 6 = 0$.", "Solving $x^2 + 5x + 6 = 0$, we find two roots."],
         ["First, $x^2 = 4$.", "If we simplify $x^2 = 9$, nothing changes."],
         [r"$A = f(3) + 1$. So $A = 5$."],
