@@ -17,6 +17,7 @@ from verifiers.calculation.definitions import NO_DEFINITION, values_before
 from verifiers.calculation.identities import conventions, judge_identity
 from verifiers.calculation.matrices import check_matrices
 from verifiers.calculation.notations import noted
+from verifiers.calculation.rewriting import rewritings
 from verifiers.calculation.solving import check_solving, equations
 from verifiers.calculation.substitution import (
     Function,
@@ -83,6 +84,7 @@ class Algebra:
 
     def claims(self, context: StepContext) -> list[tuple[Claim, Checked]]:
         """The verdict on each of them."""
+        rewritten = rewritings(context)
         others = [span for span, _, _ in context.parsed.once(noted)]
         claims = [
             claim
@@ -92,11 +94,11 @@ class Algebra:
             and _is_ours(claim)
         ]
         if not claims:
-            return []
+            return rewritten
         values, solving = values_before(context, claims), check_solving(context)
         before, stated = known_before(context), [*_before(context), *claims]
         terms = functions(stated)
-        found = []
+        found = rewritten
         for index, claim in enumerate(claims):
             checked = _decided(_followed(claim, before, terms)) or _decided(solving.get(claim.span))
             earlier = stated[: len(stated) - len(claims) + index]

@@ -15,6 +15,7 @@ from verifiers.calculation.conversions import converts
 from verifiers.calculation.explained import is_joined, may_weigh
 from verifiers.calculation.labelled import labelled
 from verifiers.calculation.notations import noted
+from verifiers.calculation.number_facts import number_facts
 from verifiers.calculation.restated import figures_of, restated
 from verifiers.calculation.rounding import ROUNDED_INPUTS, literal_of, looks_rounded, rounding
 from verifiers.calculation.sloppy import sloppily_true
@@ -62,6 +63,10 @@ def claims_checked(context: StepContext) -> tuple[tuple[tuple[int, int], Checked
         return found
     stated = {c.span: c for c in context.parsed.once(claims_of) if isinstance(c, Claim)}
     stated |= {claim.span: claim for claim, _ in told}
+    facts = {span for span, _, _ in context.parsed.once(number_facts)}
+    # In base 7, 10 is no even number: what words say of a number's digits is left alone.
+    if facts and setting_of(context.shared, context.count).based:
+        found = tuple((span, checked) for span, checked in found if span not in facts)
     return tuple((span, in_context(checked, stated.get(span), context)) for span, checked in found)
 
 
@@ -127,7 +132,8 @@ def checked_claims(parsed: ParsedText) -> tuple[tuple[tuple[int, int], Checked],
         span, text = seen
         return ((span, Checked("holds", text)),)
     found = [(claim.span, Checked(claim.verdict, claim.reason)) for claim in timed]
-    found += [(span, Checked(verdict, reason)) for span, verdict, reason in parsed.once(noted)]
+    others = (*parsed.once(noted), *parsed.once(number_facts))
+    found += [(span, Checked(verdict, reason)) for span, verdict, reason in others]
     marked = len(found)
     for claim in parsed.once(claims_of):
         if marked and any(low < claim.span[1] and claim.span[0] < high for (low, high), _ in found[:marked]):

@@ -42,6 +42,15 @@ def judge_identity(
     left: Expression, right: Expression, *, positive: bool, pool: Pool | None = None
 ) -> Checked:
     """Whether both sides agree for all values of their symbols (positive ones, where that is declared)."""
+    judged = refuted_identity(left, right, positive=positive)
+    if isinstance(judged, Convention):
+        # All points agree, so only a proof can tell an identity from a coincidence.
+        return _proof(left, right, positive=positive, convention=judged, pool=pool)
+    return judged
+
+
+def refuted_identity(left: Expression, right: Expression, *, positive: bool) -> Checked | Convention:
+    """The same without a proof; where all points agree, the convention under which they do."""
     symbols = sorted(names(left) | names(right))
     if len(symbols) > _MOST_SYMBOLS:
         return Checked("abstains", "too many symbols", "too_large")
@@ -55,8 +64,7 @@ def judge_identity(
         if point is None and usable < (FEWEST_POINTS if symbols else 1):
             return Checked("abstains", "too few points where both sides are defined", "domain")
         if point is None:
-            # All points agree, so only a proof can tell an identity from a coincidence.
-            return _proof(left, right, positive=positive, convention=convention, pool=pool)
+            return convention
         refuted = refuted or ", ".join(f"{name} = {show(value)}" for name, value in point.items())
     return Checked("fails", f"differs at {refuted}" if refuted else "the values differ")
 
