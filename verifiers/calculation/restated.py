@@ -70,7 +70,7 @@ def restated(context: StepContext) -> tuple[Restated, ...]:
     figures, ratios = step.once(_alone)
     if not figures and not ratios:
         return ()
-    here, written = len(context.steps), context.shared.once(_written)
+    here, written = context.count, context.shared.once(_written)
     if all(written.get(said, here) < here for said in figures) and ratios <= problem.once(_alone)[1]:
         return ()
     found = []
@@ -90,7 +90,7 @@ def _is_known(item: _Item, sentences: _Sentences, context: StepContext, start: i
     if kind == "x":
         # The problem tells it of another thing: "On Monday twice as many, on Tuesday three times as many".
         return any(item in sentence for sentence in sentences)
-    here = len(context.steps)
+    here = context.count
     return context.shared.once(_first).get(value, here) < here or _explained(value, kind, context, start)
 
 

@@ -68,7 +68,7 @@ def rewritings(context: StepContext) -> list[tuple[Claim, Checked]]:
     """The refutations of what the last step says it rewrites, by place."""
     step = context.parsed
     here = step.once(formulas)
-    setting = setting_of(context.shared, len(context.steps)) if here else None
+    setting = setting_of(context.shared, context.count) if here else None
     if setting is None or setting.moduli or setting.based or setting.signs or _is_doubtful(step):
         return []
     found = [pair for formula in here for pair in _links(formula, context)]

@@ -36,5 +36,5 @@ class Rules:
 
 def rule_claims(context: StepContext) -> list[Checked]:
     """The verdicts on the last step's statements about the task."""
-    shared, last = context.shared, len(context.steps) - 1
+    shared, last = context.shared, context.count - 1
     return [checked for read in READERS for checked in shared.once(read)[last]]
