@@ -78,27 +78,31 @@ class Bisection:
         much."""
         drawn: list[list[Rollout]] = [[] for _ in prefixes]
         config, budget = self.config, self.config.budget
-        while budget >= config.batch and location.chances().max() < config.confidence:
+        # The first round asks about every prefix: what one of them says decides little about the others yet,
+        # and to wait for it costs a round.
+        width, batch = (len(prefixes), config.first) if config.first else (config.prefixes, config.batch)
+        while budget >= batch and location.chances().max() < config.confidence:
             # Where few rollouts can be read, each that can costs so much more.
             price = left * [_drawn_per_readable(rollouts) for rollouts in drawn]
             # How many at once is a setting and nothing that the engine's load decides: what is drawn, and so
             # the run, must be the same on a busy machine.
-            most = min(config.prefixes, budget // config.batch)
+            most = min(width, budget // batch)
             probes = [probe for probe in location.best_probes(most, price) if probe.gain >= config.worth]
             if not probes:
                 break
             asked = [(prefixes[probe.length], len(drawn[probe.length])) for probe in probes]
-            budget -= config.batch * len(probes)
-            for probe, new in zip(probes, await self._all(roller, asked), strict=True):
+            budget -= batch * len(probes)
+            for probe, new in zip(probes, await self._all(roller, asked, batch), strict=True):
                 drawn[probe.length] += new
                 _learn(location, prefixes, new)
+            width, batch = config.prefixes, config.batch
         return [rollout for rollouts in drawn for rollout in rollouts]
 
-    async def _all(self, roller: Roller, asked: Sequence[tuple[str, int]]) -> list[list[Rollout]]:
+    async def _all(self, roller: Roller, asked: Sequence[tuple[str, int]], batch: int) -> list[list[Rollout]]:
         """A batch of rollouts of each prefix, from a number on; all requests are under way at once."""
 
         def roll(prefix: str, start: int) -> Coroutine[Any, Any, list[Rollout]]:
-            return roller.roll(prefix, self.config.batch, self.config.name, start=start)
+            return roller.roll(prefix, batch, self.config.name, start=start)
 
         # Under a token budget requests go one by one in the order in which the annotators ask. A task of its
         # own for each would ask a moment later, and an engine that answers at once would serve others first.
