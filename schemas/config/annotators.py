@@ -150,8 +150,11 @@ class BisectionConfig(AnnotatorConfig):
     """Prefixes that are probed at once. More end a search in fewer rounds, which keeps an engine fuller, and
     take some more rollouts."""
     first: Annotated[int, ADDED] = Field(0, ge=0)
-    """Rollouts of every prefix in a first round, all asked for at once; 0 begins with the best prefixes. It
-    spares rounds, so a search ends sooner, and takes some more rollouts."""
+    """Requests for every prefix in a first round, all at once; 0 begins with the best prefixes. It spares
+    rounds, so that a search ends sooner, and takes some more rollouts."""
+    grow: Annotated[float, ADDED] = Field(1.0, ge=1, le=8)
+    """How many times as many requests each round sends as the round before. Above 1, a search that finds no
+    end waits for a few rounds and not for many."""
     recover: float = Field(0.003, gt=0, lt=1)
     """Success rate of prefixes with an error in them. A policy that repairs more hides its errors."""
     prior: tuple[int, int] = (0, 0)
@@ -161,8 +164,6 @@ class BisectionConfig(AnnotatorConfig):
     def _the_first_request_fits(self) -> "BisectionConfig":
         if self.batch > self.budget:
             raise ValueError(f"batch={self.batch} exceeds budget={self.budget}: nothing would be drawn")
-        if self.first > self.budget:
-            raise ValueError(f"first={self.first} exceeds budget={self.budget}: nothing would be drawn")
         if not 0 <= self.prior[0] <= self.prior[1]:
             raise ValueError(f"prior={list(self.prior)} must be [right, all] with 0 <= right <= all")
         return self
