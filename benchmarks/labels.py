@@ -38,9 +38,9 @@ from schemas.sources import EARLIER
 Figures = dict[str, Any]
 PROBLEMS = 64
 SEED = 17
-SEARCH = BisectionConfig(first=1, prefixes=4)
+SEARCH = BisectionConfig(first=2, prefixes=2, grow=2, batch=1, budget=24, worth=0.04)
 """As `configs/embedded.toml` searches."""
-_PROMPT = PromptConfig(max_tokens=400)
+PROMPT = PromptConfig(max_tokens=400)
 _CHECKS: tuple[VerifierName, ...] = ("arithmetic", "logic")
 
 
@@ -75,7 +75,7 @@ Labelled = list[tuple[int | None, int]]
 the first on, are labelled."""
 
 
-def _fused(arm: Arm) -> Labelled:
+def fused(arm: Arm) -> Labelled:
     """By fusion, fitted to the arm's own votes."""
     from pipeline.fusion.labels import fuse
     from pipeline.fusion.trust import fit, model_of
@@ -87,12 +87,12 @@ def _fused(arm: Arm) -> Labelled:
     return [(first, sum(label.label is not None for label in labels)) for labels, first in found]
 
 
-def _measured(arm: Arm) -> Labelled:
+def measured_of(arm: Arm) -> Labelled:
     """As the papers label, by rollouts alone and without a fit."""
     return [measured(len(solution.steps), votes, EARLIER) for _, solution, votes in arm.rows]
 
 
-def _judge(arm: Arm, labelled: Labelled) -> Figures:
+def judged(arm: Arm, labelled: Labelled) -> Figures:
     """Labelled steps for a thousand tokens, and how right they are."""
     from pipeline.embedded.problems.truth import first_error
     from pipeline.outputs.fidelity import first_errors
@@ -138,10 +138,10 @@ async def _bisect(
     return [[*votes, answer_vote(s)] for votes, s in zip(found, solutions, strict=True)]
 
 
-def _problems(n: int) -> list[Problem]:
-    from pipeline.embedded.problems.truth import problems
+def problems(n: int) -> list[Problem]:
+    from pipeline.embedded.problems import truth
 
-    return problems(n, seed=SEED, split="held-out")
+    return truth.problems(n, seed=SEED, split="held-out")
 
 
 Known = tuple[Roller, list[Solution], list[list[Vote]]]
@@ -153,7 +153,7 @@ async def _opened(work: Callable[[Any, list[Problem]], Awaitable[None]], n: int)
     from pipeline.policies.transformers.policy import TransformersPolicy
 
     async with TransformersPolicy(str(EMBEDDED)) as policy:
-        await work(policy, _problems(n))
+        await work(policy, problems(n))
 
 
 async def _timed(
@@ -170,7 +170,7 @@ async def _propose_two(policy: Any, posed: Sequence[Problem]) -> list[Known]:
     verify = Verify([verifier_named(name) for name in _CHECKS])
 
     async def one(problem: Problem) -> Known:
-        roller = Roller(policy, _PROMPT, problem, seed=SEED)
+        roller = Roller(policy, PROMPT, problem, seed=SEED)
         found = [c.solution for c in await sample.propose(roller, SampleConfig(n=2))]
         return roller, found, [await verify.annotate(Context(roller), s) for s in found]
 
@@ -201,12 +201,12 @@ def vs_monte_carlo() -> Figures:
     asyncio.run(_opened(work, PROBLEMS))
     found = _compared(
         {
-            "bisection, verifiers, fused": _judge(ours, _fused(ours)),
-            "k=8, verifiers, fused": _judge(theirs, _fused(theirs)),
-            "k=8, fused": _judge(theirs, _fused(theirs.without(_CHECKS))),
-            "k=8 alone": _judge(theirs, _measured(theirs)),
+            "bisection, verifiers, fused": judged(ours, fused(ours)),
+            "k=8, verifiers, fused": judged(theirs, fused(theirs)),
+            "k=8, fused": judged(theirs, fused(theirs.without(_CHECKS))),
+            "k=8 alone": judged(theirs, measured_of(theirs)),
         },
-        {"bisection, fused": _judge(ours, _fused(ours.without(_CHECKS)))},
+        {"bisection, fused": judged(ours, fused(ours.without(_CHECKS)))},
     )
     return _with_speed(found, ours, theirs)
 
@@ -222,7 +222,7 @@ def vs_omegaprm() -> Figures:
     ours, theirs, verify = Arm(), Arm(), Verify([verifier_named(name) for name in _CHECKS])
 
     async def work(policy: Any, posed: list[Problem]) -> None:
-        trees = [Roller(policy, _PROMPT, problem, seed=SEED) for problem in posed]
+        trees = [Roller(policy, PROMPT, problem, seed=SEED) for problem in posed]
         with metered(theirs.took):
             grown = await asyncio.gather(*(omegaprm.propose(tree, OmegaConfig()) for tree in trees))
         known: list[Known] = []
@@ -230,7 +230,7 @@ def vs_omegaprm() -> Figures:
             found = [candidate.solution for candidate in candidates]
             checked = [await verify.annotate(Context(tree), s) for s in found]
             theirs.add(tree, found, [[*c.votes, *m] for c, m in zip(candidates, checked, strict=True)])
-            known.append((Roller(policy, _PROMPT, tree.problem, seed=SEED), found, checked))
+            known.append((Roller(policy, PROMPT, tree.problem, seed=SEED), found, checked))
 
         async def bisect(one: Known) -> list[list[Vote]]:
             # The tree begins with these rollouts; bisection gets as many, so that both arms know the problem
@@ -241,15 +241,15 @@ def vs_omegaprm() -> Figures:
         await _timed(ours, known, bisect)
 
     asyncio.run(_opened(work, PROBLEMS))
-    fused = _judge(theirs, _fused(theirs))
+    tree = judged(theirs, fused(theirs))
     found = _compared(
         {
-            "bisection, verifiers, fused": _judge(ours, _fused(ours)),
-            "tree alone": _judge(theirs, _measured(theirs.without(_CHECKS))),
+            "bisection, verifiers, fused": judged(ours, fused(ours)),
+            "tree alone": judged(theirs, measured_of(theirs.without(_CHECKS))),
         },
-        {"tree, verifiers, fused": fused, "bisection, fused": _judge(ours, _fused(ours.without(_CHECKS)))},
+        {"tree, verifiers, fused": tree, "bisection, fused": judged(ours, fused(ours.without(_CHECKS)))},
     )
-    found["details"]["over_fused"] = round(found["value"] / fused["rate"], 2)
+    found["details"]["over_fused"] = round(found["value"] / tree["rate"], 2)
     return _with_speed(found, ours, theirs)
 
 
