@@ -27,13 +27,11 @@ class Took:
 @contextmanager
 def metered(took: Took) -> Iterator[None]:
     """Add what is done within to `took`. Memory is this process's, with everything that it has loaded."""
-    import psutil
-
-    process, over = psutil.Process(), threading.Event()
+    over = threading.Event()
 
     def watch() -> None:
         while not over.wait(_EVERY_S):
-            took.peak_gb = max(took.peak_gb, process.memory_info().rss / 1e9)
+            took.peak_gb = max(took.peak_gb, memory_gb())
 
     watcher = threading.Thread(target=watch, daemon=True)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -45,4 +43,11 @@ def metered(took: Took) -> Iterator[None]:
         took.cpu_s += time.process_time() - cpu
         over.set()
         watcher.join()
-        took.peak_gb = max(took.peak_gb, process.memory_info().rss / 1e9)
+        took.peak_gb = max(took.peak_gb, memory_gb())
+
+
+def memory_gb() -> float:
+    """What this process holds in memory now."""
+    import psutil
+
+    return float(psutil.Process().memory_info().rss / 1e9)
