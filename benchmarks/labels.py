@@ -41,7 +41,7 @@ SEED = 17
 SEARCH = BisectionConfig(first=2, prefixes=2, grow=2, batch=1, budget=24, worth=0.04)
 """As `configs/embedded.toml` searches."""
 PROMPT = PromptConfig(max_tokens=400)
-_CHECKS: tuple[VerifierName, ...] = ("arithmetic", "logic")
+CHECKS: tuple[VerifierName, ...] = ("arithmetic", "logic")
 
 
 @dataclass
@@ -167,7 +167,7 @@ async def _timed(
 
 
 async def _propose_two(policy: Any, posed: Sequence[Problem]) -> list[Known]:
-    verify = Verify([verifier_named(name) for name in _CHECKS])
+    verify = Verify([verifier_named(name) for name in CHECKS])
 
     async def one(problem: Problem) -> Known:
         roller = Roller(policy, PROMPT, problem, seed=SEED)
@@ -203,10 +203,10 @@ def vs_monte_carlo() -> Figures:
         {
             "bisection, verifiers, fused": judged(ours, fused(ours)),
             "k=8, verifiers, fused": judged(theirs, fused(theirs)),
-            "k=8, fused": judged(theirs, fused(theirs.without(_CHECKS))),
+            "k=8, fused": judged(theirs, fused(theirs.without(CHECKS))),
             "k=8 alone": judged(theirs, measured_of(theirs)),
         },
-        {"bisection, fused": judged(ours, fused(ours.without(_CHECKS)))},
+        {"bisection, fused": judged(ours, fused(ours.without(CHECKS)))},
     )
     return _with_speed(found, ours, theirs)
 
@@ -219,7 +219,7 @@ def vs_omegaprm() -> Figures:
     Both arms pay for 8 rollouts of the bare problem. The tree's solutions are given to bisection for nothing,
     but not what else the tree drew. The tree cannot be timed apart from finding its solutions.
     """
-    ours, theirs, verify = Arm(), Arm(), Verify([verifier_named(name) for name in _CHECKS])
+    ours, theirs, verify = Arm(), Arm(), Verify([verifier_named(name) for name in CHECKS])
 
     async def work(policy: Any, posed: list[Problem]) -> None:
         trees = [Roller(policy, PROMPT, problem, seed=SEED) for problem in posed]
@@ -245,9 +245,9 @@ def vs_omegaprm() -> Figures:
     found = _compared(
         {
             "bisection, verifiers, fused": judged(ours, fused(ours)),
-            "tree alone": judged(theirs, measured_of(theirs.without(_CHECKS))),
+            "tree alone": judged(theirs, measured_of(theirs.without(CHECKS))),
         },
-        {"tree, verifiers, fused": tree, "bisection, fused": judged(ours, fused(ours.without(_CHECKS)))},
+        {"tree, verifiers, fused": tree, "bisection, fused": judged(ours, fused(ours.without(CHECKS)))},
     )
     found["details"]["over_fused"] = round(found["value"] / tree["rate"], 2)
     return _with_speed(found, ours, theirs)

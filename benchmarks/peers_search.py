@@ -15,22 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.labels import PROMPT, SEED, Arm, fused, judged, measured_of, problems
+from benchmarks.labels_filter import grow
 from benchmarks.metering import metered
-from pipeline.annotators.base import Context
-from pipeline.annotators.formal import Verify, verifier_named
 from pipeline.annotators.monte_carlo import answer_vote
 from pipeline.inputs.segment import prefix_of
-from pipeline.proposers import omegaprm
 from pipeline.proposers.sample import to_solution
-from pipeline.sampling import difficulty
 from pipeline.sampling.roller import Roller, outcome_of
-from schemas.config import FilterConfig, OmegaConfig
+from schemas.config import OmegaConfig
 from schemas.records import Problem, Rollout, Solution, Vote
 
 OPENR = "STEPMINT_PEER_OPENR"
 _CODE = "data/omegaPRM_v2"
 PROBLEMS = int(os.environ.get("STEPMINT_PEER_PROBLEMS", "8"))
-FILTER = 32
 SEARCH = OmegaConfig(rollouts=16, searches=20, budget=200)
 """The settings that OpenR's script has by default."""
 Figures = dict[str, Any]
@@ -43,7 +39,7 @@ def openr() -> Figures:
     code = _checkout()
     posed = problems(PROBLEMS)
     ours, theirs = Arm(), Arm()
-    asyncio.run(_grow(ours, posed))
+    asyncio.run(grow(ours, posed, SEARCH))
     with _imported(code) as modules:
         _search(theirs, posed, modules)
     rows = {
@@ -75,31 +71,6 @@ def _checkout() -> Path:
         where = f"OpenR: set {OPENR} to a checkout of github.com/openreasoner/openr"
         raise ModuleNotFoundError(where, name=where)
     return Path(named).resolve() / _CODE
-
-
-async def _grow(arm: Arm, posed: Sequence[Problem]) -> None:
-    from pipeline.policies.opening import EMBEDDED
-    from pipeline.policies.transformers.policy import TransformersPolicy
-
-    verify = Verify([verifier_named("arithmetic"), verifier_named("logic")])
-
-    async def one(policy: Any, problem: Problem) -> None:
-        roller = Roller(policy, PROMPT, problem, seed=SEED)
-        root = await difficulty.draw(roller, FilterConfig(rollouts=FILTER), least=SEARCH.rollouts)
-        outcomes = {rollout.outcome for rollout in root}
-        found = []
-        if {"correct", "incorrect"} <= outcomes:
-            found = await omegaprm.propose(roller, SEARCH, root)
-        solutions = [candidate.solution for candidate in found]
-        checked = [await verify.annotate(Context(roller), solution) for solution in solutions]
-        # Every token counts here, those of the solutions too: OpenR's cannot be told apart.
-        arm.tokens += sum(rollout.tokens for rollout in roller.taken)
-        votes = [[*c.votes, *more] for c, more in zip(found, checked, strict=True)]
-        arm.rows += [(problem, s, v) for s, v in zip(solutions, votes, strict=True)]
-
-    async with TransformersPolicy(str(EMBEDDED)) as policy:
-        with metered(arm.took):
-            await asyncio.gather(*(one(policy, problem) for problem in posed))
 
 
 @contextlib.contextmanager
