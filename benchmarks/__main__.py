@@ -141,7 +141,6 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "labels.humans": humans.humans,
     "labels.vs_monte_carlo": labels.vs_monte_carlo,
     "labels.vs_omegaprm": labels.vs_omegaprm,
-    "peers.distilabel": peers_search.distilabel,
     "peers.openr": peers_search.openr,
     "prm.bases": bases.bases,
     "prm.exact_labels": prm.exact_labels,

@@ -1,4 +1,4 @@
-"""The difficulty filter before a tree search: what it spends when it stops early, and what it costs labels."""
+"""The difficulty filter before a tree search: what it spends when it stops early, and how labels fare."""
 
 import asyncio
 import os

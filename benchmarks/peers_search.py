@@ -1,7 +1,7 @@
-"""Labels of our tree search beside those of peers' own code, on the embedded policy and the same problems.
+"""Labels of our tree search beside those of OpenR's own code, on the embedded policy and the same problems.
 
-Nothing is fetched. OpenR's OmegaPRM is in no registry: `STEPMINT_PEER_OPENR` names a checkout of
-github.com/openreasoner/openr. distilabel is used where it is installed.
+OpenR is in no registry. The bench fetches nothing: `STEPMINT_PEER_OPENR` names a checkout of
+github.com/openreasoner/openr.
 """
 
 import asyncio
@@ -54,14 +54,6 @@ def openr() -> Figures:
         "n": len(posed),
         "details": {"rows": rows, "load": round(os.getloadavg()[0], 1)},
     }
-
-
-def distilabel() -> Figures:
-    """Labelled steps for 1,000 tokens: Math-Shepherd's labels by our rollouts; baseline: distilabel's
-    MathShepherdCompleter."""
-    # Not in the environment of the project, because its pins contradict ours: install it beside.
-    importlib.import_module("distilabel")
-    raise ModuleNotFoundError("a comparison with distilabel", name="distilabel (its completer is not wired)")
 
 
 def _checkout() -> Path:
