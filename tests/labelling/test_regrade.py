@@ -175,8 +175,10 @@ def test_a_corrected_answer_is_graded_from_what_is_stored(
 def test_what_a_new_grade_asks_for_is_owed_and_only_that_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a gold that nobody writes the filter drops a problem; corrected, it must be searched. (A filter that
-    stops early would draw fewer the second time, and the rest would be kept: below, all are asked for.)"""
+    """With a gold that nobody writes the filter drops a problem; corrected, it must be searched.
+
+    A filter that stops early would ask for fewer the second time, so this one does not.
+    """
     asked = config(
         tmp_path,
         filter={"rollouts": 6, "stop": "never"},
