@@ -27,6 +27,7 @@ from benchmarks import (
     injected,
     judges,
     labels,
+    labels_filter,
     libraries,
     libraries_running,
     logic,
@@ -35,6 +36,7 @@ from benchmarks import (
     natural,
     peers_fover,
     peers_math_verify,
+    peers_search,
     prm,
     programs,
     rules,
@@ -49,13 +51,15 @@ from benchmarks import (
     workers,
 )
 from benchmarks.corpora import only
+from benchmarks.metering import Took, memory_gb, metered
 
 Figures = dict[str, Any]
 RECORD = Path("runs/bench.jsonl")
 
 
 def policy_transformers() -> Figures:
-    """Tokens/s of our batched sampling against `generate` of transformers on the same model and prompts."""
+    """Tokens/s of our batched sampling against `generate` of transformers on the same model and prompts. The
+    memory is the whole process's at most, with its libraries, and apart from them what the decoder added."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -69,18 +73,21 @@ def policy_transformers() -> Figures:
     template, n, longest = load_template("embedded_solve"), 8, 120
     prompts = [fill(template, problem=problem.text) for problem in problems(32, seed=0)]
 
+    took = Took()
+
     async def ours() -> tuple[int, float]:
         async with TransformersPolicy(str(EMBEDDED)) as policy:
-            start = time.perf_counter()
-            drawn = await asyncio.gather(
-                *(
-                    policy.sample(Prompt(p), n, Sampling(max_tokens=longest, seed=i))
-                    for i, p in enumerate(prompts)
+            before = memory_gb()
+            with metered(took):
+                drawn = await asyncio.gather(
+                    *(
+                        policy.sample(Prompt(p), n, Sampling(max_tokens=longest, seed=i))
+                        for i, p in enumerate(prompts)
+                    )
                 )
-            )
-            return sum(c.tokens for group in drawn for c in group), time.perf_counter() - start
+            return sum(c.tokens for group in drawn for c in group), before
 
-    tokens, seconds = asyncio.run(ours())
+    tokens, before = asyncio.run(ours())
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32).eval()
     # The library's usual way: one padded batch, from the left, so that all texts go on at one place.
@@ -99,8 +106,17 @@ def policy_transformers() -> Figures:
     ends = written == tokenizer.eos_token_id
     # Tokens up to and including the end; `generate` pads shorter texts of the batch, which is no work of use.
     useful = int((ends.cumsum(1) - ends.long() == 0).sum())
-    value, baseline = tokens / seconds, useful / baseline_seconds
-    return {"value": value, "unit": "tokens/s", "baseline": baseline, "n": len(prompts) * n}
+    return {
+        "value": tokens / took.wall_s,
+        "unit": "tokens/s",
+        "baseline": useful / baseline_seconds,
+        "n": len(prompts) * n,
+        "details": {
+            **took.figures(),
+            "added_gb": round(took.peak_gb - before, 3),
+            "tokens_per_cpu_s": round(tokens / took.cpu_s),
+        },
+    }
 
 
 BENCHES: dict[str, Callable[[], Figures]] = {
@@ -128,11 +144,13 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "judges.scripted": judges.scripted,
     "judges.consensus": judges.consensus,
     "judges.injected": injected.injected,
+    "labels.filter": labels_filter.stops,
     "labels.humans": humans.humans,
     "labels.vs_monte_carlo": labels.vs_monte_carlo,
     "labels.vs_omegaprm": labels.vs_omegaprm,
     "peers.fover": peers_fover.fover,
     "peers.math_verify": peers_math_verify.math_verify,
+    "peers.openr": peers_search.openr,
     "prm.bases": bases.bases,
     "prm.exact_labels": prm.exact_labels,
     "segment.authors": segmenting.authors,

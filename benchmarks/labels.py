@@ -3,14 +3,18 @@
 Every arm labels the same candidate solutions of the same held-out problems. Counted is every token
 generated beyond those solutions' own texts: rollouts of prefixes, and rollouts of the bare problem that are
 no candidate themselves. A labelled step is a distinct text from the problem to the end of a step that gets a
-1 or a 0.
+1 or a 0. Seconds are those in which the votes of rollouts are drawn, one arm after the other on an engine
+that has nothing else to do: the solutions, and the verifiers' votes on them, are there before. `cpu_s` is
+fairer than `wall_s` on a busy machine. `peak_gb` is the whole process.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.metering import Took, metered
 from pipeline.annotators.base import Context
 from pipeline.annotators.bisection import Bisection
 from pipeline.annotators.formal import Verify, verifier_named
@@ -32,18 +36,21 @@ from schemas.records import Candidate, Problem, Solution, Vote
 from schemas.sources import EARLIER
 
 Figures = dict[str, Any]
-PROBLEMS = 60
+PROBLEMS = 64
 SEED = 17
-_PROMPT = PromptConfig(max_tokens=400)
-_CHECKS: tuple[VerifierName, ...] = ("arithmetic", "logic")
+SEARCH = BisectionConfig(first=2, prefixes=2, grow=2, batch=1, budget=24, worth=0.04)
+"""As `configs/embedded.toml` searches."""
+PROMPT = PromptConfig(max_tokens=400)
+CHECKS: tuple[VerifierName, ...] = ("arithmetic", "logic")
 
 
 @dataclass
 class Arm:
-    """One way to label: the votes it gave, and the tokens it took."""
+    """One way to label: the votes it gave, and the tokens and the time it took."""
 
     tokens: int = 0
     rows: list[tuple[Problem, Solution, list[Vote]]] = field(default_factory=list)
+    took: Took = field(default_factory=Took)
 
     def add(self, roller: Roller, candidates: Sequence[Solution], votes: Sequence[list[Vote]]) -> None:
         own = {solution.text for solution in candidates}
@@ -60,7 +67,7 @@ class Arm:
     def without(self, names: Sequence[str]) -> "Arm":
         """The same votes less those of some sources."""
         kept = [(p, s, [vote for vote in votes if vote.source not in names]) for p, s, votes in self.rows]
-        return Arm(self.tokens, kept)
+        return Arm(self.tokens, kept, self.took)
 
 
 Labelled = list[tuple[int | None, int]]
@@ -68,7 +75,7 @@ Labelled = list[tuple[int | None, int]]
 the first on, are labelled."""
 
 
-def _fused(arm: Arm) -> Labelled:
+def fused(arm: Arm) -> Labelled:
     """By fusion, fitted to the arm's own votes."""
     from pipeline.fusion.labels import fuse
     from pipeline.fusion.trust import fit, model_of
@@ -80,12 +87,12 @@ def _fused(arm: Arm) -> Labelled:
     return [(first, sum(label.label is not None for label in labels)) for labels, first in found]
 
 
-def _measured(arm: Arm) -> Labelled:
+def measured_of(arm: Arm) -> Labelled:
     """As the papers label, by rollouts alone and without a fit."""
     return [measured(len(solution.steps), votes, EARLIER) for _, solution, votes in arm.rows]
 
 
-def _judge(arm: Arm, labelled: Labelled) -> Figures:
+def judged(arm: Arm, labelled: Labelled) -> Figures:
     """Labelled steps for a thousand tokens, and how right they are."""
     from pipeline.embedded.problems.truth import first_error
     from pipeline.outputs.fidelity import first_errors
@@ -113,6 +120,10 @@ def _judge(arm: Arm, labelled: Labelled) -> Figures:
         "steps": len(prefixes),
         "tokens": arm.tokens,
         "rate": round(1000 * len(prefixes) / max(1, arm.tokens), 2),
+        **arm.took.figures(),
+        "steps_per_s": round(len(prefixes) / max(1e-9, arm.took.wall_s), 2),
+        "steps_per_cpu_s": round(len(prefixes) / max(1e-9, arm.took.cpu_s), 2),
+        "steps_per_gb": round(len(prefixes) / max(1e-9, arm.took.peak_gb), 1),
         **{name: quality[figure] for name, figure in keep.items()},
     }
 
@@ -122,23 +133,48 @@ async def _bisect(
 ) -> list[list[Vote]]:
     pairs = zip(solutions, checked, strict=True)
     found = await asyncio.gather(
-        *(Bisection(BisectionConfig()).annotate(Context(roller, checked=c), s) for s, c in pairs)
+        *(Bisection(SEARCH).annotate(Context(roller, checked=c), s) for s, c in pairs)
     )
     return [[*votes, answer_vote(s)] for votes, s in zip(found, solutions, strict=True)]
 
 
-def _problems(n: int) -> list[Problem]:
-    from pipeline.embedded.problems.truth import problems
+def problems(n: int) -> list[Problem]:
+    from pipeline.embedded.problems import truth
 
-    return problems(n, seed=SEED, split="held-out")
+    return truth.problems(n, seed=SEED, split="held-out")
 
 
-async def _with_policy(work: Callable[[Any, Problem], Any], n: int) -> None:
+Known = tuple[Roller, list[Solution], list[list[Vote]]]
+"""What an arm begins with for one problem: its roller, the solutions to label and the verifiers' votes."""
+
+
+async def _opened(work: Callable[[Any, list[Problem]], Awaitable[None]], n: int) -> None:
     from pipeline.policies.opening import EMBEDDED
     from pipeline.policies.transformers.policy import TransformersPolicy
 
     async with TransformersPolicy(str(EMBEDDED)) as policy:
-        await asyncio.gather(*(work(policy, problem) for problem in _problems(n)))
+        await work(policy, problems(n))
+
+
+async def _timed(
+    arm: Arm, known: Sequence[Known], draw: Callable[[Known], Awaitable[list[list[Vote]]]]
+) -> None:
+    """Draw an arm's votes for all problems at once, and note what that took."""
+    with metered(arm.took):
+        drawn = await asyncio.gather(*map(draw, known))
+    for (roller, found, checked), votes in zip(known, drawn, strict=True):
+        arm.add(roller, found, [a + b for a, b in zip(votes, checked, strict=True)])
+
+
+async def _propose_two(policy: Any, posed: Sequence[Problem]) -> list[Known]:
+    verify = Verify([verifier_named(name) for name in CHECKS])
+
+    async def one(problem: Problem) -> Known:
+        roller = Roller(policy, PROMPT, problem, seed=SEED)
+        found = [c.solution for c in await sample.propose(roller, SampleConfig(n=2))]
+        return roller, found, [await verify.annotate(Context(roller), s) for s in found]
+
+    return list(await asyncio.gather(*map(one, posed)))
 
 
 def vs_monte_carlo() -> Figures:
@@ -146,30 +182,33 @@ def vs_monte_carlo() -> Figures:
     step, with or without the same verifiers and fusion, whichever gives more.
 
     `f1` counts what is left open as missed, `f1_labelled` does not. `alone` labels as the paper does.
+    `faster` is how many times the seconds of bisection the other side takes, by wall clock and CPU.
     """
-    ours, theirs, verify = Arm(), Arm(), Verify([verifier_named(name) for name in _CHECKS])
+    ours, theirs = Arm(), Arm()
 
-    async def work(policy: Any, problem: Problem) -> None:
-        for arm in (ours, theirs):
-            roller = Roller(policy, _PROMPT, problem, seed=SEED)
-            found = [c.solution for c in await sample.propose(roller, SampleConfig(n=2))]
-            checked = [await verify.annotate(Context(roller), s) for s in found]
-            if arm is ours:
-                drawn = await _bisect(roller, found, checked)
-            else:
-                drawn = [await MonteCarlo(MonteCarloConfig()).annotate(Context(roller), s) for s in found]
-            arm.add(roller, found, [a + b for a, b in zip(drawn, checked, strict=True)])
+    async def bisect(known: Known) -> list[list[Vote]]:
+        return await _bisect(*known)
 
-    asyncio.run(_with_policy(work, PROBLEMS))
-    return _compared(
+    async def roll_out(known: Known) -> list[list[Vote]]:
+        roller, found, _ = known
+        each = (MonteCarlo(MonteCarloConfig()).annotate(Context(roller), s) for s in found)
+        return list(await asyncio.gather(*each))
+
+    async def work(policy: Any, posed: list[Problem]) -> None:
+        for arm, draw in ((ours, bisect), (theirs, roll_out)):
+            await _timed(arm, await _propose_two(policy, posed), draw)
+
+    asyncio.run(_opened(work, PROBLEMS))
+    found = _compared(
         {
-            "bisection, verifiers, fused": _judge(ours, _fused(ours)),
-            "k=8, verifiers, fused": _judge(theirs, _fused(theirs)),
-            "k=8, fused": _judge(theirs, _fused(theirs.without(_CHECKS))),
-            "k=8 alone": _judge(theirs, _measured(theirs)),
+            "bisection, verifiers, fused": judged(ours, fused(ours)),
+            "k=8, verifiers, fused": judged(theirs, fused(theirs)),
+            "k=8, fused": judged(theirs, fused(theirs.without(CHECKS))),
+            "k=8 alone": judged(theirs, measured_of(theirs)),
         },
-        {"bisection, fused": _judge(ours, _fused(ours.without(_CHECKS)))},
+        {"bisection, fused": judged(ours, fused(ours.without(CHECKS)))},
     )
+    return _with_speed(found, ours, theirs)
 
 
 def vs_omegaprm() -> Figures:
@@ -178,34 +217,48 @@ def vs_omegaprm() -> Figures:
 
     `over_fused` is the ratio to a tree that is not the paper's: its votes fused with the same verifiers.
     Both arms pay for 8 rollouts of the bare problem. The tree's solutions are given to bisection for nothing,
-    but not what else the tree drew.
+    but not what else the tree drew. The tree cannot be timed apart from finding its solutions.
     """
-    ours, theirs, verify = Arm(), Arm(), Verify([verifier_named(name) for name in _CHECKS])
+    ours, theirs, verify = Arm(), Arm(), Verify([verifier_named(name) for name in CHECKS])
 
-    async def work(policy: Any, problem: Problem) -> None:
-        tree = Roller(policy, _PROMPT, problem, seed=SEED)
-        candidates = await omegaprm.propose(tree, OmegaConfig())
-        found = [candidate.solution for candidate in candidates]
-        checked = [await verify.annotate(Context(tree), s) for s in found]
-        grown = [[*c.votes, *more] for c, more in zip(candidates, checked, strict=True)]
-        theirs.add(tree, found, grown)
-        roller = Roller(policy, _PROMPT, problem, seed=SEED)
-        # The tree begins with these rollouts; bisection gets as many, so that both arms know the problem
-        # alike.
-        await roller.roll("", OmegaConfig().rollouts, omegaprm.SOURCE)
-        drawn = await _bisect(roller, found, checked)
-        ours.add(roller, found, [a + b for a, b in zip(drawn, checked, strict=True)])
+    async def work(policy: Any, posed: list[Problem]) -> None:
+        trees = [Roller(policy, PROMPT, problem, seed=SEED) for problem in posed]
+        with metered(theirs.took):
+            grown = await asyncio.gather(*(omegaprm.propose(tree, OmegaConfig()) for tree in trees))
+        known: list[Known] = []
+        for tree, candidates in zip(trees, grown, strict=True):
+            found = [candidate.solution for candidate in candidates]
+            checked = [await verify.annotate(Context(tree), s) for s in found]
+            theirs.add(tree, found, [[*c.votes, *m] for c, m in zip(candidates, checked, strict=True)])
+            known.append((Roller(policy, PROMPT, tree.problem, seed=SEED), found, checked))
 
-    asyncio.run(_with_policy(work, PROBLEMS))
-    fused = _judge(theirs, _fused(theirs))
+        async def bisect(one: Known) -> list[list[Vote]]:
+            # The tree begins with these rollouts; bisection gets as many, so that both arms know the problem
+            # alike.
+            await one[0].roll("", OmegaConfig().rollouts, omegaprm.SOURCE)
+            return await _bisect(*one)
+
+        await _timed(ours, known, bisect)
+
+    asyncio.run(_opened(work, PROBLEMS))
+    tree = judged(theirs, fused(theirs))
     found = _compared(
         {
-            "bisection, verifiers, fused": _judge(ours, _fused(ours)),
-            "tree alone": _judge(theirs, _measured(theirs.without(_CHECKS))),
+            "bisection, verifiers, fused": judged(ours, fused(ours)),
+            "tree alone": judged(theirs, measured_of(theirs.without(CHECKS))),
         },
-        {"tree, verifiers, fused": fused, "bisection, fused": _judge(ours, _fused(ours.without(_CHECKS)))},
+        {"tree, verifiers, fused": tree, "bisection, fused": judged(ours, fused(ours.without(CHECKS)))},
     )
-    found["details"]["over_fused"] = round(found["value"] / fused["rate"], 2)
+    found["details"]["over_fused"] = round(found["value"] / tree["rate"], 2)
+    return _with_speed(found, ours, theirs)
+
+
+def _with_speed(found: Figures, ours: Arm, theirs: Arm) -> Figures:
+    found["details"]["faster"] = {
+        "wall": round(theirs.took.wall_s / ours.took.wall_s, 2),
+        "cpu": round(theirs.took.cpu_s / ours.took.cpu_s, 2),
+    }
+    found["details"]["load"] = round(os.getloadavg()[0], 1)
     return found
 
 

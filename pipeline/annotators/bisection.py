@@ -8,7 +8,7 @@ this solution that they pass through. Right solutions are not searched.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,20 +77,26 @@ class Bisection:
         """Roll out where it says most until the first error is known well enough, or knowing costs too
         much."""
         drawn: list[list[Rollout]] = [[] for _ in prefixes]
-        config, budget = self.config, self.config.budget
-        while budget >= config.batch and location.chances().max() < config.confidence:
+        config, room = self.config, self.config.budget // self.config.batch
+        for width, each in _rounds(config, len(prefixes)):
+            if not room or location.chances().max() >= config.confidence:
+                break
             # Where few rollouts can be read, each that can costs so much more.
             price = left * [_drawn_per_readable(rollouts) for rollouts in drawn]
-            # How many at once is a setting and nothing that the engine's load decides: what is drawn, and so
-            # the run, must be the same on a busy machine.
-            most = min(config.prefixes, budget // config.batch)
-            probes = [probe for probe in location.best_probes(most, price) if probe.gain >= config.worth]
+            best = location.best_probes(min(width, room), price)
+            probes = [probe.length for probe in best if probe.gain >= config.worth]
             if not probes:
                 break
-            asked = [(prefixes[probe.length], len(drawn[probe.length])) for probe in probes]
-            budget -= config.batch * len(probes)
-            for probe, new in zip(probes, await self._all(roller, asked), strict=True):
-                drawn[probe.length] += new
+            each = min(each, room // len(probes))
+            room -= each * len(probes)
+            # Always whole requests from multiples of `batch` on: what two solutions that share a prefix ask
+            # of it is then the same, and paid for once.
+            asked = [
+                (length, len(drawn[length]) + i * config.batch) for length in probes for i in range(each)
+            ]
+            found = await self._all(roller, [(prefixes[length], start) for length, start in asked])
+            for (length, _), new in zip(asked, found, strict=True):
+                drawn[length] += new
                 _learn(location, prefixes, new)
         return [rollout for rollouts in drawn for rollout in rollouts]
 
@@ -105,6 +111,23 @@ class Bisection:
         if roller.allowance.is_limited:
             return [await roll(*one) for one in asked]
         return list(await asyncio.gather(*(roll(*one) for one in asked)))
+
+
+def _rounds(config: BisectionConfig, n_prefixes: int) -> Iterator[tuple[int, int]]:
+    """Of each round, how many prefixes are probed at once, and with how many requests each.
+
+    Both are settings and nothing that the engine's load decides: what is drawn, and so the run, must be the
+    same on a busy machine.
+    """
+    if config.first:
+        # What one prefix says decides little about the others yet, and to wait for it costs a round.
+        yield n_prefixes, config.first
+    each = 1.0
+    while True:
+        yield config.prefixes, round(each)
+        # A solution that is still open is a stubborn one. With rounds that grow it waits for a few of them,
+        # and not for many while the engine has little else to do.
+        each = min(each * config.grow, float(config.budget))
 
 
 def _already_drawn(roller: Roller, solution: Solution, prefixes: Sequence[str]) -> list[Rollout]:

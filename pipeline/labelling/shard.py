@@ -19,7 +19,7 @@ from pipeline.proposers.gold import with_votes
 from pipeline.runs import records
 from pipeline.runs.given_files import Given, GivenFile, merged
 from pipeline.runs.run_store import Owed, RunStore
-from pipeline.sampling import replay
+from pipeline.sampling import difficulty, replay
 from pipeline.sampling.budget import Allowance, ShardBudget
 from pipeline.sampling.draws import Draws
 from pipeline.sampling.roller import ENDED, Roller, counts, outcome_of, silence
@@ -248,17 +248,19 @@ async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, lis
     """The difficulty filter's verdict (empty to go on), and its rollouts, which the search uses again."""
     if config.filter is None:
         return "", None
-    drawn = await roller.roll("", config.filter.rollouts, "filter")
+    searched = config.proposer(OmegaConfig)
+    # A search begins with k rollouts of the bare problem, which are these.
+    drawn = await difficulty.draw(roller, config.filter, least=searched.rollouts if searched else 0)
     correct, n, _ = counts(drawn)
     # Not one rollout could be graded: neither too hard nor too easy, but unknown, and its reason is kept.
     if n == 0:
         return silence(drawn, "filter: no rollout could be graded", roller.doubts), None
-    rate = correct / n
     # Where the policy never succeeds, or always, rollouts say the same after every step and locate no error.
-    if rate <= config.filter.least:
-        return "filter: too hard", None
-    if rate >= config.filter.most:
-        return "filter: too easy", None
+    match difficulty.verdict(correct, n, config.filter.rollouts - len(drawn), config.filter):
+        case "hard":
+            return "filter: too hard", None
+        case "easy":
+            return "filter: too easy", None
     return "", drawn
 
 

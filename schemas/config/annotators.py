@@ -149,6 +149,12 @@ class BisectionConfig(AnnotatorConfig):
     prefixes: Annotated[int, ADDED] = Field(1, ge=1)
     """Prefixes that are probed at once. More end a search in fewer rounds, which keeps an engine fuller, and
     take some more rollouts."""
+    first: Annotated[int, ADDED] = Field(0, ge=0)
+    """Requests for every prefix in a first round, all at once; 0 begins with the best prefixes. It spares
+    rounds, so that a search ends sooner, and takes some more rollouts."""
+    grow: Annotated[float, ADDED] = Field(1.0, ge=1, le=8)
+    """How many times as many requests each round sends as the round before. Above 1, a search that finds no
+    end waits for a few rounds and not for many."""
     recover: float = Field(0.003, gt=0, lt=1)
     """Success rate of prefixes with an error in them. A policy that repairs more hides its errors."""
     prior: tuple[int, int] = (0, 0)

@@ -3,14 +3,14 @@
 import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from schemas.complaints import Complaint, complaints
 from schemas.config.annotators import KINDS, AnnotatorConfig, AnyAnnotator, SampleConfig, VerifyConfig
 from schemas.config.earlier import RESOLVED, without_other_kinds
-from schemas.config.effects import Effect, vote_settings
+from schemas.config.effects import ADDED, Effect, vote_settings
 from schemas.config.paths import beside
 from schemas.config.policies import PolicyConfig, PromptConfig, TransformersConfig
 from schemas.config.problems import EmbeddedProblems, ProblemsConfig
@@ -30,7 +30,10 @@ class FilterConfig(Section):
     """Difficulty filter: keep a problem that the policy sometimes solves."""
 
     rollouts: int = Field(8, ge=1)
-    """Solutions that are drawn of each problem to find its pass rate. The search uses them again."""
+    """Most solutions that are drawn of each problem to find its pass rate. The search uses them again."""
+    stop: Annotated[Literal["sure", "never"], ADDED] = "sure"
+    """`sure`: stop as soon as further rollouts cannot change whether the problem is kept, and a search has as
+    many as it begins with. `never`: always draw all of them."""
     least: float = Field(0.0, ge=0, le=1)
     """A problem is kept if its pass rate is above this."""
     most: float = Field(1.0, ge=0, le=1)

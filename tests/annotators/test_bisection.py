@@ -2,12 +2,13 @@
 
 import asyncio
 import re
+from itertools import islice
 
 import pytest
 from pydantic import ValidationError
 
 from pipeline.annotators.base import Context
-from pipeline.annotators.bisection import Bisection
+from pipeline.annotators.bisection import Bisection, _rounds
 from pipeline.fusion.labels import fuse
 from pipeline.fusion.trust import fit, model_of
 from pipeline.labelling.shard import label_problem
@@ -194,8 +195,53 @@ def test_several_prefixes_at_once_take_fewer_rounds_and_find_the_same() -> None:
     assert rollouts[2] < 1.25 * rollouts[1]
 
 
-@pytest.mark.parametrize("prefixes", [2, 3, 100])
-def test_what_is_drawn_at_once_depends_on_settings_alone(prefixes: int) -> None:
+WIDE = BisectionConfig(first=2, prefixes=2, grow=2, batch=1)
+
+
+def test_a_wide_search_takes_few_rounds_and_finds_the_same() -> None:
+    """A first round asks about every prefix, and the rounds that follow grow."""
+    rounds, exact, rollouts = {}, {}, {}
+    for name, config in {"narrow": BisectionConfig(), "wide": WIDE}.items():
+        policies = [Noting(slip=0.2) for _ in range(40)]
+        rollers = [roller_of(policy, seed, root=8) for seed, policy in enumerate(policies)]
+        drawn = sum(policy.rounds for policy in policies)
+        hits = [first_error(search(roller, planted(3), config)) == 3 for roller in rollers]
+        rounds[name] = sum(policy.rounds for policy in policies) - drawn
+        exact[name], rollouts[name] = sum(hits), sum(map(spent, rollers))
+        if name == "wide":
+            assert max(policy.together for policy in policies) >= 2 * 7, "two of each prefix at once"
+    assert rounds["wide"] < 0.5 * rounds["narrow"]
+    assert exact["wide"] >= exact["narrow"] - 3
+    assert rollouts["wide"] < 1.5 * rollouts["narrow"]
+
+
+def test_rounds_grow_and_the_first_is_wide() -> None:
+    assert list(islice(_rounds(WIDE, 8), 5)) == [(8, 2), (2, 1), (2, 2), (2, 4), (2, 8)]
+    assert list(islice(_rounds(BisectionConfig(grow=1.5), 8), 5)) == [(1, 1), (1, 2), (1, 2), (1, 3), (1, 5)]
+    assert list(islice(_rounds(DEFAULT, 8), 3)) == [(1, 1)] * 3
+
+
+def test_solutions_that_share_a_prefix_never_draw_the_same_rollout_twice() -> None:
+    """Their rounds differ, and so what each asks of the prefix at once; the requests are the same ones."""
+    roller = roller_of(Worded(slip=0.3), 4)
+    for bad_step in (5, 2, 6):
+        search(roller, planted(bad_step), WIDE)
+    drawn = [(r.prefix, r.seed) for r in roller.taken if r.purpose == "bisection"]
+    assert len(set(drawn)) == len(drawn)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"prefixes": 2},
+        {"prefixes": 3},
+        {"prefixes": 100},
+        {"first": 1},
+        {"first": 2, "grow": 2},
+        {"grow": 1.5, "prefixes": 2, "batch": 1},
+    ],
+)
+def test_what_is_drawn_at_once_depends_on_settings_alone(settings: dict[str, float]) -> None:
     """The same votes and rollouts whether the engine answers at once or in another order each time."""
 
     class Late(Worded):
@@ -204,7 +250,7 @@ def test_what_is_drawn_at_once_depends_on_settings_alone(prefixes: int) -> None:
                 await asyncio.sleep(0)
             return await super().sample(prompt, n, sampling)
 
-    config = BisectionConfig(prefixes=prefixes, budget=14)
+    config = BisectionConfig.model_validate({**settings, "budget": 14})
     found = []
     for policy in (Worded(slip=0.3), Late(slip=0.3)):
         roller = roller_of(policy, 5, root=4)
@@ -219,6 +265,11 @@ def test_the_budget_holds(budget: int) -> None:
     roller = roller_of(Worded(slip=0.4))
     search(roller, planted(3), BisectionConfig(budget=budget, confidence=1.0, worth=0.0))
     assert spent(roller) == budget - budget % 2
+    for wide in ({"first": 3}, {"grow": 3.0}, {"first": 1, "grow": 8.0, "prefixes": 5}):
+        roller = roller_of(Worded(slip=0.4))
+        held = {"budget": budget, "confidence": 1.0, "worth": 0.0, **wide}
+        search(roller, planted(3), BisectionConfig.model_validate(held))
+        assert budget // 2 <= spent(roller) <= budget
 
 
 def test_nothing_readable_ends_it_without_a_verdict() -> None:

@@ -194,7 +194,8 @@ def test_a_pass_rate_of_all_or_nothing(tmp_path: Path, rate: float) -> None:
     plan = plan_from_pass_rate(
         new_config(tmp_path, "extreme"), 50, Stated(pass_rate=rate, tokens_per_solution=50)
     )
-    assert plan.calls == Range(value=50, low=50, high=50)  # the difficulty filter's, and no more
+    # The difficulty filter's, four rollouts a call, and no more: only all eight show that it is extreme.
+    assert plan.calls == Range(value=100, low=100, high=100)
     assert plan.purposes == {"filter": pytest.approx(50 * 8 * 50, rel=0.01)}
 
 

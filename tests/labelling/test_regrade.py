@@ -175,9 +175,14 @@ def test_a_corrected_answer_is_graded_from_what_is_stored(
 def test_what_a_new_grade_asks_for_is_owed_and_only_that_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a gold that nobody writes the filter drops a problem; corrected, it must be searched."""
+    """With a gold that nobody writes the filter drops a problem; corrected, it must be searched.
+
+    A filter that stops early would ask for fewer the second time, so this one does not.
+    """
     asked = config(
-        tmp_path, filter={"rollouts": 6}, propose={"kind": "omegaprm", "searches": 3, "rollouts": 3}
+        tmp_path,
+        filter={"rollouts": 6, "stop": "never"},
+        propose={"kind": "omegaprm", "searches": 3, "rollouts": 3},
     )
     write(tmp_path / "p.jsonl", {1: "nonsense", 3: "nonsense"})
     store = run(asked)
@@ -206,7 +211,8 @@ def test_what_a_new_grade_asks_for_is_owed_and_only_that_is_drawn(
 def test_what_is_not_asked_for_any_more_is_kept(tmp_path: Path) -> None:
     asked = config(
         tmp_path,
-        filter={"rollouts": 6},
+        # One that stops early owes rollouts where a new gold makes a problem look too hard.
+        filter={"rollouts": 6, "stop": "never"},
         propose={"kind": "sample", "n": 2},
         annotate=ROLLED,
     )

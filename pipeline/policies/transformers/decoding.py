@@ -21,17 +21,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import sdpa_mask
 
 from pipeline.policies.base import Completion, Sampling
 from pipeline.policies.tokens import completion_text, cut_at_stop
+from pipeline.policies.transformers.shared_cache import SharedCache, View
 from pipeline.policies.transformers.token_sampling import sample_tokens
 from schemas.errors import UserError
 from schemas.records import StopReason
 
-_GROWTH = 128  # cache columns added at once: growing copies the whole cache, so not for every token
 _PREFILL_TOKENS = 8192  # of one prefill pass, padding included; bounds the memory of its activations
 # Rows that share one stored prompt. More rows would read it fewer times, but attention computes as many
 # places for every prompt as the prompt with the most rows has.
@@ -56,113 +55,6 @@ class Job:
         done = [result for result in self.results if result is not None]
         if len(done) == len(self.results):
             self.settle(done, None)
-
-
-class _Store:
-    """Keys and values of one layer, (rows, heads, columns, size), where row i is filled from column 0 on."""
-
-    def __init__(self, rows: int, like: Tensor) -> None:
-        self.keys = self.values = like.new_zeros(rows, like.shape[1], 0, like.shape[3])
-
-    def widen(self, columns: int) -> None:
-        """Make room, in zeros: a masked column that held NaN would still spoil a sum."""
-        if (missing := columns - self.keys.shape[2]) > 0:
-            more = (0, 0, 0, -(-missing // _GROWTH) * _GROWTH)
-            self.keys, self.values = functional.pad(self.keys, more), functional.pad(self.values, more)
-
-    def move(self, source: Tensor, target: Tensor) -> None:
-        """Copy rows `source` over rows `target`."""
-        self.keys[target] = self.keys[source]
-        self.values[target] = self.values[source]
-
-
-class _Layer(DynamicLayer):
-    """One layer of the shared cache."""
-
-    def __init__(self, owner: "_SharedCache", like: Tensor) -> None:
-        super().__init__()
-        self.is_initialized, self.keys, self.values = True, like, like
-        self.prompts, self.rows = _Store(owner.slots, like), _Store(owner.slots, like)
-        self._owner = owner
-
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write one token for every row; return what the rows added, that token included."""
-        view = self._owner.view
-        self.rows.keys[view.row, :, view.at] = key_states[:, :, 0]
-        self.rows.values[view.row, :, view.at] = value_states[:, :, 0]
-        n = len(view.row)
-        return self.rows.keys[:n, :, : view.width], self.rows.values[:n, :, : view.width]
-
-
-@dataclass
-class _View:
-    """Which part of the cache this step reads, and which prompt each row continues."""
-
-    row: Tensor
-    at: Tensor
-    """Column that a row writes."""
-    width: int
-    prompts: int
-    prompt_width: int
-    per_prompt: int
-    """Most rows of one prompt."""
-    seat: Tensor
-    """A row's place when rows are laid out as (prompts, per_prompt)."""
-
-
-class _SharedCache(Cache):
-    """The cache of all running sequences, and the attention that reads it."""
-
-    view: _View
-
-    def __init__(self, slots: int) -> None:
-        super().__init__(layers=[])
-        self.layers: list[Any]
-        self.slots = slots
-
-    def place(self, prompt: int, filled: Cache, index: int, length: int) -> None:
-        """Store prompt `index` of a prefilled group as number `prompt`."""
-        if not self.layers:
-            self.layers = [_Layer(self, layer.keys) for layer in filled.layers]
-        for mine, other in zip(self.layers, filled.layers, strict=True):
-            mine.prompts.widen(length)
-            mine.prompts.keys[prompt, :, :length] = other.keys[index, :, :length]
-            mine.prompts.values[prompt, :, :length] = other.values[index, :, :length]
-
-    def attend(
-        self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **options: Any
-    ) -> tuple[Tensor, None]:
-        """Attention over a prompt's columns and then a row's own; `query` is (rows, heads, 1, size)."""
-        if query.shape[2] > 1 or not self.layers:
-            plain: tuple[Tensor, None] = sdpa_attention_forward(
-                module, query, key, value, attention_mask, **options
-            )
-            return plain
-        if options.get("s_aux") is not None or options.get("softcap") is not None:
-            raise UserError(
-                'attention with sinks or soft caps is not supported: use kind = "vllm" or "server"'
-            )
-        view, store = self.view, self.layers[module.layer_idx].prompts
-        prompt_key = store.keys[: view.prompts, :, : view.prompt_width]
-        prompt_value = store.values[: view.prompts, :, : view.prompt_width]
-        q = query.view(len(query), key.shape[1], -1, query.shape[3]) * options["scaling"]
-        shared = self._by_row(self._by_prompt(q) @ prompt_key.transpose(2, 3))
-        scores = torch.cat([shared, q @ key.transpose(2, 3)], -1)
-        p = scores.masked_fill_(~attention_mask, float("-inf")).softmax(-1)
-        mixed = self._by_row(self._by_prompt(p[..., : view.prompt_width]) @ prompt_value)
-        mixed += p[..., view.prompt_width :] @ value
-        return mixed.reshape(len(query), 1, query.shape[1], -1), None
-
-    def _by_prompt(self, x: Tensor) -> Tensor:
-        """(rows, heads, group, m) -> (prompts, heads, per_prompt * group, m); empty seats are zeros."""
-        view, (_, heads, group, m) = self.view, x.shape
-        seats = x.new_zeros(view.prompts * view.per_prompt, heads, group, m)
-        seats[view.seat] = x
-        return seats.view(view.prompts, view.per_prompt, heads, group, m).transpose(1, 2).flatten(2, 3)
-
-    def _by_row(self, x: Tensor) -> Tensor:
-        view, (prompts, heads, _, m) = self.view, x.shape
-        return x.view(prompts, heads, view.per_prompt, -1, m).transpose(1, 2).flatten(0, 1)[view.seat]
 
 
 class _Rows:
@@ -225,7 +117,7 @@ class _Rows:
         self.prompts -= len(gone)
         return source, target
 
-    def view(self) -> _View:
+    def view(self) -> View:
         """What the next step reads."""
         n, made, prompt = self.count, self.made[: self.count], self.prompt[: self.count]
         order = prompt.argsort(stable=True)
@@ -235,7 +127,7 @@ class _Rows:
         most = int(users.max())
         width, prompt_width = int(made.max()) + 1, int(self.known[:n].max())
         row = torch.arange(n, device=order.device)
-        return _View(row, made, width, self.prompts, prompt_width, most, prompt * most + rank)
+        return View(row, made, width, self.prompts, prompt_width, most, prompt * most + rank)
 
 
 def _gaps(count: int, gone: list[int]) -> tuple[Tensor, Tensor]:
@@ -253,7 +145,7 @@ class Decoder:
         self._device: torch.device = model.device
         self._exact = model.dtype == torch.float32
         """Whether rounding is so small that few tokens are close; only then they are sampled again alone."""
-        self.rows, self._cache = _Rows(slots, self._device), _SharedCache(slots)
+        self.rows, self._cache = _Rows(slots, self._device), SharedCache()
         name = f"stepmint-{id(self)}"  # attentions are found by name, and this one belongs to this cache
         AttentionInterface.register(name, self._cache.attend)
         AttentionMaskInterface.register(name, sdpa_mask)
@@ -296,9 +188,8 @@ class Decoder:
     def step(self) -> None:
         """One token for every running row; finished rows deliver and leave."""
         rows, n = self.rows, self.rows.count
-        view = self._cache.view = rows.view()
-        for layer in self._cache.layers:
-            layer.rows.widen(view.width)
+        view = rows.view()
+        self._cache.read(view)
         out = self.model(
             input_ids=rows.last[:n, None],
             position_ids=(rows.known + rows.made)[:n, None],
@@ -327,7 +218,7 @@ class Decoder:
         mine = slice(row, row + 1)
         return sample_tokens(out.logits[:, -1], rows.temperature[mine], rows.top_p[mine], uniform)[0]
 
-    def _mask(self, view: _View) -> Any:
+    def _mask(self, view: View) -> Any:
         """True where a row may look: (rows, 1, 1, prompt's columns + own), one mask per kind of layer."""
         known, made = self.rows.known[: self.rows.count, None], self.rows.made[: self.rows.count, None]
         left = torch.arange(view.prompt_width, device=self._device).expand(len(known), -1)
