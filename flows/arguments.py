@@ -6,8 +6,8 @@ Nothing heavy is imported here, so that `stepmint --help` answers in a fraction 
 import argparse
 from typing import Any
 
+from flows import verify, work
 from flows.options import Parser, Version, add_no_prefect
-from flows.verify import add_arguments
 
 _EXAMPLES = """\
 examples:
@@ -95,6 +95,14 @@ def _add_making(commands: Any) -> None:
     _add_set(synthesize)
     add_no_prefect(run, synthesize)
 
+    work.add_arguments(
+        _command(
+            commands,
+            "work",
+            "join a run on an object store: label its shards, beside any number of other machines",
+            "stepmint work s3://bucket/runs/mine",
+        )
+    )
     _add_plan(commands)
 
     fuse = _command(
@@ -332,13 +340,13 @@ def _add_doctor(commands: Any) -> None:
 
 
 def _add_verify(commands: Any) -> None:
-    verify = _command(
+    added = _command(
         commands,
         "verify",
         "check the calculations and equations of solutions, step by step, without a model",
         "stepmint verify solutions.jsonl --only fails",
     )
-    add_arguments(verify)
+    verify.add_arguments(added)
 
 
 def _add_giving(commands: Any) -> None:

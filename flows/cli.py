@@ -21,6 +21,7 @@ from flows import interrupt, progress
 from flows.arguments import parser
 from flows.importing import uncollected
 from flows.settings import set_defaults
+from flows.work import in_folder, is_url
 from pipeline.prm.ranks import world
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
 from schemas.text import one_line, shown
@@ -145,7 +146,8 @@ def _dispatch(args: argparse.Namespace) -> int:
     command = getattr(commands, args.command)
     # An outsider's annotator may print: among the JSON its lines would make the output unreadable.
     with redirect_stdout(sys.stderr) if args.json else nullcontext():
-        result: dict[str, Any] = command(args)
+        far = is_url(str(vars(args).get("run", "")))
+        result: dict[str, Any] = in_folder(args, command) if far else command(args)
     for line in result.get("remarks", ()):
         _complain(line, 0)
     if "printed" in result:  # lines that are printed while they are found

@@ -26,6 +26,8 @@ from flows.checks import (
 from flows.doctor import examine, examine_policies
 from flows.init import init as init
 from flows.verify import verify as verify
+from flows.work import is_url, submit
+from flows.work import work as work
 from pipeline.prm.ranks import rank
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
@@ -44,6 +46,8 @@ def run(args: argparse.Namespace) -> Result:
     ready(config)
     if args.dry_run:
         return outline(config)
+    if is_url(config.root):
+        return submit(config, quiet=args.json)
     check_stages(config)
     return _flow(args, "main", lambda flows: flows.main(config), config)
 
@@ -63,6 +67,8 @@ def synthesize(args: argparse.Namespace) -> Result:
     """Label and seal."""
     config = _given(args)
     ready(config)
+    if is_url(config.root):
+        return submit(config, quiet=args.json)
     return _flow(args, "synthesize", lambda flows: flows.synthesize(config), config)
 
 

@@ -45,6 +45,9 @@ def run(result: Result) -> None:
     if "stages" in result:
         _plan(result)
         return
+    if "labelled_here" in result:
+        work(result)
+        return
     _dataset(result)
     for part in ("training", "evaluation"):
         if part in result:
@@ -65,8 +68,17 @@ def label(result: Result) -> None:
 
 def synthesize(result: Result) -> None:
     """Print the figures of the sealed dataset."""
+    if "labelled_here" in result:
+        work(result)
+        return
     figures("sealed", {key: value for key, value in result.items() if key not in _APART})
     _aside(result, result["run"])
+    say(f"look inside: stepmint show {result['run']} --first-errors")
+
+
+def work(result: Result) -> None:
+    """Print what this worker did, and the figures of the sealed dataset."""
+    figures("sealed", {key: value for key, value in result.items() if key not in _APART})
     say(f"look inside: stepmint show {result['run']} --first-errors")
 
 

@@ -1,69 +1,119 @@
-"""`stepmint work URL`, and what the other commands need to use a run on an object store like a folder."""
+"""`stepmint work URL`, and what lets other commands use a run on an object store as they use a folder."""
 
 import argparse
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows import progress
-from pipeline.labelling.problems import read_problems
-from pipeline.labelling.work import Worker, seal_remote
-from pipeline.runs import remote
-from pipeline.runs.run_store import RunStore
-from pipeline.storage.object_store import ObjectStore, open_objects
 from schemas.config import RunConfig
-from schemas.errors import redacted
+from schemas.errors import UserError, redacted
+
+if TYPE_CHECKING:
+    from pipeline.storage.object_store import ObjectStore
+
+Result = dict[str, Any]
+READING = ("status", "show", "report", "export", "fuse", "derive", "train")
+"""Commands that take the address of a run instead of its folder."""
 
 
-def work(args: argparse.Namespace) -> dict[str, Any]:
-    """Join a run: label its shards until none is left, then seal it."""
+def add_arguments(work: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    work.add_argument("url", help="address of a run: s3://BUCKET/RUNS/NAME, gs://..., az://..., file:///...")
+
+
+def is_url(name: str) -> bool:
+    """Whether a folder's name is the address of an object store."""
+    return "://" in name
+
+
+def work(args: argparse.Namespace) -> Result:
+    """Join a run: label its shards until none is left, and seal it where no other worker has."""
+    from pipeline.storage.object_store import open_objects
+
+    if not is_url(args.url):
+        raise UserError(f"{args.url}: is no address: expected s3://BUCKET/RUNS/NAME, or file:///FOLDER/NAME")
     with progress.listening(progress.listener(quiet=args.json)):
         return _work(open_objects(args.url))
 
 
-def submit(config: RunConfig) -> dict[str, Any]:
+def submit(config: RunConfig, *, quiet: bool) -> Result:
     """Begin the run on the object store that its `root` names, or go on with it, and work on it."""
-    url = f"{config.root.rstrip('/')}/{config.name}"
-    objects = open_objects(url)
-    with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
-        with progress.stage("reading the problems"):
-            store = RunStore.open(config.model_copy(update={"root": folder}))
-            read_problems(store)
-        remote.begin(objects, store)
-    return _work(objects)
+    from pipeline.labelling.problems import read_problems
+    from pipeline.runs import remote
+    from pipeline.runs.run_store import RunStore
+    from pipeline.storage.object_store import open_objects
+
+    if config.train or config.evaluate:
+        raise UserError(
+            f"root {redacted(config.root)!r} is an object store, where a run is only labelled and sealed: "
+            "leave [train] and [evaluate] out, then `stepmint train URL --out FOLDER`"
+        )
+    with progress.listening(progress.listener(quiet=quiet)):
+        objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
+        with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
+            with progress.stage("reading the problems"):
+                store = RunStore.open(config.model_copy(update={"root": folder}))
+                read_problems(store)
+            remote.begin(objects, store)
+        return _work(objects)
 
 
-def _work(objects: ObjectStore) -> dict[str, Any]:
+def _work(objects: "ObjectStore") -> Result:
+    from pipeline.labelling.remarks import remarks, unread
+    from pipeline.labelling.work import Worker, seal_remote
+    from pipeline.runs import remote
+
     # A folder of its own for every worker, also where several of one machine work on one run.
     with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
         worker = Worker(objects, Path(folder) / "run", advance=progress.advance, note=progress.note)
         with progress.stage("labelling"):
             worker.run()
-    said = {"run": objects.url, "done": worker.done, "lost_shards": worker.fenced}
     with progress.stage("fusing the votes"):
-        manifest = remote.last_manifest(objects) or seal_remote(objects, mirror_of(objects.url))
+        manifest = remote.last_manifest(objects) or seal_remote(objects, _mirror_of(objects.url))
     return {
-        **said,
+        "run": objects.url,
+        "labelled_here": worker.done,
+        "lost_shards": worker.fenced,
         "dataset_digest": manifest.digest(),
+        "problems": manifest.problems,
         "solutions": manifest.solutions,
         "steps": manifest.steps,
+        "labelled_steps": manifest.labelled_steps,
+        "remarks": remarks(manifest),
+        "unread": unread(manifest),
     }
 
 
-def mirrored(url: str) -> Path:
-    """A folder that holds what a run on an object store has by now, for commands that read a run."""
-    objects = open_objects(url)
-    folder = mirror_of(objects.url)
-    with progress.stage(f"reading {redacted(url)}"):
+def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], Result]) -> Result:
+    """Run a command on a folder that holds what a run on an object store has by now. UserError for a command
+    that would change the folder and not the run."""
+    from pipeline.runs import remote
+    from pipeline.runs.run_store import RunStore
+    from pipeline.storage.generations import sealed_manifest
+    from pipeline.storage.object_store import open_objects
+
+    if args.command not in READING:
+        raise UserError(
+            f"{args.command} works on a folder; an address is taken by {', '.join(READING)}, work"
+        )
+    if args.command == "train" and not args.out and not args.dry_run:
+        raise UserError("train on an address needs --out FOLDER, where the checkpoint is put")
+    objects = open_objects(args.run)
+    folder = _mirror_of(objects.url)
+    with progress.listening(progress.listener(quiet=args.json)), progress.stage(f"reading {objects.url}"):
         config = remote.fetch(objects, folder)
         remote.load(objects, folder, config.shards)
-    return folder
+    result = command(argparse.Namespace(**{**vars(args), "run": str(folder)}))
+    if args.command == "fuse":
+        remote.put_dataset(objects, RunStore(folder, config).path, sealed_manifest(folder))
+    return result
 
 
-def mirror_of(url: str) -> Path:
-    """Where the folder of a run at an address lies: equal addresses, equal folders."""
+def _mirror_of(url: str) -> Path:
+    """The folder for a run at an address: equal addresses, equal folders."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stepmint" / "objects"
-    name = url.rstrip("/").rpartition("/")[2]
-    return cache / hashlib.sha256(url.encode()).hexdigest()[:16] / name
+    return cache / hashlib.sha256(url.encode()).hexdigest()[:16] / url.rstrip("/").rpartition("/")[2]

@@ -24,7 +24,7 @@ from pipeline.runs.run_store import RunStore
 from pipeline.storage.atomic import write_bytes
 from pipeline.storage.generations import MANIFEST, SEALED, settle
 from pipeline.storage.object_store import ObjectStore
-from pipeline.storage.recorded import config_here, write_record
+from pipeline.storage.recorded import config_here, read_record, write_config, write_record
 from pipeline.storage.shard_log import LogEntry, ShardLog
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError
@@ -35,6 +35,8 @@ RUN = "run.json"
 SOURCES = "sources"
 """The part of a log that says what the votes of a run's sources are evidence of."""
 _SETTINGS = ("run.toml", "identity.json", "quarantine.jsonl", "problems/done.json")
+_READ = "objects.json"
+"""How many entries of each shard's log are in a folder already."""
 _APPENDED = ("journal", "rollouts")
 """Parts whose pieces follow one another; of the others the last one counts."""
 _FILES = {
@@ -159,10 +161,21 @@ def _sources(data: bytes) -> dict[str, Source]:
 
 
 def load(objects: ObjectStore, folder: Path, shards: int) -> None:
-    """Put what is done of a run, and its last dataset, into a folder that `fetch` has filled."""
+    """Put what is done of a run, and its last dataset, into a folder that `fetch` has filled. What an earlier
+    call has put there is not read again."""
+    record = folder / _READ
+    known = read_record(record, folder) if record.is_file() else {}
     for shard in range(shards):
-        forget(folder, shard)
-        replay(ShardLog(objects, shard).read(), folder, shard)
+        name = f"{shard:05d}"
+        # Marked as unread while its files are written: a program killed in between begins that shard anew.
+        start = known.pop(name, 0)
+        write_record(record, known)
+        if not start:
+            forget(folder, shard)
+        log = ShardLog(objects, shard, start)
+        replay(log.read(), folder, shard)
+        known[name] = log.length
+    write_record(record, known)
     manifest = last_manifest(objects)
     if manifest is None:
         return
@@ -175,7 +188,10 @@ def load(objects: ObjectStore, folder: Path, shards: int) -> None:
         (folder / entry.file).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / entry.file, data)
     write_record(folder / MANIFEST, manifest.model_dump(mode="json"))
-    RunStore(folder, config_here(folder)).packed()
+    # Its labels may be made with other settings than those that the run began with.
+    config = config_here(folder).model_copy(update={"fusion": manifest.fusion})
+    write_config(folder, config)
+    RunStore(folder, config).packed()
     settle(folder, manifest)
 
 

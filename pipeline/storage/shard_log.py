@@ -89,10 +89,10 @@ class LogEntry:
 class ShardLog:
     """The log of one shard, by its number or name, read as far as this program has got."""
 
-    def __init__(self, objects: ObjectStore, shard: int | str) -> None:
+    def __init__(self, objects: ObjectStore, shard: int | str, start: int = 0) -> None:
         self._objects, self.shard = objects, shard if isinstance(shard, str) else f"{shard:05d}"
-        self.length = 0
-        """Entries that were read."""
+        self.length = start
+        """Entries that were read; those before `start` were read earlier."""
         self.last: LogEntry | None = None
 
     def read(self) -> Iterator[LogEntry]:

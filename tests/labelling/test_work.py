@@ -39,7 +39,7 @@ print(worker.done, worker.fenced)
 
 def config_of(tmp_path: Path, **changes: object) -> RunConfig:
     problems = tmp_path / "problems.jsonl"
-    rows = ({"problem": f"What is {a} + {b}?", "answer": str(a + b)} for a in range(6) for b in range(6))
+    rows = ({"problem": f"What is {a} + {b}?", "answer": "right"} for a in range(6) for b in range(6))
     problems.write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = {
         "name": "mine",
@@ -142,7 +142,7 @@ def test_another_run_on_the_same_name_is_refused(tmp_path: Path, objects: Object
         begun(tmp_path, objects, config_of(tmp_path / "b", seed=7))
     (tmp_path / "c").mkdir()
     other = config_of(tmp_path / "c")
-    (tmp_path / "c" / "problems.jsonl").write_text('{"problem": "What is 9 + 9?", "answer": "18"}\n')
+    (tmp_path / "c" / "problems.jsonl").write_text('{"problem": "What is 9 + 9?", "answer": "right"}\n')
     with pytest.raises(UserError, match="with other problems"):
         begun(tmp_path, objects, other)
 

@@ -1,0 +1,105 @@
+"""Runs on an object store from the command line: `run`, `work`, and the commands that read."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def run_file(tmp_path: Path, more: str = "", root: str = "objects") -> Path:
+    rows = ({"problem": f"What is {a} + {b}?", "answer": "right"} for a in range(4) for b in range(4))
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        f'name = "mine"\nroot = "file://{tmp_path}/{root}"\nshards = 2\n'
+        f'[problems]\nsource = "file"\npath = "{tmp_path}/problems.jsonl"\n'
+        f'[policy]\nkind = "simulated"\n[[annotate]]\nkind = "monte_carlo"\nrollouts = 4\n{more}'
+    )
+    return file
+
+
+def answer(capsys: Capture, *arguments: object) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def told(capsys: Capture, *arguments: object) -> dict[str, object]:
+    code, out, err = answer(capsys, *arguments, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_run_on_an_object_store_is_read_like_a_folder(tmp_path: Path, capsys: Capture) -> None:
+    file, url = run_file(tmp_path), f"file://{tmp_path}/objects/mine"
+    sealed = told(capsys, "run", file)
+    assert (sealed["problems"], sealed["labelled_here"]) == (16, 16)
+    # The same in a plain folder has the same rows.
+    local = told(capsys, "synthesize", file, "--set", f"root={tmp_path}/runs", "--no-prefect")
+    assert sealed["dataset_digest"] == local["dataset_digest"]
+    # Another machine joins when all is done, and finds nothing to do.
+    assert told(capsys, "work", url)["labelled_here"] == 0
+    status = told(capsys, "status", url)
+    assert (status["sealed"], status["owed"], status["damaged"]) == (True, 0, [])
+    assert told(capsys, "report", url)["solutions"] == sealed["solutions"]
+    code, out, _ = answer(capsys, "show", url, "-n", 1)
+    assert code == 0
+    assert "What is" in out
+    # New labels from the same votes are the dataset of the store, for every reader.
+    fused = told(capsys, "fuse", url, "--set", "fusion.accept=0.999")
+    again = told(capsys, "report", url)
+    assert again["labelled_steps"] == fused["labelled_steps"] != sealed["labelled_steps"]
+    assert told(capsys, "status", url)["sealed"] is True
+    out_file = tmp_path / "rows.jsonl"
+    assert answer(capsys, "export", url, "--format", "trl", "--out", out_file)[0] == 0
+    assert "completions" in json.loads(out_file.read_text().splitlines()[0])
+
+
+def test_what_an_address_cannot_do_is_said_in_one_line(tmp_path: Path, capsys: Capture) -> None:
+    url = f"file://{tmp_path}/objects/mine"
+    for arguments, said in (
+        (("check", url), "check works on a folder; an address is taken by status"),
+        (("status", url), "no run is there"),
+        (("work", tmp_path), "is no address"),
+        (("run", run_file(tmp_path, "[train]\n")), "leave [train] and [evaluate] out"),
+    ):
+        code, _, err = answer(capsys, *arguments)
+        assert code == 2
+        assert said in err.splitlines()[-1]
+
+
+def test_a_worker_that_is_told_to_end_gives_its_shard_back(tmp_path: Path, capsys: Capture) -> None:
+    file, url = run_file(tmp_path, root="far"), f"file://{tmp_path}/far/mine"
+    rows = ({"problem": f"What is {a} + {b}?", "answer": "right"} for a in range(18) for b in range(18))
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    slow = ("--set", "annotate.monte_carlo.rollouts=16")
+    worker = subprocess.Popen([sys.executable, "-m", "flows.cli", "run", str(file), *slow])
+    for _ in range(600):
+        if any(tmp_path.glob("far/mine/beat/*")):
+            break
+        time.sleep(0.05)
+    time.sleep(0.3)
+    worker.terminate()
+    assert worker.wait(timeout=10) == 143
+    beats = [path.read_text() for path in tmp_path.glob("far/mine/beat/*")]
+    assert beats
+    assert all(beat.endswith(" gone") for beat in beats)
+    # What it had finished was appended, and the next worker need not wait for it.
+    code, out, _ = answer(capsys, "status", url, "--json")
+    owed = json.loads(out)["owed"]
+    assert (code, 0 < owed < 324) == (1, True)
+    assert told(capsys, "work", url)["labelled_here"] == owed
