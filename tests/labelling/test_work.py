@@ -105,9 +105,12 @@ def _wait_for_work(objects: ObjectStore, than: int) -> None:
     raise AssertionError("no worker has appended anything for 20 s")
 
 
+@pytest.mark.parametrize("where", ["folder", "s3"])
 def test_workers_killed_and_frozen_leave_the_rows_of_a_local_run(
-    tmp_path: Path, objects: ObjectStore
+    where: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    place = f"file://{tmp_path}/objects" if where == "folder" else f"{request.getfixturevalue('bucket')}/mine"
+    objects = open_objects(place)
     store = begun(tmp_path, objects, config_of(tmp_path))
     killed, frozen = (_start(objects, tmp_path / name / "mine") for name in ("killed", "frozen"))
     try:
