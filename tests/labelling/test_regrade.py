@@ -244,7 +244,7 @@ def test_a_better_grader_regrades_all_and_twice_is_once(
 ) -> None:
     write(tmp_path / "p.jsonl", {})
     store = run(config(tmp_path, annotate=ROLLED))
-    monkeypatch.setattr(rollouts, "grade_any", lambda *_: EQUAL)
+    monkeypatch.setattr(rollouts, "grade_solution", lambda *_: EQUAL)
     assert again(store).changed > 0
     assert again(store).changed == 0
     for _, drawn in stored(store).values():
