@@ -78,7 +78,7 @@ def test_a_whole_run_is_graded_again(mine: Path, capsys: Capture, monkeypatch: p
         "owed": 0,
     }
     assert files(mine / "shards") == before
-    monkeypatch.setattr(rollouts, "grade_any", lambda *_: EQUAL)
+    monkeypatch.setattr(rollouts, "grade_solution", lambda *_: EQUAL)
     assert main(["regrade", str(mine)]) == 0
     assert "12" in capsys.readouterr().out
     assert files(mine / "shards") != before
