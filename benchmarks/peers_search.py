@@ -54,9 +54,9 @@ def openr() -> Figures:
     code = _checkout()
     posed = problems(PROBLEMS)
     ours, theirs = Arm(), Arm()
-    asyncio.run(grow(ours, posed, SEARCH))
+    spent = asyncio.run(grow(ours, posed, SEARCH))
     with _imported(code) as modules:
-        asyncio.run(_search(theirs, posed, modules))
+        models = asyncio.run(_search(theirs, posed, modules))
     rows = {
         "ours, verifiers, fused": judged(ours, fused(ours)),
         "ours alone": judged(ours, measured_of(ours.without(CHECKS))),
@@ -71,6 +71,10 @@ def openr() -> Figures:
         "details": {
             "rows": rows,
             "problems_searched": _searched(ours, theirs),
+            "filter_tokens": {
+                "ours": sum(tokens["filter"] for tokens in spent),
+                "openr": sum(model.tokens[0] for model in models),
+            },
             "load": round(os.getloadavg()[0], 1),
         },
     }
@@ -105,8 +109,9 @@ def _imported(code: Path) -> Iterator[tuple[Any, Any]]:
         os.environ.update(before)
 
 
-async def _search(arm: Arm, posed: Sequence[Problem], modules: tuple[Any, Any]) -> None:
-    """OpenR's filter and search of every problem, as its script calls them, all problems at once."""
+async def _search(arm: Arm, posed: Sequence[Problem], modules: tuple[Any, Any]) -> list[Any]:
+    """OpenR's filter and search of every problem, as its script calls them, all problems at once; returns
+    its models, one a problem."""
     from pipeline.policies.opening import EMBEDDED
     from pipeline.policies.transformers.policy import TransformersPolicy
 
@@ -135,7 +140,8 @@ async def _search(arm: Arm, posed: Sequence[Problem], modules: tuple[Any, Any]) 
         for i, (problem, solution, votes) in enumerate(arm.rows):
             checked = await verify.annotate(Context(Roller(policy, PROMPT, problem, seed=SEED)), solution)
             arm.rows[i] = (problem, solution, [*votes, *checked])
-    arm.tokens = sum(model.tokens for model in models)
+    arm.tokens = sum(sum(model.tokens) for model in models)
+    return models
 
 
 def _model(search: Any, policy: Policy, problem: Problem) -> Any:
@@ -146,16 +152,16 @@ def _model(search: Any, policy: Policy, problem: Problem) -> Any:
         """Asks in the words and with the line ends that the embedded model knows."""
 
         def __init__(self) -> None:  # its own would load the model once more, in transformers' pipeline
-            self.tokens = self.asked = 0
+            self.tokens: list[int] = []  # of each request; the first is the filter's
 
         def generate_rollout(self, state_prefix: str, num_copies: int) -> list[str]:
             # The model begins each step on a line of its own; OpenR joins and splits steps at empty lines.
             prompt = Prompt(state_prefix.replace("\n\n", "\n") + "\n")
             # OpenR asks for equal prefixes again and expects new completions.
-            self.asked += 1
-            how = replace(sampling_of(PROMPT), seed=seed_of(SEED, problem.id, state_prefix, str(self.asked)))
+            seed = seed_of(SEED, problem.id, state_prefix, len(self.tokens))
+            how = replace(sampling_of(PROMPT), seed=seed)
             drawn = asyncio.run_coroutine_threadsafe(policy.sample(prompt, num_copies, how), loop).result()
-            self.tokens += sum(done.tokens for done in drawn)
+            self.tokens.append(sum(done.tokens for done in drawn))
             return [done.text.strip("\n").replace("\n", "\n\n") for done in drawn]
 
     return Model()
