@@ -92,20 +92,32 @@ def measured_of(arm: Arm) -> Labelled:
     return [measured(len(solution.steps), votes, EARLIER) for _, solution, votes in arm.rows]
 
 
-def judged(arm: Arm, labelled: Labelled) -> Figures:
-    """Labelled steps for a thousand tokens, and how right they are."""
-    from pipeline.embedded.problems.truth import first_error
-    from pipeline.outputs.fidelity import first_errors
+Pairs = list[tuple[int | None, int]]
+"""First errors: each that was named (None where it was left open) with the true one."""
 
-    # Distinct texts: two solutions with one beginning give one labelled step, not two.
-    prefixes, pairs = set(), []
-    for (problem, solution, _), (said, n) in zip(arm.rows, labelled, strict=True):
-        prefixes |= {(problem.id, prefix_of(solution.text, solution.steps, i + 1)) for i in range(n)}
+
+def told(arm: Arm, labelled: Labelled) -> dict[str, Pairs]:
+    """The first errors that an arm named, beside the true ones, by problem."""
+    from pipeline.embedded.problems.truth import first_error
+
+    found: dict[str, Pairs] = {}
+    for (problem, solution, _), (said, _) in zip(arm.rows, labelled, strict=True):
         truth = first_error(problem, solution.step_texts())
         # A step that cannot be read has no truth, so its solution is left out of quality but not of the cost.
         if truth is not None:
-            pairs.append((said, truth))
-    quality = first_errors(pairs)
+            found.setdefault(problem.id, []).append((said, truth))
+    return found
+
+
+def judged(arm: Arm, labelled: Labelled) -> Figures:
+    """Labelled steps for a thousand tokens, and how right they are."""
+    from pipeline.outputs.fidelity import first_errors
+
+    # Distinct texts: two solutions with one beginning give one labelled step, not two.
+    prefixes = set()
+    for (problem, solution, _), (_, n) in zip(arm.rows, labelled, strict=True):
+        prefixes |= {(problem.id, prefix_of(solution.text, solution.steps, i + 1)) for i in range(n)}
+    quality = first_errors([pair for pairs in told(arm, labelled).values() for pair in pairs])
     # By the names that earlier records of this bench have.
     keep = {
         "f1": "label_f1",

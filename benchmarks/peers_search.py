@@ -8,52 +8,82 @@ import asyncio
 import contextlib
 import importlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.labels import PROMPT, SEED, Arm, fused, judged, measured_of, problems
+from benchmarks.labels import CHECKS, PROMPT, SEED, Arm, fused, judged, measured_of, problems
 from benchmarks.labels_filter import grow
 from benchmarks.metering import metered
+from pipeline.annotators.base import Context
+from pipeline.annotators.formal import Verify, verifier_named
 from pipeline.annotators.monte_carlo import answer_vote
 from pipeline.inputs.segment import prefix_of
+from pipeline.policies.base import Policy, Prompt
 from pipeline.proposers.sample import to_solution
-from pipeline.sampling.roller import Roller, outcome_of
+from pipeline.sampling.roller import Roller, outcome_of, sampling_of
 from schemas.config import OmegaConfig
-from schemas.records import Problem, Rollout, Solution, Vote
+from schemas.records import Problem, Rollout, Solution, Vote, seed_of
 
 OPENR = "STEPMINT_PEER_OPENR"
 _CODE = "data/omegaPRM_v2"
 PROBLEMS = int(os.environ.get("STEPMINT_PEER_PROBLEMS", "8"))
-SEARCH = OmegaConfig(rollouts=16, searches=20, budget=200)
-"""The settings that OpenR's script has by default."""
+SEARCH = OmegaConfig(rollouts=8, searches=10, budget=100)
+"""Half of what OpenR's script has by default, for both sides; the other constants are the script's own."""
+_SETTINGS = {
+    "alpha": SEARCH.alpha,
+    "beta": SEARCH.beta,
+    "L": SEARCH.length_scale,
+    "c_puct": SEARCH.c_puct,
+    "k": SEARCH.rollouts,
+    "N": SEARCH.searches,
+    "rollout_budget": SEARCH.budget,
+}
 Figures = dict[str, Any]
 
 
 def openr() -> Figures:
     """Labelled steps for 1,000 tokens: our OmegaPRM tree with verifiers and fusion; baseline: OpenR's own
-    code, both with its script's settings and a filter of 32 rollouts. Both sample the same model at the same
-    temperature. OpenR asks it through transformers' pipeline, as its script does without vLLM."""
+    code, both with half of its script's rollouts and searches and a filter of at most 32 rollouts. Both ask
+    one decoder for all problems at once, at one temperature and token limit."""
     code = _checkout()
     posed = problems(PROBLEMS)
     ours, theirs = Arm(), Arm()
-    asyncio.run(grow(ours, posed, SEARCH))
+    spent = asyncio.run(grow(ours, posed, SEARCH))
     with _imported(code) as modules:
-        _search(theirs, posed, modules)
+        models = asyncio.run(_search(theirs, posed, modules))
     rows = {
         "ours, verifiers, fused": judged(ours, fused(ours)),
-        "ours alone": judged(ours, measured_of(ours.without(("arithmetic", "logic")))),
-        "openr": judged(theirs, measured_of(theirs)),
+        "ours alone": judged(ours, measured_of(ours.without(CHECKS))),
+        "openr, verifiers, fused": judged(theirs, fused(theirs)),
+        "openr": judged(theirs, measured_of(theirs.without(CHECKS))),
     }
     return {
         "value": rows["ours, verifiers, fused"]["rate"],
         "unit": "labelled steps per 1,000 tokens",
         "baseline": rows["openr"]["rate"],
         "n": len(posed),
-        "details": {"rows": rows, "load": round(os.getloadavg()[0], 1)},
+        "details": {
+            "rows": rows,
+            "problems_searched": _searched(ours, theirs),
+            "filter_tokens": {
+                "ours": sum(tokens["filter"] for tokens in spent),
+                "openr": sum(model.tokens[0] for model in models),
+            },
+            "load": round(os.getloadavg()[0], 1),
+        },
     }
+
+
+def _searched(ours: Arm, theirs: Arm) -> dict[str, int]:
+    """How many problems passed the filter of each side."""
+    named = {"ours": ours, "openr": theirs}
+    return {name: len({problem.id for problem, _, _ in arm.rows}) for name, arm in named.items()}
 
 
 def _checkout() -> Path:
@@ -79,66 +109,94 @@ def _imported(code: Path) -> Iterator[tuple[Any, Any]]:
         os.environ.update(before)
 
 
-def _search(arm: Arm, posed: Sequence[Problem], modules: tuple[Any, Any]) -> None:
-    """OpenR's filter and search of every problem, as its script calls them."""
-    import logging
-
-    from transformers import set_seed
-
+async def _search(arm: Arm, posed: Sequence[Problem], modules: tuple[Any, Any]) -> list[Any]:
+    """OpenR's filter and search of every problem, as its script calls them, all problems at once; returns
+    its models, one a problem."""
     from pipeline.policies.opening import EMBEDDED
+    from pipeline.policies.transformers.policy import TransformersPolicy
 
     search, script = modules
     script.logger = logging.getLogger(__name__)
+    verify = Verify([verifier_named(name) for name in CHECKS])
 
-    class Model(search.LanguageModel):  # type: ignore[misc, name-defined]
-        """OpenR's model, asked in the words and with the line ends that the embedded model knows."""
+    def grown(model: Any, asked: str, problem: Problem) -> Any:
+        """The searched tree of one problem; None where the filter drops it."""
+        if not script.should_process_question({"problem": asked, "final_answer": problem.answer}, model):
+            return None
+        tree = _noting(search)(model, save_data_tree=True, **_SETTINGS)
+        tree.run(asked, problem.answer)
+        return tree
 
-        tokens = 0
+    async with TransformersPolicy(str(EMBEDDED)) as policy:
+        asked = [f"Problem: {problem.text}\n\nSolution:" for problem in posed]
+        models = [_model(search, policy, problem) for problem in posed]
+        with metered(arm.took):
+            # OpenR waits for each request. In threads, those of all problems share the decoder's batch.
+            with ThreadPoolExecutor(len(posed)) as pool:
+                loop, each = asyncio.get_running_loop(), zip(models, asked, posed, strict=True)
+                trees = await asyncio.gather(*(loop.run_in_executor(pool, grown, *one) for one in each))
+            for problem, text, tree in zip(posed, asked, trees, strict=True):
+                arm.rows += _rows(problem, text, tree) if tree else []
+        for i, (problem, solution, votes) in enumerate(arm.rows):
+            checked = await verify.annotate(Context(Roller(policy, PROMPT, problem, seed=SEED)), solution)
+            arm.rows[i] = (problem, solution, [*votes, *checked])
+    arm.tokens = sum(sum(model.tokens) for model in models)
+    return models
+
+
+def _model(search: Any, policy: Policy, problem: Problem) -> Any:
+    """OpenR's interface to a model, before our decoder: a completion ends with the solution."""
+    loop = asyncio.get_running_loop()
+
+    class Model(search.LanguageModel):
+        """Asks in the words and with the line ends that the embedded model knows."""
+
+        def __init__(self) -> None:  # its own would load the model once more, in transformers' pipeline
+            self.tokens: list[int] = []  # of each request; the first is the filter's
 
         def generate_rollout(self, state_prefix: str, num_copies: int) -> list[str]:
             # The model begins each step on a line of its own; OpenR joins and splits steps at empty lines.
-            asked = state_prefix.replace("\n\n", "\n")
-            texts = self.llm_service.generate_response(f"{asked}\n", num_copies)
-            tokenizer = self.llm_service.pipe.tokenizer
-            self.tokens += sum(len(tokenizer(text).input_ids) for text in texts)
-            return [text.strip("\n").replace("\n", "\n\n") for text in texts]
+            prompt = Prompt(state_prefix.replace("\n\n", "\n") + "\n")
+            # OpenR asks for equal prefixes again and expects new completions.
+            seed = seed_of(SEED, problem.id, state_prefix, len(self.tokens))
+            how = replace(sampling_of(PROMPT), seed=seed)
+            drawn = asyncio.run_coroutine_threadsafe(policy.sample(prompt, num_copies, how), loop).result()
+            self.tokens.append(sum(done.tokens for done in drawn))
+            return [done.text.strip("\n").replace("\n", "\n\n") for done in drawn]
 
-    class Search(search.OmegaPRM):  # type: ignore[misc, name-defined]
-        """OpenR's search, which also notes which rollouts it searched."""
+    return Model()
+
+
+def _noting(search: Any) -> Any:
+    """OpenR's search, which also notes which rollouts it searched."""
+
+    class Search(search.OmegaPRM):
+        """The class of one problem's tree."""
+
+        def __init__(self, *given: Any, **settings: Any) -> None:
+            super().__init__(*given, **settings)
+            self.searched: list[tuple[Any, str]] = []
 
         def expansion_phase_binary_search(self, parent_state: Any, rollout: str) -> None:
             self.searched.append((parent_state, rollout))
             super().expansion_phase_binary_search(parent_state, rollout)
 
-    set_seed(SEED)
-    model = Model(
-        str(EMBEDDED), device="cpu", max_new_tokens=PROMPT.max_tokens, temperature=PROMPT.temperature,
-        top_k=0, top_p=PROMPT.top_p, model_type="hf",
-    )  # fmt: skip
-    settings = {"alpha": SEARCH.alpha, "beta": SEARCH.beta, "L": SEARCH.length_scale, "c_puct": SEARCH.c_puct}
-    settings |= {"k": SEARCH.rollouts, "N": SEARCH.searches, "rollout_budget": SEARCH.budget}
-    grown = Search(model, save_data_tree=True, **settings)
-    for problem in posed:
-        asked = f"Problem: {problem.text}\n\nSolution:"
-        grown.searched = []
-        with metered(arm.took):
-            if script.should_process_question({"problem": asked, "final_answer": problem.answer}, model):
-                grown.run(asked, problem.answer)
-                arm.rows += _rows(problem, asked, grown)
-    arm.tokens = model.tokens
+    return Search
 
 
 def _rows(problem: Problem, asked: str, grown: Any) -> list[tuple[Problem, Solution, list[Vote]]]:
-    """The rollouts that were searched, once each, with the counts of the states along them."""
-    counted = {
-        _plain(state.solution_prefix, asked): (state.correct_rollouts, state.total_rollouts)
-        for state in grown.T.nodes
-        if state.total_rollouts
-    }
+    """The rollouts that were searched and one right solution, as our own tree keeps them, once each, with the
+    counts of the states along them. OpenR may have several states of one prefix: theirs are added up."""
+    counted: dict[str, tuple[int, int]] = {}
+    for state in grown.T.nodes:
+        prefix = _plain(state.solution_prefix, asked)
+        correct, n = counted.get(prefix, (0, 0))
+        counted[prefix] = correct + state.correct_rollouts, n + state.total_rollouts
+    right = [state.solution_prefix for state in grown.T.root.children if not state.total_rollouts][:1]
+    found = [*(f"{state.solution_prefix}\n\n{rollout}" for state, rollout in grown.searched), *right]
     rows = []
     roller = Roller(_nobody(), PROMPT, problem, seed=SEED)
-    texts = dict.fromkeys(_plain(f"{state.solution_prefix}\n\n{r}", asked) for state, r in grown.searched)
-    for text in texts:
+    for text in dict.fromkeys(_plain(one, asked) for one in found):
         drawn = Rollout(
             problem_id=problem.id, purpose="omegaprm", prefix="", text=text,
             outcome=outcome_of(problem, text), stopped="stop",
@@ -146,9 +204,8 @@ def _rows(problem: Problem, asked: str, grown: Any) -> list[tuple[Problem, Solut
         solution = to_solution(roller, drawn)
         votes = [answer_vote(solution)] if solution.steps else []
         for step in range(len(solution.steps) - 1):
-            found = counted.get(prefix_of(text, solution.steps, step + 1).strip())
-            if found:
-                correct, n = found
+            correct, n = counted.get(prefix_of(text, solution.steps, step + 1).strip(), (0, 0))
+            if n:
                 votes.append(
                     Vote(step=step, source="omegaprm", asks="solvable", p=correct / n, correct=correct, n=n)
                 )

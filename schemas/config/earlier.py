@@ -1,4 +1,5 @@
-"""Reads the run.toml of runs that earlier versions began: it drops settings that mean nothing any more."""
+"""Reads the run.toml of runs that earlier versions began: it drops settings that mean nothing any more,
+and adds what those versions did where today's default is another."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,31 +7,35 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from schemas.config.effects import before, is_added
 from schemas.sections import classes_of, tag_of
 
 RESOLVED = "# The resolved configuration of this run"
 """The beginning of the first line of a run.toml that a run has written into its own folder."""
 
 
-def without_other_kinds(data: Any, sections: Sequence[type[BaseModel]]) -> Any:
-    """The data of a section, without fields of its other kinds that hold those kinds' defaults.
+def as_it_was(data: Any, sections: Sequence[type[BaseModel]]) -> Any:
+    """The data of a section, without fields of its other kinds that hold those kinds' defaults, and with the
+    settings that its version did not have.
 
     Once a section had the fields of all kinds, and run.toml held them all: `slip = 0.15`, of a simulated
     policy, stands in the files of runs on a server. A field that holds anything else was set by somebody, so
     it stays and is refused.
     """
     if isinstance(data, list):
-        return [without_other_kinds(one, sections) for one in data]
+        return [as_it_was(one, sections) for one in data]
     own = _chosen(data, sections) if isinstance(data, dict) else None
     if own is None:
         return data
     kept = {}
     for name, value in data.items():
         if field := own.model_fields.get(name):
-            kept[name] = without_other_kinds(value, classes_of(field.annotation))
+            kept[name] = as_it_was(value, classes_of(field.annotation))
         elif not any(_is_default(value, one.model_fields.get(name)) for one in sections):
             kept[name] = value
-    return kept
+    later = {name: before(field) for name, field in own.model_fields.items() if is_added(field)}
+    changed = {name: was for name, was in later.items() if was != own.model_fields[name].default}
+    return {**changed, **kept}
 
 
 def _chosen(data: dict[str, Any], sections: Sequence[type[BaseModel]]) -> type[BaseModel] | None:

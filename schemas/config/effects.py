@@ -34,6 +34,13 @@ ADDED = "added later"
 digest, so that runs from before keep theirs: `Annotated[int, ADDED]`."""
 
 
+class AddedAs(NamedTuple):
+    """Marks a setting as `ADDED` whose default is not what earlier versions did. They did `was`: that is left
+    out of the digest, and read from a run.toml that says nothing (`schemas.config.earlier`)."""
+
+    was: Any
+
+
 class SpeedKeys(NamedTuple):
     """Marks a table of votes: the keys of it that have an effect on the speed only."""
 
@@ -52,6 +59,16 @@ class Setting(NamedTuple):
 def mark_of(field: FieldInfo) -> Effect | None:
     """The mark of a field itself, if it has one."""
     return next((mark for mark in field.metadata if isinstance(mark, Effect)), None)
+
+
+def is_added(field: FieldInfo) -> bool:
+    """Whether earlier versions did not have a setting."""
+    return any(mark == ADDED or isinstance(mark, AddedAs) for mark in field.metadata)
+
+
+def before(field: FieldInfo) -> Any:
+    """The value of a setting by which versions that did not have it are told."""
+    return next((mark.was for mark in field.metadata if isinstance(mark, AddedAs)), field.default)
 
 
 def every_setting(
@@ -76,7 +93,7 @@ def vote_settings(
     found: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         effect, value = mark_of(field) or inherited, getattr(section, name)
-        if not added and ADDED in field.metadata and field.default in (value, _of_votes(plain[name], field)):
+        if not added and is_added(field) and before(field) in (value, _of_votes(plain[name], field)):
             continue
         several = isinstance(value, (tuple, list)) and bool(classes_of(field.annotation))
         if isinstance(value, BaseModel) or several:

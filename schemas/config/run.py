@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from schemas.complaints import Complaint, complaints
 from schemas.config.annotators import KINDS, AnnotatorConfig, AnyAnnotator, SampleConfig, VerifyConfig
-from schemas.config.earlier import RESOLVED, without_other_kinds
-from schemas.config.effects import ADDED, Effect, vote_settings
+from schemas.config.earlier import RESOLVED, as_it_was
+from schemas.config.effects import AddedAs, Effect, vote_settings
 from schemas.config.paths import beside
 from schemas.config.policies import PolicyConfig, PromptConfig, TransformersConfig
 from schemas.config.problems import EmbeddedProblems, ProblemsConfig
@@ -31,7 +31,7 @@ class FilterConfig(Section):
 
     rollouts: int = Field(8, ge=1)
     """Most solutions that are drawn of each problem to find its pass rate. The search uses them again."""
-    stop: Annotated[Literal["sure", "never"], ADDED] = "sure"
+    stop: Annotated[Literal["sure", "never"], AddedAs("never")] = "sure"
     """`sure`: stop as soon as further rollouts cannot change whether the problem is kept, and a search has as
     many as it begins with. `never`: always draw all of them."""
     least: float = Field(0.0, ge=0, le=1)
@@ -233,7 +233,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     # A user's relative paths are looked for beside the run file. A run's own file holds them as they were
     # found, and may hold settings of other kinds, which earlier versions wrote.
     is_own = text.startswith(RESOLVED)
-    data = without_other_kinds(data, [RunConfig]) if is_own else beside(data, path.parent)
+    data = as_it_was(data, [RunConfig]) if is_own else beside(data, path.parent)
     for override in overrides:
         set_key(data, override)
     return parse_config(data, str(path), overrides)

@@ -208,6 +208,29 @@ def test_what_a_new_grade_asks_for_is_owed_and_only_that_is_drawn(
         assert (fresh.candidates, drawn) == (after[name][0].candidates, after[name][1])
 
 
+def test_an_early_stop_owes_the_rest_of_the_filter_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some right and some wrong rollouts were enough; by the corrected answer all are wrong, and only all of
+    them would show that the problem is too hard."""
+    asked = config(tmp_path, filter={"rollouts": 16}, propose={"kind": "sample", "n": 2}, annotate=ROLLED)
+    write(tmp_path / "p.jsonl", {})
+    store = run(asked)
+    drawn = [[r.purpose for r in taken].count("filter") for _, taken in stored(store).values()]
+    early = [n for n in drawn if n < 16]
+    assert early
+    write(tmp_path / "p.jsonl", dict.fromkeys(range(8), "nonsense"))
+    store = RunStore.open(asked)
+    read_problems(store)
+    assert again(store, stale=True) == Regraded(changed=8 - len(early), missing=len(early))
+    counting = Counting(SimulatedPolicy(slip=0.3, n_steps=3))
+    monkeypatch.setattr(tools, "open_policy", lambda _: counting)
+    for number in range(2):
+        asyncio.run(run_shard(store, number))
+    assert counting.drawn == sum(16 - n for n in early)
+    assert {line.skipped for line, _ in stored(store).values()} == {"filter: too hard"}
+
+
 def test_what_is_not_asked_for_any_more_is_kept(tmp_path: Path) -> None:
     asked = config(
         tmp_path,

@@ -63,3 +63,19 @@ def test_only_a_file_that_a_run_wrote_is_read_so(tmp_path: Path) -> None:
         load_config(stored(tmp_path, "# My run", policy={"slip": 0.15}))
     with pytest.raises(UserError, match=r"--set policy\.slip=0\.15: `slip` belongs"):
         load_config(stored(tmp_path, policy=ALL_KINDS), ("policy.slip=0.15",))
+
+
+@pytest.mark.parametrize(
+    ("section", "stop"),
+    [({"rollouts": 8}, "never"), ({"rollouts": 8, "stop": "sure"}, "sure"), ({"stop": "never"}, "never")],
+)
+def test_a_filter_goes_on_as_it_began(tmp_path: Path, section: dict[str, Any], stop: str) -> None:
+    """Earlier versions drew all its rollouts and said nothing about it."""
+    config = load_config(stored(tmp_path, filter=section))
+    assert config.filter is not None
+    assert config.filter.stop == stop
+    assert load_config(stored(tmp_path)).filter is None
+    # A user's own file says what is wanted now.
+    mine = load_config(stored(tmp_path, head="# mine", filter={"rollouts": 8}))
+    assert mine.filter is not None
+    assert mine.filter.stop == "sure"

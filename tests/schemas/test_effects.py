@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from schemas.config import RunConfig, parse_config
-from schemas.config.effects import ADDED, Effect, Setting, differing, every_setting, mark_of, vote_settings
+from schemas.config.effects import Effect, Setting, differing, every_setting, is_added, mark_of, vote_settings
 from schemas.errors import UserError
 from schemas.records import Record
 from schemas.sections import classes_of, is_list, tag_of
@@ -143,8 +143,19 @@ def test_a_setting_added_later_leaves_the_digest_of_earlier_runs() -> None:
     assert plain.digest() != other.digest()
     said = list(differing(plain.settings(), other.settings()))
     assert said == ["prompt.reasoning='after', not 'inside'", "no section [prompt.split], not with it"]
-    added = [one for one in SETTINGS if ADDED in one.section.model_fields[one.name].metadata]
+    added = [one for one in SETTINGS if is_added(one.section.model_fields[one.name])]
     assert {one.effect for one in added} == {Effect.VOTES}
+
+
+def test_a_default_that_earlier_versions_did_not_follow_counts() -> None:
+    """They drew all rollouts of the filter. So a run of theirs has the digest of one that does so now."""
+    plain, never = (
+        RunConfig.model_validate({"name": "r", "filter": {"rollouts": 8, **more}})
+        for more in ({}, {"stop": "never"})
+    )
+    assert "stop" not in vote_settings(never, added=False)["filter"]
+    assert vote_settings(plain, added=False)["filter"]["stop"] == "sure"
+    assert plain.digest() != never.digest()
 
 
 def test_known_marks() -> None:
