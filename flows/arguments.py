@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that `stepmint --help` answers in a fraction 
 import argparse
 from typing import Any
 
+from flows.deploy import add_arguments as add_deploy_arguments
 from flows.options import Parser, Version, add_no_prefect
 from flows.verify import add_arguments
 
@@ -94,6 +95,11 @@ def _add_making(commands: Any) -> None:
     synthesize.add_argument("config", help="run file (TOML)")
     _add_set(synthesize)
     add_no_prefect(run, synthesize)
+
+    summary = "give a run file to a Prefect server, which runs it by a schedule"
+    deploy = _command(commands, "deploy", summary, 'stepmint deploy mine.toml --cron "0 2 * * *"')
+    add_deploy_arguments(deploy)
+    _add_set(deploy)
 
     _add_plan(commands)
 
