@@ -4,6 +4,7 @@ A worker imports this module by its name, so it needs Stepmint installed and not
 """
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,13 +39,17 @@ class ScheduledRun(BaseModel):
 @flow_of
 @flow("stepmint-scheduled")
 def scheduled(run: ScheduledRun) -> Any:
-    """Do every stage of a run file. With [series], in a run of its own on the problems that are new.
+    """Do every stage of a run file. With [series], in a run of its own on the problems that are new."""
+    return completed(fire(run, planned_time()))
 
-    The run is called by the time that it was planned for, so a fire that is late, or tried again, goes on
-    with its own run.
+
+def fire(run: ScheduledRun, at: datetime) -> str:
+    """What is due at a time; says in a line what came of it.
+
+    A run of a series is called by the time that it was planned for, so a fire that is late, or tried again,
+    goes on with its own run.
     """
-    file = load_config(Path(run.run_file), run.changes)
-    config = planned(file, planned_time(), run.named_by)
+    config = planned(load_config(Path(run.run_file), run.changes), at, run.named_by)
     folder = Path(config.root) / config.name
     was_there, before = folder.exists(), _digest(folder)
     try:
@@ -52,18 +57,18 @@ def scheduled(run: ScheduledRun) -> Any:
     except NothingNew as nothing:
         if not was_there:
             shutil.rmtree(folder)  # it holds only what this fire has just laid there
-        return completed(str(nothing))
+        return str(nothing)
     main.fn(config)
     if before and before == _digest(folder):
-        return completed(f"nothing to do: {folder} is sealed, and no problem is new")
-    return completed(_told(config, folder))
+        return f"nothing to do: {folder} is sealed, and no problem is new"
+    return _told(config, folder)
 
 
 def _told(config: RunConfig, folder: Path) -> str:
     manifest = read_manifest(folder)
     n = manifest.problems if manifest else 0
-    new = " new" if config.series else ""
-    return f"{n:,}{new} problems labelled: {folder}"
+    what = "new problems" if config.series else "problems"
+    return f"{what} labelled: {n:,}, in {folder}"
 
 
 def _digest(folder: Path) -> str:

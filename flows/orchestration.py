@@ -88,7 +88,7 @@ def task_of(declared: "engine.Task[..., Any]") -> Any:
 
 
 def planned_time() -> datetime:
-    """When the present run of a flow was planned to start. It is the same if the run starts late, or again."""
+    """When the present run of a flow was planned to start; the same if the run starts late, or again."""
     time: datetime = prefect.runtime.flow_run.scheduled_start_time
     return time
 

@@ -132,8 +132,10 @@ def _pose(store: RunStore, source: Source) -> None:
         if posed.left():
             raise UserError(_refusal(store, known, about, posed))
         if not posed.ids and posed.elsewhere:
-            n = len(posed.elsewhere)
-            raise NothingNew(f"nothing new: earlier runs of the series have labelled all {n:,} problems")
+            raise NothingNew(
+                "nothing new: earlier runs of the series have labelled every problem of its source, "
+                f"{len(posed.elsewhere):,}"
+            )
         if not posed.ids:
             raise UserError(f"{about.name}: {no_problem(posed.bad)}")
         sizes = [posed.write(shard) for shard in range(store.config.shards)]
