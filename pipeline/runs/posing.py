@@ -267,8 +267,8 @@ class Posed:
             part.unlink(missing_ok=True)
 
     def _add(self, problem: Problem, lines: dict[Path, list[str]]) -> None:
-        # Only here, where a problem is new to the run: what the run has it keeps, even if an earlier run that
-        # was interrupted has been finished since.
+        # Only here, where a problem is new to the run: what the run has it keeps, even if another run with
+        # that problem has been sealed since.
         if problem.id in self._earlier:
             self.elsewhere.add(problem.id)
             return

@@ -1,7 +1,7 @@
 """A series: runs on one growing source, each of which labels the problems that no earlier one has.
 
 The runs lie side by side in one folder. Their names begin with that of the series and end in the time they
-were planned for, so the order of their names is that of their times.
+were planned for.
 """
 
 from datetime import UTC, datetime
@@ -25,17 +25,18 @@ def planned(config: RunConfig, at: datetime, every: str) -> RunConfig:
 
 
 def done_earlier(store: RunStore) -> set[str]:
-    """Ids of the problems that sealed runs of the store's series, planned before it, have finished. Empty
-    where the run is of no series.
+    """Ids of the problems that the other sealed runs of the store's series have finished. Empty where the run
+    is of no series.
 
-    What such a run owes, or what lies beyond its budget, does not count.
+    What such a run owes, or what lies beyond its budget, does not count. The times that runs were planned for
+    do not, either: a fire that is made up for must not label again what a later one has.
     """
-    series = store.config.series
-    if series is None:
+    series, name = store.config.series, store.config.name
+    if series is None or not name.startswith(f"{series.name}-"):
         return set()
     found = set[str]()
     for folder in sorted(Path(store.config.root).glob(f"{series.name}-*")):
-        if folder.name < store.config.name and (folder / "run.toml").is_file() and read_manifest(folder):
+        if folder.name != name and (folder / "run.toml").is_file() and read_manifest(folder):
             config = config_here(folder)
             if config.series == series:
                 for shard in range(config.shards):
