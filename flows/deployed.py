@@ -21,8 +21,9 @@ from schemas.errors import NothingNew
 
 
 class ScheduledRun(BaseModel):
-    """The parameters of a deployment. They are few, so that Prefect's page can show them as a form: the run
-    file has the others."""
+    """Which run file is run, and how. All further settings stand in the file."""
+
+    # Prefect's page makes a form of these fields, headed by the docstring; a whole run file would be no form.
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
