@@ -6,7 +6,7 @@ Nothing heavy is imported here, so that `stepmint --help` answers in a fraction 
 import argparse
 from typing import Any
 
-from flows import verify, work
+from flows import deploy, verify, work
 from flows.options import Parser, Version, add_no_prefect
 
 _EXAMPLES = """\
@@ -95,14 +95,12 @@ def _add_making(commands: Any) -> None:
     _add_set(synthesize)
     add_no_prefect(run, synthesize)
 
-    work.add_arguments(
-        _command(
-            commands,
-            "work",
-            "join a run on an object store: label its shards, beside any number of other machines",
-            "stepmint work s3://bucket/runs/mine",
-        )
-    )
+    summary = "join a run on an object store: label its shards, beside any number of other machines"
+    work.add_arguments(_command(commands, "work", summary, "stepmint work s3://bucket/runs/mine"))
+    summary = "give a run file to a Prefect server, which runs it by a schedule"
+    scheduled = _command(commands, "deploy", summary, 'stepmint deploy mine.toml --cron "0 2 * * *"')
+    deploy.add_arguments(scheduled)
+    _add_set(scheduled)
     _add_plan(commands)
 
     fuse = _command(

@@ -23,6 +23,7 @@ from flows.checks import (
     preview,
     ready,
 )
+from flows.deploy import deploy as deploy
 from flows.doctor import examine, examine_policies
 from flows.init import init as init
 from flows.verify import verify as verify

@@ -185,6 +185,14 @@ def verify(result: Result) -> None:
         say(summed)
 
 
+def deploy(result: Result) -> None:
+    """Print what the server has now, and what it still needs."""
+    say(f"deployment  {result['deployment']}: {result['schedule'] or 'without a schedule'}")
+    made = " (new)" if result["pool_made"] else ""
+    say(f"pool        {result['pool']}{made}: prefect worker start --pool {result['pool']}")
+    say(f"run it now: prefect deployment run {result['deployment']}")
+
+
 def status(result: Result) -> None:
     """Print the state of each shard, then why problems are owed, and what is in quarantine."""
     if not result["shards"]:

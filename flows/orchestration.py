@@ -5,6 +5,7 @@ Prefect reads environment variables while it is imported. It is imported only he
 
 from collections.abc import Iterable
 from concurrent.futures import Future
+from datetime import datetime
 from functools import cache
 from typing import Any, Self
 from uuid import uuid4
@@ -84,6 +85,17 @@ def task_of(declared: "engine.Task[..., Any]") -> Any:
         cache_policy=NO_CACHE,
     )
     return make(declared.fn)
+
+
+def planned_time() -> datetime:
+    """When the present run of a flow was planned to start; the same if the run starts late, or again."""
+    time: datetime = prefect.runtime.flow_run.scheduled_start_time
+    return time
+
+
+def completed(message: str) -> Any:
+    """What a flow returns to end well with a message, which Prefect's page shows beside the state."""
+    return prefect.states.Completed(message=message)
 
 
 def each(declared: "engine.Task[..., Any]", shared: Any, items: Iterable[Any]) -> list[Any]:

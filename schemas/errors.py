@@ -55,6 +55,10 @@ class UserError(_Redacted):
     """An error that the user can mend: bad configuration, bad input, a missing file. Shown as one line."""
 
 
+class NothingNew(UserError):
+    """Earlier runs of a series have labelled every problem of its source. For a schedule this is no fault."""
+
+
 class BackendError(_Redacted):
     """A model call failed after its client's retries. The problem it belonged to stays owed."""
 

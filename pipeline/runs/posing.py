@@ -14,12 +14,13 @@ from pydantic_core import from_json
 from pipeline.runs import given_files, identity, problem_files
 from pipeline.runs.identity import PROBLEMS, Identity, Input
 from pipeline.runs.run_store import RunStore
+from pipeline.runs.series import done_earlier
 from pipeline.storage.atomic import write_lines
 from pipeline.storage.files import append_lines, batches, lines_of
 from pipeline.storage.recorded import has_drawn
 from schemas.complaints import no_problem
 from schemas.config import EmbeddedProblems, ProblemsConfig
-from schemas.errors import UserError
+from schemas.errors import NothingNew, UserError
 from schemas.records import GOLD, Candidate, Problem, Quarantined, Solution, gold_key, text_id
 
 Item = Problem | Candidate | Quarantined
@@ -55,7 +56,8 @@ class Source(Protocol):
 def prepare(store: RunStore, source: Source) -> int:
     """Bring the run's problems up to date with their source. Returns how many there are.
 
-    UserError where there is none, or where one that the run already has is gone.
+    UserError where there is none, or where one that the run already has is gone; NothingNew where earlier
+    runs of its series have labelled all of them.
     """
     problem_files.finish(store.path, store.config.shards)
     is_prepared = problem_files.is_prepared(store.path)
@@ -129,6 +131,11 @@ def _pose(store: RunStore, source: Source) -> None:
         posed.match_rest()
         if posed.left():
             raise UserError(_refusal(store, known, about, posed))
+        if not posed.ids and posed.elsewhere:
+            raise NothingNew(
+                "nothing new: earlier runs of the series have labelled every problem of its source, "
+                f"{len(posed.elsewhere):,}"
+            )
         if not posed.ids:
             raise UserError(f"{about.name}: {no_problem(posed.bad)}")
         sizes = [posed.write(shard) for shard in range(store.config.shards)]
@@ -163,6 +170,9 @@ class Posed:
         self._named: dict[str, str] = {}
         """The ids that corrected problems keep, by those that they would have now."""
         self.bad: list[Quarantined] = []
+        self.elsewhere = set[str]()
+        """Ids of the problems that were read and left to the earlier runs of the series."""
+        self._earlier = done_earlier(store)
         self._left: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for shard in range(store.config.shards) if problem_files.is_prepared(store.path) else ():
             for problem in store.posed(shard):
@@ -257,6 +267,11 @@ class Posed:
             part.unlink(missing_ok=True)
 
     def _add(self, problem: Problem, lines: dict[Path, list[str]]) -> None:
+        # Only here, where a problem is new to the run: what the run has it keeps, even if another run with
+        # that problem has been sealed since.
+        if problem.id in self._earlier:
+            self.elsewhere.add(problem.id)
+            return
         if problem.id in self.ids:  # an answer that its text had before it was corrected
             reason = f"the text of problem {problem.id}, with the answer it had before it was corrected"
             source = problem.source

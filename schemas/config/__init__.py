@@ -38,7 +38,15 @@ from schemas.config.problems import (
     problems_config,
 )
 from schemas.config.proposers import AnyProposer, GivenConfig
-from schemas.config.run import BudgetConfig, FilterConfig, FusionConfig, RunConfig, load_config, parse_config
+from schemas.config.run import (
+    BudgetConfig,
+    FilterConfig,
+    FusionConfig,
+    RunConfig,
+    SeriesConfig,
+    load_config,
+    parse_config,
+)
 from schemas.config.training import EvaluateConfig, SelfTrainConfig, TrainConfig
 
 __all__ = [
@@ -78,6 +86,7 @@ __all__ = [
     "FilterConfig",
     "FusionConfig",
     "BudgetConfig",
+    "SeriesConfig",
     "RunConfig",
     "load_config",
     "parse_config",

@@ -87,6 +87,18 @@ class BudgetConfig(Section):
     `per_problem` it is never exceeded, without it by a few problems at most."""
 
 
+class SeriesConfig(Section):
+    """Runs on one growing source of problems: each labels what no earlier one has (docs/deploy.md).
+
+    [series]
+    name = "nightly"
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=150)
+    """The runs of a deployment are called by it and by the day that they were planned for, `NAME-2026-11-27`.
+    With the time, `NAME-2026-11-27T020000`, where they are planned more often than once a day."""
+
+
 class RunConfig(Section):
     """A run file. Sections that are left out are stages that are left out."""
 
@@ -111,6 +123,8 @@ class RunConfig(Section):
     side; equal texts are one solution."""
     annotate: Annotated[tuple[Annotated[AnyAnnotator, Field(discriminator="kind")], ...], Effect.VOTES] = ()
     """What votes on the steps, in any order: it is kept by kind and name."""
+    series: Annotated[SeriesConfig | None, Effect.SPEED] = None
+    """`stepmint deploy`: each fire of a schedule is a run of its own, on the problems that are new."""
     fusion: Annotated[FusionConfig, Effect.LATER] = FusionConfig()
     """How votes become labels."""
     budget: Annotated[BudgetConfig, Effect.VOTES] = BudgetConfig()
