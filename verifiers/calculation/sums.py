@@ -23,6 +23,8 @@ _SIGN = r"(?: ?[-+*/×] ?| x (?=[$0-9.])|(?<=[0-9]) x (?=\()|(?<=[0-9])x(?=[0-9]
 # "$3", "20%", "(3 + 4)": brackets hold one row of numbers and no brackets.
 _OPERAND = rf"\$?(?:(?:{NUMBER})%?|\((?:{NUMBER})(?: ?[-+*/] ?\$?(?:{NUMBER}))+\)){_UNIT}?"
 _SUM = re.compile(
+    # The first character is looked at first, as most positions are no sum's beginning.
+    r"(?=[$(.0-9])"
     # It begins after a word or a mark, so that it is no end of a longer sum; no digit follows its result.
     r"(?:^|(?<=[A-Za-z0-9][.,;:] )|(?<=[A-Za-z]{2} )|(?<=[a-z]:))"
     rf"(?P<left>{_OPERAND}(?:{_SIGN}{_OPERAND})+) ?= ?\$?(?P<right>{NUMBER})(?![0-9,.]*[0-9])"
