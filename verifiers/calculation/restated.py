@@ -268,9 +268,13 @@ _COUNTS = tuple(map(Fraction, (2, 3, 4, 7, 10, 12, 24, 30, 52, 60, 100, 365)))
 
 def _explained(value: Fraction, kind: str, context: StepContext, start: int) -> bool:
     """Whether two operations on numbers stated before, or a count of units, give the value."""
-    texts = (one.once(_numbers) for one in context.parsed_before)
-    stated = frozenset[Fraction]().union(*texts, _numbers_of(context.step[:start]))
-    known = {one for one in stated if one > 1}
+    known = {one for one in _numbers_of(context.step[:start]) if one > 1}
+    # The table has the numbers in the order of the texts: only those of texts before are looked at.
+    for one, at in context.shared.once(_first).items():
+        if at >= context.count or len(known) > _MOST_NUMBERS:
+            break
+        if one > 1:
+            known.add(one)
     if len(known) > _MOST_NUMBERS:
         return True
     once = _combined(known, known)
