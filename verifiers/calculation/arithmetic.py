@@ -75,7 +75,7 @@ def in_context(checked: Checked, claim: Claim | None, context: StepContext) -> C
     if (
         checked.code == ROUNDED_INPUTS
         and claim
-        and looks_rounded(claim) <= figures_of(context.parsed_texts[0])
+        and looks_rounded(claim) <= figures_of(context.parsed_problem)
     ):
         # `12 * 2.74 = 32.96`, of a problem that says $2.74.
         checked = check_claim(claim._replace(exact=True)) or checked

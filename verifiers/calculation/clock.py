@@ -17,6 +17,8 @@ _MONTHS = "January February March April May June July August September October N
 _TIME = r"(\d{1,2}):(\d{2})\s*([ap]\.?m\.?)?"
 # "4 hours", "1.5 hours", "2 hours and 15 minutes", "45 minutes"; empty where nothing is said.
 _LENGTH = r"(?:(\d{1,4}(?:\.\d{1,4})?)\s*hours?)?(?:(?:\s+and)?\s*(\d{1,5})\s*minutes?)?"
+# A quick look: most colons stand before a list or a result.
+_CLOCK = re.compile(r"\d:\d")
 # Words that state a duration after two times: "from 1:00 to 5:00, which is 4 hours". Not "about 4 hours".
 _STATES = (
     r"\s*(?:=|is|are|equals|takes|lasts|there (?:is|are)|makes|,?\s*(?:which|that) is)\s*"
@@ -48,7 +50,7 @@ def timed_claims(step: str) -> Iterator[Timed]:
     """The claims about clock times and dates that a step makes in one of the few exact forms."""
     if len(step) > 8_000:
         return
-    if ":" in step:
+    if ":" in step and _CLOCK.search(step):
         for pattern in (_BETWEEN, _MINUS):
             for match in pattern.finditer(step):
                 yield from _lasting(match, backwards=pattern is _MINUS)

@@ -137,7 +137,7 @@ def check_matrices(context: StepContext, pool: Pool | None = None) -> list[tuple
 def _defined(context: StepContext) -> dict[str, Matrix]:
     """The matrices that the problem and the steps call by a letter, always the same one."""
     found: dict[str, set[Matrix]] = {}
-    for parsed in (context.parsed_texts[0], *context.recent(_WINDOW), context.parsed):
+    for parsed in (context.parsed_problem, *context.recent(_WINDOW), context.parsed):
         for one in parsed.once(matrix_claims):
             if isinstance(one.left, Name) and isinstance(one.right, Name) and one.right.name[:3] == "Z_m":
                 found.setdefault(one.left.name, set()).add(one.matrices[one.right.name])

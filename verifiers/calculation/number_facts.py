@@ -94,6 +94,24 @@ _FORMS: tuple[tuple[str, str], ...] = (
         rf"(?:is|are)\s+(?P<value>\d{{1,3}}){_END}",
     ),
 )
+_NEEDED = {
+    "gcd": ("common", "GCD", "gcd", "GCF", "gcf", "HCF"),
+    "lcm": ("common", "LCM", "lcm", "LCD"),
+    "divides": ("divisible", "multiple", "factor", "divisor"),
+    "prime": ("prime", "composite"),
+    "square": ("perfect",),
+    "parity": ("even", "odd"),
+    "coprime": ("prime", "common"),
+    "remainder": ("remainder",),
+    "division": ("remainder",),
+    "divisors": ("factors", "divisors"),
+    "count": ("factors", "divisors"),
+    "digits": ("digits",),
+    "factored": ("factori",),
+    "extreme": ("multiple",),
+    "ending": ("digit",),
+}
+"""Words of which a text with a fact of a form has one."""
 _PATTERNS = tuple((name, re.compile(rf"(?<![\w.,^*/_{{-]){pattern}")) for name, pattern in _FORMS)
 # Words without which no fact is looked for.
 _MAY_STATE = re.compile(
@@ -128,6 +146,8 @@ def number_facts(parsed: ParsedText) -> tuple[Fact, ...]:
         return ()
     found: list[Fact] = []
     for name, pattern in _PATTERNS:
+        if not any(word in text for word in _NEEDED[name]):
+            continue
         for match in pattern.finditer(text):
             if len(found) == _MOST:
                 return tuple(found)

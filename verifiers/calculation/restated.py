@@ -62,7 +62,7 @@ _IRREGULAR = dict(zip(_PAIRS[::2], _PAIRS[1::2], strict=True))
 
 def restated(context: StepContext) -> tuple[Restated, ...]:
     """The clauses of the last step that tell a number of the problem otherwise."""
-    problem, step = context.parsed_texts[0], context.parsed
+    problem, step = context.parsed_problem, context.parsed
     if len(step.text) > LONGEST_STEP or len(problem.text) > _LONGEST_PROBLEM:
         return ()
     if not problem.once(_figures):
@@ -70,8 +70,7 @@ def restated(context: StepContext) -> tuple[Restated, ...]:
     figures, ratios = step.once(_alone)
     if not figures and not ratios:
         return ()
-    here, written = context.count, context.shared.once(_written)
-    if all(written.get(said, here) < here for said in figures) and ratios <= problem.once(_alone)[1]:
+    if _are_stated(figures, context) and ratios <= problem.once(_alone)[1]:
         return ()
     found = []
     for span, items, place in step.once(_stated):
@@ -82,6 +81,15 @@ def restated(context: StepContext) -> tuple[Restated, ...]:
             really = f"{_shown(told.pop(), kind)}, not {_shown(value, kind)}"
             found.append((span, f"{step.text[slice(*span)].strip()}: the problem says {really}"))
     return tuple(found)
+
+
+def _are_stated(figures: frozenset[str], context: StepContext) -> bool:
+    """Whether the problem or a step before has all of the numbers."""
+    if context.whole is None:
+        # A table that no other context shares would be made for one look.
+        return all(any(said in one.once(_figures) for one in context.parsed_before) for said in figures)
+    here, written = context.count, context.whole.once(_written)
+    return all(written.get(said, here) < here for said in figures)
 
 
 def _is_known(item: _Item, sentences: _Sentences, context: StepContext, start: int) -> bool:
@@ -260,9 +268,13 @@ _COUNTS = tuple(map(Fraction, (2, 3, 4, 7, 10, 12, 24, 30, 52, 60, 100, 365)))
 
 def _explained(value: Fraction, kind: str, context: StepContext, start: int) -> bool:
     """Whether two operations on numbers stated before, or a count of units, give the value."""
-    texts = (one.once(_numbers) for one in context.parsed_before)
-    stated = frozenset[Fraction]().union(*texts, _numbers_of(context.step[:start]))
-    known = {one for one in stated if one > 1}
+    known = {one for one in _numbers_of(context.step[:start]) if one > 1}
+    # The table has the numbers in the order of the texts: only those of texts before are looked at.
+    for one, at in context.shared.once(_first).items():
+        if at >= context.count or len(known) > _MOST_NUMBERS:
+            break
+        if one > 1:
+            known.add(one)
     if len(known) > _MOST_NUMBERS:
         return True
     once = _combined(known, known)

@@ -365,7 +365,7 @@ def _claim(formula: Formula) -> Claim | None:
 
 def _follows(claim: Claim, context: StepContext) -> bool:
     """Whether the equations of the texts, this step's included, explain it."""
-    texts = (context.parsed_texts[0], *context.recent(4), context.parsed)
+    texts = (context.parsed_problem, *context.recent(4), context.parsed)
     read = (formula for parsed in texts for formula in parsed.once(formulas))
     stated = (_claim(formula) for formula in read if formula.is_equation and len(formula.sides) == 2)
     others = [one for one in stated if one and (one.left, one.right) != (claim.left, claim.right)]

@@ -229,16 +229,23 @@ _Form = tuple[re.Pattern[str], Callable[[re.Match[str]], Claim | None]]
 
 
 def _forms_in(text: str) -> list[_Form]:
-    """The forms of which a text has a word: a quick look, as most steps have none."""
+    """The forms of which a text has the words: a quick look, as most steps have none."""
     found: list[_Form] = []
     if "dd" in text or "ubtract" in text or "ultipl" in text or "ivid" in text:
         found.append((_OPERATED, _operated))
     if "sum of" in text or "erence " in text or "product of" in text:
         found.append((_NAMED, _named))
-    if "alf " in text or "third" in text or "quarter" in text or "wice " in text or " times " in text:
-        found.append((_OF, _share))
+    shares = "alf " in text or "third" in text or "quarter" in text or "wice " in text or " times " in text
+    compares = " than " in text
+    if not found and not shares and not compares:
+        return found
+    said = text.lower()
+    equates = " is " in said or " equals " in said
+    if shares:
+        if equates or " gives " in said:
+            found.append((_OF, _share))
         if " is " in text or "equals" in text:
             found.append((_IS_SHARE, _share))
-    if " than " in text:
+    if compares and (" is " in said or " are " in said):
         found += [(_THAN, _ordered), (_MORE, _differs)]
     return found

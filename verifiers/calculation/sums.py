@@ -6,9 +6,12 @@ characters. The verdict is the one that the full reading gives, for a quarter of
 """
 
 import re
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from functools import lru_cache
 
 from verifiers.claims.words import COUNTS
-from verifiers.expressions.parser import NUMBER, parse_tokens
+from verifiers.expressions.parser import LONGEST, NUMBER, number, parse_tokens
 from verifiers.expressions.tree import FUNCTIONS, Refused
 from verifiers.expressions.values import exact
 
@@ -21,6 +24,8 @@ _SIGN = r"(?: ?[-+*/×] ?| x (?=[$0-9.])|(?<=[0-9]) x (?=\()|(?<=[0-9])x(?=[0-9]
 # "$3", "20%", "(3 + 4)": brackets hold one row of numbers and no brackets.
 _OPERAND = rf"\$?(?:(?:{NUMBER})%?|\((?:{NUMBER})(?: ?[-+*/] ?\$?(?:{NUMBER}))+\)){_UNIT}?"
 _SUM = re.compile(
+    # The first character is looked at first, as most positions are no sum's beginning.
+    r"(?=[$(.0-9])"
     # It begins after a word or a mark, so that it is no end of a longer sum; no digit follows its result.
     r"(?:^|(?<=[A-Za-z0-9][.,;:] )|(?<=[A-Za-z]{2} )|(?<=[a-z]:))"
     rf"(?P<left>{_OPERAND}(?:{_SIGN}{_OPERAND})+) ?= ?\$?(?P<right>{NUMBER})(?![0-9,.]*[0-9])"
@@ -31,9 +36,22 @@ _PLAIN = re.compile(
     r"|(?<=[A-Za-z]{2})-(?=[A-Za-z]{2})|(?<=[0-9])-(?=[A-Za-z]{3}))*+"
 )
 """Text without a sign that could join a sum."""
+
+
+def _begin(words: Iterable[str], after: str) -> Iterator[str]:
+    # What stands before a word is looked at behind its first letter: a search for letters is fast.
+    return (f"{word[0]}(?<![A-Za-z]{word[0]}){word[1:]}{after}" for word in sorted(words))
+
+
 _COMPUTES = re.compile(
-    rf"(?<![A-Za-z])(?:(?:{'|'.join(sorted(FUNCTIONS))}|pi)(?![A-Za-z])"
-    r"|(?:x|X|times|plus|minus|by)(?=[ $]*(?:[.0-9]|$)))|[0-9] (?:is|equals) [0-9]|% of[ $]+$"
+    "|".join(
+        (
+            *_begin(FUNCTIONS | {"pi"}, "(?![A-Za-z])"),
+            *_begin(("x", "X", "times", "plus", "minus", "by"), "(?=[ $]*(?:[.0-9]|$))"),
+            *(f"{digit} (?:is|equals) [0-9]" for digit in range(10)),
+            "% of[ $]+$",
+        )
+    )
 )
 """Words that a number makes a sign."""
 _NOT_UNITS = COUNTS | FUNCTIONS | {"pi", "times", "plus", "minus", "and", "or"}
@@ -43,6 +61,8 @@ _FAR_X = re.compile("(?:[ /][A-Za-z]+){3} x ")
 """An `x` so far from the number before it may be a symbol."""
 _AS_READ = str.maketrans("$×x–", " **-")
 _TOKEN = re.compile(rf"{NUMBER}|[-+*/%()]")
+_SIGNS = frozenset("+-*/%()")
+_JOINS = frozenset("+-*/")
 
 
 def true_sum(step: str) -> tuple[tuple[int, int], str] | None:
@@ -58,15 +78,50 @@ def true_sum(step: str) -> tuple[tuple[int, int], str] | None:
         return None
     if _COMPUTES.search(step, 0, start) or _COMPUTES.search(step, end):
         return None
-    said = " ".join(_UNITS.sub("", left).translate(_AS_READ).split())
     words = _WORD.findall(left)
+    said = " ".join((_UNITS.sub("", left) if words else left).translate(_AS_READ).split())
     if words and not _only_units(words, left, said, found["unit"]):
         return None
     try:
-        true = exact(parse_tokens(_TOKEN.findall(said)), {}) == exact(parse_tokens([right]), {})
+        true = len(right) <= LONGEST and _value(_TOKEN.findall(said)) == _literal(right)
     except Refused:
         return None
     return ((start, end), f"{said} = {right}") if true else None
+
+
+def _value(tokens: list[str]) -> Fraction | int:
+    """The value of a row such as `3 + 4 * 5`, without a tree; of anything else the tree's."""
+    numbers, signs = tokens[::2], tokens[1::2]
+    is_row = len(numbers) > len(signs) and _JOINS.issuperset(signs) and _SIGNS.isdisjoint(numbers)
+    # No row that is this short reaches the bound on the size of values.
+    if not is_row or len(tokens) + sum(map(len, numbers)) > LONGEST:
+        return exact(parse_tokens(tokens), {})
+    total: Fraction | int = 0
+    term = _literal(numbers[0])
+    for sign, token in zip(signs, numbers[1:], strict=True):
+        operand = _literal(token)
+        if sign == "*":
+            term *= operand
+        elif sign == "/":
+            term = _quotient(term, operand)
+        else:
+            total += term
+            term = operand if sign == "+" else -operand
+    return total + term
+
+
+def _quotient(left: Fraction | int, right: Fraction | int) -> Fraction | int:
+    if not right:
+        raise Refused("domain", "division by zero")
+    whole, rest = divmod(left, right)
+    return Fraction(left) / right if rest else whole
+
+
+@lru_cache(maxsize=4096)
+def _literal(token: str) -> Fraction | int:
+    """A number; a whole one as Python's integer, which is several times faster than its fraction."""
+    value = number(token).value
+    return value.numerator if value.denominator == 1 else value
 
 
 def _only_units(words: list[str], left: str, said: str, unit: str | None) -> bool:

@@ -101,8 +101,8 @@ def _signs(text: str) -> str:
     if ". " in text:
         # ". 5" is the decimal .5, written apart; "done. 5 apples" begins a sentence, so a word before the
         # point forbids it.
-        text = re.sub(r"(?<![\w.)\]}])\.(\s+)(?=\d)", r"\1.", text)
-    if "*" in text:
+        text = _SPACED_POINT.sub(r"\1.", text)
+    if "**" in text:
         # Between operands ** is a power; elsewhere it is bold type.
         text = _POWER.sub(_power, text).replace("**", "  ")
     if "|" in text:
@@ -116,7 +116,9 @@ def _signs(text: str) -> str:
     return text
 
 
-_FORMULA_END = re.compile(r"(?<=[\d)}])\$(?=[A-Za-z(\\])")
+# What stands before a sign is looked at behind it: a search for one character is fast.
+_FORMULA_END = re.compile(r"\$(?<=[\d)}]\$)(?=[A-Za-z(\\])")
+_SPACED_POINT = re.compile(r"\.(?<![\w.)\]}]\.)(\s+)(?=\d)")
 # `10**-3` is a power where it is the only double asterisk; `**5**-3` may end bold type.
 _POWER = re.compile(
     r"(?<=[\d)])\*\*(?=[\d(])|(?<=[\d)]) \*\* (?=[\d(])|(?<![A-Za-z][A-Za-z])(?<=[A-Za-z])\*\*(?=\d)"

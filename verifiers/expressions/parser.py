@@ -66,6 +66,8 @@ def parse(text: str, functions: frozenset[str] = FUNCTIONS) -> Expression:
 
 def parse_tokens(tokens: list[str], functions: frozenset[str] = FUNCTIONS) -> Expression:
     """The same for a text that is in tokens already."""
+    if len(tokens) == 1 and tokens[0].isdigit() and len(tokens[0]) <= LONGEST:
+        return number(tokens[0])
     if len(tokens) > LONGEST or sum(map(len, tokens)) > LONGEST:
         raise Refused("parse", f"longer than {LONGEST} characters")
     if len(tokens) % 2 and _FLAT.issuperset(tokens[1::2]) and all(t[0].isdigit() for t in tokens[::2]):

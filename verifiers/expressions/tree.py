@@ -84,16 +84,17 @@ Expression = Number | Name | Unary | Binary | Call
 
 def walk(tree: Expression) -> Iterator[Expression]:
     """Every node, the root first."""
-    yield tree
-    match tree:
-        case Unary(_, operand):
-            yield from walk(operand)
-        case Binary(_, left, right):
-            yield from walk(left)
-            yield from walk(right)
-        case Call(_, args):
-            for arg in args:
-                yield from walk(arg)
+    # A list of what is left, as generators within generators pass each node through all of them.
+    left: list[Expression] = [tree]
+    while left:
+        node = left.pop()
+        yield node
+        if isinstance(node, Binary):
+            left += (node.right, node.left)
+        elif isinstance(node, Unary):
+            left.append(node.operand)
+        elif isinstance(node, Call):
+            left += reversed(node.args)
 
 
 def names(tree: Expression) -> frozenset[str]:
@@ -145,10 +146,9 @@ def renamed(tree: Expression, to: Mapping[str, str]) -> Expression:
 
 def is_ambiguous(tree: Expression) -> bool:
     """Whether people read it in two ways: a division before a product without a sign, as in `6/2(3)`."""
-    return any(
-        isinstance(node, Binary)
-        and node.op == "/"
-        and isinstance(node.right, Binary)
-        and node.right.op == "·"
-        for node in walk(tree)
-    )
+    for node in walk(tree):
+        if isinstance(node, Binary) and node.op == "/":
+            right = node.right
+            if isinstance(right, Binary) and right.op == "·":
+                return True
+    return False

@@ -48,8 +48,15 @@ STRICT = Reading()
 
 def exact(tree: Expression, values: Mapping[str, Fraction], reading: Reading = STRICT) -> Fraction:
     """The rational value. Raises Refused where there is none, or where it would be too large to compute."""
+    # Most nodes are one of these two; to match patterns takes longer.
     if isinstance(tree, Number):
         return tree.value
+    if isinstance(tree, Binary):
+        first, second = exact(tree.left, values, reading), exact(tree.right, values, reading)
+        right = tree.right
+        if reading.relative and tree.op in {"+", "-"} and isinstance(right, Unary) and right.op == "%":
+            second *= first
+        return operated(tree.op, first, second, reading)
     match tree:
         case Name(name):
             if name == "pi":
@@ -61,11 +68,6 @@ def exact(tree: Expression, values: Mapping[str, Fraction], reading: Reading = S
             return factorial(exact(operand, values, reading))
         case Unary(op, operand):
             return exact(operand, values, reading) * (-1 if op == "-" else reading.percent)
-        case Binary(op, left, right):
-            first, second = exact(left, values, reading), exact(right, values, reading)
-            if reading.relative and op in {"+", "-"} and isinstance(right, Unary) and right.op == "%":
-                second *= first
-            return operated(op, first, second, reading)
         case Call(function, args):
             return applied(function, [exact(arg, values, reading) for arg in args])
 
@@ -78,8 +80,9 @@ def operated(
 ) -> Fraction:
     """The rational value of `left op right`. Raises Refused where there is none within the bounds."""
     # Most calculations have whole numbers; Python's integers are several times faster than its fractions.
-    if left.denominator == right.denominator == 1 and op in _WHOLE:
-        return _bounded(Fraction(_WHOLE[op](left.numerator, right.numerator)), bounds)
+    if op in _WHOLE and left.denominator == right.denominator == 1:
+        whole = _WHOLE[op](left.numerator, right.numerator)
+        return Fraction(whole) if whole.bit_length() <= bounds.bits else _bounded(Fraction(whole), bounds)
     match op:
         case "+":
             return _bounded(left + right, bounds)

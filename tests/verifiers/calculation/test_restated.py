@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.records import Problem
-from verifiers.base import contexts_of
+from verifiers.base import StepContext, contexts_of
 from verifiers.calculation.arithmetic import Arithmetic
 from verifiers.calculation.restated import restated
 
@@ -37,6 +37,22 @@ def test_a_number_in_the_problems_own_words_must_be_its_number(problem, step, re
     assert why.endswith(f"the problem says {really}")
     found = Arithmetic().check(contexts_of(Problem(text=problem), [step])[-1])
     assert found.verdict == "fails"
+
+
+@pytest.mark.parametrize("count", range(1, 6))
+def test_a_context_alone_says_what_one_of_the_whole_solution_says(count):
+    steps = (
+        "We read the problem.",
+        "Since 20% of melons are ready for harvest, we multiply.",
+        "There are 20% more.",
+        "Since 20% of melons are ready for harvest, we divide.",
+        "Since 23% of melons are ready for harvest, we add.",
+    )
+    problem = Problem(text=MELONS)
+    whole = restated(contexts_of(problem, steps)[count - 1])
+    assert restated(StepContext(problem, steps[:count])) == whole
+    # What a step repeats of another is that step's mistake.
+    assert len(whole) == (count in {2, 5})
 
 
 @pytest.mark.parametrize(
