@@ -70,7 +70,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
 def run(make_run: MakeRun) -> Run:
     """One of them with everything that samples. Read it, do not change it."""
     return make_run(
-        filter={"rollouts": 16},
+        filter={"rollouts": 16, "stop": "never"},
         annotate=[
             {"kind": "monte_carlo", "rollouts": 8},
             {"kind": "scan", "rollouts": 8, "confidence": 0.1},

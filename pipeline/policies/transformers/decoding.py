@@ -197,6 +197,7 @@ class Decoder:
             past_key_values=self._cache,
             use_cache=True,
         )
+        self._cache.view = None
         at = rows.made[:n, None]
         uniform = rows.uniform[:n].gather(1, at)[:, 0]
         token, close = sample_tokens(out.logits[:, -1], rows.temperature[:n], rows.top_p[:n], uniform)

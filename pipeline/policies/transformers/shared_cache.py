@@ -91,6 +91,7 @@ class Layer(DynamicLayer):
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Write one token for every row; return what the rows added, that token included."""
         view = self._owner.view
+        assert view is not None  # only a step writes here
         self.rows.keys[view.row, :, view.at] = key_states[:, :, 0]
         self.rows.values[view.row, :, view.at] = value_states[:, :, 0]
         n = len(view.row)
@@ -100,7 +101,9 @@ class Layer(DynamicLayer):
 class SharedCache(Cache):
     """The cache of all running sequences, and the attention that reads it."""
 
-    view: View
+    view: View | None = None
+    """What the step under way reads; None outside a step: a prompt is prefilled without this cache, even
+    where it is one token long."""
 
     def __init__(self) -> None:
         super().__init__(layers=[])
@@ -126,7 +129,7 @@ class SharedCache(Cache):
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **options: Any
     ) -> tuple[Tensor, None]:
         """Attention over a prompt's columns and then a row's own; `query` is (rows, heads, 1, size)."""
-        if query.shape[2] > 1 or not self.layers:
+        if (view := self.view) is None:
             plain: tuple[Tensor, None] = sdpa_attention_forward(
                 module, query, key, value, attention_mask, **options
             )
@@ -135,24 +138,26 @@ class SharedCache(Cache):
             raise UserError(
                 'attention with sinks or soft caps is not supported: use kind = "vllm" or "server"'
             )
-        view, store = self.view, self.layers[module.layer_idx].prompts
+        store = self.layers[module.layer_idx].prompts
         prompt_key = store.keys[: view.prompts, :, : view.prompt_width]
         prompt_value = store.values[: view.prompts, :, : view.prompt_width]
         q = query.view(len(query), key.shape[1], -1, query.shape[3]) * options["scaling"]
-        shared = self._by_row(self._by_prompt(q) @ prompt_key.transpose(2, 3))
+        shared = _by_row(_by_prompt(q, view) @ prompt_key.transpose(2, 3), view)
         scores = torch.cat([shared, q @ key.transpose(2, 3)], -1)
         p = scores.masked_fill_(~attention_mask, float("-inf")).softmax(-1)
-        mixed = self._by_row(self._by_prompt(p[..., : view.prompt_width]) @ prompt_value)
+        mixed = _by_row(_by_prompt(p[..., : view.prompt_width], view) @ prompt_value, view)
         mixed += p[..., view.prompt_width :] @ value
         return mixed.reshape(len(query), 1, query.shape[1], -1), None
 
-    def _by_prompt(self, x: Tensor) -> Tensor:
-        """(rows, heads, group, m) -> (prompts, heads, per_prompt * group, m); empty seats are zeros."""
-        view, (_, heads, group, m) = self.view, x.shape
-        seats = x.new_zeros(view.prompts * view.per_prompt, heads, group, m)
-        seats[view.seat] = x
-        return seats.view(view.prompts, view.per_prompt, heads, group, m).transpose(1, 2).flatten(2, 3)
 
-    def _by_row(self, x: Tensor) -> Tensor:
-        view, (prompts, heads, _, m) = self.view, x.shape
-        return x.view(prompts, heads, view.per_prompt, -1, m).transpose(1, 2).flatten(0, 1)[view.seat]
+def _by_prompt(x: Tensor, view: View) -> Tensor:
+    """(rows, heads, group, m) -> (prompts, heads, per_prompt * group, m); empty seats are zeros."""
+    _, heads, group, m = x.shape
+    seats = x.new_zeros(view.prompts * view.per_prompt, heads, group, m)
+    seats[view.seat] = x
+    return seats.view(view.prompts, view.per_prompt, heads, group, m).transpose(1, 2).flatten(2, 3)
+
+
+def _by_row(x: Tensor, view: View) -> Tensor:
+    prompts, heads, _, m = x.shape
+    return x.view(prompts, heads, view.per_prompt, -1, m).transpose(1, 2).flatten(0, 1)[view.seat]

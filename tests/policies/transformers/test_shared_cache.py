@@ -86,3 +86,23 @@ def test_a_batch_that_empties_gives_its_memory_back(models: dict[str, str]) -> N
     # 128 rows and 128 prompts of up to 189 tokens; then one of each, in the smallest stores there are.
     assert full == 128 * 64 + 128 * 192
     assert places() <= 2 * 2 * 32 * 64
+
+
+def test_a_prompt_of_two_tokens_may_begin_beside_running_ones(models: dict[str, str]) -> None:
+    # All of it but the last token is prefilled: a pass of one token, as a step has.
+    loaded = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(models["llama"])
+
+    def drawn(prompts: list[list[int]]) -> list[object]:
+        decoder = Decoder(loaded, tokenizer, 8)
+        jobs = [Job(ids, Sampling(seed=3), 12, [None], lambda *_: None) for ids in prompts]
+        with torch.inference_mode():
+            for job in jobs:
+                decoder.admit([(job, 0)])
+                decoder.step()
+            while decoder.rows.count:
+                decoder.step()
+        return [job.results[0] for job in jobs]
+
+    long, short = [5] * 20, [6, 7]
+    assert drawn([long, short]) == [*drawn([long]), *drawn([short])]
