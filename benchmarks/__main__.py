@@ -22,6 +22,7 @@ from benchmarks import (
     faults_kill,
     faults_server,
     faults_tamper,
+    first_errors,
     house,
     humans,
     injected,
@@ -163,6 +164,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "verifiers.gsm8k_gold": natural.gsm8k_gold,
     "verifiers.humans": natural.humans,
     "verifiers.coverage": natural.coverage,
+    "verifiers.first_errors": first_errors.first_errors,
     "verifiers.planted": natural.planted,
     "verifiers.provenance": natural.provenance,
     "verifiers.logic": logic.agreement,
@@ -182,7 +184,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
 
 PARTED = frozenset(
     f"verifiers.{name}"
-    for name in ("gsm8k_gold", "humans", "coverage", "planted", "provenance", "logic", "rules")
+    for name in "gsm8k_gold humans coverage first_errors planted provenance logic rules".split()
 )
 """Benches whose figures are given apart for the problems that the code was and was not written on."""
 
