@@ -4,12 +4,10 @@ A small model spends its time reading the cache, and rollouts are many completio
 and values of a prompt are stored once, and read once a step for all of its completions; each sequence has a
 row for what it adds, and writes it in place (transformers' own caches copy everything for every token).
 A uniform number fixed by (seed, position) selects every token. Rounding makes logits differ between batch
-shapes; in float32, a token that rounding could change is sampled again from logits of its sequence alone, so
-that a completion does not depend on its batch. In half precision nearly all would be: there it may depend.
-
-transformers' own continuous batching has one seed for all: 8 of 8 completions changed when other prompts
-were asked beside theirs, and none of ours. It was 1.8 to 3.7 times slower on 16 sequences of the embedded
-model on two busy cores (`python -m benchmarks libraries.decoding`).
+shapes; in float32, a token that rounding could change is sampled again from logits of its sequence alone. So
+no completion depends on its batch; in half precision nearly all tokens would be, and there it may.
+transformers' own batching has one seed for all: 8 of 8 completions changed beside other prompts, and none of
+ours. It was 1.8 to 3.7 times slower on 16 sequences of the embedded model (bench `libraries.decoding`).
 """
 
 from collections.abc import Callable
@@ -21,16 +19,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.cache_utils import Cache, DynamicCache
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from pipeline.policies.base import Completion, Sampling
 from pipeline.policies.tokens import completion_text, cut_at_stop
-from pipeline.policies.transformers.shared_cache import SharedCache, View
 from pipeline.policies.transformers.token_sampling import sample_tokens
 from schemas.errors import UserError
 from schemas.records import StopReason
 
+_GROWTH = 128  # cache columns added at once: growing copies the whole cache, so not for every token
 _PREFILL_TOKENS = 8192  # of one prefill pass, padding included; bounds the memory of its activations
 # Rows that share one stored prompt. More rows would read it fewer times, but attention computes as many
 # places for every prompt as the prompt with the most rows has.
@@ -55,6 +54,114 @@ class Job:
         done = [result for result in self.results if result is not None]
         if len(done) == len(self.results):
             self.settle(done, None)
+
+
+class _Store:
+    """Keys and values of one layer, (rows, heads, columns, size), where row i is filled from column 0 on."""
+
+    def __init__(self, rows: int, like: Tensor) -> None:
+        self.keys = self.values = like.new_zeros(rows, like.shape[1], 0, like.shape[3])
+
+    def widen(self, columns: int) -> None:
+        """Make room, in zeros: a masked column that held NaN would still spoil a sum."""
+        if (missing := columns - self.keys.shape[2]) > 0:
+            more = (0, 0, 0, -(-missing // _GROWTH) * _GROWTH)
+            self.keys, self.values = functional.pad(self.keys, more), functional.pad(self.values, more)
+
+    def move(self, source: Tensor, target: Tensor) -> None:
+        """Copy rows `source` over rows `target`."""
+        self.keys[target] = self.keys[source]
+        self.values[target] = self.values[source]
+
+
+class _Layer(DynamicLayer):
+    """One layer of the shared cache."""
+
+    def __init__(self, owner: "_SharedCache", like: Tensor) -> None:
+        super().__init__()
+        self.is_initialized, self.keys, self.values = True, like, like
+        self.prompts, self.rows = _Store(owner.slots, like), _Store(owner.slots, like)
+        self._owner = owner
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write one token for every row; return what the rows added, that token included."""
+        view = self._owner.view
+        self.rows.keys[view.row, :, view.at] = key_states[:, :, 0]
+        self.rows.values[view.row, :, view.at] = value_states[:, :, 0]
+        n = len(view.row)
+        return self.rows.keys[:n, :, : view.width], self.rows.values[:n, :, : view.width]
+
+
+@dataclass
+class _View:
+    """Which part of the cache this step reads, and which prompt each row continues."""
+
+    row: Tensor
+    at: Tensor
+    """Column that a row writes."""
+    width: int
+    prompts: int
+    prompt_width: int
+    per_prompt: int
+    """Most rows of one prompt."""
+    seat: Tensor
+    """A row's place when rows are laid out as (prompts, per_prompt)."""
+
+
+class _SharedCache(Cache):
+    """The cache of all running sequences, and the attention that reads it."""
+
+    view: _View
+    steps = False  # prompts are prefilled without this cache, also those of one token
+
+    def __init__(self, slots: int) -> None:
+        super().__init__(layers=[])
+        self.layers: list[Any]
+        self.slots = slots
+
+    def place(self, prompt: int, filled: Cache, index: int, length: int) -> None:
+        """Store prompt `index` of a prefilled group as number `prompt`."""
+        if not self.layers:
+            self.layers = [_Layer(self, layer.keys) for layer in filled.layers]
+        for mine, other in zip(self.layers, filled.layers, strict=True):
+            mine.prompts.widen(length)
+            mine.prompts.keys[prompt, :, :length] = other.keys[index, :, :length]
+            mine.prompts.values[prompt, :, :length] = other.values[index, :, :length]
+
+    def attend(
+        self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **options: Any
+    ) -> tuple[Tensor, None]:
+        """Attention over a prompt's columns and then a row's own; `query` is (rows, heads, 1, size)."""
+        if not self.steps:
+            plain: tuple[Tensor, None] = sdpa_attention_forward(
+                module, query, key, value, attention_mask, **options
+            )
+            return plain
+        if options.get("s_aux") is not None or options.get("softcap") is not None:
+            raise UserError(
+                'attention with sinks or soft caps is not supported: use kind = "vllm" or "server"'
+            )
+        view, store = self.view, self.layers[module.layer_idx].prompts
+        prompt_key = store.keys[: view.prompts, :, : view.prompt_width]
+        prompt_value = store.values[: view.prompts, :, : view.prompt_width]
+        q = query.view(len(query), key.shape[1], -1, query.shape[3]) * options["scaling"]
+        shared = self._by_row(self._by_prompt(q) @ prompt_key.transpose(2, 3))
+        scores = torch.cat([shared, q @ key.transpose(2, 3)], -1)
+        p = scores.masked_fill_(~attention_mask, float("-inf")).softmax(-1)
+        mixed = self._by_row(self._by_prompt(p[..., : view.prompt_width]) @ prompt_value)
+        mixed += p[..., view.prompt_width :] @ value
+        return mixed.reshape(len(query), 1, query.shape[1], -1), None
+
+    def _by_prompt(self, x: Tensor) -> Tensor:
+        """(rows, heads, group, m) -> (prompts, heads, per_prompt * group, m); empty seats are zeros."""
+        view, (_, heads, group, m) = self.view, x.shape
+        seats = x.new_zeros(view.prompts * view.per_prompt, heads, group, m)
+        seats[view.seat] = x
+        return seats.view(view.prompts, view.per_prompt, heads, group, m).transpose(1, 2).flatten(2, 3)
+
+    def _by_row(self, x: Tensor) -> Tensor:
+        view, (prompts, heads, _, m) = self.view, x.shape
+        return x.view(prompts, heads, view.per_prompt, -1, m).transpose(1, 2).flatten(0, 1)[view.seat]
 
 
 class _Rows:
@@ -117,7 +224,7 @@ class _Rows:
         self.prompts -= len(gone)
         return source, target
 
-    def view(self) -> View:
+    def view(self) -> _View:
         """What the next step reads."""
         n, made, prompt = self.count, self.made[: self.count], self.prompt[: self.count]
         order = prompt.argsort(stable=True)
@@ -127,7 +234,7 @@ class _Rows:
         most = int(users.max())
         width, prompt_width = int(made.max()) + 1, int(self.known[:n].max())
         row = torch.arange(n, device=order.device)
-        return View(row, made, width, self.prompts, prompt_width, most, prompt * most + rank)
+        return _View(row, made, width, self.prompts, prompt_width, most, prompt * most + rank)
 
 
 def _gaps(count: int, gone: list[int]) -> tuple[Tensor, Tensor]:
@@ -145,7 +252,7 @@ class Decoder:
         self._device: torch.device = model.device
         self._exact = model.dtype == torch.float32
         """Whether rounding is so small that few tokens are close; only then they are sampled again alone."""
-        self.rows, self._cache = _Rows(slots, self._device), SharedCache()
+        self.rows, self._cache = _Rows(slots, self._device), _SharedCache(slots)
         name = f"stepmint-{id(self)}"  # attentions are found by name, and this one belongs to this cache
         AttentionInterface.register(name, self._cache.attend)
         AttentionMaskInterface.register(name, sdpa_mask)
@@ -188,8 +295,10 @@ class Decoder:
     def step(self) -> None:
         """One token for every running row; finished rows deliver and leave."""
         rows, n = self.rows, self.rows.count
-        view = rows.view()
-        self._cache.read(view)
+        view = self._cache.view = rows.view()
+        for layer in self._cache.layers:
+            layer.rows.widen(view.width)
+        self._cache.steps = True
         out = self.model(
             input_ids=rows.last[:n, None],
             position_ids=(rows.known + rows.made)[:n, None],
@@ -197,7 +306,7 @@ class Decoder:
             past_key_values=self._cache,
             use_cache=True,
         )
-        self._cache.view = None
+        self._cache.steps = False
         at = rows.made[:n, None]
         uniform = rows.uniform[:n].gather(1, at)[:, 0]
         token, close = sample_tokens(out.logits[:, -1], rows.temperature[:n], rows.top_p[:n], uniform)
@@ -219,7 +328,7 @@ class Decoder:
         mine = slice(row, row + 1)
         return sample_tokens(out.logits[:, -1], rows.temperature[mine], rows.top_p[mine], uniform)[0]
 
-    def _mask(self, view: View) -> Any:
+    def _mask(self, view: _View) -> Any:
         """True where a row may look: (rows, 1, 1, prompt's columns + own), one mask per kind of layer."""
         known, made = self.rows.known[: self.rows.count, None], self.rows.made[: self.rows.count, None]
         left = torch.arange(view.prompt_width, device=self._device).expand(len(known), -1)
