@@ -61,9 +61,6 @@ RECORD = Path("runs/bench.jsonl")
 def policy_transformers() -> Figures:
     """Tokens/s of our batched sampling against `generate` of transformers on the same model and prompts. The
     memory is the whole process's at most, with its libraries, and apart from them what the decoder added."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     from pipeline.embedded.problems.truth import problems
     from pipeline.policies.base import Prompt, Sampling
     from pipeline.policies.opening import EMBEDDED
@@ -89,9 +86,27 @@ def policy_transformers() -> Figures:
             return sum(c.tokens for group in drawn for c in group), before
 
     tokens, before = asyncio.run(ours())
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32).eval()
-    # The library's usual way: one padded batch, from the left, so that all texts go on at one place.
+    return {
+        "value": tokens / took.wall_s,
+        "unit": "tokens/s",
+        "baseline": _generated_per_s(str(EMBEDDED), prompts, n, longest),
+        "n": len(prompts) * n,
+        "details": {
+            **took.figures(),
+            "added_gb": round(took.peak_gb - before, 3),
+            "tokens_per_cpu_s": round(tokens / took.cpu_s),
+        },
+    }
+
+
+def _generated_per_s(checkpoint: str, prompts: list[str], n: int, longest: int) -> float:
+    """Tokens/s of the library's usual way: one padded batch, from the left, so that all texts go on at one
+    place."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
     batch = tokenizer(prompts, return_tensors="pt", padding=True)
     start = time.perf_counter()
     out = model.generate(
@@ -102,22 +117,11 @@ def policy_transformers() -> Figures:
         num_return_sequences=n,
         max_new_tokens=longest,
     )
-    baseline_seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start
     written = out[:, batch.input_ids.shape[1] :]
     ends = written == tokenizer.eos_token_id
     # Tokens up to and including the end; `generate` pads shorter texts of the batch, which is no work of use.
-    useful = int((ends.cumsum(1) - ends.long() == 0).sum())
-    return {
-        "value": tokens / took.wall_s,
-        "unit": "tokens/s",
-        "baseline": useful / baseline_seconds,
-        "n": len(prompts) * n,
-        "details": {
-            **took.figures(),
-            "added_gb": round(took.peak_gb - before, 3),
-            "tokens_per_cpu_s": round(tokens / took.cpu_s),
-        },
-    }
+    return int((ends.cumsum(1) - ends.long() == 0).sum()) / seconds
 
 
 BENCHES: dict[str, Callable[[], Figures]] = {

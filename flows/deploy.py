@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.checks import check_stages
+from flows.work import is_url
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 
@@ -62,7 +63,7 @@ def _check(args: argparse.Namespace, config: RunConfig) -> None:
     """UserError for what no server could run."""
     if args.every is not None and args.every < 1:
         raise UserError(f"--every {args.every}: expected at least 1 second")
-    if "://" in config.root:
+    if is_url(config.root):
         raise UserError(f"{args.config}: root = {config.root!r}: a scheduled run needs a folder for its runs")
     if args.cron:
         from prefect.client.schemas.schedules import CronSchedule

@@ -26,7 +26,7 @@ def add_arguments(work: argparse.ArgumentParser) -> None:
 
 
 def is_url(name: str) -> bool:
-    """Whether a folder's name is the address of an object store."""
+    """Whether a folder's name is the address of an object store: `s3://bucket/runs`, `file:///mnt/runs`."""
     return "://" in name
 
 

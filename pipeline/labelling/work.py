@@ -85,8 +85,7 @@ class Worker:
     def _open(self) -> list[int]:
         """Shards that owe something and did not fail here. Each worker begins with another one."""
         for one in self._logs:
-            for _ in one.read():
-                pass
+            one.catch_up()
         found = [n for n, one in enumerate(self._logs) if not one.is_sealed and n not in self._failures]
         return sorted(found, key=lambda shard: (shard - self._start) % len(self._logs))
 

@@ -197,10 +197,11 @@ def load(objects: ObjectStore, folder: Path, shards: int) -> None:
 
 def last_manifest(objects: ObjectStore) -> Manifest | None:
     """The manifest of the dataset that was made last; None where none was."""
-    log = ShardLog(objects, SEALED)
-    for _ in log.read():
-        pass
-    return Manifest.model_validate_json(log.last.parts["manifest"]) if log.last else None
+    return _manifest_in(ShardLog(objects, SEALED).catch_up())
+
+
+def _manifest_in(entry: LogEntry | None) -> Manifest | None:
+    return Manifest.model_validate_json(entry.parts["manifest"]) if entry else None
 
 
 def put_dataset(objects: ObjectStore, folder: Path, manifest: Manifest) -> None:
@@ -211,9 +212,7 @@ def put_dataset(objects: ObjectStore, folder: Path, manifest: Manifest) -> None:
     parts = {"manifest": manifest.model_dump_json().encode()}
     log = ShardLog(objects, SEALED)
     while True:
-        for _ in log.read():
-            pass
-        there = Manifest.model_validate_json(log.last.parts["manifest"]) if log.last else None
+        there = _manifest_in(log.catch_up())
         if there and (there.digest(), there.fusion_digest) == (manifest.digest(), manifest.fusion_digest):
             return
         if log.append(LogEntry("done", uuid.uuid4().hex, parts=parts)):

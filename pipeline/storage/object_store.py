@@ -25,11 +25,6 @@ _TRIES = 20
 S3 answers so while another program creates it, and that other program may fail."""
 
 
-def is_url(root: str) -> bool:
-    """Whether a folder's name is the address of an object store: `s3://bucket/runs`, `file:///mnt/runs`."""
-    return "://" in root
-
-
 class ObjectStore:
     """A prefix in an object store."""
 

@@ -102,6 +102,12 @@ class ShardLog:
             self.length += 1
             yield self.last
 
+    def catch_up(self) -> LogEntry | None:
+        """Read to the end, for the last entry alone; None where there is none."""
+        for _ in self.read():
+            pass
+        return self.last
+
     @property
     def is_sealed(self) -> bool:
         """Whether the shard owes nothing, as far as the log was read."""
