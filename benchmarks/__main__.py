@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks import (
     answers,
     bases,
+    cluster_scale,
     determinism,
     embedded,
     engine,
@@ -137,6 +138,8 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "house.table": house.table,
     "policy.transformers": policy_transformers,
     "quality.correlation": methods.quality_correlation,
+    "cluster.scale": cluster_scale.scale,
+    "scale.memory": scale.memory,
     "scale.problems": scale.problems,
     "scale.votes": scale_votes.votes,
     "signals.auroc": methods.signals_auroc,

@@ -49,8 +49,7 @@ def problems() -> Figures:
     n = int(os.environ.get("STEPMINT_SCALE", "100000"))
     with tempfile.TemporaryDirectory(prefix="stepmint-scale-") as folder:
         root = Path(folder)
-        lines = (json.dumps({"text": f"Problem {i}: how does it end?", "answer": "right"}) for i in range(n))
-        (root / "problems.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        _write_problems(root, n)
         whole = watch(_run_file(root, "whole"))
         # Half of the journal's bytes is half of the work, whatever the order of the shards.
         size = _journal_bytes(root / "whole")
@@ -86,25 +85,55 @@ def problems() -> Figures:
     }
 
 
-def _run_file(root: Path, name: str) -> Path:
+def memory() -> Figures:
+    """Memory of a run of a million problems (STEPMINT_SCALE), MB at most, beside that of a tenth as many; of
+    short solutions with few rollouts, since only the number of problems is in question."""
+    n = int(os.environ.get("STEPMINT_SCALE", "1000000"))
+    found: dict[int, Watched] = {}
+    for size in (n // 10, n):
+        with tempfile.TemporaryDirectory(prefix="stepmint-scale-") as folder:
+            _write_problems(Path(folder), size)
+            found[size] = watch(_run_file(Path(folder), "memory", steps=3, rollouts=2, shards=n // 2000))
+    few, many = _memory(found[n // 10]), _memory(found[n])
+    return {
+        "value": many["most"],
+        "unit": "MB",
+        "baseline": few["most"],
+        "n": n,
+        "details": {
+            "rss_mb": {n // 10: few, n: many},
+            "problems_per_s": {size: round(size / one.seconds, 1) for size, one in found.items()},
+            "problems_per_cpu_s": {size: round(size / one.cpu_seconds, 1) for size, one in found.items()},
+            "load_average": [round(x, 2) for x in os.getloadavg()],
+        },
+    }
+
+
+def _write_problems(root: Path, n: int) -> None:
+    with (root / "problems.jsonl").open("w") as file:
+        for i in range(n):
+            file.write(json.dumps({"text": f"Problem {i}: how does it end?", "answer": "right"}) + "\n")
+
+
+def _run_file(root: Path, name: str, steps: int = 5, rollouts: int = 4, shards: int = SHARDS) -> Path:
     path = root / f"{name}.toml"
     path.write_text(f"""
 name = "{name}"
 root = {str(root)!r}
-shards = {SHARDS}
+shards = {shards}
 [problems]
 source = "jsonl"
 path = {str(root / "problems.jsonl")!r}
 [policy]
 kind = "simulated"
 slip = 0.15
-n_steps = 5
+n_steps = {steps}
 [propose]
 kind = "sample"
 n = 1
 [[annotate]]
 kind = "monte_carlo"
-rollouts = 4
+rollouts = {rollouts}
 [[annotate]]
 kind = "verify"
 verifiers = ["arithmetic"]
