@@ -47,18 +47,24 @@ class Worked(RunStore):
 
 
 class Worker:
-    """Labels the shards of one run until none is left."""
+    """Labels shards of one run: all that it gets, or those that a scheduler names.
+
+    Claims are made in the name of `owner`. A scheduler gives all attempts at a shard one name, so that a new
+    attempt need not wait for the dead one's beat to stand still.
+    """
 
     def __init__(
         self,
         objects: ObjectStore,
         folder: Path,
         *,
+        owner: str = "",
         pace: Pace | None = None,
         advance: Callable[[], None] = lambda: None,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._objects, self._pace, self._advance, self._note = objects, pace or Pace(), advance, note
+        self._owner = owner
         self.store = Worked.open(remote.fetch(objects, folder))
         self._logs = [ShardLog(objects, shard) for shard in range(self.store.config.shards)]
         self._start = uuid.uuid4().int % len(self._logs)
@@ -82,6 +88,29 @@ class Worker:
         if self._failures:
             raise next(iter(self._failures.values()))
 
+    def finish(self, shard: int) -> int:
+        """Work on one shard until it is sealed, by whomever; returns how many of its problems were done here.
+        BackendError where some of them failed.
+
+        A living worker that has the shard is waited for. One that claimed it in this worker's own name is an
+        attempt that died, and is not.
+        """
+        done, watch, mine = self.done, Watch(self._pace.lease_s), bool(self._owner)
+        self._failures.pop(shard, None)
+        while shard not in self._failures:
+            log = self._logs[shard]
+            log.catch_up()
+            if log.is_sealed:
+                return self.done - done
+            if watch.is_free(log) or (mine and log.owner == self._owner):
+                self._take(shard)
+            else:
+                time.sleep(self._pace.poll_s)
+            # Only at first: an attempt that was frozen, and has lost the shard to the next one, must not take
+            # it back from that one.
+            mine = False
+        raise self._failures[shard]
+
     def _open(self) -> list[int]:
         """Shards that owe something and did not fail here. Each worker begins with another one."""
         for one in self._logs:
@@ -95,7 +124,7 @@ class Worker:
         remote.forget(self.store.path, shard)
         remote.replay(whole.read(), self.store.path, shard)
         self._logs[shard] = whole
-        claim = None if whole.is_sealed else whole.claim()
+        claim = None if whole.is_sealed else whole.claim(self._owner)
         if claim is None:
             return
         self._note(f"shard {shard + 1} of {len(self._logs)}")

@@ -94,13 +94,15 @@ class ShardLog:
         self.length = start
         """Entries that were read; those before `start` were read earlier."""
         self.last: LogEntry | None = None
+        self.owner = ""
+        """Who claimed the shard last, of the entries that were read."""
 
     def read(self) -> Iterator[LogEntry]:
         """The entries that were not read yet, in their order."""
         while (data := self._objects.read(self._name(self.length))) is not None:
-            self.last = LogEntry.decoded(data, f"{self._objects.url}/{self._name(self.length)}")
-            self.length += 1
-            yield self.last
+            entry = LogEntry.decoded(data, f"{self._objects.url}/{self._name(self.length)}")
+            self._pass(entry)
+            yield entry
 
     def catch_up(self) -> LogEntry | None:
         """Read to the end, for the last entry alone; None where there is none."""
@@ -117,12 +119,18 @@ class ShardLog:
         """Create an entry under the next number; False where another worker has written there."""
         if not self._objects.create(self._name(self.length), entry.encoded()):
             return False
-        self.length, self.last = self.length + 1, entry
+        self._pass(entry)
         return True
 
-    def claim(self) -> "Claim | None":
-        """Take the shard, after its log was read to the end. None where another worker came first."""
-        entry = LogEntry("claim", uuid.uuid4().hex, f"{socket.gethostname()}:{os.getpid()}")
+    def _pass(self, entry: LogEntry) -> None:
+        self.length, self.last = self.length + 1, entry
+        if entry.kind == "claim":
+            self.owner = entry.owner
+
+    def claim(self, owner: str = "") -> "Claim | None":
+        """Take the shard, after its log was read to the end. None where another worker came first. Without an
+        `owner` it is this process."""
+        entry = LogEntry("claim", uuid.uuid4().hex, owner or f"{socket.gethostname()}:{os.getpid()}")
         return Claim(self._objects, self, entry.nonce) if self.append(entry) else None
 
     def beat(self) -> bytes | None:
