@@ -57,13 +57,9 @@ class Node:
         for _ in range(_STARTS):
             if not self._starting.wait():
                 return
-            self.end()
+            self.kill()
             self._start()
         raise RuntimeError(f"the Ray node {self.address} did not start: {self._log.read_text()[-500:]}")
-
-    def kill_raylet(self) -> None:
-        """Kill what Ray takes for the node, and leave its workers to themselves."""
-        os.kill(self._raylet(), signal.SIGKILL)
 
     def freeze(self) -> None:
         """Stop all of it."""
@@ -73,18 +69,10 @@ class Node:
         """Let it go on."""
         os.killpg(self._group, signal.SIGCONT)
 
-    def end(self) -> None:
-        """Kill all of it."""
+    def kill(self) -> None:
+        """Kill all of it, as a power cut does."""
         with suppress(ProcessLookupError):
             os.killpg(self._group, signal.SIGKILL)
-
-    def _raylet(self) -> int:
-        for place in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                name, _, rest = (place / "stat").read_text().rpartition(")")
-                if name.endswith("(raylet") and int(rest.split()[2]) == self._group:
-                    return int(place.name)
-        raise RuntimeError(f"the node {self.address} has no raylet")
 
 
 @contextmanager
@@ -123,7 +111,7 @@ def cluster(
         yield address, nodes, ours
     finally:
         for node in nodes:
-            node.end()
+            node.kill()
         _remove(folder)
 
 

@@ -38,6 +38,9 @@ _REACH_S = 5.0
 _LIVES = 5
 """How often a shard is begun again whose machine or process died. Afterwards it is owed."""
 _LOOK_S = 5.0
+_OPEN = ExitStack()
+"""Folders of this process. Nobody closes them: Ray kills its processes. A folder whose process has died is
+removed by the next process that makes one."""
 _GIVE_BACK_S = 2.0
 """How long an interrupted command waits until the tasks have given their shards back."""
 
@@ -52,9 +55,7 @@ class Place(NamedTuple):
 @cache
 def _worker(place: Place) -> Worker:
     """The worker of this process. It is kept from one task to the next, with the problems it has fetched."""
-    # Nobody leaves this context: Ray kills its processes. A folder whose process has died is removed by the
-    # next process that makes one.
-    folder = ExitStack().enter_context(fresh_folder())
+    folder = _OPEN.enter_context(fresh_folder())
     return Worker(open_objects(place.url), folder / "run", owner=place.owner)
 
 
@@ -90,10 +91,8 @@ def connected(asked: RayConfig) -> Iterator[None]:
         said = str(error).strip().splitlines()
         raise UserError(f"ray.address = {asked.address!r}: {said[0] if said else error}; {_START}") from None
     finally:
-        for (
-            number,
-            handler,
-        ) in kept.items():  # Ray sets a handler of its own, under which SIGTERM ends at once
+        # Ray sets a handler of its own, under which SIGTERM ends the command at once.
+        for number, handler in kept.items():
             signal.signal(number, handler)
     try:
         yield

@@ -10,11 +10,13 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
+from pipeline.labelling.tools import Engines
 from pipeline.runs import remote
 from pipeline.runs.remote import Followed
 from pipeline.runs.run_store import RunStore
@@ -64,7 +66,7 @@ class Worker:
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._objects, self._pace, self._advance, self._note = objects, pace or Pace(), advance, note
-        self._owner = owner
+        self._owner, self._engines = owner, Engines()
         self.store = Worked.open(remote.fetch(objects, folder))
         self._logs = [ShardLog(objects, shard) for shard in range(self.store.config.shards)]
         self._start = uuid.uuid4().int % len(self._logs)
@@ -76,15 +78,16 @@ class Worker:
         """Work until every shard is sealed, or those that are left failed here. BackendError for the first of
         those."""
         watch = Watch(self._pace.lease_s)
-        while open_shards := self._open():
-            free = [shard for shard in open_shards if watch.is_free(self._logs[shard])]
-            if free:
-                self._take(free[0])
-            elif len(open_shards) == len(self._failures):
-                break
-            else:
-                self._note(f"waiting for {len(open_shards)} shards that other workers have")
-                time.sleep(self._pace.poll_s)
+        with closing(self):
+            while open_shards := self._open():
+                free = [shard for shard in open_shards if watch.is_free(self._logs[shard])]
+                if free:
+                    self._take(free[0])
+                elif len(open_shards) == len(self._failures):
+                    break
+                else:
+                    self._note(f"waiting for {len(open_shards)} shards that other workers have")
+                    time.sleep(self._pace.poll_s)
         if self._failures:
             raise next(iter(self._failures.values()))
 
@@ -110,6 +113,10 @@ class Worker:
             # it back from that one.
             mine = False
         raise self._failures[shard]
+
+    def close(self) -> None:
+        """Close the engines, which stay open from one shard to the next."""
+        self._engines.close()
 
     def _open(self) -> list[int]:
         """Shards that owe something and did not fail here. Each worker begins with another one."""
@@ -141,7 +148,7 @@ class Worker:
 
     def _finish(self, shard: int, claim: Claim) -> None:
         claim.beat()
-        counts = asyncio.run(self._label(shard, claim))
+        counts = self._engines.run(self._label(shard, claim))
         self.done += counts["done"]
         if counts["failed"] or self.store.shard_state(shard).owed:
             raise BackendError(f"{counts['failed']} problems of shard {shard} failed and are owed")
@@ -150,7 +157,9 @@ class Worker:
     async def _label(self, shard: int, claim: Claim) -> dict[str, int]:
         """Label what a shard owes, while what is done is appended to its log."""
         followed = Followed(self.store.path, shard)
-        labelling = asyncio.create_task(run_shard(self.store, shard, advance=self._advance))
+        labelling = asyncio.create_task(
+            run_shard(self.store, shard, advance=self._advance, engines=self._engines)
+        )
         appended = shown = time.monotonic()
         try:
             while not labelling.done():
