@@ -1,4 +1,4 @@
-"""A Ray cluster on loopback: each node has an address and a process group of its own, and can be struck.
+"""A Ray cluster on loopback: each node has an address and a session of its own, and can be struck.
 
 Two nodes of one machine need two addresses, 127.0.0.2 and 127.0.0.3: Ray turns 127.0.0.1 into the machine's
 outside one. Only processes that were started here are ever signalled; `ray stop` would end every Ray of the
@@ -9,14 +9,15 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from benchmarks.weed import free_ports
 
 RAY = Path(sys.executable).parent / "ray"
 KEEPALIVE = {
@@ -50,7 +51,7 @@ class Node:
                 stderr=out,
                 start_new_session=True,
             )
-        self._group = self._starting.pid
+        self._session = self._starting.pid
 
     def wait(self) -> None:
         """Until it has joined the cluster."""
@@ -63,16 +64,37 @@ class Node:
 
     def freeze(self) -> None:
         """Stop all of it."""
-        os.killpg(self._group, signal.SIGSTOP)
+        self._strike(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
-        os.killpg(self._group, signal.SIGCONT)
+        self._strike(signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill all of it, as a power cut does."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._group, signal.SIGKILL)
+        while self._strike(signal.SIGKILL):
+            time.sleep(0.01)
+
+    def cpu_s(self) -> float:
+        """Processor seconds of its processes, and of those that they have outlived."""
+        return sum(sum(map(int, stat[11:15])) for _, stat in self._processes()) / os.sysconf("SC_CLK_TCK")
+
+    def _strike(self, number: int) -> int:
+        """Send a signal to every process of the node; returns how many there were."""
+        found = [process for process, stat in self._processes() if stat[0] not in "ZX"]
+        for process in found:
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+        return len(found)
+
+    def _processes(self) -> Iterator[tuple[int, list[str]]]:
+        """Each with its fields of /proc/PID/stat, from its state on. Workers have groups of their own, but
+        all are in the session that was started with the node."""
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                stat = (place / "stat").read_text().rpartition(")")[2].split()
+                if int(stat[3]) == self._session:
+                    yield int(place.name), stat
 
 
 @contextmanager
@@ -113,15 +135,6 @@ def cluster(
         for node in nodes:
             node.kill()
         _remove(folder)
-
-
-def free_ports(n: int) -> list[int]:
-    """Ports on which nothing listens at the moment."""
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for one in taken:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in taken]
 
 
 def _remove(folder: Path) -> None:
