@@ -60,9 +60,7 @@ def overhead() -> Figures:
             alone = ["benchmarks.cluster_overhead", str(file), f"{folder}/plain", str(width)]
             ray = ["flows.cli", "run", str(file), "--json", "--set", f"ray.address={head}", "--set"]
             took = {
-                "folder": _timed(
-                    nodes, ours, "benchmarks.cluster_overhead", str(file), f"{folder}/plain", str(width)
-                ),
+                "folder": _timed(nodes, ours, *alone),
                 "ray, shared folder": _timed(nodes, ours, *ray, f"root=file://{folder}/shared"),
                 "ray, SeaweedFS": _timed(nodes, ours, *ray, f"root={address}"),
             }
