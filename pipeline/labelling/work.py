@@ -79,14 +79,11 @@ class Worker:
         those."""
         watch = Watch(self._pace.lease_s)
         with closing(self):
-            while open_shards := self._open():
-                free = [shard for shard in open_shards if watch.is_free(self._logs[shard])]
-                if free:
-                    self._take(free[0])
-                elif len(open_shards) == len(self._failures):
-                    break
+            while (shard := self._free(watch)) is not None or self._left():
+                if shard is not None:
+                    self._take(shard)
                 else:
-                    self._note(f"waiting for {len(open_shards)} shards that other workers have")
+                    self._note(f"waiting for {len(self._left())} shards that other workers have")
                     time.sleep(self._pace.poll_s)
         if self._failures:
             raise next(iter(self._failures.values()))
@@ -118,12 +115,22 @@ class Worker:
         """Close the engines, which stay open from one shard to the next."""
         self._engines.close()
 
-    def _open(self) -> list[int]:
-        """Shards that owe something and did not fail here. Each worker begins with another one."""
-        for one in self._logs:
-            one.catch_up()
-        found = [n for n, one in enumerate(self._logs) if not one.is_sealed and n not in self._failures]
-        return sorted(found, key=lambda shard: (shard - self._start) % len(self._logs))
+    def _free(self, watch: Watch) -> int | None:
+        """The first shard that nobody works on. A run may have thousands of shards: no log is looked at that
+        comes after it, and none that was sealed before."""
+        for shard in self._left():
+            log = self._logs[shard]
+            log.catch_up()
+            if watch.is_free(log):
+                return shard
+        return None
+
+    def _left(self) -> list[int]:
+        """Shards that owe something, as far as is known, and did not fail here. Each worker begins with
+        another one."""
+        n = len(self._logs)
+        order = ((self._start + k) % n for k in range(n))
+        return [k for k in order if not (self._logs[k].is_sealed or k in self._failures)]
 
     def _take(self, shard: int) -> None:
         # Played from the beginning: what is in the folder may hold lines that were never appended.
