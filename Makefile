@@ -30,12 +30,12 @@ export VLLM_ENABLE_V1_MULTIPROCESSING := 0
 help:  ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-setup: $(SETUP)  ## create .venv with the pinned core, train and dev packages
+setup: $(SETUP)  ## create .venv with the pinned core, train, ray and dev packages
 
 $(SETUP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) setuptools
-	$(PIP) --no-build-isolation -e '.[train,dev]'
+	$(PIP) --no-build-isolation -e '.[train,ray,dev]'
 	@$(COMPILE) 'import $(SERVED)' & $(COMPILE) 'import $(ASKED)'; wait
 	@touch $@
 

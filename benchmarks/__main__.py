@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks import (
     answers,
     bases,
+    cluster_overhead,
     cluster_scale,
     determinism,
     embedded,
@@ -126,6 +127,7 @@ def _generated_per_s(checkpoint: str, prompts: list[str], n: int, longest: int) 
 
 
 BENCHES: dict[str, Callable[[], Figures]] = {
+    "cluster.overhead": cluster_overhead.overhead,
     "embedded.solves": embedded.solves,
     "engine.in_process": engine.in_process,
     "engine.prefixes": engine.prefixes,

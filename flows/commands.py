@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> Result:
     ready(config)
     if args.dry_run:
         return outline(config)
-    if is_url(config.root):
-        return submit(config, quiet=args.json)
+    if is_url(config.root) or config.ray:
+        return submit(args, config, _flow)
     check_stages(config)
     return _flow(args, "main", lambda flows: flows.main(config), config)
 
@@ -68,8 +68,8 @@ def synthesize(args: argparse.Namespace) -> Result:
     """Label and seal."""
     config = _given(args)
     ready(config)
-    if is_url(config.root):
-        return submit(config, quiet=args.json)
+    if is_url(config.root) or config.ray:
+        return submit(args, config, _flow)
     return _flow(args, "synthesize", lambda flows: flows.synthesize(config), config)
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from flows import fidelity, solutions
 from flows.printing import Result, add_row, figures, flat, new_table, say, show_item, value_of
 from flows.verify import summary
+from flows.work import is_url
 from schemas.text import one_line, shown
 
 _HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
@@ -45,7 +46,7 @@ def run(result: Result) -> None:
     if "stages" in result:
         _plan(result)
         return
-    if "labelled_here" in result:
+    if is_url(result.get("run", "")):
         work(result)
         return
     _dataset(result)
@@ -68,7 +69,7 @@ def label(result: Result) -> None:
 
 def synthesize(result: Result) -> None:
     """Print the figures of the sealed dataset."""
-    if "labelled_here" in result:
+    if is_url(result["run"]):
         work(result)
         return
     figures("sealed", {key: value for key, value in result.items() if key not in _APART})

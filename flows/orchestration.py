@@ -26,8 +26,7 @@ class HereTaskRunner(TaskRunner[PrefectFuture[Any]]):
     """Runs each task at once, in the thread that submits it, so one task after the other.
 
     One engine fills a machine, so shards do not run side by side. A pool with one thread would do the same,
-    but Ctrl-C would wait until that thread has finished its shard. On a cluster, give a flow another runner:
-    `flow_of(main).with_options(task_runner=...)`.
+    but Ctrl-C would wait until that thread has finished its shard. On a cluster `flows.on_ray` takes another.
     """
 
     def __init__(self) -> None:

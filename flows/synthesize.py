@@ -4,6 +4,9 @@ The run's folder, and not Prefect, knows what is done: a run can go on under ano
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from itertools import chain
 from typing import Any
 
@@ -15,6 +18,7 @@ from pipeline.labelling.regrade import mark, regrade_shard
 from pipeline.labelling.remarks import remarks, unread
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
+from pipeline.labelling.tools import Engines
 from pipeline.policies.opening import import_library
 from pipeline.runs import problem_files, records
 from pipeline.runs.owed import nothing_readable, owed_figures, told
@@ -23,6 +27,8 @@ from pipeline.storage.generations import read_manifest, settle
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError, disk_trouble
 
+_ENGINES: ContextVar[Engines | None] = ContextVar("engines", default=None)
+"""What the shards of the present flow ask, open from one shard to the next."""
 _AHEAD: dict[str, tuple[RunStore, int]] = {}
 """Runs whose problems were read ahead of their flow, by their whole configuration."""
 
@@ -40,7 +46,20 @@ def label_shard(config: RunConfig, shard: int) -> dict[str, int]:
     if store.shard_state(shard).owed:
         models = ", ".join(f"{one.kind} {one.model}" for one in config.policies().values())
         progress.note(f"shard {shard + 1} of {config.shards}: loading {models}")
-    return asyncio.run(run_shard(store, shard, opened=_opened, advance=progress.advance))
+    engines = _ENGINES.get()
+    work = run_shard(store, shard, opened=_opened, advance=progress.advance, engines=engines)
+    return engines.run(work) if engines else asyncio.run(work)
+
+
+@contextmanager
+def _engines_kept() -> Iterator[None]:
+    """Let the shards inside ask engines that are opened once for all of them."""
+    with closing(Engines()) as engines:
+        token = _ENGINES.set(engines)
+        try:
+            yield
+        finally:
+            _ENGINES.reset(token)
 
 
 def _opened() -> None:
@@ -104,7 +123,7 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
         with progress.stage("trying out the base of the PRM"):
             check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
     if owed:
-        with progress.stage("labelling", total, total - sum(owed.values())):
+        with progress.stage("labelling", total, total - sum(owed.values())), _engines_kept():
             # Problems that fail in one shard must not stop the others: their errors are looked at together.
             found = label_shard.each(config, sorted(owed))
         _raise_owed(store, total, found)

@@ -40,8 +40,31 @@ def work(args: argparse.Namespace) -> Result:
         return _work(open_objects(args.url))
 
 
-def submit(config: RunConfig, *, quiet: bool) -> Result:
-    """Begin the run on the object store that its `root` names, or go on with it, and work on it."""
+def submit(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]) -> Result:
+    """Begin the run on the object store that its `root` names, or go on with it, and work on it: here, or
+    with `[ray]` on a cluster. `flow` runs a flow of a module."""
+    if config.ray is None:
+        with progress.listening(progress.listener(quiet=args.json)):
+            return _work(begin(config))
+    if not is_url(config.root):
+        raise UserError(
+            f"[ray]: root = {config.root!r} is a folder of this machine: a run on a cluster needs a place "
+            "that all nodes reach, such as s3://BUCKET/RUNS or file:///SHARED/RUNS"
+        )
+    if args.no_prefect:
+        raise UserError(
+            "--no-prefect: with [ray] the shards are tasks of a Prefect flow; leave one of them out"
+        )
+    from flows.on_ray import connected
+
+    with connected(config.ray):
+        objects = flow(args, "on_ray", lambda flows: flows.spread(config))
+    with progress.listening(progress.listener(quiet=args.json)):
+        return sealed(objects)
+
+
+def begin(config: RunConfig) -> "ObjectStore":
+    """Begin the run on the object store that its `root` names, if it was not begun; returns its place."""
     from pipeline.labelling.problems import read_problems
     from pipeline.runs import remote
     from pipeline.runs.run_store import RunStore
@@ -52,32 +75,36 @@ def submit(config: RunConfig, *, quiet: bool) -> Result:
             f"root {redacted(config.root)!r} is an object store, where a run is only labelled and sealed: "
             "leave [train] and [evaluate] out, then `stepmint train URL --out FOLDER`"
         )
-    with progress.listening(progress.listener(quiet=quiet)):
-        objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
-        with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
-            with progress.stage("reading the problems"):
-                store = RunStore.open(config.model_copy(update={"root": folder}))
-                read_problems(store)
-            remote.begin(objects, store)
-        return _work(objects)
+    objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
+    with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
+        with progress.stage("reading the problems"):
+            store = RunStore.open(config.model_copy(update={"root": folder}))
+            read_problems(store)
+        remote.begin(objects, store)
+    return objects
 
 
 def _work(objects: "ObjectStore") -> Result:
-    from pipeline.labelling.remarks import remarks, unread
-    from pipeline.labelling.work import Worker, seal_remote
-    from pipeline.runs import remote
+    from pipeline.labelling.work import Worker
 
     # A folder of its own for every worker, also where several of one machine work on one run.
     with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
         worker = Worker(objects, Path(folder) / "run", advance=progress.advance, note=progress.note)
         with progress.stage("labelling"):
             worker.run()
+    return {**sealed(objects), "labelled_here": worker.done, "lost_shards": worker.fenced}
+
+
+def sealed(objects: "ObjectStore") -> Result:
+    """Make the dataset of a run whose shards are all sealed, unless somebody has; returns its figures."""
+    from pipeline.labelling.remarks import remarks, unread
+    from pipeline.labelling.work import seal_remote
+    from pipeline.runs import remote
+
     with progress.stage("fusing the votes"):
-        manifest = remote.last_manifest(objects) or seal_remote(objects, _mirror_of(objects.url))
+        manifest = remote.last_manifest(objects) or seal_remote(objects, mirror_of(objects.url))
     return {
         "run": objects.url,
-        "labelled_here": worker.done,
-        "lost_shards": worker.fenced,
         "dataset_digest": manifest.digest(),
         "problems": manifest.problems,
         "solutions": manifest.solutions,
@@ -103,7 +130,7 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
     if args.command == "train" and not args.out and not args.dry_run:
         raise UserError("train on an address needs --out FOLDER, where the checkpoint is put")
     objects = open_objects(args.run)
-    folder = _mirror_of(objects.url)
+    folder = mirror_of(objects.url)
     with progress.listening(progress.listener(quiet=args.json)), progress.stage(f"reading {objects.url}"):
         config = remote.fetch(objects, folder)
         remote.load(objects, folder, config.shards)
@@ -113,7 +140,7 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
     return result
 
 
-def _mirror_of(url: str) -> Path:
+def mirror_of(url: str) -> Path:
     """The folder for a run at an address: equal addresses, equal folders."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stepmint" / "objects"
     return cache / hashlib.sha256(url.encode()).hexdigest()[:16] / url.rstrip("/").rpartition("/")[2]

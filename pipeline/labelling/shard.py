@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from itertools import chain, islice
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pipeline.annotators.base import Context
 from pipeline.annotators.monte_carlo import answer_vote
 from pipeline.annotators.opening import Part, writer_role
-from pipeline.labelling.tools import Annotators, open_tools
+from pipeline.labelling.tools import Annotators, Engines
 from pipeline.policies.admission import run_in_order
 from pipeline.proposers import omegaprm, sample
 from pipeline.proposers.gold import with_votes
@@ -46,12 +46,13 @@ async def run_shard(
     most: int | None = None,
     opened: Callable[[], None] = lambda: None,
     advance: Callable[[], None] = lambda: None,
+    engines: Engines | None = None,
 ) -> dict[str, int]:
     """Do what the shard owes, or the first `most` of it; returns counts of problems done and failed.
 
-    `opened` is called when the policies are loaded, `advance` after every problem. A problem whose backend
-    failed is quarantined with its reason and stays owed, and what was drawn for it is kept; when the backend
-    is gone for all of them, BackendError ends the shard.
+    `opened` is called when the policies are loaded, `advance` after every problem; `engines` stay open. A
+    problem whose backend failed is quarantined with its reason and stays owed, and what was drawn for it is
+    kept; when the backend is gone for all of them, BackendError ends the shard.
     """
     if not store.shard_state(shard).owed:
         # Nothing is owed: reasons of earlier failures, and what was kept of them, are out of date.
@@ -59,10 +60,10 @@ async def run_shard(
         store.unfinished(shard).clear()
         store.pack_rollouts(shard)
         return {"done": 0, "failed": 0}
-    drawn = _drawn(store, shard)
     with store.writing(shard) as writer, _reasons(store, shard) as failures:
         async with AsyncExitStack() as stack:
-            tools = await open_tools(store.config, stack, store.templates())
+            kept = engines or await stack.enter_async_context(aclosing(Engines()))
+            tools = await stack.enter_async_context(kept.tools(store.config, store.templates()))
             store.declare(tools.sources)
             writer.used = tools.used
             # All of it is tried again: what stopped it before would outlive a kill and be told as the reason.
@@ -70,8 +71,7 @@ async def run_shard(
             opened()
             owed: Iterable[Owed] = islice(store.owed(shard), most)
             if store.config.budget.run is None:
-                # Long problems take long searches: begun last, a few of them would have the engine to
-                # themselves. A budget is spent in the order of the store.
+                # Long searches begun last would end alone. A budget is spent in the order of the store.
                 owed = sorted(owed, key=lambda one: len(one.problem.text), reverse=True)
             work = await label_all(
                 owed,
@@ -79,13 +79,15 @@ async def run_shard(
                 writer,
                 store.shard_budget(shard),
                 advance=advance,
-                stored=drawn,
+                stored=_drawn(store, shard),
                 unfinished=store.unfinished(shard),
                 failures=failures,
                 given=store.given(shard),
             )
     done, failed = work.done, len(work.failures)
     # A backend that fails everything is an error of the run; single failures are problems still owed.
+    if failed:
+        await kept.aclose()  # an engine may be broken
     if failed and not done:
         raise BackendError(f"every problem of shard {shard} failed; the first: {failures[0].reason}")
     if not failed:

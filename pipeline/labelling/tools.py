@@ -1,8 +1,10 @@
 """What a run asks: its policies and its annotators, checked before anything is paid for, and opened."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from pipeline.annotators import opening
 from pipeline.annotators.opening import Part
@@ -15,6 +17,8 @@ from pipeline.proposers import gold, omegaprm
 from pipeline.sampling.replay import Nobody
 from schemas.config import GivenConfig, OmegaConfig, RunConfig
 from schemas.sources import POLICY, Sources, gathered
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -30,13 +34,16 @@ class Annotators:
     """Policies that annotators ask in place of the run's, by the annotator's name."""
     templates: Mapping[str, str] = field(default_factory=dict)
     """The texts of the run's prompts by their names; one that is not among them is read from its file."""
+    before: tuple[int, int] = (0, 0)
+    """What was used for earlier shards."""
 
     def used(self) -> tuple[int, int]:
-        """Prompt tokens that the policies were asked with since they were opened, as far as they are counted,
-        and those of them that lay in a cache."""
+        """Prompt tokens that the policies were asked with for this shard, as far as they are counted, and
+        those of them that lay in a cache."""
         asked = {self.policy, *self.others.values()}
         found = [usage for policy in asked if isinstance(usage := getattr(policy, "usage", None), Usage)]
-        return sum(one.prompt for one in found), sum(one.cached for one in found)
+        prompt, cached = sum(one.prompt for one in found), sum(one.cached for one in found)
+        return prompt - self.before[0], cached - self.before[1]
 
 
 def annotators_of(
@@ -115,3 +122,44 @@ async def open_tools(
     # Where every solution is given and only verifiers vote, nobody is asked.
     nobody = Nobody("none", "none", "")
     return Annotators(config, policies.pop(POLICY, nobody), parts, sources, policies, kept)
+
+
+class Engines:
+    """What a run asks, kept open from one shard to the next with the event loop that it lives in: an engine
+    takes a minute to load, and the shards of a run all ask the same ones."""
+
+    def __init__(self) -> None:
+        self._runner: asyncio.Runner | None = None
+        self._stack = AsyncExitStack()
+        self._tools: Annotators | None = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine that may ask for the tools."""
+        self._runner = self._runner or asyncio.Runner()
+        return self._runner.run(work)
+
+    @asynccontextmanager
+    async def tools(self, config: RunConfig, templates: Mapping[str, str]) -> AsyncIterator[Annotators]:
+        """Everything that the run asks, opened where it is not. After an error nothing is kept: an engine may
+        be broken."""
+        try:
+            if self._tools is None:
+                self._tools = await open_tools(config, self._stack, templates)
+            yield replace(self._tools, before=self._tools.used())
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Close what is open; it is opened again when it is asked for."""
+        self._tools = None
+        await self._stack.aclose()
+
+    def close(self) -> None:
+        """Close what is open, and the event loop."""
+        if self._runner is not None:
+            try:
+                self._runner.run(self.aclose())
+            finally:
+                self._runner.close()
+                self._runner = None

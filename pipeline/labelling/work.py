@@ -10,11 +10,13 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
+from pipeline.labelling.tools import Engines
 from pipeline.runs import remote
 from pipeline.runs.remote import Followed
 from pipeline.runs.run_store import RunStore
@@ -47,18 +49,24 @@ class Worked(RunStore):
 
 
 class Worker:
-    """Labels the shards of one run until none is left."""
+    """Labels shards of one run: all that it gets, or those that a scheduler names.
+
+    Claims are made in the name of `owner`. A scheduler gives all attempts at a shard one name, so that a new
+    attempt need not wait for the dead one's beat to stand still.
+    """
 
     def __init__(
         self,
         objects: ObjectStore,
         folder: Path,
         *,
+        owner: str = "",
         pace: Pace | None = None,
         advance: Callable[[], None] = lambda: None,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._objects, self._pace, self._advance, self._note = objects, pace or Pace(), advance, note
+        self._owner, self._engines = owner, Engines()
         self.store = Worked.open(remote.fetch(objects, folder))
         self._logs = [ShardLog(objects, shard) for shard in range(self.store.config.shards)]
         self._start = uuid.uuid4().int % len(self._logs)
@@ -70,24 +78,59 @@ class Worker:
         """Work until every shard is sealed, or those that are left failed here. BackendError for the first of
         those."""
         watch = Watch(self._pace.lease_s)
-        while open_shards := self._open():
-            free = [shard for shard in open_shards if watch.is_free(self._logs[shard])]
-            if free:
-                self._take(free[0])
-            elif len(open_shards) == len(self._failures):
-                break
-            else:
-                self._note(f"waiting for {len(open_shards)} shards that other workers have")
-                time.sleep(self._pace.poll_s)
+        with closing(self):
+            while (shard := self._free(watch)) is not None or self._left():
+                if shard is not None:
+                    self._take(shard)
+                else:
+                    self._note(f"waiting for {len(self._left())} shards that other workers have")
+                    time.sleep(self._pace.poll_s)
         if self._failures:
             raise next(iter(self._failures.values()))
 
-    def _open(self) -> list[int]:
-        """Shards that owe something and did not fail here. Each worker begins with another one."""
-        for one in self._logs:
-            one.catch_up()
-        found = [n for n, one in enumerate(self._logs) if not one.is_sealed and n not in self._failures]
-        return sorted(found, key=lambda shard: (shard - self._start) % len(self._logs))
+    def finish(self, shard: int) -> int:
+        """Work on one shard until it is sealed, by whomever; returns how many of its problems were done here.
+        BackendError where some of them failed.
+
+        A living worker that has the shard is waited for. One that claimed it in this worker's own name is an
+        attempt that died, and is not.
+        """
+        done, watch, mine = self.done, Watch(self._pace.lease_s), bool(self._owner)
+        self._failures.pop(shard, None)
+        while shard not in self._failures:
+            log = self._logs[shard]
+            log.catch_up()
+            if log.is_sealed:
+                return self.done - done
+            if watch.is_free(log) or (mine and log.owner == self._owner):
+                self._take(shard)
+            else:
+                time.sleep(self._pace.poll_s)
+            # Only at first: an attempt that was frozen, and has lost the shard to the next one, must not take
+            # it back from that one.
+            mine = False
+        raise self._failures[shard]
+
+    def close(self) -> None:
+        """Close the engines, which stay open from one shard to the next."""
+        self._engines.close()
+
+    def _free(self, watch: Watch) -> int | None:
+        """The first shard that nobody works on. A run may have thousands of shards: no log is looked at that
+        comes after it, and none that was sealed before."""
+        for shard in self._left():
+            log = self._logs[shard]
+            log.catch_up()
+            if watch.is_free(log):
+                return shard
+        return None
+
+    def _left(self) -> list[int]:
+        """Shards that owe something, as far as is known, and did not fail here. Each worker begins with
+        another one."""
+        n = len(self._logs)
+        order = ((self._start + k) % n for k in range(n))
+        return [k for k in order if not (self._logs[k].is_sealed or k in self._failures)]
 
     def _take(self, shard: int) -> None:
         # Played from the beginning: what is in the folder may hold lines that were never appended.
@@ -95,7 +138,7 @@ class Worker:
         remote.forget(self.store.path, shard)
         remote.replay(whole.read(), self.store.path, shard)
         self._logs[shard] = whole
-        claim = None if whole.is_sealed else whole.claim()
+        claim = None if whole.is_sealed else whole.claim(self._owner)
         if claim is None:
             return
         self._note(f"shard {shard + 1} of {len(self._logs)}")
@@ -112,7 +155,7 @@ class Worker:
 
     def _finish(self, shard: int, claim: Claim) -> None:
         claim.beat()
-        counts = asyncio.run(self._label(shard, claim))
+        counts = self._engines.run(self._label(shard, claim))
         self.done += counts["done"]
         if counts["failed"] or self.store.shard_state(shard).owed:
             raise BackendError(f"{counts['failed']} problems of shard {shard} failed and are owed")
@@ -121,7 +164,9 @@ class Worker:
     async def _label(self, shard: int, claim: Claim) -> dict[str, int]:
         """Label what a shard owes, while what is done is appended to its log."""
         followed = Followed(self.store.path, shard)
-        labelling = asyncio.create_task(run_shard(self.store, shard, advance=self._advance))
+        labelling = asyncio.create_task(
+            run_shard(self.store, shard, advance=self._advance, engines=self._engines)
+        )
         appended = shown = time.monotonic()
         try:
             while not labelling.done():

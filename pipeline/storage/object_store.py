@@ -62,6 +62,15 @@ class ObjectStore:
             except FileNotFoundError:
                 return None
 
+    def exists(self, name: str) -> bool:
+        """Whether an object is there."""
+        with _explained(self.url):
+            try:
+                obstore.head(self._store, name)
+            except FileNotFoundError:
+                return False
+            return True
+
     def names(self, prefix: str) -> Iterator[str]:
         """The names of the objects below a prefix."""
         with _explained(self.url):

@@ -97,16 +97,35 @@ class ShardLog:
 
     def read(self) -> Iterator[LogEntry]:
         """The entries that were not read yet, in their order."""
-        while (data := self._objects.read(self._name(self.length))) is not None:
-            self.last = LogEntry.decoded(data, f"{self._objects.url}/{self._name(self.length)}")
-            self.length += 1
-            yield self.last
+        while (entry := self._entry(self.length)) is not None:
+            self.length, self.last = self.length + 1, entry
+            yield entry
 
     def catch_up(self) -> LogEntry | None:
-        """Read to the end, for the last entry alone; None where there is none."""
-        for _ in self.read():
-            pass
+        """Go to the end and read the last entry alone; None where there is none.
+
+        The numbers have no gap, so the end is found by doubling and halving: a log of a thousand entries is
+        asked some twenty times, and its megabytes are not moved.
+        """
+        beyond, step = self.length, 1
+        while self._objects.exists(self._name(beyond)):
+            beyond, step = beyond + step, step * 2
+        there = beyond - step // 2 if step > 1 else self.length - 1  # the last one that is known to exist
+        while beyond - there > 1:
+            middle = (there + beyond) // 2
+            there, beyond = (middle, beyond) if self._objects.exists(self._name(middle)) else (there, middle)
+        if there >= self.length:
+            self.length, self.last = there + 1, self._entry(there)
         return self.last
+
+    def _entry(self, number: int) -> LogEntry | None:
+        data = self._objects.read(self._name(number))
+        return None if data is None else LogEntry.decoded(data, f"{self._objects.url}/{self._name(number)}")
+
+    @property
+    def owner(self) -> str:
+        """Who has the shard, or had it last."""
+        return self.last.owner if self.last else ""
 
     @property
     def is_sealed(self) -> bool:
@@ -120,10 +139,11 @@ class ShardLog:
         self.length, self.last = self.length + 1, entry
         return True
 
-    def claim(self) -> "Claim | None":
-        """Take the shard, after its log was read to the end. None where another worker came first."""
-        entry = LogEntry("claim", uuid.uuid4().hex, f"{socket.gethostname()}:{os.getpid()}")
-        return Claim(self._objects, self, entry.nonce) if self.append(entry) else None
+    def claim(self, owner: str = "") -> "Claim | None":
+        """Take the shard, after its log was read to the end. None where another worker came first. Without an
+        `owner` it is this process."""
+        entry = LogEntry("claim", uuid.uuid4().hex, owner or f"{socket.gethostname()}:{os.getpid()}")
+        return Claim(self._objects, self, entry) if self.append(entry) else None
 
     def beat(self) -> bytes | None:
         """What the worker that has the shard wrote last to show that it is alive."""
@@ -136,17 +156,17 @@ class ShardLog:
 class Claim:
     """The right to append to a shard's log, until another worker takes it."""
 
-    def __init__(self, objects: ObjectStore, log: ShardLog, nonce: str) -> None:
-        self._objects, self.log, self.nonce = objects, log, nonce
+    def __init__(self, objects: ObjectStore, log: ShardLog, entry: LogEntry) -> None:
+        self._objects, self.log, self._owner, self.nonce = objects, log, entry.owner, entry.nonce
         self._beats, self._lost = 0, False
 
     def done(self, parts: Parts) -> None:
         """Append what was finished. Fenced where another worker has the shard."""
-        self._append(LogEntry("done", self.nonce, parts=parts))
+        self._append(LogEntry("done", self.nonce, self._owner, parts))
 
     def seal(self) -> None:
         """Say that the shard owes nothing. Fenced where another worker has the shard."""
-        self._append(LogEntry("seal", self.nonce))
+        self._append(LogEntry("seal", self.nonce, self._owner))
 
     def beat(self) -> None:
         """Show that the worker is alive."""

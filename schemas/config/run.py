@@ -99,6 +99,23 @@ class SeriesConfig(Section):
     With the time, `NAME-2026-11-27T020000`, where they are planned more often than once a day."""
 
 
+class RayConfig(Section):
+    """The shards of a run on an object store, spread over a Ray cluster, one task for each (docs/ray.md).
+
+    [ray]
+    address = "auto"
+    num_gpus = 1
+    """
+
+    address: str = Field("auto", pattern=r"^(auto|[A-Za-z0-9._-]+:[0-9]{1,5})$")
+    """The head of the cluster, `HOST:PORT`; `auto` for the cluster that this machine is a node of."""
+    num_cpus: float = Field(1.0, gt=0)
+    """Processors that Ray reserves for a shard. Verifiers run in processes of their own: reserve for them,
+    too."""
+    num_gpus: float = Field(0.0, ge=0)
+    """GPUs that a shard gets, and that no other shard sees meanwhile. 0 where models are behind a server."""
+
+
 class RunConfig(Section):
     """A run file. Sections that are left out are stages that are left out."""
 
@@ -125,6 +142,8 @@ class RunConfig(Section):
     """What votes on the steps, in any order: it is kept by kind and name."""
     series: Annotated[SeriesConfig | None, Effect.SPEED] = None
     """`stepmint deploy`: each fire of a schedule is a run of its own, on the problems that are new."""
+    ray: Annotated[RayConfig | None, Effect.SPEED] = None
+    """Spreads the shards over a Ray cluster."""
     fusion: Annotated[FusionConfig, Effect.LATER] = FusionConfig()
     """How votes become labels."""
     budget: Annotated[BudgetConfig, Effect.VOTES] = BudgetConfig()

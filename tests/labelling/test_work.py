@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,49 @@ def test_workers_killed_and_frozen_leave_the_rows_of_a_local_run(
     assert len(finished) == len(set(finished)) == 36
     assert seal_remote(objects, tmp_path / "s" / "mine").digest() == local_digest(store)
     assert all(len(line.split()) == 2 for line in out.splitlines())
+
+
+def test_a_new_attempt_takes_over_from_its_dead_one_and_from_nobody_else(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    begun(tmp_path, objects, config_of(tmp_path))
+    # A beat and a claim, as a worker leaves them that died in the middle.
+    for shard, owner in enumerate(("attempts", "another")):
+        claim = ShardLog(objects, shard).claim(owner)
+        assert claim is not None
+        claim.beat()
+    # With a lease of an hour this would not end in time, if the dead attempt's beat were waited for.
+    hurried = Worker(objects, tmp_path / "h" / "mine", owner="attempts", pace=FAST._replace(lease_s=3600.0))
+    with closing(hurried):
+        assert hurried.finish(0) == len(_finished(objects, 0)) > 0
+    start, worker = time.monotonic(), Worker(objects, tmp_path / "w" / "mine", owner="attempts", pace=FAST)
+    with closing(worker):
+        assert worker.finish(1) == len(_finished(objects, 1)) > 0
+        assert time.monotonic() - start >= FAST.lease_s
+        assert worker.finish(2) == len(_finished(objects, 2)) > 0
+    # What is sealed is left alone, and asks for no model.
+    assert [worker.finish(shard) for shard in range(SHARDS)] == [0, 0, 0]
+
+
+def test_an_attempt_that_wakes_late_leaves_the_shard_to_the_next_one(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    begun(tmp_path, objects, config_of(tmp_path))
+    next_one = Worker(objects, tmp_path / "n" / "mine", owner="attempts", pace=FAST)
+    working = threading.Thread(target=next_one.finish, args=(0,))
+
+    def advance() -> None:
+        # In the middle of its work the late one stands still, until the next attempt has finished the shard.
+        if working.ident is None:
+            working.start()
+            working.join()
+
+    late = Worker(objects, tmp_path / "l" / "mine", owner="attempts", pace=FAST, advance=advance)
+    with closing(next_one), closing(late):
+        assert late.finish(0) == 0
+    assert (late.fenced, next_one.fenced) == (1, 0)
+    assert next_one.done == len(_finished(objects, 0)) == len(set(_finished(objects, 0)))
+    assert entries(objects, 0).count("claim") == 2
 
 
 def _finished(objects: ObjectStore, shard: int) -> list[str]:

@@ -162,3 +162,31 @@ def test_a_shard_is_free_when_its_worker_is_gone_or_silent(
     claim.seal()
     _read(seen)
     assert not watch.is_free(seen)
+
+
+@given(st.integers(0, 70), st.integers(0, 70))
+def test_the_end_of_a_log_is_found_without_reading_it(n: int, start: int) -> None:
+    store = MemoryStore()
+    objects = ObjectStore(store, "memory:///")
+    writer = ShardLog(objects, 3)
+    for number in range(n):
+        assert writer.append(LogEntry("done", f"n{number}", "o"))
+    log = ShardLog(objects, 3, min(start, n))
+    last = log.catch_up()
+    assert log.length == n
+    assert (last.nonce if last else None) == (f"n{n - 1}" if n > start else None)
+    assert log.append(LogEntry("seal", "end"))
+    assert writer.catch_up() == log.last
+
+
+def test_a_look_at_a_long_log_moves_one_entry(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = ShardLog(objects, 3)
+    for _ in range(300):
+        assert writer.append(LogEntry("done", "n", "o", {"journal": b"x"}))
+    asked: list[str] = []
+    read, exists = ObjectStore.read, ObjectStore.exists
+    monkeypatch.setattr(ObjectStore, "read", lambda self, name: asked.append("read") or read(self, name))
+    monkeypatch.setattr(ObjectStore, "exists", lambda self, name: asked.append("head") or exists(self, name))
+    assert ShardLog(objects, 3).catch_up() is not None
+    assert asked.count("read") == 1
+    assert len(asked) < 25

@@ -1,0 +1,250 @@
+"""A run on an object store whose shards are tasks of a Ray cluster (docs/ray.md).
+
+Ray says where a shard is worked on, and gives the shard of a dead machine to another one. What is done stands
+in the logs on the object store, and neither in Ray nor in Prefect.
+"""
+
+import contextvars
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from flows import progress, work
+from flows.engine import task
+from flows.settings import DEFAULTS
+from flows.synthesize import is_lost_worker
+from pipeline.labelling.work import Worker
+from pipeline.runs import problem_files, remote
+from pipeline.storage import journal, journal_index
+from pipeline.storage.atomic import fresh_folder
+from pipeline.storage.object_store import ObjectStore, open_objects
+from pipeline.storage.shard_log import ShardLog
+from schemas.config import RayConfig, RunConfig
+from schemas.errors import BackendError, UserError
+
+if TYPE_CHECKING:
+    from prefect.futures import PrefectFuture
+
+_START = "start a cluster with `ray start --head`, or leave [ray] out"
+_REACH_S = 5.0
+_LIVES = 5
+"""How often a shard is begun again whose machine or process died. Afterwards it is owed."""
+_LOOK_S = 5.0
+_OPEN = ExitStack()
+"""Folders of this process. Nobody closes them: Ray kills its processes. A folder whose process has died is
+removed by the next process that makes one."""
+_GIVE_BACK_S = 2.0
+"""How long an interrupted command waits until the tasks have given their shards back."""
+
+
+class Place(NamedTuple):
+    """What a task needs to know: where the run is, and the name that its claims are made in."""
+
+    url: str
+    owner: str
+
+
+@cache
+def _worker(place: Place) -> Worker:
+    """The worker of this process. It is kept from one task to the next, with the problems it has fetched."""
+    folder = _OPEN.enter_context(fresh_folder())
+    return Worker(open_objects(place.url), folder / "run", owner=place.owner)
+
+
+@task("shard-{shard}", delays=(10, 60), again=is_lost_worker)
+def label_claimed(place: Place, shard: int) -> int:
+    """Work on a shard until it is sealed; returns how many of its problems were done here."""
+    return _worker(place).finish(shard)
+
+
+@contextmanager
+def connected(asked: RayConfig) -> Iterator[None]:
+    """Join a Ray cluster. UserError, within seconds, where there is none."""
+    try:
+        import prefect_ray  # noqa: F401
+    except ModuleNotFoundError:
+        raise UserError('[ray]: Ray is not installed: pip install "stepmint[ray]"') from None
+    _check_there(asked.address)
+    # Read while Ray is imported: it would try twenty times, a second apart.
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")
+    import ray
+
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        # Of our environment only what holds no secret: Ray shows it on its pages. Keys are the nodes' own.
+        ray.init(
+            asked.address,
+            namespace="stepmint",
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}},
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        said = str(error).strip().splitlines()
+        raise UserError(f"ray.address = {asked.address!r}: {said[0] if said else error}; {_START}") from None
+    finally:
+        # Ray sets a handler of its own, under which SIGTERM ends the command at once.
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_there(address: str) -> None:
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_S).close()
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"ray.address = {address!r}: nothing answers there ({why}); {_START}") from None
+
+
+def spread(config: RunConfig) -> ObjectStore:
+    """Begin the run, or go on with it, and let the cluster work on all its shards until they are sealed.
+
+    A shard that fails does not stop the others. Raises the error of the first failed one.
+    """
+    assert config.ray is not None
+    _check_prefect()
+    objects = work.begin(config)
+    shards = [n for n in range(config.shards) if not _is_sealed(objects, n)]
+    if not shards:
+        return objects
+    with _followed(objects):
+        found = _mapped(config, objects, shards)
+    errors = [_told(one) for one in found if isinstance(one, BaseException)]
+    errors.sort(key=lambda error: (not isinstance(error, UserError), isinstance(error, BackendError)))
+    if errors:
+        raise errors[0]
+    return objects
+
+
+def _is_sealed(objects: ObjectStore, shard: int) -> bool:
+    log = ShardLog(objects, shard)
+    log.catch_up()
+    return log.is_sealed
+
+
+def _check_prefect() -> None:
+    """UserError where nodes of the cluster could not reach the Prefect server that this command uses."""
+    import ray
+    from prefect.settings import PREFECT_API_URL
+
+    here = {ray.util.get_node_ip_address()}
+    nodes = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    far = sorted(one for one in nodes - here if not one.startswith("127."))
+    host = urlsplit(PREFECT_API_URL.value() or "").hostname or ""
+    if far and (host == "localhost" or host.startswith("127.")):
+        raise UserError(
+            f"the Prefect server of this command is on {host}, which the Ray node {far[0]} cannot reach: "
+            "start `prefect server start --host 0.0.0.0`, and set PREFECT_API_URL to its address"
+        )
+
+
+def _mapped(config: RunConfig, objects: ObjectStore, shards: list[int]) -> list[Any]:
+    """A Prefect flow with one Ray task for each shard; what each returned, or the error that it ended in."""
+    import prefect
+    from prefect_ray import RayTaskRunner
+
+    place = Place(objects.url, f"ray-{uuid.uuid4().hex}")
+    flow = prefect.flow(name="stepmint-ray", flow_run_name=config.name, task_runner=RayTaskRunner())
+    found: list[Any] = flow(_label)(place, config.ray, shards)
+    return found
+
+
+def _label(place: Place, asked: RayConfig, shards: list[int]) -> list[Any]:
+    import prefect
+    from prefect_ray.context import remote_options
+
+    from flows.orchestration import task_of
+
+    with remote_options(
+        num_cpus=asked.num_cpus,
+        num_gpus=asked.num_gpus,
+        max_retries=_LIVES,
+        scheduling_strategy="SPREAD",
+        max_calls=0,  # by default a process with a GPU ends after one task, and its engine with it
+    ):
+        futures = list(task_of(label_claimed).map(prefect.unmapped(place), shards))
+    try:
+        for future in futures:
+            future.wait()
+    except BaseException:
+        _give_back(futures)
+        raise
+    return [future.result(raise_on_failure=False) for future in futures]
+
+
+def _give_back(futures: "list[PrefectFuture[Any]]") -> None:
+    """End the tasks, so that others can take their shards at once."""
+    import ray
+
+    refs = [future.wrapped_future for future in futures]  # type: ignore[attr-defined]
+    for ref in refs:
+        ray.cancel(ref)
+    ray.wait(refs, num_returns=len(refs), timeout=_GIVE_BACK_S)
+
+
+def _told(error: BaseException) -> BaseException:
+    """What became of a task that Ray has given up, as an error of ours; other errors as they are."""
+    import ray
+    from prefect.exceptions import CrashedRun
+
+    if not isinstance(error, ray.exceptions.RayError | CrashedRun):
+        return error
+    said = str(error).strip().splitlines()
+    why = said[0] if said else type(error).__name__
+    return BackendError(f"Ray has lost a shard {_LIVES + 1} times ({why}); the same command goes on with it")
+
+
+@contextmanager
+def _followed(objects: ObjectStore) -> Iterator[None]:
+    """Show how far the logs are, while the cluster works.
+
+    What is read for it lies where the dataset is made afterwards, so it is read once.
+    """
+    folder = work.mirror_of(objects.url)
+    config = remote.fetch(objects, folder)
+    over = threading.Event()
+
+    def count() -> int:
+        remote.load(objects, folder, config.shards)
+        journals = (journal.path_of(folder, shard) for shard in range(config.shards))
+        return sum(len(journal_index.glance(path)[0]) for path in journals)
+
+    def look(done: int) -> None:
+        pause = _LOOK_S
+        while not over.wait(pause):
+            begun = time.monotonic()
+            try:
+                now = count()
+            except BackendError as error:  # the tasks have the store to do with, and say what is wrong
+                progress.note(f"progress cannot be read: {error}")
+                now = done
+            for _ in range(now - done):
+                progress.advance()
+            done = max(done, now)
+            pause = max(_LOOK_S, 20 * (time.monotonic() - begun))
+
+    done = count()
+    with progress.stage("labelling on Ray", problem_files.total(folder), done):
+        here = contextvars.copy_context()
+        looking = threading.Thread(target=here.run, args=(look, done), name="followed", daemon=True)
+        looking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            looking.join()
