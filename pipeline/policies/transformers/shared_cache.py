@@ -1,0 +1,240 @@
+"""The keys and values of all running sequences, and the attention that reads them.
+
+A prompt is stored once for the completions that share it, and each completion has blocks of its own for what
+it adds. A block is read once a step: all rows that it is for ask it together. Each row then weighs the answers
+of its blocks, as flash decoding does (https://pytorch.org/blog/flash-decoding/).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers.cache_utils import Cache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from pipeline.policies.transformers.blocks import BLOCK, Blocks, Numbers, Pool
+from pipeline.policies.transformers.rows import Rows
+from schemas.errors import UserError
+
+# Added to the score of a column that a row may not see. It is finite: a block may be hidden as a whole, and
+# infinity less infinity is no number.
+_HIDDEN = -1e30
+
+
+@dataclass
+class _Reading:
+    """How the blocks of one pool are read."""
+
+    rows: Tensor
+    """(blocks, seats): the row in each seat of a block. Row 0 sits in the empty ones, and that answer is
+    ignored."""
+    columns: Tensor
+    """(blocks, 1, BLOCK): which column of its prompt or row each column is."""
+    hidden: dict[str, Tensor] = field(default_factory=dict)
+    """(blocks, seats, BLOCK) for each kind of layer: where a row may not look."""
+    bias: dict[tuple[str, int, int], Tensor] = field(default_factory=dict)
+    """The same as numbers to add to scores, for each kind and numbers of heads."""
+
+    def hide(self, kind: str, hidden: Tensor) -> None:
+        """Set what layers of a kind may not see from now on."""
+        self.hidden[kind] = hidden
+        self.bias = {key: bias for key, bias in self.bias.items() if key[0] != kind}
+
+    def bias_of(self, kind: str, like: Tensor, group: int) -> Tensor:
+        """(blocks * heads, seats * group, BLOCK), of the type of `like`, made once for all layers."""
+        key = kind, like.shape[1], group
+        if key not in self.bias:
+            (blocks, seats, _), heads = self.hidden[kind].shape, like.shape[1]
+            bias = self.hidden[kind].to(like.dtype).mul_(_HIDDEN)[:, None, :, None]
+            wide = bias.expand(blocks, heads, seats, group, BLOCK)
+            self.bias[key] = wide.reshape(blocks * heads, seats * group, BLOCK)
+        return self.bias[key]
+
+
+@dataclass
+class _View:
+    """What the steps read until a row comes or goes or takes a block."""
+
+    own: _Reading
+    prompts: _Reading
+    block: Tensor
+    """Block that each row writes."""
+    spots: Tensor
+    """(rows, most blocks): where a row finds the answers of its blocks among all answers."""
+    absent: Tensor
+    """(rows, most blocks, 1, 1, 1): minus infinity where a row has fewer blocks."""
+
+
+class _Layer(DynamicLayer):
+    """One layer of the shared cache."""
+
+    def __init__(self, owner: "SharedCache", index: int, like: Tensor) -> None:
+        super().__init__()
+        self.is_initialized, self.keys, self.values = True, like, like
+        self._owner, self._index = owner, index
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write one token for every row. Attention reads the blocks, and not what is returned here."""
+        owner = self._owner
+        assert owner.view is not None  # only a step writes here
+        keys, values = owner.own.layers[self._index]
+        keys.all[owner.view.block, :, owner.column] = key_states[:, :, 0]
+        values.all[owner.view.block, :, owner.column] = value_states[:, :, 0]
+        return key_states, value_states
+
+
+class SharedCache(Cache):
+    """The cache of all running sequences. `kinds` names each layer's kind of attention."""
+
+    def __init__(self, kinds: list[str], window: int | None) -> None:
+        super().__init__(layers=[])
+        self.layers: list[Any]
+        self.prompts, self.own = Pool(), Pool()
+        self.view: _View | None = None
+        """What the step under way reads. None outside a step: a prompt is prefilled without this cache, even
+        where it is one token long."""
+        self.column: Tensor
+        """Column of its block that each row writes."""
+        self._kinds, self._window = kinds, window
+        self._known: _View | None = None
+
+    def place(self, first: int, filled: Cache, stored: list[tuple[int, int]]) -> None:
+        """Store prompts of a prefilled group, (index, length) of each, as number `first` and following."""
+        if not self.layers:
+            self._begin(filled)
+        index, length = np.array(stored, np.int64).T
+        counts = -(-length // BLOCK)
+        ends = counts.cumsum()
+        place = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
+        new = self.prompts.take(np.repeat(first + np.arange(len(stored)), counts), place)
+        source = torch.from_numpy(np.repeat(index, counts)), torch.from_numpy(place)
+        for pair, layer in zip(self.prompts.layers, filled.layers, strict=True):
+            for blocks, columns in zip(pair, (layer.keys, layer.values), strict=True):
+                whole = functional.pad(columns, (0, 0, 0, -columns.shape[2] % BLOCK))
+                blocks.all[new] = whole.unflatten(2, (-1, BLOCK)).transpose(1, 2)[source]
+        self._known = None
+
+    def _begin(self, filled: Cache) -> None:
+        for i, layer in enumerate(filled.layers):
+            self.layers.append(_Layer(self, i, layer.keys))
+            for pool in (self.prompts, self.own):
+                pool.layers.append((Blocks(layer.keys), Blocks(layer.values)))
+
+    def drop(self, rows: Numbers, prompts: Numbers) -> None:
+        """Rename rows and prompts, and free the blocks of those whose new number is below 0."""
+        self.own.drop(rows)
+        self.prompts.drop(prompts)
+        self._known = None
+
+    def enter(self, rows: Rows) -> None:
+        """Begin a step: every row has a column to write, and it is known what they read."""
+        made = rows.made[: rows.count]
+        column = made % BLOCK
+        if len(need := np.flatnonzero(column == 0)):
+            self.own.take(need, made[need] // BLOCK)
+            self._known = None
+        if self._known is None:
+            self._known = self._look(rows)
+        self.view, device = self._known, rows.last.device
+        self.column = torch.from_numpy(column).to(device)
+        self._hide(self.view, rows)
+
+    def leave(self) -> None:
+        """End the step."""
+        self.view = None
+
+    def _look(self, rows: Rows) -> _View:
+        device, n = rows.last.device, rows.count
+        own, prompts, seats = self.own, self.prompts, rows.seats()
+        own_place, prompt_place = own.place[: own.count], prompts.place[: prompts.count]
+        own_rows, prompt = own.owner[: own.count], prompts.owner[: prompts.count]
+        block = np.zeros(n, np.int64)
+        is_last = own_place == rows.made[own_rows] // BLOCK
+        block[own_rows[is_last]] = np.flatnonzero(is_last)
+        n_seats = int(seats.max()) + 1
+        seated = np.zeros((rows.prompts, n_seats), np.int64)
+        seated[rows.prompt[:n], seats] = np.arange(n)
+        # All answers stand in one list: those of the rows' own blocks, then those of each seat of a prompt's.
+        width = int(own_place.max()) + 1
+        spots = np.full((n, width + int(prompt_place.max(initial=-1)) + 1), -1)
+        spots[own_rows, own_place] = np.arange(own.count)
+        of_prompt = np.full((rows.prompts, spots.shape[1] - width), -1)
+        of_prompt[prompt, prompt_place] = own.count + n_seats * np.arange(prompts.count)
+        mine = of_prompt[rows.prompt[:n]]
+        spots[:, width:] = np.where(mine < 0, mine, mine + seats[:, None])
+        absent = np.where(spots < 0, np.float32(-np.inf), np.float32(0))[:, :, None, None, None]
+
+        def reading(rows: Numbers, place: Numbers) -> _Reading:
+            columns = place[:, None, None] * BLOCK + np.arange(BLOCK)
+            return _Reading(torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device))
+
+        return _View(
+            reading(own_rows[:, None], own_place),
+            reading(seated[prompt], prompt_place),
+            torch.from_numpy(block).to(device),
+            torch.from_numpy(spots.clip(0)).to(device),
+            torch.from_numpy(absent).to(device),
+        )
+
+    def _hide(self, view: _View, rows: Rows) -> None:
+        """Make the biases of this step: a row sees its prompt, what it made, and within a window the last."""
+        device = rows.last.device
+        known = torch.from_numpy(rows.known[: rows.count]).to(device)
+        made = torch.from_numpy(rows.made[: rows.count]).to(device)
+        own, prompts = view.own, view.prompts
+        for kind in set(self._kinds):
+            window = self._window if kind == "sliding_attention" else None
+            hidden = own.columns > made[own.rows, None]
+            if window is not None:
+                hidden |= own.columns <= made[own.rows, None] - window
+            own.hide(kind, hidden)
+            # A prompt's are the same at every step, unless a window moves over it.
+            if kind not in prompts.hidden or window is not None:
+                hidden = prompts.columns >= known[prompts.rows, None]
+                if window is not None:
+                    hidden |= prompts.columns <= (known + made)[prompts.rows, None] - window
+                prompts.hide(kind, hidden)
+
+    def attend(
+        self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **options: Any
+    ) -> tuple[Tensor, None]:
+        """Attention over a prompt's blocks and a row's own; `query` is (rows, heads, 1, size)."""
+        if (view := self.view) is None:
+            plain: tuple[Tensor, None] = sdpa_attention_forward(
+                module, query, key, value, attention_mask, **options
+            )
+            return plain
+        if options.get("s_aux") is not None or options.get("softcap") is not None:
+            raise UserError(
+                'attention with sinks or soft caps is not supported: use kind = "vllm" or "server"'
+            )
+        n, heads, _, size = query.shape
+        q, at, scale = query.view(n, key.shape[1], -1, size), module.layer_idx, options["scaling"]
+        answers = [
+            _answers(q, pool.layers[at], reading, self._kinds[at], scale)
+            for pool, reading in ((self.own, view.own), (self.prompts, view.prompts))
+        ]
+        found = torch.cat(answers)[view.spots]
+        top = found[..., -1:] + view.absent
+        mixed = ((top - top.amax(1, keepdim=True)).exp_() * found[..., :-1]).sum(1)
+        mixed = mixed[..., :-1] / mixed[..., -1:]
+        return mixed.to(query.dtype).view(n, 1, heads, size), None
+
+
+def _answers(q: Tensor, layer: tuple[Blocks, Blocks], reading: _Reading, kind: str, scale: float) -> Tensor:
+    """(blocks * seats, heads, group, size + 2): for every seat the sum of values by weight, the sum of the
+    weights, and the largest score, which is taken as 0 in both."""
+    (blocks, seats), (_, heads, group, size) = reading.rows.shape, q.shape
+    keys, values = (each.all[:blocks].flatten(0, 1) for each in layer)
+    bias = reading.bias_of(kind, layer[0].all, group)
+    asked = q[reading.rows].transpose(1, 2).reshape(blocks * heads, seats * group, size)
+    scores = torch.baddbmm(bias, asked, keys.transpose(1, 2), alpha=scale)
+    top = scores.amax(-1, keepdim=True)
+    weights = scores.sub_(top).exp_()
+    total = weights.sum(-1, keepdim=True, dtype=torch.float32)
+    answers = torch.cat([torch.bmm(weights, values).float(), total, top.float()], -1)
+    by_block = answers.view(blocks, heads, seats, group, size + 2)
+    return by_block.transpose(1, 2).reshape(blocks * seats, heads, group, size + 2)
