@@ -9,7 +9,6 @@ has.
 
 import mmap
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -66,35 +65,36 @@ class Pool:
     every layer."""
 
     layers: list[tuple[Blocks, Blocks]] = field(default_factory=list)
-    count: int = 0
-    owner: Numbers = field(default_factory=lambda: np.zeros(_LEAST, np.int64))
+    owners: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
     """Prompt or row that has the block."""
-    place: Numbers = field(default_factory=lambda: np.zeros(_LEAST, np.int64))
+    places: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
     """Which of its owner's blocks this is, from 0 on."""
 
-    def take(self, owner: Any, place: Any) -> slice:
-        """Give one more block to each of `owner`, as its `place`th."""
-        new = slice(self.count, self.count + len(place))
-        while new.stop > len(self.owner):
-            self.owner, self.place = (np.concatenate([x, x]) for x in (self.owner, self.place))
-        self.owner[new], self.place[new] = owner, place
-        self.count = new.stop
+    @property
+    def count(self) -> int:
+        """Blocks in use."""
+        return len(self.owners)
+
+    def take(self, owners: Numbers, places: Numbers) -> slice:
+        """Give a new block to each of `owners`; returns which blocks these are."""
+        new = slice(self.count, self.count + len(owners))
+        self.owners = np.concatenate([self.owners, owners])
+        self.places = np.concatenate([self.places, places])
         self._fit()
         return new
 
     def drop(self, renamed: Numbers) -> None:
         """Owner i is now called `renamed[i]`; below 0 it is over, and its blocks fall free."""
-        owner = self.owner[: self.count]
-        owner[:] = renamed[owner]
-        gone = np.flatnonzero(owner < 0)
-        if not len(gone):
-            return
+        owners, places = renamed[self.owners], self.places
+        gone = np.flatnonzero(owners < 0)
         source, target = gaps(self.count, gone)
-        owner[target], self.place[target] = owner[source], self.place[source]
-        for blocks in (each for layer in self.layers for each in layer):
-            blocks.all[target] = blocks.all[source]
-        self.count -= len(gone)
-        self._fit()
+        owners[target], places[target] = owners[source], places[source]
+        keep = self.count - len(gone)
+        self.owners, self.places = owners[:keep], places[:keep]
+        if len(gone):
+            for blocks in (each for layer in self.layers for each in layer):
+                blocks.all[target] = blocks.all[source]
+            self._fit()
 
     def _fit(self) -> None:
         for blocks in (each for layer in self.layers for each in layer):

@@ -30,7 +30,7 @@ from pipeline.policies.transformers.token_sampling import sample_tokens
 from schemas.errors import UserError
 from schemas.records import StopReason
 
-_PREFILL_TOKENS = 8192  # of one prefill pass, padding included; bounds the memory of its activations
+_PREFILL_TOKENS = 2048  # of one prefill pass, padding included; bounds the memory of its activations
 # Rows that share one stored prompt. More rows would read it fewer times, but attention computes as many
 # places for every prompt as the prompt with the most rows has.
 _PER_PROMPT = 8
@@ -87,13 +87,13 @@ class Decoder:
             size = max(1, _PREFILL_TOKENS // max(1, len(chains[-1][0][0].ids) - 1))
             group, chains = chains[-size:], chains[:-size]
             filled = self._prefill([chain[0][0].ids[:-1] for chain in group])
-            stored: list[tuple[int, int]] = []
+            stored: list[tuple[int, int, int]] = []
             for i, chain in enumerate(group):
                 for at in range(0, len(chain), _PER_PROMPT):
                     sharing = chain[at : at + _PER_PROMPT]
                     for job, index in sharing:
                         self.rows.add(job, index, self.rows.prompts + len(stored))
-                    stored.append((i, len(sharing[0][0].ids) - 1))
+                    stored.append((i, len(sharing[0][0].ids) - 1, len(sharing)))
             self._cache.place(self.rows.prompts, filled, stored)
             self.rows.prompts += len(stored)
 

@@ -1,8 +1,8 @@
 """The keys and values of all running sequences, and the attention that reads them.
 
-A prompt is stored once for the completions that share it, and each completion has blocks of its own for what
-it adds. A block is read once a step: all rows that it is for ask it together. Each row then weighs the answers
-of its blocks, as flash decoding does (https://pytorch.org/blog/flash-decoding/).
+A prompt is stored once for the completions that share it; each has blocks of its own for what it adds. A
+block is read once a step: all rows that it is for ask it together. Each row then weighs the answers of its
+blocks, as flash decoding does (https://pytorch.org/blog/flash-decoding/).
 """
 
 import math
@@ -25,10 +25,16 @@ from schemas.errors import UserError
 _HIDDEN = -1e30
 
 
+# Prompts are kept apart by how many rows share them at first, at most so many: the blocks of a pool are read
+# together, with as many seats for each as the one with the most rows needs.
+_SHARING = 2, 1 << 62
+
+
 @dataclass
 class _Reading:
     """How the blocks of one pool are read."""
 
+    pool: Pool
     rows: Tensor
     """(blocks, seats): the row in each seat of a block. Row 0 sits in the empty ones, and that answer is
     ignored."""
@@ -44,12 +50,13 @@ class _Reading:
         self.hidden[kind] = hidden
         self.bias = {key: bias for key, bias in self.bias.items() if key[0] != kind}
 
-    def bias_of(self, kind: str, like: Tensor, group: int) -> Tensor:
-        """(blocks * heads, seats * group, BLOCK), of the type of `like`, made once for all layers."""
-        key = kind, like.shape[1], group
+    def bias_of(self, kind: str, q: Tensor) -> Tensor:
+        """(blocks * heads, seats * group, BLOCK), made once for all layers of one kind."""
+        _, heads, group, _ = q.shape
+        key = kind, heads, group
         if key not in self.bias:
-            (blocks, seats, _), heads = self.hidden[kind].shape, like.shape[1]
-            bias = self.hidden[kind].to(like.dtype).mul_(_HIDDEN)[:, None, :, None]
+            blocks, seats, _ = self.hidden[kind].shape
+            bias = self.hidden[kind].to(q.dtype).mul_(_HIDDEN)[:, None, :, None]
             wide = bias.expand(blocks, heads, seats, group, BLOCK)
             self.bias[key] = wide.reshape(blocks * heads, seats * group, BLOCK)
         return self.bias[key]
@@ -60,7 +67,7 @@ class _View:
     """What the steps read until a row comes or goes or takes a block."""
 
     own: _Reading
-    prompts: _Reading
+    prompts: list[_Reading]
     block: Tensor
     """Block that each row writes."""
     spots: Tensor
@@ -93,7 +100,7 @@ class SharedCache(Cache):
     def __init__(self, kinds: list[str], window: int | None) -> None:
         super().__init__(layers=[])
         self.layers: list[Any]
-        self.prompts, self.own = Pool(), Pool()
+        self.prompts, self.own = [Pool() for _ in _SHARING], Pool()
         self.view: _View | None = None
         """What the step under way reads. None outside a step: a prompt is prefilled without this cache, even
         where it is one token long."""
@@ -102,32 +109,30 @@ class SharedCache(Cache):
         self._kinds, self._window = kinds, window
         self._known: _View | None = None
 
-    def place(self, first: int, filled: Cache, stored: list[tuple[int, int]]) -> None:
-        """Store prompts of a prefilled group, (index, length) of each, as number `first` and following."""
+    def place(self, first: int, filled: Cache, stored: list[tuple[int, int, int]]) -> None:
+        """Store prompts of a prefilled group as number `first` and following: (index in the group, length,
+        rows that share it) of each."""
         if not self.layers:
             self._begin(filled)
-        index, length = np.array(stored, np.int64).T
-        counts = -(-length // BLOCK)
-        ends = counts.cumsum()
-        place = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
-        new = self.prompts.take(np.repeat(first + np.arange(len(stored)), counts), place)
-        source = torch.from_numpy(np.repeat(index, counts)), torch.from_numpy(place)
-        for pair, layer in zip(self.prompts.layers, filled.layers, strict=True):
-            for blocks, columns in zip(pair, (layer.keys, layer.values), strict=True):
-                whole = functional.pad(columns, (0, 0, 0, -columns.shape[2] % BLOCK))
-                blocks.all[new] = whole.unflatten(2, (-1, BLOCK)).transpose(1, 2)[source]
+        index, length, sharing = np.array(stored, np.int64).T
+        which = np.searchsorted(_SHARING, sharing)
+        for i, pool in enumerate(self.prompts):
+            mine = np.flatnonzero(which == i)
+            if len(mine):
+                _store(pool, first + mine, filled, index[mine], length[mine])
         self._known = None
 
     def _begin(self, filled: Cache) -> None:
         for i, layer in enumerate(filled.layers):
             self.layers.append(_Layer(self, i, layer.keys))
-            for pool in (self.prompts, self.own):
+            for pool in (self.own, *self.prompts):
                 pool.layers.append((Blocks(layer.keys), Blocks(layer.values)))
 
     def drop(self, rows: Numbers, prompts: Numbers) -> None:
         """Rename rows and prompts, and free the blocks of those whose new number is below 0."""
         self.own.drop(rows)
-        self.prompts.drop(prompts)
+        for pool in self.prompts:
+            pool.drop(prompts)
         self._known = None
 
     def enter(self, rows: Rows) -> None:
@@ -148,56 +153,51 @@ class SharedCache(Cache):
         self.view = None
 
     def _look(self, rows: Rows) -> _View:
-        device, n = rows.last.device, rows.count
-        own, prompts, seats = self.own, self.prompts, rows.seats()
-        own_place, prompt_place = own.place[: own.count], prompts.place[: prompts.count]
-        own_rows, prompt = own.owner[: own.count], prompts.owner[: prompts.count]
+        device, n, own = rows.last.device, rows.count, self.own
         block = np.zeros(n, np.int64)
-        is_last = own_place == rows.made[own_rows] // BLOCK
-        block[own_rows[is_last]] = np.flatnonzero(is_last)
-        n_seats = int(seats.max()) + 1
-        seated = np.zeros((rows.prompts, n_seats), np.int64)
-        seated[rows.prompt[:n], seats] = np.arange(n)
-        # All answers stand in one list: those of the rows' own blocks, then those of each seat of a prompt's.
-        width = int(own_place.max()) + 1
-        spots = np.full((n, width + int(prompt_place.max(initial=-1)) + 1), -1)
-        spots[own_rows, own_place] = np.arange(own.count)
-        of_prompt = np.full((rows.prompts, spots.shape[1] - width), -1)
-        of_prompt[prompt, prompt_place] = own.count + n_seats * np.arange(prompts.count)
-        mine = of_prompt[rows.prompt[:n]]
-        spots[:, width:] = np.where(mine < 0, mine, mine + seats[:, None])
+        is_last = own.places == rows.made[own.owners] // BLOCK
+        block[own.owners[is_last]] = np.flatnonzero(is_last)
+        prompt, seats = rows.prompt[:n], rows.seats()
+        users = np.bincount(prompt, minlength=rows.prompts)
+        seated = np.zeros((rows.prompts, int(users.max())), np.int64)
+        seated[prompt, seats] = np.arange(n)
+
+        # All answers stand in one list: of the rows' own blocks, then of every seat of the prompts' blocks.
+        of_row = np.full((n, int(own.places.max()) + 1), -1)
+        of_row[own.owners, own.places] = np.arange(own.count)
+        of_prompt = np.full((rows.prompts, max(int(p.places.max(initial=-1)) for p in self.prompts) + 1), -1)
+        end, prompts = own.count, []
+        for pool in self.prompts:
+            if pool.count:
+                n_seats = int(users[pool.owners].max())
+                of_prompt[pool.owners, pool.places] = end + n_seats * np.arange(pool.count)
+                end += n_seats * pool.count
+                prompts.append(_reading(pool, seated[pool.owners, :n_seats], device))
+        mine = of_prompt[prompt]
+        spots = np.concatenate([of_row, np.where(mine < 0, mine, mine + seats[:, None])], 1)
         absent = np.where(spots < 0, np.float32(-np.inf), np.float32(0))[:, :, None, None, None]
-
-        def reading(rows: Numbers, place: Numbers) -> _Reading:
-            columns = place[:, None, None] * BLOCK + np.arange(BLOCK)
-            return _Reading(torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device))
-
-        return _View(
-            reading(own_rows[:, None], own_place),
-            reading(seated[prompt], prompt_place),
-            torch.from_numpy(block).to(device),
-            torch.from_numpy(spots.clip(0)).to(device),
-            torch.from_numpy(absent).to(device),
-        )
+        at = (torch.from_numpy(x).to(device) for x in (block, spots.clip(0), absent))
+        return _View(_reading(own, own.owners[:, None], device), prompts, *at)
 
     def _hide(self, view: _View, rows: Rows) -> None:
         """Make the biases of this step: a row sees its prompt, what it made, and within a window the last."""
         device = rows.last.device
         known = torch.from_numpy(rows.known[: rows.count]).to(device)
         made = torch.from_numpy(rows.made[: rows.count]).to(device)
-        own, prompts = view.own, view.prompts
         for kind in set(self._kinds):
             window = self._window if kind == "sliding_attention" else None
+            own = view.own
             hidden = own.columns > made[own.rows, None]
             if window is not None:
                 hidden |= own.columns <= made[own.rows, None] - window
             own.hide(kind, hidden)
-            # A prompt's are the same at every step, unless a window moves over it.
-            if kind not in prompts.hidden or window is not None:
-                hidden = prompts.columns >= known[prompts.rows, None]
-                if window is not None:
-                    hidden |= prompts.columns <= (known + made)[prompts.rows, None] - window
-                prompts.hide(kind, hidden)
+            for prompts in view.prompts:
+                # What is hidden of a prompt is so at every step, unless a window moves over it.
+                if kind not in prompts.hidden or window is not None:
+                    hidden = prompts.columns >= known[prompts.rows, None]
+                    if window is not None:
+                        hidden |= prompts.columns <= (known + made)[prompts.rows, None] - window
+                    prompts.hide(kind, hidden)
 
     def attend(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **options: Any
@@ -214,10 +214,7 @@ class SharedCache(Cache):
             )
         n, heads, _, size = query.shape
         q, at, scale = query.view(n, key.shape[1], -1, size), module.layer_idx, options["scaling"]
-        answers = [
-            _answers(q, pool.layers[at], reading, self._kinds[at], scale)
-            for pool, reading in ((self.own, view.own), (self.prompts, view.prompts))
-        ]
+        answers = [_answers(q, at, each, self._kinds[at], scale) for each in (view.own, *view.prompts)]
         found = torch.cat(answers).index_select(0, view.spots.flatten())
         found = found.view(*view.spots.shape, *answers[0].shape[1:])
         top = found[..., -1:] + view.absent
@@ -226,7 +223,24 @@ class SharedCache(Cache):
         return mixed.to(query.dtype).view(n, 1, heads, size), None
 
 
-def _answers(q: Tensor, layer: tuple[Blocks, Blocks], reading: _Reading, kind: str, scale: float) -> Tensor:
+def _store(pool: Pool, owners: Numbers, filled: Cache, index: Numbers, length: Numbers) -> None:
+    counts = -(-length // BLOCK)
+    ends = counts.cumsum()
+    place = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
+    new = pool.take(np.repeat(owners, counts), place)
+    source = torch.from_numpy(np.repeat(index, counts)), torch.from_numpy(place)
+    for pair, layer in zip(pool.layers, filled.layers, strict=True):
+        for blocks, columns in zip(pair, (layer.keys, layer.values), strict=True):
+            whole = functional.pad(columns, (0, 0, 0, -columns.shape[2] % BLOCK))
+            blocks.all[new] = whole.unflatten(2, (-1, BLOCK)).transpose(1, 2)[source]
+
+
+def _reading(pool: Pool, rows: Numbers, device: torch.device) -> _Reading:
+    columns = pool.places[:, None, None] * BLOCK + np.arange(BLOCK)
+    return _Reading(pool, torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device))
+
+
+def _answers(q: Tensor, at: int, reading: _Reading, kind: str, scale: float) -> Tensor:
     """(blocks * seats, heads, group, size + 2): for every seat the sum of values by weight, the sum of the
     weights, and the logarithm by which all weights are less than they should be: the largest score.
 
@@ -234,8 +248,8 @@ def _answers(q: Tensor, layer: tuple[Blocks, Blocks], reading: _Reading, kind: s
     columns are hidden.
     """
     (blocks, seats), (_, heads, group, size) = reading.rows.shape, q.shape
-    keys, values = (each.all[:blocks].flatten(0, 1) for each in layer)
-    bias = reading.bias_of(kind, layer[0].all, group)
+    keys, values = (each.all[:blocks].flatten(0, 1) for each in reading.pool.layers[at])
+    bias = reading.bias_of(kind, q)
     asked = q.index_select(0, reading.rows.flatten()).view(blocks, seats, heads, group, size)
     asked = asked.transpose(1, 2).reshape(blocks * heads, seats * group, size)
     scores = torch.baddbmm(bias, asked, keys.transpose(1, 2), alpha=scale * math.log2(math.e))
