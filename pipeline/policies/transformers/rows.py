@@ -1,0 +1,92 @@
+"""State of the running sequences: what each of them has, and what it may still write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.policies.transformers.blocks import Numbers, gaps
+
+if TYPE_CHECKING:
+    from pipeline.policies.transformers.decoding import Job
+
+
+class Rows:
+    """Row i of every array is sequence i, and the first `count` rows run."""
+
+    def __init__(self, slots: int, device: torch.device) -> None:
+        self.slots, self.count, self.prompts = slots, 0, 0
+        self.owners: list[tuple[Job, int]] = []
+        self.prompt = np.zeros(slots, np.int64)
+        """Number of the stored prompt."""
+        self.known = np.zeros(slots, np.int64)
+        """Tokens of that prompt, without its last, which the first step feeds."""
+        self.made = np.zeros(slots, np.int64)
+        self.limit = np.zeros(slots, np.int64)
+        self.has_stop = np.zeros(slots, np.bool_)
+        self.last = torch.zeros(slots, dtype=torch.long, device=device)
+        """Token to feed next."""
+        self.temperature = torch.zeros(slots, device=device)
+        self.top_p = torch.ones(slots, device=device)
+        self.uniform = torch.zeros(slots, 0, device=device)
+        """One number per position to come."""
+        self.out = torch.zeros(slots, 0, dtype=torch.long, device=device)
+
+    def add(self, job: Job, index: int, prompt: int) -> None:
+        """Start completion `index` of a job in the next free row."""
+        row, self.count = self.count, self.count + 1
+        self.owners.append((job, index))
+        if job.limit > self.out.shape[1]:
+            more = (0, job.limit - self.out.shape[1])
+            self.out, self.uniform = functional.pad(self.out, more), functional.pad(self.uniform, more)
+        sampling = job.sampling
+        self.last[row], self.known[row], self.prompt[row] = job.ids[-1], len(job.ids) - 1, prompt
+        self.made[row], self.limit[row] = 0, job.limit
+        self.has_stop[row] = bool(sampling.stop or sampling.stop_token_ids)
+        self.temperature[row], self.top_p[row] = sampling.temperature, sampling.top_p
+        # Philox is counter-based: cheap to seed, and its first numbers do not depend on how many are taken.
+        generator = np.random.Generator(np.random.Philox(key=sampling.seed + index))
+        self.uniform[row, : job.limit] = torch.from_numpy(generator.random(job.limit, dtype=np.float32))
+
+    def drop(self, gone: list[int]) -> Numbers:
+        """Let the last rows fill the gaps that `gone` leaves; returns the rows' new numbers, -1 for none."""
+        lost = np.array(gone, np.int64)
+        source, target = gaps(self.count, lost)
+        for value in vars(self).values():
+            if isinstance(value, Tensor | np.ndarray):
+                value[target] = value[source]
+        for a, b in zip(source.tolist(), target.tolist(), strict=True):
+            self.owners[b] = self.owners[a]
+        renamed = _renamed(self.count, lost, source, target)
+        self.count -= len(gone)
+        del self.owners[self.count :]
+        return renamed
+
+    def drop_prompts(self) -> Numbers:
+        """The same for prompts that no row continues."""
+        users = np.bincount(self.prompt[: self.count], minlength=self.prompts)
+        lost = np.flatnonzero(users == 0)
+        renamed = _renamed(self.prompts, lost, *gaps(self.prompts, lost))
+        self.prompt[: self.count] = renamed[self.prompt[: self.count]]
+        self.prompts -= len(lost)
+        return renamed
+
+    def seats(self) -> Numbers:
+        """Of each row, how many rows before it continue the same prompt."""
+        prompt = self.prompt[: self.count]
+        order = np.argsort(prompt, kind="stable")
+        users = np.bincount(prompt, minlength=self.prompts)
+        seats = np.empty_like(order)
+        seats[order] = np.arange(len(order)) - np.repeat(users.cumsum() - users, users)
+        return seats
+
+
+def _renamed(count: int, gone: Numbers, source: Numbers, target: Numbers) -> Numbers:
+    renamed = np.arange(count)
+    renamed[gone] = -1
+    renamed[source] = target
+    return renamed

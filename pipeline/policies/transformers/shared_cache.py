@@ -1,0 +1,261 @@
+"""The keys and values of all running sequences, and the attention that reads them.
+
+A prompt is stored once for the completions that share it; each has blocks of its own for what it adds. A
+block is read once a step: all rows that it is for ask it together. Each row then weighs the answers of its
+blocks, as flash decoding does (https://pytorch.org/blog/flash-decoding/).
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers.cache_utils import Cache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from pipeline.policies.transformers.blocks import BLOCK, Blocks, Numbers, Pool
+from pipeline.policies.transformers.rows import Rows
+from schemas.errors import UserError
+
+# Added to the score of a column that a row may not see. It is finite: a block may be hidden as a whole, and
+# infinity less infinity is no number.
+_HIDDEN = -1e30
+
+
+# Prompts are kept apart by how many rows share them at first, at most so many: the blocks of a pool are read
+# together, with as many seats for each as the one with the most rows needs.
+_SHARING = 2, 1 << 62
+
+
+@dataclass
+class _Reading:
+    """How the blocks of one pool are read."""
+
+    pool: Pool
+    rows: Tensor
+    """(blocks, seats): the row in each seat of a block. Row 0 sits in the empty ones, and that answer is
+    ignored."""
+    columns: Tensor
+    """(blocks, 1, BLOCK): which column of its prompt or row each column is."""
+    hidden: dict[str, Tensor] = field(default_factory=dict)
+    """(blocks, seats, BLOCK) for each kind of layer: where a row may not look."""
+    bias: dict[tuple[str, int, int], Tensor] = field(default_factory=dict)
+    """The same as numbers to add to scores, for each kind and numbers of heads."""
+
+    def hide(self, kind: str, hidden: Tensor) -> None:
+        """Set what layers of a kind may not see from now on."""
+        self.hidden[kind] = hidden
+        self.bias = {key: bias for key, bias in self.bias.items() if key[0] != kind}
+
+    def bias_of(self, kind: str, q: Tensor) -> Tensor:
+        """(blocks * heads, seats * group, BLOCK), made once for all layers of one kind."""
+        _, heads, group, _ = q.shape
+        key = kind, heads, group
+        if key not in self.bias:
+            blocks, seats, _ = self.hidden[kind].shape
+            bias = self.hidden[kind].to(q.dtype).mul_(_HIDDEN)[:, None, :, None]
+            wide = bias.expand(blocks, heads, seats, group, BLOCK)
+            self.bias[key] = wide.reshape(blocks * heads, seats * group, BLOCK)
+        return self.bias[key]
+
+
+@dataclass
+class _View:
+    """What the steps read until a row comes or goes or takes a block."""
+
+    own: _Reading
+    prompts: list[_Reading]
+    block: Tensor
+    """Block that each row writes."""
+    spots: Tensor
+    """(rows, most blocks): where a row finds the answers of its blocks among all answers."""
+    absent: Tensor
+    """(rows, most blocks, 1, 1, 1): minus infinity where a row has fewer blocks."""
+
+
+class _Layer(DynamicLayer):
+    """One layer of the shared cache."""
+
+    def __init__(self, owner: "SharedCache", index: int, like: Tensor) -> None:
+        super().__init__()
+        self.is_initialized, self.keys, self.values = True, like, like
+        self._owner, self._index = owner, index
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write one token for every row. Attention reads the blocks, and not what is returned here."""
+        owner = self._owner
+        assert owner.view is not None  # only a step writes here
+        pair = owner.own.layers[self._index]
+        for blocks, states in zip(pair, (key_states, value_states), strict=True):
+            blocks.all[owner.view.block, :, owner.column] = states[:, :, 0]
+        return key_states, value_states
+
+
+class SharedCache(Cache):
+    """The cache of all running sequences. `kinds` names each layer's kind of attention."""
+
+    def __init__(self, kinds: list[str], window: int | None) -> None:
+        super().__init__(layers=[])
+        self.layers: list[Any]
+        self.prompts, self.own = [Pool() for _ in _SHARING], Pool()
+        self.view: _View | None = None
+        """What the step under way reads. None outside a step: a prompt is prefilled without this cache, even
+        where it is one token long."""
+        self.column: Tensor
+        """Column of its block that each row writes."""
+        self._kinds, self._window = kinds, window
+        self._known: _View | None = None
+
+    def place(self, first: int, filled: Cache, stored: list[tuple[int, int, int]]) -> None:
+        """Store prompts of a prefilled group as number `first` and following: (index in the group, length,
+        rows that share it) of each."""
+        if not self.layers:
+            self._begin(filled)
+        index, length, sharing = np.array(stored, np.int64).T
+        which = np.searchsorted(_SHARING, sharing)
+        for i, pool in enumerate(self.prompts):
+            mine = np.flatnonzero(which == i)
+            if len(mine):
+                _store(pool, first + mine, filled, index[mine], length[mine])
+        self._known = None
+
+    def _begin(self, filled: Cache) -> None:
+        for i, layer in enumerate(filled.layers):
+            self.layers.append(_Layer(self, i, layer.keys))
+            for pool in (self.own, *self.prompts):
+                pool.layers.append((Blocks(layer.keys), Blocks(layer.values)))
+
+    def drop(self, rows: Numbers, prompts: Numbers) -> None:
+        """Rename rows and prompts, and free the blocks of those whose new number is below 0."""
+        self.own.drop(rows)
+        for pool in self.prompts:
+            pool.drop(prompts)
+        self._known = None
+
+    def enter(self, rows: Rows) -> None:
+        """Begin a step: every row has a column to write, and it is known what they read."""
+        made = rows.made[: rows.count]
+        column = made % BLOCK
+        if len(need := np.flatnonzero(column == 0)):
+            self.own.take(need, made[need] // BLOCK)
+            self._known = None
+        if self._known is None:
+            self._known = self._look(rows)
+        self.view, device = self._known, rows.last.device
+        self.column = torch.from_numpy(column).to(device)
+        self._hide(self.view, rows)
+
+    def leave(self) -> None:
+        """End the step."""
+        self.view = None
+
+    def _look(self, rows: Rows) -> _View:
+        device, n, own = rows.last.device, rows.count, self.own
+        block = np.zeros(n, np.int64)
+        is_last = own.places == rows.made[own.owners] // BLOCK
+        block[own.owners[is_last]] = np.flatnonzero(is_last)
+        prompt, seats = rows.prompt[:n], rows.seats()
+        users = np.bincount(prompt, minlength=rows.prompts)
+        seated = np.zeros((rows.prompts, int(users.max())), np.int64)
+        seated[prompt, seats] = np.arange(n)
+
+        # All answers stand in one list: of the rows' own blocks, then of every seat of the prompts' blocks.
+        of_row = np.full((n, int(own.places.max()) + 1), -1)
+        of_row[own.owners, own.places] = np.arange(own.count)
+        of_prompt = np.full((rows.prompts, max(int(p.places.max(initial=-1)) for p in self.prompts) + 1), -1)
+        end, prompts = own.count, []
+        for pool in self.prompts:
+            if pool.count:
+                n_seats = int(users[pool.owners].max())
+                of_prompt[pool.owners, pool.places] = end + n_seats * np.arange(pool.count)
+                end += n_seats * pool.count
+                prompts.append(_reading(pool, seated[pool.owners, :n_seats], device))
+        mine = of_prompt[prompt]
+        spots = np.concatenate([of_row, np.where(mine < 0, mine, mine + seats[:, None])], 1)
+        absent = np.where(spots < 0, np.float32(-np.inf), np.float32(0))[:, :, None, None, None]
+        at = (torch.from_numpy(x).to(device) for x in (block, spots.clip(0), absent))
+        return _View(_reading(own, own.owners[:, None], device), prompts, *at)
+
+    def _hide(self, view: _View, rows: Rows) -> None:
+        """Make the biases of this step: a row sees its prompt, what it made, and within a window the last."""
+        device = rows.last.device
+        known = torch.from_numpy(rows.known[: rows.count]).to(device)
+        made = torch.from_numpy(rows.made[: rows.count]).to(device)
+        for kind in set(self._kinds):
+            window = self._window if kind == "sliding_attention" else None
+            own = view.own
+            hidden = own.columns > made[own.rows, None]
+            if window is not None:
+                hidden |= own.columns <= made[own.rows, None] - window
+            own.hide(kind, hidden)
+            for prompts in view.prompts:
+                # What is hidden of a prompt is so at every step, unless a window moves over it.
+                if kind not in prompts.hidden or window is not None:
+                    hidden = prompts.columns >= known[prompts.rows, None]
+                    if window is not None:
+                        hidden |= prompts.columns <= (known + made)[prompts.rows, None] - window
+                    prompts.hide(kind, hidden)
+
+    def attend(
+        self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **options: Any
+    ) -> tuple[Tensor, None]:
+        """Attention over a prompt's blocks and a row's own; `query` is (rows, heads, 1, size)."""
+        if (view := self.view) is None:
+            plain: tuple[Tensor, None] = sdpa_attention_forward(
+                module, query, key, value, attention_mask, **options
+            )
+            return plain
+        if options.get("s_aux") is not None or options.get("softcap") is not None:
+            raise UserError(
+                'attention with sinks or soft caps is not supported: use kind = "vllm" or "server"'
+            )
+        n, heads, _, size = query.shape
+        q, at, scale = query.view(n, key.shape[1], -1, size), module.layer_idx, options["scaling"]
+        answers = [_answers(q, at, each, self._kinds[at], scale) for each in (view.own, *view.prompts)]
+        found = torch.cat(answers).index_select(0, view.spots.flatten())
+        found = found.view(*view.spots.shape, *answers[0].shape[1:])
+        top = found[..., -1:] + view.absent
+        mixed = ((top - top.amax(1, keepdim=True)).exp2_() * found[..., :-1]).sum(1)
+        mixed = mixed[..., :-1] / mixed[..., -1:]
+        return mixed.to(query.dtype).view(n, 1, heads, size), None
+
+
+def _store(pool: Pool, owners: Numbers, filled: Cache, index: Numbers, length: Numbers) -> None:
+    counts = -(-length // BLOCK)
+    ends = counts.cumsum()
+    place = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
+    new = pool.take(np.repeat(owners, counts), place)
+    source = torch.from_numpy(np.repeat(index, counts)), torch.from_numpy(place)
+    for pair, layer in zip(pool.layers, filled.layers, strict=True):
+        for blocks, columns in zip(pair, (layer.keys, layer.values), strict=True):
+            whole = functional.pad(columns, (0, 0, 0, -columns.shape[2] % BLOCK))
+            blocks.all[new] = whole.unflatten(2, (-1, BLOCK)).transpose(1, 2)[source]
+
+
+def _reading(pool: Pool, rows: Numbers, device: torch.device) -> _Reading:
+    columns = pool.places[:, None, None] * BLOCK + np.arange(BLOCK)
+    return _Reading(pool, torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device))
+
+
+def _answers(q: Tensor, at: int, reading: _Reading, kind: str, scale: float) -> Tensor:
+    """(blocks * seats, heads, group, size + 2): for every seat the sum of values by weight, the sum of the
+    weights, and the logarithm by which all weights are less than they should be: the largest score.
+
+    Logarithms are to the base 2, of which torch computes powers fast; `exp` takes eight times as long where
+    columns are hidden.
+    """
+    (blocks, seats), (_, heads, group, size) = reading.rows.shape, q.shape
+    keys, values = (each.all[:blocks].flatten(0, 1) for each in reading.pool.layers[at])
+    bias = reading.bias_of(kind, q)
+    asked = q.index_select(0, reading.rows.flatten()).view(blocks, seats, heads, group, size)
+    asked = asked.transpose(1, 2).reshape(blocks * heads, seats * group, size)
+    scores = torch.baddbmm(bias, asked, keys.transpose(1, 2), alpha=scale * math.log2(math.e))
+    top = scores.amax(-1, keepdim=True)
+    weights = scores.sub_(top).exp2_()
+    total = weights.sum(-1, keepdim=True, dtype=torch.float32)
+    answers = torch.cat([torch.bmm(weights, values).float(), total, top.float()], -1)
+    by_block = answers.view(blocks, heads, seats, group, size + 2)
+    return by_block.transpose(1, 2).reshape(blocks * seats, heads, group, size + 2)
