@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 Figures = dict[str, Any]
 COMMAND = "import sys; from flows.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -172,7 +173,10 @@ def _memory(watched: Watched) -> Figures:
 
 
 def _journal_bytes(run: Path) -> int:
-    return sum(path.stat().st_size for path in (run / "journal").glob("*.jsonl"))
+    """Of all lines of a run's journals, as they are before they are compressed."""
+    plain = sum(path.stat().st_size for path in (run / "journal").glob("*.jsonl"))
+    packed = (pa.input_stream(path, compression="zstd") for path in (run / "journal").glob("*.jsonl.zst"))
+    return plain + sum(len(part) for stream in packed for part in iter(lambda: stream.read(MB), b""))
 
 
 def _digests(run: Path) -> dict[str, str]:
