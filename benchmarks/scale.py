@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+
+from pipeline.storage import journal
+from pipeline.storage.compressed import Forward
 
 Figures = dict[str, Any]
 COMMAND = "import sys; from flows.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -175,8 +177,8 @@ def _memory(watched: Watched) -> Figures:
 def _journal_bytes(run: Path) -> int:
     """Of all lines of a run's journals, as they are before they are compressed."""
     plain = sum(path.stat().st_size for path in (run / "journal").glob("*.jsonl"))
-    packed = (pa.input_stream(path, compression="zstd") for path in (run / "journal").glob("*.jsonl.zst"))
-    return plain + sum(len(part) for stream in packed for part in iter(lambda: stream.read(MB), b""))
+    packed = (journal.path_of(run, int(path.name[:5])) for path in (run / "journal").glob("*.jsonl.zst"))
+    return plain + sum(len(line) for path in packed for line in Forward(path))
 
 
 def _digests(run: Path) -> dict[str, str]:
