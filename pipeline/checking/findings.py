@@ -20,7 +20,8 @@ from pipeline.storage.atomic import sweep
 from pipeline.storage.checksums import vouched_fault
 from pipeline.storage.files import lines_of
 from pipeline.storage.journal import Entry
-from schemas.arrow import SCHEMA, SCHEMA_VERSION, from_row
+from schemas.arrow import SCHEMA, SCHEMA_VERSION
+from schemas.arrow_records import records_of
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 from schemas.manifest import Manifest
@@ -240,7 +241,7 @@ def _rows(run: Path, manifest: Manifest) -> Iterator[Finding]:
             if manifest.schema_version == SCHEMA_VERSION and not file.schema_arrow.equals(SCHEMA):
                 faults.append(f"{path}: has other columns than version {SCHEMA_VERSION} of the schema")
             for batch in file.iter_batches(batch_size=256):
-                n += len([from_row(row) for row in batch.to_pylist()])
+                n += len(records_of(batch))
         yield from (Finding(fault, "seal") for fault in faults)
     if n != manifest.solutions:
         yield Finding(f"{run / generations.MANIFEST}: {n} rows, not {manifest.solutions}", "seal")
