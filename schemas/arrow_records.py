@@ -1,4 +1,4 @@
-"""Labelled solutions of whole columns: a batch of rows is checked by column, and then made into records.
+"""Records of whole columns: a batch of rows is checked by column, and then made into records.
 
 pydantic checks each field of each vote by itself, which takes most of the time of reading. Columns are
 checked at once, for the same rules. A batch that breaks one, or is of an earlier version, is read row by row
@@ -26,6 +26,7 @@ from schemas.records import (
     PolicyIdentity,
     Problem,
     Record,
+    Rollout,
     Solution,
     Source,
     Step,
@@ -70,6 +71,16 @@ def records_of(rows: pa.RecordBatch) -> list[LabelledSolution]:
         return [from_row(row) for row in rows.to_pylist()]
     with _uncollected():
         return _records(rows)
+
+
+def rollouts_of(rows: pa.RecordBatch) -> list[Rollout]:
+    """The rollouts of a batch of a shard's packed ones. Raises pydantic's ValidationError for a row that is
+    none."""
+    is_ours = {*rows.schema.names} == {*Rollout.model_fields} and rows.nbytes <= LONGEST
+    if not is_ours or any(column.null_count for column in rows.columns) or not _all(_rules_of_rollouts(rows)):
+        return [Rollout.model_validate(row) for row in rows.to_pylist()]
+    with _uncollected():
+        return _made(Rollout, {name: rows.column(name).to_pylist() for name in rows.schema.names})
 
 
 @contextmanager
@@ -144,6 +155,12 @@ def _rules_of_gold(gold: pa.StructArray, n_steps: pa.Array) -> Iterator[pa.Boole
     yield pc.equal(pc.list_value_length(labels), n_steps)
     yield pc.is_in(labels.flatten().drop_null(), pa.array([0, 1], pa.int8()))
     yield pc.greater_equal(pc.struct_field(gold, "first_error"), -1)
+
+
+def _rules_of_rollouts(rows: pa.RecordBatch) -> Iterator[pa.BooleanArray]:
+    yield _is_one_of(rows.column("outcome"), Outcome)
+    yield _is_one_of(rows.column("stopped"), StopReason)
+    yield pc.greater_equal(rows.column("tokens"), 0)
 
 
 def _is_share(values: pa.Array) -> pa.BooleanArray:

@@ -7,14 +7,17 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
+from pipeline.storage.packing import ROLLOUTS
 from schemas.arrow import SCHEMA, from_row, to_row
-from schemas.arrow_records import _is_sound, records_of
+from schemas.arrow_records import _is_sound, records_of, rollouts_of
 from schemas.records import (
     GoldLabels,
     LabelledSolution,
     PolicyIdentity,
     Problem,
+    Rollout,
     Solution,
     Source,
     Step,
@@ -143,3 +146,21 @@ def test_tables_and_unit_tests_are_checked_one_by_one(path: tuple[Any, ...], val
     with pytest.raises(ValueError, match=r"cells for 2 columns|stands alone"):
         records_of(batch_of(rows))
     assert gc.isenabled()
+
+
+ROLLOUT = {"problem_id": "a", "purpose": "p", "prefix": "", "text": "t", "seed": -7, "tokens": 3}
+ROLLOUT |= {"outcome": "correct", "stopped": "length"}
+
+
+def test_rollouts_are_made_as_they_were() -> None:
+    rows = [ROLLOUT, {**ROLLOUT, "text": "", "outcome": "unknown"}]
+    found = rollouts_of(pa.RecordBatch.from_pylist(rows, ROLLOUTS))
+    assert found == [Rollout.model_validate(row) for row in rows]
+    assert [one.model_fields_set for one in found] == [{*ROLLOUT}] * 2
+
+
+@pytest.mark.parametrize("bad", [{"outcome": "odd"}, {"stopped": ""}, {"tokens": -1}, {"text": None}])
+def test_a_rollout_that_is_none_is_refused(bad: dict[str, Any]) -> None:
+    schema = pa.schema([field.with_nullable(True) for field in ROLLOUTS])
+    with pytest.raises(ValidationError, match=next(iter(bad))):
+        rollouts_of(pa.RecordBatch.from_pylist([ROLLOUT, {**ROLLOUT, **bad}], schema))
