@@ -176,7 +176,7 @@ def _is_one_of(values: pa.Array, names: Any) -> pa.BooleanArray:
 
 def _records(rows: pa.RecordBatch) -> list[LabelledSolution]:
     def of(name: str) -> list[Any]:
-        return rows.column(name).to_pylist()
+        return list(rows.column(name).to_pylist())
 
     def lists(name: str) -> list[tuple[Any, ...]]:
         return _lists(rows.column(name), rows.column(name).flatten().to_pylist())
@@ -199,7 +199,7 @@ def _records(rows: pa.RecordBatch) -> list[LabelledSolution]:
         "policy": _structs(PolicyIdentity, rows.column("policy")),
     }
     votes = rows.column("votes")
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "problem": _made(Problem, problems),
         "solution": _made(Solution, solutions),
         "labels": by_step(StepLabel, _OF_LABELS),
