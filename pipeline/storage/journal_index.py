@@ -68,4 +68,5 @@ def _stamp(path: Path) -> Stamp:
         found = path.stat()
     except FileNotFoundError:
         return []
-    return [found.st_size, found.st_mtime_ns]
+    # Whoever might write to a journal makes an empty one, beside which the compressed lines are all there is.
+    return [found.st_size, found.st_mtime_ns] if found.st_size else []

@@ -15,7 +15,7 @@ from pipeline.runs.run_store import RunStore
 from pipeline.storage import compressed
 from pipeline.storage.compressed import compressed_of, sums_of
 from pipeline.storage.journal import Entry, Reader, path_of, read, scan, signed
-from pipeline.storage.journal_index import glance
+from pipeline.storage.journal_index import glance, keep, stamp_of
 from pipeline.storage.journal_packing import pack, unpack
 from pipeline.storage.recorded import read_config
 from schemas.errors import UserError
@@ -168,6 +168,19 @@ def test_a_damaged_journal_is_mended_by_its_run(labelled: Path, tmp_path: Path, 
     state = store.shard_state(0)
     assert {*state.done, *state.owed} == before
     assert state.owed
+
+
+def test_an_empty_journal_beside_the_compressed_lines_changes_nothing(journal: Path) -> None:
+    append(journal, line(1, 1))
+    pack(journal)
+    before = compressed_of(journal).stat().st_mtime_ns
+    planted = {"planted": Entry(0, {"propose": 7}, packed=before)}
+    keep(journal, stamp_of(journal), planted)
+    append(journal)
+    assert glance(journal)[0] == planted
+    pack(journal)
+    assert not journal.exists()
+    assert compressed_of(journal).stat().st_mtime_ns == before
 
 
 def test_an_entry_says_which_form_it_is_of(journal: Path) -> None:
