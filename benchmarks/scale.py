@@ -20,6 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.storage import journal
+from pipeline.storage.compressed import Forward
+
 Figures = dict[str, Any]
 COMMAND = "import sys; from flows.cli import main; sys.exit(main(sys.argv[1:]))"
 SHARDS = 50
@@ -201,7 +204,10 @@ def _memory(watched: Watched) -> Figures:
 
 
 def _journal_bytes(run: Path) -> int:
-    return sum(path.stat().st_size for path in (run / "journal").glob("*.jsonl"))
+    """Of all lines of a run's journals, as they are before they are compressed."""
+    plain = sum(path.stat().st_size for path in (run / "journal").glob("*.jsonl"))
+    packed = (journal.path_of(run, int(path.name[:5])) for path in (run / "journal").glob("*.jsonl.zst"))
+    return plain + sum(len(line) for path in packed for line in Forward(path))
 
 
 def _digests(run: Path) -> dict[str, str]:

@@ -47,7 +47,7 @@ def preview(config: RunConfig) -> dict[str, Any]:
     from pipeline.runs.run_store import RunStore
 
     store = RunStore(Path(config.root) / config.name, config)
-    return preview_rows(rows_of(store), config.train or TrainConfig(), store.template())
+    return preview_rows(rows_of(store, votes=False), config.train or TrainConfig(), store.template())
 
 
 def ready(config: RunConfig) -> None:

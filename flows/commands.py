@@ -7,7 +7,7 @@ import argparse
 import importlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -35,7 +35,6 @@ from schemas.errors import UserError
 
 if TYPE_CHECKING:
     from pipeline.runs.run_store import RunStore
-    from schemas.records import LabelledSolution
 
 Result = dict[str, Any]
 T = TypeVar("T")
@@ -214,11 +213,13 @@ def evaluate(args: argparse.Namespace) -> Result:
 
 def show(args: argparse.Namespace) -> Result:
     """Some rows as they stand in the dataset."""
+    from pipeline.outputs.report import rows_named
     from schemas.arrow import to_row
 
     if args.n < 1:
         raise UserError(f"-n {args.n}: expected at least 1")
-    found = [to_row(row) for row in islice(_chosen(args), args.n)]
+    rows = rows_named(_open(Path(args.run)), args.id or "", first_errors=args.first_errors)
+    found = [to_row(row) for row in islice(rows, args.n)]
     if args.id and not found:
         raise UserError(f"{args.run}: no solution or problem has an id that begins with {args.id!r}")
     return {"rows": found}
@@ -247,7 +248,9 @@ def export(args: argparse.Namespace) -> Result:
     from pipeline.storage.recorded import check_outside
 
     convert = exports.format_named(args.format)
-    rows = (row for row in rows_of(_open(Path(args.run))) if row.kept or not args.kept)
+    # No format of ours has votes; one of yours may.
+    found = rows_of(_open(Path(args.run)), votes=args.format not in exports.FORMATS)
+    rows = (row for row in found if row.kept or not args.kept)
     out = Path(args.out)
     check_outside(out)
     piped = is_standard_output(out)
@@ -359,17 +362,6 @@ def _open(folder: Path) -> "RunStore":
     from pipeline.runs.run_store import RunStore
 
     return RunStore(folder, _config_of(folder))
-
-
-def _chosen(args: argparse.Namespace) -> "Iterator[LabelledSolution]":
-    from pipeline.outputs.report import rows_of
-
-    for row in rows_of(_open(Path(args.run))):
-        if args.id and not (row.solution.id.startswith(args.id) or row.problem.id.startswith(args.id)):
-            continue
-        if args.first_errors and (row.first_error is None or row.first_error < 0):
-            continue
-        yield row
 
 
 def _recorded(checkpoint: Path) -> Result:

@@ -44,7 +44,7 @@ def train_model(config: RunConfig, out: str) -> dict[str, Any]:
 
     with progress.stage("training the PRM"):
         metrics = train_prm(
-            rows_of(store), settings, folder, template=template, dataset_digest=manifest.digest()
+            rows_of(store, votes=False), settings, folder, template=template, dataset_digest=manifest.digest()
         )
     if not rank():  # of several processes the first writes
         write_json(folder / TRAINED, wanted)

@@ -4,7 +4,6 @@ The fields of steps are parallel lists of one length, so that a reader can load 
 votes are a list of structs.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -182,8 +181,3 @@ def from_row(row: dict[str, Any]) -> LabelledSolution:
             "gold": row.get("gold"),  # rows of version 3 have none
         }
     )
-
-
-def to_table(items: Iterable[LabelledSolution]) -> pa.Table:
-    """Rows as an Arrow table of `SCHEMA`."""
-    return pa.Table.from_pylist([to_row(item) for item in items], schema=SCHEMA)

@@ -1,10 +1,12 @@
 """A step without a vote is labelled nowhere: not in the row, not in an export, not in training."""
 
+import pyarrow as pa
+
 from pipeline.fusion.trust import Model
 from pipeline.labelling.rows import label
 from pipeline.outputs.export import FORMATS
 from pipeline.prm.train import targets_of
-from schemas.arrow import from_row, to_table
+from schemas.arrow import SCHEMA, from_row, to_row
 from schemas.config import FusionConfig
 from schemas.records import (
     Candidate,
@@ -17,6 +19,10 @@ from schemas.records import (
     Vote,
 )
 from schemas.sources import EARLIER
+
+
+def table_of(rows: list[LabelledSolution]) -> pa.Table:
+    return pa.Table.from_pylist([to_row(row) for row in rows], SCHEMA)
 
 
 def labelled(*votes: Vote, answer: str | None = "5", n_steps: int = 4) -> LabelledSolution:
@@ -32,7 +38,7 @@ def labelled(*votes: Vote, answer: str | None = "5", n_steps: int = 4) -> Labell
     )
     finished = Finished(problem=problem, candidates=(Candidate(solution=solution, votes=votes),))
     (row,) = label([finished], Model(0.02, 0.02, {}, EARLIER), FusionConfig())
-    assert [from_row(stored) for stored in to_table([row]).to_pylist()] == [row]
+    assert [from_row(stored) for stored in table_of([row]).to_pylist()] == [row]
     return row
 
 

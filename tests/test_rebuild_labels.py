@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,10 +23,24 @@ from pipeline.labelling.rows import label
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
 from pipeline.runs.run_store import RunStore
-from schemas.arrow import to_table
+from schemas.arrow import SCHEMA, to_row
 from schemas.config import FusionConfig, RunConfig
-from schemas.records import Candidate, Finished, PolicyIdentity, Problem, Solution, Step, Vote
+from schemas.records import (
+    Candidate,
+    Finished,
+    LabelledSolution,
+    PolicyIdentity,
+    Problem,
+    Solution,
+    Step,
+    Vote,
+)
 from schemas.sources import EARLIER, Source, check_votes, declared
+
+
+def table_of(rows: list[LabelledSolution]) -> pa.Table:
+    return pa.Table.from_pylist([to_row(row) for row in rows], SCHEMA)
+
 
 SCRIPT = Path(__file__).with_name("rebuild_labels.py")
 Differences = Callable[[Path], tuple[int, int, list[str]]]
@@ -164,7 +179,7 @@ def test_random_votes_of_every_kind_come_out_as_they_stand(
     trust = fit(part, OUTSIDERS)
     settings = FusionConfig(accept=0.7, reject=0.3, threshold=0.2, consensus=consensus)
     rows = list(label(items, model_of(trust, OUTSIDERS), settings))
-    pq.write_table(to_table(rows), tmp_path / "0.parquet")
+    pq.write_table(table_of(rows), tmp_path / "0.parquet")
     names = {vote.source for row in rows for vote in row.votes}
     assert names == set(OUTSIDERS)
     manifest = {

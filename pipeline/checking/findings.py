@@ -7,7 +7,7 @@ source, and seal again from the journal.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,9 @@ from pipeline.storage import generations, journal, packing, recorded
 from pipeline.storage.atomic import sweep
 from pipeline.storage.checksums import vouched_fault
 from pipeline.storage.files import lines_of
-from pipeline.storage.journal import Entry, blocks_of
-from schemas.arrow import SCHEMA, SCHEMA_VERSION, from_row
+from pipeline.storage.journal import Entry
+from schemas.arrow import SCHEMA, SCHEMA_VERSION
+from schemas.arrow_records import records_of
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 from schemas.manifest import Manifest
@@ -135,11 +136,12 @@ def _journals(store: RunStore) -> Iterator[Finding]:
         path = journal.path_of(store.path, shard)
         entries, damage = journal.scan(path)
         yield from (Finding(f"{path}: {one}; its problem is owed again", "journal") for one in damage)
-        for entry in entries.values():
-            try:
-                next(journal.read(path, [entry]))
-            except UserError as error:
-                yield Finding(str(error), "journal")
+        with closing(journal.Reader(path)) as reader:
+            for entry in entries.values():
+                try:
+                    journal.finished_of(*reader.line(entry))
+                except UserError as error:
+                    yield Finding(str(error), "journal")
 
 
 def _rollouts(store: RunStore) -> Iterator[Finding]:
@@ -149,7 +151,7 @@ def _rollouts(store: RunStore) -> Iterator[Finding]:
             said = "restore it, or remove it with its .sha256: labels do not need it, derived values do"
             yield Finding(f"{fault}: {said}")
             continue
-        damage = blocks_of(raw)[1] if raw.exists() else []
+        damage = packing.blocks_of(raw)[1] if raw.exists() else []
         yield from (Finding(f"{raw}: {one}", "rollouts") for one in damage)
         with _reading(packed) as faults:
             lost = without_rollouts(raw, packed, journal.index(journal.path_of(store.path, shard)))
@@ -169,7 +171,7 @@ def without_rollouts(raw: Path, packed: Path, done: Mapping[str, Entry]) -> set[
     """Finished problems whose rollouts are in none of a shard's files."""
     lost = {name for name, entry in done.items() if entry.rollouts}
     if raw.exists():
-        lost -= blocks_of(raw)[0].keys()
+        lost -= packing.blocks_of(raw)[0].keys()
     if packed.exists():
         with pq.ParquetFile(packed) as file:
             for batch in file.iter_batches(columns=["problem_id"]):
@@ -239,7 +241,7 @@ def _rows(run: Path, manifest: Manifest) -> Iterator[Finding]:
             if manifest.schema_version == SCHEMA_VERSION and not file.schema_arrow.equals(SCHEMA):
                 faults.append(f"{path}: has other columns than version {SCHEMA_VERSION} of the schema")
             for batch in file.iter_batches(batch_size=256):
-                n += len([from_row(row) for row in batch.to_pylist()])
+                n += len(records_of(batch))
         yield from (Finding(fault, "seal") for fault in faults)
     if n != manifest.solutions:
         yield Finding(f"{run / generations.MANIFEST}: {n} rows, not {manifest.solutions}", "seal")

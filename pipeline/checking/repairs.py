@@ -8,11 +8,10 @@ from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.runs import identity, problem_files
 from pipeline.runs.run_store import RunStore
-from pipeline.storage import journal, packing, recorded
+from pipeline.storage import journal, journal_packing, packing, recorded
 from pipeline.storage.atomic import fresh_folder, put, replacing, sweep
 from pipeline.storage.checksums import sha256_of
 from pipeline.storage.generations import read_manifest, settle
-from pipeline.storage.journal import blocks_of
 from schemas.errors import UserError
 
 
@@ -62,10 +61,13 @@ def _read_problems(store: RunStore) -> None:
 
 
 def _drop_lines(store: RunStore) -> None:
-    """Drop the lines of the journals that are no finished problems."""
+    """Drop the lines of the journals that are no finished problems, also those that are compressed."""
     for shard in range(store.config.shards):
+        path = journal.path_of(store.path, shard)
         with store.locked(shard):
-            _keep_lines(journal.path_of(store.path, shard), journal.is_record)
+            if not journal_packing.is_sound(path):
+                journal_packing.unpack(path)
+            _keep_lines(path, journal.is_record)
 
 
 def _drop_rollouts(store: RunStore) -> None:
@@ -77,11 +79,13 @@ def _drop_rollouts(store: RunStore) -> None:
         path = journal.path_of(store.path, shard)
         with store.locked(shard):
             lost = without_rollouts(raw, packed, journal.index(path))
-            if len(lost) <= len(blocks_of(raw)[1]):
+            if len(lost) <= len(packing.blocks_of(raw)[1]):
+                if lost:
+                    journal_packing.unpack(path)
                 offsets = {journal.index(path)[problem].offset for problem in lost}
                 # The journal first: killed between the two, the rollouts' damage is still there to be found.
                 _keep_lines(path, lambda _: True, without=offsets)
-                _keep_lines(raw, journal.is_block)
+                _keep_lines(raw, packing.is_block)
 
 
 def _keep_lines(path: Path, keep: Callable[[bytes], bool], without: Collection[int] = frozenset()) -> None:

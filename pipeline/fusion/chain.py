@@ -44,8 +44,10 @@ def emissions(correct: Floats, n: Floats, levels: Floats) -> Floats:
     return np.asarray(np.exp(np.maximum(logs - logs.max(-1, keepdims=True), -CAP)))
 
 
-def _says_something(seen: Floats) -> NDArray[np.bool_]:
-    return np.asarray(seen.min(-1) < 1)
+def says_something(seen: Floats) -> NDArray[np.bool_]:
+    """Where emissions tell one level from another."""
+    # Level by level: numpy's `min` over so short an axis takes five times as long.
+    return np.asarray(np.logical_or.reduce([seen[..., level] < 1 for level in range(seen.shape[-1])]))
 
 
 def _times(left: Floats, right: Floats) -> Floats:
@@ -70,7 +72,7 @@ class Mixture:
 
     def expected(self, seen: Floats, chances: Floats) -> tuple[Floats, ...]:
         """Expected number of votes of each level before, at and after K, given P(K), shape (B, T + 1)."""
-        share = states(chances) * _says_something(seen)[..., None] / _times(seen, self.levels.T)
+        share = states(chances) * says_something(seen)[..., None] / _times(seen, self.levels.T)
         return (np.asarray(self.levels * (share.reshape(-1, 3).T @ seen.reshape(-1, seen.shape[-1]))),)
 
 
@@ -169,7 +171,7 @@ class Walk:
         passes = self._passes(seen)
         steps, a, b, c, d = passes.steps, passes.a, passes.b, passes.c, passes.d
         length, batch, levels = steps.shape
-        told = np.logical_or.accumulate(_says_something(steps)[::-1], 0)[::-1, :, None]
+        told = np.logical_or.accumulate(says_something(steps)[::-1], 0)[::-1, :, None]
         at = chances.T[:-1] / passes.at
         counts = np.zeros_like(self.moves)
         v = np.repeat(chances[:, -1:], levels, 1)  # times a: P(level after t steps, and K is not among them)

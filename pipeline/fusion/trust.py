@@ -23,7 +23,18 @@ from functools import cached_property
 import numpy as np
 
 from pipeline.fusion.ballots import Ballots, Bools, Floats, Ints, Item, ballots_of
-from pipeline.fusion.chain import AT, BEFORE, CAP, LEVELS, SURE, Mixture, Walk, emissions, states
+from pipeline.fusion.chain import (
+    AT,
+    BEFORE,
+    CAP,
+    LEVELS,
+    SURE,
+    Mixture,
+    Walk,
+    emissions,
+    says_something,
+    states,
+)
 from schemas.manifest import Trust
 from schemas.sources import Sources, declared
 
@@ -166,7 +177,7 @@ class Batch:
         """In which solutions a vote of these sources says something, shape (B,)."""
         found = np.zeros(len(self.n_steps), bool)
         for name in names:
-            found |= (self.seen[name].min(-1) < 1).any(1)
+            found |= says_something(self.seen[name]).any(1)
         return found
 
     def tells(self, names: Iterable[str], sources: Sources) -> Bools:

@@ -78,13 +78,17 @@ def stored_problems(
     entries = store.entries(shard)
     drawn = groupby(store.rollouts(shard), key=lambda row: row["problem_id"])
     name, rows = next(drawn, ("", iter(())))
-    for problem in store.posed(shard):  # in the order of their ids, as rollouts are
-        if problem.id not in entries or (only is not None and problem.id not in only):
-            continue
+
+    def wanted() -> Iterator[Problem]:  # in the order of their ids, as rollouts are
+        found = (one for one in store.posed(shard) if one.id in entries)
+        return (one for one in found if only is None or one.id in only)
+
+    items = store.lines(shard, (entries[problem.id] for problem in wanted()))
+    for problem, item in zip(wanted(), items, strict=True):
         while name and name < problem.id:
             name, rows = next(drawn, ("", iter(())))
         stored = [Rollout.model_validate(row) for row in rows] if name == problem.id else []
-        yield problem, next(store.lines(shard, [entries[problem.id]])), stored
+        yield problem, item, stored
 
 
 def _tools(store: RunStore) -> Annotators:

@@ -76,7 +76,7 @@ def seal(store: RunStore, *, partial: bool = False) -> Manifest:
     # Shards are written into a folder of their own and changed over at once: a reader sees the old dataset or
     # the new one.
     with sealing(store.path) as folder:
-        written = _sealed(store, folder, trust)
+        written = _sealed(store, folder, trust, found.size)
         tally = Tally()
         for shard in written:
             tally.add(shard.tally)
@@ -120,9 +120,12 @@ class Sealed(NamedTuple):
 
 
 def seal_shard(run: Path, config: RunConfig, shard: int, trust: Trust, folder: Path) -> Sealed:
-    """Label what is done of a shard, and write its rows into the folder of a new generation."""
+    """Label what is done of a shard, and write its rows into the folder of a new generation; then compress
+    its journal."""
     store, tally = RunStore(run, config), Tally()
-    return Sealed(write_shard(folder, shard, _rows(store, shard, trust, tally)), tally)
+    sealed = Sealed(write_shard(folder, shard, _rows(store, shard, trust, tally)), tally)
+    store.pack_journal(shard)
+    return sealed
 
 
 def _rows(store: RunStore, shard: int, trust: Trust, tally: Tally) -> Iterator[pa.Table]:
@@ -138,12 +141,13 @@ def _rows(store: RunStore, shard: int, trust: Trust, tally: Tally) -> Iterator[p
         yield rows
 
 
-def _sealed(store: RunStore, folder: Path, trust: Trust) -> list[Sealed]:
-    """All shards of a run, in their order, with the same bytes on any number of cores."""
+def _sealed(store: RunStore, folder: Path, trust: Trust, votes: int) -> list[Sealed]:
+    """All shards of a run, in their order, with the same bytes on any number of cores. `votes` is how many
+    bytes their lines have."""
     shards = range(store.config.shards)
     size = min(len(shards), cores())
     asked = [(store.path, store.config, shard, trust, folder) for shard in shards]
-    if size < 2 or store.journal_bytes() < _WORTH_PROCESSES:
+    if size < 2 or votes < _WORTH_PROCESSES:
         return [seal_shard(*one) for one in asked]
     pool = Pool(size)
     try:

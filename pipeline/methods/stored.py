@@ -13,6 +13,7 @@ from pipeline.prompts.templates import SolvingPrompt
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import sealed_manifest, shards_of
 from pipeline.storage.packing import faults, lost
+from schemas.arrow_records import rollouts_of
 from schemas.config import PromptConfig, RunConfig
 from schemas.errors import UserError
 from schemas.records import Finished, Rollout, Solution
@@ -125,4 +126,4 @@ class Run:
             raise UserError(f"{path}: the run's rollouts are missing; derived values need them")
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
-                yield from map(Rollout.model_validate, batch.to_pylist())
+                yield from rollouts_of(batch)

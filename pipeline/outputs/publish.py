@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -281,7 +281,7 @@ def _what(manifest: Manifest) -> str:
 
 
 def _licences(store: RunStore) -> list[str]:
-    found = sorted({(p.licence or "not stated", p.source.dataset or "unnamed") for p in _problems(store)})
+    found = sorted(set(_licensed(store)))
     named = [
         f"{in_markdown(licence)} ({in_markdown(dataset)})" for licence, dataset in found[:_MOST_LICENCES]
     ]
@@ -289,8 +289,18 @@ def _licences(store: RunStore) -> list[str]:
     return ["Licences of the problems: " + "; ".join([*named, *more]) + ".", ""] if found else []
 
 
-def _problems(store: RunStore) -> "Any":
-    return (item.problem for shard in range(store.config.shards) for item in store.journal(shard))
+def _licensed(store: RunStore) -> Iterator[tuple[str, str]]:
+    """The licences of a run's problems with their datasets; also of those without a solution."""
+    import pyarrow.compute as pc
+
+    for shard in range(store.config.shards):
+        for finished in store.tables_of(shard, store.done(shard)):
+            problem = finished.column("problem").combine_chunks()
+            licence = pc.struct_field(problem, "licence").to_pylist()
+            dataset = pc.struct_field(problem, ["source", "dataset"]).to_pylist()
+            yield from (
+                (one or "not stated", of or "unnamed") for one, of in zip(licence, dataset, strict=True)
+            )
 
 
 def _size(rows: int) -> str:

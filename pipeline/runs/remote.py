@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 
 from pipeline.runs import identity
 from pipeline.runs.run_store import RunStore
+from pipeline.storage import compressed, journal
 from pipeline.storage.atomic import write_bytes
 from pipeline.storage.generations import MANIFEST, SEALED, settle
 from pipeline.storage.object_store import ObjectStore
@@ -223,6 +224,7 @@ def forget(folder: Path, shard: int) -> None:
     """Remove a shard's files, so that its log can be played into them."""
     for name in _FILES.values():
         (folder / name.format(f"{shard:05d}")).unlink(missing_ok=True)
+    compressed.remove(journal.path_of(folder, shard))
     (folder / "rollouts" / f"{shard:05d}.parquet").unlink(missing_ok=True)
 
 

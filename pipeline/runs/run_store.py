@@ -22,10 +22,11 @@ from pipeline.runs import identity, problem_files
 from pipeline.runs.given_files import GivenFile
 from pipeline.sampling.budget import ShardBudget, ShardState, shard_state, share_of
 from pipeline.sampling.unfinished import UnfinishedFile
-from pipeline.storage import finished, journal, journal_index, packing
+from pipeline.storage import finished, journal, journal_index, journal_packing, packing
 from pipeline.storage.generations import read_manifest
-from pipeline.storage.journal import Entry, Row, ShardWriter
+from pipeline.storage.journal import Entry, ShardWriter
 from pipeline.storage.locks import locked
+from pipeline.storage.packing import Row
 from pipeline.storage.recorded import read_config, write_config
 from schemas.config import RunConfig
 from schemas.errors import UserError
@@ -50,11 +51,13 @@ class Place(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """Problems owed and beyond the budget, and a sample of those that are done."""
+    """Problems owed and beyond the budget, a sample of those that are done, and about how many bytes their
+    lines have before they are compressed."""
 
     owed: int
     beyond: int
     sample: list[Place]
+    size: int
 
 
 class Glance(NamedTuple):
@@ -247,7 +250,7 @@ class RunStore:
     def rollouts(self, shard: int) -> Iterator[Row]:
         """A shard's rollouts as rows, packed or not, in the order of their problems' ids."""
         raw = self.path / "rollouts" / f"{shard:05d}.jsonl"
-        for _, rows in journal.stored_rollouts(raw, raw.with_suffix(".parquet")):
+        for _, rows in packing.stored_rollouts(raw, raw.with_suffix(".parquet")):
             yield from rows
 
     def damage(self) -> list[str]:
@@ -258,28 +261,29 @@ class RunStore:
         return [*lines, *self.damaged_files()]
 
     def damaged_files(self) -> list[str]:
-        """The same but for lines of journals."""
-        return [*problem_files.faults(self.path), *packing.faults(self.path, self.config.shards)]
+        """The same but for lines of journals that are not compressed."""
+        shards = self.config.shards
+        return [
+            *problem_files.faults(self.path),
+            *journal_packing.faults(self.path, shards),
+            *packing.faults(self.path, shards),
+        ]
 
     def survey(self, n: int) -> Survey:
         """How many problems are owed and beyond the budget, and the places of the `n` finished problems with
         the smallest ids."""
-        owed, beyond, first = 0, 0, list[Place]()
+        owed, beyond, size, first = 0, 0, 0, list[Place]()
         for shard in range(self.config.shards):
             at, found = self._state_of(shard, journal_index.scanned(self._journal(shard)))
             owed, beyond = owed + len(at.owed), beyond + len(at.beyond)
+            size += max((entry.offset for entry in found.values()), default=0)
             places = (Place(name, shard, found[name]) for name in at.done)
             first = heapq.nsmallest(n, chain(first, places))
-        return Survey(owed, beyond, first)
+        return Survey(owed, beyond, first, size)
 
     def tables(self, places: Iterable[Place]) -> Iterator[pa.Table]:
         """The problems at some places, in their order, as columns (`schemas.arrow_finished`)."""
         return finished.lines_at((self._journal(place.shard), place.entry) for place in places)
-
-    def journal_bytes(self) -> int:
-        """The size of all journals."""
-        files = map(self._journal, range(self.config.shards))
-        return sum(file.stat().st_size for file in files if file.exists())
 
     def _journal(self, shard: int) -> Path:
         return journal.path_of(self.path, shard)
@@ -320,6 +324,12 @@ class RunStore:
             return 0
         with self.locked(shard):
             return packing.pack(self.path, shard, journal_index.scanned(self._journal(shard)))
+
+    def pack_journal(self, shard: int) -> None:
+        """Compress a shard's finished lines; see `pipeline.storage.journal_packing`."""
+        if self._journal(shard).exists():
+            with self.locked(shard):
+                journal_packing.pack(self._journal(shard))
 
     def packed(self) -> dict[str, str]:
         """Checksums of the rollouts' Parquet files by their path in the run, all of them packed."""

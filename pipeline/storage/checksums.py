@@ -1,4 +1,4 @@
-"""Checksums of files, and Parquet files with a checksum file beside them: NAME.parquet and NAME.sha256.
+"""Checksums of files, and files with a checksum file beside them: NAME.parquet and NAME.sha256.
 
 While a new file replaces an old one, NAME.sha256 holds the checksums of both: whichever of the two a kill
 leaves, its checksum is known.
@@ -6,13 +6,14 @@ leaves, its checksum is known.
 
 import hashlib
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.storage.atomic import replacing, write_lines
+from pipeline.storage.atomic import Sink, replacing, write_lines
 from pipeline.storage.files import lines_of
 from pipeline.storage.parquet import parquet_into
 
@@ -22,15 +23,23 @@ def write_vouched(
 ) -> int:
     """Write a Parquet file with its checksum; returns its number of rows. `accept` is called when all rows
     are written, and may raise to leave the old file as it was."""
+    with vouching(path) as sink:
+        rows = parquet_into(sink, tables, schema)
+        accept()
+    return rows
+
+
+@contextmanager
+def vouching(path: Path) -> Iterator[Sink]:
+    """Write a file with its checksum. They take the place of the old ones once the block ends without an
+    error."""
     # Order: both checksums, then the new file (by the end of `replacing`), then its checksum alone.
     sums = path.with_suffix(".sha256")
     before = [sha256_of(path)] if path.exists() else []
     with replacing(path) as sink:
-        rows = parquet_into(sink, tables, schema)
-        accept()
+        yield sink
         write_lines(sums, [*before, sink.sha256()])
     write_lines(sums, [sink.sha256()])
-    return rows
 
 
 def vouched_fault(run: Path, path: Path) -> str:

@@ -6,15 +6,14 @@ records first, which fills in the defaults and names the line that is none.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from pipeline.storage.journal import Entry, body_of, finished_of, is_signed
+from pipeline.storage.journal import Entry, Line, Reader, body_of, finished_of, is_signed
 from schemas.arrow_finished import LOOSE, has_gaps, strict
 
 _BYTES = 1 << 23
@@ -34,13 +33,12 @@ def tables(path: Path, entries: Iterable[Entry]) -> Iterator[pa.Table]:
 def lines_at(places: Iterable[tuple[Path, Entry]]) -> Iterator[pa.Table]:
     """The same of entries of several journals."""
     with ExitStack() as stack:
-        files: dict[Path, BinaryIO] = {}
+        readers: dict[Path, Reader] = {}
         waiting, size = list[Line](), 0
         for path, entry in places:
-            if path not in files:
-                files[path] = stack.enter_context(path.open("rb"))
-            files[path].seek(entry.offset)
-            line = Line(path, entry.offset, files[path].readline())
+            if path not in readers:
+                readers[path] = stack.enter_context(closing(Reader(path)))
+            line = readers[path].line(entry)
             if waiting and size + len(line.data) > _BYTES:
                 yield _table(waiting)
                 waiting, size = [], 0
@@ -48,14 +46,6 @@ def lines_at(places: Iterable[tuple[Path, Entry]]) -> Iterator[pa.Table]:
             size += len(line.data)
         if waiting:
             yield _table(waiting)
-
-
-class Line(NamedTuple):
-    """A line of a journal, and where it stands."""
-
-    path: Path
-    offset: int
-    data: bytes
 
 
 def _table(lines: list[Line]) -> pa.Table:

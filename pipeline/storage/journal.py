@@ -2,54 +2,38 @@
 
 A problem is done when its journal line is whole. Its rollouts are on the disk before that line is, so a whole
 line means that the rollouts are there too. Every line ends in its own checksum: `{..., "crc": "8 digits"}`.
+
+When a shard is sealed its lines are compressed (`journal_packing`). Later ones are appended beside them, and
+count where a problem has both.
 """
 
 import asyncio
-import heapq
 import json
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
-from itertools import groupby
-from operator import itemgetter
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from pipeline.storage import compressed
+from pipeline.storage.compressed import Forward, compressed_of
 from schemas.errors import UserError
-from schemas.records import Finished, Record, Rollout, gold_key
+from schemas.records import Finished, Rollout, gold_key
 
 log = logging.getLogger(__name__)
 # A flush takes milliseconds, which is longer than a fast policy needs for a problem. So finished problems are
 # flushed together, and a kill loses at most half a second of them, beside the problems under way.
 _COMMIT_EVERY_S = 0.5
 _SIGN = re.compile(rb',"crc":"([0-9a-f]{8})"\}')  # 18 bytes: the end of every line that `signed` made
-# The problem's id at the beginning of a block, with or without the space that earlier versions wrote. It is
-# read without parsing the line, which may hold megabytes of rollouts.
-_BLOCK_OF = re.compile(rb'\{"problem": ?"([^"]*)"')
 _CANDIDATES, _SKIPPED = b',"candidates":[', b'],"skipped":'
 """Where the candidates of a line begin and end."""
-ROLLOUTS = pa.schema(
-    [
-        pa.field("problem_id", pa.string(), nullable=False),
-        pa.field("purpose", pa.string(), nullable=False),
-        pa.field("prefix", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("outcome", pa.string(), nullable=False),
-        pa.field("stopped", pa.string(), nullable=False),
-        pa.field("tokens", pa.int32(), nullable=False),
-        pa.field("seed", pa.int64(), nullable=False),
-    ]
-)
-Row = dict[str, Any]
 
 
 class Entry(NamedTuple):
@@ -62,18 +46,13 @@ class Entry(NamedTuple):
     rollouts: int = 0
     given: str = ""
     cut: bool = False
+    packed: int = 0
+    """When the compressed lines that the offset is of were written; 0 for a line that is not compressed."""
 
     @property
     def tokens(self) -> int:
         """All tokens of the problem."""
         return sum(self.spent.values())
-
-
-class Block(Record):
-    """A line of rollouts: all that were sampled for a problem."""
-
-    problem: str
-    rollouts: tuple[Rollout, ...]
 
 
 class Damage(NamedTuple):
@@ -201,9 +180,12 @@ def index(path: Path) -> dict[str, Entry]:
 
 def scan(path: Path) -> tuple[dict[str, Entry], list[Damage]]:
     """A journal's `index`, and its lines that cannot be read: their problems are owed again. A last line
-    without its end was torn by a kill, which is no damage."""
-    found: dict[str, Entry] = {}
-    damage: list[Damage] = []
+    without its end was torn by a kill, which is no damage.
+
+    UserError where the compressed lines are not as they were written: so many problems are not owed again
+    unasked.
+    """
+    found, damage = _packed_entries(path), list[Damage]()
     if not path.exists():
         return found, damage
     offset = 0
@@ -212,12 +194,46 @@ def scan(path: Path) -> tuple[dict[str, Entry], list[Damage]]:
             try:
                 name, entry = _entry(offset, line)
                 found[name] = entry
-            except (ValueError, KeyError, TypeError, AttributeError):  # whatever JSON may hold instead
+            except _NO_LINE:
                 if line.endswith(b"\n"):
                     log.warning("%s line %d cannot be read; its problem is owed again", path, number)
                     damage.append(Damage(number, offset))
             offset += len(line)
     return found, damage
+
+
+_NO_LINE = (ValueError, KeyError, TypeError, AttributeError)
+"""What a line raises that is none of ours: it may hold any JSON."""
+
+
+def _packed_entries(path: Path) -> dict[str, Entry]:
+    """The index of a journal's compressed lines. UserError where they cannot be read."""
+    if fault := packed_fault(path):
+        raise UserError(fault)
+    found: dict[str, Entry] = {}
+    if not compressed_of(path).exists():
+        return found
+    offset = 0
+    try:
+        with closing(Forward(path)) as lines:
+            for line in lines:
+                name, entry = _entry(offset, line)
+                found[name] = entry._replace(packed=lines.written)
+                offset += len(line)
+    except (OSError, *_NO_LINE) as error:
+        raise UserError(_spoilt(path, f"cannot be read: {str(error).splitlines()[0]}")) from None
+    return found
+
+
+def packed_fault(path: Path) -> str:
+    """How a journal's compressed lines differ from what was written; empty if they do not."""
+    run = path.parent.parent
+    fault = compressed.fault_of(path, run)
+    return fault and f"{fault}: see `stepmint check {run}`"
+
+
+def _spoilt(path: Path, how: str) -> str:
+    return f"{compressed_of(path)}: {how}: see `stepmint check {path.parent.parent}`"
 
 
 def _entry(offset: int, line: bytes) -> tuple[str, Entry]:
@@ -241,15 +257,58 @@ def _without_candidates(body: bytes) -> bytes:
     return body[:begin] + body[end + 1 :]
 
 
+class Line(NamedTuple):
+    """A line of a journal, and where it stands."""
+
+    path: Path
+    offset: int
+    data: bytes
+
+
+class Reader:
+    """The lines of a journal by the entries of its `index`; soonest in the order of the problems' ids."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._plain: BinaryIO | None = None
+        self._packed: Forward | None = None
+
+    def line(self, entry: Entry) -> Line:
+        """The line of an entry. UserError where the journal was packed since it was indexed."""
+        try:
+            if entry.packed:
+                return Line(compressed_of(self._path), entry.offset, self._packed_line(entry))
+            self._plain = self._plain or self._path.open("rb")
+        except FileNotFoundError:
+            raise self._moved() from None
+        except OSError as error:
+            raise UserError(_spoilt(self._path, f"cannot be read: {error}")) from None
+        self._plain.seek(entry.offset)
+        return Line(self._path, entry.offset, self._plain.readline())
+
+    def _packed_line(self, entry: Entry) -> bytes:
+        self._packed = self._packed or Forward(self._path)
+        # Of another file the offset is that of another line.
+        if self._packed.written != entry.packed:
+            raise self._moved()
+        return self._packed.line_at(entry.offset)
+
+    def _moved(self) -> UserError:
+        return UserError(f"{self._path}: was sealed anew while it was read: give the same command again")
+
+    def close(self) -> None:
+        """Release the files."""
+        for file in (self._plain, self._packed):
+            if file is not None:
+                file.close()
+
+
 def read(path: Path, entries: Iterable[Entry]) -> Iterator[Finished]:
     """The problems of some entries of a journal's `index`, in their order. UserError names a line that is no
     record."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
+    with closing(Reader(path)) as reader:
         for entry in entries:
-            file.seek(entry.offset)
-            yield finished_of(path, entry.offset, file.readline())
+            yield finished_of(*reader.line(entry))
 
 
 def finished_of(path: Path, offset: int, line: bytes) -> Finished:
@@ -299,40 +358,6 @@ def body_of(line: bytes) -> bytes:
     return body
 
 
-def stored_rollouts(raw: Path, packed: Path) -> Iterator[tuple[str, list[Row]]]:
-    """Rollouts as rows, by problem in the order of their ids: those packed before, and those of `raw`, which
-    replace a problem's older ones."""
-    blocks = blocks_of(raw)[0]
-    # Both are sorted by problem, so they are merged without holding either: a shard may have gigabytes.
-    older = ((k, rows) for k, rows in _packed(packed) if k not in blocks)
-    yield from heapq.merge(older, _blocks(raw, blocks), key=itemgetter(0))
-
-
-def blocks_of(raw: Path) -> tuple[dict[str, int], list[Damage]]:
-    """Where the last block of every problem begins, and the lines that cannot be read; a last line without
-    its end was torn by a kill."""
-    blocks: dict[str, int] = {}
-    damage: list[Damage] = []
-    offset = 0
-    with raw.open("rb") if raw.exists() else nullcontext(()) as file:
-        for number, line in enumerate(file, start=1):
-            if (head := _BLOCK_OF.match(line)) and is_block(line):
-                blocks[head[1].decode()] = offset
-            elif line.endswith(b"\n"):
-                damage.append(Damage(number, offset))
-            offset += len(line)
-    return blocks, damage
-
-
-def is_block(line: bytes) -> bool:
-    """Whether a line holds the rollouts of a problem, each of which can be packed."""
-    try:
-        Block.model_validate_json(body_of(line))
-    except ValueError:
-        return False
-    return True
-
-
 def reads(line: bytes) -> bool:
     """Whether a line is a whole JSON object with the checksum that fits it."""
     try:
@@ -340,23 +365,6 @@ def reads(line: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _blocks(raw: Path, blocks: dict[str, int]) -> Iterator[tuple[str, list[Row]]]:
-    if not blocks:
-        return
-    with raw.open("rb") as file:
-        for problem, offset in sorted(blocks.items()):
-            file.seek(offset)
-            yield problem, json.loads(body_of(file.readline()))["rollouts"]
-
-
-def _packed(path: Path) -> Iterator[tuple[str, list[Row]]]:
-    if path.exists():
-        with pq.ParquetFile(path) as file:
-            rows = (row for batch in file.iter_batches(batch_size=1024) for row in batch.to_pylist())
-            for problem, group in groupby(rows, key=itemgetter("problem_id")):
-                yield problem, list(group)
 
 
 def _bytes(text: str) -> bytes:

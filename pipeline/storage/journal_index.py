@@ -12,11 +12,13 @@ from pathlib import Path
 from pydantic_core import from_json, to_json
 
 from pipeline.storage.atomic import write_bytes
+from pipeline.storage.compressed import compressed_of
 from pipeline.storage.journal import Damage, Entry, body_of, is_signed, scan, signed
 from schemas.errors import UserError
 
 Stamp = list[int]
-"""Length in bytes, and when a file was last written, in nanoseconds."""
+"""Length in bytes, and when a file was last written, in nanoseconds; then the same of its compressed lines,
+where there are any."""
 
 
 def scanned(path: Path) -> dict[str, Entry]:
@@ -57,8 +59,14 @@ def file_of(path: Path) -> Path:
 
 def stamp_of(path: Path) -> Stamp:
     """What tells whether a journal is still the one that an index is of; empty where there is none."""
+    plain, packed = _stamp(path), _stamp(compressed_of(path))
+    return [*(plain or [0, 0]), *packed] if packed else plain
+
+
+def _stamp(path: Path) -> Stamp:
     try:
         found = path.stat()
     except FileNotFoundError:
         return []
-    return [found.st_size, found.st_mtime_ns]
+    # Whoever might write to a journal makes an empty one, beside which the compressed lines are all there is.
+    return [found.st_size, found.st_mtime_ns] if found.st_size else []

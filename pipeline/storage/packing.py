@@ -4,18 +4,50 @@ The lines are removed last, and packing them twice gives the same file. So a kil
 command finishes the packing.
 """
 
+import heapq
+import json
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.storage.atomic import sync_folder
 from pipeline.storage.checksums import sha256_of, vouched_fault, write_vouched
 from pipeline.storage.files import batches
-from pipeline.storage.journal import ROLLOUTS, Entry, Row, blocks_of, stored_rollouts
+from pipeline.storage.journal import Damage, Entry, body_of
 from schemas.errors import UserError
+from schemas.records import Record, Rollout
 
+# The problem's id at the beginning of a block, with or without the space that earlier versions wrote. It is
+# read without parsing the line, which may hold megabytes of rollouts.
+_BLOCK_OF = re.compile(rb'\{"problem": ?"([^"]*)"')
+ROLLOUTS = pa.schema(
+    [
+        pa.field("problem_id", pa.string(), nullable=False),
+        pa.field("purpose", pa.string(), nullable=False),
+        pa.field("prefix", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("stopped", pa.string(), nullable=False),
+        pa.field("tokens", pa.int32(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+    ]
+)
+Row = dict[str, Any]
 _ROLLOUTS_PER_WRITE = 4096  # of one Parquet row group; bounds how many rollouts are in memory at once
+
+
+class Block(Record):
+    """A line of rollouts: all that were sampled for a problem."""
+
+    problem: str
+    rollouts: tuple[Rollout, ...]
 
 
 def pack(run: Path, shard: int, done: Mapping[str, Entry]) -> int:
@@ -91,3 +123,54 @@ def paths(run: Path, shard: int) -> tuple[Path, Path]:
     """A shard's rollouts as they are appended, and packed."""
     raw = run / "rollouts" / f"{shard:05d}.jsonl"
     return raw, raw.with_suffix(".parquet")
+
+
+def stored_rollouts(raw: Path, packed: Path) -> Iterator[tuple[str, list[Row]]]:
+    """Rollouts as rows, by problem in the order of their ids: those packed before, and those of `raw`, which
+    replace a problem's older ones."""
+    blocks = blocks_of(raw)[0]
+    # Both are sorted by problem, so they are merged without holding either: a shard may have gigabytes.
+    older = ((k, rows) for k, rows in _packed(packed) if k not in blocks)
+    yield from heapq.merge(older, _blocks(raw, blocks), key=itemgetter(0))
+
+
+def blocks_of(raw: Path) -> tuple[dict[str, int], list[Damage]]:
+    """Where the last block of every problem begins, and the lines that cannot be read; a last line without
+    its end was torn by a kill."""
+    blocks: dict[str, int] = {}
+    damage: list[Damage] = []
+    offset = 0
+    with raw.open("rb") if raw.exists() else nullcontext(()) as file:
+        for number, line in enumerate(file, start=1):
+            if (head := _BLOCK_OF.match(line)) and is_block(line):
+                blocks[head[1].decode()] = offset
+            elif line.endswith(b"\n"):
+                damage.append(Damage(number, offset))
+            offset += len(line)
+    return blocks, damage
+
+
+def is_block(line: bytes) -> bool:
+    """Whether a line holds the rollouts of a problem, each of which can be packed."""
+    try:
+        Block.model_validate_json(body_of(line))
+    except ValueError:
+        return False
+    return True
+
+
+def _blocks(raw: Path, blocks: dict[str, int]) -> Iterator[tuple[str, list[Row]]]:
+    if not blocks:
+        return
+    with raw.open("rb") as file:
+        for problem, offset in sorted(blocks.items()):
+            file.seek(offset)
+            yield problem, json.loads(body_of(file.readline()))["rollouts"]
+
+
+def _packed(path: Path) -> Iterator[tuple[str, list[Row]]]:
+    if path.exists():
+        with pq.ParquetFile(path) as file:
+            rows = (row for batch in file.iter_batches(batch_size=1024) for row in batch.to_pylist())
+            for problem, group in groupby(rows, key=itemgetter("problem_id")):
+                yield problem, list(group)

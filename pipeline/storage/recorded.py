@@ -40,21 +40,21 @@ def write_config(path: Path, config: RunConfig) -> None:
 def is_begun(path: Path) -> bool:
     """Whether a run has begun: its folder holds problems, or a line of a journal. A run that failed before
     that may begin again with another configuration."""
-    journals = (path / "journal").glob("*.jsonl")
     return (path / "run.toml").is_file() and (
-        (path / "problems" / "done.json").is_file() or any(file.stat().st_size for file in journals)
+        (path / "problems" / "done.json").is_file() or has_finished(path)
     )
 
 
 def has_drawn(path: Path) -> bool:
     """Whether a run's folder holds any completion that was paid for."""
-    files = (*(path / "journal").glob("*.jsonl"), *(path / "journal").glob("*.unfinished"))
-    return any(file.stat().st_size for file in (*files, *(path / "rollouts").glob("*")))
+    files = (*(path / "journal").glob("*.unfinished"), *(path / "rollouts").glob("*"))
+    return has_finished(path) or any(file.stat().st_size for file in files)
 
 
 def has_finished(path: Path) -> bool:
     """Whether a run's folder holds the votes of any problem."""
-    return any(file.stat().st_size for file in (path / "journal").glob("*.jsonl"))
+    journal = path / "journal"
+    return any(file.stat().st_size for file in (*journal.glob("*.jsonl"), *journal.glob("*.jsonl.zst")))
 
 
 def read_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:

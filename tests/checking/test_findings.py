@@ -24,6 +24,7 @@ from pipeline.runs import problem_files
 from pipeline.runs.run_store import RunStore
 from pipeline.storage import journal
 from pipeline.storage.generations import read_manifest
+from pipeline.storage.journal_packing import unpack
 from pipeline.storage.recorded import read_config, write_record
 from schemas.errors import UserError
 from schemas.records import Finished, PolicyIdentity, Problem, Rollout, Vote
@@ -141,6 +142,7 @@ def test_a_changed_line_is_dropped_and_its_problem_done_again(
     sealed: RunStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, path = rows(sealed), sealed.path / "journal" / "00000.jsonl"
+    unpack(path)
     lines = path.read_bytes().splitlines(True)
     lines[1] = lines[1].replace(b'"answer":"right"', b'"answer":"wrong"', 1)
     path.write_bytes(b"".join(lines))
@@ -302,6 +304,7 @@ def test_a_problem_with_an_absurd_number_is_set_aside_and_the_others_are_done(se
 
 def test_a_line_of_an_earlier_version_that_cannot_be_written_is_named_and_mended(sealed: RunStore) -> None:
     before, path = rows(sealed), sealed.path / "journal" / "00001.jsonl"
+    unpack(path)
     lines = path.read_bytes().splitlines(True)
     data = json.loads(journal.body_of(lines[0]))
     data["candidates"][0]["solution"]["tokens"] = 10**11
@@ -320,7 +323,7 @@ def test_a_line_of_an_earlier_version_that_cannot_be_written_is_named_and_mended
 
 
 def test_tampering_is_named_mended_or_harmless(tmp_path: Path) -> None:
-    files = ("manifest.json", "00000.parquet", "journal/00001.jsonl")
+    files = ("manifest.json", "00000.parquet", "journal/00001.jsonl", "journal/00001.jsonl.zst")
     outcomes = list(tampered(tmp_path, seed=1, files=files, ways={"flip": 1, "remove": 1}))
     assert len(outcomes) > 60
     assert [one for one in outcomes if one.outcome.isupper()] == []

@@ -20,6 +20,7 @@ from pipeline.labelling.shard import run_shard
 from pipeline.outputs.export import FORMATS
 from pipeline.runs import problem_files
 from pipeline.runs.run_store import RunStore
+from pipeline.storage.journal_packing import unpack
 from schemas.config import load_config
 from schemas.text import shown
 
@@ -212,6 +213,7 @@ def test_status_of_an_open_run_is_incomplete(sealed: Path, tmp_path: Path, capsy
     moved = tmp_path / "moved"
     shutil.copytree(sealed, moved)
     journal = moved / "journal" / "00000.jsonl"
+    unpack(journal)
     journal.write_bytes(journal.read_bytes()[:-20])
     code, out, _ = answer(capsys, "status", moved, "--json")
     assert code == 1

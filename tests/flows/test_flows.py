@@ -15,6 +15,7 @@ from pipeline.labelling.problems import read_problems
 from pipeline.prompts.templates import load_template
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import read_manifest
+from pipeline.storage.journal_packing import unpack
 from schemas.config import RunConfig, TrainConfig, load_config
 from schemas.errors import BackendError, UserError
 
@@ -51,6 +52,7 @@ def test_a_run_cut_short_goes_on_with_the_same_command(run_file: Path, capsys: C
     assert first["problems"] == 12
 
     journal = folder / "journal" / "00001.jsonl"
+    unpack(journal)
     journal.write_bytes(journal.read_bytes()[:-20])
     (folder / "manifest.json").unlink()
     assert main(["run", str(run_file)]) == 0

@@ -14,6 +14,7 @@ from pipeline.labelling.shard import run_shard
 from pipeline.runs import identity
 from pipeline.runs.run_store import RunStore
 from pipeline.sampling import roller as rollouts
+from pipeline.storage.journal_packing import unpack
 from schemas.config import load_config
 from schemas.errors import UserError
 from verifiers.answers.grade import EQUAL
@@ -96,6 +97,7 @@ def test_grading_again_needs_no_prompt_as_it_was(mine: Path) -> None:
 
 def test_grading_again_leaves_what_it_cannot_do_to_the_run(mine: Path, capsys: Capture) -> None:
     journal = mine / "journal" / "00000.jsonl"
+    unpack(journal)
     journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
     assert main(["regrade", str(mine)]) == 1
     assert "problems are owed: `stepmint run`" in capsys.readouterr().out
@@ -119,6 +121,7 @@ def test_training_with_other_settings_never_rewrites_the_run(mine: Path, tmp_pat
 
 def test_a_fusion_that_fails_leaves_the_run_as_it_was(mine: Path) -> None:
     journal = mine / "journal" / "00000.jsonl"
+    unpack(journal)
     whole = journal.read_bytes()
     journal.write_bytes(b"")
     before = (mine / "run.toml").read_bytes()

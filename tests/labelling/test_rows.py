@@ -11,13 +11,14 @@ from pipeline.fusion.trust import Model, fit, model_of
 from pipeline.labelling.rows import label, labelled, ungraded
 from pipeline.storage.finished import tables
 from pipeline.storage.journal import index, signed
-from schemas.arrow import SCHEMA, to_table
+from schemas.arrow import SCHEMA, to_row
 from schemas.config import FusionConfig
 from schemas.errors import UserError
 from schemas.records import (
     Candidate,
     Finished,
     GoldLabels,
+    LabelledSolution,
     PolicyIdentity,
     Problem,
     Solution,
@@ -28,6 +29,11 @@ from schemas.records import (
     Vote,
 )
 from schemas.sources import EARLIER, judge_source
+
+
+def table_of(rows: list[LabelledSolution]) -> pa.Table:
+    return pa.Table.from_pylist([to_row(row) for row in rows], SCHEMA)
+
 
 SOURCES = {**EARLIER, **judge_source("judge:a")}
 WHO = PolicyIdentity(kind="k", model="m", seed=-5)
@@ -102,7 +108,7 @@ def test_rows_of_columns_are_those_of_records(tmp_path: Path, consensus: bool) -
     items, rules = finished(), FusionConfig(consensus=consensus)
     trust = fit([(len(c.solution.steps), c.votes) for item in items for c in item.candidates], SOURCES)
     for model in (UNFITTED, model_of(trust, SOURCES)):
-        expected = to_table(list(label(items, model, rules)))
+        expected = table_of(list(label(items, model, rules)))
         found = labelled(journal(tmp_path / "j", lines_of(items)), model, rules)
         assert found.schema.equals(SCHEMA)
         assert found.to_pylist() == expected.to_pylist()

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pyarrow as pa
+
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.remarks import remarks, unread
 from pipeline.labelling.sealing import manifest_of, seal
@@ -12,7 +14,7 @@ from pipeline.outputs.report import summarise
 from pipeline.runs.run_store import RunStore
 from pipeline.storage import journal
 from pipeline.storage.finished import tables
-from schemas.arrow import to_table
+from schemas.arrow import SCHEMA, to_row
 from schemas.config import RunConfig
 from schemas.manifest import Manifest, Trust
 from schemas.records import (
@@ -26,6 +28,10 @@ from schemas.records import (
     Vote,
 )
 from schemas.sources import NO_GOLD
+
+
+def table_of(rows: list[LabelledSolution]) -> pa.Table:
+    return pa.Table.from_pylist([to_row(row) for row in rows], SCHEMA)
 
 
 def row(*votes: Vote) -> LabelledSolution:
@@ -56,7 +62,7 @@ def sealed(tally: Tally, tmp_path: Path) -> Manifest:
 def test_a_source_that_never_says_no_is_named_once_it_has_said_enough(tmp_path: Path) -> None:
     tally = Tally()
     for index in range(120):
-        tally.rows(to_table([row(YES, NO if index == 7 else YES.model_copy(update={"source": "logic"}))]))
+        tally.rows(table_of([row(YES, NO if index == 7 else YES.model_copy(update={"source": "logic"}))]))
         if index in (98, 99):
             said = [line for line in remarks(sealed(tally, tmp_path)) if "never said no" in line]
             judge = "note: judge:a never said no in 100 votes: it tells nothing apart here"
@@ -72,7 +78,7 @@ def test_a_source_of_which_nothing_could_be_read_is_an_error(tmp_path: Path) -> 
             Vote(step=0, source="algebra", asks="valid", p=None, why="nothing to check"),
             NO,
         ]
-        tally.rows(to_table([row(*votes)]))
+        tally.rows(table_of([row(*votes)]))
     manifest = sealed(tally, tmp_path)
     error, note = remarks(manifest)
     assert error.startswith("error: judge:a abstained in every one of 5 votes (it names no step; one reply: ")
@@ -90,7 +96,7 @@ def test_reasons_to_abstain_are_counted_also_where_a_source_speaks(tmp_path: Pat
     tally = Tally()
     reasons = ["cut off", "cut off", "no number", *(f"not readable: {n}" for n in range(1200))]
     for why in reasons:
-        tally.rows(to_table([row(YES.model_copy(update={"p": None, "why": why}), YES, NO)]))
+        tally.rows(table_of([row(YES.model_copy(update={"p": None, "why": why}), YES, NO)]))
     count = sealed(tally, tmp_path).sources["judge:a"]
     assert (count.votes, count.abstained, count.sample) == (2 * len(reasons), len(reasons), "")
     assert count.reasons == {"cut off": 2, "other reasons": 1201}
@@ -131,7 +137,7 @@ def test_problems_without_a_gold_answer_are_counted(tmp_path: Path) -> None:
 def test_that_no_problem_has_a_gold_answer_is_said_once(tmp_path: Path) -> None:
     """And not again of each source that needs one."""
     tally, silent = Tally(), Vote(step=0, source="answer", asks="solvable", p=None, why=NO_GOLD)
-    tally.rows(to_table([row(silent, NO)]))
+    tally.rows(table_of([row(silent, NO)]))
     manifest = sealed(tally, tmp_path).model_copy(update={"problems": 2, "ungraded": 2})
     assert len(remarks(manifest)) == 1
     graded = remarks(manifest.model_copy(update={"ungraded": 1}))

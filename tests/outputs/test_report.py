@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,11 +23,16 @@ from pipeline.outputs.report import (
 from pipeline.policies.simulated import read_states
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import change_over, read_manifest, sealing, write_shard
-from schemas.arrow import to_table
+from schemas.arrow import SCHEMA, to_row
 from schemas.config import EmbeddedProblems, EvaluateConfig, RunConfig, SimulatedConfig
 from schemas.errors import UserError
 from schemas.manifest import BudgetReport
 from schemas.records import GoldLabels, LabelledSolution, PolicyIdentity, Problem, Solution, StepLabel
+
+
+def table_of(rows: list[LabelledSolution]) -> pa.Table:
+    return pa.Table.from_pylist([to_row(row) for row in rows], SCHEMA)
+
 
 (PROBLEM,) = problems(1, seed=0, steps=(4, 4))
 
@@ -62,7 +68,7 @@ def test_a_shard_without_gold_labels_is_not_read_for_them(tmp_path: Path) -> Non
     people = GoldLabels(labels=(1, 0, None, None), first_error=1, by="processbench")
     rows = {"none": [row(1)] * 3, "some": [row(1), row(1, people)], "old": [row(1)]}
     for name, some in rows.items():
-        table = to_table(some)
+        table = table_of(some)
         pq.write_table(table.drop(["gold"]) if name == "old" else table, tmp_path / name)
     assert [_has_gold(tmp_path / name) for name in rows] == [False, True, False]
 
@@ -79,7 +85,7 @@ def test_a_run_says_how_its_labels_agree_with_those_that_came_with_the_solutions
     assert manifest is not None
     assert "fidelity" not in summarise(rolled)
     with sealing(rolled.path) as folder:
-        shards = (write_shard(folder, 0, [to_table(rows)]), write_shard(folder, 1, []))
+        shards = (write_shard(folder, 0, [table_of(rows)]), write_shard(folder, 1, []))
         change_over(rolled.path, folder, manifest.model_copy(update={"shards": shards}))
     found = summarise(rolled)["fidelity"]
     assert found == fidelity(rows, rolled.sources(), rolled.config.fusion)

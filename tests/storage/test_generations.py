@@ -15,7 +15,9 @@ from pipeline.outputs.report import rows_of
 from pipeline.runs import problem_files, records
 from pipeline.runs.run_store import RunStore
 from pipeline.storage import atomic
+from pipeline.storage.compressed import compressed_of, sums_of
 from pipeline.storage.generations import read_manifest, sealing
+from pipeline.storage.journal import path_of
 from pipeline.storage.recorded import read_config
 from schemas.errors import UserError
 from schemas.manifest import ShardEntry
@@ -118,6 +120,44 @@ def test_killed_while_a_second_pack_replaces_the_first(
         assert store.packed() == packed
         assert listing(store.path) == listing(plain.path)
     assert call > 5
+
+
+def kills(store: RunStore, at: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Kill the packing of a run's first journal at every change of the disk. The run reads as before each
+    time, and is as it would have been when the packing is done once more. Returns the number of kills."""
+    plain = copied(store.path, at / "plain")
+    whole = list(plain.journal(0))
+    plain.pack_journal(0)
+    for call in range(100):
+        here = copied(store.path, at / f"killed{call}")
+        with dying_at(call, monkeypatch):
+            try:
+                here.pack_journal(0)
+            except KilledError:
+                pass
+            else:
+                return call
+        assert list(here.journal(0)) == whole
+        here.pack_journal(0)
+        assert list(here.journal(0)) == whole
+        assert not path_of(here.path, 0).exists()
+        for path in (compressed_of, sums_of):
+            assert path(path_of(here.path, 0)).read_bytes() == path(path_of(plain.path, 0)).read_bytes()
+    raise AssertionError("the packing never ended")
+
+
+def test_killed_while_a_journal_is_packed_nothing_is_lost(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = copied(labelled, tmp_path / "r")
+    path = path_of(store.path, 0)
+    lines = path.read_bytes().splitlines(True)
+    path.write_bytes(b"".join(lines[:-2]))
+    assert kills(store, tmp_path / "first", monkeypatch) > 5
+    store.pack_journal(0)
+    path.write_bytes(b"".join(lines[-2:]))
+    assert kills(store, tmp_path / "second", monkeypatch) > 5
+    assert len(store.done(0)) == len(lines)
 
 
 def labels(store: RunStore) -> list[object]:
