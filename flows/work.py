@@ -40,26 +40,34 @@ def work(args: argparse.Namespace) -> Result:
         return _work(open_objects(args.url))
 
 
-def submit(config: RunConfig, *, quiet: bool) -> Result:
-    """Begin the run on the object store that its `root` names, or go on with it, and work on it."""
+def begin(config: RunConfig, listener: progress.Listener, *, work: bool = True) -> Result:
+    """Begin the run on the object store that its `root` names, or join the one that is there, and work on it.
+    Without `work` leave that to `stepmint work`."""
     from pipeline.labelling.problems import read_problems
     from pipeline.runs import remote
     from pipeline.runs.run_store import RunStore
     from pipeline.storage.object_store import open_objects
 
+    if not is_url(config.root):
+        raise UserError(
+            f"root = {config.root!r} is a folder, where no other worker can join: leave --begin out"
+        )
     if config.train or config.evaluate:
         raise UserError(
             f"root {redacted(config.root)!r} is an object store, where a run is only labelled and sealed: "
             "leave [train] and [evaluate] out, then `stepmint train URL --out FOLDER`"
         )
-    with progress.listening(progress.listener(quiet=quiet)):
+    with progress.listening(listener):
         objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
         with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
             with progress.stage("reading the problems"):
                 store = RunStore.open(config.model_copy(update={"root": folder}))
-                read_problems(store)
+                problems = read_problems(store)
             remote.begin(objects, store)
-        return _work(objects)
+        if work:
+            return _work(objects)
+    said = f"begun, {problems:,} problems; work on it: stepmint work {objects.url}"
+    return {"run": objects.url, "problems": problems, "said": said}
 
 
 def _work(objects: "ObjectStore") -> Result:

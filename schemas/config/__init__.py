@@ -44,6 +44,7 @@ from schemas.config.run import (
     FusionConfig,
     RunConfig,
     SeriesConfig,
+    config_of,
     load_config,
     parse_config,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "BudgetConfig",
     "SeriesConfig",
     "RunConfig",
+    "config_of",
     "load_config",
     "parse_config",
 ]
