@@ -1,7 +1,7 @@
 """What a Prefect server does by itself about the runs of a deployment: run again, say so, begin.
 
 The deployment owns its automations. Each `stepmint deploy` replaces all of them, so giving the command twice
-is giving it once, and they go when the deployment is deleted.
+is giving it once. They outlast a deployment that is deleted, and then do nothing.
 """
 
 from datetime import timedelta

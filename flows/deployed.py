@@ -73,6 +73,9 @@ def text_of(run_file: Path) -> str:
 @flow("stepmint-scheduled")
 def scheduled(run: ScheduledRun) -> Any:
     """Do every stage of a run file. With [series], in a run of its own on the problems that are new."""
+    # Prefect sends our log lines to the run's page, and Python would drop those below warnings.
+    for name in ("flows", "pipeline"):
+        logging.getLogger(name).setLevel(logging.INFO)
     try:
         with progress.listening(progress.Lines(say=_logged)):
             return completed(fire(run, run.planned_for or planned_time()))

@@ -91,3 +91,12 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """One Prefect server with a worker for all tests of deployments: it starts in half a minute."""
     with served(tmp_path_factory.mktemp("serving")) as server:
         yield server
+
+
+@pytest.fixture
+def at_server(serving: Serving) -> Iterator[None]:
+    """Commands in this process find the server, too."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: serving.url}):
+        yield

@@ -56,6 +56,11 @@ class Serving:
             )
         )
 
+    def delete(self, deployment: str) -> None:
+        """End its schedule, for the sake of the tests that follow."""
+        address = f"{self.url}/deployments/{deployment}"
+        self.until(lambda: self.client.delete(address).status_code in (204, 404), 60)
+
     def until(self, found: Callable[[], Any], within_s: float) -> Any:
         """What is found in the end."""
         return until(found, within_s, self.log)

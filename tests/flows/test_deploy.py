@@ -88,7 +88,8 @@ def test_without_a_series_every_fire_goes_on_with_one_run(tmp_path: Path) -> Non
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    # The cache of digests is written when a file is old enough, two seconds, to be known by its time.
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "digests.json"}
 
 
 @pytest.mark.slow
@@ -107,7 +108,7 @@ def test_each_fire_of_a_schedule_labels_what_is_new(serving: Serving, tmp_path: 
         file.write('{"text": "A new problem", "answer": "right", "kind": "text"}\n')
     new = serving.until(lambda: ended("new problems labelled: 1,"), 120)[0]
     between = serving.until(lambda: ended(""), 60)
-    serving.client.delete(f"{serving.url}/deployments/{about['id']}").raise_for_status()
+    serving.delete(about["id"])
     assert {run["state"]["message"].partition(" in ")[0].partition(": earlier")[0] for run in between} <= {
         "new problems labelled: 3,",
         "new problems labelled: 1,",
