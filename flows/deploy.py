@@ -105,6 +105,8 @@ def _run(args: argparse.Namespace, path: Path, kind: str) -> dict[str, Any]:
     run = ScheduledRun(
         run_file=str(path.resolve()),
         text="" if kind == "process" else text_of(path),
+        # A pod has no folder of this machine.
+        folder="" if kind == "kubernetes" else str(Path.cwd()),
         changes=tuple(args.set),
         named_by="day" if _is_daily(args) else "second",
     )

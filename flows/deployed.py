@@ -4,6 +4,7 @@ A worker imports this module by its name, so it needs Stepmint installed and not
 """
 
 import logging
+import os
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -43,6 +44,9 @@ class ScheduledRun(BaseModel):
         description="The run file itself, where the worker does not see it; its paths begin beside run_file.",
         max_length=_LONGEST,
     )
+    folder: str = Field(
+        "", description='Folder that relative paths begin in, `root = "runs"` above all.', max_length=4096
+    )
     changes: tuple[str, ...] = Field(
         (), description="Changes to its settings, as with --set: prompt.temperature=0.7"
     )
@@ -77,12 +81,21 @@ def scheduled(run: ScheduledRun) -> Any:
     for name in ("flows", "pipeline"):
         logging.getLogger(name).setLevel(logging.INFO)
     try:
+        _go_to(run.folder)
         with progress.listening(progress.Lines(say=_logged)):
             return completed(fire(run, run.planned_for or planned_time()))
     except UserError as error:  # of the person who wrote the run file: a traceback would not help
         return failed(str(error), "Refused")
     except BackendError as error:
         return failed(str(error), "Unfinished")
+
+
+def _go_to(folder: str) -> None:
+    """A container runs in a folder of Prefect's that is removed afterwards, and with it what lies there."""
+    try:
+        os.chdir(folder or ".")
+    except OSError as error:
+        raise UserError(f"folder {folder!r}: {error.strerror}: the worker must see it at this path") from None
 
 
 def _logged(line: str) -> None:

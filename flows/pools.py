@@ -48,17 +48,15 @@ def ensure_pool(client: Any, name: str, wanted: str) -> tuple[str, bool]:
 
 def job_variables(kind: str, image: str, run_file: Path) -> dict[str, Any]:
     """What a run of the deployment needs beside the settings of its pool."""
-    here = str(Path.cwd())
     if kind == "process":
-        # Relative paths, `root = "runs"` above all, mean the same as in a command that is given here.
-        return {"working_dir": here}
+        return {}
     if kind == "kubernetes":
         return {"image": image}
-    seen = sorted({here, str(run_file.resolve().parent)})
+    seen = sorted({str(Path.cwd()), str(run_file.resolve().parent)})
     return {
         "image": image,
         # The same folders at the same paths, so relative paths mean the same here, too.
         "volumes": [f"{folder}:{folder}" for folder in seen],
         # What it writes there belongs to whoever gave the command.
-        "container_create_kwargs": {"working_dir": here, "user": f"{os.getuid()}:{os.getgid()}"},
+        "container_create_kwargs": {"user": f"{os.getuid()}:{os.getgid()}"},
     }

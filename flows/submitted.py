@@ -43,15 +43,9 @@ def submit(args: argparse.Namespace, config: RunConfig) -> dict[str, Any]:
 
     UserError and BackendError are those of the run, so the exit code is that of a run here.
     """
-    from flows.deployed import ScheduledRun, text_of
-
     check_stages(config)
-    path = Path(args.config)
-    run = ScheduledRun(
-        run_file=str(path.resolve()), text=text_of(path), changes=tuple(args.set), named_by="file"
-    )
     with connected() as client, progress.listening(progress.listener(quiet=args.json)):
-        begun = _begin(client, args.submit, run.model_dump(mode="json", exclude_defaults=True), config.name)
+        begun = _begin(client, args, config.name)
         follow = (
             f"`prefect flow-run watch {begun.id}` follows it, `prefect flow-run cancel {begun.id}` ends it"
         )
@@ -68,12 +62,23 @@ def submit(args: argparse.Namespace, config: RunConfig) -> dict[str, Any]:
     return {"flow_run": str(begun.id), "state": state.name, "said": said}
 
 
-def _begin(client: Any, name: str, run: dict[str, Any], tag: str) -> Any:
+def _begin(client: Any, args: argparse.Namespace, tag: str) -> Any:
     from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
+    from flows.deployed import ScheduledRun, text_of
+
+    name, path = args.submit, Path(args.config)
     full = name if "/" in name else f"stepmint-scheduled/{name}"
     try:
         deployment = client.read_deployment_by_name(full)
+        run = ScheduledRun(
+            run_file=str(path.resolve()),
+            text=text_of(path),
+            # Where the deployment's own runs are. This command may be on a machine without that folder.
+            folder=deployment.parameters.get("run", {}).get("folder", ""),
+            changes=tuple(args.set),
+            named_by="file",
+        ).model_dump(mode="json", exclude_defaults=True)
         return client.create_flow_run_from_deployment(deployment.id, parameters={"run": run}, tags=[tag])
     except ObjectNotFound:
         raise UserError(

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Builds deploy/Dockerfile without a Docker daemon, and compares a run in the image with one outside of it.
+# Builds deploy/Dockerfile without a Docker daemon, and compares runs in the image with one outside of it: one by
+# the command, and one of a docker pool.
 #
 #   BASE_ROOT=/tmp/root WHEELS=/tmp/wheels bash tests/cluster/image.sh
 #
@@ -15,19 +16,29 @@ export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=chroot
 PYTHON=${PYTHON:-$PWD/.venv/bin/python}
 SCRATCH=$(mktemp -d)
 CONTAINER=""
+SERVER=""
 clean() {
+    [ -z "$SERVER" ] || kill "$SERVER"
     [ -z "$CONTAINER" ] || buildah rm "$CONTAINER" >/dev/null
     rm -rf "$SCRATCH"
 }
 trap clean EXIT
+fail() {
+    echo "$1"
+    tail -n 40 "$SCRATCH/log"
+    exit 1
+}
 timed() { # NAME COMMAND...: the seconds of a command
     local name=$1 began=$SECONDS
     shift
-    "$@" >"$SCRATCH/log" 2>&1 || { tail -40 "$SCRATCH/log"; exit 1; }
+    "$@" >"$SCRATCH/log" 2>&1 || fail "$name failed"
     echo "$name: $((SECONDS - began)) s"
 }
 
-if [ -n "${BASE_ROOT:-}" ]; then
+# KEEP=1: with the image that was built before.
+if [ -n "${KEEP:-}" ]; then
+    options=()
+elif [ -n "${BASE_ROOT:-}" ]; then
     import() {
         local base
         base=$(buildah from scratch)
@@ -41,7 +52,7 @@ fi
 if [ -n "${WHEELS:-}" ]; then
     options+=(--volume "$WHEELS:/wheels:ro" --build-arg PIP_FIND_LINKS=/wheels --build-arg PIP_NO_INDEX=1)
 fi
-timed "image" buildah build "${options[@]}" -f deploy/Dockerfile -t stepmint .
+[ -n "${KEEP:-}" ] || timed "image" buildah build "${options[@]}" -f deploy/Dockerfile -t stepmint .
 
 # One run outside, one inside; `run` is the same command in both.
 mkdir -m 777 "$SCRATCH/out" "$SCRATCH/in"
@@ -67,6 +78,38 @@ inside() {
     buildah run --volume "$SCRATCH:/trial" --workingdir /trial/in "$CONTAINER" -- "$@"
 }
 timed "run in the image" inside sh -c 'stepmint run ../run.toml --json >out.json'
-[ "$(inside id -u)" = 10001 ] || { echo "the image runs as root"; exit 1; }
-[ "$(digest <"$SCRATCH/in/out.json")" = "$outside" ] || { echo "the digests differ"; exit 1; }
+[ "$(inside id -u)" = 10001 ] || fail "the image does not run as its own user"
+[ "$(digest <"$SCRATCH/in/out.json")" = "$outside" ] || fail "the digests differ"
 echo "equal: $outside"
+
+# A run of a docker pool, as a Prefect worker gives it to a container. There is no Docker daemon, so this script
+# is the worker: it starts the container's command with what the container would have.
+export PREFECT_HOME=$SCRATCH/prefect PREFECT_SERVER_ANALYTICS_ENABLED=false PREFECT_UI_ENABLED=0
+port=${PORT:-42917}
+PYTHONPATH=$PWD "$PYTHON" -m prefect server start --port "$port" >"$SCRATCH/log" 2>&1 &
+SERVER=$!
+export PREFECT_API_URL=http://127.0.0.1:$port/api
+asked() { # PATH [JSON]: an answer of the server
+    "$PYTHON" - "$@" <<'EOF'
+import sys, httpx
+address, *given = sys.argv[1:]
+said = {"method": "POST", "content": given[0]} if given else {"method": "GET"}
+answer = httpx.request(url=address, headers={"content-type": "application/json"}, timeout=60, **said)
+print(answer.raise_for_status().text)
+EOF
+}
+for _ in $(seq 120); do asked "$PREFECT_API_URL/health" >/dev/null 2>&1 && break; sleep 1; done
+field() { "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
+deployment=$(cd "$SCRATCH/in" && PYTHONPATH=$OLDPWD "$PYTHON" -m flows.cli deploy ../run.toml --set name=pooled \
+    --pool boxes --pool-type docker --image localhost/stepmint --json | field id)
+run=$(asked "$PREFECT_API_URL/deployments/$deployment/create_flow_run" '{}' | field id)
+mv "$SCRATCH/run.toml" "$SCRATCH/kept.toml" # its text was sent
+in_the_pool() {
+    buildah run --volume "$SCRATCH:$SCRATCH" --workingdir "$SCRATCH/in" --env PREFECT_API_URL="$PREFECT_API_URL" \
+        --env PREFECT_HOME=/tmp/prefect --env PREFECT__FLOW_RUN_ID="$run" "$CONTAINER" -- prefect flow-run execute
+}
+timed "run of a docker pool" in_the_pool
+[ "$(asked "$PREFECT_API_URL/flow_runs/$run" | field state_name)" = Completed ] || fail "the run did not complete"
+pooled=$(PYTHONPATH=$PWD "$PYTHON" -m stepmint fuse "$SCRATCH/in/runs/pooled" --json | digest)
+[ "$pooled" = "$outside" ] || fail "the digests differ"
+echo "equal: $pooled"
