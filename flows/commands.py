@@ -26,9 +26,9 @@ from flows.checks import (
 from flows.deploy import deploy as deploy
 from flows.doctor import examine, examine_policies
 from flows.init import init as init
-from flows.submitted import submit
+from flows.submitted import hand_over
 from flows.verify import verify as verify
-from flows.work import begin, is_url
+from flows.work import is_url, submit
 from flows.work import work as work
 from pipeline.prm.ranks import rank
 from schemas.config import RunConfig, load_config
@@ -46,12 +46,12 @@ def run(args: argparse.Namespace) -> Result:
     """Do every stage of a run file; with --dry-run, only say what they would be."""
     config = _given(args)
     if args.submit:
-        return submit(args, config)
+        return hand_over(args, config)
     ready(config)
     if args.dry_run:
         return outline(config)
     if is_url(config.root) or args.begin:
-        return begin(config, progress.listener(quiet=args.json), work=not args.begin)
+        return submit(args, config)
     check_stages(config)
     return _flow(args, "main", lambda flows: flows.main(config), config)
 
@@ -72,7 +72,7 @@ def synthesize(args: argparse.Namespace) -> Result:
     config = _given(args)
     ready(config)
     if is_url(config.root):
-        return begin(config, progress.listener(quiet=args.json))
+        return submit(args, config)
     return _flow(args, "synthesize", lambda flows: flows.synthesize(config), config)
 
 

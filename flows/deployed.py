@@ -17,7 +17,7 @@ from flows.engine import flow
 from flows.main import main
 from flows.orchestration import completed, failed, flow_of, planned_time
 from flows.synthesize import read_ahead
-from flows.work import begin, is_url
+from flows.work import begin, is_url, work_on
 from pipeline.runs.series import planned
 from pipeline.storage.generations import read_manifest
 from schemas.config import RunConfig, config_of, load_config
@@ -113,7 +113,7 @@ def fire(run: ScheduledRun, at: datetime) -> str:
     if run.named_by != "file":
         config = planned(config, at, run.named_by)
     if is_url(config.root):
-        result = begin(config, progress.Lines(say=_logged))
+        result = work_on(begin(config))
         _raise_unread(result)
         return f"problems labelled: {result['problems']:,}, in {result['run']}"
     folder = Path(config.root) / config.name

@@ -38,7 +38,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
     )
 
 
-def submit(args: argparse.Namespace, config: RunConfig) -> dict[str, Any]:
+def hand_over(args: argparse.Namespace, config: RunConfig) -> dict[str, Any]:
     """Hand the run file and the changes to a deployment; returns how the run ended.
 
     UserError and BackendError are those of the run, so the exit code is that of a run here.

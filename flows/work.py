@@ -37,12 +37,21 @@ def work(args: argparse.Namespace) -> Result:
     if not is_url(args.url):
         raise UserError(f"{args.url}: is no address: expected s3://BUCKET/RUNS/NAME, or file:///FOLDER/NAME")
     with progress.listening(progress.listener(quiet=args.json)):
-        return _work(open_objects(args.url))
+        return work_on(open_objects(args.url))
 
 
-def begin(config: RunConfig, listener: progress.Listener, *, work: bool = True) -> Result:
+def submit(args: argparse.Namespace, config: RunConfig) -> Result:
     """Begin the run on the object store that its `root` names, or join the one that is there, and work on it.
-    Without `work` leave that to `stepmint work`."""
+    With --begin the work is left to `stepmint work`."""
+    with progress.listening(progress.listener(quiet=args.json)):
+        objects = begin(config)
+        if not vars(args).get("begin"):
+            return work_on(objects)
+    return {"run": objects.url, "said": f"begun; work on it: stepmint work {objects.url}"}
+
+
+def begin(config: RunConfig) -> "ObjectStore":
+    """Begin the run on the object store that its `root` names, if it was not begun; returns its place."""
     from pipeline.labelling.problems import read_problems
     from pipeline.runs import remote
     from pipeline.runs.run_store import RunStore
@@ -57,20 +66,17 @@ def begin(config: RunConfig, listener: progress.Listener, *, work: bool = True) 
             f"root {redacted(config.root)!r} is an object store, where a run is only labelled and sealed: "
             "leave [train] and [evaluate] out, then `stepmint train URL --out FOLDER`"
         )
-    with progress.listening(listener):
-        objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
-        with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
-            with progress.stage("reading the problems"):
-                store = RunStore.open(config.model_copy(update={"root": folder}))
-                problems = read_problems(store)
-            remote.begin(objects, store)
-        if work:
-            return _work(objects)
-    said = f"begun, {problems:,} problems; work on it: stepmint work {objects.url}"
-    return {"run": objects.url, "problems": problems, "said": said}
+    objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
+    with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
+        with progress.stage("reading the problems"):
+            store = RunStore.open(config.model_copy(update={"root": folder}))
+            read_problems(store)
+        remote.begin(objects, store)
+    return objects
 
 
-def _work(objects: "ObjectStore") -> Result:
+def work_on(objects: "ObjectStore") -> Result:
+    """Label the shards of a run until none is left, and seal it where no other worker has."""
     from pipeline.labelling.remarks import remarks, unread
     from pipeline.labelling.work import Worker, seal_remote
     from pipeline.runs import remote

@@ -113,7 +113,8 @@ def test_a_container_sees_the_folders_of_the_command(tmp_path: Path, monkeypatch
 
 def test_the_file_of_deployments_agrees_with_the_code() -> None:
     (deployment,) = yaml.safe_load((ROOT / "deploy/prefect.yaml").read_text())["deployments"]
-    module, _, name = deployment["entrypoint"].rpartition(".")
+    file, _, name = deployment["entrypoint"].partition(":")
+    module = file.removesuffix(".py").replace("/", ".")
     assert getattr(importlib.import_module(module), name).name == "stepmint-scheduled"
     ScheduledRun.model_validate(deployment["parameters"]["run"])
 

@@ -90,8 +90,8 @@ def until(found: Callable[[], Any], within_s: float, said: Path) -> Any:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Serving]:
-    """The server and the worker, with their files in a folder."""
+def served(folder: Path, **more: str) -> Iterator[Serving]:
+    """The server and the worker, with their files in a folder, and `more` in their environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -111,6 +111,7 @@ def served(folder: Path) -> Iterator[Serving]:
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "0",
         "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "20",
+        **more,
     }
     log = folder / "server.log"
     with ExitStack() as stack:

@@ -1,17 +1,28 @@
 """`stepmint deploy`, and a schedule that fires: a Prefect server, a worker and a series of runs."""
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from flows import deployed
 from flows.cli import main
 from flows.engine import without_prefect
+from flows.settings import DEFAULTS
 from tests.flows.conftest import write_run_file
-from tests.flows.serving import Serving
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_deploying_without_a_server_says_how_to_start_one(
@@ -92,28 +103,109 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "digests.json"}
 
 
+@contextmanager
+def running(command: list[str], env: dict[str, str], said: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with all that it starts, killed at the end."""
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], env=env, stdout=out, stderr=out, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def until(found: Callable[[], Any], within_s: float, said: Path) -> Any:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if result := found():
+            return result
+        time.sleep(1)
+    raise AssertionError(f"not within {within_s:.0f} s: {said.read_text()[-3000:]}")
+
+
 @pytest.mark.slow
-def test_each_fire_of_a_schedule_labels_what_is_new(serving: Serving, tmp_path: Path) -> None:
+def test_each_fire_of_a_schedule_labels_what_is_new(tmp_path: Path) -> None:
     run_file = write_run_file(tmp_path, '[series]\nname = "nightly"', problems=3)
-    said = serving.stepmint("deploy", str(run_file), "--every", "10", "--json", cwd=tmp_path).communicate()
-    about = json.loads(said[0])
-
-    def ended(message: str) -> list[dict[str, Any]]:
-        found = serving.runs(about["id"], "COMPLETED", "FAILED", "CRASHED")
-        return [run for run in found if run["state"]["message"].startswith(message)]
-
-    first = serving.until(lambda: ended(""), 120)[0]
-    assert first["state"]["message"].startswith("new problems labelled: 3,"), first["state"]
-    with (tmp_path / "problems.jsonl").open("a") as file:
-        file.write('{"text": "A new problem", "answer": "right", "kind": "text"}\n')
-    new = serving.until(lambda: ended("new problems labelled: 1,"), 120)[0]
-    between = serving.until(lambda: ended(""), 60)
-    serving.delete(about["id"])
-    assert {run["state"]["message"].partition(" in ")[0].partition(": earlier")[0] for run in between} <= {
-        "new problems labelled: 3,",
-        "new problems labelled: 1,",
-        "nothing new",
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    url = f"http://127.0.0.1:{port}/api"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    env = {
+        **kept,
+        **{name: value for name, value in DEFAULTS.items() if "CONSOLE" not in name},
+        "PYTHONPATH": str(ROOT),
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_API_URL": url,
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+        # Nobody reads the events, and the server's database is locked while it writes them.
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "0",
+        "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "20",
     }
+    log = tmp_path / "server.log"
+    with ExitStack() as stack:
+        client = stack.enter_context(httpx.Client(trust_env=False, timeout=30))
+        server = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+        stack.enter_context(running(server, env, log))
+
+        def answers() -> bool:
+            try:
+                return client.get(f"{url}/health").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        until(answers, 120, log)
+        deployed = subprocess.run(
+            [sys.executable, "-m", "flows.cli", "deploy", str(run_file), "--every", "10", "--json"],
+            env=env,
+            cwd=tmp_path,
+            check=True,
+            stdout=subprocess.PIPE,
+        )
+        about = json.loads(deployed.stdout)
+        assert about["pool_made"]
+        log = tmp_path / "worker.log"
+        stack.enter_context(running(["prefect", "worker", "start", "--pool", "stepmint"], env, log))
+
+        def ended() -> list[dict[str, Any]]:
+            """The fires that were run to an end, in the order of their planned times."""
+            asked = {
+                "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
+                "deployments": {"id": {"any_": [about["id"]]}},
+                "sort": "EXPECTED_START_TIME_ASC",
+            }
+            try:
+                return list(client.post(f"{url}/flow_runs/filter", json=asked).raise_for_status().json())
+            except httpx.HTTPError:  # SQLite is locked now and then
+                return []
+
+        first = until(ended, 120, log)[0]
+        assert first["state"]["message"].startswith("new problems labelled: 3,"), first["state"]
+        with (tmp_path / "problems.jsonl").open("a") as file:
+            file.write('{"text": "A new problem", "answer": "right", "kind": "text"}\n')
+        new = until(
+            lambda: [
+                run for run in ended() if run["state"]["message"].startswith("new problems labelled: 1,")
+            ],
+            120,
+            log,
+        )[0]
+        between = until(ended, 60, log)
+        assert {
+            run["state"]["message"].partition(" in ")[0].partition(": earlier")[0] for run in between
+        } <= {
+            "new problems labelled: 3,",
+            "new problems labelled: 1,",
+            "nothing new",
+        }
     assert first["auto_scheduled"]
     assert new["auto_scheduled"]
     made = [Path(run["state"]["message"].partition(" in ")[2]) for run in (first, new)]
