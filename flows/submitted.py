@@ -100,8 +100,11 @@ def _follow(client: Any, run: UUID) -> Any:
                 time.sleep(_EVERY_S)  # the last lines come a little later than the state
             log.show()
         except Exception as error:
-            if not _is_away(error) or time.monotonic() - answered > _PATIENCE_S:
+            if not _is_away(error):
                 raise
+            if time.monotonic() - answered > _PATIENCE_S:
+                away = f"the Prefect server has not answered for {_PATIENCE_S:.0f} s ({error})"
+                raise BackendError(f"{away}; {interrupt.line()}") from None
             time.sleep(_EVERY_S)
             continue
         answered = time.monotonic()

@@ -1,11 +1,13 @@
 """What is in `deploy/`, and the Job of our Kubernetes pool: valid, and in agreement with the code."""
 
+import asyncio
 import copy
 import importlib
 import json
 import shutil
 import subprocess
 import tomllib
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,21 @@ def test_the_job_of_a_kubernetes_pool_is_valid(more: dict[str, Any]) -> None:
     assert container["resources"]["limits"].get("nvidia.com/gpu") == more.get("gpus")
     assert pod.get("serviceAccountName") == more.get("service_account_name")
     assert container["envFrom"] == [{"secretRef": {"name": more.get("secret", "stepmint"), "optional": True}}]
+    assert {"name": "PREFECT_HOME", "value": "/tmp/prefect"} in container["env"]
+
+
+def test_prefects_worker_takes_our_template() -> None:
+    """As it is on a machine of a cluster: `pip install prefect-kubernetes==0.7.11`."""
+    worker = pytest.importorskip("prefect_kubernetes.worker")
+    from prefect.client.schemas.objects import FlowRun
+
+    variables = job_variables("kubernetes", "stepmint:1", ROOT / "run.toml")
+    configuration = worker.KubernetesWorkerJobConfiguration
+    made = asyncio.run(configuration.from_template_and_values(template("kubernetes"), variables))
+    made.prepare_for_flow_run(FlowRun(id=uuid.uuid4(), flow_id=uuid.uuid4(), name="brave-ant"))
+    assert not faults(made.job_manifest)
+    (container,) = made.job_manifest["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["prefect", "flow-run", "execute"]
     assert {"name": "PREFECT_HOME", "value": "/tmp/prefect"} in container["env"]
 
 
