@@ -6,7 +6,7 @@ Nothing heavy is imported here, so that `stepmint --help` answers in a fraction 
 import argparse
 from typing import Any
 
-from flows import deploy, verify, work
+from flows import deploy, submitted, verify, work
 from flows.options import Parser, Version, add_no_prefect
 
 _EXAMPLES = """\
@@ -81,9 +81,7 @@ def _add_making(commands: Any) -> None:
     )
     run.add_argument("config", help="run file (TOML)")
     _add_set(run)
-    run.add_argument(
-        "--dry-run", action="store_true", help="print the resolved run file and the stages; do nothing"
-    )
+    submitted.add_arguments(run)
 
     synthesize = _command(
         commands,

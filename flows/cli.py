@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if interrupt.heard():  # libraries turn an interruption into errors of their own
             interrupt.end()
         if isinstance(error, KeyboardInterrupt):
-            return _complain(interrupt.LINE, 130)
+            return _complain(interrupt.line(), 130)
         raise
     return code
 

@@ -26,6 +26,7 @@ from flows.checks import (
 from flows.deploy import deploy as deploy
 from flows.doctor import examine, examine_policies
 from flows.init import init as init
+from flows.submitted import hand_over
 from flows.verify import verify as verify
 from flows.work import is_url, submit
 from flows.work import work as work
@@ -43,10 +44,12 @@ T = TypeVar("T")
 def run(args: argparse.Namespace) -> Result:
     """Do every stage of a run file; with --dry-run, only say what they would be."""
     config = _given(args)
+    if args.submit:
+        return hand_over(args, config)
     ready(config)
     if args.dry_run:
         return outline(config)
-    if is_url(config.root) or config.ray:
+    if is_url(config.root) or config.ray or args.begin:
         return submit(args, config, _flow)
     check_stages(config)
     return _flow(args, "main", lambda flows: flows.main(config), config)

@@ -1,7 +1,7 @@
 """`stepmint deploy`: gives a run file to a Prefect server, which runs it when it is due.
 
-Nothing of the run is sent but the path of its file: a worker on this machine, or on one that sees the same
-folders, reads the file when a run begins. `flows.deployed` is what it runs.
+A worker that sees the same folders gets the path of the run file, and reads it when a run begins. A container
+sees none, and gets its text. `flows.deployed` is what is run.
 """
 
 import argparse
@@ -9,62 +9,135 @@ import re
 from pathlib import Path
 from typing import Any
 
+from flows.automations import block_of, ensure_automations
 from flows.checks import check_stages
+from flows.configured import connected
+from flows.pools import KINDS, ensure_pool, job_variables
 from flows.work import is_url
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 
-_START = "start one: `prefect server start`, then `prefect worker start --pool {pool}`"
 # A cron that names one minute of one hour fires once a day or less: "0 2 * * *", not "*/5 * * * *".
 _DAILY = re.compile(r"\s*\d+\s+\d+\s")
 _DAY_S = 24 * 60 * 60
+_EVENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 
 
 def add_arguments(deploy: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     deploy.add_argument("config", help="run file (TOML)")
     deploy.add_argument(
-        "--pool", default="stepmint", help="process work pool; made if there is none (default %(default)s)"
+        "--pool", default="stepmint", help="work pool; made if there is none (default %(default)s)"
+    )
+    deploy.add_argument(
+        "--pool-type",
+        choices=KINDS,
+        default="",
+        help="where its runs go: processes of the worker (default), or a container each",
+    )
+    deploy.add_argument(
+        "--image", default="", help="image of a docker or kubernetes pool, with Stepmint in it"
     )
     when = deploy.add_mutually_exclusive_group()
     when.add_argument("--cron", default="", metavar="TIMES", help='when, as in cron and in UTC: "0 2 * * *"')
     when.add_argument("--every", type=int, metavar="SECONDS", help="how often, in seconds")
+    deploy.add_argument(
+        "--on-event",
+        default="",
+        metavar="NAME",
+        help="also whenever this event is sent: `prefect event emit NAME --resource-id ANY`",
+    )
+    deploy.add_argument(
+        "--alarm",
+        default="",
+        metavar="TYPE/NAME",
+        help="block of the server that is told of runs that fail or crash: slack-webhook/ops",
+    )
+    deploy.add_argument(
+        "--concurrency",
+        type=int,
+        default=1,
+        metavar="N",
+        help="runs at once; one that is due beyond them is cancelled (default 1)",
+    )
+    deploy.add_argument(
+        "--tag",
+        action="append",
+        default=[],
+        help="tag of its runs on Prefect's page; may be given several times",
+    )
     deploy.add_argument(
         "--name", default="", help="of the deployment (default: of the file's [series], or of its run)"
     )
 
 
 def deploy(args: argparse.Namespace) -> dict[str, Any]:
-    """Make the deployment, or replace the one of its name."""
-    config = load_config(Path(args.config), tuple(args.set))
+    """Make the deployment with its automations, or replace the one of its name."""
+    path = Path(args.config)
+    config = load_config(path, tuple(args.set))
     check_stages(config)
     _check(args, config)
-    _check_server(args.pool)
-    pool_made = _ensure_pool(args.pool)
     name = args.name or (config.series.name if config.series else config.name)
-    daily = bool(_DAILY.match(args.cron)) if args.cron else (args.every or _DAY_S) >= _DAY_S
-    run = {
-        "run_file": str(Path(args.config).resolve()),
-        "changes": list(args.set),
-        "named_by": "day" if daily else "second",
-    }
-    identity = _apply(args, name, run, [config.name])
+    with connected(args.pool) as client:
+        alarm = block_of(client, args.alarm)
+        kind, made = ensure_pool(client, args.pool, args.pool_type)
+        _check_kind(args, config, kind)
+        run = _run(args, path, kind)
+        variables = job_variables(kind, args.image, path)
+        identity = _apply(args, name, run, [config.name, *args.tag], variables)
+        automations = ensure_automations(client, identity, name, event=args.on_event, alarm=alarm)
     return {
         "deployment": f"stepmint-scheduled/{name}",
-        "id": identity,
+        "id": str(identity),
         "pool": args.pool,
-        "pool_made": pool_made,
+        "pool_type": kind,
+        "pool_made": made,
         "schedule": args.cron or (f"every {args.every} s" if args.every else ""),
+        "automations": automations,
         "parameters": {"run": run},
     }
+
+
+def _run(args: argparse.Namespace, path: Path, kind: str) -> dict[str, Any]:
+    """The parameter of the deployment."""
+    from flows.deployed import ScheduledRun, text_of
+
+    run = ScheduledRun(
+        run_file=str(path.resolve()),
+        text="" if kind == "process" else text_of(path),
+        # A pod has no folder of this machine.
+        folder="" if kind == "kubernetes" else str(Path.cwd()),
+        changes=tuple(args.set),
+        named_by="day" if _is_daily(args) else "second",
+    )
+    return run.model_dump(mode="json", exclude_defaults=True)
+
+
+def _is_daily(args: argparse.Namespace) -> bool:
+    if args.on_event:
+        return False
+    return bool(_DAILY.match(args.cron)) if args.cron else (args.every or _DAY_S) >= _DAY_S
 
 
 def _check(args: argparse.Namespace, config: RunConfig) -> None:
     """UserError for what no server could run."""
     if args.every is not None and args.every < 1:
         raise UserError(f"--every {args.every}: expected at least 1 second")
-    if is_url(config.root):
-        raise UserError(f"{args.config}: root = {config.root!r}: a scheduled run needs a folder for its runs")
+    if args.concurrency < 1:
+        raise UserError(f"--concurrency {args.concurrency}: expected at least 1")
+    if args.on_event and not _EVENT.fullmatch(args.on_event):
+        raise UserError(
+            f"--on-event {args.on_event!r}: expected letters, digits and . _ - /: problems.arrived"
+        )
+    if config.series and args.concurrency > 1:
+        raise UserError(
+            f"--concurrency {args.concurrency}: runs of a [series] follow one another: each has to know what "
+            "the earlier ones have labelled"
+        )
+    if config.series and is_url(config.root):
+        raise UserError(f"{args.config}: root = {config.root!r}: a [series] needs a folder for its runs")
+    if args.pool_type:
+        _check_kind(args, config, args.pool_type)
     if args.cron:
         from prefect.client.schemas.schedules import CronSchedule
 
@@ -76,44 +149,22 @@ def _check(args: argparse.Namespace, config: RunConfig) -> None:
             ) from None
 
 
-def _check_server(pool: str) -> None:
-    from prefect import get_client
-    from prefect.settings import PREFECT_API_URL
-
-    url = PREFECT_API_URL.value()
-    if not url:
+def _check_kind(args: argparse.Namespace, config: RunConfig, kind: str) -> None:
+    """UserError for what runs in a pool of this kind would lack."""
+    if kind == "process" and args.image:
+        raise UserError(f"--image {args.image}: a process pool has no images: add --pool-type docker")
+    if kind != "process" and not args.image:
+        raise UserError(f"--image is needed in a {kind} pool: deploy/Dockerfile builds one")
+    if kind == "kubernetes" and not is_url(config.root):
         raise UserError(
-            f"PREFECT_API_URL is not set, and only a Prefect server fires schedules: "
-            f"{_START.format(pool=pool)}, and set it to the address that the server prints"
+            f"{args.config}: root = {config.root!r}: a pod's folders go with it: name an object store, such "
+            "as s3://bucket/runs, or file:///PATH of a volume that every pod has"
         )
-    # Without it the client would try several times, for most of a minute.
-    with get_client(sync_client=True, httpx_settings={"timeout": 10}) as client:
-        if client.api_healthcheck() is not None:
-            raise UserError(
-                f"the Prefect server {url} (PREFECT_API_URL) does not answer: {_START.format(pool=pool)}"
-            )
 
 
-def _ensure_pool(name: str) -> bool:
-    """Make the work pool if there is none; returns whether it was made."""
-    from prefect import get_client
-    from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.exceptions import ObjectNotFound
-    from prefect.workers.process import ProcessWorker
-
-    with get_client(sync_client=True) as client:
-        try:
-            kind = client.read_work_pool(name).type
-        except ObjectNotFound:
-            template = ProcessWorker.get_default_base_job_template()
-            client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
-            return True
-    if kind != "process":
-        raise UserError(f"--pool {name}: its type is {kind!r}; only process pools can run a deployment yet")
-    return False
-
-
-def _apply(args: argparse.Namespace, name: str, run: dict[str, Any], tags: list[str]) -> str:
+def _apply(
+    args: argparse.Namespace, name: str, run: dict[str, Any], tags: list[str], variables: dict[str, Any]
+) -> Any:
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.deployments.runner import DeploymentApplyError
     from prefect.exceptions import PrefectHTTPStatusError
@@ -125,19 +176,17 @@ def _apply(args: argparse.Namespace, name: str, run: dict[str, Any], tags: list[
         name,
         cron=args.cron or None,
         interval=args.every,
-        # A worker that was away would start all the fires that it missed at once, and runs of one series must
-        # follow one another: each needs to know what the earlier ones have labelled.
+        # A worker that was away would start all the fires that it missed at once.
         concurrency_limit=ConcurrencyLimitConfig(
-            limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+            limit=args.concurrency, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
         ),
         parameters={"run": run},
         tags=["stepmint", *tags],
         work_pool_name=args.pool,
-        # Relative paths, `root = "runs"` above all, mean the same as in a command that is given here.
-        job_variables={"working_dir": str(Path.cwd())},
+        job_variables=variables,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     try:
-        return str(deployment.apply())
+        return deployment.apply()
     except (DeploymentApplyError, PrefectHTTPStatusError) as error:
         raise UserError(f"the Prefect server refused the deployment {name!r}: {error}") from None

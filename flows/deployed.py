@@ -3,6 +3,8 @@
 A worker imports this module by its name, so it needs Stepmint installed and nothing else.
 """
 
+import logging
+import os
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -10,14 +12,23 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows import progress
 from flows.engine import flow
 from flows.main import main
-from flows.orchestration import completed, flow_of, planned_time
+from flows.orchestration import completed, failed, flow_of, planned_time
 from flows.synthesize import read_ahead
+from flows.work import begin, is_url, work_on
 from pipeline.runs.series import planned
 from pipeline.storage.generations import read_manifest
-from schemas.config import RunConfig, load_config
-from schemas.errors import NothingNew
+from schemas.config import RunConfig, config_of, load_config
+from schemas.errors import BackendError, NothingNew, UserError, redacted
+
+RERUNS = 3
+"""How often a run that crashes is run again at most (`flows.automations`)."""
+_LONGEST = 100_000
+"""Characters of a run file that is sent. Prefect takes 500 kB of parameters."""
+
+log = logging.getLogger(__name__)
 
 
 class ScheduledRun(BaseModel):
@@ -27,30 +38,84 @@ class ScheduledRun(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    run_file: str = Field(description="Path of the run file (TOML), as the worker sees it.")
+    run_file: str = Field(description="Path of the run file (TOML), as the worker sees it.", max_length=4096)
+    text: str = Field(
+        "",
+        description="The run file itself, where the worker does not see it; its paths begin beside run_file.",
+        max_length=_LONGEST,
+    )
+    folder: str = Field(
+        "", description='Folder that relative paths begin in, `root = "runs"` above all.', max_length=4096
+    )
     changes: tuple[str, ...] = Field(
         (), description="Changes to its settings, as with --set: prompt.temperature=0.7"
     )
-    named_by: Literal["day", "second"] = Field(
+    named_by: Literal["day", "second", "file"] = Field(
         "day",
-        description="What tells the runs of a [series] apart: the day they are planned for, or the time.",
+        description="What tells the runs of a [series] apart: the day they are planned for, or the time. "
+        "With `file` the run has the file's name, and is no part of the series.",
     )
+    tries: int = Field(
+        0, description="How often it has crashed. The server counts, and tries no more.", ge=0, le=RERUNS
+    )
+    planned_for: datetime | None = Field(
+        None, description="When a run that crashed was planned to start. The server fills it in."
+    )
+
+
+def text_of(run_file: Path) -> str:
+    """The text of a run file, to be sent. UserError where it is too long."""
+    text = run_file.read_text(encoding="utf-8-sig")
+    if len(text) > _LONGEST:
+        raise UserError(
+            f"{run_file}: has {len(text):,} characters; at most {_LONGEST:,} can be sent to a server"
+        )
+    return text
 
 
 @flow_of
 @flow("stepmint-scheduled")
 def scheduled(run: ScheduledRun) -> Any:
     """Do every stage of a run file. With [series], in a run of its own on the problems that are new."""
-    return completed(fire(run, planned_time()))
+    # Prefect sends our log lines to the run's page, and Python would drop those below warnings.
+    for name in ("flows", "pipeline"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    try:
+        _go_to(run.folder)
+        with progress.listening(progress.Lines(say=_logged)):
+            return completed(fire(run, run.planned_for or planned_time()))
+    except UserError as error:  # of the person who wrote the run file: a traceback would not help
+        return failed(str(error), "Refused")
+    except BackendError as error:
+        return failed(str(error), "Unfinished")
+
+
+def _go_to(folder: str) -> None:
+    """A container runs in a folder of Prefect's that is removed afterwards, and with it what lies there."""
+    try:
+        os.chdir(folder or ".")
+    except OSError as error:
+        raise UserError(f"folder {folder!r}: {error.strerror}: the worker must see it at this path") from None
+
+
+def _logged(line: str) -> None:
+    log.info("%s", redacted(line))
 
 
 def fire(run: ScheduledRun, at: datetime) -> str:
     """What is due at a time; says in a line what came of it.
 
     A run of a series is called by the time that it was planned for, so a fire that is late, or tried again,
-    goes on with its own run.
+    goes on with its own run. BackendError where it is not finished, or nothing of a source could be read.
     """
-    config = planned(load_config(Path(run.run_file), run.changes), at, run.named_by)
+    path = Path(run.run_file)
+    config = config_of(run.text, path, run.changes) if run.text else load_config(path, run.changes)
+    if run.named_by != "file":
+        config = planned(config, at, run.named_by)
+    if is_url(config.root):
+        result = work_on(begin(config))
+        _raise_unread(result)
+        return f"problems labelled: {result['problems']:,}, in {result['run']}"
     folder = Path(config.root) / config.name
     was_there, before = folder.exists(), _digest(folder)
     try:
@@ -59,10 +124,15 @@ def fire(run: ScheduledRun, at: datetime) -> str:
         if not was_there:
             shutil.rmtree(folder)  # it holds only what this fire has just laid there
         return str(nothing)
-    main.fn(config)
+    _raise_unread(main.fn(config))
     if before and before == _digest(folder):
         return f"nothing to do: {folder} is sealed, and no problem is new"
     return _told(config, folder)
+
+
+def _raise_unread(figures: dict[str, Any]) -> None:
+    if unread := figures.get("unread"):
+        raise BackendError(f"sealed, but nothing of {', '.join(unread)} could be read: look at its remarks")
 
 
 def _told(config: RunConfig, folder: Path) -> str:

@@ -49,6 +49,9 @@ def run(result: Result) -> None:
     if is_url(result.get("run", "")):
         work(result)
         return
+    if "said" in result:
+        say(result["said"])
+        return
     _dataset(result)
     for part in ("training", "evaluation"):
         if part in result:
@@ -189,8 +192,11 @@ def verify(result: Result) -> None:
 def deploy(result: Result) -> None:
     """Print what the server has now, and what it still needs."""
     say(f"deployment  {result['deployment']}: {result['schedule'] or 'without a schedule'}")
-    made = " (new)" if result["pool_made"] else ""
-    say(f"pool        {result['pool']}{made}: prefect worker start --pool {result['pool']}")
+    made = ", new" if result["pool_made"] else ""
+    say(f"pool        {result['pool']} ({result['pool_type']}{made})")
+    say(f"its worker: prefect worker start --pool {result['pool']}")
+    for name in result["automations"]:
+        say(f"automation  {name}")
     say(f"run it now: prefect deployment run {result['deployment']}")
 
 

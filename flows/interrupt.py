@@ -51,6 +51,8 @@ class _Heard:
     said = mmap.mmap(-1, 1)
     """1 when the line was printed; in memory that is shared with the keeper, so that only one prints it."""
     saying = threading.Lock()
+    line = LINE
+    """What is printed when a signal ends the command."""
     pipe = -1
     """The pipe that the keeper reads. Python's C code writes the number of each signal there, at once, also
     while its handlers wait."""
@@ -109,6 +111,16 @@ def _keep(told: int, relay: int, command: int) -> NoReturn:
         _say()
         os.kill(command, signal.SIGKILL)
     os._exit(0)
+
+
+def say_instead(line: str) -> None:
+    """Print this at the end of an interrupted command, where the same command would not go on."""
+    _Heard.line = line
+
+
+def line() -> str:
+    """What an interrupted command prints."""
+    return _Heard.line
 
 
 def _hush() -> None:
@@ -182,4 +194,4 @@ def _say() -> None:
         if not _Heard.said[0] and select.select([], [2], [], 0.5)[1]:
             _Heard.said[0] = 1
             cursor = _CLEAN if os.isatty(2) else ""
-            os.write(2, f"{cursor}stepmint: {LINE}\n".encode())
+            os.write(2, f"{cursor}stepmint: {_Heard.line}\n".encode())

@@ -97,6 +97,11 @@ def completed(message: str) -> Any:
     return prefect.states.Completed(message=message)
 
 
+def failed(message: str, name: str) -> Any:
+    """What a flow returns to fail with a message and no traceback, in a state of its own name."""
+    return prefect.states.Failed(message=message, name=name)
+
+
 def each(declared: "engine.Task[..., Any]", shared: Any, items: Iterable[Any]) -> list[Any]:
     """`Task.each` under Prefect."""
     futures = task_of(declared).map(prefect.unmapped(shared), list(items))

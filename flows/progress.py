@@ -8,9 +8,9 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any, Protocol
 
 from schemas.errors import redacted
@@ -57,11 +57,11 @@ class Lines:
     """A line when a stage starts, one every so often while it goes on, and one when it ends.
 
     `every` is in seconds. On long stages the lines become rarer, a twentieth of the time so far apart: ten
-    hours give about a hundred.
+    hours give about a hundred. `say` takes a line; by default it is printed on stderr.
     """
 
-    def __init__(self, every: float = 10.0) -> None:
-        self._every = every
+    def __init__(self, every: float = 10.0, say: Callable[[str], None] | None = None) -> None:
+        self._every, self._say = every, say or _line
         self._stage, self._total, self._done, self._earlier = "", 0, 0, 0
         self._start, self._over = 0.0, threading.Event()
         self._pulse: threading.Thread | None = None
@@ -71,11 +71,14 @@ class Lines:
         self._stage, self._total, self._done, self._earlier = stage, total or 0, done, done
         self._start = time.monotonic()
         size = f": {total} problems" if total else ""
-        _line(f"{stage}{size}{f', {done} done earlier' if done else ''}")
+        self._say(f"{stage}{size}{f', {done} done earlier' if done else ''}")
         # A thread, because problems are labelled side by side: for minutes none may be done, and a log that
         # says nothing looks like a program that hangs.
         self._over.clear()
-        self._pulse = threading.Thread(target=self._beat, name="progress", daemon=True)
+        # In this context: Prefect keeps in it which run a line of the log belongs to.
+        self._pulse = threading.Thread(
+            target=copy_context().run, args=(self._beat,), name="progress", daemon=True
+        )
         self._pulse.start()
 
     def advance(self) -> None:
@@ -84,7 +87,7 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Print it."""
-        _line(text)
+        self._say(text)
 
     def end(self, *, whole: bool) -> None:
         """Say how long it took."""
@@ -92,13 +95,13 @@ class Lines:
         if self._pulse is not None:
             self._pulse.join()
         if whole:
-            _line(f"{self._stage}: {duration(time.monotonic() - self._start)}")
+            self._say(f"{self._stage}: {duration(time.monotonic() - self._start)}")
 
     def _beat(self) -> None:
         passed = 0.0
         while not self._over.wait(max(self._every, passed / 20)):
             passed = time.monotonic() - self._start
-            _line(f"{self._stage}: {self._so_far(passed)}")
+            self._say(f"{self._stage}: {self._so_far(passed)}")
 
     def _so_far(self, passed: float) -> str:
         """What is done, how fast, and how long the rest would take at that rate."""

@@ -37,15 +37,19 @@ def work(args: argparse.Namespace) -> Result:
     if not is_url(args.url):
         raise UserError(f"{args.url}: is no address: expected s3://BUCKET/RUNS/NAME, or file:///FOLDER/NAME")
     with progress.listening(progress.listener(quiet=args.json)):
-        return _work(open_objects(args.url))
+        return work_on(open_objects(args.url))
 
 
 def submit(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]) -> Result:
     """Begin the run on the object store that its `root` names, or go on with it, and work on it: here, or
-    with `[ray]` on a cluster. `flow` runs a flow of a module."""
-    if config.ray is None:
+    with `[ray]` on a cluster. With --begin the work is left to `stepmint work`. `flow` runs a flow of a
+    module."""
+    if config.ray is None or vars(args).get("begin"):
         with progress.listening(progress.listener(quiet=args.json)):
-            return _work(begin(config))
+            objects = begin(config)
+            if not vars(args).get("begin"):
+                return work_on(objects)
+        return {"run": objects.url, "said": f"begun; work on it: stepmint work {objects.url}"}
     if not is_url(config.root):
         raise UserError(
             f"[ray]: root = {config.root!r} is a folder of this machine: a run on a cluster needs a place "
@@ -70,6 +74,10 @@ def begin(config: RunConfig) -> "ObjectStore":
     from pipeline.runs.run_store import RunStore
     from pipeline.storage.object_store import open_objects
 
+    if not is_url(config.root):
+        raise UserError(
+            f"root = {config.root!r} is a folder, where no other worker can join: leave --begin out"
+        )
     if config.train or config.evaluate:
         raise UserError(
             f"root {redacted(config.root)!r} is an object store, where a run is only labelled and sealed: "
@@ -84,7 +92,8 @@ def begin(config: RunConfig) -> "ObjectStore":
     return objects
 
 
-def _work(objects: "ObjectStore") -> Result:
+def work_on(objects: "ObjectStore") -> Result:
+    """Label the shards of a run until none is left, and seal it where no other worker has."""
     from pipeline.labelling.work import Worker
 
     # A folder of its own for every worker, also where several of one machine work on one run.

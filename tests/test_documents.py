@@ -31,7 +31,7 @@ DOCUMENTS = [
     *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md")),
 ]
 PACKAGES = ("schemas", "verifiers", "pipeline", "flows", "stepmint", "benchmarks", "tests")
-FOLDERS = (*PACKAGES, "configs", "docs", "data", ".ci")
+FOLDERS = (*PACKAGES, "configs", "deploy", "docs", "data", ".ci")
 PATH = re.compile(
     rf"(?<![\w/.~$-])((?:{'|'.join(map(re.escape, FOLDERS))})/[\w./*-]*|[A-Z]+\.md|[a-z]+\.toml)(?:::(\w+))?"
 )

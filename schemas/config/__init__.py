@@ -45,6 +45,7 @@ from schemas.config.run import (
     RayConfig,
     RunConfig,
     SeriesConfig,
+    config_of,
     load_config,
     parse_config,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "SeriesConfig",
     "RayConfig",
     "RunConfig",
+    "config_of",
     "load_config",
     "parse_config",
 ]

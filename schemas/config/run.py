@@ -253,13 +253,22 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        data = tomllib.loads(text)
     except FileNotFoundError:
         raise UserError(f"{path}: no such run file; `ls configs` shows the ready ones") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder, and not of a run: name a run file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from None
+    return config_of(text, path, overrides)
+
+
+def config_of(text: str, path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """The configuration that the text of a run file says. The file need not be there: its `path` is what
+    errors name, and where relative paths begin."""
+    try:
+        data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, or 1,000 brackets
         raise UserError(f"{path}: not valid TOML: {error}") from None
     data = listed(data)

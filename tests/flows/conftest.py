@@ -9,6 +9,7 @@ import pytest
 from benchmarks.bases import byte_model
 from flows.server import starting
 from flows.settings import set_defaults
+from tests.flows.serving import Serving, served
 
 set_defaults()
 
@@ -83,3 +84,19 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def byte_base(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a tiny random language model that reads bytes, so any text."""
     return byte_model(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """One Prefect server with a worker for all tests of deployments: it starts in half a minute."""
+    with served(tmp_path_factory.mktemp("serving")) as server:
+        yield server
+
+
+@pytest.fixture
+def at_server(serving: Serving) -> Iterator[None]:
+    """Commands in this process find the server, too."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: serving.url}):
+        yield
