@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flows.ahead import Drawing, drawing
 from flows.checks import check_stages
 from flows.engine import flow
 from flows.synthesize import synthesize
@@ -16,6 +17,11 @@ from schemas.config import RunConfig
 def main(config: RunConfig) -> dict[str, Any]:
     """Every stage the run file asks for; what is already done for the same dataset is not repeated."""
     check_stages(config)  # before hours of work
+    with drawing(config, checkpoint_of(config)) as ahead:
+        return _stages(config, ahead)
+
+
+def _stages(config: RunConfig, ahead: Drawing | None) -> dict[str, Any]:
     sealed = synthesize(config)
     store = RunStore.open(config)
     figures: dict[str, Any] = {
@@ -28,6 +34,6 @@ def main(config: RunConfig) -> dict[str, Any]:
         figures["checkpoint"] = folder
         figures["training"] = train_model(config, folder)
         if config.evaluate:
-            figures["evaluation"] = evaluate_model(config, folder)
+            figures["evaluation"] = evaluate_model(config, folder, ahead.file() if ahead else "")
     records.write_summary(store.path, figures)
     return figures

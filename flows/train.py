@@ -9,7 +9,7 @@ from typing import Any
 
 from flows import progress
 from flows.engine import flow, task
-from pipeline.outputs.report import evaluate_run, rows_of
+from pipeline.outputs.report import SAMPLES, evaluate_run, evaluate_samples, rows_of
 from pipeline.prm.ranks import rank
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.atomic import write_json
@@ -52,20 +52,33 @@ def train_model(config: RunConfig, out: str) -> dict[str, Any]:
 
 
 @task()
-def evaluate_model(config: RunConfig, checkpoint: str) -> dict[str, Any]:
-    """Measure a checkpoint on held-out problems; figures of the same settings are kept with it."""
+def evaluate_model(config: RunConfig, checkpoint: str, drawn: str = "") -> dict[str, Any]:
+    """Measure a checkpoint on held-out problems; figures of the same settings are kept with it.
+
+    `drawn` is a file with the solutions to choose from, where they are drawn already (`flows.ahead`).
+    """
     folder = Path(checkpoint)
-    # Everything that the figures depend on beside the checkpoint itself.
-    votes = config.model_dump(mode="json", include={"seed", "problems", "policy", "prompt", "evaluate"})
-    before = read_json(folder / EVALUATED)
-    if before.get("settings") == votes:
-        kept: dict[str, Any] = before["figures"]
-        return kept
+    if (before := measured_before(config, folder)) is not None:
+        return before
 
     with progress.stage("evaluating the PRM"):
-        figures = evaluate_run(RunStore.reopen(config), folder)
-    write_json(folder / EVALUATED, {"settings": votes, "figures": figures})
+        if drawn:
+            figures = evaluate_samples(SAMPLES.validate_json(Path(drawn).read_bytes()), folder)
+        else:
+            figures = evaluate_run(RunStore.reopen(config), folder)
+    write_json(folder / EVALUATED, {"settings": _measured_with(config), "figures": figures})
     return figures
+
+
+def measured_before(config: RunConfig, checkpoint: Path) -> dict[str, Any] | None:
+    """The figures that are kept with a checkpoint; None where they were measured with other settings."""
+    found = read_json(checkpoint / EVALUATED)
+    return found["figures"] if found.get("settings") == _measured_with(config) else None
+
+
+def _measured_with(config: RunConfig) -> dict[str, Any]:
+    """Everything that the figures depend on beside the checkpoint itself."""
+    return config.model_dump(mode="json", include={"seed", "problems", "policy", "prompt", "evaluate"})
 
 
 @flow("train", "{config.name}")

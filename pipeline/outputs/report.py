@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from pipeline.labelling.remarks import remarks, unread
 from pipeline.outputs.fidelity import fidelity
 from pipeline.runs.run_store import RunStore
@@ -129,6 +131,8 @@ def exact(row: LabelledSolution) -> GoldLabels | None:
 
 
 Samples = list[tuple[Problem, list[Solution]]]
+SAMPLES = TypeAdapter(Samples)
+"""Samples as JSON, and back."""
 
 
 def evaluate_run(store: RunStore, checkpoint: Path) -> Figures:

@@ -154,7 +154,7 @@ def check_base(settings: TrainConfig, template: str, texts: Iterable[str]) -> di
     when no model can be built or no weights are there.
     """
     base, sample = open_base(settings), list(islice(texts, SAMPLE))
-    refuse_unread(base, sample)
+    unknown = refuse_unread(base, sample)
     try:
         with torch.device("meta"), quiet():
             classifier(base.config)(two_labels(base.config))
@@ -170,7 +170,7 @@ def check_base(settings: TrainConfig, template: str, texts: Iterable[str]) -> di
         "max_length": base.max_length,
         "problems_tried": len(sample),
         "problems_too_long": too_long,
-        "unknown": round(unread(base.tokenizer, sample), 4),
+        "unknown": round(unknown, 4),
     }
 
 

@@ -119,16 +119,17 @@ class Reader:
 def unread(tokenizer: Any, texts: Sequence[str]) -> float:
     """Share of the characters, spaces apart, that no known token stands for; 0 for no text at all."""
     missed = total = 0
+    unknown = tokenizer.unk_token_id  # looked up once: the library searches for it at every asking
     for text in texts:
         seen = bytearray(len(text))
         if tokenizer.is_fast:
             found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
             for token, (start, end) in zip(found["input_ids"], found["offset_mapping"], strict=True):
-                if token != tokenizer.unk_token_id:
+                if token != unknown:
                     seen[start:end] = b"\1" * (end - start)
         else:  # no offsets: as if all tokens were equally long
             ids = tokenizer.encode(text, add_special_tokens=False)
-            known = sum(token != tokenizer.unk_token_id for token in ids)
+            known = sum(token != unknown for token in ids)
             seen[: len(text) * known // max(1, len(ids))] = b"\1" * (len(text) * known // max(1, len(ids)))
         solid = [not character.isspace() for character in text]
         total += sum(solid)

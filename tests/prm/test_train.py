@@ -1,6 +1,7 @@
 """Training: the loss against known values, what is masked, and a model that learns just what it is told."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pipeline.inputs.segment import segment
-from pipeline.prm.bases import open_base
+from pipeline.prm.bases import open_base, open_model
 from pipeline.prm.calibration import calibrate, fit_platt
 from pipeline.prm.evaluate import predict
 from pipeline.prm.model import PRM
@@ -20,6 +21,7 @@ from pipeline.prm.train import (
     Example,
     after_error,
     collate,
+    learnable,
     prepare,
     preview,
     soft_loss,
@@ -229,6 +231,43 @@ def test_equal_seeds_train_equal_models_and_the_saved_one_is_the_trained_one(
     again = PRM.load(tmp_path / "a", device="cpu")
     examples = prepare(rows, settings(base), open_base(settings(base)), TEMPLATE)[0]
     assert [m.tolist() for m in again.read(examples)] == [m.tolist() for m in again.margins(items)]
+
+
+def test_what_follows_the_last_target_is_not_read_and_changes_no_loss(base: str) -> None:
+    config = settings(base)
+    opened = open_base(config)
+    whole = prepare([make_row(i, labels) for i, labels in enumerate(LABELS)], config, opened, TEMPLATE)[0]
+    cut = [learnable(example) for example in whole]
+    assert [len(e.ids) - 1 for e in cut] == [e.ends[-1] for e in cut]
+    assert [e.targets for e in cut] == [[x for x in labels if x is not None] for labels in LABELS]
+    assert [len(e.ids) < len(o.ids) for e, o in zip(cut, whole, strict=True)] == [None in x for x in LABELS]
+    model = open_model(opened).eval()
+    losses = []
+    for examples in (whole, cut):
+        batch = collate([{"input_ids": e.ids, "ends": e.ends, "targets": e.targets} for e in examples], 0)
+        losses.append(soft_loss(model(input_ids=batch["input_ids"]).logits, batch["labels"]).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_solutions_read_a_few_at_a_time_make_the_same_updates(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = Path(shutil.copytree(base, tmp_path / "base"))
+    about = json.loads((calm / "config.json").read_text())
+    # Dropout draws other numbers for other shapes.
+    (calm / "config.json").write_text(json.dumps({**about, "attention_dropout": 0.0}))
+    rows = [make_row(i, labels) for i, labels in enumerate(LABELS)]
+    items = [(row.problem.text, row.solution.step_texts()) for row in rows]
+    found, losses = [], []
+    for at_once in (8, 2):
+        monkeypatch.setattr("pipeline.prm.train._AT_ONCE", at_once)
+        config, out = settings(str(calm), epochs=3), tmp_path / str(at_once)
+        metrics = train_prm(rows, config, out, template=TEMPLATE, dataset_digest="")
+        assert metrics["updates"] == 3
+        losses.append(metrics["loss"])
+        found.append([p for steps in PRM.load(out, device="cpu").score_many(items) for p in steps])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
 
 
 def test_calibration_uses_held_out_problems_and_leaves_too_few_alone(base: str, tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""Draws the solutions that an evaluation chooses from while the run is still being labelled.
+
+They depend on the policy alone, not on labels or the PRM. The embedded model is so small that labelling keeps
+little more than one core busy. So a process of the lowest priority draws them on what is idle. It is a help
+and no more: where it fails, the evaluation draws the same solutions itself.
+"""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from flows import progress
+from flows.train import measured_before
+from pipeline.outputs.report import SAMPLES, held_out_samples
+from pipeline.runs.run_store import RunStore
+from pipeline.storage.atomic import fresh_folder
+from schemas.config import RunConfig, TransformersConfig
+from verifiers.isolation.lifeline import hold, lifeline
+from verifiers.isolation.workers import cores
+
+log = logging.getLogger(__name__)
+
+
+class Drawing:
+    """A process that draws, and the file that it writes when all is drawn."""
+
+    def __init__(self, process: subprocess.Popen[bytes], file: Path) -> None:
+        self._process, self._file = process, file
+
+    def file(self) -> str:
+        """Wait until all is drawn; the file's name, or nothing where the process has failed."""
+        if self._process.poll() is None:
+            with progress.stage("drawing solutions of held-out problems"):
+                self._process.wait()
+        if self._process.returncode or not self._file.is_file():
+            log.warning("drawing ahead ended with %d: it is done again", self._process.returncode)
+            return ""
+        return str(self._file)
+
+
+@contextmanager
+def drawing(config: RunConfig, checkpoint: Path) -> Iterator[Drawing | None]:
+    """Begin to draw for the evaluation of a run; None where that is no use. The process and its file are gone
+    when the block ends."""
+    if not _is_of_use(config, checkpoint):
+        yield None
+        return
+    RunStore.open(config)  # the process finds there the prompts that the run began with
+    with fresh_folder() as folder:
+        file = folder / "samples.json"
+        process = _start(config, file)
+        try:
+            yield Drawing(process, file)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _is_of_use(config: RunConfig, checkpoint: Path) -> bool:
+    """Whether there will be an evaluation, by a model that leaves a core idle. A larger one would take memory
+    and cores from the labelling."""
+    return (
+        config.evaluate is not None
+        and isinstance(config.policy, TransformersConfig)
+        and config.policy.model == "embedded"
+        and cores() > 1
+        and measured_before(config, checkpoint) is None
+    )
+
+
+def _start(config: RunConfig, file: Path) -> subprocess.Popen[bytes]:
+    line = lifeline().fileno()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "flows.ahead", str(line), str(file)],
+        pass_fds=[line],
+        # Two threads hardly draw faster than one, and would wait for each other where a core is busy.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C would reach it while it is importing
+    )
+    assert process.stdin is not None
+    try:
+        process.stdin.write(config.model_dump_json().encode())
+        process.stdin.close()
+    except BrokenPipeError:  # it could not start; `Drawing.file` says so
+        pass
+    return process
+
+
+def draw(line: int, file: Path) -> None:
+    """Draw for the configuration on stdin, and write the file; end when the starter ends."""
+    hold(Connection(line, writable=False))
+    os.nice(19)
+    config = RunConfig.model_validate_json(sys.stdin.buffer.read())
+    samples = asyncio.run(held_out_samples(config, RunStore.reopen(config).templates()))
+    file.write_bytes(SAMPLES.dump_json(samples))
+
+
+if __name__ == "__main__":
+    draw(int(sys.argv[1]), Path(sys.argv[2]))
