@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK = 64
-"""Columns of a block. Half a block a sequence is empty; smaller ones are multiplied more slowly."""
+BLOCK = 32
+"""Columns of a block. Half a block a sequence is empty; blocks of 16 are multiplied half as fast."""
 _LEAST = 64  # blocks of the smallest store
 
 Numbers = NDArray[np.int64]
@@ -40,7 +40,7 @@ class Blocks:
         """Make room for `count` blocks in use, and give back the memory of many others."""
         if count > len(self.all):
             self._grow(max(_LEAST, 2 * len(self.all), count))
-        if self._map is not None and self._touched > max(_LEAST, 2 * count):
+        if self._map is not None and self._touched > count + max(_LEAST, count // 4):
             each = self.all[0].nbytes
             start = -(-count * each // mmap.PAGESIZE) * mmap.PAGESIZE
             self._map.madvise(mmap.MADV_DONTNEED, start, self._touched * each - start)
