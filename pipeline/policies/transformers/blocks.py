@@ -40,6 +40,7 @@ class Blocks:
         """Make room for `count` blocks in use, and give back the memory of many others."""
         if count > len(self.all):
             self._grow(max(_LEAST, 2 * len(self.all), count))
+        # Not for a few blocks, which are soon written again: then the kernel would clear their pages first.
         if self._map is not None and self._touched > count + max(_LEAST, count // 4):
             each = self.all[0].nbytes
             start = -(-count * each // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -51,7 +52,7 @@ class Blocks:
         old = self.all[: self._touched]
         shape = (size, *old.shape[1:])
         if old.device.type == "cpu" and hasattr(mmap, "MADV_DONTNEED"):
-            n_bytes = size * self.all[:1].element_size() * old.shape[1:].numel()
+            n_bytes = size * old.shape[1:].numel() * old.element_size()
             self._map = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             self.all = torch.frombuffer(self._map, dtype=old.dtype).view(shape)
         else:
