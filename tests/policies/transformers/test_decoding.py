@@ -7,7 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.policies.base import Sampling
-from pipeline.policies.transformers.decoding import Decoder, Job
+from pipeline.policies.transformers.decoding import Decoder
+from pipeline.policies.transformers.rows import Job
 
 
 def test_a_prompt_of_two_tokens_may_begin_beside_running_ones(models: dict[str, str]) -> None:
