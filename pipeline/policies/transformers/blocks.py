@@ -18,6 +18,8 @@ from torch import Tensor
 BLOCK = 32
 """Columns of a block. Half a block a sequence is empty; blocks of 16 are multiplied half as fast."""
 _LEAST = 64  # blocks of the smallest store
+# Free blocks that keep their memory. A few are soon written again, and the kernel would clear their pages.
+_SPARE = 16
 
 Numbers = NDArray[np.int64]
 
@@ -40,11 +42,11 @@ class Blocks:
         """Make room for `count` blocks in use, and give back the memory of many others."""
         if count > len(self.all):
             self._grow(max(_LEAST, 2 * len(self.all), count))
-        # Not for a few blocks, which are soon written again: then the kernel would clear their pages first.
-        if self._map is not None and self._touched > count + max(_LEAST, count // 4):
+        if self._map is not None and self._touched > count + max(_SPARE, count // 8):
             each = self.all[0].nbytes
-            start = -(-count * each // mmap.PAGESIZE) * mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_DONTNEED, start, self._touched * each - start)
+            start, end = -(-count * each // mmap.PAGESIZE) * mmap.PAGESIZE, self._touched * each
+            if start < end:
+                self._map.madvise(mmap.MADV_DONTNEED, start, end - start)
             self._touched = count
         self._touched = max(self._touched, count)
 

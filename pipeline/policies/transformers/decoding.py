@@ -1,7 +1,7 @@
 """Decodes many sequences at once, in one batch; a row that a finished sequence frees is given to the next.
 
 A small model spends its time reading the cache, and rollouts are many completions of one prompt. So a prompt
-is stored once for all of its completions, and attention reads no more than what is in flight (`shared_cache`).
+is stored once for all of its completions, and attention reads only what is in flight (`shared_cache`).
 transformers' own caches copy everything for every token.
 A uniform number fixed by (seed, position) selects every token. Rounding makes logits differ between batch
 shapes; in float32, a token that rounding could change is sampled again from logits of its sequence alone. So
