@@ -53,7 +53,8 @@ class SelfTrainConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """Held-out measurements of a PRM."""
+    """Held-out measurements of a PRM. In `stepmint run`, with the embedded policy and more than one core, a
+    second process draws the solutions while the run is labelled."""
 
     problems: int = Field(150, ge=1)
     """Held-out problems."""

@@ -15,9 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK = 64
-"""Columns of a block. Half a block a sequence is empty; smaller ones are multiplied more slowly."""
+BLOCK = 32
+"""Columns of a block. Half a block a sequence is empty; blocks of 16 are multiplied half as fast."""
 _LEAST = 64  # blocks of the smallest store
+# Free blocks that keep their memory. A few are soon written again, and the kernel would clear their pages.
+_SPARE = 16
 
 Numbers = NDArray[np.int64]
 
@@ -40,10 +42,11 @@ class Blocks:
         """Make room for `count` blocks in use, and give back the memory of many others."""
         if count > len(self.all):
             self._grow(max(_LEAST, 2 * len(self.all), count))
-        if self._map is not None and self._touched > max(_LEAST, 2 * count):
+        if self._map is not None and self._touched > count + max(_SPARE, count // 8):
             each = self.all[0].nbytes
-            start = -(-count * each // mmap.PAGESIZE) * mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_DONTNEED, start, self._touched * each - start)
+            start, end = -(-count * each // mmap.PAGESIZE) * mmap.PAGESIZE, self._touched * each
+            if start < end:
+                self._map.madvise(mmap.MADV_DONTNEED, start, end - start)
             self._touched = count
         self._touched = max(self._touched, count)
 
@@ -51,7 +54,7 @@ class Blocks:
         old = self.all[: self._touched]
         shape = (size, *old.shape[1:])
         if old.device.type == "cpu" and hasattr(mmap, "MADV_DONTNEED"):
-            n_bytes = size * self.all[:1].element_size() * old.shape[1:].numel()
+            n_bytes = size * old.shape[1:].numel() * old.element_size()
             self._map = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             self.all = torch.frombuffer(self._map, dtype=old.dtype).view(shape)
         else:

@@ -1,8 +1,8 @@
 """Decodes many sequences at once, in one batch; a row that a finished sequence frees is given to the next.
 
-A small model spends its time reading the cache, and rollouts are many completions of one prompt. So the keys
-and values of a prompt are stored once, and read once a step for all of its completions; each sequence has a
-row for what it adds, and writes it in place (transformers' own caches copy everything for every token).
+A small model spends its time reading the cache, and rollouts are many completions of one prompt. So a prompt
+is stored once for all of its completions, and attention reads only what is in flight (`shared_cache`).
+transformers' own caches copy everything for every token.
 A uniform number fixed by (seed, position) selects every token. Rounding makes logits differ between batch
 shapes; in float32, a token that rounding could change is sampled again from logits of its sequence alone. So
 no completion depends on its batch; in half precision nearly all tokens would be, and there it may.
@@ -10,8 +10,6 @@ transformers' own batching has one seed for all: 8 of 8 completions changed besi
 ours. It was 1.8 to 3.7 times slower on 16 sequences of the embedded model (bench `libraries.decoding`).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,10 +19,10 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import sdpa_mask
 
-from pipeline.policies.base import Completion, Sampling
+from pipeline.policies.base import Completion
 from pipeline.policies.tokens import completion_text, cut_at_stop
 from pipeline.policies.transformers.blocks import Numbers
-from pipeline.policies.transformers.rows import Rows
+from pipeline.policies.transformers.rows import Job, Rows
 from pipeline.policies.transformers.shared_cache import SharedCache
 from pipeline.policies.transformers.token_sampling import sample_tokens
 from schemas.errors import UserError
@@ -34,26 +32,6 @@ _PREFILL_TOKENS = 2048  # of one prefill pass, padding included; bounds the memo
 # Rows that share one stored prompt. More rows would read it fewer times, but attention computes as many
 # places for every prompt as the prompt with the most rows has.
 _PER_PROMPT = 8
-
-
-@dataclass(eq=False)
-class Job:
-    """Several completions of one prompt, and where they go."""
-
-    ids: list[int]
-    sampling: Sampling
-    limit: int
-    results: list[Completion | None]
-    settle: Callable[[list[Completion] | None, BaseException | None], None]
-    over: bool = False
-    """Set when the caller no longer waits, by cancellation for instance; then its rows are freed."""
-
-    def deliver(self, index: int, completion: Completion) -> None:
-        """Take one completion; the last one settles the job."""
-        self.results[index] = completion
-        done = [result for result in self.results if result is not None]
-        if len(done) == len(self.results):
-            self.settle(done, None)
 
 
 class Decoder:

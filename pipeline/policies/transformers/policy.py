@@ -23,8 +23,9 @@ from pipeline.policies.admission import Gate
 from pipeline.policies.base import Completion, Prompt, Sampling, TokenLogprobs, Usage
 from pipeline.policies.chat import opening, with_options
 from pipeline.policies.tokens import folder_revision, prompt_ids, text_start
-from pipeline.policies.transformers.decoding import Decoder, Job
+from pipeline.policies.transformers.decoding import Decoder
 from pipeline.policies.transformers.library import quiet
+from pipeline.policies.transformers.rows import Job
 from pipeline.policies.transformers.scoring import Score, score
 from schemas.errors import BackendError, UserError
 

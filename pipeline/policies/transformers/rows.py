@@ -1,18 +1,35 @@
 """State of the running sequences: what each of them has, and what it may still write."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.policies.base import Completion, Sampling
 from pipeline.policies.transformers.blocks import Numbers, gaps
 
-if TYPE_CHECKING:
-    from pipeline.policies.transformers.decoding import Job
+
+@dataclass(eq=False)
+class Job:
+    """Several completions of one prompt, and where they go."""
+
+    ids: list[int]
+    sampling: Sampling
+    limit: int
+    results: list[Completion | None]
+    settle: Callable[[list[Completion] | None, BaseException | None], None]
+    over: bool = False
+    """Set when the caller no longer waits, by cancellation for instance; then its rows are freed."""
+
+    def deliver(self, index: int, completion: Completion) -> None:
+        """Take one completion; the last one settles the job."""
+        self.results[index] = completion
+        done = [result for result in self.results if result is not None]
+        if len(done) == len(self.results):
+            self.settle(done, None)
 
 
 class Rows:
@@ -57,8 +74,11 @@ class Rows:
         lost = np.array(gone, np.int64)
         source, target = gaps(self.count, lost)
         for value in vars(self).values():
-            if isinstance(value, Tensor | np.ndarray):
-                value[target] = value[source]
+            match value:
+                case Tensor():
+                    value[target] = value[source]
+                case np.ndarray():
+                    value[target] = value[source]
         for a, b in zip(source.tolist(), target.tolist(), strict=True):
             self.owners[b] = self.owners[a]
         renamed = _renamed(self.count, lost, source, target)

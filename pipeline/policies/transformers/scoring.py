@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipeline.policies.base import TokenLogprobs
 
-# Most tokens of one pass, padding included; the same as a prefill's, so scoring needs no more memory than it.
+# Most tokens of one pass, padding included; bounds the memory of its activations.
 _TOKENS = 8192
 # Most logits of one pass, in numbers (256 MiB as float32, and again for their softmax). With Gemma's
 # vocabulary of 262 144 that is 256 positions; without this limit 8192 tokens would take 8 GiB.
