@@ -17,7 +17,7 @@ from pipeline.storage.atomic import sync_folder
 from pipeline.storage.checksums import vouched_fault, vouching
 
 _BLOCK = 1 << 20
-"""Bytes that are compressed together. With 64 KiB a journal is a third larger, with 4 MiB it is no smaller."""
+"""Bytes that are compressed together. With 64 KiB a journal is a third larger, with 4 MiB no smaller."""
 _AT_ONCE = 1 << 20
 """Bytes that are unpacked together."""
 _MAGIC = b"\x28\xb5\x2f\xfd"
