@@ -168,7 +168,7 @@ def open_policy(policy: "Settings | Policy") -> "AbstractContextManager[OpenPoli
 
 
 def open_run(path: str | Path) -> "RunView":
-    """A run's folder, to be read: `config`, `manifest`, `rows()`, `rollouts()` and `report()`.
+    """A run's folder, to be read: `config`, `manifest`, `rows()`, `batches()`, `rollouts()` and `report()`.
 
     Iterating over it gives its labelled solutions. UserError where the folder holds no run.
 

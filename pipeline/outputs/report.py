@@ -22,7 +22,24 @@ if TYPE_CHECKING:
 
 Figures = dict[str, Any]
 _AT_ONCE = 512
-"""Rows that are made into records together."""
+"""Rows that are read together: a row holds a solution with all its votes."""
+
+
+def batches_of(store: RunStore, wanted: "Callable[[str], bool]" = bool) -> "Iterator[pa.RecordBatch]":
+    """The rows of a sealed run in the columns whose names are wanted, some hundred rows at a time; read shard
+    by shard once all of them are known to be as they were written. UserError while the run is open, and for a
+    file that is not as it was."""
+    import pyarrow.parquet as pq
+
+    from pipeline.storage.generations import shards_of
+
+    manifest = sealed_manifest(store.path)
+    for path in shards_of(store.path, manifest):
+        if not path.exists():
+            shards_of(store.path, manifest)  # sealed anew since we began
+        with pq.ParquetFile(path) as file:
+            columns = list(filter(wanted, file.schema_arrow.names))
+            yield from file.iter_batches(batch_size=_AT_ONCE, columns=columns)
 
 
 def rows_of(
@@ -31,24 +48,13 @@ def rows_of(
     votes: bool = True,
     chosen: "Callable[[pa.RecordBatch], pa.BooleanArray] | None" = None,
 ) -> Iterator[LabelledSolution]:
-    """Every row of a sealed run, read shard by shard once all of them are known to be as they were written;
-    of each batch of rows those that are `chosen`, if that is given. Without `votes`, which are most of a run,
-    no row has any, and reading takes half the time. UserError while the run is open, and for a file that is
-    not as it was."""
-    import pyarrow.parquet as pq
-
-    from pipeline.storage.generations import shards_of
+    """Every row of a sealed run as a record; of each batch of rows those that are `chosen`, if that is given.
+    Without `votes`, which are most of a run, no row has any, and reading takes half the time. UserError as in
+    `batches_of`."""
     from schemas.arrow_records import records_of
 
-    manifest = sealed_manifest(store.path)
-    for path in shards_of(store.path, manifest):
-        if not path.exists():
-            shards_of(store.path, manifest)  # sealed anew since we began
-        # Some hundred rows at a time: a row holds a solution with all its votes.
-        with pq.ParquetFile(path) as file:
-            columns = [name for name in file.schema_arrow.names if votes or name != "votes"]
-            for batch in file.iter_batches(batch_size=_AT_ONCE, columns=columns):
-                yield from records_of(batch if chosen is None else batch.filter(chosen(batch)))
+    for batch in batches_of(store, lambda name: votes or name != "votes"):
+        yield from records_of(batch if chosen is None else batch.filter(chosen(batch)))
 
 
 def rows_named(store: RunStore, name: str, *, first_errors: bool) -> Iterator[LabelledSolution]:

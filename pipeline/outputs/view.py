@@ -1,14 +1,18 @@
 """A run to look at: its configuration, manifest, rows and rollouts. Nothing is written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.outputs.report import rows_of, summarise
+import pyarrow as pa
+
+from pipeline.outputs.report import batches_of, rows_of, summarise
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import read_manifest
 from pipeline.storage.recorded import config_here
+from schemas.arrow import SCHEMA
 from schemas.config import RunConfig
+from schemas.errors import UserError
 from schemas.manifest import Manifest
 from schemas.records import LabelledSolution, Rollout
 from schemas.sources import Sources
@@ -38,6 +42,15 @@ class RunView:
         """The labelled solutions, one by one, once all files are known to be as they were written. UserError
         while the run is not sealed, and for a file that is not as it was."""
         return rows_of(self._store)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The same rows as Arrow columns (data/README.md names them), some hundred at a time; all columns, or
+        those that are named. It takes a small part of the time of `rows`. UserError as there, and for a
+        column that the rows do not have."""
+        unknown = sorted({*(columns or ())} - {*SCHEMA.names})
+        if unknown:
+            raise UserError(f"no column {unknown[0]!r}: expected some of {', '.join(SCHEMA.names)}")
+        return batches_of(self._store, lambda name: columns is None or name in columns)
 
     def __iter__(self) -> Iterator[LabelledSolution]:
         return self.rows()

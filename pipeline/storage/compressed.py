@@ -1,6 +1,6 @@
 """Lines of a file in compressed form: beside FILE stand FILE.zst and its checksum, FILE.sha256.
 
-`zstdcat FILE.zst` prints the lines. They are compressed some megabytes at a time, each for itself, so that a
+`zstdcat FILE.zst` prints the lines. They are compressed a megabyte at a time, each for itself, so that a
 damaged file loses no more than what the damage touches. Lines are found by where they begin in what
 `zstdcat` prints, and are read from the front to the back.
 """
@@ -16,10 +16,10 @@ import pyarrow as pa
 from pipeline.storage.atomic import sync_folder
 from pipeline.storage.checksums import vouched_fault, vouching
 
-_BLOCK = 1 << 22
-"""Bytes that are compressed together. Smaller ones find fewer repetitions: with 64 KiB a journal is a third
-larger."""
+_BLOCK = 1 << 20
+"""Bytes that are compressed together. With 64 KiB a journal is a third larger, with 4 MiB no smaller."""
 _AT_ONCE = 1 << 20
+"""Bytes that are unpacked together."""
 _MAGIC = b"\x28\xb5\x2f\xfd"
 """What every block begins with (RFC 8878, section 3.1.1)."""
 

@@ -208,8 +208,8 @@ _NO_LINE = (ValueError, KeyError, TypeError, AttributeError)
 
 def _packed_entries(path: Path) -> dict[str, Entry]:
     """The index of a journal's compressed lines. UserError where they cannot be read."""
-    if fault := packed_fault(path):
-        raise UserError(fault)
+    if fault := compressed.fault_of(path, run := path.parent.parent):
+        raise UserError(f"{fault}: see `stepmint check {run}`")
     found: dict[str, Entry] = {}
     if not compressed_of(path).exists():
         return found
@@ -223,13 +223,6 @@ def _packed_entries(path: Path) -> dict[str, Entry]:
     except (OSError, *_NO_LINE) as error:
         raise UserError(_spoilt(path, f"cannot be read: {str(error).splitlines()[0]}")) from None
     return found
-
-
-def packed_fault(path: Path) -> str:
-    """How a journal's compressed lines differ from what was written; empty if they do not."""
-    run = path.parent.parent
-    fault = compressed.fault_of(path, run)
-    return fault and f"{fault}: see `stepmint check {run}`"
 
 
 def _spoilt(path: Path, how: str) -> str:

@@ -94,7 +94,7 @@ def test_a_run_is_read_and_not_changed(labelled: Path) -> None:
     assert view.config.shards == 2
     rollouts = list(view.rollouts())
     assert {rollout.purpose for rollout in rollouts} == {"propose", "monte_carlo"}
-    for read in (lambda: list(view), view.report):
+    for read in (lambda: list(view), lambda: list(view.batches()), view.report):
         with pytest.raises(stepmint.UserError, match="not sealed yet"):
             read()
     assert sorted((p, p.stat().st_mtime_ns) for p in labelled.rglob("*") if p.is_file()) == before
@@ -111,6 +111,14 @@ def test_a_sealed_run_gives_its_rows_and_figures(labelled: Path, tmp_path: Path)
     assert view.manifest
     assert len(rows) == view.manifest.solutions == view.report()["solutions"] > 0
     assert (view.config.name, repr(view)) == ("moved", f"RunView({str(folder)!r})")
+    named = [batch.to_pydict() for batch in view.batches(["labels", "solution_id"])]
+    assert [{*batch} for batch in named] == [{"solution_id", "labels"}] * 2
+    ids = [name for batch in named for name in batch["solution_id"]]
+    assert ids == [row.solution.id for row in rows]
+    whole = [row for batch in view.batches() for row in batch.to_pylist()]
+    assert whole == stepmint.to_dicts(rows)
+    with pytest.raises(stepmint.UserError, match="no column 'label': expected some of solution_id, "):
+        view.batches(["label"])
     assert [row["solution_id"] for row in stepmint.to_dicts(rows)] == [row.solution.id for row in rows]
 
 
