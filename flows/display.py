@@ -192,9 +192,8 @@ def verify(result: Result) -> None:
 def deploy(result: Result) -> None:
     """Print what the server has now, and what it still needs."""
     say(f"deployment  {result['deployment']}: {result['schedule'] or 'without a schedule'}")
-    made = ", new" if result["pool_made"] else ""
-    say(f"pool        {result['pool']} ({result['pool_type']}{made})")
-    say(f"its worker: prefect worker start --pool {result['pool']}")
+    kind = f"new, {result['pool_type']}" if result["pool_made"] else result["pool_type"]
+    say(f"pool        {result['pool']} ({kind}): prefect worker start --pool {result['pool']}")
     for name in result["automations"]:
         say(f"automation  {name}")
     say(f"run it now: prefect deployment run {result['deployment']}")

@@ -95,6 +95,10 @@ def _follow(client: Any, run: UUID) -> Any:
     while True:
         try:
             now = client.read_flow_run(run)
+            state = now.state.name if now.state else last
+            if state != last:
+                progress.note(f"state: {state}")
+                last = state
             ended = now.state is not None and now.state.is_final()
             if ended:
                 time.sleep(_EVERY_S)  # the last lines come a little later than the state
@@ -108,10 +112,6 @@ def _follow(client: Any, run: UUID) -> Any:
             time.sleep(_EVERY_S)
             continue
         answered = time.monotonic()
-        state = now.state.name if now.state else ""
-        if state != last:
-            progress.note(f"state: {state}")
-            last = state
         if ended:
             return now
         time.sleep(_EVERY_S)

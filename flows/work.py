@@ -76,7 +76,8 @@ def begin(config: RunConfig) -> "ObjectStore":
 
     if not is_url(config.root):
         raise UserError(
-            f"root = {config.root!r} is a folder, where no other worker can join: leave --begin out"
+            f"root = {config.root!r} is a folder of this machine, where no other can join: name a place that "
+            "all reach, such as s3://BUCKET/RUNS or file:///SHARED/RUNS"
         )
     if config.train or config.evaluate:
         raise UserError(

@@ -103,7 +103,7 @@ def test_a_run_on_an_object_store_is_worked_on(tmp_path: Path) -> None:
 
 def test_beginning_needs_an_object_store(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(run_file), "--begin"]) == 2
-    assert "leave --begin out" in capsys.readouterr().err
+    assert "where no other can join" in capsys.readouterr().err
 
 
 def test_a_run_file_that_is_too_long_is_not_sent(tmp_path: Path) -> None:
