@@ -195,6 +195,26 @@ def test_another_run_on_the_same_name_is_refused(tmp_path: Path, objects: Object
         begun(tmp_path, objects, other)
 
 
+def test_a_copy_of_a_deleted_run_is_not_taken_for_the_one_in_its_place(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    def copied() -> int:
+        folder = tmp_path / "copy" / "mine"
+        config = remote.fetch(objects, folder)
+        remote.load(objects, folder, config.shards)
+        return sum(len(RunStore(folder, config).entries(shard)) for shard in range(config.shards))
+
+    begun(tmp_path, objects, config_of(tmp_path))
+    Worker(objects, tmp_path / "w" / "mine", pace=FAST).run()
+    assert copied() == 36
+    for name in list(objects.names("")):
+        objects.delete(name)
+    begun(tmp_path, objects, config_of(tmp_path, seed=7))
+    assert copied() == 0
+    Worker(objects, tmp_path / "v" / "mine", pace=FAST).run()
+    assert copied() == 36
+
+
 def test_what_a_store_says_about_files_is_doubted(tmp_path: Path, objects: ObjectStore) -> None:
     begun(tmp_path, objects, config_of(tmp_path))
     said = json.loads(objects.read(remote.RUN) or b"")
