@@ -22,7 +22,7 @@ from pipeline.runs.run_store import RunStore
 from pipeline.storage.object_store import ObjectStore, open_objects
 from pipeline.storage.shard_log import ShardLog
 from schemas.config import RunConfig
-from schemas.errors import UserError
+from schemas.errors import BackendError, UserError
 
 SHARDS = 3
 FAST = Pace(append_s=0.05, beat_s=0.1, lease_s=0.6, poll_s=0.05)
@@ -154,6 +154,25 @@ def test_a_new_attempt_takes_over_from_its_dead_one_and_from_nobody_else(
         assert worker.finish(2) == len(_finished(objects, 2)) > 0
     # What is sealed is left alone, and asks for no model.
     assert [worker.finish(shard) for shard in range(SHARDS)] == [0, 0, 0]
+
+
+def test_what_fails_is_said_and_the_shard_is_given_back(
+    tmp_path: Path, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing_policy.py").write_text(
+        "from pipeline.policies.simulated import SimulatedPolicy\n"
+        "class Failing(SimulatedPolicy):\n"
+        "    async def sample(self, prompt, n, sampling):\n"
+        "        raise RuntimeError('out of order')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    policy = {"kind": "python", "factory": "failing_policy:Failing"}
+    begun(tmp_path, objects, config_of(tmp_path, policy=policy))
+    worker = Worker(objects, tmp_path / "w" / "mine", owner="attempts", pace=FAST)
+    with closing(worker), pytest.raises(BackendError, match="every problem of shard 0 failed.*out of order"):
+        worker.finish(0)
+    assert (objects.read("beat/00000") or b"").endswith(b" gone")
+    assert entries(objects, 0) == ["claim", "done"]  # nothing is done, but why is said
 
 
 def test_an_attempt_that_wakes_late_leaves_the_shard_to_the_next_one(
