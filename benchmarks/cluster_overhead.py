@@ -8,7 +8,6 @@ folder, by Ray and Prefect with a shared folder, and by Ray and Prefect with Sea
 import asyncio
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.ray_nodes import Node, cluster
+from benchmarks.ray_nodes import cluster
 from benchmarks.weed import bucket_of
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
@@ -56,13 +55,13 @@ def overhead() -> Figures:
             "PREFECT_HOME": str(folder / "prefect"),
         }
         file = _run_file(folder, shards)
-        with cluster(environment, cpus=(ceil(width / 2), width // 2)) as (head, nodes, ours):
+        with cluster(environment, cpus=(ceil(width / 2), width // 2)) as (head, _, ours):
             alone = ["benchmarks.cluster_overhead", str(file), f"{folder}/plain", str(width)]
             ray = ["flows.cli", "run", str(file), "--json", "--set", f"ray.address={head}", "--set"]
             took = {
-                "folder": _timed(nodes, ours, *alone),
-                "ray, shared folder": _timed(nodes, ours, *ray, f"root=file://{folder}/shared"),
-                "ray, SeaweedFS": _timed(nodes, ours, *ray, f"root={address}"),
+                "folder": _timed(ours, *alone),
+                "ray, shared folder": _timed(ours, *ray, f"root=file://{folder}/shared"),
+                "ray, SeaweedFS": _timed(ours, *ray, f"root={address}"),
             }
     if len({one.digest for one in took.values()}) != 1:
         raise RuntimeError(f"the rows differ: {took}")
@@ -76,7 +75,6 @@ def overhead() -> Figures:
             "side_by_side": width,
             "waiting_alone_s": seconds * ceil(shards / width),
             "wall_s": {name: round(one.wall_s, 1) for name, one in took.items()},
-            "cpu_s": {name: round(one.cpu_s, 1) for name, one in took.items()},
             "added": {name: f"{one.wall_s / plain_s - 1:.1%}" for name, one in took.items()},
             "load": os.getloadavg(),
         },
@@ -97,29 +95,21 @@ def _run_file(folder: Path, shards: int) -> Path:
 
 
 class Took(NamedTuple):
-    """A run's seconds from the start of its command to its end, its processor seconds on all nodes, and the
-    digest of its rows."""
+    """A run's seconds from the start of its command to its end, and the digest of its rows."""
 
     wall_s: float
-    cpu_s: float
     digest: str
 
 
-def _timed(nodes: list[Node], environment: dict[str, str], module: str, *arguments: str) -> Took:
+def _timed(environment: dict[str, str], module: str, *arguments: str) -> Took:
     command = [sys.executable, "-m", module, *arguments]
-    before, begun = _cpu_s(nodes), time.monotonic()
+    begun = time.monotonic()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    wall_s, cpu_s = time.monotonic() - begun, _cpu_s(nodes) - before
+    wall_s = time.monotonic() - begun
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr[-500:]}")
     print(f"{arguments[-1]}: {wall_s:.1f} s", file=sys.stderr, flush=True)
-    return Took(wall_s, cpu_s, json.loads(done.stdout)["dataset_digest"])
-
-
-def _cpu_s(nodes: list[Node]) -> float:
-    """Processor seconds so far, of the commands that have ended and of the cluster."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return ended.ru_utime + ended.ru_stime + sum(node.cpu_s() for node in nodes)
+    return Took(wall_s, json.loads(done.stdout)["dataset_digest"])
 
 
 def plain(file: Path, root: str, width: int) -> str:

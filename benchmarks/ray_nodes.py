@@ -75,26 +75,22 @@ class Node:
         while self._strike(signal.SIGKILL):
             time.sleep(0.01)
 
-    def cpu_s(self) -> float:
-        """Processor seconds of its processes, and of those that they have outlived."""
-        return sum(sum(map(int, stat[11:15])) for _, stat in self._processes()) / os.sysconf("SC_CLK_TCK")
-
     def _strike(self, number: int) -> int:
         """Send a signal to every process of the node; returns how many there were."""
-        found = [process for process, stat in self._processes() if stat[0] not in "ZX"]
+        found = list(self._processes())
         for process in found:
             with suppress(ProcessLookupError):
                 os.kill(process, number)
         return len(found)
 
-    def _processes(self) -> Iterator[tuple[int, list[str]]]:
-        """Each with its fields of /proc/PID/stat, from its state on. Workers have groups of their own, but
-        all are in the session that was started with the node."""
+    def _processes(self) -> Iterator[int]:
+        """Those that are alive. Workers have process groups of their own, but all are in the session that was
+        started with the node."""
         for place in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                stat = (place / "stat").read_text().rpartition(")")[2].split()
-                if int(stat[3]) == self._session:
-                    yield int(place.name), stat
+                state, _, _, session = (place / "stat").read_text().rpartition(")")[2].split()[:4]
+                if int(session) == self._session and state not in "ZX":
+                    yield int(place.name)
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def spread(config: RunConfig) -> ObjectStore:
     if not shards:
         return objects
     with _followed(objects):
-        found = _mapped(config, objects, shards)
+        found = _mapped(config.name, Place(objects.url, f"ray-{uuid.uuid4().hex}"), config.ray, shards)
     errors = [_told(one) for one in found if isinstance(one, BaseException)]
     errors.sort(key=lambda error: (not isinstance(error, UserError), isinstance(error, BackendError)))
     if errors:
@@ -153,14 +153,13 @@ def _check_prefect() -> None:
         )
 
 
-def _mapped(config: RunConfig, objects: ObjectStore, shards: list[int]) -> list[Any]:
+def _mapped(name: str, place: Place, asked: RayConfig, shards: list[int]) -> list[Any]:
     """A Prefect flow with one Ray task for each shard; what each returned, or the error that it ended in."""
     import prefect
     from prefect_ray import RayTaskRunner
 
-    place = Place(objects.url, f"ray-{uuid.uuid4().hex}")
-    flow = prefect.flow(name="stepmint-ray", flow_run_name=config.name, task_runner=RayTaskRunner())
-    found: list[Any] = flow(_label)(place, config.ray, shards)
+    flow = prefect.flow(name="stepmint-ray", flow_run_name=name, task_runner=RayTaskRunner())
+    found: list[Any] = flow(_label)(place, asked, shards)
     return found
 
 

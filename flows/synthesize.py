@@ -43,11 +43,14 @@ def is_lost_worker(error: BaseException) -> bool:
 def label_shard(config: RunConfig, shard: int) -> dict[str, int]:
     """Label what the shard owes; returns counts of problems done and failed."""
     store = RunStore.open(config)
+    engines = _ENGINES.get()
+    open_already = engines is not None and engines.are_open
     if store.shard_state(shard).owed:
         models = ", ".join(f"{one.kind} {one.model}" for one in config.policies().values())
-        progress.note(f"shard {shard + 1} of {config.shards}: loading {models}")
-    engines = _ENGINES.get()
-    work = run_shard(store, shard, opened=_opened, advance=progress.advance, engines=engines)
+        loading = "" if open_already else f": loading {models}"
+        progress.note(f"shard {shard + 1} of {config.shards}{loading}")
+    told = (lambda: None) if open_already else _opened
+    work = run_shard(store, shard, opened=told, advance=progress.advance, engines=engines)
     return engines.run(work) if engines else asyncio.run(work)
 
 

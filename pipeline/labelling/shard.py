@@ -62,7 +62,7 @@ async def run_shard(
         return {"done": 0, "failed": 0}
     with store.writing(shard) as writer, _reasons(store, shard) as failures:
         async with AsyncExitStack() as stack:
-            kept = engines or await stack.enter_async_context(aclosing(Engines()))
+            kept = await stack.enter_async_context(aclosing(Engines())) if engines is None else engines
             tools = await stack.enter_async_context(kept.tools(store.config, store.templates()))
             store.declare(tools.sources)
             writer.used = tools.used

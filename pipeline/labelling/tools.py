@@ -150,6 +150,11 @@ class Engines:
             await self.aclose()
             raise
 
+    @property
+    def are_open(self) -> bool:
+        """Whether the next shard need not wait for them."""
+        return self._tools is not None
+
     async def aclose(self) -> None:
         """Close what is open; it is opened again when it is asked for."""
         self._tools = None

@@ -37,7 +37,9 @@ SOURCES = "sources"
 """The part of a log that says what the votes of a run's sources are evidence of."""
 _SETTINGS = ("run.toml", "identity.json", "quarantine.jsonl", "problems/done.json")
 _READ = "objects.json"
-"""How many entries of each shard's log are in a folder already."""
+"""How many entries of each shard's log are in a folder already, and of which run they are."""
+_NONCE = "nonce"
+"""What tells a run from another one that has the same name, settings and problems."""
 _APPENDED = ("journal", "rollouts")
 """Parts whose pieces follow one another; of the others the last one counts."""
 _FILES = {
@@ -72,7 +74,7 @@ def begin(objects: ObjectStore, store: RunStore) -> None:
             data = file.read_bytes()
             objects.create(f"inputs/{_sha256(data)}", data)
         said = {"digest": store.config.digest(), "shards": store.config.shards, "files": sums}
-        said["nonce"] = uuid.uuid4().hex
+        said[_NONCE] = uuid.uuid4().hex
         if objects.create(RUN, json.dumps(said).encode()):
             return
         there = _described(objects) or {}
@@ -166,6 +168,10 @@ def load(objects: ObjectStore, folder: Path, shards: int) -> None:
     call has put there is not read again."""
     record = folder / _READ
     known = read_record(record, folder) if record.is_file() else {}
+    # Another run may have taken the place of one that was deleted: of its logs nothing was read yet.
+    if known.get(_NONCE) != (nonce := (_described(objects) or {}).get(_NONCE)):
+        known = {_NONCE: nonce}
+        (folder / MANIFEST).unlink(missing_ok=True)
     for shard in range(shards):
         name = f"{shard:05d}"
         # Marked as unread while its files are written: a program killed in between begins that shard anew.

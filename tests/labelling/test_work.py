@@ -22,7 +22,7 @@ from pipeline.runs.run_store import RunStore
 from pipeline.storage.object_store import ObjectStore, open_objects
 from pipeline.storage.shard_log import ShardLog
 from schemas.config import RunConfig
-from schemas.errors import UserError
+from schemas.errors import BackendError, UserError
 
 SHARDS = 3
 FAST = Pace(append_s=0.05, beat_s=0.1, lease_s=0.6, poll_s=0.05)
@@ -156,6 +156,25 @@ def test_a_new_attempt_takes_over_from_its_dead_one_and_from_nobody_else(
     assert [worker.finish(shard) for shard in range(SHARDS)] == [0, 0, 0]
 
 
+def test_what_fails_is_said_and_the_shard_is_given_back(
+    tmp_path: Path, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing_policy.py").write_text(
+        "from pipeline.policies.simulated import SimulatedPolicy\n"
+        "class Failing(SimulatedPolicy):\n"
+        "    async def sample(self, prompt, n, sampling):\n"
+        "        raise RuntimeError('out of order')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    policy = {"kind": "python", "factory": "failing_policy:Failing"}
+    begun(tmp_path, objects, config_of(tmp_path, policy=policy))
+    worker = Worker(objects, tmp_path / "w" / "mine", owner="attempts", pace=FAST)
+    with closing(worker), pytest.raises(BackendError, match="every problem of shard 0 failed.*out of order"):
+        worker.finish(0)
+    assert (objects.read("beat/00000") or b"").endswith(b" gone")
+    assert entries(objects, 0) == ["claim", "done"]  # nothing is done, but why is said
+
+
 def test_an_attempt_that_wakes_late_leaves_the_shard_to_the_next_one(
     tmp_path: Path, objects: ObjectStore
 ) -> None:
@@ -193,6 +212,26 @@ def test_another_run_on_the_same_name_is_refused(tmp_path: Path, objects: Object
     (tmp_path / "c" / "problems.jsonl").write_text('{"problem": "What is 9 + 9?", "answer": "right"}\n')
     with pytest.raises(UserError, match="with other problems"):
         begun(tmp_path, objects, other)
+
+
+def test_a_copy_of_a_deleted_run_is_not_taken_for_the_one_in_its_place(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    def copied() -> int:
+        folder = tmp_path / "copy" / "mine"
+        config = remote.fetch(objects, folder)
+        remote.load(objects, folder, config.shards)
+        return sum(len(RunStore(folder, config).entries(shard)) for shard in range(config.shards))
+
+    begun(tmp_path, objects, config_of(tmp_path))
+    Worker(objects, tmp_path / "w" / "mine", pace=FAST).run()
+    assert copied() == 36
+    for name in list(objects.names("")):
+        objects.delete(name)
+    begun(tmp_path, objects, config_of(tmp_path, seed=7))
+    assert copied() == 0
+    Worker(objects, tmp_path / "v" / "mine", pace=FAST).run()
+    assert copied() == 36
 
 
 def test_what_a_store_says_about_files_is_doubted(tmp_path: Path, objects: ObjectStore) -> None:
