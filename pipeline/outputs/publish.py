@@ -6,23 +6,21 @@ refuses a repository which moved meanwhile; the tag comes last.
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from pipeline.outputs.hub import asked
 from pipeline.runs.run_store import RunStore
 from pipeline.storage import packing
 from pipeline.storage.atomic import fresh_folder
 from pipeline.storage.folders import LISTED
 from pipeline.storage.generations import read_manifest, sealed_manifest, shards_of
 from schemas.config import PolicyConfig, SimulatedConfig
-from schemas.errors import BackendError, UserError
+from schemas.errors import UserError
 from schemas.manifest import Manifest
 from schemas.text import as_code, in_markdown, one_line
 
-Result = TypeVar("Result")
 _ROW = (
     "A row is one solution: the problem, its steps, per step a label (1 right, 0 the first error, null "
     "not decided), the probability that it and all steps before it are right, who decided and why, and every "
@@ -50,7 +48,7 @@ def publish_run(store: RunStore, repo_id: str, *, private: bool) -> str:
             raise UserError(f"{store.path}: was sealed anew meanwhile: give the same command again")
         files = {"README.md": card, "manifest.json": sealed}
         tag = f"v-{manifest.digest()}"
-        return _asked(lambda: _upload(scratch, repo_id, "dataset", files, tag=tag, private=private))
+        return asked(lambda: _upload(scratch, repo_id, "dataset", files, tag=tag, private=private))
 
 
 def publish_checkpoint(folder: Path, repo_id: str, *, private: bool) -> str:
@@ -58,7 +56,7 @@ def publish_checkpoint(folder: Path, repo_id: str, *, private: bool) -> str:
     card = read_card(folder)
     files = {"README.md": model_card(card, repo_id).encode()}
     tag = f"v-{card.get('dataset_digest') or 'unknown'}"
-    return _asked(lambda: _upload(folder, repo_id, "model", files, tag=tag, private=private))
+    return asked(lambda: _upload(folder, repo_id, "model", files, tag=tag, private=private))
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -179,88 +177,6 @@ def _upload(
     )
     api.create_tag(repo.repo_id, tag=tag, revision=done.oid, repo_type=kind, exist_ok=True)
     return str(repo)
-
-
-_CLIENTS = frozenset({"httpx", "httpx2", "requests"})
-"""Libraries that the Hub's client has spoken HTTP with: their errors share no class of ours."""
-
-
-def _asked(ask: Callable[[], Result]) -> Result:
-    """What the Hub answers; a refusal becomes a UserError, a failing connection a BackendError. `ask` must do
-    nothing but talk to the Hub, since any error that it raises is taken for the Hub's."""
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalTokenNotFoundError,
-        OfflineModeIsEnabled,
-    )
-
-    _check_token()
-    try:
-        return ask()
-    except OfflineModeIsEnabled:
-        raise UserError("HF_HUB_OFFLINE is set: unset it to publish") from None
-    except LocalTokenNotFoundError:
-        raise UserError("the Hub needs a token: `hf auth login`, or set HF_TOKEN") from None
-    except HFValidationError as error:
-        raise UserError(f"not a name for a repository: {str(error).splitlines()[0]}") from None
-    except HfHubHTTPError as error:
-        raise _refusal(error) from None
-    except Exception as error:
-        # A proxy's login page or another server answers in a form that the client does not expect; the
-        # address is then the likeliest fault.
-        if not _is_transport(error):
-            if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
-                raise UserError(
-                    f"{_endpoint()} does not answer as the Hub does ({type(error).__name__}): "
-                    "check HF_ENDPOINT"
-                ) from error
-            raise
-        what = str(error) or type(error).__name__
-        raise BackendError(
-            f"the Hub at {_endpoint()} cannot be reached: {what}; the same command uploads what is missing"
-        ) from None
-
-
-def _is_transport(error: Exception) -> bool:
-    """Whether the network failed, or what speaks for it, and not a file of ours."""
-    if any(parent.__module__.split(".")[0] in _CLIENTS for parent in type(error).__mro__):
-        return True
-    # An OSError about a file names it; one about a connection does not.
-    return isinstance(error, OSError) and error.filename is None
-
-
-def _endpoint() -> str:
-    from huggingface_hub import constants
-
-    # An address may hold a name and password, `https://me:secret@host`: they must not be printed.
-    return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
-
-
-def _check_token() -> None:
-    """A token that no header can carry fails deep in the client, with the token in the message."""
-    from huggingface_hub import get_token
-
-    # `!` to `~` are the printable letters of ASCII, all that a token is made of.
-    if re.search(r"[^!-~]", get_token() or ""):
-        raise UserError(
-            "the Hub's token holds a space, a line end or a letter that no token has: set HF_TOKEN anew, "
-            "or `hf auth login`"
-        )
-
-
-def _refusal(error: Any) -> Exception:
-    status = getattr(error.response, "status_code", 0)
-    match status:
-        case 401 | 403:
-            return UserError(
-                f"the Hub refused the token ({status}): `hf auth login` with one that may write there"
-            )
-        case 412:
-            return UserError("the repository changed while this was uploaded (412): publish again")
-        case _:
-            said = re.sub(r"//[^/@\s]*@", "//", (str(error).splitlines() or [""])[0])
-            return BackendError(f"the Hub answered {status}: {said}")
 
 
 def _link(path: Path, target: Path) -> None:
