@@ -85,6 +85,7 @@ class Answers(BaseHTTPRequestHandler):
 
     server: Hub
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # an answer in one packet: of two the second waits 40 ms for the first's receipt
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -255,7 +256,7 @@ def _tree(files: dict[str, bytes], folder: str, recursive: bool) -> list[dict[st
 @contextmanager
 def serving(hub: Hub) -> Iterator[Hub]:
     """The Hub, answering until the end of the block."""
-    thread = threading.Thread(target=hub.serve_forever, daemon=True)
+    thread = threading.Thread(target=hub.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield hub

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.engine import flow
 from flows.main import main
 from flows.orchestration import completed, flow_of, planned_time
+from flows.series import follow_up
 from flows.synthesize import read_ahead
 from pipeline.runs.series import planned
 from pipeline.storage.generations import read_manifest
@@ -48,9 +49,14 @@ def fire(run: ScheduledRun, at: datetime) -> str:
     """What is due at a time; says in a line what came of it.
 
     A run of a series is called by the time that it was planned for, so a fire that is late, or tried again,
-    goes on with its own run.
+    goes on with its own run. Then what fires before it left unpublished is published, too.
     """
     config = planned(load_config(Path(run.run_file), run.changes), at, run.named_by)
+    return "; ".join([_labelled(config), *follow_up(config)])
+
+
+def _labelled(config: RunConfig) -> str:
+    """Label what is new, and say how much it was."""
     folder = Path(config.root) / config.name
     was_there, before = folder.exists(), _digest(folder)
     try:

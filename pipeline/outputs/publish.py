@@ -7,6 +7,7 @@ refuses a repository which moved meanwhile; the tag comes last.
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from schemas.errors import UserError
 from schemas.manifest import Manifest
 from schemas.text import as_code, in_markdown, one_line
 
-_ROW = (
+ROW = (
     "A row is one solution: the problem, its steps, per step a label (1 right, 0 the first error, null "
     "not decided), the probability that it and all steps before it are right, who decided and why, and every "
     "vote, so that the labels can be computed again. Steps are counted from 0; "
@@ -72,18 +73,18 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 def stage_data(store: RunStore, manifest: Manifest, folder: Path) -> None:
     """Lay the Parquet files out as the Hub likes them."""
-    for name, paths in _files(store, manifest).items():
+    for name, paths in files_of(store, manifest).items():
         (folder / "data" / name).mkdir(parents=True)
         for index, path in enumerate(paths):
-            _link(path, folder / "data" / name / f"train-{index:05d}-of-{len(paths):05d}.parquet")
+            link(path, folder / "data" / name / f"train-{index:05d}-of-{len(paths):05d}.parquet")
 
 
 def subsets_of(store: RunStore, manifest: Manifest) -> dict[str, str]:
     """Subset -> glob of its files in the repository."""
-    return {name: f"data/{name}/train-*.parquet" for name in _files(store, manifest)}
+    return {name: f"data/{name}/train-*.parquet" for name in files_of(store, manifest)}
 
 
-def _who(policy: PolicyConfig) -> str:
+def _in_words(policy: PolicyConfig) -> str:
     """The policy in words. A simulated one has no model, and says so: nobody should take its texts for a
     model's."""
     if isinstance(policy, SimulatedConfig):
@@ -91,30 +92,34 @@ def _who(policy: PolicyConfig) -> str:
     return f"{as_code(policy.model)} ({policy.kind})"
 
 
-def _files(store: RunStore, manifest: Manifest) -> dict[str, list[Path]]:
+def files_of(store: RunStore, manifest: Manifest) -> dict[str, list[Path]]:
+    """Subset -> its Parquet files. UserError for one that is not as it was written."""
     steps = shards_of(store.path, manifest)
     rollouts = [store.path / name for name in packing.checksums(store.path, store.config.shards)]
     return {"steps": steps, **({"rollouts": rollouts} if rollouts else {})}
 
 
-def dataset_card(store: RunStore, manifest: Manifest, subsets: dict[str, str]) -> str:
-    """The README of the dataset: front matter for the Hub, then what the manifest says."""
+def front_matter(name: str, rows: int, subsets: dict[str, str]) -> list[str]:
+    """The beginning of a dataset's README, which the Hub reads. `subsets` are globs of files by name."""
     lines = [
         "---",
-        "pretty_name: " + json.dumps(one_line(manifest.name), ensure_ascii=False),
-        f"size_categories: [{_size(manifest.solutions)}]",
-    ]
-    lines += [
+        "pretty_name: " + json.dumps(one_line(name), ensure_ascii=False),
+        f"size_categories: [{_size(rows)}]",
         "language: [en]",
         "tags: [process-reward-model, prm, step-labels, reasoning, synthetic]",
         "configs:",
     ]
-    for name, glob in subsets.items():
+    for subset, glob in subsets.items():
         # `load_dataset(NAME)` must give the labels and not the rollouts.
-        default = ["  default: true"] if name == "steps" else []
+        default = ["  default: true"] if subset == "steps" else []
         files = ["  data_files:", "  - split: train", f"    path: {glob}"]
-        lines += [f"- config_name: {name}", *default, *files]
-    lines += ["---", "", f"# {in_markdown(manifest.name)}", "", _what(manifest), ""]
+        lines += [f"- config_name: {subset}", *default, *files]
+    return [*lines, "---", "", f"# {in_markdown(name)}", ""]
+
+
+def dataset_card(store: RunStore, manifest: Manifest, subsets: dict[str, str]) -> str:
+    """The README of the dataset: front matter for the Hub, then what the manifest says."""
+    lines = [*front_matter(manifest.name, manifest.solutions, subsets), _what(manifest), ""]
     lines += ["| source of votes | votes | abstained |", "| --- | ---: | ---: |"]
     lines += [
         f"| {as_code(name)} | {c.votes} | {c.abstained} |" for name, c in sorted(manifest.sources.items())
@@ -122,12 +127,12 @@ def dataset_card(store: RunStore, manifest: Manifest, subsets: dict[str, str]) -
     prompt, policy = store.config.prompt, store.config.policy
     lines += [
         "",
-        f"Solutions and rollouts: {_who(policy)}, temperature {prompt.temperature}, "
+        f"Solutions and rollouts: {_in_words(policy)}, temperature {prompt.temperature}, "
         f"{manifest.rollouts} completions, {sum(manifest.tokens.values())} tokens.",
         "",
-        _ROW,
+        ROW,
         "",
-        *_licences(store),
+        *licence_lines(licences_of(store)),
         f"Sealed {in_markdown(manifest.sealed_at)} by stepmint {in_markdown(manifest.stepmint)}; "
         f"configuration {as_code(manifest.config_digest)}, fusion {as_code(manifest.fusion_digest)}, rows "
         f"{as_code(manifest.digest())}.",
@@ -179,7 +184,7 @@ def _upload(
     return str(repo)
 
 
-def _link(path: Path, target: Path) -> None:
+def link(path: Path, target: Path) -> None:
     """A second name for a file; a copy where the file system has no links, or the folder lies on another."""
     try:
         os.link(path, target)
@@ -196,13 +201,21 @@ def _what(manifest: Manifest) -> str:
     )
 
 
-def _licences(store: RunStore) -> list[str]:
-    found = sorted({(p.licence or "not stated", p.source.dataset or "unnamed") for p in _problems(store)})
-    named = [
-        f"{in_markdown(licence)} ({in_markdown(dataset)})" for licence, dataset in found[:_MOST_LICENCES]
-    ]
-    more = [f"and {len(found) - _MOST_LICENCES} more"] if len(found) > _MOST_LICENCES else []
-    return ["Licences of the problems: " + "; ".join([*named, *more]) + ".", ""] if found else []
+Licence = tuple[str, str]
+"""A licence, and the dataset that it is of."""
+
+
+def licences_of(store: RunStore) -> list[Licence]:
+    """The licences of a run's problems."""
+    return sorted({(p.licence or "not stated", p.source.dataset or "unnamed") for p in _problems(store)})
+
+
+def licence_lines(licences: Sequence[Licence]) -> list[str]:
+    """The paragraph of a card that names them."""
+    named = [f"{in_markdown(licence)} ({in_markdown(data)})" for licence, data in licences[:_MOST_LICENCES]]
+    more = len(licences) - len(named)
+    named += [f"and {more} more"] if more else []
+    return ["Licences of the problems: " + "; ".join(named) + ".", ""] if named else []
 
 
 def _problems(store: RunStore) -> "Any":

@@ -4,6 +4,7 @@ The runs lie side by side in one folder. Their names begin with that of the seri
 were planned for.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +25,25 @@ def planned(config: RunConfig, at: datetime, every: str) -> RunConfig:
     return config.model_copy(update={"name": name})
 
 
+def is_night(config: RunConfig) -> bool:
+    """Whether a run is one of its series; else it was only made with the same file, under another name."""
+    return config.series is not None and config.name.startswith(f"{config.series.name}-")
+
+
+def night_of(config: RunConfig) -> str:
+    """What a run is called within its series: `2026-11-27`."""
+    return config.name.removeprefix(f"{config.series.name if config.series else ''}-")
+
+
+def sealed_runs(root: Path, series: str) -> Iterator[RunStore]:
+    """The sealed runs of a series, in the order of their names."""
+    for folder in sorted(root.glob(f"{series}-*")):
+        if (folder / "run.toml").is_file() and read_manifest(folder):
+            config = config_here(folder)
+            if config.series is not None and config.series.name == series:
+                yield RunStore(folder, config)
+
+
 def done_earlier(store: RunStore) -> set[str]:
     """Ids of the problems that the other sealed runs of the store's series have finished. Empty where the run
     is of no series.
@@ -31,14 +51,10 @@ def done_earlier(store: RunStore) -> set[str]:
     What such a run owes, or what lies beyond its budget, does not count. The times that runs were planned for
     do not, either: a fire that is made up for must not label again what a later one has.
     """
-    series, name = store.config.series, store.config.name
-    if series is None or not name.startswith(f"{series.name}-"):
-        return set()
-    found = set[str]()
-    for folder in sorted(Path(store.config.root).glob(f"{series.name}-*")):
-        if folder.name != name and (folder / "run.toml").is_file() and read_manifest(folder):
-            config = config_here(folder)
-            if config.series == series:
-                for shard in range(config.shards):
-                    found |= {*RunStore(folder, config).glance(shard).state.done}
+    series, found = store.config.series, set[str]()
+    if series is None or not is_night(store.config):
+        return found
+    for run in sealed_runs(Path(store.config.root), series.name):
+        for shard in range(run.config.shards) if run.config.name != store.config.name else ():
+            found |= {*run.glance(shard).state.done}
     return found

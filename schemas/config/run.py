@@ -92,11 +92,18 @@ class SeriesConfig(Section):
 
     [series]
     name = "nightly"
+    dataset = "me/nightly-steps"
+    retrain_rows = 10000
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=150)
     """The runs of a deployment are called by it and by the day that they were planned for, `NAME-2026-11-27`.
     With the time, `NAME-2026-11-27T020000`, where they are planned more often than once a day."""
+    dataset: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$", max_length=200)
+    """Dataset on the Hugging Face Hub, `OWNER/NAME`, to which each fire adds its run when that is sealed."""
+    retrain_rows: int | None = Field(None, ge=1)
+    """A PRM is trained on all runs of the series, by `[train]`, each time that they have so many rows more
+    than at the last training. Without it `[train]` trains one PRM per run, on that run alone."""
 
 
 class RunConfig(Section):
@@ -162,6 +169,12 @@ class RunConfig(Section):
     def _evaluation_has_a_prm(self) -> "RunConfig":
         if self.evaluate is not None and self.train is None:
             raise ValueError("[evaluate] measures the trained PRM, so [train] is needed too")
+        return self
+
+    @model_validator(mode="after")
+    def _retraining_has_settings(self) -> "RunConfig":
+        if self.series is not None and self.series.retrain_rows is not None and self.train is None:
+            raise ValueError("series.retrain_rows trains a PRM, so [train] is needed too")
         return self
 
     @model_validator(mode="after")
