@@ -174,7 +174,7 @@ class Dataset:
         return next((str(one.commit_id) for one in found if one.title == title), state.head)
 
     def _tag(self, name: str, commit: str, night: Night) -> None:
-        """Tag a night's commit, which must hold all of its files. A tag that is there must be of that night."""
+        """Tag a commit, which must hold all files of the night. A tag that is there must be of that night."""
         from huggingface_hub.errors import HfHubHTTPError
 
         paths = list(night.files)
