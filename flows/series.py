@@ -55,7 +55,7 @@ def retrain(config: RunConfig) -> str:
     last = read_json(place / LATEST).get("rows")
     missing = series.retrain_rows - (rows - (last if isinstance(last, int) else 0))
     if missing > 0:
-        return f"no PRM trained: {missing:,} more rows are due"
+        return f"no PRM trained, rows missing: {missing:,}"
     newest = runs[-1].config
     folder = place / night_of(newest)
     digest = content_id([manifest.digest() for manifest in manifests])

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from pipeline.outputs.hub import asked
-from pipeline.outputs.publish import ROW, files_of, front_matter, licence_lines, licences_of, link
+from pipeline.outputs.publish import NIGHTS, ROW, files_of, front_matter, licence_lines, licences_of, link
 from pipeline.runs.run_store import RunStore
 from pipeline.runs.series import night_of
 from pipeline.storage.atomic import fresh_folder
@@ -247,7 +247,7 @@ def _staged(run: RunStore) -> Iterator[Staged]:
                 link(path, files[to])
                 sums[to] = sha256_of(path)
         link(run.path / MANIFEST, scratch / MANIFEST)
-        files[f"nights/{name}.json"] = scratch / MANIFEST
+        files[f"{NIGHTS}/{name}.json"] = scratch / MANIFEST
         # Its shards would then be of one version, and its manifest of another.
         if read_manifest(run.path) != manifest:
             raise UserError(f"{run.path}: was sealed anew meanwhile: give the same command again")
@@ -294,7 +294,7 @@ def series_card(listed: NightList) -> str:
         *([f"| and {len(nights) - len(shown)} before | | | | |"] if len(nights) > len(shown) else []),
         "",
         f"Solutions and rollouts: {', '.join(map(in_markdown, policies))}. Labels are fused in each run by "
-        "the trust that was fitted to it, which `nights/RUN.json` holds; they never change.",
+        f"the trust that was fitted to it, which `{NIGHTS}/RUN.json` holds; they never change.",
         "",
         ROW,
         "",

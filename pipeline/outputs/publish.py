@@ -30,6 +30,8 @@ ROW = (
 )
 # A card is read by people; a corpus may name a licence for each of its thousand sources.
 _MOST_LICENCES = 50
+NIGHTS = "nights"
+"""The folder of a series' dataset that holds the manifests of its runs (`pipeline.outputs.nights`)."""
 # The Hub's own classes of size, by which its search filters.
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -163,6 +165,11 @@ def _upload(
 
     api = HfApi()
     repo = api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True)
+    if kind == "dataset" and api.get_paths_info(repo.repo_id, [NIGHTS], repo_type=kind):
+        raise UserError(
+            f"{repo_id} is the dataset of a series, and publishing a run would remove the others from it: "
+            "name another dataset, or let `stepmint deploy` add the run"
+        )
     # A folder with fewer shards than last time must not leave the old ones behind.
     stale = "data/**" if kind == "dataset" else None
     api.upload_folder(

@@ -19,6 +19,7 @@ from benchmarks.hub import LARGE, Hub, serving
 from pipeline.labelling.sealing import seal
 from pipeline.outputs import nights as module
 from pipeline.outputs.nights import publish_nights
+from pipeline.outputs.publish import publish_run
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import sealed_manifest
 from schemas.config import FusionConfig
@@ -263,6 +264,14 @@ def test_only_a_dataset_of_the_series_is_added_to(
         assert hub.files == files
     else:
         assert publish(nights) == [FIRST, SECOND]
+
+
+def test_publishing_one_run_does_not_erase_a_series(nights: Nights, hub: Hub) -> None:
+    publish(nights)
+    before = dict(hub.files)
+    with pytest.raises(UserError, match="me/demo is the dataset of a series, and publishing a run would"):
+        publish_run(nights[0], "me/demo", private=True)
+    assert hub.files == before
 
 
 def test_rows_of_another_schema_need_another_dataset(nights: Nights, hub: Hub) -> None:
