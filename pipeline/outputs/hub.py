@@ -32,21 +32,21 @@ def asked(ask: Callable[[], Result]) -> Result:
         raise UserError(f"not a name for a repository: {str(error).splitlines()[0]}") from None
     except HfHubHTTPError as error:
         raise _refusal(error) from None
-    except Exception as raised:
+    except Exception as error:
         # An upload that fails in a thread of the client is wrapped in a RuntimeError.
-        error = _cause(raised)
-        if isinstance(error, HfHubHTTPError):
-            raise _refusal(error) from None
+        fault = _cause(error)
+        if isinstance(fault, HfHubHTTPError):
+            raise _refusal(fault) from None
         # A proxy's login page or another server answers in a form that the client does not expect; the
         # address is then the likeliest fault.
-        if not _is_transport(error):
-            if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
+        if not _is_transport(fault):
+            if isinstance(fault, (ValueError, LookupError, TypeError, AttributeError)):
                 raise UserError(
-                    f"{_endpoint()} does not answer as the Hub does ({type(error).__name__}): "
+                    f"{_endpoint()} does not answer as the Hub does ({type(fault).__name__}): "
                     "check HF_ENDPOINT"
                 ) from error
             raise
-        what = str(error) or type(error).__name__
+        what = str(fault) or type(fault).__name__
         raise BackendError(
             f"the Hub at {_endpoint()} cannot be reached: {what}; the same command uploads what is missing"
         ) from None

@@ -147,7 +147,8 @@ class Dataset:
                 f"{staged.night.schema_version}): set series.dataset to another name"
             )
         texts = {"manifest.json": listed.model_dump_json(indent=1), "README.md": series_card(listed)}
-        files = {**staged.files, **{to: text.encode() for to, text in texts.items()}}
+        files: dict[str, Path | bytes] = {**staged.files}
+        files |= {to: text.encode() for to, text in texts.items()}
         operations = [CommitOperationAdd(path_in_repo=to, path_or_fileobj=one) for to, one in files.items()]
 
         def ask() -> str | None:
@@ -213,7 +214,7 @@ class Dataset:
 
     def _read(self, path: str, revision: str) -> bytes:
         from huggingface_hub import get_session
-        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
         # Not `hf_hub_download`: of a Hub that is silent it says that the file is not in its cache.
         url = f"{self.api.endpoint}/datasets/{self.repo_id}/resolve/{revision}/{path}"
