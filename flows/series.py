@@ -7,17 +7,14 @@ from pathlib import Path
 
 from flows import progress
 from flows.engine import task
-from flows.train import evaluate_model, read_json, train_on
+from flows.train import evaluate_model, train_on
 from pipeline.outputs.nights import publish_nights
-from pipeline.runs.series import night_of, sealed_runs
-from pipeline.storage.atomic import write_json
+from pipeline.runs.series import LATEST, checkpoints_of, newest_prm, night_of, sealed_runs
 from pipeline.storage.generations import sealed_manifest
+from pipeline.storage.recorded import write_record
 from schemas.config import RunConfig
 from schemas.errors import BackendError
 from schemas.records import content_id
-
-LATEST = "latest.json"
-"""The file that names the newest PRM of a series. It is written last."""
 
 
 def follow_up(config: RunConfig) -> list[str]:
@@ -51,8 +48,7 @@ def retrain(config: RunConfig) -> str:
     runs = list(sealed_runs(root, series.name))
     manifests = [sealed_manifest(run.path) for run in runs]
     rows = sum(manifest.solutions for manifest in manifests)
-    place = series_checkpoints(config)
-    last = read_json(place / LATEST).get("rows")
+    place, last = checkpoints_of(config), newest_prm(config).get("rows")
     missing = series.retrain_rows - (rows - (last if isinstance(last, int) else 0))
     if missing > 0:
         return f"no PRM trained, rows missing: {missing:,}"
@@ -62,10 +58,5 @@ def retrain(config: RunConfig) -> str:
     train_on(runs, config, folder, digest)
     if config.evaluate:
         evaluate_model(config.model_copy(update={"name": newest.name}), str(folder))
-    write_json(place / LATEST, {"tag": night_of(newest), "rows": rows, "digest": digest})
+    write_record(place / LATEST, {"tag": night_of(newest), "rows": rows, "digest": digest})
     return f"PRM trained on {rows:,} rows, in {folder}"
-
-
-def series_checkpoints(config: RunConfig) -> Path:
-    """Where the PRMs of a series lie, each in a folder called by the last run that it was trained on."""
-    return Path(config.root).parent / "checkpoints" / (config.series.name if config.series else config.name)

@@ -7,13 +7,18 @@ were planned for.
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import read_manifest
-from pipeline.storage.recorded import config_here
-from schemas.config import RunConfig
+from pipeline.storage.recorded import config_here, is_begun, read_config, read_record
+from schemas.config import PrmConfig, RunConfig
 
 _FORMATS = {"day": "%Y-%m-%d", "second": "%Y-%m-%dT%H%M%S"}
+
+
+LATEST = "latest.json"
+"""The file beside the PRMs of a series that names the newest. It is written last."""
 
 
 def planned(config: RunConfig, at: datetime, every: str) -> RunConfig:
@@ -22,7 +27,39 @@ def planned(config: RunConfig, at: datetime, every: str) -> RunConfig:
     if config.series is None:
         return config
     name = f"{config.series.name}-{at.astimezone(UTC).strftime(_FORMATS[every])}"
-    return config.model_copy(update={"name": name})
+    return _with_newest_prm(config.model_copy(update={"name": name}))
+
+
+def _with_newest_prm(config: RunConfig) -> RunConfig:
+    """The run with the series' newest PRM for those that wait for it, or with the one that it began with.
+    Without any, these are left out."""
+    waiting = [one.name for one in config.annotators(PrmConfig) if one.checkpoint == "series"]
+    if not waiting:
+        return config
+    path = Path(config.root) / config.name
+    if is_begun(path):
+        found = {one.name: one.checkpoint for one in read_config(path).annotators(PrmConfig)}
+    else:
+        tag = newest_prm(config).get("tag")
+        found = dict.fromkeys(waiting, str(checkpoints_of(config) / tag)) if isinstance(tag, str) else {}
+    kept = (
+        one.model_copy(update={"checkpoint": found[one.name]}) if one.name in waiting else one
+        for one in config.annotate
+        if one.name not in waiting or one.name in found
+    )
+    return config.model_copy(update={"annotate": tuple(kept)})
+
+
+def checkpoints_of(config: RunConfig) -> Path:
+    """Where the PRMs of a series lie, each in a folder called by the newest run that it was trained on."""
+    return Path(config.root).parent / "checkpoints" / (config.series.name if config.series else config.name)
+
+
+def newest_prm(config: RunConfig) -> dict[str, Any]:
+    """What is recorded of the newest PRM of a series: `tag`, `rows` and `digest`. Empty where there is
+    none."""
+    file = checkpoints_of(config) / LATEST
+    return read_record(file, file.parent) if file.is_file() else {}
 
 
 def is_night(config: RunConfig) -> bool:

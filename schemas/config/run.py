@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from schemas.complaints import Complaint, complaints
-from schemas.config.annotators import KINDS, AnnotatorConfig, AnyAnnotator, SampleConfig, VerifyConfig
+from schemas.config.annotators import KINDS, AnnotatorConfig, AnyAnnotator, PrmConfig, SampleConfig
 from schemas.config.earlier import RESOLVED, as_it_was
 from schemas.config.effects import AddedAs, Effect, vote_settings
 from schemas.config.paths import beside
@@ -178,6 +178,16 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _newest_prm_is_made(self) -> "RunConfig":
+        waiting = [one for one in self.annotators(PrmConfig) if one.checkpoint == "series"]
+        if waiting and (self.series is None or self.series.retrain_rows is None):
+            raise ValueError(
+                f'{waiting[0].section}.checkpoint = "series" needs a [series] with retrain_rows, whose fires '
+                "train the PRM: set both, or name a folder"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _budget_buys_something(self) -> "RunConfig":
         run, most = self.budget.run, self.budget.per_problem
         # Tokens are reserved before they are sampled, so these budgets would refuse every request of the run.
@@ -222,7 +232,7 @@ class RunConfig(Section):
     def asks_policy(self) -> bool:
         """Whether anybody asks the run's own policy. Nobody does where solutions are given and only verifiers
         and annotators with models of their own vote; then it need not be there."""
-        votes = any(one.own_policy is None and not isinstance(one, VerifyConfig) for one in self.annotate)
+        votes = any(one.asks and one.own_policy is None for one in self.annotate)
         draws = any(one not in self.writers and not isinstance(one, GivenConfig) for one in self.proposers)
         return votes or draws or self.filter is not None
 

@@ -12,8 +12,10 @@ from benchmarks.hub import Hub, serving
 from flows import deployed
 from flows.engine import without_prefect
 from flows.series import publish_series
+from pipeline.annotators.opening import annotators
 from pipeline.storage.generations import sealed_manifest
-from schemas.config import load_config
+from pipeline.storage.recorded import read_config
+from schemas.config import PrmConfig, load_config
 from schemas.errors import BackendError, UserError
 from schemas.records import content_id
 from tests.flows.conftest import write_run_file
@@ -82,7 +84,8 @@ def test_a_series_may_be_published_later(tmp_path: Path, hub: Hub) -> None:
 
 def test_a_prm_is_trained_on_all_nights_when_enough_rows_are_new(tmp_path: Path, byte_base: str) -> None:
     train = f"retrain_rows = 5\n[train]\nmodel = {byte_base!r}\nepochs = 1\nholdout = 0\n"
-    run_file = write_run_file(tmp_path, f'[series]\nname = "nightly"\n{train}', problems=1)
+    votes = '[[annotate]]\nkind = "prm"\ncheckpoint = "series"\n'
+    run_file = write_run_file(tmp_path, f'[series]\nname = "nightly"\n{train}{votes}', problems=1)
     runs, place = tmp_path / "runs", tmp_path / "checkpoints" / "nightly"
 
     def rows(*days: int) -> int:
@@ -97,6 +100,7 @@ def test_a_prm_is_trained_on_all_nights_when_enough_rows_are_new(tmp_path: Path,
     assert told == f"PRM trained on {rows(27, 28)} rows, in {folder}"
     latest = json.loads((place / "latest.json").read_text())
     digests = [sealed_manifest(runs / f"nightly-2026-11-{day}").digest() for day in (27, 28)]
+    assert latest.pop("checksum")
     assert latest == {"tag": "2026-11-28", "rows": rows(27, 28), "digest": content_id(digests)}
     assert json.loads((folder / "prm.json").read_text())["dataset_digest"] == latest["digest"]
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -115,8 +119,19 @@ def test_a_prm_is_trained_on_all_nights_when_enough_rows_are_new(tmp_path: Path,
     shutil.rmtree(folder)
     assert fire(run_file, 28)[1] == told
     assert (folder / "model.safetensors").read_bytes() == weights
-    assert json.loads((place / "latest.json").read_text()) == latest
+    assert latest.items() < json.loads((place / "latest.json").read_text()).items()
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["nightly"]
+    # From now on it votes, and a run that began without it, or with it, goes on so.
+    pose(tmp_path, *(f"Last {i}" for i in range(3)))
+    for day in (30, 30, 28):
+        fire(run_file, day)
+    assert json.loads((place / "latest.json").read_text())["tag"] == "2026-11-30"
+    with pytest.raises(UserError, match="only fires of `stepmint deploy` know the newest PRM"):
+        annotators(load_config(run_file))
+    sources = {day: sealed_manifest(runs / f"nightly-2026-11-{day}").sources for day in (27, 28, 30)}
+    assert [day for day in sources if "prm" in sources[day]] == [30]
+    assert sources[30]["prm"].votes > sources[30]["prm"].abstained
+    assert read_config(runs / "nightly-2026-11-30").annotators(PrmConfig)[0].checkpoint == str(folder)
 
 
 def test_retraining_needs_settings(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ NEEDED: dict[str, Any] = {
     "name": "r",
     "model": "m",
     "factory": "package.module:function",
+    "checkpoint": "checkpoints/r",
     "policy": {"kind": "simulated"},
 }
 """Values of fields that have no default, by their names."""
