@@ -16,7 +16,16 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from pipeline.outputs.hub import asked
-from pipeline.outputs.publish import NIGHTS, ROW, files_of, front_matter, licence_lines, licences_of, link
+from pipeline.outputs.publish import (
+    NIGHTS,
+    ROW,
+    SIMULATED,
+    files_of,
+    front_matter,
+    licence_lines,
+    licences_of,
+    link,
+)
 from pipeline.runs.run_store import RunStore
 from pipeline.runs.series import night_of
 from pipeline.storage.atomic import fresh_folder
@@ -32,7 +41,7 @@ _LARGEST_LIST = 1 << 24
 _WAITS = (0.0, 0.1, 0.5, 2.0, 5.0, 10.0, 20.0)
 """Seconds before each try to add a night. Another try is due when somebody else's commit came first."""
 _SHOWN = 30
-"""Nights that the card lists."""
+"""Nights that the card lists, and licences that are kept of each night."""
 _AT_ONCE = 500
 """Files that the Hub is asked about in one request."""
 
@@ -98,7 +107,10 @@ class Dataset:
 
     def listed(self, revision: str) -> NightList:
         """The nights that a revision lists. UserError where it holds something else."""
-        found = {item.path: item for item in self._about(["manifest.json", "data"], revision)}
+        found = {item.path: item for item in self._about(["manifest.json", "data", ".gitignore"], revision)}
+        if ".gitignore" in found:
+            # The client leaves out what it names, and says nothing.
+            raise UserError(f"{self.repo_id}: has a .gitignore, which may keep files out: remove it there")
         if "manifest.json" not in found:
             if "data" in found:
                 raise UserError(self._not_ours("it has files in data/, and no manifest.json"))
@@ -132,7 +144,8 @@ class Dataset:
                 elif commit is None:
                     commit = self._commit_of(name, night, state)
                 if commit is not None:
-                    return self._tag(name, commit, night)
+                    # Where its own commit lacks a file, somebody may have added it since.
+                    return self._tag(name, night, (commit, state.head))
         raise BackendError(f"{self.repo_id}: others kept changing it; the same command adds {name}")
 
     def _commit(self, staged: "Staged", state: State) -> str | None:
@@ -174,21 +187,16 @@ class Dataset:
         title = _title(name, night)
         return next((str(one.commit_id) for one in found if one.title == title), state.head)
 
-    def _tag(self, name: str, commit: str, night: Night) -> None:
-        """Tag a commit, which must hold all files of the night. A tag that is there must be of that night."""
+    def _tag(self, name: str, night: Night, commits: Sequence[str]) -> None:
+        """Tag the first commit that holds all files of a night. A tag that is there must be of that night."""
         from huggingface_hub.errors import HfHubHTTPError
 
-        paths = list(night.files)
-        groups = (paths[at : at + _AT_ONCE] for at in range(0, len(paths), _AT_ONCE))
-        found = {item.path: item for group in groups for item in self._about(group, commit)}
-        for path, sha256 in night.files.items():
-            # Large files are known by their checksum; the Hub keeps none of others.
-            there = found.get(path)
-            if there is None or (there.lfs and there.lfs.sha256 != sha256):
-                raise UserError(
-                    f"{self.repo_id}: the Hub did not take {path} as it is: does a .gitignore there name it? "
-                    f"Mend the dataset by hand; the night gets its tag {name} when the file is there"
-                )
+        whole = (commit for commit in commits if not self._missing(commit, night))
+        if (commit := next(whole, None)) is None:
+            raise UserError(
+                f"{self.repo_id}: the Hub does not have {self._missing(commits[0], night)} as it was sent: "
+                f"upload the file by hand, and the next fire gives the night its tag {name}"
+            )
 
         def ask() -> bool:
             try:
@@ -203,6 +211,18 @@ class Dataset:
             tagged = self.listed(name).nights.get(name)
             if tagged is None or tagged.digest != night.digest:
                 raise UserError(f"{self.repo_id}: the tag {name} is of something else: remove it")
+
+    def _missing(self, commit: str, night: Night) -> str:
+        """A file of a night that a commit does not hold as it is; empty where it holds all."""
+        paths = list(night.files)
+        groups = (paths[at : at + _AT_ONCE] for at in range(0, len(paths), _AT_ONCE))
+        found = {item.path: item for group in groups for item in self._about(group, commit)}
+        for path, sha256 in night.files.items():
+            # Large files are known by their checksum; the Hub keeps none of others.
+            there = found.get(path)
+            if there is None or (there.lfs and there.lfs.sha256 != sha256):
+                return path
+        return ""
 
     def _about(self, paths: list[str], revision: str) -> list[Any]:
         """Those of some files and folders that a revision has."""
@@ -257,7 +277,7 @@ def _staged(run: RunStore) -> Iterator[Staged]:
         night = Night(
             digest=manifest.digest(),
             schema_version=manifest.schema_version,
-            policy="simulated" if isinstance(policy, SimulatedConfig) else f"{policy.model} ({policy.kind})",
+            policy=SIMULATED if isinstance(policy, SimulatedConfig) else f"{policy.model} ({policy.kind})",
             licences=tuple(licences_of(run)[:_SHOWN]),
             files=sums,
             **counts,
@@ -279,10 +299,10 @@ def series_card(listed: NightList) -> str:
     lines = [
         *front_matter(listed.series, listed.rows, globs),
         f"{listed.rows} solutions of {sum(night.problems for night in nights)} problems, from "
-        f"{len(nights)} runs of a series. Each run is a file name's beginning and a tag.",
+        f"{len(nights)} runs of a series. A run's name is a tag, and the beginning of its files' names.",
         "",
-        "    load_dataset(NAME)                                                      # everything",
-        f'    load_dataset(NAME, revision="{shown[-1][0]}")  # as it was after that run',
+        "    load_dataset(NAME)  # all runs",
+        f'    load_dataset(NAME, revision="{shown[-1][0]}")  # all runs up to that one',
         f'    load_dataset(NAME, data_files="data/steps/{shown[-1][0]}-*.parquet")  # that run alone',
         "",
         "| run | problems | solutions | labelled steps | rows |",

@@ -22,6 +22,7 @@ from schemas.errors import UserError
 from schemas.manifest import Manifest
 from schemas.text import as_code, in_markdown, one_line
 
+SIMULATED = "a simulated policy, which is no language model"
 ROW = (
     "A row is one solution: the problem, its steps, per step a label (1 right, 0 the first error, null "
     "not decided), the probability that it and all steps before it are right, who decided and why, and every "
@@ -90,7 +91,7 @@ def _in_words(policy: PolicyConfig) -> str:
     """The policy in words. A simulated one has no model, and says so: nobody should take its texts for a
     model's."""
     if isinstance(policy, SimulatedConfig):
-        return "a simulated policy, which is no language model"
+        return SIMULATED
     return f"{as_code(policy.model)} ({policy.kind})"
 
 

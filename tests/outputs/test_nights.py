@@ -1,5 +1,6 @@
 """A series' dataset on a stand-in Hub: each night lands once, whatever fails and whoever else publishes."""
 
+import base64
 import json
 import os
 import re
@@ -238,9 +239,25 @@ def test_a_file_that_the_dataset_ignores_is_missed(nights: Nights, hub: Hub) -> 
     """A .gitignore makes the Hub's client leave files out without a word."""
     hub.ignored = ("data/steps",)
     for _ in range(2):
-        with pytest.raises(UserError, match=r"did not take data/steps/2026-11-27-0000\d.parquet as it is"):
+        with pytest.raises(UserError, match=r"does not have data/steps/2026-11-27-0000\d.parquet as it was"):
             publish(nights)
         assert not hub.tags
+    # Somebody mends it by a commit of their own.
+    hub.ignored = ()
+    by_hand = [
+        {"key": "file", "value": {"path": name, "content": base64.b64encode(data).decode()}}
+        for name, data in files_of(nights[0], FIRST).items()
+        if name.startswith("data/steps")
+    ]
+    hub.commit([{"key": "header", "value": {"summary": "Mend"}}, *by_hand])
+    assert publish(nights) == [FIRST, SECOND]
+    assert hub.tags == {FIRST: f"{2:040x}", SECOND: f"{3:040x}"}
+
+
+def test_a_dataset_that_may_ignore_files_is_refused(nights: Nights, hub: Hub) -> None:
+    hub.files[".gitignore"] = b"data/"
+    with pytest.raises(UserError, match=r"has a .gitignore, which may keep files out: remove it there"):
+        publish(nights)
 
 
 @pytest.mark.parametrize(
