@@ -5,7 +5,6 @@ judge does: on every step up to the first that it calls wrong.
 """
 
 import asyncio
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ class Prm:
 
     config: PrmConfig
     needs_gold: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _loaded: "PRM | None" = None
 
     def __post_init__(self) -> None:
@@ -49,16 +48,16 @@ class Prm:
     async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
         """The calibrated score of each step, up to the first that is not above one half. A solution that the
         PRM cannot read as it was trained is an abstention on every step."""
-        return await asyncio.to_thread(self._votes, context.problem.text, solution.step_texts())
+        # One at a time: the model fills the machine, and waiting threads would keep verifiers from theirs.
+        async with self._turn:
+            return await asyncio.to_thread(self._votes, context.problem.text, solution.step_texts())
 
     def _votes(self, problem: str, steps: list[str]) -> list[Vote]:
-        # One at a time: the model fills the machine, and the policy samples meanwhile.
-        with self._lock:
-            prm = self._prm()
-            if not prm.readable(problem, steps):
-                why = "the PRM cannot read this solution: a step is empty, or it is too long"
-                return [self._vote(step, None, why) for step in range(len(steps))]
-            scores = prm.score_steps(problem, steps)
+        prm = self._prm()
+        if not prm.readable(problem, steps):
+            why = "the PRM cannot read this solution: a step is empty, or it is too long"
+            return [self._vote(step, None, why) for step in range(len(steps))]
+        scores = prm.score_steps(problem, steps)
         first = next((step for step, score in enumerate(scores) if score <= 0.5), len(scores) - 1)
         return [self._vote(step, score, "") for step, score in enumerate(scores[: first + 1])]
 
