@@ -27,7 +27,7 @@ from pipeline.outputs.publish import (
     link,
 )
 from pipeline.runs.run_store import RunStore
-from pipeline.runs.series import night_of
+from pipeline.runs.series import finished, night_of
 from pipeline.storage.atomic import fresh_folder
 from pipeline.storage.checksums import sha256_of
 from pipeline.storage.generations import MANIFEST, read_manifest, sealed_manifest
@@ -57,29 +57,48 @@ def publish_nights(runs: Sequence[RunStore], series: str, repo_id: str) -> Publi
     """Add those sealed runs of a series to its dataset that it does not have; made, as a private one, where
     there is none.
 
-    UserError for a refused token, a dataset of something else, and a night that the dataset has with other
-    rows, after the others were added; BackendError for a silent Hub.
+    UserError for a refused token and a dataset of something else; after the others were added, for a night
+    that the dataset has with other rows, or whose problems another night has. BackendError for a silent Hub.
     """
     from huggingface_hub import HfApi
 
     api = HfApi()
     made = asked(lambda: api.create_repo(repo_id, repo_type="dataset", private=True, exist_ok=True))
     dataset = Dataset(api, made.repo_id, series)
-    before, added, other = dataset.state(), list[str](), list[str]()
-    for run in runs:
+    before, added, refused = dataset.state(), list[RunStore](), list[str]()
+    known = [run for run in runs if night_of(run.config) in before.listed.nights]
+    for run in known:
         name, digest = night_of(run.config), sealed_manifest(run.path).digest()
-        listed = before.listed.nights.get(name)
-        if listed is not None and listed.digest != digest:
-            other.append(f"{run.path} has rows {digest}, the dataset {listed.digest}")
-        elif listed is None or name not in before.tags:
+        if (listed := before.listed.nights[name].digest) != digest:
+            refused.append(
+                f"a published night never changes, but {run.path} has rows {digest}, the dataset {listed}: "
+                "seal the run as it was, or set series.dataset to another name"
+            )
+        elif name not in before.tags:
             dataset.add(run)
-            added.append(name)
-    if other:
-        raise UserError(
-            f"{repo_id}: a published night never changes, but {'; '.join(other)}: seal the run as it was, or "
-            "set series.dataset to another name"
-        )
-    return Published(str(made), added)
+            added.append(run)
+    for run in runs:
+        if run not in known and (twice := _labelled_twice(run, known)):
+            refused.append(twice)
+        elif run not in known:
+            dataset.add(run)
+            added.append(run)
+            known.append(run)
+    if refused:
+        raise UserError(f"{repo_id}: {'; '.join(refused)}")
+    return Published(str(made), [night_of(run.config) for run in added])
+
+
+def _labelled_twice(run: RunStore, others: Sequence[RunStore]) -> str:
+    """What is wrong where others have problems of a run, too: the dataset would have their rows twice."""
+    mine = finished(run) if others else set[str]()
+    for other in others:
+        if n := len(mine & finished(other)):
+            return (
+                f"{run.path} has {n} problems that {other.path} has published: remove the folder of the "
+                "first; the next fire labels what only that had"
+            )
+    return ""
 
 
 class State(NamedTuple):

@@ -92,6 +92,11 @@ def done_earlier(store: RunStore) -> set[str]:
     if series is None or not is_night(store.config):
         return found
     for run in sealed_runs(Path(store.config.root), series.name):
-        for shard in range(run.config.shards) if run.config.name != store.config.name else ():
-            found |= {*run.glance(shard).state.done}
+        if run.config.name != store.config.name:
+            found |= finished(run)
     return found
+
+
+def finished(run: RunStore) -> set[str]:
+    """Ids of the problems that a run has finished."""
+    return {name for shard in range(run.config.shards) for name in run.glance(shard).state.done}

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from pipeline.outputs.nights import publish_nights
 from pipeline.outputs.publish import publish_run
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import sealed_manifest
+from pipeline.storage.recorded import config_here
 from schemas.config import FusionConfig
 from schemas.errors import BackendError, UserError
 from schemas.series import NightList
@@ -217,6 +219,20 @@ def test_a_night_that_was_sealed_with_other_labels_is_refused(nights: Nights, hu
     kept = {name: data for name, data in before.items() if name.startswith(("data/", "nights/"))}
     assert kept.items() < hub.files.items()
     assert list(hub.tags) == [FIRST, SECOND]
+
+
+def test_no_problem_is_published_twice(nights: Nights, hub: Hub, tmp_path: Path) -> None:
+    """A night that failed is finished after the next one has labelled its problems, too."""
+    late = tmp_path / "series" / "nightly-2026-11-26"
+    shutil.copytree(nights[1].path, late, symlinks=True)
+    publish(nights[1:])
+    twice = rf"{late} has 1 problems that {nights[1].path} has published: remove the folder of the first"
+    for _ in range(2):
+        with pytest.raises(UserError, match=twice):
+            publish([RunStore(late, config_here(late)), *nights])
+        assert sorted(hub.tags) == [FIRST, SECOND]
+    shutil.rmtree(late)
+    assert publish(nights) == []
 
 
 def test_a_tag_of_something_else_is_refused(nights: Nights, hub: Hub) -> None:
