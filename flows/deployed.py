@@ -16,6 +16,7 @@ from flows import progress
 from flows.engine import flow
 from flows.main import main
 from flows.orchestration import completed, failed, flow_of, planned_time
+from flows.series import follow_up
 from flows.synthesize import read_ahead
 from flows.work import begin, is_url, work_on
 from pipeline.runs.series import planned
@@ -106,7 +107,8 @@ def fire(run: ScheduledRun, at: datetime) -> str:
     """What is due at a time; says in a line what came of it.
 
     A run of a series is called by the time that it was planned for, so a fire that is late, or tried again,
-    goes on with its own run. BackendError where it is not finished, or nothing of a source could be read.
+    goes on with its own run. Then what fires before it left unpublished is published, too. BackendError where
+    it is not finished, or nothing of a source could be read.
     """
     path = Path(run.run_file)
     config = config_of(run.text, path, run.changes) if run.text else load_config(path, run.changes)
@@ -116,6 +118,12 @@ def fire(run: ScheduledRun, at: datetime) -> str:
         result = work_on(begin(config))
         _raise_unread(result)
         return f"problems labelled: {result['problems']:,}, in {result['run']}"
+    said = _labelled(config)
+    return "; ".join([said, *(follow_up(config) if run.named_by != "file" else [])])
+
+
+def _labelled(config: RunConfig) -> str:
+    """Label what is new, and say how much it was."""
     folder = Path(config.root) / config.name
     was_there, before = folder.exists(), _digest(folder)
     try:

@@ -10,6 +10,7 @@ from flows.train import checkpoint_of, evaluate_model, train_model
 from pipeline.outputs.report import summarise
 from pipeline.runs import records
 from pipeline.runs.run_store import RunStore
+from pipeline.runs.series import is_night
 from schemas.config import RunConfig
 
 
@@ -29,7 +30,7 @@ def _stages(config: RunConfig, ahead: Drawing | None) -> dict[str, Any]:
         "path": sealed["run"],
         "dataset_digest": sealed["dataset_digest"],
     }
-    if config.train:
+    if config.train and not trains_as_series(config):
         folder = str(checkpoint_of(config))
         figures["checkpoint"] = folder
         figures["training"] = train_model(config, folder)
@@ -37,3 +38,8 @@ def _stages(config: RunConfig, ahead: Drawing | None) -> dict[str, Any]:
             figures["evaluation"] = evaluate_model(config, folder, ahead.file() if ahead else "")
     records.write_summary(store.path, figures)
     return figures
+
+
+def trains_as_series(config: RunConfig) -> bool:
+    """Whether a run is a night of a series whose PRM is trained on all of them (`flows.series`)."""
+    return is_night(config) and config.series is not None and config.series.retrain_rows is not None

@@ -4,6 +4,8 @@ A finished checkpoint is kept while the dataset and the settings that it was mad
 """
 
 import json
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +31,23 @@ def checkpoint_of(config: RunConfig) -> Path:
 @task()
 def train_model(config: RunConfig, out: str) -> dict[str, Any]:
     """Train on a sealed run and return the metrics; a checkpoint of the same rows and settings is kept."""
-    store, folder, settings = RunStore.reopen(config), Path(out), config.train or TrainConfig()
-    manifest = sealed_manifest(store.path)
-    template = store.template()
-    wanted = {
-        "dataset_digest": manifest.digest(),
-        "template": template,
-        "train": settings.model_dump(mode="json"),
-    }
+    store = RunStore.reopen(config)
+    return train_on([store], config, Path(out), sealed_manifest(store.path).digest())
+
+
+def train_on(runs: Sequence[RunStore], config: RunConfig, folder: Path, digest: str) -> dict[str, Any]:
+    """Train on sealed runs, whose rows have this digest, with the prompt of the last; returns the metrics. A
+    checkpoint of the same rows and settings is kept."""
+    settings, template = config.train or TrainConfig(), runs[-1].template()
+    wanted = {"dataset_digest": digest, "template": template, "train": settings.model_dump(mode="json")}
     if read_json(folder / TRAINED) == wanted and (folder / "prm.json").is_file():
         return {**read_json(folder / "metrics.json"), "kept": True}
 
     from pipeline.prm.train import train_prm
 
     with progress.stage("training the PRM"):
-        metrics = train_prm(
-            rows_of(store, votes=False), settings, folder, template=template, dataset_digest=manifest.digest()
-        )
+        rows = chain.from_iterable(rows_of(run, votes=False) for run in runs)
+        metrics = train_prm(rows, settings, folder, template=template, dataset_digest=digest)
     if not rank():  # of several processes the first writes
         write_json(folder / TRAINED, wanted)
     return metrics

@@ -39,9 +39,15 @@ DOTTED = re.compile(rf"\b(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+")
 CALL = re.compile(r"([a-z_]\w*)\(([a-z_]+(?:, [a-z_]+)*)\)")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[\w-]*)?\)")
 WORD = re.compile(r"[A-Za-z_]\w*")
-OF_A_READER = frozenset({"run.toml", "mine.toml", "problems.toml", "data/*.jsonl", "data/**/*.jsonl"})
+OF_A_READER = frozenset(
+    {
+        *("run.toml", "mine.toml", "problems.toml", "data/*.jsonl", "data/**/*.jsonl"),
+        *(f"data/{subset}/2026-11-27-00000.parquet" for subset in ("steps", "rollouts")),
+        "data/steps/2026-11-28-*.parquet",
+    }
+)
 """Files of whoever reads a document; the patterns are examples of how several are named at once."""
-NEEDED: dict[str, dict[str, Any]] = {"evaluate": {"train": {}}}
+NEEDED: dict[str, dict[str, Any]] = {"evaluate": {"train": {}}, "series": {"train": {}}}
 """Sections that a run file has only beside others, and those."""
 OTHERS = frozenset(
     {

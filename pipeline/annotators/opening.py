@@ -11,6 +11,7 @@ from pipeline.annotators.formal import Verify, verifier_named
 from pipeline.annotators.judge import Judge
 from pipeline.annotators.monte_carlo import MonteCarlo
 from pipeline.annotators.outside import made_annotator
+from pipeline.annotators.prm import Prm
 from pipeline.annotators.prover import Prover
 from pipeline.annotators.scan import Scan
 from pipeline.policies.base import Sampling
@@ -24,6 +25,7 @@ from schemas.config import (
     MonteCarloConfig,
     OmegaConfig,
     PolicyConfig,
+    PrmConfig,
     ProverConfig,
     PythonConfig,
     RunConfig,
@@ -80,6 +82,8 @@ def _made(config: AnyAnnotator, read: Callable[[str], str]) -> Iterator[Annotato
             meta = None if config.meta is None else judge_prompt(config.meta, read(config.meta))
             for name in config.prompts:
                 yield Judge(config, judge_prompt(name, read(name)), meta)
+        case PrmConfig():
+            yield Prm(config)
         case VerifyConfig():
             yield Verify([verifier_named(name) for name in config.verifiers])
         case PythonConfig():
@@ -125,7 +129,8 @@ def asked(
     prefixes |= any(judge.begins for judge in mine)
     own = Asked(config.policy, asking, prefixes, token_limit(config), _json(mine))
     # Annotators that a program brings are no part of the configuration.
-    asks = config.asks_policy or any(part.config.own_policy is None and not part.checks for part in parts)
+    outside = (part for part in parts if part.config.asks and not part.checks)
+    asks = config.asks_policy or any(part.config.own_policy is None for part in outside)
     found = {POLICY: own} if asks else {}
     found |= {writer_role(one): Asked(one.policy, asking, False) for one in config.writers if one.policy}
     for part in parts:

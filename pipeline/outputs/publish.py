@@ -6,24 +6,24 @@ refuses a repository which moved meanwhile; the tag comes last.
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from pipeline.outputs.hub import asked
 from pipeline.runs.run_store import RunStore
 from pipeline.storage import packing
 from pipeline.storage.atomic import fresh_folder
 from pipeline.storage.folders import LISTED
 from pipeline.storage.generations import read_manifest, sealed_manifest, shards_of
 from schemas.config import PolicyConfig, SimulatedConfig
-from schemas.errors import BackendError, UserError
+from schemas.errors import UserError
 from schemas.manifest import Manifest
 from schemas.text import as_code, in_markdown, one_line
 
-Result = TypeVar("Result")
-_ROW = (
+SIMULATED = "a simulated policy, which is no language model"
+ROW = (
     "A row is one solution: the problem, its steps, per step a label (1 right, 0 the first error, null "
     "not decided), the probability that it and all steps before it are right, who decided and why, and every "
     "vote, so that the labels can be computed again. Steps are counted from 0; "
@@ -31,6 +31,8 @@ _ROW = (
 )
 # A card is read by people; a corpus may name a licence for each of its thousand sources.
 _MOST_LICENCES = 50
+NIGHTS = "nights"
+"""The folder of a series' dataset that holds the manifests of its runs (`pipeline.outputs.nights`)."""
 # The Hub's own classes of size, by which its search filters.
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -50,7 +52,7 @@ def publish_run(store: RunStore, repo_id: str, *, private: bool) -> str:
             raise UserError(f"{store.path}: was sealed anew meanwhile: give the same command again")
         files = {"README.md": card, "manifest.json": sealed}
         tag = f"v-{manifest.digest()}"
-        return _asked(lambda: _upload(scratch, repo_id, "dataset", files, tag=tag, private=private))
+        return asked(lambda: _upload(scratch, repo_id, "dataset", files, tag=tag, private=private))
 
 
 def publish_checkpoint(folder: Path, repo_id: str, *, private: bool) -> str:
@@ -58,7 +60,7 @@ def publish_checkpoint(folder: Path, repo_id: str, *, private: bool) -> str:
     card = read_card(folder)
     files = {"README.md": model_card(card, repo_id).encode()}
     tag = f"v-{card.get('dataset_digest') or 'unknown'}"
-    return _asked(lambda: _upload(folder, repo_id, "model", files, tag=tag, private=private))
+    return asked(lambda: _upload(folder, repo_id, "model", files, tag=tag, private=private))
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -74,49 +76,53 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 def stage_data(store: RunStore, manifest: Manifest, folder: Path) -> None:
     """Lay the Parquet files out as the Hub likes them."""
-    for name, paths in _files(store, manifest).items():
+    for name, paths in files_of(store, manifest).items():
         (folder / "data" / name).mkdir(parents=True)
         for index, path in enumerate(paths):
-            _link(path, folder / "data" / name / f"train-{index:05d}-of-{len(paths):05d}.parquet")
+            link(path, folder / "data" / name / f"train-{index:05d}-of-{len(paths):05d}.parquet")
 
 
 def subsets_of(store: RunStore, manifest: Manifest) -> dict[str, str]:
     """Subset -> glob of its files in the repository."""
-    return {name: f"data/{name}/train-*.parquet" for name in _files(store, manifest)}
+    return {name: f"data/{name}/train-*.parquet" for name in files_of(store, manifest)}
 
 
-def _who(policy: PolicyConfig) -> str:
+def _in_words(policy: PolicyConfig) -> str:
     """The policy in words. A simulated one has no model, and says so: nobody should take its texts for a
     model's."""
     if isinstance(policy, SimulatedConfig):
-        return "a simulated policy, which is no language model"
+        return SIMULATED
     return f"{as_code(policy.model)} ({policy.kind})"
 
 
-def _files(store: RunStore, manifest: Manifest) -> dict[str, list[Path]]:
+def files_of(store: RunStore, manifest: Manifest) -> dict[str, list[Path]]:
+    """Subset -> its Parquet files. UserError for one that is not as it was written."""
     steps = shards_of(store.path, manifest)
     rollouts = [store.path / name for name in packing.checksums(store.path, store.config.shards)]
     return {"steps": steps, **({"rollouts": rollouts} if rollouts else {})}
 
 
-def dataset_card(store: RunStore, manifest: Manifest, subsets: dict[str, str]) -> str:
-    """The README of the dataset: front matter for the Hub, then what the manifest says."""
+def front_matter(name: str, rows: int, subsets: dict[str, str]) -> list[str]:
+    """The beginning of a dataset's README, which the Hub reads. `subsets` are globs of files by name."""
     lines = [
         "---",
-        "pretty_name: " + json.dumps(one_line(manifest.name), ensure_ascii=False),
-        f"size_categories: [{_size(manifest.solutions)}]",
-    ]
-    lines += [
+        "pretty_name: " + json.dumps(one_line(name), ensure_ascii=False),
+        f"size_categories: [{_size(rows)}]",
         "language: [en]",
         "tags: [process-reward-model, prm, step-labels, reasoning, synthetic]",
         "configs:",
     ]
-    for name, glob in subsets.items():
+    for subset, glob in subsets.items():
         # `load_dataset(NAME)` must give the labels and not the rollouts.
-        default = ["  default: true"] if name == "steps" else []
+        default = ["  default: true"] if subset == "steps" else []
         files = ["  data_files:", "  - split: train", f"    path: {glob}"]
-        lines += [f"- config_name: {name}", *default, *files]
-    lines += ["---", "", f"# {in_markdown(manifest.name)}", "", _what(manifest), ""]
+        lines += [f"- config_name: {subset}", *default, *files]
+    return [*lines, "---", "", f"# {in_markdown(name)}", ""]
+
+
+def dataset_card(store: RunStore, manifest: Manifest, subsets: dict[str, str]) -> str:
+    """The README of the dataset: front matter for the Hub, then what the manifest says."""
+    lines = [*front_matter(manifest.name, manifest.solutions, subsets), _what(manifest), ""]
     lines += ["| source of votes | votes | abstained |", "| --- | ---: | ---: |"]
     lines += [
         f"| {as_code(name)} | {c.votes} | {c.abstained} |" for name, c in sorted(manifest.sources.items())
@@ -124,12 +130,12 @@ def dataset_card(store: RunStore, manifest: Manifest, subsets: dict[str, str]) -
     prompt, policy = store.config.prompt, store.config.policy
     lines += [
         "",
-        f"Solutions and rollouts: {_who(policy)}, temperature {prompt.temperature}, "
+        f"Solutions and rollouts: {_in_words(policy)}, temperature {prompt.temperature}, "
         f"{manifest.rollouts} completions, {sum(manifest.tokens.values())} tokens.",
         "",
-        _ROW,
+        ROW,
         "",
-        *_licences(store),
+        *licence_lines(licences_of(store)),
         f"Sealed {in_markdown(manifest.sealed_at)} by stepmint {in_markdown(manifest.stepmint)}; "
         f"configuration {as_code(manifest.config_digest)}, fusion {as_code(manifest.fusion_digest)}, rows "
         f"{as_code(manifest.digest())}.",
@@ -160,6 +166,11 @@ def _upload(
 
     api = HfApi()
     repo = api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True)
+    if kind == "dataset" and api.get_paths_info(repo.repo_id, [NIGHTS], repo_type=kind):
+        raise UserError(
+            f"{repo_id} is the dataset of a series, and publishing a run would remove the others from it: "
+            "name another dataset, or let `stepmint deploy` add the run"
+        )
     # A folder with fewer shards than last time must not leave the old ones behind.
     stale = "data/**" if kind == "dataset" else None
     api.upload_folder(
@@ -181,89 +192,7 @@ def _upload(
     return str(repo)
 
 
-_CLIENTS = frozenset({"httpx", "httpx2", "requests"})
-"""Libraries that the Hub's client has spoken HTTP with: their errors share no class of ours."""
-
-
-def _asked(ask: Callable[[], Result]) -> Result:
-    """What the Hub answers; a refusal becomes a UserError, a failing connection a BackendError. `ask` must do
-    nothing but talk to the Hub, since any error that it raises is taken for the Hub's."""
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalTokenNotFoundError,
-        OfflineModeIsEnabled,
-    )
-
-    _check_token()
-    try:
-        return ask()
-    except OfflineModeIsEnabled:
-        raise UserError("HF_HUB_OFFLINE is set: unset it to publish") from None
-    except LocalTokenNotFoundError:
-        raise UserError("the Hub needs a token: `hf auth login`, or set HF_TOKEN") from None
-    except HFValidationError as error:
-        raise UserError(f"not a name for a repository: {str(error).splitlines()[0]}") from None
-    except HfHubHTTPError as error:
-        raise _refusal(error) from None
-    except Exception as error:
-        # A proxy's login page or another server answers in a form that the client does not expect; the
-        # address is then the likeliest fault.
-        if not _is_transport(error):
-            if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
-                raise UserError(
-                    f"{_endpoint()} does not answer as the Hub does ({type(error).__name__}): "
-                    "check HF_ENDPOINT"
-                ) from error
-            raise
-        what = str(error) or type(error).__name__
-        raise BackendError(
-            f"the Hub at {_endpoint()} cannot be reached: {what}; the same command uploads what is missing"
-        ) from None
-
-
-def _is_transport(error: Exception) -> bool:
-    """Whether the network failed, or what speaks for it, and not a file of ours."""
-    if any(parent.__module__.split(".")[0] in _CLIENTS for parent in type(error).__mro__):
-        return True
-    # An OSError about a file names it; one about a connection does not.
-    return isinstance(error, OSError) and error.filename is None
-
-
-def _endpoint() -> str:
-    from huggingface_hub import constants
-
-    # An address may hold a name and password, `https://me:secret@host`: they must not be printed.
-    return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
-
-
-def _check_token() -> None:
-    """A token that no header can carry fails deep in the client, with the token in the message."""
-    from huggingface_hub import get_token
-
-    # `!` to `~` are the printable letters of ASCII, all that a token is made of.
-    if re.search(r"[^!-~]", get_token() or ""):
-        raise UserError(
-            "the Hub's token holds a space, a line end or a letter that no token has: set HF_TOKEN anew, "
-            "or `hf auth login`"
-        )
-
-
-def _refusal(error: Any) -> Exception:
-    status = getattr(error.response, "status_code", 0)
-    match status:
-        case 401 | 403:
-            return UserError(
-                f"the Hub refused the token ({status}): `hf auth login` with one that may write there"
-            )
-        case 412:
-            return UserError("the repository changed while this was uploaded (412): publish again")
-        case _:
-            said = re.sub(r"//[^/@\s]*@", "//", (str(error).splitlines() or [""])[0])
-            return BackendError(f"the Hub answered {status}: {said}")
-
-
-def _link(path: Path, target: Path) -> None:
+def link(path: Path, target: Path) -> None:
     """A second name for a file; a copy where the file system has no links, or the folder lies on another."""
     try:
         os.link(path, target)
@@ -280,13 +209,21 @@ def _what(manifest: Manifest) -> str:
     )
 
 
-def _licences(store: RunStore) -> list[str]:
-    found = sorted(set(_licensed(store)))
-    named = [
-        f"{in_markdown(licence)} ({in_markdown(dataset)})" for licence, dataset in found[:_MOST_LICENCES]
-    ]
-    more = [f"and {len(found) - _MOST_LICENCES} more"] if len(found) > _MOST_LICENCES else []
-    return ["Licences of the problems: " + "; ".join([*named, *more]) + ".", ""] if found else []
+Licence = tuple[str, str]
+"""A licence, and the dataset that it is of."""
+
+
+def licences_of(store: RunStore) -> list[Licence]:
+    """The licences of a run's problems."""
+    return sorted(set(_licensed(store)))
+
+
+def licence_lines(licences: Sequence[Licence]) -> list[str]:
+    """The paragraph of a card that names them."""
+    named = [f"{in_markdown(licence)} ({in_markdown(data)})" for licence, data in licences[:_MOST_LICENCES]]
+    more = len(licences) - len(named)
+    named += [f"and {more} more"] if more else []
+    return ["Licences of the problems: " + "; ".join(named) + ".", ""] if named else []
 
 
 def _licensed(store: RunStore) -> Iterator[tuple[str, str]]:

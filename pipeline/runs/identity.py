@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from pipeline.policies.opening import PREPARED
 from pipeline.prompts.templates import prompt_text
+from pipeline.storage.folders import LATER
 from pipeline.storage.recorded import (
     changed,
     has_drawn,
@@ -32,6 +33,7 @@ from schemas.config import (
     AnyAnnotator,
     JudgeConfig,
     PolicyConfig,
+    PrmConfig,
     ProblemsConfig,
     PythonConfig,
     RunConfig,
@@ -174,7 +176,11 @@ def _contents(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[st
         elif not a.is_same(b):
             last = role.rpartition(".")[2]
             what = (
-                "prompt template" if a.text else last if last in ("model", "factory", "lora") else "verifier"
+                "prompt template"
+                if a.text
+                else last
+                if last in ("model", "factory", "lora", "checkpoint")
+                else "verifier"
             )
             digests = f"digest {a.digest[:12]} then, {b.digest[:12]} now"
             if a.name == b.name:
@@ -198,6 +204,9 @@ def inputs_of(config: RunConfig, path: Path, known: Mapping[str, Input]) -> dict
             found[f"{section}.model"] = Input(name=policy.model, digest=digests.of_model(policy))
         if policy.kind == "vllm" and policy.lora:
             found[f"{section}.lora"] = Input(name=policy.lora, digest=digests.of_folder(Path(policy.lora)))
+    for one in config.annotators(PrmConfig):
+        digest = digests.of_folder(Path(one.checkpoint), but=LATER)
+        found[f"{one.section}.checkpoint"] = Input(name=one.checkpoint, digest=digest)
     for role, name in factories(config).items():
         found[role] = Input(name=name, digest=digests.of_factory(name))
     digests.save()
@@ -285,11 +294,14 @@ class Digests:
         folder = PREPARED.get(policy.model, Path(policy.model))
         return "" if policy.kind == "server" else self.of_folder(folder)
 
-    def of_folder(self, folder: Path) -> str:
-        """The digest of the weights and settings in a folder; empty where there is none."""
+    def of_folder(self, folder: Path, *, but: Collection[str] = ()) -> str:
+        """The digest of the weights and settings in a folder, `but` for some files; empty where there is
+        none."""
         if not folder.is_dir():
             return ""
-        files = sorted(f for f in folder.iterdir() if f.suffix in _WEIGHTS and f.is_file())
+        files = sorted(
+            f for f in folder.iterdir() if f.suffix in _WEIGHTS and f.is_file() and f.name not in but
+        )
         whole = hashlib.sha256()
         with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock, so threads help
             for file, digest in zip(files, pool.map(self.of, files), strict=True):

@@ -2,7 +2,7 @@
 
 import re
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -78,6 +78,8 @@ class AnnotatorConfig(Section):
     name: Name
     """The annotator's name in this run; by default its kind. Its votes carry it as their source, a judge's
     before the name of their prompt: `NAME:PROMPT`."""
+    asks: ClassVar[bool] = True
+    """Whether it asks a policy: one of its own, or else the run's."""
 
     @model_validator(mode="after")
     def _is_not_called_like_something_else(self) -> Self:
@@ -249,9 +251,26 @@ class JudgeConfig(AnnotatorConfig):
     server. Nothing is taken over from `[policy]`: its own section says all."""
 
 
+class PrmConfig(AnnotatorConfig):
+    """Let a trained PRM score the steps, up to the first that it calls wrong.
+
+    [[annotate]]
+    kind = "prm"
+    checkpoint = "checkpoints/demo"
+    """
+
+    asks = False
+    kind: Literal["prm"] = "prm"
+    name: Name = "prm"
+    checkpoint: Annotated[str, Effect.CONTENT] = Field(min_length=1)
+    """The folder of a PRM of `stepmint train`. `series`: the newest one that the fires of a `[series]` with
+    `retrain_rows` have trained; until there is one, nobody votes in its place."""
+
+
 class VerifyConfig(AnnotatorConfig):
     """Checks that need no model."""
 
+    asks = False
     kind: Literal["verify"] = "verify"
     name: Name = "verify"
     verifiers: tuple[str, ...] = Field(("arithmetic",), min_length=1)
@@ -297,6 +316,7 @@ AnyAnnotator = (
     | ProverConfig
     | ConsistencyConfig
     | JudgeConfig
+    | PrmConfig
     | VerifyConfig
     | PythonConfig
 )

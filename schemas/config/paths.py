@@ -7,7 +7,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-_NAMING = ("path", "template", "prompts", "meta")
+_NAMING = ("path", "template", "prompts", "meta", "checkpoint")
 """Settings that name files."""
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from schemas.complaints import Complaint, complaints
-from schemas.config.annotators import KINDS, AnnotatorConfig, AnyAnnotator, SampleConfig, VerifyConfig
+from schemas.config.annotators import KINDS, AnnotatorConfig, AnyAnnotator, PrmConfig, SampleConfig
 from schemas.config.earlier import RESOLVED, as_it_was
 from schemas.config.effects import AddedAs, Effect, vote_settings
 from schemas.config.paths import beside
@@ -92,11 +92,18 @@ class SeriesConfig(Section):
 
     [series]
     name = "nightly"
+    dataset = "me/nightly-steps"
+    retrain_rows = 10000
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=150)
     """The runs of a deployment are called by it and by the day that they were planned for, `NAME-2026-11-27`.
     With the time, `NAME-2026-11-27T020000`, where they are planned more often than once a day."""
+    dataset: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$", max_length=200)
+    """Dataset on the Hugging Face Hub, `OWNER/NAME`, to which each fire adds its run when that is sealed."""
+    retrain_rows: int | None = Field(None, ge=1)
+    """A PRM is trained on all runs of the series, by `[train]`, each time that they have so many rows more
+    than at the last training. Without it `[train]` trains one PRM per run, on that run alone."""
 
 
 class RayConfig(Section):
@@ -184,6 +191,22 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _retraining_has_settings(self) -> "RunConfig":
+        if self.series is not None and self.series.retrain_rows is not None and self.train is None:
+            raise ValueError("series.retrain_rows trains a PRM, so [train] is needed too")
+        return self
+
+    @model_validator(mode="after")
+    def _newest_prm_is_made(self) -> "RunConfig":
+        waiting = [one for one in self.annotators(PrmConfig) if one.checkpoint == "series"]
+        if waiting and (self.series is None or self.series.retrain_rows is None):
+            raise ValueError(
+                f'{waiting[0].section}.checkpoint = "series" needs a [series] with retrain_rows, whose fires '
+                "train the PRM: set both, or name a folder"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _budget_buys_something(self) -> "RunConfig":
         run, most = self.budget.run, self.budget.per_problem
         # Tokens are reserved before they are sampled, so these budgets would refuse every request of the run.
@@ -228,7 +251,7 @@ class RunConfig(Section):
     def asks_policy(self) -> bool:
         """Whether anybody asks the run's own policy. Nobody does where solutions are given and only verifiers
         and annotators with models of their own vote; then it need not be there."""
-        votes = any(one.own_policy is None and not isinstance(one, VerifyConfig) for one in self.annotate)
+        votes = any(one.asks and one.own_policy is None for one in self.annotate)
         draws = any(one not in self.writers and not isinstance(one, GivenConfig) for one in self.proposers)
         return votes or draws or self.filter is not None
 

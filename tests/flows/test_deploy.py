@@ -1,26 +1,34 @@
 """`stepmint deploy`, and a schedule that fires: a Prefect server, a worker and a series of runs."""
 
+import asyncio
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from datetime import UTC, datetime
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.hub import LARGE, Hub, serving
 from flows import deployed
 from flows.cli import main
 from flows.engine import without_prefect
+from flows.main import main as run_plainly
 from flows.settings import DEFAULTS
+from schemas.arrow import from_row
+from schemas.config import load_config
 from tests.flows.conftest import write_run_file
+from tests.flows.databases import free_port, postgres
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,91 +134,152 @@ def until(found: Callable[[], Any], within_s: float, said: Path) -> Any:
     raise AssertionError(f"not within {within_s:.0f} s: {said.read_text()[-3000:]}")
 
 
-@pytest.mark.slow
-def test_each_fire_of_a_schedule_labels_what_is_new(tmp_path: Path) -> None:
-    run_file = write_run_file(tmp_path, '[series]\nname = "nightly"', problems=3)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    url = f"http://127.0.0.1:{port}/api"
+def settings(tmp_path: Path, database: str, hub: Hub) -> dict[str, str]:
+    """The environment of a Prefect server on this database, and of a worker that publishes to this Hub."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
-    env = {
+    return {
         **kept,
         **{name: value for name, value in DEFAULTS.items() if "CONSOLE" not in name},
         "PYTHONPATH": str(ROOT),
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": "hf_stand_in",
         "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_API_URL": url,
+        "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api",
+        "PREFECT_API_DATABASE_CONNECTION_URL": database,
         "PREFECT_UI_ENABLED": "0",
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
-        # Nobody reads the events, and the server's database is locked while it writes them.
+        # Nobody reads the events.
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "0",
         "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
         "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "20",
     }
-    log = tmp_path / "server.log"
-    with ExitStack() as stack:
-        client = stack.enter_context(httpx.Client(trust_env=False, timeout=30))
+
+
+class Served:
+    """A Prefect server with a worker, and a deployment that it fires."""
+
+    def __init__(self, env: dict[str, str], folder: Path, stack: ExitStack) -> None:
+        self.env, self.folder, self.stack = env, folder, stack
+        self.url = env["PREFECT_API_URL"]
+        self.client = stack.enter_context(httpx.Client(trust_env=False, timeout=30))
+        self.log = folder / "server.log"
+        port = self.url.rpartition(":")[2].partition("/")[0]
         server = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-        stack.enter_context(running(server, env, log))
+        stack.enter_context(running(server, env, self.log))
+        until(self.answers, 120, self.log)
 
-        def answers() -> bool:
-            try:
-                return client.get(f"{url}/health").status_code == 200
-            except httpx.TransportError:
-                return False
+    def answers(self) -> bool:
+        try:
+            return self.client.get(f"{self.url}/health").status_code == 200
+        except httpx.TransportError:
+            return False
 
-        until(answers, 120, log)
-        deployed = subprocess.run(
-            [sys.executable, "-m", "flows.cli", "deploy", str(run_file), "--every", "10", "--json"],
-            env=env,
-            cwd=tmp_path,
-            check=True,
-            stdout=subprocess.PIPE,
-        )
-        about = json.loads(deployed.stdout)
-        assert about["pool_made"]
-        log = tmp_path / "worker.log"
-        stack.enter_context(running(["prefect", "worker", "start", "--pool", "stepmint"], env, log))
+    def deploy(self, run_file: Path, *when: str) -> dict[str, Any]:
+        """Deploy a run file by the command, and start a worker for its pool."""
+        from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        def ended() -> list[dict[str, Any]]:
-            """The fires that were run to an end, in the order of their planned times."""
-            asked = {
-                "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
-                "deployments": {"id": {"any_": [about["id"]]}},
-                "sort": "EXPECTED_START_TIME_ASC",
-            }
-            try:
-                return list(client.post(f"{url}/flow_runs/filter", json=asked).raise_for_status().json())
-            except httpx.HTTPError:  # SQLite is locked now and then
-                return []
+        # Here, since a process of its own takes ten seconds on a busy machine.
+        with temporary_settings({PREFECT_API_URL: self.url}), redirect_stdout(StringIO()) as said:
+            assert main(["deploy", str(run_file), *when, "--json"]) == 0
+        self.about: dict[str, Any] = json.loads(said.getvalue())
+        self.log = self.folder / "worker.log"
+        worker = ["prefect", "worker", "start", "--pool", self.about["pool"]]
+        self.stack.enter_context(running(worker, self.env, self.log))
+        return self.about
 
-        first = until(ended, 120, log)[0]
-        assert first["state"]["message"].startswith("new problems labelled: 3,"), first["state"]
-        with (tmp_path / "problems.jsonl").open("a") as file:
-            file.write('{"text": "A new problem", "answer": "right", "kind": "text"}\n')
-        new = until(
-            lambda: [
-                run for run in ended() if run["state"]["message"].startswith("new problems labelled: 1,")
-            ],
-            120,
-            log,
-        )[0]
-        between = until(ended, 60, log)
-        assert {
-            run["state"]["message"].partition(" in ")[0].partition(": earlier")[0] for run in between
-        } <= {
-            "new problems labelled: 3,",
-            "new problems labelled: 1,",
-            "nothing new",
+    def ended(self) -> list[dict[str, Any]]:
+        """The fires that were run to an end, in the order of their planned times."""
+        asked = {
+            "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
+            "deployments": {"id": {"any_": [self.about["id"]]}},
+            "sort": "EXPECTED_START_TIME_ASC",
         }
-    assert first["auto_scheduled"]
-    assert new["auto_scheduled"]
-    made = [Path(run["state"]["message"].partition(" in ")[2]) for run in (first, new)]
-    assert [texts(run) for run in made] == [{f"Problem {i}" for i in range(3)}, {"A new problem"}]
+        return list(self.client.post(f"{self.url}/flow_runs/filter", json=asked).raise_for_status().json())
+
+    def labelling(self, n: int) -> dict[str, Any]:
+        """The fire that labelled so many problems, when it has ended. Every other one must have been well,
+        too, and have found nothing new."""
+
+        def found() -> list[dict[str, Any]]:
+            for run in self.ended():
+                assert re.match(r"new problems labelled: |nothing new: ", run["state"]["message"]), run
+            begins = f"new problems labelled: {n},"
+            return [run for run in self.ended() if run["state"]["message"].startswith(begins)]
+
+        run: dict[str, Any] = until(found, 120, self.log)[0]
+        return run
+
+
+@pytest.mark.slow
+def test_each_fire_of_a_cron_labels_and_publishes_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL, as a team would have it. Each night's rows are those of a plain run on its problems."""
+    monkeypatch.chdir(tmp_path)
+    series = '[series]\nname = "nightly"\ndataset = "me/demo"'
+    run_file = write_run_file(tmp_path, series, problems=3)
+    with ExitStack() as stack:
+        hub = stack.enter_context(serving(Hub(ends=LARGE)))
+        database = stack.enter_context(postgres())
+        served = Served(settings(tmp_path, database, hub), tmp_path, stack)
+        # Prefect reads a sixth field as seconds.
+        about = served.deploy(run_file, "--cron", "* * * * * */10")
+        assert about["pool_made"]
+        first = served.labelling(3)
+        with (tmp_path / "problems.jsonl").open("a") as file:
+            file.write(f"{NEW}\n")
+        second = served.labelling(1)
+        assert count_completed(database) >= 2
+    made = [Path(re.search(r" in (\S+);", run["state"]["message"])[1]) for run in (first, second)]  # type: ignore[index]
+    nights = [run.name.removeprefix("nightly-") for run in made]
+    for run, night in zip((first, second), nights, strict=True):
+        assert run["state"]["type"] == "COMPLETED"
+        assert run["auto_scheduled"]
+        assert run["state"]["message"].endswith(f"; published: {night}, at {hub.url}/datasets/me/demo")
     assert sorted((tmp_path / "runs").iterdir()) == made
+    assert [texts(run) for run in made] == [{f"Problem {i}" for i in range(3)}, {"A new problem"}]
+    assert list(hub.tags) == nights
+    assert len(hub.commits) == 2
+    for night, problems in zip(nights, (3, 0), strict=True):
+        plain = tmp_path / f"plain-{problems}"
+        plain.mkdir()
+        alone = write_run_file(plain, problems=problems)
+        if not problems:
+            (plain / "problems.jsonl").write_text(f"{NEW}\n")
+        with without_prefect():
+            run_plainly.fn(load_config(alone))
+        sent = {name: data for name, data in hub.files.items() if name.startswith(f"data/steps/{night}-")}
+        assert rows(map(BytesIO, sent.values())) == rows((plain / "runs" / "demo" / "shards").iterdir())
+
+
+NEW = '{"text": "A new problem", "answer": "right", "kind": "text"}'
+
+
+def rows(files: Iterable[Any]) -> list[str]:
+    """The labelled solutions of Parquet files, but for the places that the problems were read from."""
+    found = [from_row(row) for file in files for row in pq.read_table(file).to_pylist()]
+    return sorted(row.model_dump_json(exclude={"problem": {"source"}}) for row in found)
+
+
+def count_completed(database: str) -> int:
+    """The completed flow runs that a database holds."""
+    import asyncpg
+
+    async def ask() -> int:
+        connection = await asyncpg.connect(database.replace("+asyncpg", ""))
+        try:
+            asked = "select count(*) from flow_run where state_type = 'COMPLETED'"
+            return int(await connection.fetchval(asked))
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
 
 
 def texts(run: Path) -> set[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.hub import Hub, serving
 from pipeline.outputs import publish
+from pipeline.outputs.hub import asked
 from pipeline.outputs.publish import publish_checkpoint, publish_run
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import read_manifest
@@ -239,7 +240,7 @@ def test_a_fault_of_our_own_is_no_silence_of_the_hub(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     with pytest.raises(FileNotFoundError):
-        publish._asked(ask)
+        asked(ask)
 
 
 def test_a_shard_that_changed_after_sealing_is_not_sent(sealed: RunStore) -> None:

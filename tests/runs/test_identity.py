@@ -139,6 +139,23 @@ def test_an_adapter_is_told_by_its_content_and_may_be_moved(tmp_path: Path) -> N
         RunStore.open(on(""))
 
 
+def test_a_prm_that_votes_is_told_by_its_weights(tmp_path: Path) -> None:
+    """Figures that are added to a checkpoint later change no vote."""
+    folder = tmp_path / "prm"
+    folder.mkdir()
+    for name in ("prm.json", "model.safetensors"):
+        (folder / name).write_text("before")
+    asked = config(tmp_path, annotate=[{"kind": "prm", "checkpoint": str(folder)}])
+    begin(asked)
+    (folder / "evaluation.json").write_text("{}")
+    moved = folder.rename(tmp_path / "elsewhere")
+    asked = config(tmp_path, annotate=[{"kind": "prm", "checkpoint": str(moved)}])
+    RunStore.open(asked)
+    (moved / "model.safetensors").write_text("after!")
+    with pytest.raises(UserError, match=r"checkpoint .*elsewhere, not .*|its files changed"):
+        RunStore.open(asked)
+
+
 def test_another_embedded_policy_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = config(tmp_path, policy={"kind": "transformers", "model": "embedded"})
     monkeypatch.setitem(PREPARED, "embedded", Path(model(tmp_path / "before")))

@@ -52,7 +52,7 @@ def test_every_kind_has_a_heading_and_an_example_that_is_a_run_file() -> None:
 @pytest.mark.parametrize("block", BLOCK.findall(documented.page()))
 def test_every_example_is_a_run_file(block: str) -> None:
     data: dict[str, Any] = tomllib.loads(block)
-    needed: dict[str, Any] = {"name": "r"} | ({"train": {}} if "evaluate" in data else {})
+    needed: dict[str, Any] = {"name": "r"} | ({"train": {}} if {"evaluate", "series"} & {*data} else {})
     parse_config({**needed, **data}, "an example of docs/configuration.md")
 
 

@@ -16,6 +16,7 @@ NEEDED: dict[str, Any] = {
     "name": "r",
     "model": "m",
     "factory": "package.module:function",
+    "checkpoint": "checkpoints/r",
     "policy": {"kind": "simulated"},
 }
 """Values of fields that have no default, by their names."""
@@ -43,7 +44,7 @@ def with_setting(setting: Setting, **values: Any) -> dict[str, Any]:
         return section_of(model, **{name: [value] if is_list(field) else value})
 
     data = reached(RunConfig, setting.place)
-    return {"train": {}, **data} if "evaluate" in data else data
+    return {"train": {}, **data} if {"evaluate", "series"} & {*data} else data
 
 
 def other_value(setting: Setting) -> Any:
@@ -71,6 +72,7 @@ def other_value(setting: Setting) -> Any:
     for value in [
         "package.module:other",
         "http://other/v1",
+        "me/other",
         "top_p",
         ["top_p"],
         ["algebra"],

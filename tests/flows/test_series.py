@@ -1,0 +1,140 @@
+"""What follows the labelling of a series' runs: publishing what is missing, and training on all of them."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from benchmarks.hub import Hub, serving
+from flows import deployed
+from flows.engine import without_prefect
+from flows.series import publish_series
+from pipeline.annotators.opening import annotators
+from pipeline.storage.generations import sealed_manifest
+from pipeline.storage.recorded import read_config
+from schemas.config import PrmConfig, load_config
+from schemas.errors import BackendError, UserError
+from schemas.records import content_id
+from tests.flows.conftest import write_run_file
+
+DATASET = '[series]\nname = "nightly"\ndataset = "me/demo"\n'
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    from huggingface_hub import constants
+
+    with serving(Hub()) as found:
+        monkeypatch.setattr(constants, "ENDPOINT", found.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", "hf_x")
+        yield found
+
+
+def fire(run_file: Path, day: int) -> list[str]:
+    """What came of the fire of a day, a line each."""
+    with without_prefect():
+        run = deployed.ScheduledRun(run_file=str(run_file))
+        return deployed.fire(run, datetime(2026, 11, day, 2, tzinfo=UTC)).split("; ")
+
+
+def pose(folder: Path, *texts: str) -> None:
+    """Add problems to the source."""
+    lines = [json.dumps({"text": text, "answer": "right", "kind": "text"}) for text in texts]
+    with (folder / "problems.jsonl").open("a") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def test_a_night_that_could_not_be_published_goes_with_the_next(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_file = write_run_file(tmp_path, DATASET, problems=3)
+    monkeypatch.setattr(publish_series, "delays", (0.0,))
+    hub.refuse = 500
+    with pytest.raises(BackendError, match="the Hub answered 500"):
+        fire(run_file, 27)
+    assert sum(request.endswith("/repos/create") for request in hub.requests) == 2  # it was tried again
+    sealed_manifest(tmp_path / "runs" / "nightly-2026-11-27")
+    hub.refuse = 0
+    pose(tmp_path, "A new problem")
+    runs = tmp_path / "runs"
+    assert fire(run_file, 28) == [
+        f"new problems labelled: 1, in {runs / 'nightly-2026-11-28'}",
+        f"published: 2026-11-27, 2026-11-28, at {hub.url}/datasets/me/demo",
+    ]
+    assert list(hub.tags) == ["2026-11-27", "2026-11-28"]
+    # A fire that finds nothing new publishes nothing, and its run is none.
+    assert fire(run_file, 29)[1] == f"published: nothing new, at {hub.url}/datasets/me/demo"
+    assert len(hub.commits) == 2
+
+
+def test_a_series_may_be_published_later(tmp_path: Path, hub: Hub) -> None:
+    """Runs from before the dataset was named are of the same series: nothing is labelled twice."""
+    run_file = write_run_file(tmp_path, '[series]\nname = "nightly"\n', problems=3)
+    assert len(fire(run_file, 27)) == 1
+    run_file = write_run_file(tmp_path, DATASET, problems=3)
+    labelled, published = fire(run_file, 28)
+    assert labelled.startswith("nothing new")
+    assert published.startswith("published: 2026-11-27, at")
+
+
+def test_a_prm_is_trained_on_all_nights_when_enough_rows_are_new(tmp_path: Path, byte_base: str) -> None:
+    train = f"retrain_rows = 5\n[train]\nmodel = {byte_base!r}\nepochs = 1\nholdout = 0\n"
+    votes = '[[annotate]]\nkind = "prm"\ncheckpoint = "series"\n'
+    run_file = write_run_file(tmp_path, f'[series]\nname = "nightly"\n{train}{votes}', problems=1)
+    runs, place = tmp_path / "runs", tmp_path / "checkpoints" / "nightly"
+
+    def rows(*days: int) -> int:
+        return sum(sealed_manifest(runs / f"nightly-2026-11-{day}").solutions for day in days)
+
+    _, told = fire(run_file, 27)
+    assert told == f"no PRM trained, rows missing: {5 - rows(27)}"
+    assert not (tmp_path / "checkpoints").exists()
+    pose(tmp_path, *(f"More {i}" for i in range(3)))
+    _, told = fire(run_file, 28)
+    folder = place / "2026-11-28"
+    assert told == f"PRM trained on {rows(27, 28)} rows, in {folder}"
+    latest = json.loads((place / "latest.json").read_text())
+    digests = [sealed_manifest(runs / f"nightly-2026-11-{day}").digest() for day in (27, 28)]
+    assert latest.pop("checksum")
+    assert latest == {"tag": "2026-11-28", "rows": rows(27, 28), "digest": content_id(digests)}
+    assert json.loads((folder / "prm.json").read_text())["dataset_digest"] == latest["digest"]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["solutions"] + sum(metrics["left_out"].values()) == rows(27, 28)
+    weights = (folder / "model.safetensors").read_bytes()
+    # The same fire again, and a later one without new problems.
+    for day in (28, 29):
+        assert fire(run_file, day)[1] == "no PRM trained, rows missing: 5"
+    # Killed before the last file was written: the checkpoint is kept, if it is there.
+    (place / "latest.json").unlink()
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    assert fire(run_file, 28)[1] == told
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+    # Killed while it trained: it is trained again, with the same weights.
+    (place / "latest.json").unlink()
+    shutil.rmtree(folder)
+    assert fire(run_file, 28)[1] == told
+    assert (folder / "model.safetensors").read_bytes() == weights
+    assert latest.items() < json.loads((place / "latest.json").read_text()).items()
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["nightly"]
+    # From now on it votes, and a run that began without it, or with it, goes on so.
+    pose(tmp_path, *(f"Last {i}" for i in range(3)))
+    for day in (30, 30, 28):
+        fire(run_file, day)
+    assert json.loads((place / "latest.json").read_text())["tag"] == "2026-11-30"
+    with pytest.raises(UserError, match="only fires of `stepmint deploy` know the newest PRM"):
+        annotators(load_config(run_file))
+    sources = {day: sealed_manifest(runs / f"nightly-2026-11-{day}").sources for day in (27, 28, 30)}
+    assert [day for day in sources if "prm" in sources[day]] == [30]
+    assert sources[30]["prm"].votes > sources[30]["prm"].abstained
+    assert read_config(runs / "nightly-2026-11-30").annotators(PrmConfig)[0].checkpoint == str(folder)
+
+
+def test_retraining_needs_settings(tmp_path: Path) -> None:
+    run_file = write_run_file(tmp_path, '[series]\nname = "nightly"\nretrain_rows = 8\n')
+    with pytest.raises(UserError, match=r"series.retrain_rows trains a PRM, so \[train\] is needed too"):
+        load_config(run_file)
