@@ -4,7 +4,8 @@ import argparse
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,14 @@ READING = ("status", "show", "report", "export", "fuse", "derive", "train")
 def add_arguments(work: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     work.add_argument("url", help="address of a run: s3://BUCKET/RUNS/NAME, gs://..., az://..., file:///...")
+    work.add_argument(
+        "--lease",
+        type=float,
+        default=90.0,
+        metavar="SECONDS",
+        help="how long a worker may be silent before another takes its shard (default 90). It appends what "
+        "is done every third of this, which is what a kill loses at most. Give all workers of a run the same",
+    )
 
 
 def is_url(name: str) -> bool:
@@ -36,8 +45,10 @@ def work(args: argparse.Namespace) -> Result:
 
     if not is_url(args.url):
         raise UserError(f"{args.url}: is no address: expected s3://BUCKET/RUNS/NAME, or file:///FOLDER/NAME")
+    if not 1 <= args.lease <= 3600:
+        raise UserError(f"--lease {args.lease:g}: expected 1 to 3600 seconds")
     with progress.listening(progress.listener(quiet=args.json)):
-        return _work(open_objects(args.url))
+        return _work(open_objects(args.url), args.lease)
 
 
 def submit(config: RunConfig, *, quiet: bool) -> Result:
@@ -62,18 +73,25 @@ def submit(config: RunConfig, *, quiet: bool) -> Result:
         return _work(objects)
 
 
-def _work(objects: "ObjectStore") -> Result:
+def _work(objects: "ObjectStore", lease_s: float = 90.0) -> Result:
     from pipeline.labelling.remarks import remarks, unread
-    from pipeline.labelling.work import Worker, seal_remote
+    from pipeline.labelling.work import Pace, Worker, seal_remote
     from pipeline.runs import remote
 
     # A folder of its own for every worker, also where several of one machine work on one run.
     with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
-        worker = Worker(objects, Path(folder) / "run", advance=progress.advance, note=progress.note)
+        worker = Worker(
+            objects,
+            Path(folder) / "run",
+            pace=Pace.of_lease(lease_s),
+            advance=progress.advance,
+            note=progress.note,
+        )
         with progress.stage("labelling"):
             worker.run()
-    with progress.stage("fusing the votes"):
-        manifest = remote.last_manifest(objects) or seal_remote(objects, _mirror_of(objects.url))
+    with progress.stage("fusing the votes"), _alone(objects.url) as mirror:
+        # Of several workers of one machine the first makes the dataset, and the others find it.
+        manifest = remote.last_manifest(objects) or seal_remote(objects, mirror)
     return {
         "run": objects.url,
         "labelled_here": worker.done,
@@ -103,17 +121,27 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
     if args.command == "train" and not args.out and not args.dry_run:
         raise UserError("train on an address needs --out FOLDER, where the checkpoint is put")
     objects = open_objects(args.run)
-    folder = _mirror_of(objects.url)
-    with progress.listening(progress.listener(quiet=args.json)), progress.stage(f"reading {objects.url}"):
-        config = remote.fetch(objects, folder)
-        remote.load(objects, folder, config.shards)
-    result = command(argparse.Namespace(**{**vars(args), "run": str(folder)}))
-    if args.command == "fuse":
-        remote.put_dataset(objects, RunStore(folder, config).path, sealed_manifest(folder))
-    return result
+    with ExitStack() as held:
+        folder = held.enter_context(_alone(objects.url))
+        with progress.listening(progress.listener(quiet=args.json)), progress.stage(f"reading {objects.url}"):
+            config = remote.fetch(objects, folder)
+            remote.load(objects, folder, config.shards)
+        there = argparse.Namespace(**{**vars(args), "run": str(folder)})
+        if args.command == "fuse":
+            result = command(there)
+            remote.put_dataset(objects, RunStore(folder, config).path, sealed_manifest(folder))
+            return result
+    # Files of a copy only grow, so reading needs no lock: `show | less` must not keep others waiting.
+    return command(there)
 
 
-def _mirror_of(url: str) -> Path:
-    """The folder for a run at an address: equal addresses, equal folders."""
+@contextmanager
+def _alone(url: str) -> Iterator[Path]:
+    """The folder for a run at an address, in which no other process of this machine writes meanwhile. Equal
+    addresses have equal folders."""
+    from pipeline.storage.locks import alone
+
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stepmint" / "objects"
-    return cache / hashlib.sha256(url.encode()).hexdigest()[:16] / url.rstrip("/").rpartition("/")[2]
+    place = cache / hashlib.sha256(url.encode()).hexdigest()[:16]
+    with alone(place / "lock"):
+        yield place / url.rstrip("/").rpartition("/")[2]
