@@ -10,6 +10,7 @@ from typing import Any
 from flows import progress
 from flows.checks import check_base
 from flows.engine import flow, task
+from pipeline.labelling.measured import meter
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import mark, regrade_shard
 from pipeline.labelling.remarks import remarks, unread
@@ -22,6 +23,7 @@ from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import read_manifest, settle
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError, disk_trouble
+from schemas.logged import about
 
 _AHEAD: dict[str, tuple[RunStore, int]] = {}
 """Runs whose problems were read ahead of their flow, by their whole configuration."""
@@ -40,7 +42,8 @@ def label_shard(config: RunConfig, shard: int) -> dict[str, int]:
     if store.shard_state(shard).owed:
         models = ", ".join(f"{one.kind} {one.model}" for one in config.policies().values())
         progress.note(f"shard {shard + 1} of {config.shards}: loading {models}")
-    return asyncio.run(run_shard(store, shard, opened=_opened, advance=progress.advance))
+    with about(run=str(store.path), shard=shard):
+        return asyncio.run(run_shard(store, shard, opened=_opened, advance=progress.advance))
 
 
 def _opened() -> None:
@@ -103,6 +106,7 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     if owed and config.train:
         with progress.stage("trying out the base of the PRM"):
             check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
+    meter().owes(sum(owed.values()))
     if owed:
         with progress.stage("labelling", total, total - sum(owed.values())):
             # Problems that fail in one shard must not stop the others: their errors are looked at together.

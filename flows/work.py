@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flows import progress
 from schemas.config import RunConfig
 from schemas.errors import UserError, redacted
+from schemas.logged import about
 
 if TYPE_CHECKING:
     from pipeline.storage.object_store import ObjectStore
@@ -87,7 +88,7 @@ def _work(objects: "ObjectStore", lease_s: float = 90.0) -> Result:
             advance=progress.advance,
             note=progress.note,
         )
-        with progress.stage("labelling"):
+        with progress.stage("labelling"), about(run=objects.url):
             worker.run()
     with progress.stage("fusing the votes"), _alone(objects.url) as mirror:
         # Of several workers of one machine the first makes the dataset, and the others find it.
@@ -120,10 +121,11 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
         )
     if args.command == "train" and not args.out and not args.dry_run:
         raise UserError("train on an address needs --out FOLDER, where the checkpoint is put")
-    objects = open_objects(args.run)
+    objects = open_objects(args.run, written=args.command == "fuse")
+    quiet = args.json or vars(args).get("watch") is not None
     with ExitStack() as held:
         folder = held.enter_context(_alone(objects.url))
-        with progress.listening(progress.listener(quiet=args.json)), progress.stage(f"reading {objects.url}"):
+        with progress.listening(progress.listener(quiet=quiet)), progress.stage(f"reading {objects.url}"):
             config = remote.fetch(objects, folder)
             remote.load(objects, folder, config.shards)
         there = argparse.Namespace(**{**vars(args), "run": str(folder)})

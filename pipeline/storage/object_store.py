@@ -104,9 +104,10 @@ class _explained:  # noqa: N801 - reads as a word in `with`
             raise BackendError(f"{self._url}: {said[0] if said else type(error).__name__}") from None
 
 
-def open_objects(url: str) -> ObjectStore:
-    """The store at an address, tried out. Keys and endpoints come from the environment, under the names of
-    the stores' own tools (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_...`).
+def open_objects(url: str, *, written: bool = True) -> ObjectStore:
+    """The store at an address; it is tried out before it is written to. Keys and endpoints come from the
+    environment, under the names of the stores' own tools (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`,
+    `GOOGLE_SERVICE_ACCOUNT`, `AZURE_...`).
 
     UserError for an address that names no store, and for a store that ignores conditions.
     """
@@ -121,7 +122,8 @@ def open_objects(url: str) -> ObjectStore:
     except (BaseError, ValueError) as error:
         raise UserError(f"{redacted(url)}: is not an object store that can be opened ({error})") from None
     objects = ObjectStore(store, redacted(url))
-    probe(objects)
+    if written:
+        probe(objects)
     return objects
 
 
