@@ -2,7 +2,7 @@
 
 Runs follow one another. Each has a few `stepmint work` processes, and every few seconds one random fault. At
 the end of each run its logs and its dataset are compared with those of a plain local run.
-`STEPMINT_SOAK_MINUTES` (30), `STEPMINT_SOAK_PROBLEMS` of each run (6000) and `STEPMINT_SOAK_SEED` (1) change
+`STEPMINT_SOAK_MINUTES` (30), `STEPMINT_SOAK_PROBLEMS` of each run (2500) and `STEPMINT_SOAK_SEED` (1) change
 it.
 """
 
@@ -36,7 +36,7 @@ from benchmarks.soak_parts import (
 
 Figures = dict[str, Any]
 WORKERS, SHARDS, LEASE_S = 3, 12, 6.0
-EVERY_S = (3.0, 10.0)
+EVERY_S = (4.0, 14.0)
 """Between two faults."""
 ENDS_S = 20.0
 """A worker that gets SIGTERM has ended by then: spot machines give it half a minute."""
@@ -273,7 +273,7 @@ def run_file(root: Path, server: str, name: str, problems: int, place: str) -> P
         "name": name, "root": place, "shards": SHARDS,
         "problems": {"source": "jsonl", "path": str(source), "fields": {"answer_kind": "answer_kind"}},
         "policy": {
-            "kind": "server", "model": "m", "base_url": server, "timeout_s": 10.0, "patience_s": 10.0,
+            "kind": "server", "model": "m", "base_url": server, "timeout_s": 10.0, "patience_s": 30.0,
             "in_flight": IN_FLIGHT,
         },
         "prompt": {"max_tokens": 64, "stop": [STOP]},
@@ -312,8 +312,9 @@ def cluster() -> Figures:
     """Runs by workers that are killed, frozen, pre-empted and out of disk, on a store and a model's server
     that fail: the share of them in which every problem is done once, with the rows of a local run."""
     minutes = float(os.environ.get("STEPMINT_SOAK_MINUTES", "30"))
-    problems = int(os.environ.get("STEPMINT_SOAK_PROBLEMS", "6000"))
+    problems = int(os.environ.get("STEPMINT_SOAK_PROBLEMS", "2500"))
     seed = int(os.environ.get("STEPMINT_SOAK_SEED", "1"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing of it may be left running
     with tempfile.TemporaryDirectory(prefix="soak-") as folder, ExitStack() as stack:
         store = Weed(Path(folder) / "weed")
         store.start()

@@ -22,6 +22,7 @@ from benchmarks.loopback import Loopback
 WEED = Path(sys.executable).parent / "weed"
 BUCKET = "runs"
 _PORTS = tuple(f"{of}.port{kind}" for of in ("s3", "master", "volume", "filer") for kind in ("", ".grpc"))
+_NOT_SERVED = (("s3.port.iceberg", 0), ("s3.port.lance", 0))
 _STARTS_S = 60
 
 
@@ -42,7 +43,8 @@ class Weed:
         self._ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         self.port = self._ports["s3.port"]
         where = (f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.volumeSizeLimitMB=64")
-        options = (f"-{name}={port}" for name, port in self._ports.items())
+        # Its catalogues for tables listen on fixed ports: a second server on a machine would die of it.
+        options = (f"-{name}={port}" for name, port in (*self._ports.items(), *_NOT_SERVED))
         self._command = [str(WEED), "server", "-s3", *where, *options]
         self._process: subprocess.Popen[bytes] | None = None
 

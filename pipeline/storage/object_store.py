@@ -111,6 +111,10 @@ def open_objects(url: str, *, written: bool = True) -> ObjectStore:
 
     UserError for an address that names no store, and for a store that ignores conditions.
     """
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise UserError(
+            f"{redacted(url)}: an address is printed and recorded: keys belong into the environment"
+        )
     try:
         if url.startswith("file://"):
             store = from_url(url, mkdir=True)

@@ -1,6 +1,7 @@
 """Runs on an object store from the command line: `run`, `work`, and the commands that read."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -87,12 +88,13 @@ def test_a_worker_that_is_told_to_end_gives_its_shard_back(tmp_path: Path, capsy
     rows = ({"problem": f"What is {a} + {b}?", "answer": "right"} for a in range(18) for b in range(18))
     (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     slow = ("--set", "annotate.monte_carlo.rollouts=16")
-    worker = subprocess.Popen([sys.executable, "-m", "flows.cli", "run", str(file), *slow])
-    for _ in range(600):
-        if any(tmp_path.glob("far/mine/beat/*")):
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "flows.cli", "run", str(file), *slow]
+    worker = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")})
+    for _ in range(1200):
+        if any(one.stat().st_size for one in tmp_path.glob("tmp/*/run/journal/*.jsonl")):
             break
         time.sleep(0.05)
-    time.sleep(0.3)
     worker.terminate()
     assert worker.wait(timeout=10) == 143
     beats = [path.read_text() for path in tmp_path.glob("far/mine/beat/*")]
