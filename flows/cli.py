@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
@@ -90,6 +91,8 @@ def _run(argv: Sequence[str] | None) -> int:
 def _place(args: argparse.Namespace) -> str:
     """Where a command writes, as far as its arguments say: errors of a full disk often name no file."""
     given = vars(args)
+    if given.get("command") == "work":
+        return tempfile.gettempdir()
     changed = given.get("run") if given.get("command") in ("fuse", "derive", "train") else None
     return str(given.get("out") or given.get("config") or changed or "standard output")
 

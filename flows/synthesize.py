@@ -5,11 +5,12 @@ The run's folder, and not Prefect, knows what is done: a run can go on under ano
 
 import asyncio
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from flows import progress
 from flows.checks import check_base
-from flows.engine import flow, task
+from flows.engine import flow, show_labels, shown_progress, task
 from pipeline.labelling.measured import meter
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import mark, regrade_shard
@@ -24,6 +25,8 @@ from pipeline.storage.generations import read_manifest, settle
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError, disk_trouble
 from schemas.logged import about
+from schemas.manifest import Manifest
+from schemas.text import as_code
 
 _AHEAD: dict[str, tuple[RunStore, int]] = {}
 """Runs whose problems were read ahead of their flow, by their whole configuration."""
@@ -39,11 +42,20 @@ def is_lost_worker(error: BaseException) -> bool:
 def label_shard(config: RunConfig, shard: int) -> dict[str, int]:
     """Label what the shard owes; returns counts of problems done and failed."""
     store = RunStore.open(config)
-    if store.shard_state(shard).owed:
+    owed = len(store.shard_state(shard).owed)
+    if owed:
         models = ", ".join(f"{one.kind} {one.model}" for one in config.policies().values())
         progress.note(f"shard {shard + 1} of {config.shards}: loading {models}")
-    with about(run=str(store.path), shard=shard):
-        return asyncio.run(run_shard(store, shard, opened=_opened, advance=progress.advance))
+    with (
+        about(run=str(store.path), shard=shard),
+        shown_progress(f"{config.name} shard {shard}", owed) as count,
+    ):
+
+        def advance() -> None:
+            progress.advance()
+            count()
+
+        return asyncio.run(run_shard(store, shard, opened=_opened, advance=advance))
 
 
 def _opened() -> None:
@@ -117,7 +129,26 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     if manifest is not None and (why := nothing_readable(manifest)):
         records.write_summary(store.path, {**sealed, "skipped": manifest.skipped, "error": why})
         raise UserError(f"{store.path}: {why}")
+    if manifest is not None:
+        show_labels(config.name, _counts(manifest), _where(store.path, manifest))
     return sealed
+
+
+def _counts(manifest: Manifest) -> list[dict[str, Any]]:
+    """What each source said, as rows of a table."""
+    return [
+        {"source": name, "votes": one.votes, "no": one.denied, "abstained": one.abstained}
+        for name, one in manifest.sources.items()
+    ]
+
+
+def _where(path: Path, manifest: Manifest) -> str:
+    """Where the dataset lies, in Markdown."""
+    labels = f"{manifest.labelled_steps:,} of {manifest.steps:,} steps"
+    return (
+        f"{labels} of {manifest.solutions:,} solutions to {manifest.problems:,} problems have a label.\n\n"
+        f"The run: {as_code(str(path))}\n\nLook inside: {as_code(f'stepmint report {path}')}\n"
+    )
 
 
 def read_ahead(config: RunConfig) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -57,6 +56,7 @@ def submit(config: RunConfig, *, quiet: bool) -> Result:
     from pipeline.labelling.problems import read_problems
     from pipeline.runs import remote
     from pipeline.runs.run_store import RunStore
+    from pipeline.storage.atomic import fresh_folder
     from pipeline.storage.object_store import open_objects
 
     if config.train or config.evaluate:
@@ -66,9 +66,9 @@ def submit(config: RunConfig, *, quiet: bool) -> Result:
         )
     with progress.listening(progress.listener(quiet=quiet)):
         objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
-        with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
+        with fresh_folder() as folder:
             with progress.stage("reading the problems"):
-                store = RunStore.open(config.model_copy(update={"root": folder}))
+                store = RunStore.open(config.model_copy(update={"root": str(folder)}))
                 read_problems(store)
             remote.begin(objects, store)
         return _work(objects)
@@ -78,12 +78,13 @@ def _work(objects: "ObjectStore", lease_s: float = 90.0) -> Result:
     from pipeline.labelling.remarks import remarks, unread
     from pipeline.labelling.work import Pace, Worker, seal_remote
     from pipeline.runs import remote
+    from pipeline.storage.atomic import fresh_folder
 
     # A folder of its own for every worker, also where several of one machine work on one run.
-    with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
+    with fresh_folder() as folder:
         worker = Worker(
             objects,
-            Path(folder) / "run",
+            folder / "run",
             pace=Pace.of_lease(lease_s),
             advance=progress.advance,
             note=progress.note,

@@ -71,12 +71,14 @@ def test_a_run_under_prefect_whose_server_repeats_the_key(
     secret_environment: None,
     capfd: Capture,
 ) -> None:
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
     file = on_server(write_run_file(tmp_path, problems=40), faulty.url)
     faulty.set("401 midway", since=30)
     with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
         code = main(["run", str(file), "-v", "--metrics-file", str(tmp_path / "metrics.prom")])
+        APILogWorker.drain_all(timeout=10)
     assert code in (1, 2)
     assert faulty.hit
     said = "".join(capfd.readouterr())
@@ -98,7 +100,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path, ca
     assert leaks(tmp_path / "runs", text=said) == []
 
 
-def test_a_proxy_and_a_store_that_repeat_what_they_were_sent(
+def test_a_proxy_and_a_store_repeat_what_they_were_sent(
     tmp_path: Path, secret_environment: None
 ) -> None:
     with Echo() as echo:

@@ -92,7 +92,7 @@ def test_a_worker_that_is_told_to_end_gives_its_shard_back(tmp_path: Path, capsy
     command = [sys.executable, "-m", "flows.cli", "run", str(file), *slow]
     worker = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")})
     for _ in range(1200):
-        if any(one.stat().st_size for one in tmp_path.glob("tmp/*/run/journal/*.jsonl")):
+        if any(one.stat().st_size for one in tmp_path.glob("tmp/*/**/journal/*.jsonl")):
             break
         time.sleep(0.05)
     worker.terminate()
