@@ -2,7 +2,7 @@
 
 Runs follow one another. Each has a few `stepmint work` processes, and every few seconds one random fault. At
 the end of each run its logs and its dataset are compared with those of a plain local run.
-`STEPMINT_SOAK_MINUTES` (30), `STEPMINT_SOAK_PROBLEMS` of each run (2500) and `STEPMINT_SOAK_SEED` (1) change
+`STEPMINT_SOAK_MINUTES` (30), `STEPMINT_SOAK_PROBLEMS` of each run (1200) and `STEPMINT_SOAK_SEED` (1) change
 it.
 """
 
@@ -312,7 +312,7 @@ def cluster() -> Figures:
     """Runs by workers that are killed, frozen, pre-empted and out of disk, on a store and a model's server
     that fail: the share of them in which every problem is done once, with the rows of a local run."""
     minutes = float(os.environ.get("STEPMINT_SOAK_MINUTES", "30"))
-    problems = int(os.environ.get("STEPMINT_SOAK_PROBLEMS", "2500"))
+    problems = int(os.environ.get("STEPMINT_SOAK_PROBLEMS", "1200"))
     seed = int(os.environ.get("STEPMINT_SOAK_SEED", "1"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing of it may be left running
     with tempfile.TemporaryDirectory(prefix="soak-") as folder, ExitStack() as stack:

@@ -23,7 +23,7 @@ WEED = Path(sys.executable).parent / "weed"
 BUCKET = "runs"
 _PORTS = tuple(f"{of}.port{kind}" for of in ("s3", "master", "volume", "filer") for kind in ("", ".grpc"))
 _NOT_SERVED = (("s3.port.iceberg", 0), ("s3.port.lance", 0))
-_STARTS_S = 60
+_STARTS_S = 180
 
 
 def free_ports(n: int) -> list[int]:
@@ -60,14 +60,21 @@ class Weed:
             self._process.wait()
 
     def wait(self) -> None:
-        """Until it answers and the bucket is there. AssertionError after a minute."""
-        until = time.monotonic() + _STARTS_S
+        """Until it answers and the bucket is there; it is started again if it has died meanwhile.
+        AssertionError after three minutes: a busy machine is slow."""
+        until, said = time.monotonic() + _STARTS_S, "no answer"
         while time.monotonic() < until:
-            with suppress(httpx.TransportError):
-                if httpx.put(f"http://127.0.0.1:{self.port}/{BUCKET}").status_code in (200, 409):
+            if self._process is None or self._process.poll() is not None:
+                self.start()
+            try:
+                answer = httpx.put(f"http://127.0.0.1:{self.port}/{BUCKET}", timeout=20)
+                if answer.status_code in (200, 409):
                     return
+                said = f"{answer.status_code} {answer.text[:200]}"
+            except httpx.TransportError as error:
+                said = repr(error)
             time.sleep(0.25)
-        raise AssertionError("SeaweedFS did not start within a minute")
+        raise AssertionError(f"SeaweedFS did not start within {_STARTS_S} s: {said}")
 
 
 @dataclass

@@ -100,9 +100,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path, ca
     assert leaks(tmp_path / "runs", text=said) == []
 
 
-def test_a_proxy_and_a_store_repeat_what_they_were_sent(
-    tmp_path: Path, secret_environment: None
-) -> None:
+def test_a_proxy_and_a_store_repeat_what_they_were_sent(tmp_path: Path, secret_environment: None) -> None:
     with Echo() as echo:
         address = echo.url.removesuffix("/v1")
         file = on_server(write_run_file(tmp_path, problems=4), "http://model.invalid/v1")
