@@ -113,8 +113,8 @@ def _set_logging(*, verbose: bool) -> None:
     warnings.formatwarning = _warning
     # Without any handler Python prints what libraries log as a warning or worse.
     logging.getLogger().addHandler(logging.NullHandler())
+    logs.show_own(on=verbose)
     if verbose:
-        logs.show_own()
         return
     # What policies warn of explains a run that is slow, or stops.
     policies = logging.getLogger("pipeline.policies")
@@ -123,7 +123,8 @@ def _set_logging(*, verbose: bool) -> None:
 
 
 def _warning(message: Warning | str, *_: object, **__: object) -> str:
-    return f"stepmint: warning: {one_line(redacted(str(message)))}\n"
+    said = one_line(redacted(str(message)))
+    return f"{logs.encoded(said, 'warning') if logs.is_json() else f'stepmint: warning: {said}'}\n"
 
 
 def _complain(what: object, code: int) -> int:

@@ -40,19 +40,24 @@ def encoded(text: str, level: str, logger: str = "stepmint") -> str:
     return json.dumps({**said, "message": shown(redacted(text)), **subject()}, ensure_ascii=False)
 
 
-class Formatter(logging.Formatter):
-    """Removes secrets and control characters: log messages quote models and servers."""
+class _Shown(logging.Handler):
+    """Writes log lines on stderr as it is at that time. Secrets and control characters are removed from them:
+    they quote models and servers."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as a text, or as JSON with what it is about."""
-        text = super().format(record)
-        return encoded(text, record.levelname.lower(), record.name) if _Asked.json else shown(redacted(text))
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it as a text, or as JSON with what it is about."""
+        text = shown(redacted(self.format(record)))
+        line(text, record.levelname.lower(), record.name)
 
 
-def show_own() -> None:
-    """Write our own log lines on stderr."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(Formatter())
+_SHOWN = _Shown()
+
+
+def show_own(*, on: bool) -> None:
+    """Write our own log lines on stderr, or do so no longer."""
     for name in _OWN:
-        logging.getLogger(name).setLevel(logging.INFO)
-        logging.getLogger(name).addHandler(handler)
+        logger = logging.getLogger(name)
+        logger.removeHandler(_SHOWN)
+        logger.setLevel(logging.INFO if on else logging.NOTSET)
+        if on:
+            logger.addHandler(_SHOWN)
