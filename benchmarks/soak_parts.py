@@ -51,7 +51,9 @@ class Weed:
     def start(self) -> None:
         """Begin to serve; returns at once."""
         quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen(self._command, stdout=quiet, stderr=quiet)
+        # With the clients' keys in its environment it would ask every request for them.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self._process = subprocess.Popen(self._command, stdout=quiet, stderr=quiet, env=environment)
 
     def kill(self) -> None:
         """End it as a power cut would."""
