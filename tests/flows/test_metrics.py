@@ -1,10 +1,9 @@
-"""Counters for Prometheus, lines of JSON, and a run that is watched while it is worked on."""
+"""Counters for Prometheus, in a file and on a port."""
 
 import json
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,37 +105,3 @@ def test_counters_are_served_on_loopback_while_a_worker_works(tmp_path: Path, ca
     assert {(line["run"], line["shard"]) for line in about} == {
         (f"file://{tmp_path}/far/demo", n) for n in (0, 1)
     }
-
-
-def test_errors_are_json_where_that_was_asked_for(
-    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STEPMINT_LOG", "json")
-    assert main(["status", str(tmp_path / "nothing")]) == 2
-    said = json.loads(capsys.readouterr().err)
-    assert said["level"] == "error"
-    assert "nothing" in said["message"]
-
-
-def test_a_run_is_watched_until_it_is_sealed(tmp_path: Path, capsys: Capture) -> None:
-    file = write_run_file(tmp_path, problems=60)
-    far = f"file://{tmp_path}/far"
-    file.write_text(file.read_text().replace(str(tmp_path / "runs"), far))
-    command = [sys.executable, "-m", "flows.cli", "status", f"{far}/demo", "--watch", "0.1"]
-    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": ":".join(sys.path)}
-    work = threading.Thread(target=main, args=(["run", str(file), "--json"],))
-    work.start()
-    while not (tmp_path / "far/demo/run.json").exists():
-        time.sleep(0.02)
-    watched = [
-        subprocess.Popen([*command, *more], env=environment, stdout=subprocess.PIPE, text=True)
-        for more in ((), ("--json",))
-    ]
-    lines, objects = (one.communicate(timeout=120)[0].splitlines() for one in watched)
-    work.join()
-    assert [one.returncode for one in watched] == [0, 0]
-    assert len(lines) == len({line[9:] for line in lines})  # one for each change
-    assert "60 of 60 problems done, 2 of 2 shards" in lines[-1]
-    assert lines[-1].endswith(", sealed")
-    found = [json.loads(one) for one in objects]
-    assert (found[-1]["sealed"], found[-1]["owed"]) == (True, 0)
