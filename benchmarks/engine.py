@@ -289,11 +289,17 @@ def server() -> Row:
         ):
             call = policy.endpoints.call
 
-            async def recorded(path: str, body: bytes, **options: Any) -> bytes:
+            async def recorded(
+                path: str, body: bytes, *, read: Callable[[bytes], Any], **options: Any
+            ) -> Any:
                 found = Asked((url + path, body), time.perf_counter())
-                reply = await call(path, body, **options)
+
+                def noted(reply: bytes) -> Any:
+                    _read_usage(found, reply)
+                    return read(reply)
+
+                reply = await call(path, body, read=noted, **options)
                 found.end = time.perf_counter()
-                _read_usage(found, reply)
                 asked.append(found)
                 return reply
 
