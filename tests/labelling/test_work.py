@@ -22,9 +22,9 @@ from pipeline.labelling.work import Pace, Worker, seal_remote
 from pipeline.runs import remote
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.object_store import ObjectStore, open_objects
-from pipeline.storage.shard_log import ShardLog
+from pipeline.storage.shard_log import ShardLog, Watch
 from schemas.config import RunConfig
-from schemas.errors import UserError
+from schemas.errors import BackendError, UserError
 
 SHARDS = 3
 FAST = Pace(append_s=0.05, beat_s=0.1, lease_s=0.6, poll_s=0.05)
@@ -163,6 +163,35 @@ def test_a_store_that_fails_and_is_restarted_loses_nothing(
 def _directly(monkeypatch: pytest.MonkeyPatch, weed: Weed) -> ObjectStore:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{weed.port}")
     return open_objects(f"s3://{BUCKET}/mine")
+
+
+def test_a_worker_whose_model_is_away_spoils_nothing_for_the_others(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    """Its entries declare no sources. The others have votes by then, and must not take it for a change."""
+    store = begun(tmp_path, objects, config_of(tmp_path))
+    claim = ShardLog(objects, 2).claim()
+    assert claim is not None
+    claim.done({"journal": b"", remote.SOURCES: b"{}"})
+    claim.release()
+    worker = Worker(objects, tmp_path / "w" / "mine", pace=FAST)
+    worker._start = 0
+    worker.run()
+    assert worker.done == 36
+    assert seal_remote(objects, tmp_path / "s" / "mine").digest() == local_digest(store)
+
+
+def test_a_worker_whose_model_is_away_ends_and_gives_its_shards_back(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    away = {"kind": "server", "model": "m", "base_url": "http://127.0.0.1:9/v1", "timeout_s": 2}
+    begun(tmp_path, objects, config_of(tmp_path, policy=away))
+    with pytest.raises(BackendError, match="127.0.0.1:9"):
+        Worker(objects, tmp_path / "w" / "mine", pace=FAST).run()
+    for shard in range(SHARDS):
+        log = ShardLog(objects, shard)
+        assert all(not json.loads(entry.parts.get(remote.SOURCES, b"{}")) for entry in log.read())
+        assert Watch().is_free(log)
 
 
 def test_a_clock_that_jumps_changes_nothing(
