@@ -6,8 +6,8 @@ Nothing heavy is imported here, so that `stepmint --help` answers in a fraction 
 import argparse
 from typing import Any
 
-from flows import deploy, submitted, verify, work
-from flows.options import Parser, Version, add_no_prefect
+from flows import deploy, metrics, submitted, verify, watch, work
+from flows.options import Parser, Version, add_no_prefect, add_output
 
 _EXAMPLES = """\
 examples:
@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     _add_making(commands)
     _add_looking(commands)
     _add_giving(commands)
+    metrics.add_arguments(*(commands.choices[name] for name in ("run", "label", "synthesize", "work")))
     return top
 
 
@@ -53,10 +54,7 @@ def _command(commands: Any, name: str, summary: str, example: str) -> argparse.A
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    added.add_argument(
-        "--json", action="store_true", help="print the result as JSON on stdout, without progress"
-    )
-    added.add_argument("-v", "--verbose", action="store_true", help="log what happens, on stderr")
+    add_output(added)
     return added
 
 
@@ -300,6 +298,7 @@ def _add_looking(commands: Any) -> None:
         "stepmint status runs/mine",
     )
     status.add_argument("run", help="folder of a run")
+    watch.add_arguments(status)
 
     check = _command(
         commands,

@@ -1,11 +1,11 @@
 """Checks that a command makes before it starts or pays for anything, and what they say about the run."""
 
-import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from flows import logs
 from schemas.config import HubProblems, RunConfig, TrainConfig
 from schemas.errors import UserError
 from schemas.records import Problem
@@ -66,7 +66,7 @@ def ready(config: RunConfig) -> None:
     check_policies(config.policies())
     check_annotators(config)
     for line in source_of(config).check():
-        print(f"stepmint: note: {line}", file=sys.stderr)
+        logs.line(f"stepmint: note: {line}")
 
 
 def check_stages(config: RunConfig) -> None:

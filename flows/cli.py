@@ -11,20 +11,23 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from types import TracebackType
 from typing import Any
 
-from flows import interrupt, progress
+from flows import interrupt, logs, progress
 from flows.arguments import parser
 from flows.importing import uncollected
+from flows.metrics import measured
 from flows.settings import set_defaults
+from flows.watch import watch
 from flows.work import in_folder, is_url
 from pipeline.prm.ranks import world
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
-from schemas.text import one_line, shown
+from schemas.text import one_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,9 +65,12 @@ def _run(argv: Sequence[str] | None) -> int:
             stream.reconfigure(errors="backslashreplace")
     args = argparse.Namespace()
     try:
+        logs.set_form()
         args = parser().parse_args(argv)
-        _set_logging(verbose=args.verbose)
-        return _dispatch(args)
+        logs.set_form(as_json=args.log_json)
+        _set_logging(verbose=args.verbose or logs.is_json())
+        with measured(args):
+            return _dispatch(args)
     except SystemExit as stop:  # --help and --version
         return stop.code if isinstance(stop.code, int) else 0
     except UserError as error:
@@ -85,6 +91,8 @@ def _run(argv: Sequence[str] | None) -> int:
 def _place(args: argparse.Namespace) -> str:
     """Where a command writes, as far as its arguments say: errors of a full disk often name no file."""
     given = vars(args)
+    if given.get("command") == "work":
+        return tempfile.gettempdir()
     changed = given.get("run") if given.get("command") in ("fuse", "derive", "train") else None
     return str(given.get("out") or given.get("config") or changed or "standard output")
 
@@ -93,7 +101,8 @@ def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackT
     """Print the traceback of a bug, without secrets."""
     import traceback
 
-    print(redacted("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="")
+    said = redacted("".join(traceback.format_exception(kind, error, trace))).rstrip()
+    logs.line(said, "critical")
 
 
 def _set_logging(*, verbose: bool) -> None:
@@ -104,12 +113,8 @@ def _set_logging(*, verbose: bool) -> None:
     warnings.formatwarning = _warning
     # Without any handler Python prints what libraries log as a warning or worse.
     logging.getLogger().addHandler(logging.NullHandler())
+    logs.show_own(on=verbose)
     if verbose:
-        handler = logging.StreamHandler()
-        handler.setFormatter(_Clean())
-        for name in ("flows", "pipeline", "verifiers"):
-            logging.getLogger(name).setLevel(logging.INFO)
-            logging.getLogger(name).addHandler(handler)
         return
     # What policies warn of explains a run that is slow, or stops.
     policies = logging.getLogger("pipeline.policies")
@@ -118,20 +123,15 @@ def _set_logging(*, verbose: bool) -> None:
 
 
 def _warning(message: Warning | str, *_: object, **__: object) -> str:
-    return f"stepmint: warning: {one_line(redacted(str(message)))}\n"
-
-
-class _Clean(logging.Formatter):
-    """Removes secrets and control characters: log messages quote models and servers."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return shown(redacted(super().format(record)))
+    said = one_line(redacted(str(message)))
+    return f"{logs.encoded(said, 'warning') if logs.is_json() else f'stepmint: warning: {said}'}\n"
 
 
 def _complain(what: object, code: int) -> int:
     if interrupt.heard():
         interrupt.end()
-    print(f"stepmint: {one_line(redacted(str(what)))}", file=sys.stderr)
+    said = one_line(redacted(str(what)))
+    logs.line(said if logs.is_json() else f"stepmint: {said}", "error" if code else "warning")
     return code
 
 
@@ -144,9 +144,11 @@ def _dispatch(args: argparse.Namespace) -> int:
             f"{args.command} is for one process, and torchrun started {world()}: only `stepmint train` shares"
         )
     command = getattr(commands, args.command)
+    far = is_url(str(vars(args).get("run", "")))
+    if vars(args).get("watch") is not None:
+        return watch(args, lambda: in_folder(args, command) if far else command(args))
     # An outsider's annotator may print: among the JSON its lines would make the output unreadable.
     with redirect_stdout(sys.stderr) if args.json else nullcontext():
-        far = is_url(str(vars(args).get("run", "")))
         result: dict[str, Any] = in_folder(args, command) if far else command(args)
     for line in result.get("remarks", ()):
         _complain(line, 0)

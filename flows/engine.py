@@ -6,6 +6,7 @@ Nothing here imports Prefect. `flows.orchestration` does, when the first flow ru
 
 import functools
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -111,3 +112,29 @@ def task(
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Make a function a task."""
     return lambda fn: Task(fn, run_name, delays, again)
+
+
+@contextmanager
+def shown_progress(name: str, total: int) -> Iterator[Callable[[], None]]:
+    """Inside, each call of what is given counts one of `total` on the page of the run, where Prefect shows
+    one."""
+    if _is_plain():
+        yield lambda: None
+        return
+    from flows import orchestration
+
+    with orchestration.shown_progress(name, total) as advance:
+        yield advance
+
+
+def show_labels(name: str, rows: list[dict[str, Any]], text: str) -> None:
+    """Put a table and a text (Markdown) on the page of the run, where Prefect shows one."""
+    if not _is_plain():
+        from flows import orchestration
+
+        orchestration.show_labels(name, rows, text)
+
+
+def _is_plain() -> bool:
+    # A task may also be called as the function that it is, where nothing of Prefect was imported.
+    return _PLAIN.get() or "flows.orchestration" not in sys.modules

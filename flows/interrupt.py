@@ -24,6 +24,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
+from flows import logs
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE = "interrupted; resume with the same command"
 PATIENCE_S = 3.0
@@ -194,4 +196,6 @@ def _say() -> None:
         if not _Heard.said[0] and select.select([], [2], [], 0.5)[1]:
             _Heard.said[0] = 1
             cursor = _CLEAN if os.isatty(2) else ""
-            os.write(2, f"{cursor}stepmint: {_Heard.line}\n".encode())
+            line = _Heard.line
+            said = logs.encoded(line, "warning") if logs.is_json() else f"{cursor}stepmint: {line}"
+            os.write(2, f"{said}\n".encode())

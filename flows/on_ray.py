@@ -214,12 +214,13 @@ def _followed(objects: ObjectStore) -> Iterator[None]:
 
     What is read for it lies where the dataset is made afterwards, so it is read once.
     """
-    folder = work.mirror_of(objects.url)
-    config = remote.fetch(objects, folder)
+    with work.mirrored(objects.url) as folder:
+        config = remote.fetch(objects, folder)
     over = threading.Event()
 
     def count() -> int:
-        remote.load(objects, folder, config.shards)
+        with work.mirrored(objects.url) as folder:
+            remote.load(objects, folder, config.shards)
         journals = (journal.path_of(folder, shard) for shard in range(config.shards))
         return sum(len(journal_index.glance(path)[0]) for path in journals)
 

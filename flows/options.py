@@ -25,6 +25,19 @@ class Version(argparse.Action):
         raise SystemExit
 
 
+def add_output(added: argparse.ArgumentParser) -> None:
+    """Add the options of every command: how it prints."""
+    added.add_argument(
+        "--json", action="store_true", help="print the result as JSON on stdout, without progress"
+    )
+    added.add_argument("-v", "--verbose", action="store_true", help="log what happens, on stderr")
+    added.add_argument(
+        "--log-json",
+        action="store_true",
+        help="write stderr as one JSON object a line, with run, shard and problem (also: STEPMINT_LOG=json)",
+    )
+
+
 def add_no_prefect(*commands: argparse.ArgumentParser) -> None:
     """Add the option of commands that run a flow."""
     for added in commands:

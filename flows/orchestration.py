@@ -3,10 +3,14 @@
 Prefect reads environment variables while it is imported. It is imported only here, after they are set.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from datetime import datetime
 from functools import cache
+from threading import Event, Thread
 from typing import Any, Self
 from uuid import uuid4
 
@@ -16,10 +20,21 @@ from flows.settings import set_defaults
 set_defaults()
 
 import prefect  # noqa: E402
+from prefect.artifacts import (  # noqa: E402
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.context import FlowRunContext, TaskRunContext  # noqa: E402
 from prefect.futures import PrefectConcurrentFuture, PrefectFuture  # noqa: E402
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED  # noqa: E402
 from prefect.task_engine import run_task_sync  # noqa: E402
 from prefect.task_runners import TaskRunner  # noqa: E402
+
+PULSE_S = 10.0
+"""How often a run's page shows how far a shard is."""
 
 
 class HereTaskRunner(TaskRunner[PrefectFuture[Any]]):
@@ -106,3 +121,48 @@ def each(declared: "engine.Task[..., Any]", shared: Any, items: Iterable[Any]) -
     """`Task.each` under Prefect."""
     futures = task_of(declared).map(prefect.unmapped(shared), list(items))
     return [future.result(raise_on_failure=False) for future in futures]
+
+
+def _has_page() -> bool:
+    """Whether somebody can look at this run: a command's own temporary server shows nothing."""
+    return bool(PREFECT_LOGGING_TO_API_ENABLED.value() and (FlowRunContext.get() or TaskRunContext.get()))
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+@contextmanager
+def shown_progress(name: str, total: int) -> Iterator[Callable[[], None]]:
+    """`engine.shown_progress` under Prefect: an artifact on the page of the run."""
+    done, over = list[None](), Event()
+
+    def pulse() -> None:
+        # The page is a courtesy: a server that does not answer must not end a run.
+        with suppress(Exception):
+            made: Any = create_progress_artifact(0.0, key=_key(name), description=f"{name}: {total} problems")
+            while True:
+                ended = over.wait(PULSE_S)
+                update_progress_artifact(made, 100 * min(len(done) / total, 1))
+                if ended:
+                    return
+
+    if not total or not _has_page():
+        yield lambda: None
+        return
+    # In a thread: labelling must not wait for the server.
+    thread = Thread(target=copy_context().run, args=(pulse,), name="page", daemon=True)
+    thread.start()
+    try:
+        yield lambda: done.append(None)
+    finally:
+        over.set()
+        thread.join(timeout=PULSE_S)
+
+
+def show_labels(name: str, rows: list[dict[str, Any]], text: str) -> None:
+    """`engine.show_labels` under Prefect: a table and a text on the page of the run."""
+    if _has_page():
+        with suppress(Exception):
+            create_table_artifact(rows, key=_key(f"{name} labels"), description=f"Votes and labels of {name}")
+            create_markdown_artifact(text, key=_key(f"{name} report"))

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any, Protocol
 
+from flows import logs
 from schemas.errors import redacted
 from schemas.text import one_line
 
@@ -117,7 +118,7 @@ class Lines:
 
 
 def _line(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    logs.line(text)
 
 
 class Bars:
@@ -174,7 +175,7 @@ def listener(*, quiet: bool) -> Listener:
     """Bars if stderr is a terminal, else lines; nothing if `quiet`."""
     if quiet:
         return Silent()
-    return Bars() if sys.stderr.isatty() else Lines()
+    return Bars() if sys.stderr.isatty() and not logs.is_json() else Lines()
 
 
 @contextmanager

@@ -89,7 +89,7 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/api"
+        self.url, self.folder = f"http://127.0.0.1:{port}/api", folder
         settings = {**os.environ, **_settings()}
         if not any(name.upper().startswith(_DATABASE) for name in settings):
             settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"{_SQLITE}{folder / 'server.db'}"

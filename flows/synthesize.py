@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from flows import progress
 from flows.checks import check_base
-from flows.engine import flow, task
+from flows.engine import flow, show_labels, shown_progress, task
+from pipeline.labelling.measured import meter
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.regrade import mark, regrade_shard
 from pipeline.labelling.remarks import remarks, unread
@@ -26,6 +28,9 @@ from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import read_manifest, settle
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError, disk_trouble
+from schemas.logged import about
+from schemas.manifest import Manifest
+from schemas.text import as_code
 
 _ENGINES: ContextVar[Engines | None] = ContextVar("engines", default=None)
 """What the shards of the present flow ask, open from one shard to the next."""
@@ -43,15 +48,24 @@ def is_lost_worker(error: BaseException) -> bool:
 def label_shard(config: RunConfig, shard: int) -> dict[str, int]:
     """Label what the shard owes; returns counts of problems done and failed."""
     store = RunStore.open(config)
-    engines = _ENGINES.get()
+    engines, owed = _ENGINES.get(), len(store.shard_state(shard).owed)
     open_already = engines is not None and engines.are_open
-    if store.shard_state(shard).owed:
+    if owed:
         models = ", ".join(f"{one.kind} {one.model}" for one in config.policies().values())
         loading = "" if open_already else f": loading {models}"
         progress.note(f"shard {shard + 1} of {config.shards}{loading}")
     told = (lambda: None) if open_already else _opened
-    work = run_shard(store, shard, opened=told, advance=progress.advance, engines=engines)
-    return engines.run(work) if engines else asyncio.run(work)
+    with (
+        about(run=str(store.path), shard=shard),
+        shown_progress(f"{config.name} shard {shard}", owed) as count,
+    ):
+
+        def advance() -> None:
+            progress.advance()
+            count()
+
+        work = run_shard(store, shard, opened=told, advance=advance, engines=engines)
+        return engines.run(work) if engines else asyncio.run(work)
 
 
 @contextmanager
@@ -125,6 +139,7 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     if owed and config.train:
         with progress.stage("trying out the base of the PRM"):
             check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
+    meter().owes(sum(owed.values()))
     if owed:
         with progress.stage("labelling", total, total - sum(owed.values())), _engines_kept():
             # Problems that fail in one shard must not stop the others: their errors are looked at together.
@@ -135,7 +150,26 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
     if manifest is not None and (why := nothing_readable(manifest)):
         records.write_summary(store.path, {**sealed, "skipped": manifest.skipped, "error": why})
         raise UserError(f"{store.path}: {why}")
+    if manifest is not None:
+        show_labels(config.name, _counts(manifest), _where(store.path, manifest))
     return sealed
+
+
+def _counts(manifest: Manifest) -> list[dict[str, Any]]:
+    """What each source said, as rows of a table."""
+    return [
+        {"source": name, "votes": one.votes, "no": one.denied, "abstained": one.abstained}
+        for name, one in manifest.sources.items()
+    ]
+
+
+def _where(path: Path, manifest: Manifest) -> str:
+    """Where the dataset lies, in Markdown."""
+    labels = f"{manifest.labelled_steps:,} of {manifest.steps:,} steps"
+    return (
+        f"{labels} of {manifest.solutions:,} solutions to {manifest.problems:,} problems have a label.\n\n"
+        f"The run: {as_code(str(path))}\n\nLook inside: {as_code(f'stepmint report {path}')}\n"
+    )
 
 
 def read_ahead(config: RunConfig) -> None:

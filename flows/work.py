@@ -3,14 +3,15 @@
 import argparse
 import hashlib
 import os
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import progress
 from schemas.config import RunConfig
 from schemas.errors import UserError, redacted
+from schemas.logged import about
 
 if TYPE_CHECKING:
     from pipeline.storage.object_store import ObjectStore
@@ -23,6 +24,14 @@ READING = ("status", "show", "report", "export", "fuse", "derive", "train")
 def add_arguments(work: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     work.add_argument("url", help="address of a run: s3://BUCKET/RUNS/NAME, gs://..., az://..., file:///...")
+    work.add_argument(
+        "--lease",
+        type=float,
+        default=90.0,
+        metavar="SECONDS",
+        help="how long a worker may be silent before another takes its shard (default 90). It appends what "
+        "is done every third of this, which is what a kill loses at most. Give all workers of a run the same",
+    )
 
 
 def is_url(name: str) -> bool:
@@ -36,8 +45,10 @@ def work(args: argparse.Namespace) -> Result:
 
     if not is_url(args.url):
         raise UserError(f"{args.url}: is no address: expected s3://BUCKET/RUNS/NAME, or file:///FOLDER/NAME")
+    if not 1 <= args.lease <= 3600:
+        raise UserError(f"--lease {args.lease:g}: expected 1 to 3600 seconds")
     with progress.listening(progress.listener(quiet=args.json)):
-        return work_on(open_objects(args.url))
+        return work_on(open_objects(args.url), args.lease)
 
 
 def submit(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]) -> Result:
@@ -72,6 +83,7 @@ def begin(config: RunConfig) -> "ObjectStore":
     from pipeline.labelling.problems import read_problems
     from pipeline.runs import remote
     from pipeline.runs.run_store import RunStore
+    from pipeline.storage.atomic import fresh_folder
     from pipeline.storage.object_store import open_objects
 
     if not is_url(config.root):
@@ -85,22 +97,29 @@ def begin(config: RunConfig) -> "ObjectStore":
             "leave [train] and [evaluate] out, then `stepmint train URL --out FOLDER`"
         )
     objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
-    with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
+    with fresh_folder() as folder:
         with progress.stage("reading the problems"):
-            store = RunStore.open(config.model_copy(update={"root": folder}))
+            store = RunStore.open(config.model_copy(update={"root": str(folder)}))
             read_problems(store)
         remote.begin(objects, store)
     return objects
 
 
-def work_on(objects: "ObjectStore") -> Result:
+def work_on(objects: "ObjectStore", lease_s: float = 90.0) -> Result:
     """Label the shards of a run until none is left, and seal it where no other worker has."""
-    from pipeline.labelling.work import Worker
+    from pipeline.labelling.work import Pace, Worker
+    from pipeline.storage.atomic import fresh_folder
 
     # A folder of its own for every worker, also where several of one machine work on one run.
-    with tempfile.TemporaryDirectory(prefix="stepmint-") as folder:
-        worker = Worker(objects, Path(folder) / "run", advance=progress.advance, note=progress.note)
-        with progress.stage("labelling"):
+    with fresh_folder() as folder:
+        worker = Worker(
+            objects,
+            folder / "run",
+            pace=Pace.of_lease(lease_s),
+            advance=progress.advance,
+            note=progress.note,
+        )
+        with progress.stage("labelling"), about(run=objects.url):
             worker.run()
     return {**sealed(objects), "labelled_here": worker.done, "lost_shards": worker.fenced}
 
@@ -111,8 +130,9 @@ def sealed(objects: "ObjectStore") -> Result:
     from pipeline.labelling.work import seal_remote
     from pipeline.runs import remote
 
-    with progress.stage("fusing the votes"):
-        manifest = remote.last_manifest(objects) or seal_remote(objects, mirror_of(objects.url))
+    with progress.stage("fusing the votes"), mirrored(objects.url) as mirror:
+        # Of several workers of one machine the first makes the dataset, and the others find it.
+        manifest = remote.last_manifest(objects) or seal_remote(objects, mirror)
     return {
         "run": objects.url,
         "dataset_digest": manifest.digest(),
@@ -139,18 +159,29 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
         )
     if args.command == "train" and not args.out and not args.dry_run:
         raise UserError("train on an address needs --out FOLDER, where the checkpoint is put")
-    objects = open_objects(args.run)
-    folder = mirror_of(objects.url)
-    with progress.listening(progress.listener(quiet=args.json)), progress.stage(f"reading {objects.url}"):
-        config = remote.fetch(objects, folder)
-        remote.load(objects, folder, config.shards)
-    result = command(argparse.Namespace(**{**vars(args), "run": str(folder)}))
-    if args.command == "fuse":
-        remote.put_dataset(objects, RunStore(folder, config).path, sealed_manifest(folder))
-    return result
+    objects = open_objects(args.run, written=args.command == "fuse")
+    quiet = args.json or vars(args).get("watch") is not None
+    with ExitStack() as held:
+        folder = held.enter_context(mirrored(objects.url))
+        with progress.listening(progress.listener(quiet=quiet)), progress.stage(f"reading {objects.url}"):
+            config = remote.fetch(objects, folder)
+            remote.load(objects, folder, config.shards)
+        there = argparse.Namespace(**{**vars(args), "run": str(folder)})
+        if args.command == "fuse":
+            result = command(there)
+            remote.put_dataset(objects, RunStore(folder, config).path, sealed_manifest(folder))
+            return result
+    # Files of a copy only grow, so reading needs no lock: `show | less` must not keep others waiting.
+    return command(there)
 
 
-def mirror_of(url: str) -> Path:
-    """The folder for a run at an address: equal addresses, equal folders."""
+@contextmanager
+def mirrored(url: str) -> Iterator[Path]:
+    """The folder for a run at an address, in which no other process of this machine writes meanwhile. Equal
+    addresses have equal folders."""
+    from pipeline.storage.locks import alone
+
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stepmint" / "objects"
-    return cache / hashlib.sha256(url.encode()).hexdigest()[:16] / url.rstrip("/").rpartition("/")[2]
+    place = cache / hashlib.sha256(url.encode()).hexdigest()[:16]
+    with alone(place / "lock"):
+        yield place / url.rstrip("/").rpartition("/")[2]

@@ -7,6 +7,7 @@ removed from it when the error is made, and nobody has to think of it later.
 import errno
 import os
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 
 # `OPENAI_API_KEY`, `HF_TOKEN`, `DB_PASSWORD`, `AWS_SECRET_ACCESS_KEY`; not `TOKENIZERS_PARALLELISM`.
@@ -15,6 +16,7 @@ _SECRET_NAME = re.compile(
 )
 # The user and password of a URL: `me:pass@` in `https://me:pass@host/v1`.
 _USER_INFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s?#]*@", re.I)
+_LOGIN = re.compile(r"://(?P<login>[^/\s?#:@]*:(?P<password>[^/\s?#]*))@")
 # Characters of a secret. Shorter values, such as "true" or "1", are found in too many texts to be replaced.
 _LEAST = 6
 _HIDDEN = "***"
@@ -24,7 +26,8 @@ _CONCEALED: set[str] = set()
 
 def redacted(text: str) -> str:
     """The text without user names and passwords in URLs, and without the values of environment variables
-    whose names say that they are secret (a word that ends in KEY, TOKEN, SECRET or PASSWORD)."""
+    whose names say that they are secret (a word that ends in KEY, TOKEN, SECRET or PASSWORD). Passwords in
+    URLs of the environment, such as a proxy's, are secret too."""
     text = _USER_INFO.sub(rf"\1{_HIDDEN}@", text)
     for value in _secrets():
         text = text.replace(value, _HIDDEN)
@@ -40,7 +43,11 @@ def _secrets() -> list[str]:
     """All secret values, the longest first: a value may be the beginning of another, whose rest would
     stay."""
     secret = (name for name in os.environ if name in _CONCEALED or _SECRET_NAME.search(name))
-    named = (os.environ[name].strip() for name in secret)
+    named = [os.environ[name].strip() for name in secret]
+    for value in os.environ.values():
+        # `HTTPS_PROXY=http://me:pass@host`: a proxy may repeat the header that is made of it.
+        if found := _LOGIN.search(value):
+            named += [found["password"], b64encode(found["login"].encode()).decode()]
     return sorted({value for value in named if len(value) >= _LEAST}, key=len, reverse=True)
 
 

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from pipeline.annotators.base import Context
 from pipeline.annotators.monte_carlo import answer_vote
 from pipeline.annotators.opening import Part, writer_role
+from pipeline.labelling.measured import meter
+from pipeline.labelling.skipped import nobody_can_label, nothing_finished
 from pipeline.labelling.tools import Annotators, Engines
 from pipeline.policies.admission import run_in_order
 from pipeline.proposers import omegaprm, sample
@@ -22,11 +24,12 @@ from pipeline.runs.run_store import Owed, RunStore
 from pipeline.sampling import difficulty, replay
 from pipeline.sampling.budget import Allowance, ShardBudget
 from pipeline.sampling.draws import Draws
-from pipeline.sampling.roller import ENDED, Roller, counts, outcome_of, silence
+from pipeline.sampling.roller import Roller, counts, outcome_of, silence
 from pipeline.sampling.unfinished import UnfinishedFile
 from pipeline.storage.journal import ShardWriter
 from schemas.config import GivenConfig, OmegaConfig, RunConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
+from schemas.logged import about
 from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Solution, Vote
 from schemas.sources import ANSWER, GRADE, NO_GOLD, Source, Sources, check_votes
 from schemas.text import one_line
@@ -138,8 +141,12 @@ class Work:
         any more.
         """
         problem = owed.problem
+        with about(problem=problem.id):
+            await self._label(problem, owed.before)
+
+    async def _label(self, problem: Problem, before: list[int]) -> None:
         # In the order of the store: which problems a budget reaches must not depend on which finished first.
-        if not await self._budget.admits(owed.before):
+        if not await self._budget.admits(before):
             return
         # Where the problem's gold was corrected, what was drawn for it before is not drawn again.
         stored = self._stored.get(problem.id, ())
@@ -153,6 +160,7 @@ class Work:
         except (BackendError, ValidationError) as error:  # or what it said can be kept in no file
             log.warning("problem %s failed and stays owed: %s", problem.id, error)
             self._budget.settle(None)
+            meter().failed()
             source, reason = problem.source, one_line(str(error), _REASON)
             self.failures.append(
                 Quarantined(file=source.dataset, row=source.row, reason=reason, problem_id=problem.id)
@@ -169,6 +177,7 @@ class Work:
             self._writer.record(item, rollouts)
             self._budget.settle(sum(item.tokens.values()))
             self.done += 1
+            meter().finished(item)
             self._advance()
 
 
@@ -220,14 +229,14 @@ async def label_problem(
     )
     # Without a gold answer nothing can be graded, so neither filter nor search has anything to go by.
     if not problem.is_gradable:
-        skipped, root = _nobody_can_label(tools, given), None
+        skipped, root = nobody_can_label(tools, given), None
     else:
         skipped, root = await _too_easy_or_hard(roller, config)
     candidates: list[Candidate] = []
     if not skipped:
         found = await _proposed(roller, tools, root, given.candidates)
         candidates = await _annotated(roller, found, tools)
-        skipped = "" if candidates else _nothing_finished(roller, config, late=allowance.reached)
+        skipped = "" if candidates else nothing_finished(roller, config, late=allowance.reached)
     # Concurrent draws finish in any order; the record keeps one.
     taken = sorted(roller.taken, key=lambda r: (r.purpose, r.prefix, r.seed))
     tokens = Counter[str]()
@@ -264,28 +273,6 @@ async def _too_easy_or_hard(roller: Roller, config: RunConfig) -> tuple[str, lis
         case "easy":
             return "filter: too easy", None
     return "", drawn
-
-
-def _nobody_can_label(tools: Annotators, given: Given) -> str:
-    """Without a gold answer no rollout can be graded: empty where a judge, a verifier or labels that came
-    with the solutions can still label."""
-    asked = tools.config.proposer(GivenConfig)
-    labelled = asked and asked.gold_votes and any(one.gold for one in given.candidates)
-    if labelled or not all(part.annotator.needs_gold for part in tools.parts):
-        return ""
-    return f"{NO_GOLD}, and the run has neither judge nor verifiers"
-
-
-def _nothing_finished(roller: Roller, config: RunConfig, *, late: bool) -> str:
-    """Why there is no solution to label, with how often each reason was met, the most frequent first."""
-    if all(isinstance(one, GivenConfig) for one in config.proposers):
-        return "no solution was given"
-    # The filter's rollouts are no proposals, and some of them were finished: else it had let nothing through.
-    proposed = [one for one in roller.taken if not one.prefix and one.purpose != "filter"]
-    reasons = Counter(ENDED.get(one.stopped, "no step in it") for one in proposed)
-    found = ", ".join(f"{why} ({n})" for why, n in reasons.most_common())
-    said = f"no solution was finished{' before the token budget was spent' if late else ''}"
-    return f"{said}: {found}" if found else said
 
 
 async def _proposed(

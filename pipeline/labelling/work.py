@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.labelling.measured import meter
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
 from pipeline.labelling.tools import Engines
@@ -23,6 +24,7 @@ from pipeline.runs.run_store import RunStore
 from pipeline.storage.object_store import ObjectStore
 from pipeline.storage.shard_log import BEAT_S, LEASE_S, Claim, Fenced, ShardLog, Watch
 from schemas.errors import BackendError
+from schemas.logged import about
 from schemas.manifest import Manifest
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,11 @@ class Pace(NamedTuple):
     beat_s: float = BEAT_S
     lease_s: float = LEASE_S
     poll_s: float = 5.0
+
+    @classmethod
+    def of_lease(cls, lease_s: float) -> "Pace":
+        """It shows itself three times in a lease, so that one lost beat does not cost its shard."""
+        return cls(lease_s / 3, lease_s / 3, lease_s, min(lease_s / 18, 5.0))
 
 
 class Worked(RunStore):
@@ -139,27 +146,33 @@ class Worker:
         remote.replay(whole.read(), self.store.path, shard)
         self._logs[shard] = whole
         claim = None if whole.is_sealed else whole.claim(self._owner)
+        meter().claimed("taken" if claim else "late")
         if claim is None:
             return
+        meter().owes(len(self.store.shard_state(shard).owed))
         self._note(f"shard {shard + 1} of {len(self._logs)}")
         try:
             try:
                 self._finish(shard, claim)
             except BackendError as error:
                 self._failures[shard] = error
+                meter().claimed("failed")
             finally:
                 claim.release()
         except Fenced as lost:
             self.fenced += 1
+            meter().claimed("fenced")
             log.warning("%s: what was not appended is dropped", lost)
 
     def _finish(self, shard: int, claim: Claim) -> None:
         claim.beat()
-        counts = self._engines.run(self._label(shard, claim))
+        with about(shard=shard):
+            counts = self._engines.run(self._label(shard, claim))
         self.done += counts["done"]
         if counts["failed"] or self.store.shard_state(shard).owed:
             raise BackendError(f"{counts['failed']} problems of shard {shard} failed and are owed")
         claim.seal()
+        meter().claimed("sealed")
 
     async def _label(self, shard: int, claim: Claim) -> dict[str, int]:
         """Label what a shard owes, while what is done is appended to its log."""
@@ -187,7 +200,9 @@ class Worker:
         return labelling.result()
 
     def _append(self, claim: Claim, followed: Followed) -> None:
+        start = time.monotonic()
         claim.done({**followed.news(), remote.SOURCES: remote.declared(self.store.path)})
+        meter().appended(time.monotonic() - start)
 
 
 def seal_remote(objects: ObjectStore, folder: Path) -> Manifest:

@@ -144,7 +144,9 @@ def replay(entries: Iterable[LogEntry], folder: Path, shard: int) -> None:
     for entry in entries:
         for name, data in entry.parts.items():
             if name == SOURCES:
-                identity.declare(folder, _sources(data))
+                # A worker that could not open its models has declared nothing, and has no votes either.
+                if sources := _sources(data):
+                    identity.declare(folder, sources)
                 continue
             if name not in _FILES:
                 raise BackendError(f"the log of shard {shard} holds {name!r}, which is no part of a shard")

@@ -20,3 +20,12 @@ def locked(path: Path, taken: str) -> Iterator[None]:
         except BlockingIOError:
             raise UserError(taken) from None
         yield
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock on a file, after waiting for whoever holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

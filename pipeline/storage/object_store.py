@@ -5,14 +5,15 @@ exactly one succeeds. A store that lets two of them succeed is refused when it i
 """
 
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, GenericError
 from obstore.store import from_url
 
 from schemas.errors import BackendError, UserError, redacted
@@ -23,6 +24,10 @@ seconds where connections are refused, which is less than any restart of a serve
 _TRIES = 20
 """How often a creation is tried again of which the store says that the object exists, where there is none:
 S3 answers so while another program creates it, and that other program may fail."""
+_BROKEN = "response body error"
+"""What the client says of an answer that broke off. Such a request it does not repeat."""
+_PAUSE_S = 0.5
+T = TypeVar("T")
 
 
 class ObjectStore:
@@ -38,12 +43,9 @@ class ObjectStore:
         the client, and then meets its own object: it is told by its bytes.
         """
         for _ in range(_TRIES):
-            with _explained(self.url):
-                try:
-                    obstore.put(self._store, name, data, mode="create", use_multipart=False)
-                    return True
-                except AlreadyExistsError:
-                    pass
+            with suppress(AlreadyExistsError):
+                self._put(name, data, mode="create")
+                return True
             found = self.read(name)
             if found is not None:
                 return found == data
@@ -51,36 +53,46 @@ class ObjectStore:
 
     def overwrite(self, name: str, data: bytes) -> None:
         """Write an object, whatever stands there."""
-        with _explained(self.url):
-            obstore.put(self._store, name, data, use_multipart=False)
+        self._put(name, data)
 
     def read(self, name: str) -> bytes | None:
         """An object's bytes, or None where there is none."""
-        with _explained(self.url):
-            try:
-                return bytes(obstore.get(self._store, name).bytes())
-            except FileNotFoundError:
-                return None
+        with suppress(FileNotFoundError):
+            return self._asked(lambda: bytes(obstore.get(self._store, name).bytes()))
+        return None
 
     def exists(self, name: str) -> bool:
         """Whether an object is there."""
-        with _explained(self.url):
-            try:
-                obstore.head(self._store, name)
-            except FileNotFoundError:
-                return False
+        with suppress(FileNotFoundError):
+            self._asked(lambda: obstore.head(self._store, name))
             return True
+        return False
 
-    def names(self, prefix: str) -> Iterator[str]:
+    def names(self, prefix: str) -> list[str]:
         """The names of the objects below a prefix."""
-        with _explained(self.url):
-            for batch in obstore.list(self._store, prefix):
-                yield from (str(one["path"]) for one in batch)
+        return self._asked(
+            lambda: [str(one["path"]) for batch in obstore.list(self._store, prefix) for one in batch]
+        )
 
     def delete(self, name: str) -> None:
         """Remove an object, if it is there."""
-        with _explained(self.url), suppress(FileNotFoundError):
-            obstore.delete(self._store, name)
+        with suppress(FileNotFoundError):
+            self._asked(lambda: obstore.delete(self._store, name))
+
+    def _put(self, name: str, data: bytes, **how: Any) -> None:
+        self._asked(lambda: obstore.put(self._store, name, data, use_multipart=False, **how))
+
+    def _asked(self, request: Callable[[], T]) -> T:
+        """What a request gives; it is repeated while its answers break off."""
+        until = time.monotonic() + _OUTAGE.total_seconds()
+        while True:
+            with _explained(self.url):
+                try:
+                    return request()
+                except GenericError as error:
+                    if _BROKEN not in str(error) or time.monotonic() > until:
+                        raise
+            time.sleep(_PAUSE_S)
 
 
 class _explained:  # noqa: N801 - reads as a word in `with`
@@ -99,12 +111,17 @@ class _explained:  # noqa: N801 - reads as a word in `with`
             raise BackendError(f"{self._url}: {said[0] if said else type(error).__name__}") from None
 
 
-def open_objects(url: str) -> ObjectStore:
-    """The store at an address, tried out. Keys and endpoints come from the environment, under the names of
-    the stores' own tools (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_...`).
+def open_objects(url: str, *, written: bool = True) -> ObjectStore:
+    """The store at an address; it is tried out before it is written to. Keys and endpoints come from the
+    environment, under the names of the stores' own tools (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`,
+    `GOOGLE_SERVICE_ACCOUNT`, `AZURE_...`).
 
     UserError for an address that names no store, and for a store that ignores conditions.
     """
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise UserError(
+            f"{redacted(url)}: an address is printed and recorded: keys belong into the environment"
+        )
     try:
         if url.startswith("file://"):
             store = from_url(url, mkdir=True)
@@ -116,7 +133,8 @@ def open_objects(url: str) -> ObjectStore:
     except (BaseError, ValueError) as error:
         raise UserError(f"{redacted(url)}: is not an object store that can be opened ({error})") from None
     objects = ObjectStore(store, redacted(url))
-    probe(objects)
+    if written:
+        probe(objects)
     return objects
 
 

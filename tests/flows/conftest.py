@@ -15,8 +15,9 @@ set_defaults()
 
 
 @pytest.fixture(scope="session")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The command's own temporary server, with its files in a folder of ours."""
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The command's own temporary server, with its files in a folder of ours. Its database lies in the folder
+    that is given."""
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
     home = tmp_path_factory.mktemp("prefect")
@@ -26,7 +27,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     ):
         assert server is not None
         with server.ready():
-            yield
+            yield server.folder
 
 
 def write_run_file(folder: Path, extra: str = "", *, problems: int = 12) -> Path:

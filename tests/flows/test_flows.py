@@ -3,6 +3,10 @@
 import json
 import os
 import shutil
+import sqlite3
+import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -106,6 +110,55 @@ def test_a_backend_that_is_gone_leaves_everything_owed(run_file: Path, capsys: C
     assert "Traceback" not in err
     folder = run_file.parent / "runs" / "demo"
     assert main(["status", str(folder)]) == 1
+
+
+def test_a_database_that_stands_still_costs_no_rows(
+    prefect: Path, run_file: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    journal = tmp_path / "runs/demo/journal/00000.jsonl"
+    held = threading.Event()
+
+    def hold() -> None:
+        while not journal.exists():
+            time.sleep(0.01)
+        with closing(sqlite3.connect(prefect / "server.db", isolation_level=None, timeout=30)) as database:
+            database.execute("BEGIN EXCLUSIVE")
+            held.set()
+            time.sleep(5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert main(["synthesize", str(run_file), "--json"]) == 0
+    holder.join()
+    assert held.is_set()
+    found = json.loads(capsys.readouterr().out)
+    other = ["synthesize", str(run_file), "--no-prefect", "--json", "--set", f"root={tmp_path}/other"]
+    assert main(other) == 0
+    assert json.loads(capsys.readouterr().out)["dataset_digest"] == found["dataset_digest"]
+
+
+def test_the_page_of_a_run_shows_progress_labels_and_where_they_are(prefect: Path, run_file: Path) -> None:
+    from prefect.logging.handlers import APILogWorker
+    from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+
+    with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
+        sealed = synthesize(load_config(run_file, ("name=Shown.Here",)))
+        APILogWorker.drain_all(timeout=5)
+    with closing(sqlite3.connect(prefect / "server.db")) as database:
+        rows = database.execute(
+            "select key, type, data from artifact where key like 'shown-here%'"
+        ).fetchall()
+    shown = {key: (kind, data) for key, kind, data in rows}
+    for shard in (0, 1):
+        assert shown[f"shown-here-shard-{shard}"] == ("progress", 100)
+    kind, table = shown["shown-here-labels"]
+    manifest = read_manifest(Path(sealed["run"]))
+    assert manifest is not None
+    assert kind == "table"
+    assert {row["source"]: row["votes"] for row in json.loads(json.loads(table))} == {
+        name: one.votes for name, one in manifest.sources.items()
+    }
+    assert f"stepmint report {sealed['run']}" in shown["shown-here-report"][1]
 
 
 def test_a_shard_is_a_plain_function(run_file: Path) -> None:

@@ -1,14 +1,23 @@
 """Runs on an object store from the command line: `run`, `work`, and the commands that read."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from flows.cli import main
+from flows.work import _work
+from pipeline.labelling.problems import read_problems
+from pipeline.labelling.work import Worker
+from pipeline.runs import remote
+from pipeline.runs.run_store import RunStore
+from pipeline.storage.object_store import open_objects
+from schemas.config import load_config
 
 Capture = pytest.CaptureFixture[str]
 
@@ -69,12 +78,27 @@ def test_a_run_on_an_object_store_is_read_like_a_folder(tmp_path: Path, capsys: 
     assert "completions" in json.loads(out_file.read_text().splitlines()[0])
 
 
+def test_workers_of_one_machine_make_the_dataset_one_after_the_other(tmp_path: Path, capsys: Capture) -> None:
+    objects = open_objects(f"file://{tmp_path}/objects/mine")
+    file, root = run_file(tmp_path), str(tmp_path / "begun")
+    store = RunStore.open(load_config(file, (f"root={root}",)))
+    read_problems(store)
+    remote.begin(objects, store)
+    Worker(objects, tmp_path / "w" / "mine").run()  # all is labelled, and nothing sealed
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: _work(objects), range(4)))
+    assert len({one["dataset_digest"] for one in found}) == 1
+    assert objects.names("log/sealed") == ["log/sealed/00000000"]
+
+
 def test_what_an_address_cannot_do_is_said_in_one_line(tmp_path: Path, capsys: Capture) -> None:
     url = f"file://{tmp_path}/objects/mine"
     for arguments, said in (
         (("check", url), "check works on a folder; an address is taken by status"),
         (("status", url), "no run is there"),
         (("work", tmp_path), "is no address"),
+        (("work", url, "--lease", "0"), "--lease 0: expected 1 to 3600 seconds"),
+        (("status", url, "--watch", "0"), "--watch 0: expected 0.1 to 3600 seconds"),
         (("run", run_file(tmp_path, "[train]\n")), "leave [train] and [evaluate] out"),
     ):
         code, _, err = answer(capsys, *arguments)
@@ -87,12 +111,13 @@ def test_a_worker_that_is_told_to_end_gives_its_shard_back(tmp_path: Path, capsy
     rows = ({"problem": f"What is {a} + {b}?", "answer": "right"} for a in range(18) for b in range(18))
     (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     slow = ("--set", "annotate.monte_carlo.rollouts=16")
-    worker = subprocess.Popen([sys.executable, "-m", "flows.cli", "run", str(file), *slow])
-    for _ in range(600):
-        if any(tmp_path.glob("far/mine/beat/*")):
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "flows.cli", "run", str(file), *slow]
+    worker = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")})
+    for _ in range(1200):
+        if any(one.stat().st_size for one in tmp_path.glob("tmp/*/**/journal/*.jsonl")):
             break
         time.sleep(0.05)
-    time.sleep(0.3)
     worker.terminate()
     assert worker.wait(timeout=10) == 143
     beats = [path.read_text() for path in tmp_path.glob("far/mine/beat/*")]

@@ -3,16 +3,19 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
 from contextlib import closing
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
+from benchmarks.soak_parts import BUCKET, Proxy, Weed, faults_of_logs
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
@@ -20,7 +23,7 @@ from pipeline.labelling.work import Pace, Worker, seal_remote
 from pipeline.runs import remote
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.object_store import ObjectStore, open_objects
-from pipeline.storage.shard_log import ShardLog
+from pipeline.storage.shard_log import ShardLog, Watch
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError
 
@@ -128,8 +131,7 @@ def test_workers_killed_and_frozen_leave_the_rows_of_a_local_run(
     assert frozen.returncode == 0
     # The thawed one lost the shard that it had, if it had not finished it, and has spoilt nothing.
     assert other.done > 0
-    finished = [line for s in range(SHARDS) for line in _finished(objects, s)]
-    assert len(finished) == len(set(finished)) == 36
+    assert faults_of_logs(objects, SHARDS, 36) == []
     assert seal_remote(objects, tmp_path / "s" / "mine").digest() == local_digest(store)
     assert all(len(line.split()) == 2 for line in out.splitlines())
 
@@ -199,6 +201,104 @@ def test_an_attempt_that_wakes_late_leaves_the_shard_to_the_next_one(
 def _finished(objects: ObjectStore, shard: int) -> list[str]:
     parts = (entry.parts.get("journal", b"") for entry in ShardLog(objects, shard).read())
     return [json.loads(line)["problem"]["id"] for part in parts for line in part.splitlines()]
+
+
+def test_a_store_that_fails_and_is_restarted_loses_nothing(
+    tmp_path: Path, weed: Weed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Proxy(port=weed.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+        objects = open_objects(f"s3://{BUCKET}/mine")
+        store = begun(tmp_path, objects, config_of(tmp_path))
+        worker = Worker(objects, tmp_path / "w" / "mine", pace=FAST, advance=lambda: time.sleep(0.05))
+        work = threading.Thread(target=worker.run)
+        work.start()
+        for fault in ("cut", "lose", "drop", "500", "503"):
+            proxy.fault, proxy.share = fault, 0.5
+            time.sleep(0.5)
+        proxy.fault = ""
+        weed.kill()
+        time.sleep(0.5)
+        weed.start()
+        work.join(timeout=120)
+        assert not work.is_alive()
+        assert proxy.hit
+    objects = _directly(monkeypatch, weed)
+    assert faults_of_logs(objects, SHARDS, 36) == []
+    assert seal_remote(objects, tmp_path / "s" / "mine").digest() == local_digest(store)
+
+
+def _directly(monkeypatch: pytest.MonkeyPatch, weed: Weed) -> ObjectStore:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{weed.port}")
+    return open_objects(f"s3://{BUCKET}/mine")
+
+
+def test_a_worker_whose_model_is_away_spoils_nothing_for_the_others(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    """Its entries declare no sources. The others have votes by then, and must not take it for a change."""
+    store = begun(tmp_path, objects, config_of(tmp_path))
+    claim = ShardLog(objects, 2).claim()
+    assert claim is not None
+    claim.done({"journal": b"", remote.SOURCES: b"{}"})
+    claim.release()
+    worker = Worker(objects, tmp_path / "w" / "mine", pace=FAST)
+    worker._start = 0
+    worker.run()
+    assert worker.done == 36
+    assert seal_remote(objects, tmp_path / "s" / "mine").digest() == local_digest(store)
+
+
+def test_a_worker_whose_model_is_away_ends_and_gives_its_shards_back(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    away = {"kind": "server", "model": "m", "base_url": "http://127.0.0.1:9/v1", "timeout_s": 2}
+    begun(tmp_path, objects, config_of(tmp_path, policy=away))
+    with pytest.raises(BackendError, match="127.0.0.1:9"):
+        Worker(objects, tmp_path / "w" / "mine", pace=FAST).run()
+    for shard in range(SHARDS):
+        log = ShardLog(objects, shard)
+        assert all(not json.loads(entry.parts.get(remote.SOURCES, b"{}")) for entry in log.read())
+        assert Watch().is_free(log)
+
+
+def test_a_clock_that_jumps_changes_nothing(
+    tmp_path: Path, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = begun(tmp_path, objects, config_of(tmp_path))
+    digest = local_digest(store)
+    now, years = time.time, cycle((0.0, 3e8, -3e8))
+    monkeypatch.setattr(time, "time", lambda: now() + next(years))
+    # Of one that is dead: its shard is taken when the lease is over by the clock that does not jump.
+    dead = ShardLog(objects, 1).claim()
+    assert dead is not None
+    dead.beat()
+    start = time.monotonic()
+    worker = Worker(objects, tmp_path / "w" / "mine", pace=FAST)
+    worker.run()
+    assert time.monotonic() - start > FAST.lease_s
+    assert (worker.done, worker.fenced) == (36, 0)
+    assert seal_remote(objects, tmp_path / "s" / "mine").digest() == digest
+
+
+def test_a_worker_without_room_on_its_disk_leaves_the_work_to_others(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    store = begun(tmp_path, objects, config_of(tmp_path))
+    worker = Worker(objects, tmp_path / "w" / "mine", pace=FAST)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            worker.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    other = Worker(objects, tmp_path / "o" / "mine", pace=FAST)
+    other.run()
+    assert faults_of_logs(objects, SHARDS, 36) == []
+    assert seal_remote(objects, tmp_path / "s" / "mine").digest() == local_digest(store)
 
 
 def test_another_run_on_the_same_name_is_refused(tmp_path: Path, objects: ObjectStore) -> None:

@@ -1,6 +1,7 @@
 """Shard logs on object stores: races, lost answers, hostile objects, stores that ignore conditions."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import obstore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import MemoryStore
 
 from pipeline.storage import object_store, shard_log
@@ -118,6 +119,30 @@ def test_a_conflict_without_an_object_is_tried_again(
     Faulty(monkeypatch, refused=10**6)
     with pytest.raises(BackendError, match="says that b exists"):
         objects.create("b", b"mine")
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects.create("a", b"mine")
+    get, broken = obstore.get, ["HTTP error: request or response body error"] * 2
+
+    def breaking(store: Any, name: str) -> Any:
+        if broken:
+            raise GenericError(broken.pop())
+        return get(store, name)
+
+    monkeypatch.setattr(object_store, "_PAUSE_S", 0)
+    monkeypatch.setattr(object_store.obstore, "get", breaking)
+    assert objects.read("a") == b"mine"
+    assert broken == []
+    broken.append("no such bucket")  # what will not be otherwise the next time is said at once
+    with pytest.raises(BackendError, match="no such bucket"):
+        objects.read("a")
+    broken.append("response body error")
+    monkeypatch.setattr(object_store, "_OUTAGE", timedelta(seconds=-1))
+    with pytest.raises(BackendError, match="response body error"):
+        objects.read("a")
 
 
 def test_a_store_that_creates_twice_is_refused(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:

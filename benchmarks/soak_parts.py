@@ -1,0 +1,223 @@
+"""What the soak breaks: an object store, a proxy in front of it, and workers as processes of their own."""
+
+import asyncio
+import json
+import os
+import random
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from benchmarks.loopback import Loopback
+
+WEED = Path(sys.executable).parent / "weed"
+BUCKET = "runs"
+_PORTS = tuple(f"{of}.port{kind}" for of in ("s3", "master", "volume", "filer") for kind in ("", ".grpc"))
+_NOT_SERVED = (("s3.port.iceberg", 0), ("s3.port.lance", 0))
+_STARTS_S = 180
+
+
+def free_ports(n: int) -> list[int]:
+    """Ports of loopback that nothing listens on."""
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for one in taken:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in taken]
+
+
+class Weed:
+    """SeaweedFS with an S3 gateway on loopback, which can be killed and started again on what it has."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+        self.port = self._ports["s3.port"]
+        where = (f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.volumeSizeLimitMB=64")
+        # Its catalogues for tables listen on fixed ports: a second server on a machine would die of it.
+        options = (f"-{name}={port}" for name, port in (*self._ports.items(), *_NOT_SERVED))
+        self._command = [str(WEED), "server", "-s3", *where, *options]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Begin to serve; returns at once."""
+        quiet = subprocess.DEVNULL
+        # With the clients' keys in its environment it would ask every request for them.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self._process = subprocess.Popen(self._command, stdout=quiet, stderr=quiet, env=environment)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def wait(self) -> None:
+        """Until it answers and the bucket is there; it is started again if it has died meanwhile.
+        AssertionError after three minutes: a busy machine is slow."""
+        until, said = time.monotonic() + _STARTS_S, "no answer"
+        while time.monotonic() < until:
+            if self._process is None or self._process.poll() is not None:
+                self.start()
+            try:
+                answer = httpx.put(f"http://127.0.0.1:{self.port}/{BUCKET}", timeout=20)
+                if answer.status_code in (200, 409):
+                    return
+                said = f"{answer.status_code} {answer.text[:200]}"
+            except httpx.TransportError as error:
+                said = repr(error)
+            time.sleep(0.25)
+        raise AssertionError(f"SeaweedFS did not start within {_STARTS_S} s: {said}")
+
+
+@dataclass
+class Proxy(Loopback):
+    """A proxy before the store, which goes wrong as `fault` says, for a `share` of the requests."""
+
+    port: int = 0
+    fault: str = ""
+    share: float = 0.0
+    requests: int = 0
+    hit: int = 0
+
+    @property
+    def address(self) -> str:
+        """What clients take for the store."""
+        return self.url.removesuffix("/v1")
+
+    async def _answer(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> None:
+        self.requests += 1
+        fault = self.fault if self.fault and random.random() < self.share else ""
+        self.hit += bool(fault)
+        if fault == "drop":
+            writer.close()
+        elif fault in ("500", "503"):
+            writer.write(f"HTTP/1.1 {fault} X\r\ncontent-length: 0\r\n\r\n".encode())
+            await writer.drain()
+        else:
+            answer = await self._forwarded(head, body)
+            # Half of an answer, or nothing of it: what was asked for has been done all the same.
+            kept = {"cut": len(answer) // 2, "lose": 0}.get(fault, len(answer))
+            writer.write(answer[:kept])
+            await writer.drain()
+            writer.close()
+
+    async def _forwarded(self, head: str, body: bytes) -> bytes:
+        """The whole answer of the store; nothing where it is down."""
+        first, _, rest = head.partition("\r\n")
+        try:
+            reader, upstream = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return b""
+        try:
+            upstream.write(f"{first}\r\nconnection: close\r\n{rest}".encode("latin-1") + body)
+            return await reader.read()
+        except ConnectionError:
+            return b""
+        finally:
+            upstream.close()
+
+
+@dataclass
+class Member:
+    """A worker: `stepmint work URL` in a process of its own."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    said: IO[bytes]
+    started: float = field(default_factory=time.monotonic)
+    is_frozen: bool = False
+    told_to_end: float = 0.0
+    memory_mb: list[tuple[float, float]] = field(default_factory=list)
+    """Resident memory over the seconds since its start."""
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it is still there."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Stop it in the middle of what it does."""
+        self.is_frozen = True
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.is_frozen = False
+        self.signal(signal.SIGCONT)
+
+    def fill_disk(self) -> None:
+        """From now on its files cannot grow beyond some kilobytes, as on a disk without room."""
+        with suppress(ProcessLookupError):
+            resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    def weigh(self) -> None:
+        """Note how much memory it has now."""
+        with suppress(OSError, StopIteration):
+            status = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+            size = next(line for line in status if line.startswith("VmRSS"))
+            self.memory_mb.append((time.monotonic() - self.started, int(size.split()[1]) / 1024))
+
+    def last_words(self) -> str:
+        """The last line that it has printed."""
+        self.said.seek(0)
+        lines = self.said.read().decode(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else ""
+
+
+def start_member(name: str, url: str, folder: Path, lease_s: float) -> Member:
+    """Start a worker on a run. Its temporary files are below `folder`, whose cache all workers share."""
+    room = folder / name
+    room.mkdir()
+    command = [sys.executable, "-m", "flows.cli", "work", url, "--json", "--lease", str(lease_s)]
+    environment = {**os.environ, "TMPDIR": str(room), "XDG_CACHE_HOME": str(folder / "cache")}
+    said = (room / "said").open("w+b")
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=said, env=environment)
+    return Member(name, process, said)
+
+
+def slope_mb_per_minute(samples: list[tuple[float, float]]) -> float:
+    """How fast memory grows after the first minute, in which libraries are loaded: least squares."""
+    later = [(at / 60, mb) for at, mb in samples if at > 60]
+    if len(later) < 5:
+        return 0.0
+    mean_t, mean_m = (sum(column) / len(later) for column in zip(*later, strict=True))
+    spread = sum((t - mean_t) ** 2 for t, _ in later)
+    return sum((t - mean_t) * (mb - mean_m) for t, mb in later) / spread
+
+
+def faults_of_logs(store: Any, shards: int, problems: int) -> list[str]:
+    """What is wrong with the logs of a finished run: gaps, work of overtaken workers, problems done twice or
+    not at all. `store` is an ObjectStore."""
+    from pipeline.storage.shard_log import ShardLog
+
+    wrong, seen = list[str](), dict[str, int]()
+    for shard in range(shards):
+        log, owner, kinds = ShardLog(store, shard), "", list[str]()
+        for entry in log.read():
+            kinds.append(entry.kind)
+            owner = entry.nonce if entry.kind == "claim" else owner
+            if entry.nonce != owner:
+                wrong.append(f"shard {shard}: entry {len(kinds) - 1} is of a worker that had lost the shard")
+            for line in entry.parts.get("journal", b"").splitlines():
+                name = json.loads(line)["problem"]["id"]
+                seen[name] = seen.get(name, 0) + 1
+        there = sorted(store.names(f"log/{log.shard}"))
+        if there != [f"log/{log.shard}/{number:08d}" for number in range(len(kinds))]:
+            wrong.append(f"shard {shard}: its log has a gap, or goes on after its end: {there[-3:]}")
+        if kinds[-1:] != ["seal"] or kinds.count("seal") != 1:
+            wrong.append(f"shard {shard}: its log ends in {kinds[-3:]}")
+    twice = sum(n > 1 for n in seen.values())
+    if twice or len(seen) != problems:
+        wrong.append(f"{twice} problems done twice, {problems - len(seen)} of {problems} never")
+    return wrong
