@@ -18,7 +18,7 @@ from flows.main import main
 from flows.orchestration import completed, failed, flow_of, planned_time
 from flows.series import follow_up
 from flows.synthesize import read_ahead
-from flows.work import begin, is_url, work_on
+from flows.work import begin, is_url, sealed, work_on
 from pipeline.runs.series import planned
 from pipeline.storage.generations import read_manifest
 from schemas.config import RunConfig, config_of, load_config
@@ -108,22 +108,22 @@ def fire(run: ScheduledRun, at: datetime) -> str:
 
     A run of a series is called by the time that it was planned for, so a fire that is late, or tried again,
     goes on with its own run. Then what fires before it left unpublished is published, too. BackendError where
-    it is not finished, or nothing of a source could be read.
+    the run is not finished, or nothing of a source could be read.
     """
     path = Path(run.run_file)
     config = config_of(run.text, path, run.changes) if run.text else load_config(path, run.changes)
-    if run.named_by != "file":
-        config = planned(config, at, run.named_by)
-    if is_url(config.root):
-        result = work_on(begin(config))
-        _raise_unread(result)
-        return f"problems labelled: {result['problems']:,}, in {result['run']}"
-    said = _labelled(config)
-    return "; ".join([said, *(follow_up(config) if run.named_by != "file" else [])])
+    if run.named_by == "file":  # handed over, and no fire of its series
+        return _labelled(config)
+    config = planned(config, at, run.named_by)
+    return "; ".join([_labelled(config), *follow_up(config)])
 
 
 def _labelled(config: RunConfig) -> str:
     """Label what is new, and say how much it was."""
+    if is_url(config.root) or config.ray:
+        result = _on_store(config)
+        _raise_unread(result)
+        return f"problems labelled: {result['problems']:,}, in {result['run']}"
     folder = Path(config.root) / config.name
     was_there, before = folder.exists(), _digest(folder)
     try:
@@ -136,6 +136,16 @@ def _labelled(config: RunConfig) -> str:
     if before and before == _digest(folder):
         return f"nothing to do: {folder} is sealed, and no problem is new"
     return _told(config, folder)
+
+
+def _on_store(config: RunConfig) -> dict[str, Any]:
+    """Work on a run that lies where many machines reach it: alone, or with those of a Ray cluster."""
+    if config.ray is None:
+        return work_on(begin(config))
+    from flows.on_ray import connected, spread
+
+    with connected(config.ray):
+        return sealed(spread(config))
 
 
 def _raise_unread(figures: dict[str, Any]) -> None:
