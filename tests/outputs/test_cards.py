@@ -11,7 +11,6 @@ from pipeline.storage.generations import read_manifest
 from schemas.config import TransformersConfig
 from schemas.errors import UserError
 from schemas.manifest import SourceCount
-from schemas.records import Problem, Source
 
 
 def test_card_front_matter_is_yaml_that_names_existing_files(sealed: RunStore) -> None:
@@ -69,8 +68,8 @@ def test_the_card_names_the_size_as_the_hub_does(rows: int, size: str, sealed: R
 def test_a_card_with_many_licences_stays_readable(sealed: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = read_manifest(sealed.path)
     assert manifest is not None
-    posed = [Problem(text=str(i), licence=f"L{i:02}", source=Source(dataset="d")) for i in range(60)]
-    monkeypatch.setattr(publish, "_problems", lambda _: [*posed, *posed])
+    licences = [(f"L{i:02}", "d") for i in range(60)]
+    monkeypatch.setattr(publish, "_licensed", lambda _: [*licences, *licences])
     card = dataset_card(sealed, manifest, {})
     assert "L00 (d); L01 (d)" in card
     assert "L49 (d); and 10 more." in card
@@ -99,8 +98,7 @@ def test_hostile_names_stay_words_in_the_cards(sealed: RunStore, monkeypatch: py
     assert manifest is not None
     sources = {HOSTILE: SourceCount(votes=1)}
     hostile = manifest.model_copy(update={"name": HOSTILE, "sources": sources, "sealed_at": HOSTILE})
-    problem = Problem(text="x", licence=HOSTILE, source=Source(dataset=HOSTILE))
-    monkeypatch.setattr(publish, "_problems", lambda _: [problem])
+    monkeypatch.setattr(publish, "_licensed", lambda _: [(HOSTILE, HOSTILE)])
     config = sealed.config.model_copy(update={"policy": TransformersConfig(model=HOSTILE)})
     monkeypatch.setattr(sealed, "config", config)
     fields = dict.fromkeys(("base_model", "targets", "label_kind", "dataset_digest"), HOSTILE)
