@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -136,7 +137,8 @@ class Engines:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that may ask for the tools."""
         self._runner = self._runner or asyncio.Runner()
-        return self._runner.run(work)
+        # Without a context of its own each would see the variables of the first, such as the shard's number.
+        return self._runner.run(work, context=copy_context())
 
     @asynccontextmanager
     async def tools(self, config: RunConfig, templates: Mapping[str, str]) -> AsyncIterator[Annotators]:

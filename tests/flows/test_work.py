@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
-from flows.work import _work
+from flows.work import work_on
 from pipeline.labelling.problems import read_problems
 from pipeline.labelling.work import Worker
 from pipeline.runs import remote
@@ -86,7 +86,7 @@ def test_workers_of_one_machine_make_the_dataset_one_after_the_other(tmp_path: P
     remote.begin(objects, store)
     Worker(objects, tmp_path / "w" / "mine").run()  # all is labelled, and nothing sealed
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda _: _work(objects), range(4)))
+        found = list(threads.map(lambda _: work_on(objects), range(4)))
     assert len({one["dataset_digest"] for one in found}) == 1
     assert objects.names("log/sealed") == ["log/sealed/00000000"]
 
