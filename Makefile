@@ -57,8 +57,9 @@ no-vllm: setup
 run: setup  ## synthesize, train and evaluate on the embedded default
 	HF_HUB_OFFLINE=1 $(BIN)/stepmint run configs/embedded.toml
 
+# Many tests wait for servers and workers, so two at a time take little more than half as long as one after the other.
 test: setup setup-vllm  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 lint: setup  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
