@@ -132,7 +132,9 @@ def sealed(objects: "ObjectStore") -> Result:
 
     with progress.stage("fusing the votes"), mirrored(objects.url) as mirror:
         # Of several workers of one machine the first makes the dataset, and the others find it.
-        manifest = remote.last_manifest(objects) or seal_remote(objects, mirror)
+        manifest = remote.last_manifest(objects)
+        if manifest is None or manifest.owed:  # or it was made of what was done then (`fuse --partial`)
+            manifest = seal_remote(objects, mirror)
     return {
         "run": objects.url,
         "dataset_digest": manifest.digest(),

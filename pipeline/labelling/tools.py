@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -125,6 +125,12 @@ async def open_tools(
     return Annotators(config, policies.pop(POLICY, nobody), parts, sources, policies, kept)
 
 
+async def _all_ended() -> bool:
+    """Wait for the ends of all other tasks of the event loop; returns true."""
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+    return True
+
+
 class Engines:
     """What a run asks, kept open from one shard to the next with the event loop that it lives in: an engine
     takes a minute to load, and the shards of a run all ask the same ones."""
@@ -135,10 +141,23 @@ class Engines:
         self._tools: Annotators | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine that may ask for the tools."""
+        """Run a coroutine that may ask for the tools. Where a signal ends it, all that it has begun is
+        cancelled, and has ended, when the signal's error goes on."""
         self._runner = self._runner or asyncio.Runner()
-        # Without a context of its own each would see the variables of the first, such as the shard's number.
-        return self._runner.run(work, context=copy_context())
+        try:
+            # Without a context of its own each would see the variables of the first, such as the shard's
+            # number.
+            return self._runner.run(work, context=copy_context())
+        except (KeyboardInterrupt, SystemExit):
+            # Each is cancelled once: a second time would keep it from what it does at its end.
+            for task in asyncio.all_tasks(self._runner.get_loop()):
+                task.cancel()
+            ended = False
+            while not ended:
+                # A group of tasks in one of which the error was raised raises it again as it ends.
+                with suppress(KeyboardInterrupt, SystemExit):
+                    ended = self._runner.run(_all_ended())
+            raise
 
     @asynccontextmanager
     async def tools(self, config: RunConfig, templates: Mapping[str, str]) -> AsyncIterator[Annotators]:

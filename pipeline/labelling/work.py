@@ -200,8 +200,8 @@ class Worker:
         return labelling.result()
 
     def _append(self, claim: Claim, followed: Followed) -> None:
-        start = time.monotonic()
-        claim.done({**followed.news(), remote.SOURCES: remote.declared(self.store.path)})
+        start, declared = time.monotonic(), remote.declared(self.store.path)
+        followed.hand_over(lambda news: claim.done({**news, remote.SOURCES: declared}))
         meter().appended(time.monotonic() - start)
 
 

@@ -13,8 +13,9 @@ the truth, and the folder can be thrown away.
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -37,7 +38,8 @@ SOURCES = "sources"
 """The part of a log that says what the votes of a run's sources are evidence of."""
 _SETTINGS = ("run.toml", "identity.json", "quarantine.jsonl", "problems/done.json")
 _READ = "objects.json"
-"""How many entries of each shard's log are in a folder already, and of which run they are."""
+"""How many entries of each shard's log are in a folder already, what they declare of the sources, and of which
+run they are."""
 _NONCE = "nonce"
 """What tells a run from another one that has the same name, settings and problems."""
 _APPENDED = ("journal", "rollouts")
@@ -171,9 +173,13 @@ def load(objects: ObjectStore, folder: Path, shards: int) -> None:
     record = folder / _READ
     known = read_record(record, folder) if record.is_file() else {}
     # Another run may have taken the place of one that was deleted: of its logs nothing was read yet.
-    if known.get(_NONCE) != (nonce := (_described(objects) or {}).get(_NONCE)):
-        known = {_NONCE: nonce}
+    nonce = (_described(objects) or {}).get(_NONCE)
+    if SOURCES not in known or known.get(_NONCE) != nonce:
+        known = {_NONCE: nonce, SOURCES: {}}
         (folder / MANIFEST).unlink(missing_ok=True)
+    # `fetch` puts back the identity that the run began with, and what was read before is not read again.
+    if known[SOURCES]:
+        identity.declare(folder, TypeAdapter(dict[str, Source]).validate_python(known[SOURCES]))
     for shard in range(shards):
         name = f"{shard:05d}"
         # Marked as unread while its files are written: a program killed in between begins that shard anew.
@@ -183,7 +189,7 @@ def load(objects: ObjectStore, folder: Path, shards: int) -> None:
             forget(folder, shard)
         log = ShardLog(objects, shard, start)
         replay(log.read(), folder, shard)
-        known[name] = log.length
+        known[name], known[SOURCES] = log.length, json.loads(declared(folder))
     write_record(record, known)
     manifest = last_manifest(objects)
     if manifest is None:
@@ -222,10 +228,15 @@ def put_dataset(objects: ObjectStore, folder: Path, manifest: Manifest) -> None:
     log = ShardLog(objects, SEALED)
     while True:
         there = _manifest_in(log.catch_up())
-        if there and (there.digest(), there.fusion_digest) == (manifest.digest(), manifest.fusion_digest):
+        if there and _is_same(there, manifest):
             return
         if log.append(LogEntry("done", uuid.uuid4().hex, parts=parts)):
             return
+
+
+def _is_same(one: Manifest, other: Manifest) -> bool:
+    first, second = ((each.digest(), each.fusion_digest, each.owed) for each in (one, other))
+    return first == second
 
 
 def forget(folder: Path, shard: int) -> None:
@@ -242,18 +253,23 @@ class Followed:
     def __init__(self, folder: Path, shard: int) -> None:
         self._paths = {name: folder / file.format(f"{shard:05d}") for name, file in _FILES.items()}
         self._at = {name: _size(self._paths[name]) for name in _APPENDED}
+        self._handing = Lock()
 
     def waiting(self) -> int:
         """Bytes that were written since; 0 where no problem was finished."""
         new = {name: _size(self._paths[name]) - self._at[name] for name in _APPENDED}
         return sum(new.values()) if new["journal"] else 0
 
-    def news(self) -> dict[str, bytes]:
-        """The whole lines that were added, and the other files as they are now."""
-        # The journal first: its lines are written after their rollouts, so what follows holds these.
-        found = {name: self._added(name) for name in _APPENDED}
-        others = {name: path for name, path in self._paths.items() if name not in _APPENDED}
-        return found | {name: path.read_bytes() for name, path in others.items() if path.is_file()}
+    def hand_over(self, put: Callable[[dict[str, bytes]], None]) -> None:
+        """Give `put` the whole lines that were added, and the other files as they are now. Where it raises,
+        they are given to the next one, too: a line that was left out may be what later ones rest on."""
+        with self._handing:  # a thread whose work was cancelled still hands over
+            # The journal first: its lines are written after their rollouts, so what follows holds these.
+            found = {name: self._added(name) for name in _APPENDED}
+            others = {name: path for name, path in self._paths.items() if name not in _APPENDED}
+            put(found | {name: path.read_bytes() for name, path in others.items() if path.is_file()})
+            for name, lines in found.items():
+                self._at[name] += len(lines)
 
     def _added(self, name: str) -> bytes:
         path = self._paths[name]
@@ -262,9 +278,7 @@ class Followed:
         with path.open("rb") as file:
             file.seek(self._at[name])
             data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        self._at[name] += len(whole)
-        return whole
+        return data[: data.rfind(b"\n") + 1]
 
 
 def _size(path: Path) -> int:

@@ -1,0 +1,121 @@
+"""What a worker appends, and what others make of it, when something ends it or its store in the middle."""
+
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from flows.work import sealed
+from pipeline.labelling.sealing import seal
+from pipeline.labelling.work import Worker
+from pipeline.runs import remote
+from pipeline.runs.remote import Followed
+from pipeline.runs.run_store import RunStore
+from pipeline.storage import journal
+from pipeline.storage.object_store import ObjectStore, open_objects
+from pipeline.storage.shard_log import LogEntry, ShardLog
+from schemas.errors import BackendError
+from tests.labelling.test_work import FAST, _finished, begun, config_of, local_digest
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> ObjectStore:
+    return open_objects(f"file://{tmp_path}/objects")
+
+
+def test_a_copy_knows_the_sources_however_often_it_is_looked_at(tmp_path: Path, objects: ObjectStore) -> None:
+    begun(tmp_path, objects, config_of(tmp_path))
+    Worker(objects, tmp_path / "w" / "mine", pace=FAST).run()
+    folder = tmp_path / "copy" / "mine"
+    for _ in range(3):
+        config = remote.fetch(objects, folder)
+        remote.load(objects, folder, config.shards)
+        assert json.loads(remote.declared(folder)).keys() == {"answer", "monte_carlo"}
+
+
+class Faulty(ObjectStore):
+    """A store that notes what is written, and fails once when something is done of a shard."""
+
+    def __init__(self, objects: ObjectStore, fails_at: int) -> None:
+        super().__init__(objects._store, objects.url)
+        self.fails_at, self.written = fails_at, list[str]()
+
+    def create(self, name: str, data: bytes) -> bool:
+        kind = LogEntry.decoded(data, name).kind if name.startswith("log/") else ""
+        self.written.append(f"{kind} {name}")
+        self.fails_at -= kind == "done"
+        if kind == "done" and self.fails_at == 0:
+            raise BackendError("the store is away")
+        return super().create(name, data)
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        self.written.append(f"{data.split()[-1].decode()} {name}")
+        super().overwrite(name, data)
+
+
+def test_what_could_not_be_appended_is_appended_with_what_follows(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    begun(tmp_path, objects, config_of(tmp_path))
+    faulty, folder = Faulty(objects, fails_at=2), tmp_path / "w" / "mine"
+    worker = Worker(faulty, folder, owner="a", pace=FAST, advance=lambda: time.sleep(0.1))
+    with closing(worker), pytest.raises(BackendError, match="away"):
+        worker.finish(0)
+    done = journal.index(journal.path_of(folder, 0))
+    assert done
+    assert {*_finished(objects, 0)} == {*done}
+
+
+def test_rollouts_that_could_not_be_appended_come_with_the_line_of_their_problem(tmp_path: Path) -> None:
+    """A line without its rollouts would keep the run from ever being sealed."""
+    given, rollouts, lines = list[dict[str, bytes]](), tmp_path / "rollouts", tmp_path / "journal"
+    rollouts.mkdir()
+    lines.mkdir()
+    followed = Followed(tmp_path, 0)
+    (rollouts / "00000.jsonl").write_bytes(b"rollouts of a\n")
+
+    def fail(_: object) -> None:
+        raise BackendError("the store is away")
+
+    with pytest.raises(BackendError):
+        followed.hand_over(fail)
+    (lines / "00000.jsonl").write_bytes(b"a\nb")
+    followed.hand_over(given.append)
+    followed.hand_over(given.append)
+    assert [(one["journal"], one["rollouts"]) for one in given] == [(b"a\n", b"rollouts of a\n"), (b"", b"")]
+
+
+def test_a_signal_ends_the_labelling_before_the_shard_is_given_back(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    begun(tmp_path, objects, config_of(tmp_path))
+    noted, left = Faulty(objects, fails_at=0), [3]
+
+    def advance() -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt  # as the handler of a signal does, wherever the loop is
+
+    worker = Worker(noted, tmp_path / "w" / "mine", pace=FAST._replace(append_s=60.0), advance=advance)
+    worker._start = 0
+    with pytest.raises(KeyboardInterrupt):
+        worker.run()
+    assert [one.split()[0] for one in noted.written] == ["claim", "1", "done", "gone"]
+    assert len(_finished(objects, 0)) >= 2
+
+
+def test_a_dataset_of_a_part_is_not_taken_for_that_of_the_whole(
+    tmp_path: Path, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    store = begun(tmp_path, objects, config_of(tmp_path))
+    worker, folder = Worker(objects, tmp_path / "w" / "mine", pace=FAST), tmp_path / "c" / "mine"
+    with closing(worker):
+        worker.finish(0)
+    config = remote.fetch(objects, folder)
+    remote.load(objects, folder, config.shards)
+    remote.put_dataset(objects, folder, seal(RunStore(folder, config), partial=True))
+    Worker(objects, tmp_path / "v" / "mine", pace=FAST).run()
+    assert sealed(objects)["dataset_digest"] == local_digest(store)
