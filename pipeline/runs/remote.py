@@ -38,8 +38,8 @@ SOURCES = "sources"
 """The part of a log that says what the votes of a run's sources are evidence of."""
 _SETTINGS = ("run.toml", "identity.json", "quarantine.jsonl", "problems/done.json")
 _READ = "objects.json"
-"""How many entries of each shard's log are in a folder already, what they declare of the sources, and of which
-run they are."""
+"""How many entries of each shard's log are in a folder already, what they declare of the sources, and which
+run they are of."""
 _NONCE = "nonce"
 """What tells a run from another one that has the same name, settings and problems."""
 _APPENDED = ("journal", "rollouts")

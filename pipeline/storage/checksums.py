@@ -48,12 +48,16 @@ def vouched_fault(run: Path, path: Path) -> str:
     sums = path.with_suffix(".sha256")
     if not sums.exists():
         return ""
-    try:
-        known = list(lines_of(sums))
-    except (OSError, ValueError) as error:
-        return f"{sums}: cannot be read: {error}"
-    faults = [file_fault(run, path, sha256) for sha256 in known or [""]]
-    return f"{faults[-1]}, by {sums.name}" if all(faults) else ""
+    while True:
+        try:
+            known = list(lines_of(sums))
+            faults = [file_fault(run, path, sha256) for sha256 in known or [""]]
+            # Where the checksums are others by now, the file was replaced while it was read.
+            if all(faults) and list(lines_of(sums)) != known:
+                continue
+        except (OSError, ValueError) as error:
+            return f"{sums}: cannot be read: {error}"
+        return f"{faults[-1]}, by {sums.name}" if all(faults) else ""
 
 
 def file_fault(run: Path, path: Path, sha256: str) -> str:

@@ -42,6 +42,14 @@ def fault_of(path: Path, run: Path) -> str:
     return "" if begun else vouched_fault(run, compressed_of(path))
 
 
+def written(path: Path) -> int:
+    """When a file's compressed lines were written, in nanoseconds; 0 where there are none."""
+    try:
+        return compressed_of(path).stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def write(path: Path, lines: Iterable[bytes]) -> None:
     """Write a file's lines in compressed form, with a checksum. They replace those that were there, which may
     be read meanwhile."""

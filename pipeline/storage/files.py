@@ -1,9 +1,10 @@
 """Reads files piece by piece, so that their size does not matter, and appends lines to unfinished ones."""
 
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 Item = TypeVar("Item")
 
@@ -23,6 +24,14 @@ def lines_of(path: Path) -> Iterator[str]:
     with path.open(encoding="utf-8", newline="\n") as lines:
         for line in lines:
             yield line.rstrip("\n")
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file's bytes to read; none where there is no such file."""
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return BytesIO()
 
 
 def append_lines(path: Path, lines: Iterable[str], *, anew: bool) -> None:

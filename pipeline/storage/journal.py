@@ -24,6 +24,7 @@ from pydantic_core import from_json
 
 from pipeline.storage import compressed
 from pipeline.storage.compressed import Forward, compressed_of
+from pipeline.storage.files import opened
 from schemas.errors import UserError
 from schemas.records import Finished, Rollout, gold_key
 
@@ -92,8 +93,7 @@ class ShardWriter:
         Raises the OSError that an earlier problem met on its way to the disk.
         """
         block = {"problem": item.problem.id, "rollouts": [r.model_dump() for r in rollouts]}
-        lines = (json.dumps(block), item.model_dump_json())
-        self._waiting.append((signed(_bytes(lines[0])), signed(_bytes(lines[1]))))
+        self._waiting.append((signed(_bytes(json.dumps(block))), signed(_bytes(item.model_dump_json()))))
         if self._timer is None:
             try:
                 loop = asyncio.get_running_loop()
@@ -185,11 +185,15 @@ def scan(path: Path) -> tuple[dict[str, Entry], list[Damage]]:
     UserError where the compressed lines are not as they were written: so many problems are not owed again
     unasked.
     """
-    found, damage = _packed_entries(path), list[Damage]()
-    if not path.exists():
-        return found, damage
-    offset = 0
-    with path.open("rb") as file:
+    while True:
+        before = compressed.written(path)
+        found, file = _packed_entries(path), opened(path)
+        # Else it was packed meanwhile, and there may be lines in neither of the two.
+        if compressed.written(path) == before:
+            break
+        file.close()
+    damage, offset = list[Damage](), 0
+    with file:
         for number, line in enumerate(file, start=1):
             try:
                 name, entry = _entry(offset, line)

@@ -15,7 +15,7 @@ from pipeline.runs.remote import Followed
 from pipeline.runs.run_store import RunStore
 from pipeline.storage import journal
 from pipeline.storage.object_store import ObjectStore, open_objects
-from pipeline.storage.shard_log import LogEntry, ShardLog
+from pipeline.storage.shard_log import LogEntry
 from schemas.errors import BackendError
 from tests.labelling.test_work import FAST, _finished, begun, config_of, local_digest
 

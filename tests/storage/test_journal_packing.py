@@ -4,6 +4,7 @@ import os
 import shutil
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from pipeline.checking.findings import check
 from pipeline.labelling.sealing import seal
 from pipeline.runs.run_store import RunStore
-from pipeline.storage import compressed
+from pipeline.storage import checksums, compressed
+from pipeline.storage import journal as journals
 from pipeline.storage.compressed import compressed_of, sums_of
 from pipeline.storage.journal import Entry, Reader, path_of, read, scan, signed
 from pipeline.storage.journal_index import glance, keep, stamp_of
@@ -101,6 +103,27 @@ def test_an_entry_of_before_is_not_read_from_another_file(journal: Path) -> None
     os.utime(compressed_of(journal), ns=(later, later))
     with pytest.raises(UserError, match="was sealed anew while it was read"):
         list(read(journal, packed))
+
+
+@pytest.mark.parametrize(("module", "name"), [(journals, "_packed_entries"), (checksums, "lines_of")])
+def test_a_journal_that_is_packed_while_it_is_read_is_read_whole(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> None:
+    append(journal, line(1, 1))
+    pack(journal)
+    append(journal, line(2, 2))
+    read_now = getattr(module, name)
+
+    def then_packed(path: Path) -> object:
+        found = read_now(path)
+        monkeypatch.setattr(module, name, read_now)
+        found = found if isinstance(found, dict) else list(found)
+        pack(journal)
+        append(journal, line(3, 3))
+        return found
+
+    monkeypatch.setattr(module, name, then_packed)
+    assert len(scan(journal)[0]) == 3
 
 
 def test_a_journal_with_a_line_that_cannot_be_read_stays_as_it_is(journal: Path) -> None:
