@@ -230,7 +230,8 @@ def _followed(objects: ObjectStore) -> Iterator[None]:
             begun = time.monotonic()
             try:
                 now = count()
-            except BackendError as error:  # the tasks have the store to do with, and say what is wrong
+            # The tasks have the store to do with, too, and say what is wrong.
+            except (BackendError, UserError) as error:
                 progress.note(f"progress cannot be read: {error}")
                 now = done
             for _ in range(now - done):

@@ -12,6 +12,7 @@ the truth, and the folder can be thrown away.
 
 import hashlib
 import json
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -42,6 +43,8 @@ _READ = "objects.json"
 run they are of."""
 _NONCE = "nonce"
 """What tells a run from another one that has the same name, settings and problems."""
+_RUN_BYTES = 1 << 26
+"""That run.json may have: it names a few files for each shard."""
 _APPENDED = ("journal", "rollouts")
 """Parts whose pieces follow one another; of the others the last one counts."""
 _FILES = {
@@ -101,24 +104,28 @@ def _refuse_another(
 
 
 def _described(objects: ObjectStore) -> dict[str, Any] | None:
-    data = objects.read(RUN)
+    data = objects.read(RUN, _RUN_BYTES)
     if data is None:
         return None
     try:
         found = json.loads(data)
         if not isinstance(found["files"], dict) or not isinstance(found["shards"], int):
             raise ValueError("its fields are not ours")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{objects.url}/{RUN}: is no run of ours ({error})") from None
     return dict(found)
 
 
 def fetch(objects: ObjectStore, folder: Path) -> RunConfig:
-    """Put what a run reads into a folder; returns the run's configuration there. UserError where there is no
-    run, or where an object is not as it was written."""
+    """Put what a run reads into a folder; returns the run's configuration there. What the folder holds of
+    another run, whose place this one has taken, is removed. UserError where there is no run, or where an
+    object is not as it was written."""
     there = _described(objects)
     if there is None:
         raise UserError(f"{objects.url}: no run is there (it has no {RUN})")
+    record = folder / _READ
+    if record.is_file() and read_record(record, folder).get(_NONCE) != there.get(_NONCE):
+        shutil.rmtree(folder)
     for name, sha256 in there["files"].items():
         target = folder / name
         if not _is_ours(name):
@@ -147,7 +154,7 @@ def replay(entries: Iterable[LogEntry], folder: Path, shard: int) -> None:
         for name, data in entry.parts.items():
             if name == SOURCES:
                 # A worker that could not open its models has declared nothing, and has no votes either.
-                if sources := _sources(data):
+                if sources := _sources(data, shard):
                     identity.declare(folder, sources)
                 continue
             if name not in _FILES:
@@ -163,8 +170,11 @@ def declared(folder: Path) -> bytes:
     return json.dumps({name: one.model_dump(mode="json") for name, one in known.sources.items()}).encode()
 
 
-def _sources(data: bytes) -> dict[str, Source]:
-    return TypeAdapter(dict[str, Source]).validate_json(data)
+def _sources(data: bytes, shard: int) -> dict[str, Source]:
+    try:
+        return TypeAdapter(dict[str, Source]).validate_json(data)
+    except ValueError:
+        raise BackendError(f"the log of shard {shard} holds sources that are none") from None
 
 
 def load(objects: ObjectStore, folder: Path, shards: int) -> None:
@@ -172,11 +182,8 @@ def load(objects: ObjectStore, folder: Path, shards: int) -> None:
     call has put there is not read again."""
     record = folder / _READ
     known = read_record(record, folder) if record.is_file() else {}
-    # Another run may have taken the place of one that was deleted: of its logs nothing was read yet.
-    nonce = (_described(objects) or {}).get(_NONCE)
-    if SOURCES not in known or known.get(_NONCE) != nonce:
-        known = {_NONCE: nonce, SOURCES: {}}
-        (folder / MANIFEST).unlink(missing_ok=True)
+    if SOURCES not in known:
+        known = {_NONCE: (_described(objects) or {}).get(_NONCE), SOURCES: {}}
     # `fetch` puts back the identity that the run began with, and what was read before is not read again.
     if known[SOURCES]:
         identity.declare(folder, TypeAdapter(dict[str, Source]).validate_python(known[SOURCES]))
@@ -212,11 +219,14 @@ def load(objects: ObjectStore, folder: Path, shards: int) -> None:
 
 def last_manifest(objects: ObjectStore) -> Manifest | None:
     """The manifest of the dataset that was made last; None where none was."""
-    return _manifest_in(ShardLog(objects, SEALED).catch_up())
+    return _manifest_in(ShardLog(objects, SEALED).catch_up(), objects)
 
 
-def _manifest_in(entry: LogEntry | None) -> Manifest | None:
-    return Manifest.model_validate_json(entry.parts["manifest"]) if entry else None
+def _manifest_in(entry: LogEntry | None, objects: ObjectStore) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json(entry.parts["manifest"]) if entry else None
+    except (ValueError, KeyError):
+        raise UserError(f"{objects.url}/log/{SEALED}: holds no manifest at its end") from None
 
 
 def put_dataset(objects: ObjectStore, folder: Path, manifest: Manifest) -> None:
@@ -227,7 +237,7 @@ def put_dataset(objects: ObjectStore, folder: Path, manifest: Manifest) -> None:
     parts = {"manifest": manifest.model_dump_json().encode()}
     log = ShardLog(objects, SEALED)
     while True:
-        there = _manifest_in(log.catch_up())
+        there = _manifest_in(log.catch_up(), objects)
         if there and _is_same(there, manifest):
             return
         if log.append(LogEntry("done", uuid.uuid4().hex, parts=parts)):
@@ -244,7 +254,8 @@ def forget(folder: Path, shard: int) -> None:
     for name in _FILES.values():
         (folder / name.format(f"{shard:05d}")).unlink(missing_ok=True)
     compressed.remove(journal.path_of(folder, shard))
-    (folder / "rollouts" / f"{shard:05d}.parquet").unlink(missing_ok=True)
+    for packed in ("parquet", "sha256"):
+        (folder / "rollouts" / f"{shard:05d}.{packed}").unlink(missing_ok=True)
 
 
 class Followed:

@@ -27,6 +27,8 @@ S3 answers so while another program creates it, and that other program may fail.
 _BROKEN = "response body error"
 """What the client says of an answer that broke off. Such a request it does not repeat."""
 _PAUSE_S = 0.5
+_LARGEST = 5 << 30
+"""Bytes of an object that is read: S3 takes no more at once, and ours are written at once."""
 T = TypeVar("T")
 
 
@@ -55,10 +57,17 @@ class ObjectStore:
         """Write an object, whatever stands there."""
         self._put(name, data)
 
-    def read(self, name: str) -> bytes | None:
-        """An object's bytes, or None where there is none."""
+    def read(self, name: str, most: int = _LARGEST) -> bytes | None:
+        """An object's bytes, or None where there is none. BackendError where it has more than `most`."""
+
+        def got() -> bytes:
+            found = obstore.get(self._store, name)
+            if found.meta["size"] > most:
+                raise BackendError(f"{self.url}/{name} has {found.meta['size']} bytes, more than {most}")
+            return bytes(found.bytes())
+
         with suppress(FileNotFoundError):
-            return self._asked(lambda: bytes(obstore.get(self._store, name).bytes()))
+            return self._asked(got)
         return None
 
     def exists(self, name: str) -> bool:

@@ -35,6 +35,7 @@ BEAT_S = 30.0
 """How often a worker shows that it is alive."""
 LEASE_S = 90.0
 """A shard whose beat has not changed for so long, by the clock of whoever looks, may be taken over."""
+_BEAT_BYTES = 1 << 10
 _CODEC = "zstd"
 _LARGEST = 2**31
 """Bytes that an entry may unpack to."""
@@ -77,7 +78,7 @@ class LogEntry:
             kind, nonce, owner = head["kind"], str(head["nonce"]), str(head["owner"])
             if kind not in ("claim", "done", "seal"):
                 raise ValueError("an unknown kind")
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
             raise BackendError(f"{name}: is no entry of a shard's log ({error})") from None
         parts, start = {}, 0
         for part, size in sizes.items():
@@ -147,7 +148,7 @@ class ShardLog:
 
     def beat(self) -> bytes | None:
         """What the worker that has the shard wrote last to show that it is alive."""
-        return self._objects.read(f"beat/{self.shard}")
+        return self._objects.read(f"beat/{self.shard}", _BEAT_BYTES)
 
     def _name(self, number: int) -> str:
         return f"log/{self.shard}/{number:08d}"

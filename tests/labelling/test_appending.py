@@ -9,14 +9,15 @@ import pytest
 
 from flows.work import sealed
 from pipeline.labelling.sealing import seal
-from pipeline.labelling.work import Worker
+from pipeline.labelling.work import Worker, seal_remote
 from pipeline.runs import remote
 from pipeline.runs.remote import Followed
 from pipeline.runs.run_store import RunStore
 from pipeline.storage import journal
+from pipeline.storage.generations import faults_of, read_manifest
 from pipeline.storage.object_store import ObjectStore, open_objects
-from pipeline.storage.shard_log import LogEntry
-from schemas.errors import BackendError
+from pipeline.storage.shard_log import LogEntry, ShardLog
+from schemas.errors import BackendError, UserError
 from tests.labelling.test_work import FAST, _finished, begun, config_of, local_digest
 
 
@@ -119,3 +120,46 @@ def test_a_dataset_of_a_part_is_not_taken_for_that_of_the_whole(
     remote.put_dataset(objects, folder, seal(RunStore(folder, config), partial=True))
     Worker(objects, tmp_path / "v" / "mine", pace=FAST).run()
     assert sealed(objects)["dataset_digest"] == local_digest(store)
+
+
+def test_the_copy_of_a_deleted_run_leaves_no_damage_in_that_of_the_next(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    folder = tmp_path / "copy" / "mine"
+    begun(tmp_path, objects, config_of(tmp_path))
+    Worker(objects, tmp_path / "w" / "mine", pace=FAST).run()
+    seal_remote(objects, folder)
+    for name in objects.names(""):
+        objects.delete(name)
+    (tmp_path / "b").mkdir()
+    begun(tmp_path / "b", objects, config_of(tmp_path / "b", shards=2))
+    config = remote.fetch(objects, folder)
+    remote.load(objects, folder, config.shards)
+    assert RunStore(folder, config).damage() == []
+    assert list(faults_of(folder, read_manifest(folder))) == []
+
+
+def _lies(head: bytes) -> bytes:
+    return head + b"[" * 100_000
+
+
+def test_what_a_store_says_of_a_run_and_its_logs_is_doubted(tmp_path: Path, objects: ObjectStore) -> None:
+    begun(tmp_path, objects, config_of(tmp_path))
+    folder = tmp_path / "copy" / "mine"
+    config = remote.fetch(objects, folder)
+    objects.create("log/00000/00000000", _lies(b'{"kind": '))
+    with pytest.raises(BackendError, match="00000000: is no entry"):
+        remote.load(objects, folder, config.shards)
+    objects.overwrite("log/00000/00000000", LogEntry("done", "n", parts={"sources": b"[]"}).encoded())
+    with pytest.raises(BackendError, match="shard 0 holds sources that are none"):
+        remote.load(objects, folder, config.shards)
+    for parts in ({}, {"manifest": b"{}"}):
+        objects.overwrite("log/sealed/00000000", LogEntry("done", "n", parts=parts).encoded())
+        with pytest.raises(UserError, match="log/sealed: holds no manifest"):
+            remote.last_manifest(objects)
+    objects.overwrite("beat/00000", b"x" * 5000)
+    with pytest.raises(BackendError, match="beat/00000 has 5000 bytes"):
+        ShardLog(objects, 0).beat()
+    objects.overwrite(remote.RUN, _lies(b""))
+    with pytest.raises(UserError, match="is no run of ours"):
+        remote.fetch(objects, folder)
