@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Literal
 from zlib import crc32
 
@@ -159,7 +160,8 @@ class Claim:
 
     def __init__(self, objects: ObjectStore, log: ShardLog, entry: LogEntry) -> None:
         self._objects, self.log, self._owner, self.nonce = objects, log, entry.owner, entry.nonce
-        self._beats, self._lost = 0, False
+        self._beats, self._lost, self._given_back = 0, False, False
+        self._showing = Lock()
 
     def done(self, parts: Parts) -> None:
         """Append what was finished. Fenced where another worker has the shard."""
@@ -171,14 +173,19 @@ class Claim:
 
     def beat(self) -> None:
         """Show that the worker is alive."""
-        self._beats += 1
-        self._objects.overwrite(f"beat/{self.log.shard}", f"{self.nonce} {self._beats}".encode())
+        with self._showing:
+            if self._given_back:  # a thread that is late would take it back
+                return
+            self._beats += 1
+            self._objects.overwrite(f"beat/{self.log.shard}", f"{self.nonce} {self._beats}".encode())
 
     def release(self) -> None:
         """Show that the worker is gone, so that others need not wait for its lease to end."""
         if self._lost:  # the beat is another worker's by now
             return
-        self._objects.overwrite(f"beat/{self.log.shard}", f"{self.nonce} gone".encode())
+        with self._showing:
+            self._given_back = True
+            self._objects.overwrite(f"beat/{self.log.shard}", f"{self.nonce} gone".encode())
 
     def _append(self, entry: LogEntry) -> None:
         if not self.log.append(entry):

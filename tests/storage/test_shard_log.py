@@ -1,8 +1,10 @@
 """Shard logs on object stores: races, lost answers, hostile objects, stores that ignore conditions."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import obstore
@@ -215,3 +217,27 @@ def test_a_look_at_a_long_log_moves_one_entry(objects: ObjectStore, monkeypatch:
     assert ShardLog(objects, 3).catch_up() is not None
     assert asked.count("read") == 1
     assert len(asked) < 25
+
+
+def test_a_beat_that_is_late_does_not_take_a_shard_back(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = ShardLog(objects, 0).claim()
+    assert claim is not None
+    put, begun, go_on = objects.overwrite, Event(), Event()
+
+    def slowly(name: str, data: bytes) -> None:
+        if not data.endswith(b"gone"):
+            begun.set()
+            go_on.wait(10)
+        put(name, data)
+
+    monkeypatch.setattr(objects, "overwrite", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(claim.beat)
+        assert begun.wait(10)
+        released = pool.submit(claim.release)
+        wait([released], timeout=0.1)
+        go_on.set()
+    claim.beat()
+    assert (objects.read("beat/00000") or b"").endswith(b" gone")
