@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
@@ -95,13 +95,19 @@ def _written(meter: "Meter", file: Path) -> Iterator[None]:
 
     def pulse() -> None:
         while not over.wait(EVERY_S):
-            write()
+            # What the disk does not take now it may take later; if not, the last writing says so.
+            with suppress(UserError):
+                write()
 
     thread = Thread(target=pulse, name="metrics", daemon=True)
     thread.start()
+    failed = True
     try:
         yield
+        failed = False
     finally:
         over.set()
         thread.join()
-        write()
+        # The error of the command itself says more.
+        with suppress(UserError) if failed else nullcontext():
+            write()

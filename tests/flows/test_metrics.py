@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,10 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from flows import metrics
 from flows.cli import main
 from pipeline.labelling.measured import Meter, meter
+from schemas.errors import BackendError, UserError
 from schemas.records import Vote
 from tests.flows.conftest import write_run_file
 
@@ -105,3 +108,25 @@ def test_counters_are_served_on_loopback_while_a_worker_works(tmp_path: Path, ca
     assert {(line["run"], line["shard"]) for line in about} == {
         (f"file://{tmp_path}/far/demo", n) for n in (0, 1)
     }
+
+
+def test_a_file_that_cannot_be_written_for_a_while_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "EVERY_S", 0.01)
+    file = tmp_path / "metrics.prom"
+    args = Namespace(metrics_port=None, metrics_file=str(file), price_per_hour=None)
+    file.mkdir()  # where a folder stands, no file is written
+    with metrics.measured(args):
+        time.sleep(0.1)
+        file.rmdir()
+        until = time.monotonic() + 10
+        while not file.is_file() and time.monotonic() < until:
+            time.sleep(0.01)
+        assert file.is_file()
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(UserError, match="is a folder"), metrics.measured(args):
+        pass
+    with pytest.raises(BackendError, match="gone"), metrics.measured(args):
+        raise BackendError("the model is gone")
