@@ -173,7 +173,8 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
             result = command(there)
             remote.put_dataset(objects, RunStore(folder, config).path, sealed_manifest(folder))
             return result
-    # Files of a copy only grow, so reading needs no lock: `show | less` must not keep others waiting.
+    # Without the lock: `show | less` must not keep others waiting. Where another command seals the copy
+    # meanwhile, this one reads the files as they were, or says that they were sealed anew.
     return command(there)
 
 
