@@ -6,6 +6,7 @@ blocks, as flash decoding does (https://pytorch.org/blog/flash-decoding/).
 """
 
 import math
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,8 +84,10 @@ class _Layer(DynamicLayer):
 
     def __init__(self, owner: "SharedCache", index: int, like: Tensor) -> None:
         super().__init__()
-        self.is_initialized, self.keys, self.values = True, like, like
-        self._owner, self._index = owner, index
+        # A model may ask how long they are; the prompts that came first would stay in memory for that.
+        self.keys = self.values = like[:1, :, :1].clone()
+        self.is_initialized, self._index = True, index
+        self._owner: SharedCache = weakref.proxy(owner)  # else their memory would wait for the collector
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Write one token for every row. Attention reads the blocks, and not what is returned here."""

@@ -1,7 +1,6 @@
 """The attention over blocks: every step's logits are those of a plain forward pass over the whole text."""
 
 import copy
-import gc
 import random
 import weakref
 from collections.abc import Callable
@@ -163,7 +162,6 @@ def test_a_decoder_that_is_gone_keeps_no_memory(tokenizer: Any) -> None:
         decoder.step()
     kept = weakref.ref(decoder._cache)
     del decoder
-    gc.collect()
     assert kept() is None
 
 
