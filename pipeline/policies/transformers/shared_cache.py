@@ -87,7 +87,7 @@ class _Layer(DynamicLayer):
         # A model may ask how long they are; the prompts that came first would stay in memory for that.
         self.keys = self.values = like[:1, :, :1].clone()
         self.is_initialized, self._index = True, index
-        self._owner: SharedCache = weakref.proxy(owner)  # else their memory would wait for the collector
+        self._owner: Any = weakref.proxy(owner)  # else their memory would wait for the collector
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Write one token for every row. Attention reads the blocks, and not what is returned here."""
