@@ -97,7 +97,8 @@ def _start(config: RunConfig, file: Path) -> subprocess.Popen[bytes]:
 
 def draw(line: int, file: Path) -> None:
     """Draw for the configuration on stdin, and write the file; end when the starter ends."""
-    hold(Connection(line, writable=False))
+    starter = Connection(line, writable=False)  # it closes the line when it is collected
+    hold(starter)
     os.nice(19)
     config = RunConfig.model_validate_json(sys.stdin.buffer.read())
     samples = asyncio.run(held_out_samples(config, RunStore.reopen(config).templates()))

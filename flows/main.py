@@ -18,6 +18,8 @@ from schemas.config import RunConfig
 def main(config: RunConfig) -> dict[str, Any]:
     """Every stage the run file asks for; what is already done for the same dataset is not repeated."""
     check_stages(config)  # before hours of work
+    if trains_as_series(config):  # that evaluates its PRM after this run
+        return _stages(config, None)
     with drawing(config, checkpoint_of(config)) as ahead:
         return _stages(config, ahead)
 

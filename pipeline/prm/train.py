@@ -308,7 +308,9 @@ class Bar(ProgressCallback):  # type: ignore[misc, unused-ignore]
 def training_arguments(config: TrainConfig, scratch: str) -> TrainingArguments:
     """The Trainer's settings for ours; `scratch` is for what it insists on writing."""
     share = per_process(config)
-    at_once = share if torch.cuda.is_available() else math.gcd(share, _AT_ONCE)
+    at_once = share
+    if not torch.cuda.is_available():  # equal parts, as large as may be
+        at_once = max(n for n in range(1, _AT_ONCE + 1) if share % n == 0)
     return TrainingArguments(
         output_dir=scratch,
         num_train_epochs=config.epochs,

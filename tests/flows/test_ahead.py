@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flows import ahead
+from flows import main as stages
 from flows import train as flows
 from flows.ahead import Drawing, drawing
 from flows.train import evaluate_model
@@ -64,6 +65,18 @@ def test_nothing_is_drawn_ahead_where_it_is_no_use(
     with drawing(run(tmp_path, **changes), tmp_path) as drawn:
         assert drawn is None
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_drawn_for_a_night_that_is_not_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The PRM of such a series is trained and evaluated after the night, on all runs."""
+    monkeypatch.setattr(ahead, "cores", lambda: 2)
+    monkeypatch.setattr(stages, "_stages", lambda _, drawn: {"drawn": drawn})
+    series = {"name": "nightly", "retrain_rows": 10}
+    night = run(tmp_path, name="nightly-2026-11-27", series=series)
+    assert stages.main.fn(night) == {"drawn": None}
+    assert stages.main.fn(run(tmp_path, name="by-hand", series=series))["drawn"] is not None
 
 
 def test_nothing_is_drawn_again_for_figures_that_are_kept(

@@ -249,8 +249,9 @@ def test_what_follows_the_last_target_is_not_read_and_changes_no_loss(base: str)
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
+@pytest.mark.parametrize(("batch", "updates"), [(8, 3), (6, 6)])  # of 6, the last of an epoch has 2
 def test_solutions_read_a_few_at_a_time_make_the_same_updates(
-    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, updates: int
 ) -> None:
     calm = Path(shutil.copytree(base, tmp_path / "base"))
     about = json.loads((calm / "config.json").read_text())
@@ -261,9 +262,9 @@ def test_solutions_read_a_few_at_a_time_make_the_same_updates(
     found, losses = [], []
     for at_once in (8, 2):
         monkeypatch.setattr("pipeline.prm.train._AT_ONCE", at_once)
-        config, out = settings(str(calm), epochs=3), tmp_path / str(at_once)
+        config, out = settings(str(calm), epochs=3, batch_size=batch), tmp_path / str(at_once)
         metrics = train_prm(rows, config, out, template=TEMPLATE, dataset_digest="")
-        assert metrics["updates"] == 3
+        assert metrics["updates"] == updates
         losses.append(metrics["loss"])
         found.append([p for steps in PRM.load(out, device="cpu").score_many(items) for p in steps])
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)

@@ -10,6 +10,7 @@ transformers' own batching has one seed for all: 8 of 8 completions changed besi
 ours. It was 1.8 to 3.7 times slower on 16 sequences of the embedded model (bench `libraries.decoding`).
 """
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from transformers.masking_utils import sdpa_mask
 from pipeline.policies.base import Completion
 from pipeline.policies.tokens import completion_text, cut_at_stop
 from pipeline.policies.transformers.blocks import Numbers
+from pipeline.policies.transformers.library import quiet
 from pipeline.policies.transformers.rows import Job, Rows
 from pipeline.policies.transformers.shared_cache import SharedCache
 from pipeline.policies.transformers.token_sampling import sample_tokens
@@ -43,15 +45,15 @@ class Decoder:
         self._exact = model.dtype == torch.float32
         """Whether rounding is so small that few tokens are close; only then they are sampled again alone."""
         config = model.config.get_text_config()
-        kinds = list(getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers)
+        window = getattr(config, "sliding_window", None)
+        # Models without a list have one kind of layer: with a window (Mistral, Phi-3), or without.
+        kind = "full_attention" if window is None else "sliding_attention"
+        kinds = list(getattr(config, "layer_types", None) or [kind] * config.num_hidden_layers)
         if odd := set(kinds) - {"full_attention", "sliding_attention"}:
             raise UserError(f'layers of kind {", ".join(sorted(odd))}: use kind = "vllm" or "server"')
         self.rows = Rows(slots, self._device)
-        self._cache = SharedCache(kinds, getattr(config, "sliding_window", None))
-        name = f"stepmint-{id(self)}"  # attentions are found by name, and this one belongs to this cache
-        AttentionInterface.register(name, self._cache.attend)
-        AttentionMaskInterface.register(name, sdpa_mask)
-        model.set_attn_implementation(name)
+        self._cache = SharedCache(kinds, window)
+        _set_attention(model, self._cache)
         # The cache knows what each row may see. A model passes on a mask that has four dimensions.
         seen = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self._device)
         self._mask = dict.fromkeys(kinds, seen) if len(set(kinds)) > 1 else seen
@@ -173,6 +175,28 @@ class Decoder:
             return
         rows = self.rows.drop(gone)
         self._cache.drop(rows, self.rows.drop_prompts())
+
+
+def _set_attention(model: Any, cache: SharedCache) -> None:
+    """Let the model attend through the cache. UserError where its layers have an attention of their own: they
+    would read one token of the cache."""
+    name = f"stepmint-{id(cache)}"  # attentions are found by name, and this one belongs to this cache
+    known = weakref.ref(cache)  # the library keeps what it is given, and would keep the memory
+
+    def attend(*args: Any, **options: Any) -> tuple[Tensor, None]:
+        mine = known()
+        assert mine is not None  # whoever decodes holds it
+        return mine.attend(*args, **options)
+
+    AttentionInterface.register(name, attend)
+    AttentionMaskInterface.register(name, sdpa_mask)
+    with quiet():  # else it warns of what is said below
+        model.set_attn_implementation(name)
+    if model.config.get_text_config()._attn_implementation != name:
+        raise UserError(
+            f"{model.config.model_type} has an attention of its own, which is not supported: "
+            'use kind = "vllm" or "server"'
+        )
 
 
 def _chains(starts: list[tuple[Job, int]]) -> list[list[tuple[Job, int]]]:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -125,6 +126,7 @@ class TransformersPolicy:
         job = job_of(settle)
         self._waiting.put(job)
         try:
+            self._check()  # a thread that had ended before does not see the job, and one that ends now does
             return await future
         finally:
             job.over = True
@@ -198,8 +200,10 @@ class TransformersPolicy:
         # A few rows at a time would prefill one prompt at a time; so wait until an eighth of the batch is
         # free.
         if pending and free >= min(len(pending), -(-rows.slots // 8)):
-            starts = [pending.popleft() for _ in range(min(free, len(pending)))]
+            starts = list(islice(pending, free))
             decoder.admit([(job, index) for job, index in starts if not job.over])
+            for _ in starts:  # only now: where that failed, they are still owed an error
+                pending.popleft()
         if rows.count:
             decoder.step()
 

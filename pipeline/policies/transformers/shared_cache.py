@@ -6,6 +6,7 @@ blocks, as flash decoding does (https://pytorch.org/blog/flash-decoding/).
 """
 
 import math
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +21,11 @@ from pipeline.policies.transformers.blocks import BLOCK, Blocks, Numbers, Pool
 from pipeline.policies.transformers.rows import Rows
 from schemas.errors import UserError
 
-# Added to the score of a column that a row may not see. It is finite: a block may be hidden as a whole, and
-# infinity less infinity is no number.
+# Added to the score of a column that a row may not see. It is finite, and half of the least that float16 has
+# is so there: a block may be hidden as a whole, and infinity less infinity is no number.
 _HIDDEN = -1e30
-
+# What some models add to an attention's scores; it is not supported here.
+_ODD = "s_aux", "softcap", "position_bias"
 
 # Prompts are kept apart by how many rows share them at first, at most so many: the blocks of a pool are read
 # together, with as many seats for each as the one with the most rows needs.
@@ -56,7 +58,8 @@ class _Reading:
         key = kind, heads, group
         if key not in self.bias:
             blocks, seats, _ = self.hidden[kind].shape
-            bias = self.hidden[kind].to(q.dtype).mul_(_HIDDEN)[:, None, :, None]
+            least = max(_HIDDEN, torch.finfo(q.dtype).min / 2)
+            bias = self.hidden[kind].to(q.dtype).mul_(least)[:, None, :, None]
             wide = bias.expand(blocks, heads, seats, group, BLOCK)
             self.bias[key] = wide.reshape(blocks * heads, seats * group, BLOCK)
         return self.bias[key]
@@ -81,8 +84,10 @@ class _Layer(DynamicLayer):
 
     def __init__(self, owner: "SharedCache", index: int, like: Tensor) -> None:
         super().__init__()
-        self.is_initialized, self.keys, self.values = True, like, like
-        self._owner, self._index = owner, index
+        # A model may ask how long they are; the prompts that came first would stay in memory for that.
+        self.keys = self.values = like[:1, :, :1].clone()
+        self.is_initialized, self._index = True, index
+        self._owner: Any = weakref.proxy(owner)  # else their memory would wait for the collector
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Write one token for every row. Attention reads the blocks, and not what is returned here."""
@@ -140,7 +145,9 @@ class SharedCache(Cache):
         made = rows.made[: rows.count]
         column = made % BLOCK
         if len(need := np.flatnonzero(column == 0)):
-            self.own.take(need, made[need] // BLOCK)
+            new = self.own.take(need, made[need] // BLOCK)
+            for blocks in (each for layer in self.own.layers for each in layer):
+                blocks.all[new] = 0  # a row before may have left NaN
             self._known = None
         if self._known is None:
             self._known = self._look(rows)
@@ -176,7 +183,9 @@ class SharedCache(Cache):
         mine = of_prompt[prompt]
         spots = np.concatenate([of_row, np.where(mine < 0, mine, mine + seats[:, None])], 1)
         absent = np.where(spots < 0, np.float32(-np.inf), np.float32(0))[:, :, None, None, None]
-        at = (torch.from_numpy(x).to(device) for x in (block, spots.clip(0), absent))
+        # An absent answer weighs nothing, but nothing times NaN is NaN: so it is one of the row's own.
+        spots = np.where(spots < 0, spots[:, :1], spots)
+        at = (torch.from_numpy(x).to(device) for x in (block, spots, absent))
         return _View(_reading(own, own.owners[:, None], device), prompts, *at)
 
     def _hide(self, view: _View, rows: Rows) -> None:
@@ -203,17 +212,18 @@ class SharedCache(Cache):
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **options: Any
     ) -> tuple[Tensor, None]:
         """Attention over a prompt's blocks and a row's own; `query` is (rows, heads, 1, size)."""
+        if any(options.get(name) is not None for name in _ODD):
+            raise _unsupported("attention with sinks, soft caps or biases")
         if (view := self.view) is None:
             plain: tuple[Tensor, None] = sdpa_attention_forward(
                 module, query, key, value, attention_mask, **options
             )
             return plain
-        if options.get("s_aux") is not None or options.get("softcap") is not None:
-            raise UserError(
-                'attention with sinks or soft caps is not supported: use kind = "vllm" or "server"'
-            )
         n, heads, _, size = query.shape
-        q, at, scale = query.view(n, key.shape[1], -1, size), module.layer_idx, options["scaling"]
+        at, scale = module.layer_idx, options["scaling"]
+        if at >= len(self.layers) or self.own.layers[at][0].all.shape[1::2] != key.shape[1::2]:
+            raise _unsupported("attention that reads other keys than its layer stores")
+        q = query.view(n, key.shape[1], -1, size)
         answers = [_answers(q, at, each, self._kinds[at], scale) for each in (view.own, *view.prompts)]
         found = torch.cat(answers).index_select(0, view.spots.flatten())
         found = found.view(*view.spots.shape, *answers[0].shape[1:])
@@ -221,6 +231,10 @@ class SharedCache(Cache):
         mixed = ((top - top.amax(1, keepdim=True)).exp2_() * found[..., :-1]).sum(1)
         mixed = mixed[..., :-1] / mixed[..., -1:]
         return mixed.to(query.dtype).view(n, 1, heads, size), None
+
+
+def _unsupported(what: str) -> UserError:
+    return UserError(f'{what} is not supported: use kind = "vllm" or "server"')
 
 
 def _store(pool: Pool, owners: Numbers, filled: Cache, index: Numbers, length: Numbers) -> None:

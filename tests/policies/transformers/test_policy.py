@@ -5,13 +5,17 @@ import random
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.policies.base import Completion, Prompt, Sampling
+from pipeline.policies.tokens import text_start
+from pipeline.policies.transformers.decoding import Decoder
 from pipeline.policies.transformers.policy import TransformersPolicy, convert_gguf
+from pipeline.policies.transformers.scoring import Score
 from schemas.errors import BackendError, UserError
 
 Call = tuple[Prompt, int, Sampling]
@@ -166,6 +170,45 @@ def test_leaving_fails_what_is_owed(models: dict[str, str]) -> None:
             assert isinstance(result, BackendError | list)
         with pytest.raises(BackendError, match="not running"):
             await policy.sample(prompts(1)[0], 1, Sampling())
+
+    asyncio.run(run())
+
+
+def test_callers_whose_prompts_cannot_be_prefilled_are_told(
+    models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("no room")
+
+    async def run() -> list[object]:
+        async with TransformersPolicy(models["llama"], device="cpu", max_batch=4, threads=1) as policy:
+            asked = [policy.sample(p, 2, Sampling(max_tokens=9)) for p in prompts(3)]
+            return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 20)
+
+    monkeypatch.setattr(Decoder, "_prefill", fail)
+    assert [type(found) for found in asyncio.run(run())] in (
+        [MemoryError] * 3,
+        [MemoryError, *[BackendError] * 2],
+    )
+
+
+def test_who_asks_while_the_decoder_ends_does_not_wait_for_it(
+    models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with TransformersPolicy(models["llama"], device="cpu", threads=1) as policy:
+
+            def ends(*args: Any, **options: Any) -> Any:
+                worker, fault = policy._worker, Score([None], lambda *_: None)
+                fault.entries = None  # type: ignore[assignment]
+                policy._waiting.put(fault)
+                assert worker is not None
+                worker.join()
+                return text_start(*args, **options)
+
+            monkeypatch.setattr("pipeline.policies.transformers.policy.text_start", ends)
+            with pytest.raises(BackendError, match="not running"):
+                await asyncio.wait_for(policy.logprob(prompts(1)[0], [" cat"]), 20)
 
     asyncio.run(run())
 
