@@ -47,6 +47,8 @@ def block_of(client: Any, alarm: str) -> UUID | None:
         return None
     kind, _, name = alarm.partition("/")
     try:
+        if not (kind and name):
+            raise ObjectNotFound(LookupError(alarm))
         found: UUID = client.read_block_document_by_name(name, kind).id
     except ObjectNotFound:
         raise UserError(

@@ -17,10 +17,12 @@ from flows.work import is_url
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 
-# A cron that names one minute of one hour fires once a day or less: "0 2 * * *", not "*/5 * * * *".
-_DAILY = re.compile(r"\s*\d+\s+\d+\s")
+# A cron that names one minute of one hour fires once a day or less: "0 2 * * *", not "*/5 * * * *". A sixth
+# field would be seconds.
+_DAILY = re.compile(r"\s*\d+\s+\d+(\s+\S+){3}\s*")
 _DAY_S = 24 * 60 * 60
 _EVENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
+_NAME = re.compile(r"[^/%&><]+")  # as Prefect has it
 
 
 def add_arguments(deploy: argparse.ArgumentParser) -> None:
@@ -108,19 +110,24 @@ def _run(args: argparse.Namespace, path: Path, kind: str) -> dict[str, Any]:
         # A pod has no folder of this machine.
         folder="" if kind == "kubernetes" else str(Path.cwd()),
         changes=tuple(args.set),
-        named_by="day" if _is_daily(args) else "second",
+        named_by="day" if is_daily(args) else "second",
     )
     return run.model_dump(mode="json", exclude_defaults=True)
 
 
-def _is_daily(args: argparse.Namespace) -> bool:
-    if args.on_event:
+def is_daily(args: argparse.Namespace) -> bool:
+    """Whether the deployment fires once a day or less, so that a day names a run."""
+    # One without a schedule is started by hand, perhaps twice a day.
+    if args.on_event or not (args.cron or args.every):
         return False
-    return bool(_DAILY.match(args.cron)) if args.cron else (args.every or _DAY_S) >= _DAY_S
+    return bool(_DAILY.fullmatch(args.cron)) if args.cron else args.every >= _DAY_S
 
 
 def _check(args: argparse.Namespace, config: RunConfig) -> None:
-    """UserError for what no server could run."""
+    """UserError for what no server could run, or should be sent."""
+    from flows.deployed import check_sent
+
+    check_sent("--set", " ".join(args.set))
     if args.every is not None and args.every < 1:
         raise UserError(f"--every {args.every}: expected at least 1 second")
     if args.concurrency < 1:
@@ -134,6 +141,11 @@ def _check(args: argparse.Namespace, config: RunConfig) -> None:
             f"--concurrency {args.concurrency}: runs of a [series] follow one another: each has to know what "
             "the earlier ones have labelled"
         )
+    for option, name in (("--name", args.name), ("--pool", args.pool)):
+        if name and not _NAME.fullmatch(name):
+            raise UserError(f"{option} {name!r}: expected a name without / % & < >")
+    if config.ray and not is_url(config.root):
+        raise UserError(f"{args.config}: root = {config.root!r}: a run with [ray] needs an object store")
     if config.series and is_url(config.root):
         raise UserError(f"{args.config}: root = {config.root!r}: a [series] needs a folder for its runs")
     if args.pool_type:

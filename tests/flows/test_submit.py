@@ -106,6 +106,17 @@ def test_beginning_needs_an_object_store(run_file: Path, capsys: pytest.CaptureF
     assert "where no other can join" in capsys.readouterr().err
 
 
+def test_a_run_file_that_holds_a_password_is_not_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_file = write_run_file(tmp_path)
+    run_file.write_text(run_file.read_text().replace(str(tmp_path / "runs"), "s3://me:hunter2@bucket/runs"))
+    assert main(["run", str(run_file), "--submit", "nightly"]) == 2
+    said = capsys.readouterr().err
+    assert "holds a password" in said
+    assert "hunter2" not in said
+
+
 def test_a_run_file_that_is_too_long_is_not_sent(tmp_path: Path) -> None:
     run_file = tmp_path / "long.toml"
     run_file.write_text("#" * 100_001)
