@@ -167,6 +167,11 @@ def _check_kind(args: argparse.Namespace, config: RunConfig, kind: str) -> None:
         raise UserError(f"--image {args.image}: a process pool has no images: add --pool-type docker")
     if kind != "process" and not args.image:
         raise UserError(f"--image is needed in a {kind} pool: deploy/Dockerfile builds one")
+    if kind == "kubernetes" and config.series:
+        raise UserError(
+            f"{args.config}: a [series] needs a folder that outlasts its runs, and a pod has none: choose a "
+            "process or docker pool, or leave [series] out"
+        )
     if kind == "kubernetes" and not is_url(config.root):
         raise UserError(
             f"{args.config}: root = {config.root!r}: a pod's folders go with it: name an object store, such "

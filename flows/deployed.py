@@ -66,6 +66,8 @@ class ScheduledRun(BaseModel):
 
 def text_of(run_file: Path) -> str:
     """The text of a run file, to be sent. UserError where it is too long, or holds a secret."""
+    if run_file.is_dir():
+        raise UserError(f"{run_file}: is the folder of a run; only a run file can be sent to a server")
     text = run_file.read_text(encoding="utf-8-sig")
     check_sent(str(run_file), text)
     if len(text) > _LONGEST:

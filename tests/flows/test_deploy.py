@@ -65,6 +65,10 @@ def test_deploying_without_a_server_says_how_to_start_one(
         (["--pool-type", "process", "--image", "mine"], "--image mine"),
         (["--pool-type", "docker"], "--image is needed"),
         (["--pool-type", "kubernetes", "--image", "mine"], "a pod's folders go with it"),
+        (
+            ["--pool-type", "kubernetes", "--image", "mine", "--set", "series.name=nightly"],
+            "a [series] needs a folder that outlasts its runs",
+        ),
         (["--pool-type", "ecs"], "invalid choice: 'ecs'"),
         (["--cron", "0 2 * * *", "--every", "9"], "not allowed with"),
     ],
