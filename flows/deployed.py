@@ -135,6 +135,8 @@ def _labelled(config: RunConfig) -> str:
     if is_url(config.root) or config.ray:
         result = _on_store(config)
         _raise_unread(result)
+        if result.get("labelled_here") == 0:
+            return f"nothing to do: {result['run']} is sealed"
         return f"problems labelled: {result['problems']:,}, in {result['run']}"
     folder = Path(config.root) / config.name
     was_there, before = folder.exists(), _digest(folder)

@@ -61,17 +61,20 @@ def prepare(store: RunStore, source: Source) -> int:
     runs of its series have labelled all of them.
     """
     problem_files.finish(store.path, store.config.shards)
-    is_prepared = problem_files.is_prepared(store.path)
-    if is_prepared and _is_closed(store):
-        pass  # keeps what it has
-    elif is_prepared and not has_changed(store, source):
-        _note_place(store, source)
-    else:
-        if is_prepared and not has_drawn(store.path):
-            problem_files.done_file(store.path).unlink()  # nothing is lost by beginning anew
-        _pose(store, source)
+    if not _is_closed(store):
+        _read_again(store, source)
     store.record_config()
     return problem_files.total(store.path)
+
+
+def _read_again(store: RunStore, source: Source) -> None:
+    is_prepared = problem_files.is_prepared(store.path)
+    if is_prepared and not has_changed(store, source):
+        _note_place(store, source)
+        return
+    if is_prepared and not has_drawn(store.path):
+        problem_files.done_file(store.path).unlink()  # nothing is lost by beginning anew
+    _pose(store, source)
 
 
 def _is_closed(store: RunStore) -> bool:

@@ -63,6 +63,7 @@ def test_deploying_without_a_server_says_how_to_start_one(
         (["--set", "ray.address='auto'"], "[ray] needs an object store"),
         (["--set", "root='s3://me:hunter2@bucket/runs'"], "--set: holds a password"),
         (["--pool-type", "process", "--image", "mine"], "--image mine"),
+        (["--set", "root='s3://bucket/runs'", "--set", "train.epochs=1"], "leave [train] and [evaluate] out"),
         (["--pool-type", "docker"], "--image is needed"),
         (["--pool-type", "kubernetes", "--image", "mine"], "a pod's folders go with it"),
         (

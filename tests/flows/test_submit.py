@@ -96,6 +96,7 @@ def test_a_run_on_an_object_store_is_worked_on(tmp_path: Path, capsys: pytest.Ca
     run_file = write_run_file(tmp_path, problems=3)
     far = f"file://{tmp_path / 'far'}"
     assert fired(run_file, changes=(f"root='{far}'",)) == f"problems labelled: 3, in {far}/demo"
+    assert fired(run_file, changes=(f"root='{far}'",)) == f"nothing to do: {far}/demo is sealed"
     assert main(["run", str(run_file), "--set", f"root='{far}'", "--set", "name=second", "--begin"]) == 0
     said = capsys.readouterr().out
     assert f"stepmint work {far}/second" in "".join(said.split("\n"))
