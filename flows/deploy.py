@@ -27,6 +27,11 @@ _NAME = re.compile(r"[^/%&><]+")  # as Prefect has it
 
 def add_arguments(deploy: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
+    deploy.description = f"""{deploy.description}
+
+PREFECT_API_URL names the server: `prefect server start` prints its address. A worker does the runs:
+`prefect worker start --pool POOL`. Give the command again after a change: it replaces the deployment of
+this name. docs/deploy.md explains series, publishing and alarms."""
     deploy.add_argument("config", help="run file (TOML)")
     deploy.add_argument(
         "--pool", default="stepmint", help="work pool; made if there is none (default %(default)s)"
