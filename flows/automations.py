@@ -4,6 +4,7 @@ The deployment owns its automations. Each `stepmint deploy` replaces all of them
 is giving it once. They outlast a deployment that is deleted, and then do nothing.
 """
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -46,13 +47,14 @@ def block_of(client: Any, alarm: str) -> UUID | None:
     if not alarm:
         return None
     kind, _, name = alarm.partition("/")
-    try:
-        found: UUID = client.read_block_document_by_name(name, kind).id
-    except ObjectNotFound:
+    found: UUID | None = None
+    with suppress(ObjectNotFound):
+        found = client.read_block_document_by_name(name, kind).id if kind and name else None
+    if found is None:
         raise UserError(
             f"--alarm {alarm}: the server has no such block: expected TYPE/NAME, such as slack-webhook/ops; "
             "`prefect block ls` shows them"
-        ) from None
+        )
     return found
 
 

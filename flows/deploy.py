@@ -13,18 +13,25 @@ from flows.automations import block_of, ensure_automations
 from flows.checks import check_stages
 from flows.configured import connected
 from flows.pools import KINDS, ensure_pool, job_variables
-from flows.work import is_url
+from flows.work import check_only_labels, is_url
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 
-# A cron that names one minute of one hour fires once a day or less: "0 2 * * *", not "*/5 * * * *".
-_DAILY = re.compile(r"\s*\d+\s+\d+\s")
+# A cron that names one minute of one hour fires once a day or less: "0 2 * * *", not "*/5 * * * *". A sixth
+# field would be seconds.
+_DAILY = re.compile(r"\s*\d+\s+\d+(\s+\S+){3}\s*")
 _DAY_S = 24 * 60 * 60
 _EVENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
+_NAME = re.compile(r"[^/%&><]+")  # as Prefect has it
 
 
 def add_arguments(deploy: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
+    deploy.description = f"""{deploy.description}
+
+PREFECT_API_URL names the server: `prefect server start` prints its address. A worker does the runs:
+`prefect worker start --pool POOL`. Give the command again after a change: it replaces the deployment of
+this name. docs/deploy.md explains series, publishing and alarms."""
     deploy.add_argument("config", help="run file (TOML)")
     deploy.add_argument(
         "--pool", default="stepmint", help="work pool; made if there is none (default %(default)s)"
@@ -76,6 +83,7 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     path = Path(args.config)
     config = load_config(path, tuple(args.set))
     check_stages(config)
+    check_only_labels(config)
     _check(args, config)
     name = args.name or (config.series.name if config.series else config.name)
     with connected(args.pool) as client:
@@ -108,19 +116,24 @@ def _run(args: argparse.Namespace, path: Path, kind: str) -> dict[str, Any]:
         # A pod has no folder of this machine.
         folder="" if kind == "kubernetes" else str(Path.cwd()),
         changes=tuple(args.set),
-        named_by="day" if _is_daily(args) else "second",
+        named_by="day" if is_daily(args) else "second",
     )
     return run.model_dump(mode="json", exclude_defaults=True)
 
 
-def _is_daily(args: argparse.Namespace) -> bool:
-    if args.on_event:
+def is_daily(args: argparse.Namespace) -> bool:
+    """Whether the deployment fires once a day or less, so that a day names a run."""
+    # One without a schedule is started by hand, perhaps twice a day.
+    if args.on_event or not (args.cron or args.every):
         return False
-    return bool(_DAILY.match(args.cron)) if args.cron else (args.every or _DAY_S) >= _DAY_S
+    return bool(_DAILY.fullmatch(args.cron)) if args.cron else args.every >= _DAY_S
 
 
 def _check(args: argparse.Namespace, config: RunConfig) -> None:
-    """UserError for what no server could run."""
+    """UserError for what no server could run, or should be sent."""
+    from flows.deployed import check_sent
+
+    check_sent("--set", " ".join(args.set))
     if args.every is not None and args.every < 1:
         raise UserError(f"--every {args.every}: expected at least 1 second")
     if args.concurrency < 1:
@@ -134,6 +147,11 @@ def _check(args: argparse.Namespace, config: RunConfig) -> None:
             f"--concurrency {args.concurrency}: runs of a [series] follow one another: each has to know what "
             "the earlier ones have labelled"
         )
+    for option, name in (("--name", args.name), ("--pool", args.pool)):
+        if name and not _NAME.fullmatch(name):
+            raise UserError(f"{option} {name!r}: expected a name without / % & < >")
+    if config.ray and not is_url(config.root):
+        raise UserError(f"{args.config}: root = {config.root!r}: a run with [ray] needs an object store")
     if config.series and is_url(config.root):
         raise UserError(f"{args.config}: root = {config.root!r}: a [series] needs a folder for its runs")
     if args.pool_type:
@@ -155,6 +173,11 @@ def _check_kind(args: argparse.Namespace, config: RunConfig, kind: str) -> None:
         raise UserError(f"--image {args.image}: a process pool has no images: add --pool-type docker")
     if kind != "process" and not args.image:
         raise UserError(f"--image is needed in a {kind} pool: deploy/Dockerfile builds one")
+    if kind == "kubernetes" and config.series:
+        raise UserError(
+            f"{args.config}: a [series] needs a folder that outlasts its runs, and a pod has none: choose a "
+            "process or docker pool, or leave [series] out"
+        )
     if kind == "kubernetes" and not is_url(config.root):
         raise UserError(
             f"{args.config}: root = {config.root!r}: a pod's folders go with it: name an object store, such "

@@ -65,13 +65,25 @@ class ScheduledRun(BaseModel):
 
 
 def text_of(run_file: Path) -> str:
-    """The text of a run file, to be sent. UserError where it is too long."""
+    """The text of a run file, to be sent. UserError where it is too long, or holds a secret."""
+    if run_file.is_dir():
+        raise UserError(f"{run_file}: is the folder of a run; only a run file can be sent to a server")
     text = run_file.read_text(encoding="utf-8-sig")
+    check_sent(str(run_file), text)
     if len(text) > _LONGEST:
         raise UserError(
             f"{run_file}: has {len(text):,} characters; at most {_LONGEST:,} can be sent to a server"
         )
     return text
+
+
+def check_sent(called: str, text: str) -> None:
+    """UserError for a text that holds a secret: a server keeps what it is sent, and shows it."""
+    if redacted(text) != text:
+        raise UserError(
+            f"{called}: holds a password, or a secret of the environment, and would be sent to the Prefect "
+            "server: let the worker's environment hold it (api_key_env)"
+        )
 
 
 @flow_of
@@ -123,6 +135,8 @@ def _labelled(config: RunConfig) -> str:
     if is_url(config.root) or config.ray:
         result = _on_store(config)
         _raise_unread(result)
+        if result.get("labelled_here") == 0:
+            return f"nothing to do: {result['run']} is sealed"
         return f"problems labelled: {result['problems']:,}, in {result['run']}"
     folder = Path(config.root) / config.name
     was_there, before = folder.exists(), _digest(folder)
@@ -134,7 +148,9 @@ def _labelled(config: RunConfig) -> str:
         return str(nothing)
     _raise_unread(main.fn(config))
     if before and before == _digest(folder):
-        return f"nothing to do: {folder} is sealed, and no problem is new"
+        closed = config.series is not None and config.series.dataset is not None
+        why = "takes no more problems: the next run has what is new" if closed else "no problem is new"
+        return f"nothing to do: {folder} is sealed, and {why}"
     return _told(config, folder)
 
 

@@ -46,11 +46,11 @@ def run(result: Result) -> None:
     if "stages" in result:
         _plan(result)
         return
-    if is_url(result.get("run", "")):
-        work(result)
-        return
     if "said" in result:
         say(result["said"])
+        return
+    if is_url(result.get("run", "")):
+        work(result)
         return
     _dataset(result)
     for part in ("training", "evaluation"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flows import progress
 from flows.engine import task
-from flows.train import evaluate_model, train_on
+from flows.train import TRAINED, evaluate_model, read_json, train_on
 from pipeline.outputs.nights import publish_nights
 from pipeline.runs.series import LATEST, checkpoints_of, newest_prm, night_of, sealed_runs
 from pipeline.storage.generations import sealed_manifest
@@ -53,10 +53,15 @@ def retrain(config: RunConfig) -> str:
     if missing > 0:
         return f"no PRM trained, rows missing: {missing:,}"
     newest = runs[-1].config
-    folder = place / night_of(newest)
     digest = content_id([manifest.digest() for manifest in manifests])
+    tag = night_of(newest)
+    # An earlier night that was finished late: the PRM of this name stays, since runs may have it as a judge.
+    if read_json(place / tag / TRAINED).get("dataset_digest", digest) != digest:
+        tag = f"{tag}-{digest}"
+    folder = place / tag
     train_on(runs, config, folder, digest)
     if config.evaluate:
-        evaluate_model(config.model_copy(update={"name": newest.name}), str(folder))
-    write_record(place / LATEST, {"tag": night_of(newest), "rows": rows, "digest": digest})
+        # That run's own settings: the file may have been edited since.
+        evaluate_model(newest.model_copy(update={"evaluate": config.evaluate}), str(folder))
+    write_record(place / LATEST, {"tag": tag, "rows": rows, "digest": digest})
     return f"PRM trained on {rows:,} rows, in {folder}"

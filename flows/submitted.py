@@ -43,7 +43,11 @@ def hand_over(args: argparse.Namespace, config: RunConfig) -> dict[str, Any]:
 
     UserError and BackendError are those of the run, so the exit code is that of a run here.
     """
+    from flows.deployed import check_sent, text_of
+
     check_stages(config)
+    check_sent("--set", " ".join(args.set))
+    text_of(Path(args.config))
     with connected() as client, progress.listening(progress.listener(quiet=args.json)):
         begun = _begin(client, args, config.name)
         follow = (

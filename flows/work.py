@@ -78,6 +78,15 @@ def submit(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]
         return sealed(objects)
 
 
+def check_only_labels(config: RunConfig) -> None:
+    """UserError for stages that a run on an object store cannot have."""
+    if is_url(config.root) and (config.train or config.evaluate):
+        raise UserError(
+            f"root {redacted(config.root)!r} is an object store, where a run is only labelled and sealed: "
+            "leave [train] and [evaluate] out, then `stepmint train URL --out FOLDER`"
+        )
+
+
 def begin(config: RunConfig) -> "ObjectStore":
     """Begin the run on the object store that its `root` names, if it was not begun; returns its place."""
     from pipeline.labelling.problems import read_problems
@@ -91,11 +100,7 @@ def begin(config: RunConfig) -> "ObjectStore":
             f"root = {config.root!r} is a folder of this machine, where no other can join: name a place that "
             "all reach, such as s3://BUCKET/RUNS or file:///SHARED/RUNS"
         )
-    if config.train or config.evaluate:
-        raise UserError(
-            f"root {redacted(config.root)!r} is an object store, where a run is only labelled and sealed: "
-            "leave [train] and [evaluate] out, then `stepmint train URL --out FOLDER`"
-        )
+    check_only_labels(config)
     objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
     with fresh_folder() as folder:
         with progress.stage("reading the problems"):

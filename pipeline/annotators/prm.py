@@ -5,6 +5,7 @@ judge does: on every step up to the first that it calls wrong.
 """
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ class Prm:
 
     async def annotate(self, context: Context, solution: Solution) -> list[Vote]:
         """The calibrated score of each step, up to the first that is not above one half. A solution that the
-        PRM cannot read as it was trained is an abstention on every step."""
+        PRM cannot read as it was trained, or gives no number for, is an abstention on every step."""
         # One at a time: the model fills the machine, and waiting threads would keep verifiers from theirs.
         async with self._turn:
             return await asyncio.to_thread(self._votes, context.problem.text, solution.step_texts())
@@ -58,6 +59,8 @@ class Prm:
             why = "the PRM cannot read this solution: a step is empty, or it is too long"
             return [self._vote(step, None, why) for step in range(len(steps))]
         scores = prm.score_steps(problem, steps)
+        if not all(map(math.isfinite, scores)):  # of weights that overflow
+            return [self._vote(step, None, "a score of the PRM is no number") for step in range(len(steps))]
         first = next((step for step, score in enumerate(scores) if score <= 0.5), len(scores) - 1)
         return [self._vote(step, score, "") for step, score in enumerate(scores[: first + 1])]
 

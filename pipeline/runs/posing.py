@@ -14,9 +14,10 @@ from pydantic_core import from_json
 from pipeline.runs import given_files, identity, problem_files
 from pipeline.runs.identity import PROBLEMS, Identity, Input
 from pipeline.runs.run_store import RunStore
-from pipeline.runs.series import done_earlier
+from pipeline.runs.series import done_earlier, is_night
 from pipeline.storage.atomic import write_lines
 from pipeline.storage.files import append_lines, batches, lines_of
+from pipeline.storage.generations import read_manifest
 from pipeline.storage.recorded import has_drawn
 from schemas.complaints import no_problem
 from schemas.config import EmbeddedProblems, ProblemsConfig
@@ -60,15 +61,32 @@ def prepare(store: RunStore, source: Source) -> int:
     runs of its series have labelled all of them.
     """
     problem_files.finish(store.path, store.config.shards)
+    if not _is_closed(store):
+        _read_again(store, source)
+    store.record_config()
+    return problem_files.total(store.path)
+
+
+def _read_again(store: RunStore, source: Source) -> None:
     is_prepared = problem_files.is_prepared(store.path)
     if is_prepared and not has_changed(store, source):
         _note_place(store, source)
-    else:
-        if is_prepared and not has_drawn(store.path):
-            problem_files.done_file(store.path).unlink()  # nothing is lost by beginning anew
-        _pose(store, source)
-    store.record_config()
-    return problem_files.total(store.path)
+        return
+    if is_prepared and not has_drawn(store.path):
+        problem_files.done_file(store.path).unlink()  # nothing is lost by beginning anew
+    _pose(store, source)
+
+
+def _is_closed(store: RunStore) -> bool:
+    """Whether a run takes no more problems: a sealed night that is published, and never changes. What is new
+    is left to the next night."""
+    series = store.config.series
+    return (
+        series is not None
+        and series.dataset is not None
+        and is_night(store.config)
+        and read_manifest(store.path) is not None
+    )
 
 
 def has_changed(store: RunStore, source: Source) -> bool:

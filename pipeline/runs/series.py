@@ -4,6 +4,7 @@ The runs lie side by side in one folder. Their names begin with that of the seri
 were planned for.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,7 +65,10 @@ def newest_prm(config: RunConfig) -> dict[str, Any]:
 
 def is_night(config: RunConfig) -> bool:
     """Whether a run is one of its series; else it was only made with the same file, under another name."""
-    return config.series is not None and config.name.startswith(f"{config.series.name}-")
+    # What follows the dash is the night's name, a tag of the Hub: `nightly--x` would have none.
+    return config.series is not None and bool(
+        re.match(rf"{re.escape(config.series.name)}-[A-Za-z0-9]", config.name)
+    )
 
 
 def night_of(config: RunConfig) -> str:
@@ -77,7 +81,7 @@ def sealed_runs(root: Path, series: str) -> Iterator[RunStore]:
     for folder in sorted(root.glob(f"{series}-*")):
         if (folder / "run.toml").is_file() and read_manifest(folder):
             config = config_here(folder)
-            if config.series is not None and config.series.name == series:
+            if is_night(config) and config.series is not None and config.series.name == series:
                 yield RunStore(folder, config)
 
 

@@ -25,7 +25,11 @@ def _placed_in(section: Any, folder: Path) -> Any:
     # A dataset such as `openai/gsm8k` looks like a relative path, but is a name of the Hub.
     if not isinstance(section, dict) or section.get("source") == "huggingface":
         return section
-    return {key: _placed(value, folder) if key in _NAMING else value for key, value in section.items()}
+    # A checkpoint "series" is a word (`PrmConfig`), also where a folder is called so.
+    return {
+        key: _placed(value, folder) if key in _NAMING and (key, value) != ("checkpoint", "series") else value
+        for key, value in section.items()
+    }
 
 
 def _placed(value: Any, folder: Path) -> Any:

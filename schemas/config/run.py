@@ -98,7 +98,7 @@ class SeriesConfig(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=150)
     """The runs of a deployment are called by it and by the day that they were planned for, `NAME-2026-11-27`.
-    With the time, `NAME-2026-11-27T020000`, where they are planned more often than once a day."""
+    With the time, `NAME-2026-11-27T020000`, where there may be several a day."""
     dataset: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$", max_length=200)
     """Dataset on the Hugging Face Hub, `OWNER/NAME`, to which each fire adds its run when that is sealed."""
     retrain_rows: int | None = Field(None, ge=1)

@@ -78,6 +78,12 @@ def test_what_it_cannot_read_is_an_abstention(tmp_path: Path) -> None:
     assert "cannot read" in found[0].why
 
 
+def test_a_score_that_is_no_number_is_an_abstention(tmp_path: Path) -> None:
+    found = votes(tmp_path, [0.9, float("nan"), 0.2])
+    assert [(vote.step, vote.p) for vote in found] == [(0, None), (1, None), (2, None)]
+    assert "no number" in found[0].why
+
+
 def test_a_checkpoint_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"prm.checkpoint = '.*': no PRM is there; `stepmint train RUN` makes"

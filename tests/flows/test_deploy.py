@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ import pytest
 from benchmarks.hub import LARGE, Hub, serving
 from flows import deployed
 from flows.cli import main
+from flows.deploy import is_daily
 from flows.engine import without_prefect
 from flows.main import main as run_plainly
 from flows.settings import DEFAULTS
@@ -57,9 +59,17 @@ def test_deploying_without_a_server_says_how_to_start_one(
         (["--set", "series.name=nightly", "--concurrency", "2"], "--concurrency 2"),
         (["--concurrency", "0"], "--concurrency 0"),
         (["--on-event", "new problems"], "'new problems'"),
+        (["--name", "a/b"], "--name 'a/b'"),
+        (["--set", "ray.address='auto'"], "[ray] needs an object store"),
+        (["--set", "root='s3://me:hunter2@bucket/runs'"], "--set: holds a password"),
         (["--pool-type", "process", "--image", "mine"], "--image mine"),
+        (["--set", "root='s3://bucket/runs'", "--set", "train.epochs=1"], "leave [train] and [evaluate] out"),
         (["--pool-type", "docker"], "--image is needed"),
         (["--pool-type", "kubernetes", "--image", "mine"], "a pod's folders go with it"),
+        (
+            ["--pool-type", "kubernetes", "--image", "mine", "--set", "series.name=nightly"],
+            "a [series] needs a folder that outlasts its runs",
+        ),
         (["--pool-type", "ecs"], "invalid choice: 'ecs'"),
         (["--cron", "0 2 * * *", "--every", "9"], "not allowed with"),
     ],
@@ -69,6 +79,21 @@ def test_what_cannot_be_scheduled_is_refused(
 ) -> None:
     assert main(["deploy", str(run_file), *given]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cron", "every", "daily"),
+    [
+        ("0 2 * * *", None, True),
+        ("0 2,14 * * *", None, False),
+        ("0 2 * * * */10", None, False),  # a sixth field: every ten seconds of a minute
+        ("", 86400, True),
+        ("", 3600, False),
+        ("", None, False),  # started by hand, perhaps twice a day
+    ],
+)
+def test_a_day_names_runs_only_where_one_is_due_a_day(cron: str, every: int | None, daily: bool) -> None:
+    assert is_daily(Namespace(cron=cron, every=every, on_event="")) is daily
 
 
 def fire(run_file: Path, day: int, **changes: Any) -> str:

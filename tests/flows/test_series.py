@@ -72,6 +72,19 @@ def test_a_night_that_could_not_be_published_goes_with_the_next(
     assert len(hub.commits) == 2
 
 
+def test_a_night_that_is_published_takes_no_more_problems(tmp_path: Path, hub: Hub) -> None:
+    """Rows that come between a fire and its second try are the next night's: a published night is fixed."""
+    run_file = write_run_file(tmp_path, DATASET, problems=3)
+    fire(run_file, 27)
+    pose(tmp_path, "A new problem")
+    again = fire(run_file, 27)
+    assert again[0].endswith("is sealed, and takes no more problems: the next run has what is new")
+    assert again[1].startswith("published: nothing new")
+    labelled, published = fire(run_file, 28)
+    assert labelled.startswith("new problems labelled: 1,")
+    assert published.startswith("published: 2026-11-28, at")
+
+
 def test_a_series_may_be_published_later(tmp_path: Path, hub: Hub) -> None:
     """Runs from before the dataset was named are of the same series: nothing is labelled twice."""
     run_file = write_run_file(tmp_path, '[series]\nname = "nightly"\n', problems=3)
@@ -132,6 +145,53 @@ def test_a_prm_is_trained_on_all_nights_when_enough_rows_are_new(tmp_path: Path,
     assert [day for day in sources if "prm" in sources[day]] == [30]
     assert sources[30]["prm"].votes > sources[30]["prm"].abstained
     assert read_config(runs / "nightly-2026-11-30").annotators(PrmConfig)[0].checkpoint == str(folder)
+
+
+def test_a_night_that_is_finished_late_leaves_the_trained_prm_as_it_is(
+    tmp_path: Path, byte_base: str
+) -> None:
+    train = f"retrain_rows = 1\n[train]\nmodel = {byte_base!r}\nepochs = 1\nholdout = 0\n"
+    run_file = write_run_file(tmp_path, f'[series]\nname = "nightly"\n{train}', problems=2)
+    place = tmp_path / "checkpoints" / "nightly"
+    fire(run_file, 28)
+    first = (place / "2026-11-28" / "prm.json").read_bytes()
+    pose(tmp_path, *(f"More {i}" for i in range(2)))
+    assert "PRM trained" in fire(run_file, 27)[1]
+    assert (place / "2026-11-28" / "prm.json").read_bytes() == first
+    latest = json.loads((place / "latest.json").read_text())
+    assert latest["tag"] == f"2026-11-28-{latest['digest']}"
+    assert json.loads((place / latest["tag"] / "prm.json").read_text())["dataset_digest"] == latest["digest"]
+
+
+def test_an_edited_file_is_no_hindrance_to_measuring_what_earlier_nights_trained(
+    tmp_path: Path, byte_base: str
+) -> None:
+    run_file = tmp_path / "run.toml"
+    text = f"""
+name = "demo"
+root = {str(tmp_path / "runs")!r}
+series = {{name = "nightly", retrain_rows = ROWS}}
+problems = {{source = "embedded", limit = 3}}
+prompt = {{temperature = 0.7}}
+annotate = [{{kind = "monte_carlo", rollouts = 2}}]
+train = {{model = {byte_base!r}, epochs = 1, holdout = 0}}
+evaluate = {{problems = 3, samples = 2}}
+"""
+    run_file.write_text(text.replace("ROWS", "1000"))
+    fire(run_file, 27)
+    run_file.write_text(text.replace("ROWS", "1").replace("0.7", "0.8"))
+    labelled, trained = fire(run_file, 28)
+    assert labelled.startswith("nothing new")
+    assert trained.startswith("PRM trained")
+    assert (tmp_path / "checkpoints/nightly/2026-11-27/evaluation.json").is_file()
+
+
+def test_the_newest_prm_is_meant_although_a_folder_is_called_series(tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    train = 'retrain_rows = 8\n[train]\nmodel = "embedded"\n'
+    votes = '[[annotate]]\nkind = "prm"\ncheckpoint = "series"\n'
+    run_file = write_run_file(tmp_path, f'[series]\nname = "nightly"\n{train}{votes}')
+    assert load_config(run_file).annotators(PrmConfig)[0].checkpoint == "series"
 
 
 def test_retraining_needs_settings(tmp_path: Path) -> None:

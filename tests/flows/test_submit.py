@@ -92,11 +92,15 @@ def test_a_run_that_is_handed_over_is_no_fire_of_its_series(tmp_path: Path) -> N
     assert fired(run_file, named_by="file").endswith(f"in {tmp_path / 'runs/demo'}")
 
 
-def test_a_run_on_an_object_store_is_worked_on(tmp_path: Path) -> None:
+def test_a_run_on_an_object_store_is_worked_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_file = write_run_file(tmp_path, problems=3)
     far = f"file://{tmp_path / 'far'}"
     assert fired(run_file, changes=(f"root='{far}'",)) == f"problems labelled: 3, in {far}/demo"
+    assert fired(run_file, changes=(f"root='{far}'",)) == f"nothing to do: {far}/demo is sealed"
     assert main(["run", str(run_file), "--set", f"root='{far}'", "--set", "name=second", "--begin"]) == 0
+    said = capsys.readouterr().out
+    assert f"stepmint work {far}/second" in "".join(said.split("\n"))
+    assert "look inside" not in said  # nothing is labelled yet
     assert not (tmp_path / "far/second/manifest.json").exists()
     assert main(["work", f"{far}/second"]) == 0
 
@@ -106,7 +110,20 @@ def test_beginning_needs_an_object_store(run_file: Path, capsys: pytest.CaptureF
     assert "where no other can join" in capsys.readouterr().err
 
 
-def test_a_run_file_that_is_too_long_is_not_sent(tmp_path: Path) -> None:
+def test_a_run_file_that_holds_a_password_is_not_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_file = write_run_file(tmp_path)
+    run_file.write_text(run_file.read_text().replace(str(tmp_path / "runs"), "s3://me:hunter2@bucket/runs"))
+    assert main(["run", str(run_file), "--submit", "nightly"]) == 2
+    said = capsys.readouterr().err
+    assert "holds a password" in said
+    assert "hunter2" not in said
+
+
+def test_a_folder_or_a_long_file_is_not_sent(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is the folder of a run"):
+        text_of(tmp_path)
     run_file = tmp_path / "long.toml"
     run_file.write_text("#" * 100_001)
     with pytest.raises(UserError, match="100,001 characters"):

@@ -72,6 +72,7 @@ def test_a_run_labels_what_earlier_runs_have_not(tmp_path: Path) -> None:
     [
         ("mine", {}),  # by hand, under the name of the file
         ("s-2", {"series": None}),
+        ("s--2", {}),  # after the dash, a night's name begins with a letter or digit
         ("s-2", {"series": {"name": "s-"}}),
         ("other-2", {"series": {"name": "other"}}),
     ],
