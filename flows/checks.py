@@ -112,7 +112,11 @@ def outline(config: RunConfig) -> dict[str, Any]:
     """The stages of a run file, and what is known about them before they start (`--dry-run`)."""
     folder = Path(config.root) / config.name
     stages = ["synthesize", *(["train"] if config.train else []), *(["evaluate"] if config.evaluate else [])]
-    checkpoint = str(Path(config.root).parent / "checkpoints" / config.name) if config.train else None
+    checkpoint = None
+    if config.train:
+        from flows.train import checkpoint_of
+
+        checkpoint = str(checkpoint_of(config))
     return {
         "config": config.model_dump(mode="json"),
         "digest": config.digest(),

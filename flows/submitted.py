@@ -9,6 +9,7 @@ from uuid import UUID
 from flows import interrupt, progress
 from flows.checks import check_stages
 from flows.configured import connected
+from flows.work import refuse_training
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError
 from schemas.text import one_line
@@ -44,6 +45,7 @@ def hand_over(args: argparse.Namespace, config: RunConfig) -> dict[str, Any]:
     UserError and BackendError are those of the run, so the exit code is that of a run here.
     """
     check_stages(config)
+    refuse_training(config)
     with connected() as client, progress.listening(progress.listener(quiet=args.json)):
         begun = _begin(client, args, config.name)
         follow = (
