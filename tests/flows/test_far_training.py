@@ -15,19 +15,18 @@ from pipeline.storage.object_store import open_objects
 from tests.flows.conftest import write_run_file
 
 Capture = pytest.CaptureFixture[str]
-RUN_FILE = """
+EVALUATED = """
 name = "mine"
-shards = 2
 [problems]
 source = "embedded"
-limit = 8
-steps = [3, 4]
+limit = 4
+steps = [3, 3]
 [policy]
 kind = "transformers"
 model = "embedded"
 [prompt]
 template = "embedded_solve"
-max_tokens = 300
+max_tokens = 200
 [[annotate]]
 kind = "monte_carlo"
 rollouts = 2
@@ -35,7 +34,7 @@ rollouts = 2
 epochs = 1
 holdout = 0
 [evaluate]
-problems = 3
+problems = 2
 samples = 2
 """
 
@@ -55,37 +54,44 @@ def told(capsys: Capture, *arguments: object) -> dict[str, Any]:
     return found
 
 
-def test_whoever_gave_the_run_trains_and_evaluates_as_in_a_folder(tmp_path: Path, capsys: Capture) -> None:
-    file, root = tmp_path / "mine.toml", f"file://{tmp_path}/objects"
-    file.write_text(RUN_FILE)
-    far, place = ("--set", f"root='{root}'"), Path("checkpoints/mine")
+def test_whoever_gave_the_run_trains_as_in_a_folder(tmp_path: Path, byte_base: str, capsys: Capture) -> None:
+    file = write_run_file(tmp_path, f"[train]\nmodel = {byte_base!r}\nepochs = 1\nholdout = 0\n")
+    far, place = ("--set", f"root='file://{tmp_path}/objects'"), Path("checkpoints/demo")
     begun = told(capsys, "run", file, *far, "--begin")
     assert begun["said"].endswith("when it is sealed, the same command without --begin trains")
     # Workers that join label and seal, and so does `synthesize`.
-    assert told(capsys, "work", begun["run"])["labelled_here"] == 8
+    assert told(capsys, "work", begun["run"])["labelled_here"] == 12
     told(capsys, "synthesize", file, *far)
     assert not place.exists()
     first = told(capsys, "run", file, *far)
     assert first["checkpoint"] == str(place)
     assert "kept" not in first["training"]
-    # The same command again keeps the checkpoint; other settings of [train] are those that count.
+    # The same command again keeps the checkpoint.
     written = (place / "model.safetensors").stat().st_mtime_ns
-    again = told(capsys, "run", file, *far)
-    assert again["training"] == first["training"] | {"kept": True}
-    assert again["evaluation"] == first["evaluation"]
+    assert told(capsys, "run", file, *far)["training"] == first["training"] | {"kept": True}
     assert (place / "model.safetensors").stat().st_mtime_ns == written
-    # A folder gives the same model and the same figures.
-    local = told(capsys, "run", file, "--set", f"root={tmp_path}/runs", "--no-prefect")
-    assert Path(local["checkpoint"]) == tmp_path / "checkpoints/mine"
+    # A folder gives the same model.
+    local = told(capsys, "run", file, "--no-prefect")
+    assert Path(local["checkpoint"]) == tmp_path / "checkpoints/demo"
     assert local["dataset_digest"] == first["dataset_digest"]
-    assert local["evaluation"] == first["evaluation"]
     for name in ("model.safetensors", "training.json"):
-        assert (place / name).read_bytes() == (tmp_path / "checkpoints/mine" / name).read_bytes(), name
+        assert (place / name).read_bytes() == (tmp_path / "checkpoints/demo" / name).read_bytes(), name
+    # With other settings of [train] it is made anew.
     assert "kept" not in told(capsys, "run", file, *far, "--set", "train.epochs=2")["training"]
-    # In words, too: the figures of the dataset, then those of the PRM, then where it is.
-    assert main(["run", str(file), *far, "--set", "train.epochs=2"]) == 0
-    said = capsys.readouterr().out
-    assert [said.count(word) for word in ("dataset digest", " training ", " evaluation ")] == [1, 1, 1]
+
+
+def test_what_was_trained_is_evaluated_once_and_printed(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f"root = 'file://{tmp_path}/objects'\n{EVALUATED}")
+    first = told(capsys, "run", file)
+    figures = Path("checkpoints/mine/evaluation.json")
+    assert json.loads(figures.read_text())["figures"] == first["evaluation"]
+    written = figures.stat().st_mtime_ns
+    assert main(["run", str(file)]) == 0
+    assert figures.stat().st_mtime_ns == written
+    said = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    titles = [line for line in said if line in ("sealed", "training", "evaluation")]
+    assert titles == ["sealed", "training", "evaluation"]
     assert "checkpoint  checkpoints/mine" in said
 
 
