@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import logs
+from flows.work import is_url
 from schemas.config import HubProblems, RunConfig, TrainConfig
 from schemas.errors import UserError
 from schemas.records import Problem
@@ -122,7 +123,7 @@ def outline(config: RunConfig) -> dict[str, Any]:
         "digest": config.digest(),
         "fusion_digest": config.fusion_digest(),
         "stages": stages,
-        "path": str(folder),
+        "path": f"{config.root.rstrip('/')}/{config.name}" if is_url(config.root) else str(folder),
         "exists": (folder / "run.toml").is_file(),
         "checkpoint": checkpoint,
         "base": base_of(config) if config.train else None,

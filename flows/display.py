@@ -386,7 +386,9 @@ def _plan(result: Result) -> None:
     say(tomli_w.dumps(without_none(result["config"])).rstrip())
     say(f"\n# digest {result['digest']}, fusion {result['fusion_digest']}")
     say(f"# stages: {', '.join(result['stages'])}")
-    say(f"# run: {result['path']} ({'goes on where it stopped' if result['exists'] else 'new'})")
+    # Whether a run is on an object store is not looked up.
+    state = "" if is_url(result["path"]) else " (goes on where it stopped)" if result["exists"] else " (new)"
+    say(f"# run: {result['path']}{state}")
     if result["checkpoint"]:
         say(f"# checkpoint: {result['checkpoint']}")
     if base := result["base"]:

@@ -35,7 +35,8 @@ from schemas.sources import Source
 RUN = "run.json"
 SOURCES = "sources"
 """The part of a log that says what the votes of a run's sources are evidence of."""
-_SETTINGS = ("run.toml", "identity.json", "quarantine.jsonl", "problems/done.json")
+_IDENTITY = "identity.json"
+_SETTINGS = ("run.toml", _IDENTITY, "quarantine.jsonl", "problems/done.json")
 _READ = "objects.json"
 """How many entries of each shard's log are in a folder already, and of which run they are."""
 _NONCE = "nonce"
@@ -117,10 +118,13 @@ def fetch(objects: ObjectStore, folder: Path) -> RunConfig:
     there = _described(objects)
     if there is None:
         raise UserError(f"{objects.url}: no run is there (it has no {RUN})")
+    is_declared = _is_declared(folder, there.get(_NONCE))
     for name, sha256 in there["files"].items():
         target = folder / name
         if not _is_ours(name):
             raise UserError(f"{objects.url}/{RUN}: names {name!r}, which is no file of a run")
+        if name == _IDENTITY and is_declared:  # the one on the store knows of no sources
+            continue
         if target.is_file() and _sha256(target.read_bytes()) == sha256:
             continue
         data = objects.read(f"inputs/{sha256}")
@@ -131,6 +135,20 @@ def fetch(objects: ObjectStore, folder: Path) -> RunConfig:
     for name in ("journal", "rollouts"):
         (folder / name).mkdir(exist_ok=True)
     return config_here(folder)
+
+
+def _is_declared(folder: Path, nonce: object) -> bool:
+    """Whether a folder's identity holds what this run's logs declare of its sources. Where it does not, all
+    logs are read anew, for labels would be made of other evidence without it."""
+    record = folder / _READ
+    try:
+        known = identity.recorded(folder)
+        if record.is_file() and known and known.sources:
+            return bool(read_record(record, folder).get(_NONCE) == nonce)
+    except UserError:  # spoilt; both are made anew
+        pass
+    record.unlink(missing_ok=True)
+    return False
 
 
 def _is_ours(name: str) -> bool:

@@ -95,6 +95,16 @@ def test_what_was_trained_is_evaluated_once_and_printed(tmp_path: Path, capsys: 
     assert "checkpoint  checkpoints/mine" in said
 
 
+def test_a_dry_run_names_the_address_and_where_the_checkpoint_goes(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f"root = 'file://{tmp_path}/objects/'\n{EVALUATED}")
+    assert main(["run", str(file), "--dry-run"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert f"# run: file://{tmp_path}/objects/mine" in said
+    assert "# checkpoint: checkpoints/mine" in said
+    assert "# stages: synthesize, train, evaluate" in said
+
+
 def test_what_cannot_be_trained_is_refused_before_anything_is_on_the_store(
     tmp_path: Path, capsys: Capture
 ) -> None:
