@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import logs
+from flows.work import is_url
 from schemas.config import HubProblems, RunConfig, TrainConfig
 from schemas.errors import UserError
 from schemas.records import Problem
@@ -112,13 +113,17 @@ def outline(config: RunConfig) -> dict[str, Any]:
     """The stages of a run file, and what is known about them before they start (`--dry-run`)."""
     folder = Path(config.root) / config.name
     stages = ["synthesize", *(["train"] if config.train else []), *(["evaluate"] if config.evaluate else [])]
-    checkpoint = str(Path(config.root).parent / "checkpoints" / config.name) if config.train else None
+    checkpoint = None
+    if config.train:
+        from flows.train import checkpoint_of
+
+        checkpoint = str(checkpoint_of(config))
     return {
         "config": config.model_dump(mode="json"),
         "digest": config.digest(),
         "fusion_digest": config.fusion_digest(),
         "stages": stages,
-        "path": str(folder),
+        "path": f"{config.root.rstrip('/')}/{config.name}" if is_url(config.root) else str(folder),
         "exists": (folder / "run.toml").is_file(),
         "checkpoint": checkpoint,
         "base": base_of(config) if config.train else None,

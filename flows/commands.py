@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> Result:
     ready(config)
     if args.dry_run:
         return outline(config)
+    check_stages(config)
     if is_url(config.root) or config.ray or args.begin:
         return submit(args, config, _flow)
-    check_stages(config)
     return _flow(args, "main", lambda flows: flows.main(config), config)
 
 

@@ -13,7 +13,7 @@ from flows.automations import block_of, ensure_automations
 from flows.checks import check_stages
 from flows.configured import connected
 from flows.pools import KINDS, ensure_pool, job_variables
-from flows.work import check_only_labels, is_url
+from flows.work import is_url, refuse_training
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
 
@@ -83,7 +83,7 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     path = Path(args.config)
     config = load_config(path, tuple(args.set))
     check_stages(config)
-    check_only_labels(config)
+    refuse_training(config)
     _check(args, config)
     name = args.name or (config.series.name if config.series else config.name)
     with connected(args.pool) as client:

@@ -18,7 +18,7 @@ from flows.main import main
 from flows.orchestration import completed, failed, flow_of, planned_time
 from flows.series import follow_up
 from flows.synthesize import read_ahead
-from flows.work import begin, is_url, sealed, work_on
+from flows.work import begin, is_url, refuse_training, sealed, work_on
 from pipeline.runs.series import planned
 from pipeline.storage.generations import read_manifest
 from schemas.config import RunConfig, config_of, load_config
@@ -156,6 +156,7 @@ def _labelled(config: RunConfig) -> str:
 
 def _on_store(config: RunConfig) -> dict[str, Any]:
     """Work on a run that lies where many machines reach it: alone, or with those of a Ray cluster."""
+    refuse_training(config)
     if config.ray is None:
         return work_on(begin(config))
     from flows.on_ray import connected, spread

@@ -16,8 +16,8 @@ from flows.work import is_url
 from schemas.text import one_line, shown
 
 _HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}
-# Keys that are no figures of what was sealed: the run's folder, and remarks, which are printed on stderr.
-_APART = ("run", "remarks", "unread")
+# Keys that are no figures of what was sealed. Remarks are printed on stderr.
+_APART = ("run", "remarks", "unread", "checkpoint", "training", "evaluation")
 _REASON = 200
 """Characters that are printed of a reason: some hold a part of a reply."""
 
@@ -49,17 +49,16 @@ def run(result: Result) -> None:
     if "said" in result:
         say(result["said"])
         return
-    if is_url(result.get("run", "")):
-        work(result)
-        return
-    _dataset(result)
+    far = is_url(result.get("run", ""))
+    (work if far else _dataset)(result)
     for part in ("training", "evaluation"):
         if part in result:
             figures(part, result[part])
     if "checkpoint" in result:
         say(f"checkpoint  {result['checkpoint']}")
-    _aside(result, result["path"])
-    say(f"look inside: stepmint show {result['path']} --first-errors")
+    if not far:
+        _aside(result, result["path"])
+        say(f"look inside: stepmint show {result['path']} --first-errors")
 
 
 def label(result: Result) -> None:
@@ -387,7 +386,9 @@ def _plan(result: Result) -> None:
     say(tomli_w.dumps(without_none(result["config"])).rstrip())
     say(f"\n# digest {result['digest']}, fusion {result['fusion_digest']}")
     say(f"# stages: {', '.join(result['stages'])}")
-    say(f"# run: {result['path']} ({'goes on where it stopped' if result['exists'] else 'new'})")
+    # Whether a run is on an object store is not looked up.
+    state = "" if is_url(result["path"]) else " (goes on where it stopped)" if result["exists"] else " (new)"
+    say(f"# run: {result['path']}{state}")
     if result["checkpoint"]:
         say(f"# checkpoint: {result['checkpoint']}")
     if base := result["base"]:

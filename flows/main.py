@@ -1,5 +1,6 @@
 """The flow of `stepmint run`: synthesize, train, evaluate, and write the figures of all to `summary.json`."""
 
+from pathlib import Path
 from typing import Any
 
 from flows.ahead import Drawing, drawing
@@ -32,13 +33,19 @@ def _stages(config: RunConfig, ahead: Drawing | None) -> dict[str, Any]:
         "path": sealed["run"],
         "dataset_digest": sealed["dataset_digest"],
     }
-    if config.train and not trains_as_series(config):
-        folder = str(checkpoint_of(config))
-        figures["checkpoint"] = folder
-        figures["training"] = train_model(config, folder)
-        if config.evaluate:
-            figures["evaluation"] = evaluate_model(config, folder, ahead.file() if ahead else "")
+    figures |= trained(config, checkpoint_of(config), ahead)
     records.write_summary(store.path, figures)
+    return figures
+
+
+def trained(config: RunConfig, checkpoint: Path, ahead: Drawing | None = None) -> dict[str, Any]:
+    """Train on a sealed run and evaluate, as far as the run file asks for it; returns the figures."""
+    if not config.train or trains_as_series(config):
+        return {}
+    folder = str(checkpoint)
+    figures: dict[str, Any] = {"checkpoint": folder, "training": train_model(config, folder)}
+    if config.evaluate:
+        figures["evaluation"] = evaluate_model(config, folder, ahead.file() if ahead else "")
     return figures
 
 

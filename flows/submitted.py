@@ -9,6 +9,7 @@ from uuid import UUID
 from flows import interrupt, progress
 from flows.checks import check_stages
 from flows.configured import connected
+from flows.work import refuse_training
 from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError
 from schemas.text import one_line
@@ -48,6 +49,7 @@ def hand_over(args: argparse.Namespace, config: RunConfig) -> dict[str, Any]:
     check_stages(config)
     check_sent("--set", " ".join(args.set))
     text_of(Path(args.config))
+    refuse_training(config)
     with connected() as client, progress.listening(progress.listener(quiet=args.json)):
         begun = _begin(client, args, config.name)
         follow = (

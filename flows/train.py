@@ -11,6 +11,7 @@ from typing import Any
 
 from flows import progress
 from flows.engine import flow, task
+from flows.work import is_url
 from pipeline.outputs.report import SAMPLES, evaluate_run, evaluate_samples, rows_of
 from pipeline.prm.ranks import rank
 from pipeline.runs.run_store import RunStore
@@ -24,8 +25,10 @@ EVALUATED = "evaluation.json"
 
 
 def checkpoint_of(config: RunConfig) -> Path:
-    """Where a run's PRM goes: `checkpoints/NAME` beside the folder of runs."""
-    return Path(config.root).parent / "checkpoints" / config.name
+    """Where a run's PRM goes: `checkpoints/NAME` beside the folder of runs; of a run on an object store, in
+    the present folder."""
+    beside = Path() if is_url(config.root) else Path(config.root).parent
+    return beside / "checkpoints" / config.name
 
 
 @task()

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +55,22 @@ def work(args: argparse.Namespace) -> Result:
 def submit(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]) -> Result:
     """Begin the run on the object store that its `root` names, or go on with it, and work on it: here, or
     with `[ray]` on a cluster. With --begin the work is left to `stepmint work`. `flow` runs a flow of a
-    module."""
-    if config.ray is None or vars(args).get("begin"):
+    module. Only `run`, and only where it was given, trains and evaluates what is sealed."""
+    with progress.listening(progress.listener(quiet=args.json)):
+        if vars(args).get("begin"):
+            url = begin(config).url
+            then = "; when it is sealed, the same command without --begin trains" if config.train else ""
+            return {"run": url, "said": f"begun; work on it: stepmint work {url}{then}"}
+        result = work_on(begin(config)) if config.ray is None else {}
+    if config.ray is not None:
+        result = _on_cluster(args, config, flow)
+    if args.command == "run":
         with progress.listening(progress.listener(quiet=args.json)):
-            objects = begin(config)
-            if not vars(args).get("begin"):
-                return work_on(objects)
-        return {"run": objects.url, "said": f"begun; work on it: stepmint work {objects.url}"}
+            result |= _trained(config, result["run"])
+    return result
+
+
+def _on_cluster(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]) -> Result:
     if not is_url(config.root):
         raise UserError(
             f"[ray]: root = {config.root!r} is a folder of this machine: a run on a cluster needs a place "
@@ -72,23 +82,19 @@ def submit(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]
         )
     from flows.on_ray import connected
 
+    assert config.ray is not None
     with connected(config.ray):
         objects = flow(args, "on_ray", lambda flows: flows.spread(config))
     with progress.listening(progress.listener(quiet=args.json)):
         return sealed(objects)
 
 
-def check_only_labels(config: RunConfig) -> None:
-    """UserError for stages that a run on an object store cannot have."""
-    if is_url(config.root) and (config.train or config.evaluate):
-        raise UserError(
-            f"root {redacted(config.root)!r} is an object store, where a run is only labelled and sealed: "
-            "leave [train] and [evaluate] out, then `stepmint train URL --out FOLDER`"
-        )
-
-
 def begin(config: RunConfig) -> "ObjectStore":
-    """Begin the run on the object store that its `root` names, if it was not begun; returns its place."""
+    """Begin the run on the object store that its `root` names, if it was not begun; returns its place.
+
+    As in a folder, the base of `[train]` is tried before anything is sampled.
+    """
+    from flows.checks import check_base
     from pipeline.labelling.problems import read_problems
     from pipeline.runs import remote
     from pipeline.runs.run_store import RunStore
@@ -100,12 +106,14 @@ def begin(config: RunConfig) -> "ObjectStore":
             f"root = {config.root!r} is a folder of this machine, where no other can join: name a place that "
             "all reach, such as s3://BUCKET/RUNS or file:///SHARED/RUNS"
         )
-    check_only_labels(config)
     objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
     with fresh_folder() as folder:
         with progress.stage("reading the problems"):
             store = RunStore.open(config.model_copy(update={"root": str(folder)}))
             read_problems(store)
+        if config.train and remote.last_manifest(objects) is None:
+            with progress.stage("trying out the base of the PRM"):
+                check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
         remote.begin(objects, store)
     return objects
 
@@ -152,6 +160,32 @@ def sealed(objects: "ObjectStore") -> Result:
     }
 
 
+def refuse_training(config: RunConfig) -> None:
+    """UserError where a deployment would have to train on a run on an object store. The machine that runs it
+    may be gone afterwards, and the checkpoint with it."""
+    if is_url(config.root) and (config.train or config.evaluate):
+        raise UserError(
+            f"root {redacted(config.root)!r} is an object store, where a deployment only labels and seals: "
+            "leave [train] and [evaluate] out, then `stepmint train URL --out FOLDER`"
+        )
+
+
+def _trained(config: RunConfig, url: str) -> Result:
+    """Train and evaluate as the run file asks, on this machine's copy of a sealed run; returns the
+    figures."""
+    from flows.engine import without_prefect
+    from flows.main import trained
+    from flows.train import checkpoint_of
+    from pipeline.storage.object_store import open_objects
+
+    if not config.train:
+        return {}
+    with mirrored(url) as folder:
+        _read(open_objects(url), folder)
+    with without_prefect():
+        return trained(config.model_copy(update={"root": str(folder.parent)}), checkpoint_of(config))
+
+
 def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], Result]) -> Result:
     """Run a command on a folder that holds what a run on an object store has by now. UserError for a command
     that would change the folder and not the run."""
@@ -170,9 +204,8 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
     quiet = args.json or vars(args).get("watch") is not None
     with ExitStack() as held:
         folder = held.enter_context(mirrored(objects.url))
-        with progress.listening(progress.listener(quiet=quiet)), progress.stage(f"reading {objects.url}"):
-            config = remote.fetch(objects, folder)
-            remote.load(objects, folder, config.shards)
+        with progress.listening(progress.listener(quiet=quiet)):
+            config = _read(objects, folder)
         there = argparse.Namespace(**{**vars(args), "run": str(folder)})
         if args.command == "fuse":
             result = command(there)
@@ -181,6 +214,16 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
     # Without the lock: `show | less` must not keep others waiting. Where another command seals the copy
     # meanwhile, this one reads the files as they were, or says that they were sealed anew.
     return command(there)
+
+
+def _read(objects: "ObjectStore", folder: Path) -> RunConfig:
+    """Put what a run has by now into its folder; returns the run's configuration there."""
+    from pipeline.runs import remote
+
+    with progress.stage(f"reading {objects.url}"):
+        config = remote.fetch(objects, folder)
+        remote.load(objects, folder, config.shards)
+    return config
 
 
 @contextmanager

@@ -99,7 +99,6 @@ def test_what_an_address_cannot_do_is_said_in_one_line(tmp_path: Path, capsys: C
         (("work", tmp_path), "is no address"),
         (("work", url, "--lease", "0"), "--lease 0: expected 1 to 3600 seconds"),
         (("status", url, "--watch", "0"), "--watch 0: expected 0.1 to 3600 seconds"),
-        (("run", run_file(tmp_path, "[train]\n")), "leave [train] and [evaluate] out"),
     ):
         code, _, err = answer(capsys, *arguments)
         assert code == 2

@@ -21,7 +21,7 @@ from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
 from pipeline.labelling.work import Pace, Worker, seal_remote
-from pipeline.runs import remote
+from pipeline.runs import identity, remote
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.object_store import ObjectStore, open_objects
 from pipeline.storage.shard_log import ShardLog, Watch
@@ -333,6 +333,24 @@ def test_a_copy_of_a_deleted_run_is_not_taken_for_the_one_in_its_place(
     assert copied() == 0
     Worker(objects, tmp_path / "v" / "mine", pace=FAST).run()
     assert copied() == 36
+
+
+@pytest.mark.parametrize("spoilt", ["", "identity.json", "objects.json"])
+def test_a_copy_that_is_read_again_knows_what_its_sources_declare(
+    tmp_path: Path, objects: ObjectStore, spoilt: str
+) -> None:
+    """Nobody appends anything between two readings, and the logs alone say it."""
+    begun(tmp_path, objects, config_of(tmp_path))
+    Worker(objects, tmp_path / "w" / "mine", pace=FAST).run()
+    folder, found = tmp_path / "copy" / "mine", []
+    for _ in range(2):
+        remote.load(objects, folder, remote.fetch(objects, folder).shards)
+        known, store = identity.recorded(folder), RunStore(folder, config_of(tmp_path))
+        found.append((known and known.sources, [len(store.entries(shard)) for shard in range(SHARDS)]))
+        if spoilt:
+            (folder / spoilt).write_text("{")
+    assert found[0][0]
+    assert found[1] == found[0]
 
 
 def test_what_a_store_says_about_files_is_doubted(tmp_path: Path, objects: ObjectStore) -> None:
