@@ -166,7 +166,9 @@ class Engines:
         try:
             if self._tools is None:
                 self._tools = await open_tools(config, self._stack, templates)
-            yield replace(self._tools, before=self._tools.used())
+                yield self._tools  # what was asked while they were opened counts for the first shard
+            else:
+                yield replace(self._tools, before=self._tools.used())
         except BaseException:
             await self.aclose()
             raise

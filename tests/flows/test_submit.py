@@ -22,6 +22,7 @@ from tests.flows.serving import Serving
 def test_a_run_is_handed_over_and_followed(
     serving: Serving,
     at_server: None,
+    interruptible: None,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

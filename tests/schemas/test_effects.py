@@ -72,6 +72,7 @@ def other_value(setting: Setting) -> Any:
     for value in [
         "package.module:other",
         "http://other/v1",
+        "other:6379",
         "me/other",
         "top_p",
         ["top_p"],
