@@ -123,8 +123,7 @@ def fetch(objects: ObjectStore, folder: Path) -> RunConfig:
     there = _described(objects)
     if there is None:
         raise UserError(f"{objects.url}: no run is there (it has no {RUN})")
-    record = folder / _READ
-    if record.is_file() and read_record(record, folder).get(_NONCE) != there.get(_NONCE):
+    if not _is_copy_of(there, folder):
         shutil.rmtree(folder)
     for name, sha256 in there["files"].items():
         target = folder / name
@@ -140,6 +139,15 @@ def fetch(objects: ObjectStore, folder: Path) -> RunConfig:
     for name in ("journal", "rollouts"):
         (folder / name).mkdir(exist_ok=True)
     return config_here(folder)
+
+
+def _is_copy_of(there: Mapping[str, Any], folder: Path) -> bool:
+    """Whether a folder may be filled further: it holds this run, or nothing yet. A spoilt one is made anew."""
+    record = folder / _READ
+    try:
+        return not record.is_file() or read_record(record, folder).get(_NONCE) == there.get(_NONCE)
+    except UserError:
+        return False
 
 
 def _is_ours(name: str) -> bool:
