@@ -142,7 +142,7 @@ def fetch(objects: ObjectStore, folder: Path) -> RunConfig:
 
 
 def _is_copy_of(there: Mapping[str, Any], folder: Path) -> bool:
-    """Whether a folder may be filled further: it holds this run, or nothing yet. A spoilt one is made anew."""
+    """Whether a folder may be filled further: it holds this run, or nothing yet, and is not spoilt."""
     record = folder / _READ
     try:
         return not record.is_file() or read_record(record, folder).get(_NONCE) == there.get(_NONCE)

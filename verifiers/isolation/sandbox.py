@@ -293,8 +293,8 @@ class _Watch:
         status: Status = "ok" if code == 0 else "error"
         if code == 1 and re.search(r"^MemoryError", err.rstrip().rpartition("\n")[2]):
             status = "memory"
-        # The kernel kills by SIGKILL at the limit of processor time, so only the time used tells why. It counts
-        # by ticks: on a busy virtual machine 4.87 s were measured where it had counted 5.
+        # The kernel kills by SIGKILL at the limit of processor time, so only the time used tells why. On a
+        # busy machine what is measured here stays behind what the kernel has counted.
         if code < 0:
             status = "timeout" if cpu_s >= 0.9 * self.limits.cpu_s else "killed"
         return Run(status, out, err, code, cpu_s, peak)
