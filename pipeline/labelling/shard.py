@@ -58,10 +58,7 @@ async def run_shard(
     kept; when the backend is gone for all of them, BackendError ends the shard.
     """
     if not store.shard_state(shard).owed:
-        # Nothing is owed: reasons of earlier failures, and what was kept of them, are out of date.
-        records.set_aside(store.path, shard, [])
-        store.unfinished(shard).clear()
-        store.pack_rollouts(shard)
+        _tidy(store, shard)
         return {"done": 0, "failed": 0}
     with store.writing(shard) as writer, _reasons(store, shard) as failures:
         async with AsyncExitStack() as stack:
@@ -72,12 +69,8 @@ async def run_shard(
             # All of it is tried again: what stopped it before would outlive a kill and be told as the reason.
             records.set_aside(store.path, shard, [])
             opened()
-            owed: Iterable[Owed] = islice(store.owed(shard), most)
-            if store.config.budget.run is None:
-                # Long searches begun last would end alone. A budget is spent in the order of the store.
-                owed = sorted(owed, key=lambda one: len(one.problem.text), reverse=True)
             work = await label_all(
-                owed,
+                _in_order(store, islice(store.owed(shard), most)),
                 tools,
                 writer,
                 store.shard_budget(shard),
@@ -99,6 +92,20 @@ async def run_shard(
             store.unfinished(shard).clear()
     log.info("shard %d: %d problems done, %d failed", shard, done, failed)
     return {"done": done, "failed": failed}
+
+
+def _tidy(store: RunStore, shard: int) -> None:
+    """Where nothing is owed: reasons of earlier failures, and what was kept of them, are out of date."""
+    records.set_aside(store.path, shard, [])
+    store.unfinished(shard).clear()
+    store.pack_rollouts(shard)
+
+
+def _in_order(store: RunStore, owed: Iterable[Owed]) -> Iterable[Owed]:
+    """Long searches first: begun last they would end alone. A budget is spent in the order of the store."""
+    if store.config.budget.run is not None:
+        return owed
+    return sorted(owed, key=lambda one: len(one.problem.text), reverse=True)
 
 
 @contextmanager

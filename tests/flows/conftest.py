@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bases import byte_model
+from benchmarks.hub import Hub
+from benchmarks.hub import serving as serving_hub
 from flows.server import starting
 from flows.settings import set_defaults
 from tests.flows.serving import Serving, served
@@ -101,3 +103,16 @@ def at_server(serving: Serving) -> Iterator[None]:
 
     with temporary_settings({PREFECT_API_URL: serving.url}):
         yield
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A stand-in for the Hub, which its client asks."""
+    from huggingface_hub import constants
+
+    with serving_hub(Hub()) as found:
+        monkeypatch.setattr(constants, "ENDPOINT", found.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", "hf_x")
+        yield found

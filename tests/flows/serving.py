@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 
 from flows.settings import DEFAULTS
+from tests.flows.databases import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,9 +92,7 @@ def until(found: Callable[[], Any], within_s: float, said: Path) -> Any:
 @contextmanager
 def served(folder: Path, **more: str) -> Iterator[Serving]:
     """The server and the worker, with their files in a folder, and `more` in their environment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     url = f"http://127.0.0.1:{port}/api"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     env = {

@@ -4,13 +4,9 @@ import asyncio
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections.abc import Iterable
+from contextlib import ExitStack, redirect_stdout
 from datetime import UTC, datetime
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -31,6 +27,7 @@ from schemas.arrow import from_row
 from schemas.config import load_config
 from tests.flows.conftest import write_run_file
 from tests.flows.databases import free_port, postgres
+from tests.flows.serving import running, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,29 +131,6 @@ def test_without_a_series_every_fire_goes_on_with_one_run(tmp_path: Path) -> Non
 def files(folder: Path) -> dict[str, bytes]:
     # The cache of digests is written when a file is old enough, two seconds, to be known by its time.
     return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "digests.json"}
-
-
-@contextmanager
-def running(command: list[str], env: dict[str, str], said: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with all that it starts, killed at the end."""
-    with said.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command], env=env, stdout=out, stderr=out, start_new_session=True
-        )
-        try:
-            yield process
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def until(found: Callable[[], Any], within_s: float, said: Path) -> Any:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if result := found():
-            return result
-        time.sleep(1)
-    raise AssertionError(f"not within {within_s:.0f} s: {said.read_text()[-3000:]}")
 
 
 def settings(tmp_path: Path, database: str, hub: Hub) -> dict[str, str]:

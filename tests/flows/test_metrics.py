@@ -1,7 +1,6 @@
 """Counters for Prometheus, in a file and on a port."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from pipeline.labelling.measured import Meter, meter
 from schemas.errors import BackendError, UserError
 from schemas.records import Vote
 from tests.flows.conftest import write_run_file
+from tests.flows.databases import free_port
 
 Capture = pytest.CaptureFixture[str]
 
@@ -75,12 +75,6 @@ def test_reasons_are_bounded_and_hold_no_secrets(monkeypatch: pytest.MonkeyPatch
     assert len(found) == 21
     assert found["stepmint_abstentions_total", "judge", "other reasons"] == 80
     assert "sk-hidden" not in text
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_counters_are_served_on_loopback_while_a_worker_works(tmp_path: Path, capsys: Capture) -> None:

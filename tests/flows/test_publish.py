@@ -1,29 +1,16 @@
 """`stepmint publish` from the command to a Hub: what is sent where, and who may see it."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.hub import Hub, serving
+from benchmarks.hub import Hub
 from flows.cli import main
 from flows.publish import upload
 from schemas.errors import UserError
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    from huggingface_hub import constants
-
-    with serving(Hub()) as found:
-        monkeypatch.setattr(constants, "ENDPOINT", found.url)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", "hf_x")
-        yield found
 
 
 @pytest.mark.usefixtures("prefect")

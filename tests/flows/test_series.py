@@ -2,13 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from benchmarks.hub import Hub, serving
+from benchmarks.hub import Hub
 from flows import deployed
 from flows.engine import without_prefect
 from flows.series import publish_series
@@ -21,18 +20,6 @@ from schemas.records import content_id
 from tests.flows.conftest import write_run_file
 
 DATASET = '[series]\nname = "nightly"\ndataset = "me/demo"\n'
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    from huggingface_hub import constants
-
-    with serving(Hub()) as found:
-        monkeypatch.setattr(constants, "ENDPOINT", found.url)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", "hf_x")
-        yield found
 
 
 def fire(run_file: Path, day: int) -> list[str]:
