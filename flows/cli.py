@@ -1,8 +1,8 @@
 """The `stepmint` command: it takes arguments and returns an exit code. `flows.commands` does the work.
 
 Nothing heavy is imported here, so that `stepmint --help` answers at once. Exit codes: 0 done; 1 not finished
-(the same command goes on), or sealed although nothing of one source could be read, or `verify` has found
-something false; 2 an error that the user can mend; 130 interrupted.
+(the same command goes on), or sealed although nothing of one source could be read (0 from
+`work`), or `verify` has found something false; 2 an error that the user can mend; 130 interrupted.
 """
 
 import argparse
@@ -162,8 +162,10 @@ def _dispatch(args: argparse.Namespace) -> int:
     else:
         getattr(display, args.command)(result)
     sys.stdout.flush()  # now, so that `_run` can report a full disk or a closed pipe in its own words
-    # Keys under which a result says that something is left to do: the exit code tells scripts.
-    return 1 if any(result.get(name) for name in ("owed", "refused", "unread", "damaged", "failing")) else 0
+    # Keys under which a result says that something is left to do: the exit code tells scripts. A worker whose
+    # run is sealed has nothing left to do: a cluster would start others in its place, again and again.
+    names = ("owed", "refused", "damaged", "failing", *(() if args.command == "work" else ("unread",)))
+    return 1 if any(result.get(name) for name in names) else 0
 
 
 if __name__ == "__main__":

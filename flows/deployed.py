@@ -6,6 +6,7 @@ A worker imports this module by its name, so it needs Stepmint installed and not
 import logging
 import os
 import shutil
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -160,9 +161,13 @@ def _on_store(config: RunConfig) -> dict[str, Any]:
     if config.ray is None:
         return work_on(begin(config))
     from flows.on_ray import connected, spread
+    from pipeline.runs.growths import Grown
 
-    with connected(config.ray):
-        return sealed(spread(config))
+    while True:
+        with connected(config.ray):
+            objects, growth = spread(config)
+        with suppress(Grown):  # then there is more to label
+            return sealed(objects, growth)
 
 
 def _raise_unread(figures: dict[str, Any]) -> None:

@@ -22,7 +22,8 @@ from flows.engine import task
 from flows.settings import DEFAULTS
 from flows.synthesize import is_lost_worker
 from pipeline.labelling.work import Worker
-from pipeline.runs import problem_files, remote
+from pipeline.runs import growths, problem_files, remote
+from pipeline.runs.growths import Growth
 from pipeline.storage import journal, journal_index
 from pipeline.storage.atomic import fresh_folder
 from pipeline.storage.object_store import ObjectStore, open_objects
@@ -111,28 +112,29 @@ def _check_there(address: str) -> None:
         raise UserError(f"ray.address = {address!r}: nothing answers there ({why}); {_START}") from None
 
 
-def spread(config: RunConfig) -> ObjectStore:
+def spread(config: RunConfig) -> tuple[ObjectStore, Growth]:
     """Begin the run, or go on with it, and let the cluster work on all its shards until they are sealed.
+    Returns its place, and what they are sealed for.
 
     A shard that fails does not stop the others. Raises the error of the first failed one.
     """
     assert config.ray is not None
     _check_prefect()
     objects = work.begin(config)
-    shards = [n for n in range(config.shards) if not _is_sealed(objects, n)]
+    growth = growths.known(objects)
+    shards = [n for n in range(config.shards) if not _is_sealed(growth.log(objects, n))]
     if not shards:
-        return objects
+        return objects, growth
     with _followed(objects):
         found = _mapped(config.name, Place(objects.url, f"ray-{uuid.uuid4().hex}"), config.ray, shards)
     errors = [_told(one) for one in found if isinstance(one, BaseException)]
     errors.sort(key=lambda error: (not isinstance(error, UserError), isinstance(error, BackendError)))
     if errors:
         raise errors[0]
-    return objects
+    return objects, growth
 
 
-def _is_sealed(objects: ObjectStore, shard: int) -> bool:
-    log = ShardLog(objects, shard)
+def _is_sealed(log: ShardLog) -> bool:
     log.catch_up()
     return log.is_sealed
 

@@ -4,7 +4,7 @@ import argparse
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from schemas.errors import UserError, redacted
 from schemas.logged import about
 
 if TYPE_CHECKING:
+    from pipeline.runs.growths import Growth
     from pipeline.storage.object_store import ObjectStore
 
 Result = dict[str, Any]
@@ -56,14 +57,17 @@ def submit(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]
     """Begin the run on the object store that its `root` names, or go on with it, and work on it: here, or
     with `[ray]` on a cluster. With --begin the work is left to `stepmint work`. `flow` runs a flow of a
     module. Only `run`, and only where it was given, trains and evaluates what is sealed."""
+    from pipeline.runs.growths import Grown
+
     with progress.listening(progress.listener(quiet=args.json)):
         if vars(args).get("begin"):
             url = begin(config).url
             then = "; when it is sealed, the same command without --begin trains" if config.train else ""
             return {"run": url, "said": f"begun; work on it: stepmint work {url}{then}"}
         result = work_on(begin(config)) if config.ray is None else {}
-    if config.ray is not None:
-        result = _on_cluster(args, config, flow)
+    while not result:
+        with suppress(Grown):
+            result = _on_cluster(args, config, flow)
     if args.command == "run":
         with progress.listening(progress.listener(quiet=args.json)):
             result |= _trained(config, result["run"])
@@ -84,13 +88,13 @@ def _on_cluster(args: argparse.Namespace, config: RunConfig, flow: Callable[...,
 
     assert config.ray is not None
     with connected(config.ray):
-        objects = flow(args, "on_ray", lambda flows: flows.spread(config))
+        objects, growth = flow(args, "on_ray", lambda flows: flows.spread(config))
     with progress.listening(progress.listener(quiet=args.json)):
-        return sealed(objects)
+        return sealed(objects, growth)
 
 
 def begin(config: RunConfig) -> "ObjectStore":
-    """Begin the run on the object store that its `root` names, if it was not begun; returns its place.
+    """Begin the run on the object store that its `root` names, or let it grow; returns its place.
 
     As in a folder, the base of `[train]` is tried before anything is sampled.
     """
@@ -110,6 +114,7 @@ def begin(config: RunConfig) -> "ObjectStore":
     with fresh_folder() as folder:
         with progress.stage("reading the problems"):
             store = RunStore.open(config.model_copy(update={"root": str(folder)}))
+            remote.follow(objects, store)
             read_problems(store)
         if config.train and remote.last_manifest(objects) is None:
             with progress.stage("trying out the base of the PRM"):
@@ -121,6 +126,7 @@ def begin(config: RunConfig) -> "ObjectStore":
 def work_on(objects: "ObjectStore", lease_s: float = 90.0) -> Result:
     """Label the shards of a run until none is left, and seal it where no other worker has."""
     from pipeline.labelling.work import Pace, Worker
+    from pipeline.runs.growths import Grown
     from pipeline.storage.atomic import fresh_folder
 
     # A folder of its own for every worker, also where several of one machine work on one run.
@@ -132,22 +138,32 @@ def work_on(objects: "ObjectStore", lease_s: float = 90.0) -> Result:
             advance=progress.advance,
             note=progress.note,
         )
-        with progress.stage("labelling"), about(run=objects.url):
-            worker.run()
-    return {**sealed(objects), "labelled_here": worker.done, "lost_shards": worker.fenced}
+        found: Result = {}
+        while not found:
+            with progress.stage("labelling"), about(run=objects.url):
+                worker.run()
+            with suppress(Grown):  # then there is more to label
+                found = sealed(objects, worker.growth)
+    return {**found, "labelled_here": worker.done, "lost_shards": worker.fenced}
 
 
-def sealed(objects: "ObjectStore") -> Result:
-    """Make the dataset of a run whose shards are all sealed, unless somebody has; returns its figures."""
+def sealed(objects: "ObjectStore", growth: "Growth | None" = None) -> Result:
+    """Make the dataset of a run whose shards are all sealed for a growth, or for what it has now, unless
+    somebody has; returns its figures. Raises Grown where the run has got further problems, which are to be
+    labelled first."""
     from pipeline.labelling.remarks import remarks, unread
     from pipeline.labelling.work import seal_remote
-    from pipeline.runs import remote
+    from pipeline.runs import growths, remote
 
+    growth = growth or growths.known(objects)
     with progress.stage("fusing the votes"), mirrored(objects.url) as mirror:
         # Of several workers of one machine the first makes the dataset, and the others find it.
-        manifest = remote.last_manifest(objects)
-        if manifest is None or manifest.owed:  # or it was made of what was done then (`fuse --partial`)
-            manifest = seal_remote(objects, mirror)
+        manifest, made_for = remote.last_dataset(objects)
+        # It may be that of an earlier growth, or of what was done by then (`fuse --partial`).
+        if manifest is None or manifest.owed or made_for < growth.number:
+            manifest = seal_remote(objects, mirror, growth)
+    if growths.after(objects, growth).number > growth.number:
+        raise growths.Grown
     return {
         "run": objects.url,
         "dataset_digest": manifest.digest(),
@@ -209,7 +225,10 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
         there = argparse.Namespace(**{**vars(args), "run": str(folder)})
         if args.command == "fuse":
             result = command(there)
-            remote.put_dataset(objects, RunStore(folder, config).path, sealed_manifest(folder))
+            if not remote.put_dataset(objects, RunStore(folder, config).path, sealed_manifest(folder)):
+                raise UserError(
+                    f"{objects.url}: has grown, and was sealed, meanwhile: give the same command again"
+                )
             return result
     # Without the lock: `show | less` must not keep others waiting. Where another command seals the copy
     # meanwhile, this one reads the files as they were, or says that they were sealed anew.

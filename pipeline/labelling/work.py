@@ -2,7 +2,8 @@
 
 Any number of machines do this at once, and each may come, be killed or freeze at any time. What a worker has
 finished it appends every half minute, so a kill loses no more than that. A worker that lost its shard to
-another one notices it when it appends, drops what is left, and goes on with the next shard.
+another one notices it when it appends, drops what is left, and goes on with the next shard. A run that grows
+gives further work to the workers that are at it.
 """
 
 import asyncio
@@ -18,12 +19,13 @@ from pipeline.labelling.measured import meter
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
 from pipeline.labelling.tools import Engines
-from pipeline.runs import remote
+from pipeline.runs import growths, remote
+from pipeline.runs.growths import Grown, Growth
 from pipeline.runs.remote import Followed
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.object_store import ObjectStore
-from pipeline.storage.shard_log import BEAT_S, LEASE_S, Claim, Fenced, ShardLog, Watch
-from schemas.errors import BackendError
+from pipeline.storage.shard_log import BEAT_S, LEASE_S, Claim, Fenced, Watch
+from schemas.errors import BackendError, UserError
 from schemas.logged import about
 from schemas.manifest import Manifest
 
@@ -74,8 +76,10 @@ class Worker:
     ) -> None:
         self._objects, self._pace, self._advance, self._note = objects, pace or Pace(), advance, note
         self._owner, self._engines = owner, Engines()
-        self.store = Worked.open(remote.fetch(objects, folder))
-        self._logs = [ShardLog(objects, shard) for shard in range(self.store.config.shards)]
+        self._folder, self.growth = folder, growths.known(objects)
+        """What the run had when this worker looked last."""
+        self.store = Worked.open(remote.fetch(objects, folder, self.growth))
+        self._logs = [self.growth.log(objects, shard) for shard in range(self.store.config.shards)]
         self._start = uuid.uuid4().int % len(self._logs)
         self._failures: dict[int, BackendError] = {}
         self.done = self.fenced = 0
@@ -86,14 +90,28 @@ class Worker:
         those."""
         watch = Watch(self._pace.lease_s)
         with closing(self):
-            while (shard := self._free(watch)) is not None or self._left():
-                if shard is not None:
+            while True:
+                self.renew()
+                if (shard := self._free(watch)) is not None:
                     self._take(shard)
-                else:
-                    self._note(f"waiting for {len(self._left())} shards that other workers have")
+                elif left := self._left():
+                    self._note(f"waiting for {len(left)} shards that other workers have")
                     time.sleep(self._pace.poll_s)
+                else:
+                    break
         if self._failures:
             raise next(iter(self._failures.values()))
+
+    def renew(self) -> None:
+        """Take up what the run has got since this worker looked last: shards that it has changed are owed."""
+        later = growths.after(self._objects, self.growth)
+        if later.number == self.growth.number:
+            return
+        self.store = Worked.open(remote.fetch(self._objects, self._folder, later))
+        self.growth = later
+        for shard, log in enumerate(self._logs):
+            log.since = later.since_of(shard)
+        self._note("the run has got further problems")
 
     def finish(self, shard: int) -> int:
         """Work on one shard until it is sealed, by whomever; returns how many of its problems were done here.
@@ -102,6 +120,7 @@ class Worker:
         A living worker that has the shard is waited for. One that claimed it in this worker's own name is an
         attempt that died, and is not.
         """
+        self.renew()
         done, watch, mine = self.done, Watch(self._pace.lease_s), bool(self._owner)
         self._failures.pop(shard, None)
         while shard not in self._failures:
@@ -141,7 +160,7 @@ class Worker:
 
     def _take(self, shard: int) -> None:
         # Played from the beginning: what is in the folder may hold lines that were never appended.
-        whole = ShardLog(self._objects, shard)
+        whole = self.growth.log(self._objects, shard)
         remote.forget(self.store.path, shard)
         remote.replay(whole.read(), self.store.path, shard)
         self._logs[shard] = whole
@@ -171,7 +190,7 @@ class Worker:
         self.done += counts["done"]
         if counts["failed"] or self.store.shard_state(shard).owed:
             raise BackendError(f"{counts['failed']} problems of shard {shard} failed and are owed")
-        claim.seal()
+        claim.seal(self.growth.number)
         meter().claimed("sealed")
 
     async def _label(self, shard: int, claim: Claim) -> dict[str, int]:
@@ -205,10 +224,19 @@ class Worker:
         meter().appended(time.monotonic() - start)
 
 
-def seal_remote(objects: ObjectStore, folder: Path) -> Manifest:
-    """Make the dataset of a run whose shards are all sealed, and put it on the store."""
-    config = remote.fetch(objects, folder)
+def seal_remote(objects: ObjectStore, folder: Path, growth: Growth | None = None) -> Manifest:
+    """Make the dataset of a run whose shards are all sealed for a growth, or for what it has now, and put it
+    on the store. Raises Grown where the run has further problems by now that are in the way."""
+    growth = growth or growths.known(objects)
+    config = remote.fetch(objects, folder, growth)
     remote.load(objects, folder, config.shards)
-    manifest = seal(RunStore(folder, config))
-    remote.put_dataset(objects, folder, manifest)
+    try:
+        manifest = seal(RunStore(folder, config))
+    # An answer that was corrected since may be what the votes are for that others have put there.
+    except UserError:
+        if growths.after(objects, growth).number > growth.number:
+            raise Grown from None
+        raise
+    if not remote.put_dataset(objects, folder, manifest):
+        raise Grown
     return manifest

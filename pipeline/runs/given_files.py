@@ -55,6 +55,11 @@ class GivenFile:
         """A digest of a problem's solutions; empty where it has none."""
         return f"{self._sums[problem] % 2**64:016x}" if problem in self._sums else ""
 
+    @property
+    def total(self) -> int:
+        """A digest of all solutions, in whatever order they are."""
+        return sum(self._sums.values()) % 2**64
+
     def of(self, problem: str) -> Given:
         """A problem's solutions, in the order of their ids."""
         if problem not in self._places:

@@ -154,7 +154,15 @@ def admit(path: Path, before: RunConfig, config: RunConfig) -> tuple[RunConfig, 
     if known is None:
         log.warning("%s: %s", path, _EARLIER)
         known = Identity(note=_EARLIER, read=before.problems)
-    kept = {role: _kept(role, started.get(role, item), item) for role, item in now.items()}
+    return going_on(config, known, started, now)
+
+
+def going_on(
+    config: RunConfig, known: Identity, old: Mapping[str, Input], new: Mapping[str, Input]
+) -> tuple[RunConfig, Identity]:
+    """The configuration that a run goes on with, and its identity with what it reads now: judges' prompts
+    keep the names that they began with."""
+    kept = {role: _kept(role, old.get(role, item), item) for role, item in new.items()}
     return _with_names(config, kept), known.model_copy(update={"inputs": {**known.inputs, **kept}})
 
 

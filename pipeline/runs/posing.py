@@ -25,7 +25,7 @@ from schemas.errors import NothingNew, UserError
 from schemas.records import GOLD, Candidate, Problem, Quarantined, Solution, gold_key, text_id
 
 Item = Problem | Candidate | Quarantined
-_LINES_HELD = 4096  # problems in memory at once: a source may have millions of rows
+LINES_HELD = 4096  # problems in memory at once: a source may have millions of rows
 
 
 class Source(Protocol):
@@ -144,7 +144,7 @@ def _pose(store: RunStore, source: Source) -> None:
     about = _about(source, known.inputs.get(PROBLEMS), store.path)
     posed = Posed(store)
     try:
-        for items in batches(source.read(about.digest), _LINES_HELD):
+        for items in batches(source.read(about.digest), LINES_HELD):
             posed.sort(items)
         posed.match_rest()
         if posed.left():
@@ -156,17 +156,22 @@ def _pose(store: RunStore, source: Source) -> None:
             )
         if not posed.ids:
             raise UserError(f"{about.name}: {no_problem(posed.bad)}")
-        sizes = [posed.write(shard) for shard in range(store.config.shards)]
-        posed.write_given()
+        replace(store, posed)
     finally:
         posed.sweep()
+    inputs = {**known.inputs, PROBLEMS: about}
+    identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
+
+
+def replace(store: RunStore, posed: "Posed") -> None:
+    """Put what was found in the place of the problems that the run had: all of it, or nothing."""
+    sizes = [posed.write(shard) for shard in range(store.config.shards)]
+    posed.write_given()
     bad = problem_files.next_of(store.path / problem_files.QUARANTINE)
     write_lines(bad, (q.model_dump_json() for q in posed.bad))
     counts = {"problems": sum(sizes), "quarantined": len(posed.bad), "shards": sizes}
     problem_files.decide(store.path, counts)
     problem_files.finish(store.path, store.config.shards)
-    inputs = {**known.inputs, PROBLEMS: about}
-    identity.record(store.path, known.model_copy(update={"inputs": inputs, "read": store.config.problems}))
 
 
 def _about(source: Source, before: Input | None, path: Path) -> Input:
@@ -180,7 +185,8 @@ def _about(source: Source, before: Input | None, path: Path) -> Input:
 class Posed:
     """Compares the run's problems with those that are read: each is the same, new, corrected, or missing."""
 
-    def __init__(self, store: RunStore) -> None:
+    def __init__(self, store: RunStore, *, partly: bool = False) -> None:
+        """Of problems that are read `partly`, less than the run has may be read."""
         self._store, self._parts = store, set[Path]()
         self._rest = store.path / "problems" / "rest.part"
         self._given = store.path / "problems" / "given.part"
@@ -197,7 +203,7 @@ class Posed:
                 self.ids.add(problem.id)
                 self._left[text_id(problem)].append((problem.id, _gold(problem)))
         limit = store.config.problems.limit
-        if limit is not None and limit < len(self.ids):
+        if not partly and limit is not None and limit < len(self.ids):
             raise UserError(
                 f"problems.limit={limit} is less than the {len(self.ids)} problems of run "
                 f"{store.config.name!r} in {store.path}: a run only grows; set {len(self.ids)} or more, or "
@@ -227,7 +233,7 @@ class Posed:
         """Sort the problems that waited: the gold answer of a problem that is still missing was corrected;
         where none with this text is missing, it is a new problem."""
         rest = map(Problem.model_validate_json, lines_of(self._rest) if self._rest in self._parts else ())
-        for problems in batches(rest, _LINES_HELD):
+        for problems in batches(rest, LINES_HELD):
             lines: dict[Path, list[str]] = defaultdict(list)
             for problem in problems:
                 if known := self._left[text_id(problem)]:
@@ -241,6 +247,10 @@ class Posed:
     def left(self) -> set[str]:
         """Ids of the problems that were not found again."""
         return {name for pairs in self._left.values() for name, _ in pairs}
+
+    def has_others(self) -> bool:
+        """Whether problems were found that are new, or corrected."""
+        return any(self._part(shard) in self._parts for shard in range(self._store.config.shards))
 
     def write(self, shard: int) -> int:
         """Write a shard's problems anew where there are others; returns how many it has."""
@@ -270,7 +280,7 @@ class Posed:
             if is_part or given_files.file_of(run, shard).is_file():
                 write_lines(file, ())
         found = map(Candidate.model_validate_json, lines_of(self._given) if is_part else ())
-        for batch in batches(found, _LINES_HELD):
+        for batch in batches(found, LINES_HELD):
             lines: dict[Path, list[str]] = defaultdict(list)
             for one in batch:
                 problem = self._named.get(one.solution.problem_id, one.solution.problem_id)

@@ -91,15 +91,19 @@ def decide(run: Path, counts: dict[str, Any]) -> None:
     write_record(run / _NEXT, counts)
 
 
+def unvouch(run: Path) -> None:
+    """Drop the checksums before the files are replaced. Killed in the middle, some files are new and some
+    old, and would be called damaged although the next command finishes the replacement."""
+    if is_prepared(run):
+        kept = {key: value for key, value in _prepared(run).items() if key != "sha256"}
+        write_record(done_file(run), kept)
+
+
 def finish(run: Path, shards: int) -> None:
     """Replace the old files by the new ones, if `decide` was called; else do nothing."""
     decided = run / _NEXT
     if decided.is_file():
-        # The old checksums go first. Killed in the middle, some files are new and some old, and `check` would
-        # call them damaged although the next command finishes the replacement.
-        if is_prepared(run):
-            kept = {key: value for key, value in _prepared(run).items() if key != "sha256"}
-            write_record(done_file(run), kept)
+        unvouch(run)
         files = [run / QUARANTINE, *(file_of(run, shard) for shard in range(shards))]
         given = (given_files.file_of(run, shard) for shard in range(shards))
         files += [file for file in given if file.is_file() or next_of(file).is_file()]

@@ -1,9 +1,11 @@
-"""A run on an object store: what it reads, once and for all, and the logs of its shards.
+"""A run on an object store: what it reads, and the logs of its shards.
 
     run.json                 which run this is: the checksums of its settings and of all that it reads
+    log/grown/NUMBER         what it reads since it grew (`pipeline.runs.growths`)
     inputs/SHA256            problems, prompts and the other files that a run reads
     log/SHARD/NUMBER         what is done of a shard (`pipeline.storage.shard_log`)
-    log/sealed/NUMBER        the datasets that were made from the finished shards, the last one counts
+    log/sealed/NUMBER        the datasets that were made from the finished shards, the last one counts;
+                             none is for less than the one before it has
     beat/SHARD               whether a worker is alive
 
 A folder of the usual kind is made from it, in which every command works as it does on any run. The store is
@@ -15,16 +17,18 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from pipeline.runs import identity
+from pipeline.runs import growing, growths, identity, problem_files
+from pipeline.runs.growths import Growth
 from pipeline.runs.run_store import RunStore
 from pipeline.storage import compressed, journal
-from pipeline.storage.atomic import write_bytes
+from pipeline.storage.atomic import fresh_folder, write_bytes
 from pipeline.storage.generations import MANIFEST, SEALED, settle
 from pipeline.storage.object_store import ObjectStore
 from pipeline.storage.recorded import config_here, read_record, write_config, write_record
@@ -34,17 +38,15 @@ from schemas.errors import BackendError, UserError
 from schemas.manifest import Manifest
 from schemas.sources import Source
 
-RUN = "run.json"
+RUN = growths.RUN
 SOURCES = "sources"
 """The part of a log that says what the votes of a run's sources are evidence of."""
-_SETTINGS = ("run.toml", "identity.json", "quarantine.jsonl", "problems/done.json")
+_IDENTITY, _DONE = "identity.json", "problems/done.json"
+_SETTINGS = ("run.toml", _IDENTITY, "quarantine.jsonl", _DONE)
 _READ = "objects.json"
-"""How many entries of each shard's log are in a folder already, what they declare of the sources, and which
-run they are of."""
-_NONCE = "nonce"
-"""What tells a run from another one that has the same name, settings and problems."""
-_RUN_BYTES = 1 << 26
-"""That run.json may have: it names a few files for each shard."""
+"""How many entries of each shard's log are in a folder already, what they declare of the sources, which run
+they are of, and by which growth its problems are."""
+_NONCE, _GROWTH = "nonce", "growth"
 _APPENDED = ("journal", "rollouts")
 """Parts whose pieces follow one another; of the others the last one counts."""
 _FILES = {
@@ -66,88 +68,113 @@ def inputs_of(run: Path) -> list[Path]:
 
 
 def begin(objects: ObjectStore, store: RunStore) -> None:
-    """Put a prepared run on the store, or join the one that is there.
+    """Put a prepared run on the store, or join the one that is there, which grows by the problems that it
+    does not have.
 
     UserError where another run has this name: it names the settings that differ, or says that the problems
     do.
     """
-    files = inputs_of(store.path)
-    sums = {str(file.relative_to(store.path)): _sha256(file.read_bytes()) for file in files}
-    there = _described(objects)
-    if there is None:
-        for file in files:
-            data = file.read_bytes()
-            objects.create(f"inputs/{_sha256(data)}", data)
-        said = {"digest": store.config.digest(), "shards": store.config.shards, "files": sums}
-        said[_NONCE] = uuid.uuid4().hex
-        if objects.create(RUN, json.dumps(said).encode()):
+    while (there := growths.latest(objects)) is None:
+        files = _put_inputs(objects, store.path, {})
+        nonce = uuid.uuid4().hex
+        run = Growth(0, store.config.digest(), store.config.shards, files, nonce, {})
+        if objects.create(RUN, run.encoded()):
             return
-        there = _described(objects) or {}
-    _refuse_another(objects, store, there, sums)
+    while (grown := _grown(objects, store, there)) is not None and not growths.put(objects, grown):
+        there = growths.known(objects)  # somebody else has grown it meanwhile
 
 
-def _refuse_another(
-    objects: ObjectStore, store: RunStore, there: Mapping[str, Any], sums: Mapping[str, str]
-) -> None:
-    problems = {name: one for name, one in sums.items() if name.startswith("problems/0")}
-    if there.get("digest") == store.config.digest():
-        if problems.items() <= there["files"].items():
-            return
-        raise UserError(
-            f"{objects.url}: holds a run with other problems: choose another name; a run on an object store "
-            "does not grow"
+def _grown(objects: ObjectStore, store: RunStore, there: Growth) -> Growth | None:
+    """What becomes of a run by the problems of another folder; None where it has all of them."""
+    with fresh_folder() as part:
+        folder = part / store.path.name
+        fetch(objects, folder, there)
+        changed = growing.add(folder, store, objects.url)
+        if not changed:
+            return None
+        number = there.number + 1
+        since = {**there.since, **{str(shard): number for shard in changed}}
+        return there._replace(number=number, files=_put_inputs(objects, folder, there.files), since=since)
+
+
+def _put_inputs(objects: ObjectStore, run: Path, there: Mapping[str, str]) -> dict[str, str]:
+    """Put the files of a run's folder on the store that are not `there`; returns their checksums by name."""
+    found, known = dict[str, str](), set(there.values())
+    for file in inputs_of(run):
+        data = file.read_bytes()
+        found[str(file.relative_to(run))] = sha256 = _sha256(data)
+        if sha256 not in known:
+            objects.create(f"inputs/{sha256}", data)
+    return found
+
+
+def follow(objects: ObjectStore, store: RunStore) -> None:
+    """Let a new folder read the problems as the run of its name on the store has read them: a dataset
+    elsewhere at the same commit. Where there is no run, nothing is done."""
+    there = growths.latest(objects)
+    if there is None or _IDENTITY not in there.files:
+        return
+    with fresh_folder() as part:
+        _get(objects, part, _IDENTITY, there.files[_IDENTITY])
+        read = (identity.recorded(part) or identity.Identity()).inputs.get(identity.PROBLEMS)
+    known = identity.recorded(store.path) or identity.Identity()
+    if read is not None:
+        identity.record(
+            store.path, known.model_copy(update={"inputs": {**known.inputs, identity.PROBLEMS: read}})
         )
-    raise UserError(
-        f"{objects.url}: holds a run with other settings: choose another name, or join it with "
-        f"`stepmint work {objects.url}`"
-    )
 
 
-def _described(objects: ObjectStore) -> dict[str, Any] | None:
-    data = objects.read(RUN, _RUN_BYTES)
-    if data is None:
-        return None
-    try:
-        found = json.loads(data)
-        if not isinstance(found["files"], dict) or not isinstance(found["shards"], int):
-            raise ValueError("its fields are not ours")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{objects.url}/{RUN}: is no run of ours ({error})") from None
-    return dict(found)
-
-
-def fetch(objects: ObjectStore, folder: Path) -> RunConfig:
-    """Put what a run reads into a folder; returns the run's configuration there. What the folder holds of
-    another run, whose place this one has taken, is removed. UserError where there is no run, or where an
-    object is not as it was written."""
-    there = _described(objects)
-    if there is None:
-        raise UserError(f"{objects.url}: no run is there (it has no {RUN})")
+def fetch(objects: ObjectStore, folder: Path, growth: Growth | None = None) -> RunConfig:
+    """Put what a run reads into a folder, as it is now or by some growth; returns the run's configuration
+    there. What the folder holds of another run, whose place this one has taken, is removed. UserError where
+    there is no run, or where an object is not as it was written."""
+    there = growth or growths.known(objects)
     if not _is_copy_of(there, folder):
         shutil.rmtree(folder)
-    for name, sha256 in there["files"].items():
-        target = folder / name
+    for name in there.files:
         if not _is_ours(name):
             raise UserError(f"{objects.url}/{RUN}: names {name!r}, which is no file of a run")
-        if target.is_file() and _sha256(target.read_bytes()) == sha256:
-            continue
-        data = objects.read(f"inputs/{sha256}")
-        if data is None or _sha256(data) != sha256:
-            raise UserError(f"{objects.url}/inputs/{sha256}: {name} is missing or was changed")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, data)
+    others = {name: one for name, one in there.files.items() if not _is_there(folder / name, one)}
+    if _DONE in there.files and any(name.startswith("problems/") for name in others):
+        others[_DONE] = there.files[_DONE]
+        with suppress(UserError):  # a spoilt one is made anew, too
+            problem_files.unvouch(folder)
+    # The checksums of the problems last, when all that they are of is there.
+    for name in sorted(others, key=lambda name: name == _DONE):
+        _get(objects, folder, name, others[name])
     for name in ("journal", "rollouts"):
         (folder / name).mkdir(exist_ok=True)
+    known = _of_copy(folder)
+    if known.get(_GROWTH) != there.number or known.get(_NONCE) != there.nonce:
+        write_record(folder / _READ, {**known, _NONCE: there.nonce, _GROWTH: there.number})
     return config_here(folder)
 
 
-def _is_copy_of(there: Mapping[str, Any], folder: Path) -> bool:
-    """Whether a folder may be filled further: it holds this run, or nothing yet, and is not spoilt."""
+def _get(objects: ObjectStore, folder: Path, name: str, sha256: str) -> None:
+    data = objects.read(f"inputs/{sha256}")
+    if data is None or _sha256(data) != sha256:
+        raise UserError(f"{objects.url}/inputs/{sha256}: {name} is missing or was changed")
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / name, data)
+
+
+def _is_there(file: Path, sha256: str) -> bool:
+    return file.is_file() and _sha256(file.read_bytes()) == sha256
+
+
+def _of_copy(folder: Path) -> dict[str, Any]:
+    """What a folder records of the run that it is a copy of."""
     record = folder / _READ
+    return read_record(record, folder) if record.is_file() else {}
+
+
+def _is_copy_of(there: Growth, folder: Path) -> bool:
+    """Whether a folder may be filled further: it holds this run, or nothing yet, and is not spoilt."""
     try:
-        return not record.is_file() or read_record(record, folder).get(_NONCE) == there.get(_NONCE)
+        known = _of_copy(folder)
     except UserError:
         return False
+    return not known or known.get(_NONCE) == there.nonce
 
 
 def _is_ours(name: str) -> bool:
@@ -189,9 +216,9 @@ def load(objects: ObjectStore, folder: Path, shards: int) -> None:
     """Put what is done of a run, and its last dataset, into a folder that `fetch` has filled. What an earlier
     call has put there is not read again."""
     record = folder / _READ
-    known = read_record(record, folder) if record.is_file() else {}
+    known = _of_copy(folder)
     if SOURCES not in known:
-        known = {_NONCE: (_described(objects) or {}).get(_NONCE), SOURCES: {}}
+        known = {name: known[name] for name in (_NONCE, _GROWTH) if name in known} | {SOURCES: {}}
     # `fetch` puts back the identity that the run began with, and what was read before is not read again.
     if known[SOURCES]:
         identity.declare(folder, TypeAdapter(dict[str, Source]).validate_python(known[SOURCES]))
@@ -227,7 +254,13 @@ def load(objects: ObjectStore, folder: Path, shards: int) -> None:
 
 def last_manifest(objects: ObjectStore) -> Manifest | None:
     """The manifest of the dataset that was made last; None where none was."""
-    return _manifest_in(ShardLog(objects, SEALED).catch_up(), objects)
+    return last_dataset(objects)[0]
+
+
+def last_dataset(objects: ObjectStore) -> tuple[Manifest | None, int]:
+    """The same, and the growth of the run that the dataset was made for."""
+    entry = ShardLog(objects, SEALED).catch_up()
+    return _manifest_in(entry, objects), entry.growth if entry else 0
 
 
 def _manifest_in(entry: LogEntry | None, objects: ObjectStore) -> Manifest | None:
@@ -237,19 +270,23 @@ def _manifest_in(entry: LogEntry | None, objects: ObjectStore) -> Manifest | Non
         raise UserError(f"{objects.url}/log/{SEALED}: holds no manifest at its end") from None
 
 
-def put_dataset(objects: ObjectStore, folder: Path, manifest: Manifest) -> None:
-    """Put a sealed dataset on the store, unless the same rows are its dataset already."""
+def put_dataset(objects: ObjectStore, folder: Path, manifest: Manifest) -> bool:
+    """Put a dataset that was sealed in a copy of the run on the store, unless the same rows are its dataset
+    already. False where the store has one of a later growth, which one of an earlier must not replace."""
     for entry in manifest.shards:
         # The folder is named by the rows, so whoever made the same ones writes the same bytes.
         objects.overwrite(entry.file, (folder / entry.file).read_bytes())
     parts = {"manifest": manifest.model_dump_json().encode()}
-    log = ShardLog(objects, SEALED)
+    log, growth = ShardLog(objects, SEALED), int(_of_copy(folder).get(_GROWTH, 0))
     while True:
-        there = _manifest_in(log.catch_up(), objects)
-        if there and _is_same(there, manifest):
-            return
-        if log.append(LogEntry("done", uuid.uuid4().hex, parts=parts)):
-            return
+        last = log.catch_up()
+        there = _manifest_in(last, objects)
+        if last and last.growth > growth:
+            return False
+        if last and last.growth == growth and there and _is_same(there, manifest):
+            return True
+        if log.append(LogEntry("done", uuid.uuid4().hex, parts=parts, growth=growth)):
+            return True
 
 
 def _is_same(one: Manifest, other: Manifest) -> bool:

@@ -6,6 +6,9 @@
     log/00007/00000003   done
     log/00007/00000004   seal    the shard owes nothing
 
+A seal is made for what the run has at that time (`pipeline.runs.growths`): when the run grows, a shard that
+gets further problems goes on after it.
+
 A worker reads the log to its end and creates its claim under the next number. From then on it appends under
 the numbers that follow. When a number is taken by another worker's claim, the first one has lost the shard:
 it is fenced, and what it has not appended is owed. This needs neither clocks nor listings, so a worker that
@@ -40,6 +43,8 @@ _BEAT_BYTES = 1 << 10
 _CODEC = "zstd"
 _LARGEST = 2**31
 """Bytes that an entry may unpack to."""
+_NO_ENTRY = (ValueError, KeyError, TypeError, AttributeError, OSError, OverflowError, RecursionError)
+"""What bytes raise that are none: they may hold any JSON."""
 
 
 class Fenced(Exception):  # noqa: N818 - what has happened to the worker, not a fault
@@ -48,17 +53,20 @@ class Fenced(Exception):  # noqa: N818 - what has happened to the worker, not a 
 
 @dataclass(frozen=True)
 class LogEntry:
-    """An entry of a shard's log. `nonce` is that of the claim which it belongs to."""
+    """An entry of a shard's log. `nonce` is that of the claim which it belongs to, and `growth` the growth of
+    the run that a seal or a dataset was made for: 0 for what the run began with."""
 
     kind: Kind
     nonce: str
     owner: str = ""
     parts: Parts = field(default_factory=dict)
+    growth: int = 0
 
     def encoded(self) -> bytes:
         """One line of JSON, then the parts, compressed together."""
         body = b"".join(self.parts.values())
         head: dict[str, Any] = {"kind": self.kind, "nonce": self.nonce, "owner": self.owner}
+        head["growth"] = self.growth
         head |= {"parts": {name: len(data) for name, data in self.parts.items()}, "crc": crc32(body)}
         packed = pa.Codec(_CODEC).compress(body, asbytes=True) if body else b""
         return json.dumps(head).encode() + b"\n" + packed
@@ -79,22 +87,28 @@ class LogEntry:
             kind, nonce, owner = head["kind"], str(head["nonce"]), str(head["owner"])
             if kind not in ("claim", "done", "seal"):
                 raise ValueError("an unknown kind")
-        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+            growth = head.get("growth", 0)  # in earlier versions runs on a store did not grow
+            if not isinstance(growth, int):
+                raise ValueError("an impossible growth")
+        except _NO_ENTRY as error:
             raise BackendError(f"{name}: is no entry of a shard's log ({error})") from None
         parts, start = {}, 0
         for part, size in sizes.items():
             parts[part] = body[start : start + size]
             start += size
-        return cls(kind, nonce, owner, parts)
+        return cls(kind, nonce, owner, parts, growth)
 
 
 class ShardLog:
     """The log of one shard, by its number or name, read as far as this program has got."""
 
-    def __init__(self, objects: ObjectStore, shard: int | str, start: int = 0) -> None:
+    def __init__(self, objects: ObjectStore, shard: int | str, start: int = 0, *, since: int = 0) -> None:
         self._objects, self.shard = objects, shard if isinstance(shard, str) else f"{shard:05d}"
         self.length = start
         """Entries that were read; those before `start` were read earlier."""
+        self.since = since
+        """The last growth that has changed the shard: only a seal that was made for it, or for a later one,
+        says that the shard owes nothing."""
         self.last: LogEntry | None = None
 
     def read(self) -> Iterator[LogEntry]:
@@ -132,7 +146,7 @@ class ShardLog:
     @property
     def is_sealed(self) -> bool:
         """Whether the shard owes nothing, as far as the log was read."""
-        return self.last is not None and self.last.kind == "seal"
+        return self.last is not None and self.last.kind == "seal" and self.last.growth >= self.since
 
     def append(self, entry: LogEntry) -> bool:
         """Create an entry under the next number; False where another worker has written there."""
@@ -167,9 +181,10 @@ class Claim:
         """Append what was finished. Fenced where another worker has the shard."""
         self._append(LogEntry("done", self.nonce, self._owner, parts))
 
-    def seal(self) -> None:
-        """Say that the shard owes nothing. Fenced where another worker has the shard."""
-        self._append(LogEntry("seal", self.nonce, self._owner))
+    def seal(self, growth: int = 0) -> None:
+        """Say that the shard owes nothing of what the run has by a growth. Fenced where another worker has
+        the shard."""
+        self._append(LogEntry("seal", self.nonce, self._owner, growth=growth))
 
     def beat(self) -> None:
         """Show that the worker is alive."""
@@ -201,11 +216,12 @@ class Watch:
         self._seen: dict[str, tuple[object, float]] = {}
 
     def is_free(self, log: ShardLog) -> bool:
-        """Whether a shard may be taken: it was never claimed, its worker said that it is gone, or has not
-        shown itself for a lease."""
+        """Whether a shard may be taken: it owes something, and was never claimed, or its worker has sealed it
+        for less, said that it is gone, or has not shown itself for a lease."""
         if log.is_sealed:
             return False
-        if log.last is None:
+        # Whoever has sealed a shard does nothing more to it: it was sealed before the run grew.
+        if log.last is None or log.last.kind == "seal":
             return True
         beat, now = log.beat(), time.monotonic()
         if beat == f"{log.last.nonce} gone".encode():

@@ -127,3 +127,36 @@ def test_a_worker_that_is_told_to_end_gives_its_shard_back(tmp_path: Path, capsy
     owed = json.loads(out)["owed"]
     assert (code, 0 < owed < 324) == (1, True)
     assert told(capsys, "work", url)["labelled_here"] == owed
+
+
+def test_a_run_on_an_object_store_grows_by_the_same_command(tmp_path: Path, capsys: Capture) -> None:
+    file, url = run_file(tmp_path), f"file://{tmp_path}/objects/mine"
+    told(capsys, "run", file, "--set", "problems.limit=5")
+    assert told(capsys, "run", file, "--begin")["run"] == url
+    code, out, _ = answer(capsys, "status", url, "--json")
+    assert (code, json.loads(out)["problems"], json.loads(out)["owed"]) == (1, 16, 11)
+    # What is not finished is not fused by mistake, and the dataset of before can be read until it is.
+    code, _, err = answer(capsys, "fuse", url)
+    assert (code, "11 problems are still owed" in err) == (2, True)
+    assert told(capsys, "report", url)["problems"] == 5
+    grown = told(capsys, "work", url)
+    assert (grown["problems"], grown["labelled_here"]) == (16, 11)
+    local = told(capsys, "synthesize", file, "--set", f"root={tmp_path}/runs", "--no-prefect")
+    assert grown["dataset_digest"] == local["dataset_digest"]
+    with (tmp_path / "problems.jsonl").open("a") as rows:
+        rows.write(json.dumps({"problem": "What is 7 + 7?", "answer": "right"}) + "\n")
+    assert told(capsys, "run", file)["problems"] == 17
+    assert told(capsys, "status", url)["owed"] == 0
+
+
+def test_a_worker_of_a_sealed_run_of_which_nothing_could_be_read_has_nothing_left_to_do(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    """A cluster starts others in the place of workers that end with 1. A person is told by that code."""
+    judge = '[[annotate]]\nkind = "judge"\nprompts = ["judge_processbench"]\nvotes = 1\n'
+    file, url = run_file(tmp_path, judge), f"file://{tmp_path}/objects/mine"
+    for command, wanted in (("run", 1), ("work", 0)):
+        code, out, err = answer(capsys, command, file if command == "run" else url, "--json")
+        assert code == wanted
+        assert json.loads(out)["unread"] == ["judge:judge_processbench"]
+        assert "stepmint: error: judge:judge_processbench abstained in every one of" in err
