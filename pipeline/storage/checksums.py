@@ -2,20 +2,24 @@
 
 While a new file replaces an old one, NAME.sha256 holds the checksums of both: whichever of the two a kill
 leaves, its checksum is known.
+Where there was none, it says so: a file that is not there yet is not one that was lost.
 """
 
 import hashlib
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.storage.atomic import Sink, replacing, write_lines
+from pipeline.storage.atomic import Sink, replacing, sync_folder, write_lines
 from pipeline.storage.files import lines_of
 from pipeline.storage.parquet import parquet_into
+
+_NONE = 64 * "0"
+"""Stands for the checksum of the old file where there is none."""
 
 
 def write_vouched(
@@ -35,11 +39,30 @@ def vouching(path: Path) -> Iterator[Sink]:
     error."""
     # Order: both checksums, then the new file (by the end of `replacing`), then its checksum alone.
     sums = path.with_suffix(".sha256")
-    before = [sha256_of(path)] if path.exists() else []
+    before = [sha256_of(path) if path.exists() else _NONE]
     with replacing(path) as sink:
         yield sink
         write_lines(sums, [*before, sink.sha256()])
     write_lines(sums, [sink.sha256()])
+
+
+def is_first(path: Path) -> bool:
+    """Whether the first version of a file is being put in its place, or the last one taken away."""
+    sums = path.with_suffix(".sha256")
+    with suppress(OSError, ValueError):  # gone, or spoilt: then it says nothing
+        return _NONE in lines_of(sums)
+    return False
+
+
+def take_away(path: Path) -> None:
+    """Remove a file, and last its checksum."""
+    sums = path.with_suffix(".sha256")
+    if path.exists() and sums.exists():
+        with suppress(ValueError):
+            write_lines(sums, [_NONE, *lines_of(sums)])
+    for file in (path, sums):
+        file.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
 
 def vouched_fault(run: Path, path: Path) -> str:

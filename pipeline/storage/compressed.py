@@ -13,8 +13,7 @@ from typing import cast
 
 import pyarrow as pa
 
-from pipeline.storage.atomic import sync_folder
-from pipeline.storage.checksums import vouched_fault, vouching
+from pipeline.storage.checksums import is_first, take_away, vouched_fault, vouching
 
 _BLOCK = 1 << 20
 """Bytes that are compressed together. With 64 KiB a journal is a third larger, with 4 MiB no smaller."""
@@ -37,9 +36,10 @@ def sums_of(path: Path) -> Path:
 def fault_of(path: Path, run: Path) -> str:
     """How a file's compressed lines differ from what was written; empty if they do not, or there are none."""
     # While the first ones are put in place there is a checksum and no file yet; the plain lines are still
-    # there.
-    begun = path.exists() and not os.path.lexists(compressed_of(path))
-    return "" if begun else vouched_fault(run, compressed_of(path))
+    # there. Else they were lost, and plain lines are only those that came later.
+    packed = compressed_of(path)
+    begun = path.exists() and not os.path.lexists(packed) and is_first(packed)
+    return "" if begun else vouched_fault(run, packed)
 
 
 def written(path: Path) -> int:
@@ -68,9 +68,7 @@ def write(path: Path, lines: Iterable[bytes]) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file's compressed lines, and last their checksum."""
-    for file in (compressed_of(path), sums_of(path)):
-        file.unlink(missing_ok=True)
-        sync_folder(path.parent)
+    take_away(compressed_of(path))
 
 
 class Forward:
