@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -266,3 +267,17 @@ def test_a_worker_that_looks_at_a_run_in_the_place_of_its_own_says_so(
     with pytest.raises(UserError, match="is of another run"):
         worker.run()
     assert list(ShardLog(objects, 0).read()) == []
+
+
+def test_a_shard_that_a_scheduler_names_is_finished_for_what_the_run_has_by_then(
+    tmp_path: Path, objects: ObjectStore
+) -> None:
+    """As the tasks of a Ray cluster do, whose processes keep their worker from one task to the next."""
+    begin(objects, of_rows(tmp_path, 0, 12), tmp_path / "b0")
+    worker = Worker(objects, tmp_path / "w" / "mine", owner="ray", pace=FAST)
+    with closing(worker):
+        first = [worker.finish(shard) for shard in range(SHARDS)]
+        begin(objects, of_rows(tmp_path, 0, 36), tmp_path / "b1")
+        second = [worker.finish(shard) for shard in range(SHARDS)]
+    assert (sum(first), sum(second), worker.fenced) == (12, 24, 0)
+    assert all(_is_sealed(objects, shard) for shard in range(SHARDS))
