@@ -69,11 +69,12 @@ class Worker:
         *,
         owner: str = "",
         pace: Pace | None = None,
+        engines: Engines | None = None,
         advance: Callable[[], None] = lambda: None,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._objects, self._pace, self._advance, self._note = objects, pace or Pace(), advance, note
-        self._owner, self._engines = owner, Engines()
+        self._owner, self._engines = owner, engines or Engines()
         self.store = Worked.open(remote.fetch(objects, folder))
         self._logs = [ShardLog(objects, shard) for shard in range(self.store.config.shards)]
         self._start = uuid.uuid4().int % len(self._logs)
