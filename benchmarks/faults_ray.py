@@ -64,9 +64,12 @@ def environment_of(folder: Path) -> dict[str, str]:
     }
 
 
-def started(file: Path, address: str, environment: dict[str, str]) -> "subprocess.Popen[str]":
-    """The command on a cluster."""
+def started(
+    file: Path, address: str, environment: dict[str, str], engines: int = 0
+) -> "subprocess.Popen[str]":
+    """The command on a cluster, with so many engines that all shards share."""
     run = [sys.executable, "-m", "flows.cli", "run", str(file), "--json", "--set", f"ray.address={address}"]
+    run += ["--set", f"ray.engines={engines}"]
     pipe = subprocess.PIPE
     return subprocess.Popen(run, env=environment, stdout=pipe, stderr=pipe, text=True)
 

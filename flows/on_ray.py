@@ -17,10 +17,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from flows import progress, work
+from flows import progress, ray_engines, work
 from flows.engine import task
 from flows.settings import DEFAULTS
 from flows.synthesize import is_lost_worker
+from pipeline.labelling.tools import Engines
 from pipeline.labelling.work import Worker
 from pipeline.runs import growths, problem_files, remote
 from pipeline.runs.growths import Growth
@@ -47,17 +48,20 @@ _GIVE_BACK_S = 2.0
 
 
 class Place(NamedTuple):
-    """What a task needs to know: where the run is, and the name that its claims are made in."""
+    """What a task needs to know: where the run is, the name that its claims are made in, and how many engines
+    it finds under that name."""
 
     url: str
     owner: str
+    engines: int = 0
 
 
 @cache
 def _worker(place: Place) -> Worker:
     """The worker of this process. It is kept from one task to the next, with the problems it has fetched."""
     folder = _OPEN.enter_context(fresh_folder())
-    return Worker(open_objects(place.url), folder / "run", owner=place.owner)
+    engines = Engines(ray_engines.opener(place.owner, place.engines))
+    return Worker(open_objects(place.url), folder / "run", owner=place.owner, engines=engines)
 
 
 @task("shard-{shard}", delays=(10, 60), again=is_lost_worker)
@@ -83,7 +87,7 @@ def connected(asked: RayConfig) -> Iterator[None]:
         # Of our environment only what holds no secret: Ray shows it on its pages. Keys are the nodes' own.
         ray.init(
             asked.address,
-            namespace="stepmint",
+            namespace=ray_engines.NAMESPACE,
             log_to_driver=False,
             logging_level="ERROR",
             runtime_env={"env_vars": {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}},
@@ -125,8 +129,9 @@ def spread(config: RunConfig) -> tuple[ObjectStore, Growth]:
     shards = [n for n in range(config.shards) if not _is_sealed(growth.log(objects, n))]
     if not shards:
         return objects, growth
-    with _followed(objects):
-        found = _mapped(config.name, Place(objects.url, f"ray-{uuid.uuid4().hex}"), config.ray, shards)
+    place = Place(objects.url, f"ray-{uuid.uuid4().hex}", config.ray.engines)
+    with _followed(objects), ray_engines.started(place.owner, config.ray):
+        found = _mapped(config.name, place, config.ray, shards)
     errors = [_told(one) for one in found if isinstance(one, BaseException)]
     errors.sort(key=lambda error: (not isinstance(error, UserError), isinstance(error, BackendError)))
     if errors:
@@ -173,7 +178,7 @@ def _label(place: Place, asked: RayConfig, shards: list[int]) -> list[Any]:
 
     with remote_options(
         num_cpus=asked.num_cpus,
-        num_gpus=asked.num_gpus,
+        num_gpus=0 if asked.engines else asked.num_gpus,  # the engines have them
         max_retries=_LIVES,
         scheduling_strategy="SPREAD",
         max_calls=0,  # by default a process with a GPU ends after one task, and its engine with it

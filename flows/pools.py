@@ -31,14 +31,18 @@ def ensure_pool(client: Any, name: str, wanted: str) -> tuple[str, bool]:
     """Make the work pool if there is none; returns its kind, and whether it was made. An empty `wanted` takes
     the pool as it is. UserError where it is of another kind."""
     from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.exceptions import ObjectNotFound
+    from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
     try:
         kind: str = client.read_work_pool(name).type
     except ObjectNotFound:
         kind = wanted or "process"
-        client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template(kind)))
-        return kind, True
+        try:
+            client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template(kind)))
+        except ObjectAlreadyExists:  # a worker that has just been started made it
+            kind = client.read_work_pool(name).type
+        else:
+            return kind, True
     if kind not in KINDS:
         raise UserError(f"--pool {name}: its type is {kind!r}: expected one of {', '.join(KINDS)}")
     if wanted and kind != wanted:

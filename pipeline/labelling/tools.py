@@ -16,10 +16,12 @@ from pipeline.policies.server.probe import prepare
 from pipeline.prompts.templates import check_prompts, prompt_text
 from pipeline.proposers import gold, omegaprm
 from pipeline.sampling.replay import Nobody
-from schemas.config import GivenConfig, OmegaConfig, RunConfig
+from schemas.config import GivenConfig, OmegaConfig, PolicyConfig, RunConfig
 from schemas.sources import POLICY, Sources, gathered
 
 T = TypeVar("T")
+Opener = Callable[[PolicyConfig], Policy]
+"""Makes the policy of a configuration, not yet entered."""
 
 
 @dataclass
@@ -103,9 +105,11 @@ async def open_tools(
     *,
     policy: Policy | None = None,
     brought: Sequence[Part] = (),
+    opener: Opener = open_policy,
 ) -> Annotators:
     """Everything that a configuration asks for, loaded and tried out; the stack closes it. A `policy` that is
-    open already takes the place of the configured one, and annotators that are `brought` vote, too."""
+    open already takes the place of the configured one, and annotators that are `brought` vote, too. `opener`
+    makes the policies that are not open."""
     kept = templates or {}
     parts = [*_parts(config, kept), *brought]
     sources, roles = _declared(config, parts), opening.asked(config, parts, _reader(kept))
@@ -114,7 +118,7 @@ async def open_tools(
     for name, role in roles.items():
         opening.refuse_json(role, policies[name].kind if name in policies else role.policy.kind)
         if name not in policies:
-            policies[name] = await stack.enter_async_context(open_policy(role.policy))
+            policies[name] = await stack.enter_async_context(opener(role.policy))
     for name, role in roles.items():
         limit, chat = role.limit, role.policy.chat
         # Asked once before any problem: a server that cannot continue a text, or has no such model, is found
@@ -135,7 +139,8 @@ class Engines:
     """What a run asks, kept open from one shard to the next with the event loop that it lives in: an engine
     takes a minute to load, and the shards of a run all ask the same ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, opener: Opener = open_policy) -> None:
+        self._opener = opener
         self._runner: asyncio.Runner | None = None
         self._stack = AsyncExitStack()
         self._tools: Annotators | None = None
@@ -165,7 +170,7 @@ class Engines:
         be broken."""
         try:
             if self._tools is None:
-                self._tools = await open_tools(config, self._stack, templates)
+                self._tools = await open_tools(config, self._stack, templates, opener=self._opener)
                 yield self._tools  # what was asked while they were opened counts for the first shard
             else:
                 yield replace(self._tools, before=self._tools.used())

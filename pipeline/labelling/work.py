@@ -71,11 +71,12 @@ class Worker:
         *,
         owner: str = "",
         pace: Pace | None = None,
+        engines: Engines | None = None,
         advance: Callable[[], None] = lambda: None,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._objects, self._pace, self._advance, self._note = objects, pace or Pace(), advance, note
-        self._owner, self._engines = owner, Engines()
+        self._owner, self._engines = owner, engines or Engines()
         self._folder, self.growth = folder, growths.known(objects)
         """What the run had when this worker looked last."""
         self.store = Worked.open(remote.fetch(objects, folder, self.growth))

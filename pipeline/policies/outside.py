@@ -28,7 +28,8 @@ class OutsidePolicy:
     def __init__(self, inner: Policy, called: str) -> None:
         self.inner, self._called = inner, called
         self.kind, self.model, self.revision = inner.kind, inner.model, inner.revision
-        self._gate = Gate(_in_flight(inner, called))
+        self.in_flight = _in_flight(inner, called)
+        self._gate = Gate(self.in_flight)
 
     async def __aenter__(self) -> Self:
         with outsiders_code(f"{self._called}: cannot be opened", file_of(self.inner)):

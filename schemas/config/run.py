@@ -120,7 +120,11 @@ class RayConfig(Section):
     """Processors that Ray reserves for a shard. Verifiers run in processes of their own: reserve for them,
     too."""
     num_gpus: float = Field(0.0, ge=0)
-    """GPUs that a shard gets, and that no other shard sees meanwhile. 0 where models are behind a server."""
+    """GPUs that a shard gets, and that no other shard sees meanwhile. 0 where models are behind a server.
+    With `engines`, those of each engine; shards then get none."""
+    engines: int = Field(0, ge=0, le=1024)
+    """Engines that all shards share: each is a process of its own on the cluster that loads the models once.
+    0: each process that works on shards loads them for itself."""
 
 
 class RunConfig(Section):

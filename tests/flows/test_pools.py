@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows.cli import main
+from flows.pools import ensure_pool
 from tests.flows.conftest import write_run_file
 from tests.flows.serving import Serving
 
@@ -36,3 +38,25 @@ def test_a_pool_is_made_of_the_kind_that_is_asked_for(
         assert "--image is needed" in capsys.readouterr().err
         assert main(["deploy", str(run_file), "--pool", kind, "--pool-type", "process"]) == 2
         assert f"its type is '{kind}'" in capsys.readouterr().err
+
+
+class WorkerAtOnce:
+    """A client of Prefect, beside which a worker makes the same pool between our look and our try."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def read_work_pool(self, name: str) -> Any:
+        return self.client.read_work_pool(name)
+
+    def create_work_pool(self, asked: Any) -> Any:
+        self.client.create_work_pool(asked)
+        return self.client.create_work_pool(asked)
+
+
+@pytest.mark.slow
+def test_a_worker_may_make_the_pool_at_the_same_moment(serving: Serving, at_server: None) -> None:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        assert ensure_pool(WorkerAtOnce(client), "at-once", "process") == ("process", False)

@@ -1,0 +1,272 @@
+"""Engines on a Ray cluster that all shards of a run share (`[ray] engines`, docs/ray.md).
+
+An engine is a Ray actor with GPUs of its own. It loads the models of the run once, and shards on any machine
+ask it. So verifiers need no GPU, the batches of a few engines are filled by many shards, and the last shards
+share all engines. Seeds fix every completion, so a call may be repeated anywhere: Ray starts an engine anew
+whose machine died, and sends it the calls that were under way.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from pipeline.labelling.tools import Opener
+from pipeline.policies import open_policy, scorer
+from pipeline.policies.admission import Gate
+from pipeline.policies.base import Completion, Policy, Prompt, Sampling, TokenLogprobs, Unfinished, Usage
+from pipeline.policies.outside import IN_FLIGHT, OutsidePolicy
+from schemas.config import PolicyConfig, RayConfig, TransformersConfig, VllmConfig
+from schemas.errors import BackendError, BackendGone, UserError
+
+NAMESPACE = "stepmint"
+_LIVES = 5
+"""How often an engine is started anew whose process or machine died."""
+_STRIKES = 3
+"""Failed calls in a row after which an engine ends itself, to be started anew: its model may be broken."""
+_CALLS = 10_000
+"""Calls that an engine holds at once; a shard's gate sends few more than its batch has room for."""
+
+_NONE_LEFT = "no engine of the cluster is left; the same command starts them anew"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What an engine tells of a policy that it has opened."""
+
+    kind: str
+    model: str
+    revision: str
+    in_flight: int
+    """Completions that it can be asked for at once."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error of ours on its way from an engine: Ray would wrap it in one of its own."""
+
+    kind: type[UserError] | type[BackendError]
+    said: str
+    drawn: dict[int, Completion] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: UserError | BackendError) -> "Failure":
+        """What is left of an error when it is sent."""
+        kind: type[UserError] | type[BackendError] = UserError
+        if isinstance(error, BackendError):
+            kind = BackendGone if isinstance(error, BackendGone) else BackendError
+        return cls(kind, str(error), error.drawn if isinstance(error, Unfinished) else {})
+
+    def error(self) -> UserError | BackendError:
+        """The error that it was."""
+        return Unfinished(self.said, self.drawn) if self.drawn else self.kind(self.said)
+
+
+Result = tuple[Any, int, int] | Failure
+"""What a call gave, and the prompt tokens and those in the cache that were counted since the last reply."""
+
+
+class Engine:
+    """What runs in the actor: policies by their configuration, each opened when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._stack, self._opening = AsyncExitStack(), asyncio.Lock()
+        self._policies: dict[str, Policy] = {}
+        self._told: dict[str, tuple[int, int]] = {}
+        self._failed = 0
+
+    async def open(self, config: PolicyConfig) -> Opened | Failure:
+        """Open a policy, unless it is open."""
+        try:
+            policy = await self._policy(config)
+        except (UserError, BackendError) as error:
+            return Failure.of(error)
+        many = IN_FLIGHT
+        if isinstance(policy, OutsidePolicy):
+            many = policy.in_flight
+        elif isinstance(config, TransformersConfig | VllmConfig):
+            many = config.in_flight
+        return Opened(policy.kind, policy.model, policy.revision, many)
+
+    async def sample(self, config: PolicyConfig, prompt: Prompt, n: int, sampling: Sampling) -> Result:
+        """`Policy.sample` of one of the policies."""
+        try:
+            policy = await self._policy(config)
+            found = await policy.sample(prompt, n, sampling)
+        except (UserError, BackendError) as error:
+            return self._failure(error)
+        self._failed = 0
+        return found, *self._used(config, policy)
+
+    async def logprob(self, config: PolicyConfig, prompt: Prompt, texts: Sequence[str]) -> Result:
+        """`Scorer.logprob` of one of the policies."""
+        try:
+            policy = await self._policy(config)
+            found = await scorer(policy).logprob(prompt, texts)
+        except (UserError, BackendError) as error:
+            return self._failure(error)
+        return found, *self._used(config, policy)
+
+    async def _policy(self, config: PolicyConfig) -> Policy:
+        name = config.model_dump_json()
+        async with self._opening:
+            if name not in self._policies:
+                self._policies[name] = await self._stack.enter_async_context(open_policy(config))
+        return self._policies[name]
+
+    def _used(self, config: PolicyConfig, policy: Policy) -> tuple[int, int]:
+        """What was used since somebody was told: every token is told once, to one of the shards."""
+        usage = getattr(policy, "usage", None)
+        now = (usage.prompt, usage.cached) if isinstance(usage, Usage) else (0, 0)
+        name = config.model_dump_json()
+        before, self._told[name] = self._told.get(name, (0, 0)), now
+        return now[0] - before[0], now[1] - before[1]
+
+    def _failure(self, error: UserError | BackendError) -> Failure:
+        self._failed += isinstance(error, BackendError) and not isinstance(error, Unfinished)
+        if self._failed >= _STRIKES:
+            os._exit(1)  # Ray starts it anew, and repeats what was under way
+        return Failure.of(error)
+
+
+class Shared:
+    """A policy whose completions are made by engines of the cluster: a call goes to one that has least to
+    do."""
+
+    def __init__(self, config: PolicyConfig, engines: Sequence[Any]) -> None:
+        self._config, self._engines = config, list(engines)
+        self.kind: str = config.kind
+        self.model = self.revision = ""
+        self.usage = Usage()
+        self._under_way: dict[Any, int] = {}
+        """Completions that were asked of each engine which is open."""
+        self._opening: list[asyncio.Task[None]] = []
+        self._gate = Gate(IN_FLIGHT)
+
+    async def __aenter__(self) -> Self:
+        """Open it on all engines, and wait for the first. The others join when they have loaded, or when
+        the cluster has room for them."""
+        self._opening = [asyncio.create_task(self._open(engine)) for engine in self._engines]
+        try:
+            while not self._under_way:
+                if waiting := [one for one in self._opening if not one.done()]:
+                    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    continue
+                for one in self._opening:  # each has failed: any one's error will do
+                    await one
+                raise BackendGone(_NONE_LEFT)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for one in self._opening:
+            one.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
+
+    async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+        """Exactly `n` completions, as the configured policy would give them. BackendGone where no engine is
+        left."""
+        async with self._gate.hold(len(prompt.plain), n, sampling.max_tokens) as request:
+            found: list[Completion] = await self._call(n, "sample", prompt, n, sampling)
+            request.wrote = [one.tokens for one in found]
+        return found
+
+    async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
+        """Log-probabilities of every text's tokens, see `Scorer`."""
+        found: list[TokenLogprobs | None] = await self._call(len(texts), "logprob", prompt, texts)
+        return found
+
+    async def _open(self, engine: Any) -> None:
+        from ray.exceptions import RayActorError
+
+        try:
+            opened = await engine.open.remote(self._config)
+        except RayActorError as error:
+            raise BackendGone(f"an engine of the cluster has died: {error}") from None
+        if isinstance(opened, Failure):
+            raise opened.error()
+        self.kind, self.model, self.revision = opened.kind, opened.model, opened.revision
+        self._gate.sequences = opened.in_flight
+        self._under_way[engine] = 0
+        self._gate.engines = len(self._under_way)
+        self._gate.admit()
+
+    async def _call(self, n: int, method: str, *arguments: Any) -> Any:
+        from ray.exceptions import RayActorError
+
+        while self._under_way:
+            engine = min(self._under_way, key=lambda one: self._under_way[one])
+            self._under_way[engine] += n
+            try:
+                result: Result = await _awaited(getattr(engine, method).remote(self._config, *arguments))
+            except RayActorError:
+                # It died more often than it is started anew. Others may be there.
+                self._under_way.pop(engine, None)
+                self._gate.engines = max(1, len(self._under_way))
+                continue
+            finally:
+                if engine in self._under_way:
+                    self._under_way[engine] -= n
+            if isinstance(result, Failure):
+                raise result.error()
+            found, asked, cached = result
+            self.usage.count(asked, cached)
+            return found
+        raise BackendGone(_NONE_LEFT)
+
+
+async def _awaited(reference: Any) -> Any:
+    """The result of a call; where nobody waits for it any more, the call ends, too."""
+    import ray
+
+    try:
+        return await reference
+    except asyncio.CancelledError:
+        ray.cancel(reference)
+        raise
+
+
+@contextmanager
+def started(owner: str, asked: RayConfig) -> Iterator[None]:
+    """Engines of a command, found by the name of its claims, as long as the context is open."""
+    import ray
+
+    # Ray counts no processors for them: they would take those that shards wait for.
+    options: dict[str, Any] = {"num_cpus": 0, "num_gpus": asked.num_gpus, "max_concurrency": _CALLS}
+    options |= {"max_restarts": _LIVES, "max_task_retries": -1, "scheduling_strategy": "SPREAD"}
+    actor = ray.remote(Engine)
+    engines = [
+        actor.options(name=_name(owner, number), namespace=NAMESPACE, **options).remote()
+        for number in range(asked.engines)
+    ]
+    try:
+        yield
+    finally:
+        for engine in engines:
+            ray.kill(engine)
+
+
+def opener(owner: str, engines: int) -> Opener:
+    """What makes the policies of a shard: those that need a machine's memory are asked of the engines.
+    Without engines all are opened here."""
+
+    def make(config: PolicyConfig) -> Policy:
+        import ray
+
+        if not engines or config.kind in ("server", "simulated"):
+            return open_policy(config)
+        found = []
+        for number in range(engines):
+            with suppress(ValueError):  # it has died for good
+                found.append(ray.get_actor(_name(owner, number), NAMESPACE))
+        return Shared(config, found)
+
+    return make
+
+
+def _name(owner: str, number: int) -> str:
+    return f"{owner}-engine-{number}"

@@ -1,0 +1,151 @@
+"""Engines that shards share: where calls go, and what becomes of a failure. `test_on_ray` has real ones."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flows import ray_engines
+from flows.ray_engines import Engine, Failure, Opened, Shared
+from pipeline.policies.base import Completion, Prompt, Sampling, Unfinished
+from schemas.config import SimulatedConfig, TransformersConfig
+from schemas.errors import BackendError, BackendGone, UserError
+
+pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
+CONFIG, PROMPT, SAMPLING = SimulatedConfig(), Prompt("What is 2 + 3?"), Sampling(seed=5)
+
+
+class Handle:
+    """An engine in this process in place of an actor. `strike` may raise what Ray would."""
+
+    def __init__(self, strike: Callable[[str], object] = lambda _: None) -> None:
+        self.inner, self.strike, self.asked, self.most = Engine(), strike, 0, 0
+
+    def __getattr__(self, method: str) -> Any:
+        return SimpleNamespace(remote=lambda *arguments: asyncio.ensure_future(self._call(method, arguments)))
+
+    async def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        self.asked += 1
+        self.most = max(self.most, self.asked)
+        try:
+            await asyncio.sleep(0)
+            self.strike(method)
+            return await getattr(self.inner, method)(*arguments)
+        finally:
+            self.asked -= 1
+
+
+def dead(_: str) -> None:
+    from ray.exceptions import RayActorError
+
+    raise RayActorError
+
+
+def sampled(*engines: Handle, calls: int = 1) -> list[list[Completion]]:
+    async def run() -> list[list[Completion]]:
+        async with Shared(CONFIG, engines) as policy:
+            await asyncio.sleep(0.05)  # until all have joined
+            asked = (policy.sample(PROMPT, 2, Sampling(seed=seed)) for seed in range(calls))
+            return list(await asyncio.gather(*asked))
+
+    return asyncio.run(run())
+
+
+def test_it_is_the_policy_that_it_stands_for() -> None:
+    async def run() -> None:
+        async with Shared(CONFIG, [Handle()]) as shared, ray_engines.open_policy(CONFIG) as own:
+            assert (shared.kind, shared.model, shared.revision) == (own.kind, own.model, own.revision)
+            assert await shared.sample(PROMPT, 3, SAMPLING) == await own.sample(PROMPT, 3, SAMPLING)
+
+    asyncio.run(run())
+
+
+def test_calls_go_to_the_engine_with_least_to_do() -> None:
+    one, other = Handle(), Handle()
+    sampled(one, other, calls=8)
+    assert one.most == other.most == 4
+
+
+def test_an_engine_that_died_for_good_is_left_out() -> None:
+    dies = Handle(lambda method: dead(method) if method == "sample" else None)
+    assert sampled(dies, Handle(), calls=4) == sampled(Handle(), calls=4)
+    assert sampled(Handle(dead), Handle()) == sampled(Handle())
+    for struck in (dies, Handle(dead)):
+        with pytest.raises(BackendGone, match="engine"):
+            sampled(struck)
+    with pytest.raises(BackendGone, match="no engine of the cluster is left"):
+        sampled()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UserError("no such model"), BackendGone("over"), Unfinished("half", {1: Completion("a", "stop", 2)})],
+)
+def test_an_error_arrives_as_it_was(error: UserError | BackendError) -> None:
+    arrived = Failure.of(error).error()
+    assert type(arrived) is type(error)
+    assert str(arrived) == str(error)
+    assert getattr(arrived, "drawn", None) == getattr(error, "drawn", None)
+
+
+def test_a_model_that_cannot_be_opened_is_the_users_error() -> None:
+    async def run() -> None:
+        async with Shared(TransformersConfig(model="/nowhere/at/all"), [Handle(), Handle()]):
+            raise AssertionError
+
+    with pytest.raises(UserError, match="/nowhere/at/all"):
+        asyncio.run(run())
+
+
+def test_an_engine_whose_model_is_broken_ends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+
+    class Broken:
+        """The second of three answers is right, so that the engine ends after the fifth failure."""
+
+        kind = model = revision = "broken"
+        answers = iter([BackendError("a"), BackendError("b"), [], *[BackendError("c")] * 3])
+
+        async def __aenter__(self) -> "Broken":
+            return self
+
+        async def sample(self, *_: object) -> list[Completion]:
+            match next(self.answers):
+                case BackendError() as error:
+                    raise error
+                case found:
+                    return found
+
+    monkeypatch.setattr(ray_engines, "open_policy", lambda _: Broken())
+    monkeypatch.setattr(Broken, "__aexit__", lambda *_: asyncio.sleep(0), raising=False)
+
+    async def run() -> list[int]:
+        engine = Engine()
+        return [(await engine.sample(CONFIG, PROMPT, 1, SAMPLING), len(ended))[1] for _ in range(6)]
+
+    assert asyncio.run(run()) == [0, 0, 0, 0, 0, 1]
+
+
+def test_prompt_tokens_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.policies.base import Usage
+
+    engine, policy = Engine(), SimpleNamespace(usage=Usage(10, 4))
+    assert engine._used(CONFIG, policy) == (10, 4)  # type: ignore[arg-type]
+    policy.usage.count(5, 5)
+    assert engine._used(CONFIG, policy) == (5, 5)  # type: ignore[arg-type]
+    assert engine._used(CONFIG, policy) == (0, 0)  # type: ignore[arg-type]
+
+
+def test_without_engines_and_for_servers_a_shard_opens_its_own() -> None:
+    assert ray_engines.opener("me", 0)(CONFIG).kind == "simulated"
+    assert not isinstance(ray_engines.opener("me", 2)(CONFIG), Shared)
+
+
+def test_what_an_engine_says_holds_what_a_gate_needs() -> None:
+    opened = asyncio.run(Engine().open(CONFIG))
+    assert isinstance(opened, Opened)
+    assert opened.in_flight >= 1
+    assert opened.kind == "simulated"
