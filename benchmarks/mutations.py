@@ -147,7 +147,7 @@ FURTHER = {
         "a command that leaves something owed ends with exit code 0",
         "flows/cli.py",
         swap('("owed", "refused",', '("refused",'),
-        ("tests/flows/test_cli.py::test_status_of_an_open_run_is_incomplete",),
+        ("tests/flows/test_commands.py::test_status_of_an_open_run_is_incomplete",),
     ),
     "problem_budget_in_no_digest": Mutation(
         "the token budget of a problem, which changes votes, is no part of a run's identity",

@@ -2,10 +2,10 @@
 
 They depend on the policy alone, not on labels or the PRM. The embedded model is so small that with a second
 thread it draws only a quarter faster, and most of that core stays idle. A process of the lowest priority uses
-it. It is a help and no more: where it fails, the evaluation draws the same solutions itself.
+it. It is a help and no more: what it has not drawn when it is needed, the evaluation draws itself. Nobody
+waits for the process, which on a busy machine would hardly go on, and cannot be given its priority back.
 """
 
-import asyncio
 import logging
 import os
 import subprocess
@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from flows import progress
 from flows.train import measured_before
-from pipeline.outputs.report import SAMPLES, held_out_samples
+from pipeline.outputs.report import draw_into
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.atomic import fresh_folder
 from schemas.config import RunConfig, TransformersConfig
@@ -25,23 +24,27 @@ from verifiers.isolation.lifeline import hold, lifeline
 from verifiers.isolation.workers import cores
 
 log = logging.getLogger(__name__)
+NICENESS = 19
+"""The lowest priority: what it takes, no other program wants."""
 
 
 class Drawing:
-    """A process that draws, and the file that it writes when all is drawn."""
+    """A process that draws, and the file to which it adds what it has drawn."""
 
     def __init__(self, process: subprocess.Popen[bytes], file: Path) -> None:
         self._process, self._file = process, file
 
     def file(self) -> str:
-        """Wait until all is drawn; the file's name, or nothing where the process has failed."""
-        if self._process.poll() is None:
-            with progress.stage("drawing solutions of held-out problems"):
-                self._process.wait()
-        if self._process.returncode or not self._file.is_file():
-            log.warning("drawing ahead ended with %d: it is done again", self._process.returncode)
-            return ""
-        return str(self._file)
+        """The file's name, or nothing where there is none. The process has ended, or is ended now."""
+        if self._process.poll():
+            log.warning("drawing ahead ended with %d: the rest is drawn later", self._process.returncode)
+        self.end()
+        return str(self._file) if self._file.is_file() else ""
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
 
 
 @contextmanager
@@ -53,13 +56,12 @@ def drawing(config: RunConfig, checkpoint: Path) -> Iterator[Drawing | None]:
         return
     RunStore.open(config)  # the process finds there the prompts that the run began with
     with fresh_folder() as folder:
-        file = folder / "samples.json"
-        process = _start(config, file)
+        file = folder / "samples.jsonl"
+        drawn = Drawing(_start(config, file), file)
         try:
-            yield Drawing(process, file)
+            yield drawn
         finally:
-            process.kill()
-            process.wait()
+            drawn.end()
 
 
 def _is_of_use(config: RunConfig, checkpoint: Path) -> bool:
@@ -77,7 +79,7 @@ def _is_of_use(config: RunConfig, checkpoint: Path) -> bool:
 def _start(config: RunConfig, file: Path) -> subprocess.Popen[bytes]:
     line = lifeline().fileno()
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "flows.ahead", str(line), str(file)],
+        [sys.executable, "-P", "-m", "flows.ahead", str(line), str(NICENESS), str(file)],
         pass_fds=[line],
         # Two threads hardly draw faster than one, and would wait for each other where a core is busy.
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"},
@@ -95,15 +97,14 @@ def _start(config: RunConfig, file: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def draw(line: int, file: Path) -> None:
-    """Draw for the configuration on stdin, and write the file; end when the starter ends."""
+def draw(line: int, niceness: int, file: Path) -> None:
+    """Draw into the file for the configuration on stdin; end when the starter ends."""
     starter = Connection(line, writable=False)  # it closes the line when it is collected
     hold(starter)
-    os.nice(19)
+    os.nice(niceness)
     config = RunConfig.model_validate_json(sys.stdin.buffer.read())
-    samples = asyncio.run(held_out_samples(config, RunStore.reopen(config).templates()))
-    file.write_bytes(SAMPLES.dump_json(samples))
+    draw_into(file, config, RunStore.reopen(config).templates())
 
 
 if __name__ == "__main__":
-    draw(int(sys.argv[1]), Path(sys.argv[2]))
+    draw(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

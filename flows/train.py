@@ -12,7 +12,7 @@ from typing import Any
 from flows import progress
 from flows.engine import flow, task
 from flows.work import is_url
-from pipeline.outputs.report import SAMPLES, evaluate_run, evaluate_samples, rows_of
+from pipeline.outputs.report import evaluate_run, rows_of
 from pipeline.prm.ranks import rank
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.atomic import write_json
@@ -60,17 +60,14 @@ def train_on(runs: Sequence[RunStore], config: RunConfig, folder: Path, digest: 
 def evaluate_model(config: RunConfig, checkpoint: str, drawn: str = "") -> dict[str, Any]:
     """Measure a checkpoint on held-out problems; figures of the same settings are kept with it.
 
-    `drawn` is a file with the solutions to choose from, where they are drawn already (`flows.ahead`).
+    `drawn` is a file with those of the solutions to choose from that are drawn already (`flows.ahead`).
     """
     folder = Path(checkpoint)
     if (before := measured_before(config, folder)) is not None:
         return before
 
     with progress.stage("evaluating the PRM"):
-        if drawn:
-            figures = evaluate_samples(SAMPLES.validate_json(Path(drawn).read_bytes()), folder)
-        else:
-            figures = evaluate_run(RunStore.reopen(config), folder)
+        figures = evaluate_run(RunStore.reopen(config), folder, Path(drawn) if drawn else None)
     write_json(folder / EVALUATED, {"settings": _measured_with(config), "figures": figures})
     return figures
 

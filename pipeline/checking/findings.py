@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 
 from pipeline.runs import identity, problem_files, records
 from pipeline.runs.run_store import RunStore
-from pipeline.storage import generations, journal, packing, recorded
+from pipeline.storage import compressed, generations, journal, packing, recorded
 from pipeline.storage.atomic import sweep
 from pipeline.storage.checksums import vouched_fault
+from pipeline.storage.compressed import compressed_of
 from pipeline.storage.files import lines_of
 from pipeline.storage.journal import Entry
 from schemas.arrow import SCHEMA, SCHEMA_VERSION
@@ -85,7 +86,7 @@ def examine(run: Path) -> list[Finding]:
     known: dict[str, Finding] = {}
     for finding in found:
         what = finding.what.removesuffix(f": see `stepmint check {run}`")
-        known.setdefault(what, Finding(what, finding.repair))
+        known.setdefault(what.partition("; ")[0], Finding(what, finding.repair))
     return list(known.values())
 
 
@@ -120,7 +121,10 @@ def recorded_config(run: Path) -> tuple[RunConfig | None, list[Finding]]:
 
 
 def _problems(store: RunStore) -> Iterator[Finding]:
-    yield from (Finding(fault, "problems") for fault in problem_files.faults(store.path))
+    changed = [Finding(fault, "problems") for fault in problem_files.faults(store.path)]
+    if changed:  # what else is wrong with them follows from it
+        yield from changed
+        return
     n = 0
     for shard in range(store.config.shards):
         path = problem_files.file_of(store.path, shard)
@@ -134,8 +138,16 @@ def _problems(store: RunStore) -> Iterator[Finding]:
 def _journals(store: RunStore) -> Iterator[Finding]:
     for shard in range(store.config.shards):
         path = journal.path_of(store.path, shard)
+        if fault := compressed.fault_of(path, store.path):
+            n = len({*filter(None, map(journal.problem_of, compressed.rescued(path)))})
+            what = f"the lines of {n} problems can be read; all others of it are owed again"
+            yield Finding(f"{fault}; {what}", "journal")
+            continue
+        if not (path.exists() or compressed_of(path).exists()) and _has_rollouts(store, shard):
+            yield Finding(f"{path}: is missing; the problems of its rollouts are owed again")
         entries, damage = journal.scan(path)
-        yield from (Finding(f"{path}: {one}; its problem is owed again", "journal") for one in damage)
+        owed = "its problem is owed again, unless another line holds it"
+        yield from (Finding(f"{path}: {one}; {owed}", "journal") for one in damage)
         with closing(journal.Reader(path)) as reader:
             for entry in entries.values():
                 try:
@@ -144,12 +156,17 @@ def _journals(store: RunStore) -> Iterator[Finding]:
                     yield Finding(str(error), "journal")
 
 
+def _has_rollouts(store: RunStore, shard: int) -> bool:
+    raw, packed = packing.paths(store.path, shard)
+    return packed.exists() or bool(packing.blocks_of(raw)[0])
+
+
 def _rollouts(store: RunStore) -> Iterator[Finding]:
     for shard in range(store.config.shards):
         raw, packed = packing.paths(store.path, shard)
         if fault := packing.packed_fault(store.path, shard):
-            said = "restore it, or remove it with its .sha256: labels do not need it, derived values do"
-            yield Finding(f"{fault}: {said}")
+            said = "restore it, or remove it with its .sha256" if packed.exists() else "restore it"
+            yield Finding(f"{fault}: {said}: {_NO_LABELS}")
             continue
         damage = packing.blocks_of(raw)[1] if raw.exists() else []
         yield from (Finding(f"{raw}: {one}", "rollouts") for one in damage)
@@ -157,14 +174,22 @@ def _rollouts(store: RunStore) -> Iterator[Finding]:
             lost = without_rollouts(raw, packed, journal.index(journal.path_of(store.path, shard)))
             if lost:
                 what = f"{raw.with_suffix('')}.*: the rollouts of {len(lost)} finished problems are missing"
-                # Each unreadable line may have held one lost problem. More lost problems than such lines
-                # means that lines are gone without a trace, and then no repair should drop anything.
-                yield Finding(what, "rollouts" if len(lost) <= len(damage) else "")
+                # Each unreadable line may have held one lost problem, a torn one too. More lost problems than
+                # such lines means that lines are gone without a trace: then no repair should drop anything.
+                if len(lost) <= packing.unreadable(raw):
+                    yield Finding(f"{what}; these problems are owed again", "rollouts")
+                    continue
+                # Lines that are there wait for the lost ones, and sealing for both.
+                aside = f", or move {raw} elsewhere" if raw.exists() else ""
+                yield Finding(f"{what}: restore the file{aside}: {_NO_LABELS}")
             elif raw.exists() and not damage and not store.shard_state(shard).owed:
                 yield Finding(f"{raw}: is not packed, though the shard owes nothing", "pack")
         yield from map(Finding, faults)
     for stranger in packing.strangers(store.path, store.config.shards):
         yield Finding(f"{stranger}: move it elsewhere")
+
+
+_NO_LABELS = "labels do not need it, derived values do"
 
 
 def without_rollouts(raw: Path, packed: Path, done: Mapping[str, Entry]) -> set[str]:

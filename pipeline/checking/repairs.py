@@ -1,6 +1,7 @@
 """The repairs of `stepmint check --repair`, under the names that the findings give them (see `findings`)."""
 
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 from pipeline.checking.findings import PARTS, recorded_config, spoilt_records, without_rollouts
@@ -67,7 +68,7 @@ def _drop_lines(store: RunStore) -> None:
         with store.locked(shard):
             if not journal_packing.is_sound(path):
                 journal_packing.unpack(path)
-            _keep_lines(path, journal.is_record)
+            _keep_lines(path, journal.problem_of)
 
 
 def _drop_rollouts(store: RunStore) -> None:
@@ -79,24 +80,28 @@ def _drop_rollouts(store: RunStore) -> None:
         path = journal.path_of(store.path, shard)
         with store.locked(shard):
             lost = without_rollouts(raw, packed, journal.index(path))
-            if len(lost) <= len(packing.blocks_of(raw)[1]):
+            if len(lost) <= packing.unreadable(raw):
                 if lost:
                     journal_packing.unpack(path)
-                offsets = {journal.index(path)[problem].offset for problem in lost}
                 # The journal first: killed between the two, the rollouts' damage is still there to be found.
-                _keep_lines(path, lambda _: True, without=offsets)
+                # Every line of a problem goes: an older one would count in place of the last.
+                _keep_lines(path, partial(_is_of_another, lost))
                 _keep_lines(raw, packing.is_block)
 
 
-def _keep_lines(path: Path, keep: Callable[[bytes], bool], without: Collection[int] = frozenset()) -> None:
+def _is_of_another(lost: Collection[str], line: bytes) -> bool:
+    return journal.problem_of(line) not in lost
+
+
+def _keep_lines(path: Path, keep: Callable[[bytes], object]) -> None:
+    """Drop the other lines, and a last one that a kill has torn. A whole one that lacks only its end gets it,
+    as when lines are appended."""
     if not path.exists():
         return
-    at = 0
     with path.open("rb") as lines, replacing(path) as sink:
         for line in lines:
-            if line.endswith(b"\n") and at not in without and keep(line):
-                sink.write(line)
-            at += len(line)
+            if keep(line) and (line.endswith(b"\n") or journal.reads(line)):
+                sink.write(line.removesuffix(b"\n") + b"\n")
 
 
 def _forget(store: RunStore) -> None:
@@ -113,7 +118,14 @@ def _settle(store: RunStore) -> None:
 
 
 def _pack(store: RunStore) -> None:
-    store.packed()
+    failed = []
+    for shard in range(store.config.shards):
+        try:
+            store.pack_rollouts(shard)
+        except UserError as error:  # of one shard, which the others need not wait for
+            failed.append(str(error))
+    if failed:
+        raise UserError("; ".join(failed))
 
 
 def _seal(store: RunStore) -> None:

@@ -20,6 +20,8 @@ from schemas.records import GoldLabels, LabelledSolution, Problem, Solution, fir
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pipeline.policies.base import Policy
+
 Figures = dict[str, Any]
 _AT_ONCE = 512
 """Rows that are read together: a row holds a solution with all its votes."""
@@ -136,14 +138,20 @@ def exact(row: LabelledSolution) -> GoldLabels | None:
     return GoldLabels(labels=first_error_labels(first, n), first_error=first, by="exact truth")
 
 
+Drawn = Mapping[str, list[Solution]]
+"""What was drawn for a problem, by the problem's id."""
 Samples = list[tuple[Problem, list[Solution]]]
-SAMPLES = TypeAdapter(Samples)
-"""Samples as JSON, and back."""
+_LINE = TypeAdapter(tuple[Problem, list[Solution]])
 
 
-def evaluate_run(store: RunStore, checkpoint: Path) -> Figures:
-    """Measure a PRM on problems that no run trains on: first errors against exact truth, and best-of-n."""
-    return evaluate_samples(asyncio.run(held_out_samples(store.config, store.templates())), checkpoint)
+def evaluate_run(store: RunStore, checkpoint: Path, drawn: Path | None = None) -> Figures:
+    """Measure a PRM on problems that no run trains on: first errors against exact truth, and best-of-n.
+
+    `drawn` is a file with some of the solutions to choose from (`draw_into`); the others are drawn now.
+    """
+    before = drawn_in(drawn) if drawn else {}
+    samples = asyncio.run(held_out_samples(store.config, store.templates(), before))
+    return evaluate_samples(samples, checkpoint)
 
 
 def evaluate_samples(samples: Samples, checkpoint: Path) -> Figures:
@@ -167,9 +175,14 @@ def evaluate_samples(samples: Samples, checkpoint: Path) -> Figures:
     return evaluate_prm(PRM.load(checkpoint), gold, groups)
 
 
-async def held_out_samples(config: RunConfig, templates: Mapping[str, str] | None = None) -> Samples:
+async def held_out_samples(
+    config: RunConfig,
+    templates: Mapping[str, str] | None = None,
+    drawn: Drawn | None = None,
+    keep: Callable[[Problem, list[Solution]], object] = lambda *_: None,
+) -> Samples:
     """The solutions that a PRM of the run chooses from: `evaluate.samples` for each of `evaluate.problems`
-    problems that no run trains on."""
+    problems that no run trains on. Those of `drawn` are not drawn again; `keep` is told of each that is."""
     from pipeline.embedded.problems.truth import problems
     from pipeline.policies import open_policy
     from pipeline.policies.server.probe import prepare
@@ -180,19 +193,36 @@ async def held_out_samples(config: RunConfig, templates: Mapping[str, str] | Non
         raise UserError(
             "best-of-n needs [evaluate] and embedded problems; for other data: stepmint evaluate FILE"
         )
+    n, found = config.evaluate.samples, dict(drawn or {})
     posed = problems(
         config.evaluate.problems, seed=config.seed, steps=config.problems.steps, split="held-out"
     )
-    async with open_policy(config.policy) as policy:
-        await prepare(policy, sampling_of(config.prompt), prefixes=False)
-        rollers = [
-            Roller(policy, config.prompt, problem, seed=config.seed, templates=templates) for problem in posed
-        ]
-        drawn = await asyncio.gather(
-            *(roller.roll("", config.evaluate.samples, "held-out") for roller in rollers)
-        )
+
+    async def draw(policy: "Policy", problem: Problem) -> None:
+        roller = Roller(policy, config.prompt, problem, seed=config.seed, templates=templates)
         # A sample that was cut off or failed keeps its place: it is a sample that is not right.
-        return [
-            (problem, [to_solution(roller, rollout) for rollout in rollouts])
-            for problem, roller, rollouts in zip(posed, rollers, drawn, strict=True)
-        ]
+        solutions = [to_solution(roller, rollout) for rollout in await roller.roll("", n, "held-out")]
+        found[problem.id] = solutions
+        keep(problem, solutions)
+
+    if missing := [problem for problem in posed if problem.id not in found]:
+        async with open_policy(config.policy) as policy:
+            await prepare(policy, sampling_of(config.prompt), prefixes=False)
+            await asyncio.gather(*(draw(policy, problem) for problem in missing))
+    return [(problem, found[problem.id]) for problem in posed]
+
+
+def draw_into(file: Path, config: RunConfig, templates: Mapping[str, str] | None = None) -> None:
+    """Draw the same into a file, a line for each problem as soon as it is drawn."""
+    with file.open("w", encoding="utf-8", buffering=1) as lines:
+        asyncio.run(
+            held_out_samples(
+                config, templates, keep=lambda *one: lines.write(f"{_LINE.dump_json(one).decode()}\n")
+            )
+        )
+
+
+def drawn_in(file: Path) -> Drawn:
+    """What such a file holds. A last line without its end was torn when its writer was ended."""
+    whole = (line for line in file.read_bytes().splitlines(keepends=True) if line.endswith(b"\n"))
+    return {problem.id: solutions for problem, solutions in map(_LINE.validate_json, whole)}

@@ -114,8 +114,6 @@ def unsettled(run: Path, manifest: Manifest) -> Iterator[str]:
     place = _place(manifest)
     if place == SHARDS:
         return
-    if not (run / CARD).exists():  # one of the owner's own stays
-        write_bytes(run / CARD, _CARD.encode())
     if not points_at(run, place) and not _is_copy(run, manifest):
         yield f"{run / SHARDS}: is not the dataset of the manifest"
     for folder in sorted((run / SEALED).glob("*")):

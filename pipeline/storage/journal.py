@@ -323,13 +323,12 @@ def finished_of(path: Path, offset: int, line: bytes) -> Finished:
     )
 
 
-def is_record(line: bytes) -> bool:
-    """Whether a line is a finished problem."""
+def problem_of(line: bytes) -> str:
+    """The id of the finished problem that a line is; empty where it is none."""
     try:
-        Finished.model_validate_json(body_of(line))
+        return Finished.model_validate_json(body_of(line)).problem.id
     except ValueError:
-        return False
-    return True
+        return ""
 
 
 def signed(body: bytes) -> bytes:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.storage.atomic import sync_folder
 from pipeline.storage.checksums import sha256_of, vouched_fault, write_vouched
-from pipeline.storage.files import batches
+from pipeline.storage.files import batches, opened
 from pipeline.storage.journal import Damage, Entry, body_of
 from schemas.errors import UserError
 from schemas.records import Record, Rollout
@@ -157,6 +157,12 @@ def is_block(line: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def unreadable(raw: Path) -> int:
+    """How many of the lines cannot be read, a last one that was torn among them."""
+    with opened(raw) as file:
+        return sum(not is_block(line) for line in file)
 
 
 def _blocks(raw: Path, blocks: dict[str, int]) -> Iterator[tuple[str, list[Row]]]:

@@ -17,7 +17,6 @@ from pipeline.labelling.problems import read_problems
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import label_all
 from pipeline.labelling.tools import open_tools
-from pipeline.outputs.report import rows_of
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
 from pipeline.runs import problem_files
@@ -28,19 +27,7 @@ from pipeline.storage.journal_packing import unpack
 from pipeline.storage.recorded import read_config, write_record
 from schemas.errors import UserError
 from schemas.records import Finished, PolicyIdentity, Problem, Rollout, Vote
-
-
-@pytest.fixture
-def sealed(labelled: Path, tmp_path: Path) -> RunStore:
-    shutil.copytree(labelled, tmp_path / "r", symlinks=True)
-    store = RunStore(tmp_path / "r", read_config(tmp_path / "r"))
-    store.config = store.config.model_copy(update={"root": str(tmp_path)})
-    seal(store)
-    return store
-
-
-def rows(store: RunStore) -> list[str]:
-    return [row.model_dump_json() for row in rows_of(store)]
+from tests.checking.conftest import rows
 
 
 def test_a_run_as_it_was_written_is_fine(

@@ -9,11 +9,19 @@ import pytest
 from benchmarks.bases import byte_model
 from benchmarks.hub import Hub
 from benchmarks.hub import serving as serving_hub
+from flows.cli import main
 from flows.server import starting
 from flows.settings import set_defaults
 from tests.flows.serving import Serving, served
 
 set_defaults()
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """A command's exit code, and what it writes to stdout and stderr."""
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,11 @@ import pytest
 
 from flows import ahead
 from flows import main as stages
-from flows import train as flows
 from flows.ahead import Drawing, drawing
 from flows.train import evaluate_model
-from pipeline.outputs.report import held_out_samples
+from pipeline.outputs import report
+from pipeline.outputs.report import draw_into, drawn_in, held_out_samples
+from pipeline.runs.run_store import RunStore
 from pipeline.storage.atomic import write_json
 from schemas.config import RunConfig
 
@@ -29,25 +30,65 @@ def run(root: Path, **changes: Any) -> RunConfig:
     return RunConfig.model_validate({"name": "r", "root": str(root), **sections, **changes})
 
 
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[report.Samples]:
+    """What was measured, in place of measuring it."""
+    found: list[report.Samples] = []
+    monkeypatch.setattr(report, "evaluate_samples", lambda samples, _: found.append(samples) or {"n": 1})
+    return found
+
+
 def test_what_is_drawn_beside_is_what_the_evaluation_would_draw(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: list[report.Samples]
 ) -> None:
+    """However far the process has come, which on a busy machine may be nowhere."""
     config = run(tmp_path)
     monkeypatch.setattr(ahead, "cores", lambda: 2)
-    measured = []
-    monkeypatch.setattr(flows, "evaluate_samples", lambda samples, _: measured.append(samples) or {"n": 1})
     with drawing(config, tmp_path / "prm") as drawn:
         assert drawn is not None
         assert evaluate_model.fn(config, str(tmp_path), drawn.file()) == {"n": 1}
-        file = Path(drawn.file())
-    assert not file.exists()
     assert measured == [asyncio.run(held_out_samples(config))]
     assert [len(solutions) for _, solutions in measured[0]] == [2, 2]
 
 
-def test_samples_that_were_not_drawn_are_drawn_by_the_evaluation(tmp_path: Path) -> None:
+def test_the_process_draws_and_nothing_of_it_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = run(tmp_path)
+    monkeypatch.setattr(ahead, "cores", lambda: 2)
+    monkeypatch.setattr(ahead, "NICENESS", 0)  # at the lowest priority it may take for ever
+    with drawing(config, tmp_path / "prm") as drawn:
+        assert drawn is not None
+        assert drawn._process.wait() == 0
+        file = Path(drawn.file())
+        assert drawn_in(file) == {p.id: found for p, found in asyncio.run(held_out_samples(config))}
+    assert not file.exists()
+
+
+def test_what_is_drawn_already_is_not_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: list[report.Samples]
+) -> None:
+    """A last line that was torn when the process was ended is drawn again."""
+    config, file = run(tmp_path, policy={"kind": "simulated"}), tmp_path / "samples.jsonl"
+    RunStore.open(config)
+    draw_into(file, config)
+    whole = file.read_bytes()
+    first, second = whole.splitlines(keepends=True)
+    for part, left in ((whole, 0), (first + second[:-1], 1), (first + second[:-9], 1), (b"", 2)):
+        file.write_bytes(part)
+        assert len(drawn_in(file)) == 2 - left
+        (tmp_path / "evaluation.json").unlink(missing_ok=True)
+        evaluate_model.fn(config, str(tmp_path), str(file))
+    assert measured == [asyncio.run(held_out_samples(config))] * 4
+    file.write_bytes(whole.replace(b"step 0", b"line 0"))  # the policy would say "step"
+    (tmp_path / "evaluation.json").unlink()
+    evaluate_model.fn(config, str(tmp_path), str(file))
+    texts = [solution.text for _, solutions in measured[4] for solution in solutions]
+    assert [text.startswith("line 0") for text in texts] == [True] * 4
+
+
+def test_a_process_that_failed_is_no_hindrance(tmp_path: Path) -> None:
     failed = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
-    assert Drawing(failed, tmp_path / "none.json").file() == ""
+    failed.wait()
+    assert Drawing(failed, tmp_path / "none.jsonl").file() == ""
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_figures_are_measured_once_and_again_for_other_settings(
 ) -> None:
     times: list[Path] = []
 
-    def measure(store: RunStore, folder: Path) -> dict[str, Any]:
+    def measure(store: RunStore, folder: Path, drawn: Path | None) -> dict[str, Any]:
         times.append(folder)
         return {"times": len(times)}
 

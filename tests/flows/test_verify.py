@@ -1,6 +1,7 @@
 """`stepmint verify` goes on after bad rows, ends as linters do, and says the same in every format."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -146,3 +147,39 @@ def test_a_long_proof_takes_no_square_of_its_lines() -> None:
     found = [line["verdict"] for line in verify([Written("a", facts, lines)])]
     assert time.process_time() - start < 20
     assert (found[0], found[100], found[-1]) == ("holds", "holds", "abstains")
+
+
+TOM = {
+    "id": "tom",
+    "problem": "Tom has 14 apples and gets 5 more.",
+    "steps": ["14 + 5 = 19", "19 * 2 = 39", "So 77 it is. \x1b[31m"],
+}
+
+
+def test_verify_prints_one_object_a_step(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(TOM), encoding="utf-8")
+    code, out, err = run(capsys, path, "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert (code, err) == (1, "")
+    assert [(line["id"], line["step"], line["verdict"]) for line in lines] == [
+        ("tom", 0, "holds"),
+        ("tom", 1, "fails"),
+        ("tom", 2, "abstains"),
+    ]
+    assert all(set(line) == {"id", "step", "verdict", "findings"} for line in lines)
+    names = {"span", "claim", "verdict", "reason", "by"}
+    assert all(set(finding) == names for line in lines for finding in line["findings"])
+    assert [finding["by"] for finding in lines[2]["findings"]] == ["provenance"]
+    assert run(capsys, path, "--json", "--only", "fails")[1].count("\n") == 1
+
+
+def test_verify_shows_reasons_and_a_rate(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(TOM), encoding="utf-8")
+    code, out, _ = run(capsys, path)
+    assert code == 1
+    assert "arithmetic: 19 * 2 is 38, not 39" in out
+    assert "77 stands neither in the problem nor in an earlier step" in out
+    assert re.search(r"3 steps: 1 holds, 1 fails, 1 abstains; [\d,]+ steps/s", out)
+    assert "\x1b[31m" not in out

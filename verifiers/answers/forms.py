@@ -16,6 +16,7 @@ from verifiers.answers.phrases import NOTHING, REALS, notated
 from verifiers.answers.series import ANSWER_FUNCTIONS
 from verifiers.answers.spelled import spelled
 from verifiers.answers.values import symbols_of
+from verifiers.expressions.matrices import Matrix
 from verifiers.expressions.parser import parse
 from verifiers.expressions.tree import Expression, Name, Refused
 
@@ -322,12 +323,17 @@ def _scalar(text: str, depth: int) -> Form | None:
     text, unit = without_unit(text.strip(" ."))
     if unit == "degree" and _OF_ANGLE.search(text):
         text, unit = f"{text} degrees", ""
-    if _PROSE.search(text) or _MORE.search(text):
-        return None
     try:
-        return Form("", (parse(spelled(text), ANSWER_FUNCTIONS),), unit=unit)
+        return Form("", (_expression(text),), unit=unit)
     except Refused:
         return None
+
+
+def _expression(text: str) -> Expression:
+    """The tree of one expression. Raises Refused."""
+    if _PROSE.search(text) or _MORE.search(text):
+        raise Refused("parse", "words")
+    return parse(spelled(text), ANSWER_FUNCTIONS)
 
 
 def _tupled(match: re.Match[str], depth: int) -> Form | None:
@@ -352,13 +358,12 @@ def _matrix(text: str, depth: int) -> Form | None:
         scalar = form.scalar if form and not form.unit and not form.name else None
         return None if isinstance(scalar, Based) else scalar
 
-    found = read_matrix(text, cell)
+    found = read_matrix(text, cell, _expression)
     if found is None:
         return None
-    if not isinstance(found, tuple):
+    if not isinstance(found, Matrix):
         return Form("", (found,))
-    cells = tuple(Form("", (one,)) for row in found for one in row)
-    return Form(f"matrix {len(found)} {[len(row) for row in found]}", cells)
+    return Form(f"matrix {found.shape}", tuple(Form("", (one,)) for one in found.entries()))
 
 
 def _balanced(text: str) -> bool:

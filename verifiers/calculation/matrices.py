@@ -19,7 +19,7 @@ from verifiers.claims.parsed import LONGEST_STEP, ParsedText
 from verifiers.claims.words import CONTRACTIONS, HEDGES, REFUTES, ROUNDED
 from verifiers.expressions.decimals import approximate
 from verifiers.expressions.matrices import Matrix, has_matrix, parse_side, shown
-from verifiers.expressions.matrix_values import Value, value
+from verifiers.expressions.matrix_values import Value, unknown, value
 from verifiers.expressions.tree import (
     Binary,
     Call,
@@ -165,12 +165,14 @@ def _judged(equation: Equation, pool: Pool | None) -> Checked:
         and isinstance(equation.right, Name)
     ):
         return _open(equation, "a definition", GIVEN)
+    for side in (equation.left, equation.right):
+        for name in unknown(side, equation.matrices):
+            return _open(equation, f"{name} may be a matrix", GIVEN)
     try:
         left, right = value(equation.left, equation.matrices), value(equation.right, equation.matrices)
         pairs = _pairs(left, right)
     except Refused as refusal:
-        is_name = refusal.kind == "undefined_symbol"
-        return _open(equation, str(refusal), GIVEN if is_name else refusal.kind)
+        return _open(equation, str(refusal), refusal.kind)
     open_entry, unit = None, _unit(equation)
     for first, second in pairs:
         verdict = _compared(first, second, unit, pool)

@@ -14,7 +14,7 @@ from verifiers.expressions.tree import Expression, Refused
 
 LARGEST = 6
 """Rows, and columns; more are refused."""
-_MOST_MATRICES = 24
+MOST_MATRICES = 24
 _LONGEST_BODY = 1_200
 CROSS = "//"
 """How `\\times` is read; no expression that people write divides and rounds matrices."""
@@ -29,7 +29,7 @@ _DETERMINANT = re.compile(
 )
 _LENGTH = re.compile(rf"(?:{_OPEN}(?:\\\||\|\||\\lVert|\\Vert){_SYMBOL}{_CLOSE}(?:\\\||\|\||\\rVert|\\Vert))")
 _BARS = re.compile(rf"(?:\\left\s*\||\\lvert|(?<![\\|])\|){_SYMBOL}(?:\\right\s*\||\\rvert|\|(?!\|))")
-_TRANSPOSED = re.compile(
+TRANSPOSED = re.compile(
     r"\^\s*(?:\{\s*(?:\\top|\\intercal|\\mathrm\{T\}|\\mathsf\{T\}|T)\s*\}|\\top|\\intercal|T\b)"
 )
 # A letter for a matrix or vector, such as `\mathbf{A}` or `\vec v`; its symbol is `V_A`.
@@ -84,14 +84,21 @@ def read_matrix(latex: str) -> Matrix:
     return _matrix(match["body"])
 
 
+def lines_of(body: str) -> list[str]:
+    r"""The rows of a matrix as they are written; `\\[2mm]` ends one, too."""
+    lines = re.split(r"\\\\(?:\s*\[[^\]]{0,9}\])?|\\cr\b", body.replace("\\hline", ""))
+    return [line for line in lines if line.strip()]
+
+
+def cells_of(line: str) -> list[str]:
+    """The entries of a row."""
+    return re.split(r"(?<!\\)&", line)
+
+
 def _matrix(body: str) -> Matrix:
     if len(body) > _LONGEST_BODY:
         raise Refused("too_large", f"a matrix of more than {_LONGEST_BODY} characters")
-    # `\\[2mm]` ends a row, too.
-    lines = re.split(r"\\\\(?:\s*\[[^\]]{0,8}\])?", body.replace("\\hline", ""))
-    rows = tuple(
-        tuple(_entry(cell) for cell in re.split(r"(?<!\\)&", line)) for line in lines if line.strip()
-    )
+    rows = tuple(tuple(map(_entry, cells_of(line))) for line in lines_of(body))
     if not rows or len({len(row) for row in rows}) != 1 or max(len(rows), len(rows[0])) > LARGEST:
         raise Refused("parse", f"no matrix of at most {LARGEST} rows and columns")
     return Matrix(rows)
@@ -107,8 +114,8 @@ def shown(text: str) -> Shown:
 
     def symbol(match: re.Match[str]) -> str:
         number = len(matrices)
-        if number >= _MOST_MATRICES:
-            raise Refused("too_large", f"more than {_MOST_MATRICES} matrices")
+        if number >= MOST_MATRICES:
+            raise Refused("too_large", f"more than {MOST_MATRICES} matrices")
         name = f"Z_{'d' if match['kind'] == 'vmatrix' else 'm'}{number}"
         matrices[name] = _matrix(match["body"])
         return f" {name} "
@@ -144,5 +151,5 @@ def parse_side(text: str) -> Expression:
     # What is left in bold is no single letter; read as a number it would commute.
     if _OTHER_NAMED.search(text) or "//" in text:
         raise Refused("parse", "a vector that is not shown")
-    text = _TRANSPOSED.sub("^T_T ", text.replace("\\times", CROSS).replace("×", CROSS))
+    text = TRANSPOSED.sub("^T_T ", text.replace("\\times", CROSS).replace("×", CROSS))
     return parse(to_plain(text).strip())

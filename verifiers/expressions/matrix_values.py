@@ -19,6 +19,12 @@ ZERO, ONE = Number(Fraction(0), "0"), Number(Fraction(1), "1")
 _TRANSPOSE = Name("T_T")
 
 
+def unknown(tree: Expression, matrices: Mapping[str, Matrix]) -> list[str]:
+    """The capital and bold letters in it, which may stand for matrices that are not shown."""
+    found = names(tree) - matrices.keys() - {_TRANSPOSE.name}
+    return sorted(name for name in found if name[:1].isupper())
+
+
 def value(tree: Expression, matrices: Mapping[str, Matrix]) -> Value:
     """What an expression of matrices comes to. Raises Refused where it has no value, or is too large."""
     match tree:
@@ -27,9 +33,6 @@ def value(tree: Expression, matrices: Mapping[str, Matrix]) -> Value:
             if name.startswith("Z_d"):
                 return determinant(matrix)
             return _length(matrix) if name.startswith("Z_n") else matrix
-        case Name(name) if name[:1].isupper():
-            # A capital or bold letter may stand for a matrix that is not shown here.
-            raise Refused("undefined_symbol", f"{name} may be a matrix")
         case Unary("-", operand):
             return _scaled(Number(Fraction(-1), "-1"), value(operand, matrices))
         case Binary("^", base, exponent):
