@@ -105,11 +105,11 @@ async def open_tools(
     *,
     policy: Policy | None = None,
     brought: Sequence[Part] = (),
-    opener: Opener = open_policy,
+    opener: Opener | None = None,
 ) -> Annotators:
     """Everything that a configuration asks for, loaded and tried out; the stack closes it. A `policy` that is
     open already takes the place of the configured one, and annotators that are `brought` vote, too. `opener`
-    makes the policies that are not open."""
+    makes the others in place of `open_policy`."""
     kept = templates or {}
     parts = [*_parts(config, kept), *brought]
     sources, roles = _declared(config, parts), opening.asked(config, parts, _reader(kept))
@@ -118,7 +118,7 @@ async def open_tools(
     for name, role in roles.items():
         opening.refuse_json(role, policies[name].kind if name in policies else role.policy.kind)
         if name not in policies:
-            policies[name] = await stack.enter_async_context(opener(role.policy))
+            policies[name] = await stack.enter_async_context((opener or open_policy)(role.policy))
     for name, role in roles.items():
         limit, chat = role.limit, role.policy.chat
         # Asked once before any problem: a server that cannot continue a text, or has no such model, is found
@@ -139,7 +139,7 @@ class Engines:
     """What a run asks, kept open from one shard to the next with the event loop that it lives in: an engine
     takes a minute to load, and the shards of a run all ask the same ones."""
 
-    def __init__(self, opener: Opener = open_policy) -> None:
+    def __init__(self, opener: Opener | None = None) -> None:
         self._opener = opener
         self._runner: asyncio.Runner | None = None
         self._stack = AsyncExitStack()
