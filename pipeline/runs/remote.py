@@ -29,7 +29,7 @@ from pipeline.storage.generations import MANIFEST, SEALED, settle
 from pipeline.storage.object_store import ObjectStore
 from pipeline.storage.recorded import config_here, read_record, write_config, write_record
 from pipeline.storage.shard_log import LogEntry, ShardLog
-from schemas.config import RunConfig
+from schemas.config import RunConfig, config_of
 from schemas.errors import BackendError, UserError
 from schemas.manifest import Manifest
 from schemas.sources import Source
@@ -131,14 +131,27 @@ def fetch(objects: ObjectStore, folder: Path) -> RunConfig:
             raise UserError(f"{objects.url}/{RUN}: names {name!r}, which is no file of a run")
         if target.is_file() and _sha256(target.read_bytes()) == sha256:
             continue
-        data = objects.read(f"inputs/{sha256}")
-        if data is None or _sha256(data) != sha256:
-            raise UserError(f"{objects.url}/inputs/{sha256}: {name} is missing or was changed")
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, data)
+        write_bytes(target, _input(objects, name, sha256))
     for name in ("journal", "rollouts"):
         (folder / name).mkdir(exist_ok=True)
     return config_here(folder)
+
+
+def _input(objects: ObjectStore, name: str, sha256: str) -> bytes:
+    data = objects.read(f"inputs/{sha256}")
+    if data is None or _sha256(data) != sha256:
+        raise UserError(f"{objects.url}/inputs/{sha256}: {name} is missing or was changed")
+    return data
+
+
+def recorded(objects: ObjectStore) -> RunConfig | None:
+    """The configuration that a run was begun with; None where none was."""
+    there = _described(objects)
+    if there is None:
+        return None
+    text = _input(objects, "run.toml", str(there["files"].get("run.toml")))
+    return config_of(text.decode(), Path(f"{objects.url}/run.toml"))
 
 
 def _is_copy_of(there: Mapping[str, Any], folder: Path) -> bool:
@@ -167,6 +180,8 @@ def replay(entries: Iterable[LogEntry], folder: Path, shard: int) -> None:
                 continue
             if name not in _FILES:
                 raise BackendError(f"the log of shard {shard} holds {name!r}, which is no part of a shard")
+            if name in _APPENDED and not data:
+                continue  # a shard that has drawn nothing has no such file, as in a local run
             path = folder / _FILES[name].format(f"{shard:05d}")
             with path.open("ab" if name in _APPENDED else "wb") as file:
                 file.write(data)
@@ -206,6 +221,11 @@ def load(objects: ObjectStore, folder: Path, shards: int) -> None:
         replay(log.read(), folder, shard)
         known[name], known[SOURCES] = log.length, json.loads(declared(folder))
     write_record(record, known)
+    load_dataset(objects, folder)
+
+
+def load_dataset(objects: ObjectStore, folder: Path) -> None:
+    """Put the last dataset of a run, if it has one, into a folder that `fetch` has filled."""
     manifest = last_manifest(objects)
     if manifest is None:
         return
