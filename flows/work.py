@@ -115,12 +115,11 @@ def begin(config: RunConfig) -> "ObjectStore":
         if config.train and remote.last_manifest(objects) is None:
             with progress.stage("trying out the base of the PRM"):
                 check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
-        try:
+        if not night:
             remote.begin(objects, store)
-        except UserError:
+        elif not remote.create(objects, store):
             # Another fire of this night was first, and may have found other problems in its source.
-            if not (night and _joins(objects, config)):
-                raise
+            _joins(objects, config)
     return objects
 
 

@@ -71,19 +71,23 @@ def begin(objects: ObjectStore, store: RunStore) -> None:
     UserError where another run has this name: it names the settings that differ, or says that the problems
     do.
     """
-    files = inputs_of(store.path)
-    sums = {str(file.relative_to(store.path)): _sha256(file.read_bytes()) for file in files}
-    there = _described(objects)
-    if there is None:
-        for file in files:
-            data = file.read_bytes()
-            objects.create(f"inputs/{_sha256(data)}", data)
-        said = {"digest": store.config.digest(), "shards": store.config.shards, "files": sums}
-        said[_NONCE] = uuid.uuid4().hex
-        if objects.create(RUN, json.dumps(said).encode()):
-            return
-        there = _described(objects) or {}
-    _refuse_another(objects, store, there, sums)
+    if not create(objects, store):
+        _refuse_another(objects, store, _described(objects) or {}, _sums(store.path))
+
+
+def create(objects: ObjectStore, store: RunStore) -> bool:
+    """Put a prepared run on the store; False where one of its name is there."""
+    if _described(objects) is not None:
+        return False
+    for file in inputs_of(store.path):
+        data = file.read_bytes()
+        objects.create(f"inputs/{_sha256(data)}", data)
+    said = {"digest": store.config.digest(), "shards": store.config.shards, "files": _sums(store.path)}
+    return objects.create(RUN, json.dumps({**said, _NONCE: uuid.uuid4().hex}).encode())
+
+
+def _sums(run: Path) -> dict[str, str]:
+    return {str(file.relative_to(run)): _sha256(file.read_bytes()) for file in inputs_of(run)}
 
 
 def _refuse_another(

@@ -236,6 +236,27 @@ def test_two_fires_at_once_publish_every_problem_once(tmp_path: Path, hub: Hub) 
     assert len(hub.commits) == len(published), said
 
 
+def test_a_fire_that_is_overtaken_goes_on_with_the_run_of_its_day(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one began the run, sealed and published it, and had found a problem more in the source."""
+    run_file = series_file(tmp_path, f"file://{tmp_path}/objects")
+    create, said = remote.create, list[str]()
+
+    def overtaken(*given: Any) -> bool:
+        if not said:
+            said.append("")
+            pose(run_file, "A new problem")
+            said.append(fire(run_file, 27)[0])
+        return create(*given)
+
+    monkeypatch.setattr(remote, "create", overtaken)
+    assert fire(run_file, 27)[0].startswith("nothing to do: ")
+    assert said[1].startswith("new problems labelled: 4,")
+    assert len(hub.commits) == 1
+    assert fire(run_file, 28)[0].startswith("nothing new")
+
+
 def test_a_night_goes_on_with_what_it_began_with(tmp_path: Path, fresh: Callable[[], None]) -> None:
     run_file = series_file(tmp_path, f"file://{tmp_path}/objects", '[series]\nname = "nightly"\n')
     fire(run_file, 27)
