@@ -6,6 +6,7 @@ sees none, and gets its text. `flows.deployed` is what is run.
 
 import argparse
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     path = Path(args.config)
     config = load_config(path, tuple(args.set))
     check_stages(config)
-    refuse_training(config)
+    refuse_training(_as_fired(config))
     _check(args, config)
     name = args.name or (config.series.name if config.series else config.name)
     with connected(args.pool) as client:
@@ -104,6 +105,13 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
         "automations": automations,
         "parameters": {"run": run},
     }
+
+
+def _as_fired(config: RunConfig) -> RunConfig:
+    """The run of some fire of a deployment."""
+    from pipeline.runs.series import planned
+
+    return planned(config, datetime.now(UTC), "day")
 
 
 def _run(args: argparse.Namespace, path: Path, kind: str) -> dict[str, Any]:
@@ -152,8 +160,6 @@ def _check(args: argparse.Namespace, config: RunConfig) -> None:
             raise UserError(f"{option} {name!r}: expected a name without / % & < >")
     if config.ray and not is_url(config.root):
         raise UserError(f"{args.config}: root = {config.root!r}: a run with [ray] needs an object store")
-    if config.series and is_url(config.root):
-        raise UserError(f"{args.config}: root = {config.root!r}: a [series] needs a folder for its runs")
     if args.pool_type:
         _check_kind(args, config, args.pool_type)
     if args.cron:
@@ -173,11 +179,6 @@ def _check_kind(args: argparse.Namespace, config: RunConfig, kind: str) -> None:
         raise UserError(f"--image {args.image}: a process pool has no images: add --pool-type docker")
     if kind != "process" and not args.image:
         raise UserError(f"--image is needed in a {kind} pool: deploy/Dockerfile builds one")
-    if kind == "kubernetes" and config.series:
-        raise UserError(
-            f"{args.config}: a [series] needs a folder that outlasts its runs, and a pod has none: choose a "
-            "process or docker pool, or leave [series] out"
-        )
     if kind == "kubernetes" and not is_url(config.root):
         raise UserError(
             f"{args.config}: root = {config.root!r}: a pod's folders go with it: name an object store, such "

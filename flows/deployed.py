@@ -20,8 +20,11 @@ from flows.orchestration import completed, failed, flow_of, planned_time
 from flows.series import follow_up
 from flows.synthesize import read_ahead
 from flows.work import begin, is_url, refuse_training, sealed, work_on
-from pipeline.runs.series import planned
+from pipeline.runs.far_series import note
+from pipeline.runs.series import is_night, planned
+from pipeline.runs.series_prms import with_newest_prm
 from pipeline.storage.generations import read_manifest
+from pipeline.storage.object_store import open_objects
 from schemas.config import RunConfig, config_of, load_config
 from schemas.errors import BackendError, NothingNew, UserError, redacted
 
@@ -29,6 +32,8 @@ RERUNS = 3
 """How often a run that crashes is run again at most (`flows.automations`)."""
 _LONGEST = 100_000
 """Characters of a run file that is sent. Prefect takes 500 kB of parameters."""
+
+_CLOSED = "takes no more problems: the next run has what is new"
 
 log = logging.getLogger(__name__)
 
@@ -127,18 +132,14 @@ def fire(run: ScheduledRun, at: datetime) -> str:
     config = config_of(run.text, path, run.changes) if run.text else load_config(path, run.changes)
     if run.named_by == "file":  # handed over, and no fire of its series
         return _labelled(config)
-    config = planned(config, at, run.named_by)
+    config = with_newest_prm(planned(config, at, run.named_by))
     return "; ".join([_labelled(config), *follow_up(config)])
 
 
 def _labelled(config: RunConfig) -> str:
     """Label what is new, and say how much it was."""
     if is_url(config.root) or config.ray:
-        result = _on_store(config)
-        _raise_unread(result)
-        if result.get("labelled_here") == 0:
-            return f"nothing to do: {result['run']} is sealed"
-        return f"problems labelled: {result['problems']:,}, in {result['run']}"
+        return _labelled_on_store(config)
     folder = Path(config.root) / config.name
     was_there, before = folder.exists(), _digest(folder)
     try:
@@ -150,19 +151,38 @@ def _labelled(config: RunConfig) -> str:
     _raise_unread(main.fn(config))
     if before and before == _digest(folder):
         closed = config.series is not None and config.series.dataset is not None
-        why = "takes no more problems: the next run has what is new" if closed else "no problem is new"
-        return f"nothing to do: {folder} is sealed, and {why}"
+        return f"nothing to do: {folder} is sealed, and {_CLOSED if closed else 'no problem is new'}"
     return _told(config, folder)
+
+
+def _labelled_on_store(config: RunConfig) -> str:
+    """`_labelled` for a run that lies where many machines reach it. A night there takes no more problems than
+    it was begun with."""
+    try:
+        result = _on_store(config)
+    except NothingNew as nothing:
+        return str(nothing)
+    _raise_unread(result)
+    if result.get("labelled_here") == 0:
+        return f"nothing to do: {result['run']} is sealed{f', and {_CLOSED}' if config.series else ''}"
+    what = "new problems" if config.series else "problems"
+    return f"{what} labelled: {result['problems']:,}, in {result['run']}"
 
 
 def _on_store(config: RunConfig) -> dict[str, Any]:
     """Work on a run that lies where many machines reach it: alone, or with those of a Ray cluster."""
     refuse_training(config)
-    if config.ray is None:
-        return work_on(begin(config))
+    result = work_on(begin(config)) if config.ray is None else _spread(config)
+    if is_night(config):
+        note(open_objects(result["run"], written=False))
+    return result
+
+
+def _spread(config: RunConfig) -> dict[str, Any]:
     from flows.on_ray import connected, spread
     from pipeline.runs.growths import Grown
 
+    assert config.ray is not None
     while True:
         with connected(config.ray):
             objects, growth = spread(config)

@@ -1,15 +1,15 @@
 """`stepmint work URL`, and what lets other commands use a run on an object store as they use a folder."""
 
 import argparse
-import hashlib
-import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import progress
+from pipeline.storage.copies import mirrored as mirrored
+from schemas.addresses import is_url as is_url
 from schemas.config import RunConfig
 from schemas.errors import UserError, redacted
 from schemas.logged import about
@@ -34,11 +34,6 @@ def add_arguments(work: argparse.ArgumentParser) -> None:
         help="how long a worker may be silent before another takes its shard (default 90). It appends what "
         "is done every third of this, which is what a kill loses at most. Give all workers of a run the same",
     )
-
-
-def is_url(name: str) -> bool:
-    """Whether a folder's name is the address of an object store: `s3://bucket/runs`, `file:///mnt/runs`."""
-    return "://" in name
 
 
 def work(args: argparse.Namespace) -> Result:
@@ -96,12 +91,15 @@ def _on_cluster(args: argparse.Namespace, config: RunConfig, flow: Callable[...,
 def begin(config: RunConfig) -> "ObjectStore":
     """Begin the run on the object store that its `root` names, or let it grow; returns its place.
 
-    As in a folder, the base of `[train]` is tried before anything is sampled.
+    As in a folder, the base of `[train]` is tried before anything is sampled. A night of a series has the
+    problems that it was begun with, whoever began it; NothingNew where there would be none.
     """
     from flows.checks import check_base
     from pipeline.labelling.problems import read_problems
     from pipeline.runs import remote
+    from pipeline.runs.far_series import done_earlier
     from pipeline.runs.run_store import RunStore
+    from pipeline.runs.series import is_night
     from pipeline.storage.atomic import fresh_folder
     from pipeline.storage.object_store import open_objects
 
@@ -111,16 +109,40 @@ def begin(config: RunConfig) -> "ObjectStore":
             "all reach, such as s3://BUCKET/RUNS or file:///SHARED/RUNS"
         )
     objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
+    night = is_night(config)
+    if night and _joins(objects, config):
+        return objects
     with fresh_folder() as folder:
         with progress.stage("reading the problems"):
             store = RunStore.open(config.model_copy(update={"root": str(folder)}))
-            remote.follow(objects, store)
-            read_problems(store)
+            if not night:
+                remote.follow(objects, store)
+            read_problems(store, done_earlier(config) if night else frozenset())
         if config.train and remote.last_manifest(objects) is None:
             with progress.stage("trying out the base of the PRM"):
                 check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
-        remote.begin(objects, store)
+        if not night:
+            remote.begin(objects, store)
+        elif not remote.create(objects, store):
+            # Another fire of this night was first, and may have found other problems in its source.
+            _joins(objects, config)
     return objects
+
+
+def _joins(objects: "ObjectStore", config: RunConfig) -> bool:
+    """Whether a night was begun, so that it is gone on with. UserError where it has other settings."""
+    from pipeline.runs import remote
+    from pipeline.runs.identity import differences
+
+    began = remote.recorded(objects)
+    if began is None:
+        return False
+    if found := differences(began, config, {}, {}):
+        raise UserError(
+            f"{objects.url}: was begun with {', '.join(found)}: change it back, finish the run as it is with "
+            f"`stepmint work {objects.url}`, or remove it"
+        )
+    return True
 
 
 def work_on(objects: "ObjectStore", lease_s: float = 90.0) -> Result:
@@ -177,12 +199,15 @@ def sealed(objects: "ObjectStore", growth: "Growth | None" = None) -> Result:
 
 
 def refuse_training(config: RunConfig) -> None:
-    """UserError where a deployment would have to train on a run on an object store. The machine that runs it
-    may be gone afterwards, and the checkpoint with it."""
-    if is_url(config.root) and (config.train or config.evaluate):
+    """UserError where a deployment would have to train on one run on an object store. The machine that runs
+    it may be gone afterwards, and the checkpoint with it. That of a whole series is put on the store."""
+    from flows.main import trains_as_series
+
+    if is_url(config.root) and (config.train or config.evaluate) and not trains_as_series(config):
         raise UserError(
             f"root {redacted(config.root)!r} is an object store, where a deployment only labels and seals: "
-            "leave [train] and [evaluate] out, then `stepmint train URL --out FOLDER`"
+            "leave [train] and [evaluate] out, then `stepmint train URL --out FOLDER`; or give a [series] "
+            "retrain_rows"
         )
 
 
@@ -243,15 +268,3 @@ def _read(objects: "ObjectStore", folder: Path) -> RunConfig:
         config = remote.fetch(objects, folder)
         remote.load(objects, folder, config.shards)
     return config
-
-
-@contextmanager
-def mirrored(url: str) -> Iterator[Path]:
-    """The folder for a run at an address, in which no other process of this machine writes meanwhile. Equal
-    addresses have equal folders."""
-    from pipeline.storage.locks import alone
-
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stepmint" / "objects"
-    place = cache / hashlib.sha256(url.encode()).hexdigest()[:16]
-    with alone(place / "lock"):
-        yield place / url.rstrip("/").rpartition("/")[2]

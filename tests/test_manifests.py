@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tomllib
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from prefect.workers.base import BaseJobConfiguration
 
 from flows.deployed import ScheduledRun
 from flows.pools import job_variables, template
+from flows.work import is_url, refuse_training
+from pipeline.runs.series import planned
+from schemas.config import PrmConfig, load_config
 
 ROOT = Path(__file__).parents[1]
 KUBERNETES = ROOT / "deploy/kubernetes"
@@ -164,3 +168,12 @@ def test_the_parameter_fits_a_form() -> None:
     assert "$defs" not in schema
     assert all("description" in field for field in schema["properties"].values())
     assert len(json.dumps(schema)) < 3000
+
+
+def test_the_series_for_pods_needs_no_disk_of_theirs() -> None:
+    config = load_config(KUBERNETES / "nightly.toml")
+    night = planned(config, datetime(2026, 11, 27, 2, tzinfo=UTC), "day")
+    refuse_training(night)
+    assert is_url(config.root)
+    assert night.name == "nightly-2026-11-27"
+    assert [one.checkpoint for one in config.annotators(PrmConfig)] == ["series"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.annotators.base import Context
+from pipeline.storage.far_folders import local_folder
 from schemas.config import PrmConfig
 from schemas.errors import UserError
 from schemas.records import Solution, Vote
@@ -28,6 +29,7 @@ class Prm:
     needs_gold: bool = False
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _loaded: "PRM | None" = None
+    _folder: Path = field(init=False)
 
     def __post_init__(self) -> None:
         if self.config.checkpoint == "series":
@@ -35,7 +37,8 @@ class Prm:
                 f'{self.config.section}.checkpoint = "series": only fires of `stepmint deploy` know the '
                 "newest PRM: name a folder to run the file by hand"
             )
-        if not Path(self.config.checkpoint, "prm.json").is_file():
+        self._folder = local_folder(self.config.checkpoint)
+        if not (self._folder / "prm.json").is_file():
             raise UserError(
                 f"{self.config.section}.checkpoint = {self.config.checkpoint!r}: no PRM is there; "
                 "`stepmint train RUN` makes one"
@@ -71,5 +74,5 @@ class Prm:
         if self._loaded is None:
             from pipeline.prm.model import PRM
 
-            self._loaded = PRM.load(Path(self.config.checkpoint))
+            self._loaded = PRM.load(self._folder)
         return self._loaded

@@ -6,7 +6,7 @@ or somebody else's commit in between, the same call does what is missing.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -27,7 +27,7 @@ from pipeline.outputs.publish import (
     link,
 )
 from pipeline.runs.run_store import RunStore
-from pipeline.runs.series import finished, night_of
+from pipeline.runs.series import SealedNight, night_of
 from pipeline.storage.atomic import fresh_folder
 from pipeline.storage.checksums import sha256_of
 from pipeline.storage.generations import MANIFEST, read_manifest, sealed_manifest
@@ -53,9 +53,9 @@ class Published(NamedTuple):
     nights: list[str]
 
 
-def publish_nights(runs: Sequence[RunStore], series: str, repo_id: str) -> Published:
+def publish_nights(look: Callable[[], Sequence[SealedNight]], series: str, repo_id: str) -> Published:
     """Add those sealed runs of a series to its dataset that it does not have; made, as a private one, where
-    there is none.
+    there is none. `look` finds the runs.
 
     UserError for a refused token and a dataset of something else; after the others were added, for a night
     that the dataset has with other rows, or whose problems another night has. BackendError for a silent Hub.
@@ -64,38 +64,54 @@ def publish_nights(runs: Sequence[RunStore], series: str, repo_id: str) -> Publi
 
     api = HfApi()
     made = asked(lambda: api.create_repo(repo_id, repo_type="dataset", private=True, exist_ok=True))
-    dataset = Dataset(api, made.repo_id, series)
-    before, added, refused = dataset.state(), list[RunStore](), list[str]()
-    known = [run for run in runs if night_of(run.config) in before.listed.nights]
-    for run in known:
-        name, digest = night_of(run.config), sealed_manifest(run.path).digest()
-        if (listed := before.listed.nights[name].digest) != digest:
-            refused.append(
-                f"a published night never changes, but {run.path} has rows {digest}, the dataset {listed}: "
-                "seal the run as it was, or set series.dataset to another name"
-            )
-        elif name not in before.tags:
-            dataset.add(run)
-            added.append(run)
-    for run in runs:
-        if run not in known and (twice := _labelled_twice(run, known)):
-            refused.append(twice)
-        elif run not in known:
-            dataset.add(run)
-            added.append(run)
-            known.append(run)
+    dataset, added = Dataset(api, made.repo_id, series), list[str]()
+    while (refused := _add_missing(dataset, look, added)) is None:
+        pass  # another program has added a night, which may have problems of ours
     if refused:
         raise UserError(f"{repo_id}: {'; '.join(refused)}")
-    return Published(str(made), [night_of(run.config) for run in added])
+    return Published(str(made), added)
 
 
-def _labelled_twice(run: RunStore, others: Sequence[RunStore]) -> str:
+def _add_missing(
+    dataset: "Dataset", look: Callable[[], Sequence[SealedNight]], added: list[str]
+) -> list[str] | None:
+    """Add the nights that a dataset lacks, and name them; returns what is wrong with those that it cannot
+    take. None where another program has added a night meanwhile, and all is to be compared anew."""
+    before, refused = dataset.state(), list[str]()
+    # Looked for afterwards: a night is sealed before it is published, so the listed ones are among them.
+    nights, listed = look(), set(before.listed.nights)
+    known = [night for night in nights if night.name in listed]
+    for night in known:
+        if (there := before.listed.nights[night.name].digest) != night.digest:
+            refused.append(
+                f"a published night never changes, but {night.where} has rows {night.digest}, the dataset "
+                f"{there}: seal the run as it was, or set series.dataset to another name"
+            )
+        elif night.name not in before.tags:
+            if not dataset.add(night, listed):
+                return None
+            added.append(night.name)
+    for night in nights:
+        if night in known:
+            continue
+        if twice := _labelled_twice(night, known):
+            refused.append(twice)
+            continue
+        if not dataset.add(night, listed):
+            return None
+        added.append(night.name)
+        listed.add(night.name)
+        known.append(night)
+    return refused
+
+
+def _labelled_twice(night: SealedNight, others: Sequence[SealedNight]) -> str:
     """What is wrong where others have problems of a run, too: the dataset would have their rows twice."""
-    mine = finished(run) if others else set[str]()
+    mine = night.finished() if others else set[str]()
     for other in others:
-        if n := len(mine & finished(other)):
+        if n := len(mine & other.finished()):
             return (
-                f"{run.path} has {n} problems that {other.path} has published: remove the folder of the "
+                f"{night.where} has {n} problems that {other.where} has published: remove the folder of the "
                 "first; the next fire labels what only that had"
             )
     return ""
@@ -144,13 +160,16 @@ class Dataset:
             raise UserError(self._not_ours(f"it belongs to the series {listed.series!r}"))
         return listed
 
-    def add(self, run: RunStore) -> None:
-        """Commit and tag a night, as far as that is not done."""
-        name = night_of(run.config)
-        with _staged(run) as staged:
+    def add(self, sealed: SealedNight, beside: Set[str]) -> bool:
+        """Commit and tag a night, as far as that is not done. False, and nothing is done, where others than
+        those `beside` it are listed by now."""
+        name = sealed.name
+        with sealed.opened(True) as run, _staged(run) as staged:
             for wait in _WAITS:
                 time.sleep(wait)
                 state = self.state()
+                if state.listed.nights.keys() - beside - {name}:
+                    return False
                 night, commit = state.listed.nights.get(name), state.tags.get(name)
                 if night is None and commit is not None:
                     raise UserError(
@@ -164,7 +183,8 @@ class Dataset:
                     commit = self._commit_of(name, night, state)
                 if commit is not None:
                     # Where its own commit lacks a file, somebody may have added it since.
-                    return self._tag(name, night, (commit, state.head))
+                    self._tag(name, night, (commit, state.head))
+                    return True
         raise BackendError(f"{self.repo_id}: others kept changing it; the same command adds {name}")
 
     def _commit(self, staged: "Staged", state: State) -> str | None:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from pipeline.policies.opening import PREPARED
 from pipeline.prompts.templates import prompt_text
+from pipeline.storage.far_folders import local_folder
 from pipeline.storage.folders import LATER
 from pipeline.storage.recorded import (
     changed,
@@ -213,7 +214,7 @@ def inputs_of(config: RunConfig, path: Path, known: Mapping[str, Input]) -> dict
         if policy.kind == "vllm" and policy.lora:
             found[f"{section}.lora"] = Input(name=policy.lora, digest=digests.of_folder(Path(policy.lora)))
     for one in config.annotators(PrmConfig):
-        digest = digests.of_folder(Path(one.checkpoint), but=LATER)
+        digest = digests.of_folder(local_folder(one.checkpoint), but=LATER)
         found[f"{one.section}.checkpoint"] = Input(name=one.checkpoint, digest=digest)
     for role, name in factories(config).items():
         found[role] = Input(name=name, digest=digests.of_factory(name))

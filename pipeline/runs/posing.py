@@ -5,7 +5,7 @@ its rollouts are graded again. Rows may not be removed: their rollouts would be 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,27 +54,28 @@ class Source(Protocol):
         ...
 
 
-def prepare(store: RunStore, source: Source) -> int:
-    """Bring the run's problems up to date with their source. Returns how many there are.
+def prepare(store: RunStore, source: Source, earlier: Set[str] = frozenset()) -> int:
+    """Bring the run's problems up to date with their source. Returns how many there are. Those that `earlier`
+    runs of its series have finished are left out, and those of its neighbours in its folder are known.
 
     UserError where there is none, or where one that the run already has is gone; NothingNew where earlier
     runs of its series have labelled all of them.
     """
     problem_files.finish(store.path, store.config.shards)
     if not _is_closed(store):
-        _read_again(store, source)
+        _read_again(store, source, earlier)
     store.record_config()
     return problem_files.total(store.path)
 
 
-def _read_again(store: RunStore, source: Source) -> None:
+def _read_again(store: RunStore, source: Source, earlier: Set[str]) -> None:
     is_prepared = problem_files.is_prepared(store.path)
     if is_prepared and not has_changed(store, source):
         _note_place(store, source)
         return
     if is_prepared and not has_drawn(store.path):
         problem_files.done_file(store.path).unlink()  # nothing is lost by beginning anew
-    _pose(store, source)
+    _pose(store, source, earlier)
 
 
 def _is_closed(store: RunStore) -> bool:
@@ -135,14 +136,14 @@ def _as_they_are(store: RunStore, source: Source, known: Identity) -> Input | No
         return None
 
 
-def _pose(store: RunStore, source: Source) -> None:
+def _pose(store: RunStore, source: Source, earlier: Set[str]) -> None:
     """Read the problems, spread them over the shards by their ids, and quarantine the bad ones.
 
     UserError when there are none, or when a problem that the run has is not among them.
     """
     known = identity.recorded(store.path) or Identity()
     about = _about(source, known.inputs.get(PROBLEMS), store.path)
-    posed = Posed(store)
+    posed = Posed(store, earlier)
     try:
         for items in batches(source.read(about.digest), LINES_HELD):
             posed.sort(items)
@@ -185,8 +186,9 @@ def _about(source: Source, before: Input | None, path: Path) -> Input:
 class Posed:
     """Compares the run's problems with those that are read: each is the same, new, corrected, or missing."""
 
-    def __init__(self, store: RunStore, *, partly: bool = False) -> None:
-        """Of problems that are read `partly`, less than the run has may be read."""
+    def __init__(self, store: RunStore, earlier: Set[str] = frozenset(), *, partly: bool = False) -> None:
+        """`earlier` are ids that are left to earlier runs of the series. Of problems that are read `partly`,
+        less than the run has may be read."""
         self._store, self._parts = store, set[Path]()
         self._rest = store.path / "problems" / "rest.part"
         self._given = store.path / "problems" / "given.part"
@@ -196,7 +198,7 @@ class Posed:
         self.bad: list[Quarantined] = []
         self.elsewhere = set[str]()
         """Ids of the problems that were read and left to the earlier runs of the series."""
-        self._earlier = done_earlier(store)
+        self._earlier = done_earlier(store) | earlier
         self._left: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for shard in range(store.config.shards) if problem_files.is_prepared(store.path) else ():
             for problem in store.posed(shard):

@@ -33,7 +33,7 @@ from pipeline.storage.generations import MANIFEST, SEALED, settle
 from pipeline.storage.object_store import ObjectStore
 from pipeline.storage.recorded import config_here, read_record, write_config, write_record
 from pipeline.storage.shard_log import LogEntry, ShardLog
-from schemas.config import RunConfig
+from schemas.config import RunConfig, config_of
 from schemas.errors import BackendError, UserError
 from schemas.manifest import Manifest
 from schemas.sources import Source
@@ -41,8 +41,8 @@ from schemas.sources import Source
 RUN = growths.RUN
 SOURCES = "sources"
 """The part of a log that says what the votes of a run's sources are evidence of."""
-_IDENTITY, _DONE = "identity.json", "problems/done.json"
-_SETTINGS = ("run.toml", _IDENTITY, "quarantine.jsonl", _DONE)
+_CONFIG, _IDENTITY, _DONE = "run.toml", "identity.json", "problems/done.json"
+_SETTINGS = (_CONFIG, _IDENTITY, "quarantine.jsonl", _DONE)
 _READ = "objects.json"
 """How many entries of each shard's log are in a folder already, what they declare of the sources, which run
 they are of, and by which growth its problems are."""
@@ -74,14 +74,20 @@ def begin(objects: ObjectStore, store: RunStore) -> None:
     UserError where another run has this name: it names the settings that differ, or says that the problems
     do.
     """
-    while (there := growths.latest(objects)) is None:
-        files = _put_inputs(objects, store.path, {})
-        nonce = uuid.uuid4().hex
-        run = Growth(0, store.config.digest(), store.config.shards, files, nonce, {})
-        if objects.create(RUN, run.encoded()):
-            return
+    if create(objects, store):
+        return
+    there = growths.known(objects)
     while (grown := _grown(objects, store, there)) is not None and not growths.put(objects, grown):
         there = growths.known(objects)  # somebody else has grown it meanwhile
+
+
+def create(objects: ObjectStore, store: RunStore) -> bool:
+    """Put a prepared run on the store; False where one of its name is there."""
+    if growths.latest(objects) is not None:
+        return False
+    files, nonce = _put_inputs(objects, store.path, {}), uuid.uuid4().hex
+    run = Growth(0, store.config.digest(), store.config.shards, files, nonce, {})
+    return objects.create(RUN, run.encoded())
 
 
 def _grown(objects: ObjectStore, store: RunStore, there: Growth) -> Growth | None:
@@ -151,11 +157,25 @@ def fetch(objects: ObjectStore, folder: Path, growth: Growth | None = None) -> R
 
 
 def _get(objects: ObjectStore, folder: Path, name: str, sha256: str) -> None:
+    data = _input(objects, name, sha256)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / name, data)
+
+
+def _input(objects: ObjectStore, name: str, sha256: str) -> bytes:
     data = objects.read(f"inputs/{sha256}")
     if data is None or _sha256(data) != sha256:
         raise UserError(f"{objects.url}/inputs/{sha256}: {name} is missing or was changed")
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / name, data)
+    return data
+
+
+def recorded(objects: ObjectStore) -> RunConfig | None:
+    """The configuration of a run; None where none was begun."""
+    there = growths.latest(objects)
+    if there is None:
+        return None
+    text = _input(objects, _CONFIG, there.files.get(_CONFIG, ""))
+    return config_of(text.decode(), Path(f"{objects.url}/{_CONFIG}"))
 
 
 def _is_there(file: Path, sha256: str) -> bool:
@@ -194,6 +214,8 @@ def replay(entries: Iterable[LogEntry], folder: Path, shard: int) -> None:
                 continue
             if name not in _FILES:
                 raise BackendError(f"the log of shard {shard} holds {name!r}, which is no part of a shard")
+            if name in _APPENDED and not data:
+                continue  # a shard that has drawn nothing has no such file, as in a local run
             path = folder / _FILES[name].format(f"{shard:05d}")
             with path.open("ab" if name in _APPENDED else "wb") as file:
                 file.write(data)
@@ -233,6 +255,11 @@ def load(objects: ObjectStore, folder: Path, shards: int) -> None:
         replay(log.read(), folder, shard)
         known[name], known[SOURCES] = log.length, json.loads(declared(folder))
     write_record(record, known)
+    load_dataset(objects, folder)
+
+
+def load_dataset(objects: ObjectStore, folder: Path) -> None:
+    """Put the last dataset of a run, if it has one, into a folder that `fetch` has filled."""
     manifest = last_manifest(objects)
     if manifest is None:
         return

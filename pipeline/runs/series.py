@@ -1,25 +1,38 @@
 """A series: runs on one growing source, each of which labels the problems that no earlier one has.
 
-The runs lie side by side in one folder. Their names begin with that of the series and end in the time they
-were planned for.
+The runs lie side by side in one folder, or on one object store (`pipeline.runs.far_series`). Their names
+begin with that of the series and end in the time they were planned for.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from pipeline.runs.run_store import RunStore
-from pipeline.storage.generations import read_manifest
-from pipeline.storage.recorded import config_here, is_begun, read_config, read_record
-from schemas.config import PrmConfig, RunConfig
+from pipeline.storage.generations import read_manifest, sealed_manifest
+from pipeline.storage.recorded import config_here
+from schemas.config import RunConfig
 
 _FORMATS = {"day": "%Y-%m-%d", "second": "%Y-%m-%dT%H%M%S"}
 
 
-LATEST = "latest.json"
-"""The file beside the PRMs of a series that names the newest. It is written last."""
+class SealedNight(NamedTuple):
+    """A sealed run of a series, wherever it lies."""
+
+    name: str
+    """What it is called within its series: `2026-11-27`."""
+    where: str
+    digest: str
+    """That of its rows."""
+    rows: int
+    finished: Callable[[], set[str]]
+    """Gives the ids of the problems that it has finished."""
+    opened: Callable[[bool], AbstractContextManager[RunStore]]
+    """Opens it on this machine: whole, or with False its dataset alone."""
 
 
 def planned(config: RunConfig, at: datetime, every: str) -> RunConfig:
@@ -28,47 +41,18 @@ def planned(config: RunConfig, at: datetime, every: str) -> RunConfig:
     if config.series is None:
         return config
     name = f"{config.series.name}-{at.astimezone(UTC).strftime(_FORMATS[every])}"
-    return _with_newest_prm(config.model_copy(update={"name": name}))
+    return config.model_copy(update={"name": name})
 
 
-def _with_newest_prm(config: RunConfig) -> RunConfig:
-    """The run with the series' newest PRM for those that wait for it, or with the one that it began with.
-    Without any, these are left out."""
-    waiting = [one.name for one in config.annotators(PrmConfig) if one.checkpoint == "series"]
-    if not waiting:
-        return config
-    path = Path(config.root) / config.name
-    if is_begun(path):
-        found = {one.name: one.checkpoint for one in read_config(path).annotators(PrmConfig)}
-    else:
-        tag = newest_prm(config).get("tag")
-        found = dict.fromkeys(waiting, str(checkpoints_of(config) / tag)) if isinstance(tag, str) else {}
-    kept = (
-        one.model_copy(update={"checkpoint": found[one.name]}) if one.name in waiting else one
-        for one in config.annotate
-        if one.name not in waiting or one.name in found
-    )
-    return config.model_copy(update={"annotate": tuple(kept)})
-
-
-def checkpoints_of(config: RunConfig) -> Path:
-    """Where the PRMs of a series lie, each in a folder called by the newest run that it was trained on."""
-    return Path(config.root).parent / "checkpoints" / (config.series.name if config.series else config.name)
-
-
-def newest_prm(config: RunConfig) -> dict[str, Any]:
-    """What is recorded of the newest PRM of a series: `tag`, `rows` and `digest`. Empty where there is
-    none."""
-    file = checkpoints_of(config) / LATEST
-    return read_record(file, file.parent) if file.is_file() else {}
+def is_called(name: str, series: str) -> bool:
+    """Whether a run's name is one that the runs of a series have."""
+    # What follows the dash is the night's name, a tag of the Hub: `nightly--x` would have none.
+    return bool(re.match(rf"{re.escape(series)}-[A-Za-z0-9]", name))
 
 
 def is_night(config: RunConfig) -> bool:
     """Whether a run is one of its series; else it was only made with the same file, under another name."""
-    # What follows the dash is the night's name, a tag of the Hub: `nightly--x` would have none.
-    return config.series is not None and bool(
-        re.match(rf"{re.escape(config.series.name)}-[A-Za-z0-9]", config.name)
-    )
+    return config.series is not None and is_called(config.name, config.series.name)
 
 
 def night_of(config: RunConfig) -> str:
@@ -83,6 +67,19 @@ def sealed_runs(root: Path, series: str) -> Iterator[RunStore]:
             config = config_here(folder)
             if is_night(config) and config.series is not None and config.series.name == series:
                 yield RunStore(folder, config)
+
+
+def sealed_night(run: RunStore) -> SealedNight:
+    """A sealed run in a folder as a night. UserError while it is open."""
+    manifest = sealed_manifest(run.path)
+    return SealedNight(
+        name=night_of(run.config),
+        where=str(run.path),
+        digest=manifest.digest(),
+        rows=manifest.solutions,
+        finished=partial(finished, run),
+        opened=lambda _: nullcontext(run),
+    )
 
 
 def done_earlier(store: RunStore) -> set[str]:

@@ -4,12 +4,14 @@
 exactly one succeeds. A store that lets two of them succeed is refused when it is opened.
 """
 
+import hashlib
 import os
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import obstore
@@ -29,14 +31,20 @@ _BROKEN = "response body error"
 _PAUSE_S = 0.5
 _LARGEST = 5 << 30
 """Bytes of an object that is read: S3 takes no more at once, and ours are written at once."""
+_PART = 1 << 24
+"""Bytes of a part of a large object."""
 T = TypeVar("T")
 
 
 class ObjectStore:
     """A prefix in an object store."""
 
-    def __init__(self, store: Any, url: str) -> None:
-        self._store, self.url = store, url
+    def __init__(self, store: Any, url: str, prefix: str = "") -> None:
+        self._store, self.url, self._prefix = store, url, prefix
+
+    def within(self, folder: str) -> "ObjectStore":
+        """A folder of it, asked through the same connections."""
+        return ObjectStore(self._store, f"{self.url.rstrip('/')}/{folder}", f"{self._prefix}{folder}/")
 
     def create(self, name: str, data: bytes) -> bool:
         """Create an object; False where another program's stands there.
@@ -61,7 +69,7 @@ class ObjectStore:
         """An object's bytes, or None where there is none. BackendError where it has more than `most`."""
 
         def got() -> bytes:
-            found = obstore.get(self._store, name)
+            found = obstore.get(self._store, self._prefix + name)
             if found.meta["size"] > most:
                 raise BackendError(f"{self.url}/{name} has {found.meta['size']} bytes, more than {most}")
             return bytes(found.bytes())
@@ -73,23 +81,51 @@ class ObjectStore:
     def exists(self, name: str) -> bool:
         """Whether an object is there."""
         with suppress(FileNotFoundError):
-            self._asked(lambda: obstore.head(self._store, name))
+            self._asked(lambda: obstore.head(self._store, self._prefix + name))
             return True
         return False
 
     def names(self, prefix: str) -> list[str]:
         """The names of the objects below a prefix."""
+        whole, start = self._prefix + prefix, len(self._prefix)
         return self._asked(
-            lambda: [str(one["path"]) for batch in obstore.list(self._store, prefix) for one in batch]
+            lambda: [str(one["path"])[start:] for batch in obstore.list(self._store, whole) for one in batch]
         )
+
+    def folders(self) -> list[str]:
+        """The names of the folders right below it, in their order."""
+        found = self._asked(lambda: obstore.list_with_delimiter(self._store, self._prefix or None))
+        return sorted(str(one)[len(self._prefix) :].strip("/") for one in found["common_prefixes"])
+
+    def upload(self, name: str, path: Path) -> None:
+        """Write a file of any size as an object, whatever stands there."""
+        # In parts, of which S3 takes ten thousand: it takes no more than 5 GB at once.
+        self._asked(lambda: obstore.put(self._store, self._prefix + name, path, chunk_size=_PART))
+
+    def download(self, name: str, path: Path) -> str:
+        """Write an object of any size into a file of a folder that is there; returns the SHA-256 of its
+        bytes, empty where there is no such object."""
+
+        def got() -> str:
+            whole = hashlib.sha256()
+            chunks = obstore.get(self._store, self._prefix + name).stream(min_chunk_size=_PART)
+            with path.open("wb") as file:
+                for chunk in chunks:
+                    whole.update(chunk)
+                    file.write(chunk)
+            return whole.hexdigest()
+
+        with suppress(FileNotFoundError):
+            return self._asked(got)
+        return ""
 
     def delete(self, name: str) -> None:
         """Remove an object, if it is there."""
         with suppress(FileNotFoundError):
-            self._asked(lambda: obstore.delete(self._store, name))
+            self._asked(lambda: obstore.delete(self._store, self._prefix + name))
 
     def _put(self, name: str, data: bytes, **how: Any) -> None:
-        self._asked(lambda: obstore.put(self._store, name, data, use_multipart=False, **how))
+        self._asked(lambda: obstore.put(self._store, self._prefix + name, data, use_multipart=False, **how))
 
     def _asked(self, request: Callable[[], T]) -> T:
         """What a request gives; it is repeated while its answers break off."""

@@ -264,7 +264,8 @@ class PrmConfig(AnnotatorConfig):
     name: Name = "prm"
     checkpoint: Annotated[str, Effect.CONTENT] = Field(min_length=1)
     """The folder of a PRM of `stepmint train`. `series`: the newest one that the fires of a `[series]` with
-    `retrain_rows` have trained; until there is one, nobody votes in its place."""
+    `retrain_rows` have trained; until there is one, nobody votes in its place. Also the address of one that
+    such fires have put on an object store, `s3://BUCKET/RUNS/checkpoints/SERIES/TAG`."""
 
 
 class VerifyConfig(AnnotatorConfig):

@@ -1,9 +1,11 @@
 """A run on the simulated policy, whose every success rate is known; one Prefect for all who need it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.bases import byte_model
@@ -12,6 +14,7 @@ from benchmarks.hub import serving as serving_hub
 from flows.cli import main
 from flows.server import starting
 from flows.settings import set_defaults
+from schemas.arrow import from_row
 from tests.flows.serving import Serving, served
 
 set_defaults()
@@ -63,6 +66,12 @@ kind = "monte_carlo"
 rollouts = 8
 """)
     return path
+
+
+def rows(files: Iterable[Any]) -> list[str]:
+    """The labelled solutions of Parquet files, but for the places that the problems were read from."""
+    found = [from_row(row) for file in files for row in pq.read_table(file).to_pylist()]
+    return sorted(row.model_dump_json(exclude={"problem": {"source"}}) for row in found)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""A Prefect server with a process worker, as a team has them, for the tests that need the real ones."""
+"""A Prefect server with a process worker, as a team has them, for the tests that need the real ones.
+
+It is on PostgreSQL where that is installed, else on SQLite.
+"""
 
 import os
 import signal
@@ -13,8 +16,10 @@ from typing import Any
 
 import httpx
 
+from benchmarks.hub import LARGE, Hub
+from benchmarks.hub import serving as serving_hub
 from flows.settings import DEFAULTS
-from tests.flows.databases import free_port
+from tests.flows.databases import Database, free_port, postgres
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +33,22 @@ class Serving:
     client: httpx.Client
     log: Path
     """What the worker says."""
+    hub: Hub
+    """The stand-in for the Hub that the worker publishes to."""
+    database: Database | None
+    """None where the server is on SQLite."""
+
+    @contextmanager
+    def worker(self, pool: str) -> Iterator[None]:
+        """One more worker, for a pool of its own."""
+        command = ["prefect", "worker", "start", "--pool", pool, "--type", "process"]
+        with running(command, self.env, self.log.with_name(f"{pool}.log")):
+            yield
+
+    def fire(self, deployment: str) -> str:
+        """Start a run of a deployment by hand; returns its id."""
+        asked = self.client.post(f"{self.url}/deployments/{deployment}/create_flow_run", json={})
+        return str(asked.raise_for_status().json()["id"])
 
     def stepmint(self, *arguments: str, cwd: Path, **more: Any) -> subprocess.Popen[str]:
         """A command of ours as a process, beside the server."""
@@ -37,7 +58,7 @@ class Serving:
         )
 
     def post(self, path: str, **asked: Any) -> Any:
-        """What the server answers; nothing where SQLite is locked, as it is now and then."""
+        """What the server answers; nothing where its database does not, as SQLite does now and then."""
         try:
             answer = self.client.post(f"{self.url}/{path}", json=asked)
             answer.raise_for_status()
@@ -89,30 +110,41 @@ def until(found: Callable[[], Any], within_s: float, said: Path) -> Any:
     raise AssertionError(f"not within {within_s:.0f} s: {said.read_text()[-3000:]}")
 
 
-@contextmanager
-def served(folder: Path, **more: str) -> Iterator[Serving]:
-    """The server and the worker, with their files in a folder, and `more` in their environment."""
-    port = str(free_port())
-    url = f"http://127.0.0.1:{port}/api"
+def environment(folder: Path, url: str, hub: Hub, database: Database | None) -> dict[str, str]:
+    """The environment of a server on this database, and of a worker that publishes to this Hub."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
-    env = {
+    return {
         **kept,
         **{name: value for name, value in DEFAULTS.items() if "CONSOLE" not in name},
         "PYTHONPATH": str(ROOT),
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(folder / "hf"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": "hf_stand_in",
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_API_URL": url,
         "PREFECT_UI_ENABLED": "0",
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
-        # Nobody reads old events, and the server's database is locked while it writes them.
+        # Nobody reads old events, and SQLite is locked while the server writes them.
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "0",
         "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "20",
-        **more,
+        **({"PREFECT_API_DATABASE_CONNECTION_URL": database.url} if database else {}),
     }
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Serving]:
+    """The server and the worker, with their files in a folder."""
+    port = str(free_port())
+    url = f"http://127.0.0.1:{port}/api"
     log = folder / "server.log"
     with ExitStack() as stack:
+        hub, database = stack.enter_context(serving_hub(Hub(ends=LARGE))), stack.enter_context(postgres())
+        env = environment(folder, url, hub, database)
         client = stack.enter_context(httpx.Client(trust_env=False, timeout=30))
         server = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
         stack.enter_context(running(server, env, log))
@@ -127,4 +159,4 @@ def served(folder: Path, **more: str) -> Iterator[Serving]:
         log = folder / "worker.log"
         worker = ["prefect", "worker", "start", "--pool", "stepmint", "--type", "process"]
         stack.enter_context(running(worker, env, log))
-        yield Serving(url, env, client, log)
+        yield Serving(url, env, client, log, hub, database)

@@ -2,34 +2,23 @@
 
 import asyncio
 import json
-import os
 import re
 from argparse import Namespace
-from collections.abc import Iterable
-from contextlib import ExitStack, redirect_stdout
 from datetime import UTC, datetime
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx
-import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.hub import LARGE, Hub, serving
 from flows import deployed
 from flows.cli import main
 from flows.deploy import is_daily
 from flows.engine import without_prefect
 from flows.main import main as run_plainly
-from flows.settings import DEFAULTS
-from schemas.arrow import from_row
 from schemas.config import load_config
-from tests.flows.conftest import write_run_file
-from tests.flows.databases import free_port, postgres
-from tests.flows.serving import running, until
-
-ROOT = Path(__file__).parents[2]
+from tests.flows.conftest import rows, write_run_file
+from tests.flows.serving import Serving
 
 
 def test_deploying_without_a_server_says_how_to_start_one(
@@ -52,7 +41,6 @@ def test_deploying_without_a_server_says_how_to_start_one(
         (["--cron", "61 2 * * *"], "'61 2 * * *'"),
         (["--every", "0"], "--every 0"),
         (["--every", "-5"], "--every -5"),
-        (["--set", "root='s3://bucket/runs'", "--set", "series.name=nightly"], "[series] needs a folder"),
         (["--set", "series.name=nightly", "--concurrency", "2"], "--concurrency 2"),
         (["--concurrency", "0"], "--concurrency 0"),
         (["--on-event", "new problems"], "'new problems'"),
@@ -65,7 +53,11 @@ def test_deploying_without_a_server_says_how_to_start_one(
         (["--pool-type", "kubernetes", "--image", "mine"], "a pod's folders go with it"),
         (
             ["--pool-type", "kubernetes", "--image", "mine", "--set", "series.name=nightly"],
-            "a [series] needs a folder that outlasts its runs",
+            "a pod's folders go with it",
+        ),
+        (
+            ["--set", "root='s3://b/r'", "--set", "series.name=nightly", "--set", "train.epochs=1"],
+            "or give a [series] retrain_rows",
         ),
         (["--pool-type", "ecs"], "invalid choice: 'ecs'"),
         (["--cron", "0 2 * * *", "--every", "9"], "not allowed with"),
@@ -133,109 +125,53 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "digests.json"}
 
 
-def settings(tmp_path: Path, database: str, hub: Hub) -> dict[str, str]:
-    """The environment of a Prefect server on this database, and of a worker that publishes to this Hub."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
-    return {
-        **kept,
-        **{name: value for name, value in DEFAULTS.items() if "CONSOLE" not in name},
-        "PYTHONPATH": str(ROOT),
-        "HF_ENDPOINT": hub.url,
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_OFFLINE": "0",
-        "HF_TOKEN": "hf_stand_in",
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api",
-        "PREFECT_API_DATABASE_CONNECTION_URL": database,
-        "PREFECT_UI_ENABLED": "0",
-        "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
-        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
-        # Nobody reads the events.
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "0",
-        "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
-        "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "20",
-    }
+def labelling(serving: Serving, deployment: str, n: int) -> dict[str, Any]:
+    """The fire that labelled so many problems, when it has ended. Every other one must have been well, too,
+    and have found nothing new."""
+
+    def found() -> list[dict[str, Any]]:
+        ended = serving.runs(deployment, "COMPLETED", "FAILED", "CRASHED")
+        for run in ended:
+            assert re.match(r"new problems labelled: |nothing new: ", run["state"]["message"]), run
+        begins = f"new problems labelled: {n},"
+        return [run for run in ended if run["state"]["message"].startswith(begins)]
+
+    run: dict[str, Any] = serving.until(found, 120)[0]
+    return run
 
 
-class Served:
-    """A Prefect server with a worker, and a deployment that it fires."""
-
-    def __init__(self, env: dict[str, str], folder: Path, stack: ExitStack) -> None:
-        self.env, self.folder, self.stack = env, folder, stack
-        self.url = env["PREFECT_API_URL"]
-        self.client = stack.enter_context(httpx.Client(trust_env=False, timeout=30))
-        self.log = folder / "server.log"
-        port = self.url.rpartition(":")[2].partition("/")[0]
-        server = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-        stack.enter_context(running(server, env, self.log))
-        until(self.answers, 120, self.log)
-
-    def answers(self) -> bool:
-        try:
-            return self.client.get(f"{self.url}/health").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def deploy(self, run_file: Path, *when: str) -> dict[str, Any]:
-        """Deploy a run file by the command, and start a worker for its pool."""
-        from prefect.settings import PREFECT_API_URL, temporary_settings
-
-        # Here, since a process of its own takes ten seconds on a busy machine.
-        with temporary_settings({PREFECT_API_URL: self.url}), redirect_stdout(StringIO()) as said:
-            assert main(["deploy", str(run_file), *when, "--json"]) == 0
-        self.about: dict[str, Any] = json.loads(said.getvalue())
-        self.log = self.folder / "worker.log"
-        worker = ["prefect", "worker", "start", "--pool", self.about["pool"]]
-        self.stack.enter_context(running(worker, self.env, self.log))
-        return self.about
-
-    def ended(self) -> list[dict[str, Any]]:
-        """The fires that were run to an end, in the order of their planned times."""
-        asked = {
-            "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
-            "deployments": {"id": {"any_": [self.about["id"]]}},
-            "sort": "EXPECTED_START_TIME_ASC",
-        }
-        return list(self.client.post(f"{self.url}/flow_runs/filter", json=asked).raise_for_status().json())
-
-    def labelling(self, n: int) -> dict[str, Any]:
-        """The fire that labelled so many problems, when it has ended. Every other one must have been well,
-        too, and have found nothing new."""
-
-        def found() -> list[dict[str, Any]]:
-            for run in self.ended():
-                assert re.match(r"new problems labelled: |nothing new: ", run["state"]["message"]), run
-            begins = f"new problems labelled: {n},"
-            return [run for run in self.ended() if run["state"]["message"].startswith(begins)]
-
-        run: dict[str, Any] = until(found, 120, self.log)[0]
-        return run
+def made_by(run: dict[str, Any]) -> Path:
+    """The folder of the run that a fire labelled."""
+    found = re.search(r" in ([^;\s]+)", run["state"]["message"])
+    assert found, run["state"]
+    return Path(found[1])
 
 
 @pytest.mark.slow
 def test_each_fire_of_a_cron_labels_and_publishes_what_is_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serving: Serving,
+    at_server: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """On PostgreSQL, as a team would have it. Each night's rows are those of a plain run on its problems."""
     monkeypatch.chdir(tmp_path)
     series = '[series]\nname = "nightly"\ndataset = "me/demo"'
-    run_file = write_run_file(tmp_path, series, problems=3)
-    with ExitStack() as stack:
-        hub = stack.enter_context(serving(Hub(ends=LARGE)))
-        database = stack.enter_context(postgres())
-        served = Served(settings(tmp_path, database, hub), tmp_path, stack)
-        # Prefect reads a sixth field as seconds.
-        about = served.deploy(run_file, "--cron", "* * * * * */10")
-        assert about["pool_made"]
-        first = served.labelling(3)
+    run_file, hub = write_run_file(tmp_path, series, problems=3), serving.hub
+    # Prefect reads a sixth field as seconds.
+    assert main(["deploy", str(run_file), "--cron", "* * * * * */10", "--pool", "nights", "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["pool_made"]
+    with serving.worker("nights"):
+        first = labelling(serving, about["id"], 3)
         with (tmp_path / "problems.jsonl").open("a") as file:
             file.write(f"{NEW}\n")
-        second = served.labelling(1)
-        assert count_completed(database) >= 2
-    made = [Path(re.search(r" in (\S+);", run["state"]["message"])[1]) for run in (first, second)]  # type: ignore[index]
+        second = labelling(serving, about["id"], 1)
+        serving.delete(about["id"])
+    if serving.database is not None:
+        assert count_completed(serving.database.url) >= 2
+    made = [made_by(run) for run in (first, second)]
     nights = [run.name.removeprefix("nightly-") for run in made]
     for run, night in zip((first, second), nights, strict=True):
         assert run["state"]["type"] == "COMPLETED"
@@ -257,13 +193,64 @@ def test_each_fire_of_a_cron_labels_and_publishes_what_is_new(
         assert rows(map(BytesIO, sent.values())) == rows((plain / "runs" / "demo" / "shards").iterdir())
 
 
+# It is met in the middle of a run, and waits there.
+WAITING = """
+import time
+from pathlib import Path
+from pipeline.policies.simulated import SimulatedPolicy
+
+def make():
+    here = Path(__file__)
+    here.with_name("began").touch()
+    while not here.with_name("go on").exists():
+        time.sleep(0.1)
+    return SimulatedPolicy(n_steps=5, slip=0.25)
+"""
+
+
+@pytest.mark.slow
+def test_a_database_that_is_restarted_in_the_middle_of_a_run_costs_no_rows(
+    serving: Serving,
+    at_server: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if serving.database is None:
+        pytest.skip("PostgreSQL is not installed (no initdb)")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "waiting.py").write_text(WAITING)
+    run_file = write_run_file(tmp_path, '[series]\nname = "nightly"', problems=3)
+    text = run_file.read_text()
+    before, after = text.index("[policy]"), text.index("[[annotate]]")
+    policy = '[policy]\nkind = "python"\nfactory = "waiting:make"\n'
+    run_file.write_text(text[:before] + policy + text[after:])
+    assert main(["deploy", str(run_file), "--name", "restarted", "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    serving.fire(about["id"])
+    serving.until((tmp_path / "began").exists, 120)
+
+    def counted() -> bool:
+        asked = serving.client.post(f"{serving.url}/flow_runs/count", json={})
+        return asked.status_code == 200
+
+    serving.database.stop()
+    assert not counted()
+    serving.database.start()
+    serving.until(counted, 60)
+    (tmp_path / "go on").touch()
+    first = made_by(labelling(serving, about["id"], 3))
+    with without_prefect():
+        run_plainly.fn(load_config(run_file, ("name=plain",)))
+    assert rows((first / "shards").iterdir()) == rows((tmp_path / "runs/plain/shards").iterdir())
+    with (tmp_path / "problems.jsonl").open("a") as file:
+        file.write(f"{NEW}\n")
+    serving.fire(about["id"])
+    assert texts(made_by(labelling(serving, about["id"], 1))) == {"A new problem"}
+    serving.delete(about["id"])
+
+
 NEW = '{"text": "A new problem", "answer": "right", "kind": "text"}'
-
-
-def rows(files: Iterable[Any]) -> list[str]:
-    """The labelled solutions of Parquet files, but for the places that the problems were read from."""
-    found = [from_row(row) for file in files for row in pq.read_table(file).to_pylist()]
-    return sorted(row.model_dump_json(exclude={"problem": {"source"}}) for row in found)
 
 
 def count_completed(database: str) -> int:

@@ -38,6 +38,10 @@ def test_a_pool_is_made_of_the_kind_that_is_asked_for(
         assert "--image is needed" in capsys.readouterr().err
         assert main(["deploy", str(run_file), "--pool", kind, "--pool-type", "process"]) == 2
         assert f"its type is '{kind}'" in capsys.readouterr().err
+    # A series on a store needs no folder that outlasts a pod, and nor does the PRM that is trained on it.
+    series = ["root='s3://bucket/runs'", "series.name=nightly", "series.retrain_rows=9", "train.epochs=1"]
+    given = [part for one in series for part in ("--set", one)]
+    assert main(["deploy", str(run_file), *given, "--pool", "kubernetes", "--image", "mine:1"]) == 0
 
 
 class WorkerAtOnce:

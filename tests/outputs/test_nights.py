@@ -23,6 +23,7 @@ from pipeline.outputs import nights as module
 from pipeline.outputs.nights import publish_nights
 from pipeline.outputs.publish import publish_run
 from pipeline.runs.run_store import RunStore
+from pipeline.runs.series import sealed_night
 from pipeline.storage.generations import sealed_manifest
 from pipeline.storage.recorded import config_here
 from schemas.config import FusionConfig
@@ -53,7 +54,7 @@ def use(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def publish(runs: Nights) -> list[str]:
-    return publish_nights(runs, "nightly", "me/demo").nights
+    return publish_nights(lambda: [sealed_night(run) for run in runs], "nightly", "me/demo").nights
 
 
 def content(hub: Hub) -> Any:
@@ -233,6 +234,28 @@ def test_no_problem_is_published_twice(nights: Nights, hub: Hub, tmp_path: Path)
         assert sorted(hub.tags) == [FIRST, SECOND]
     shutil.rmtree(late)
     assert publish(nights) == []
+
+
+def test_two_that_publish_the_same_problems_at_once_do_not_both_land(
+    nights: Nights, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other night is sealed and published after the first one was compared, just before its commit."""
+    path = tmp_path / "series" / "nightly-2026-11-26"
+    shutil.copytree(nights[1].path, path, symlinks=True)
+    late = RunStore(path, config_here(path))
+    commit, seen = module.Dataset._commit, [late]
+
+    def overtaken(self: module.Dataset, staged: Any, state: Any) -> Any:
+        if staged.name != SECOND and SECOND not in hub.tags:
+            publish(nights[1:])
+            seen.append(nights[1])
+        return commit(self, staged, state)
+
+    monkeypatch.setattr(module.Dataset, "_commit", overtaken)
+    with pytest.raises(UserError, match=rf"{path} has 1 problems that {nights[1].path} has published"):
+        publish_nights(lambda: [sealed_night(run) for run in seen], "nightly", "me/demo")
+    assert list(hub.tags) == [SECOND]
+    assert len(hub.commits) == 1
 
 
 def test_a_tag_of_something_else_is_refused(nights: Nights, hub: Hub) -> None:
