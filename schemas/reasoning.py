@@ -35,6 +35,9 @@ def answer_start(text: str) -> int | None:
     Chat templates that open the block themselves leave only the closing tag in the text: all before it was
     thought.
     """
+    # Every tag has one of these; most texts have none, and are asked about at each grade.
+    if "<" not in text and "[" not in text and "\u25c1" not in text:
+        return 0
     start = 0
     for closing in _closings(text):
         start = closing.end("tag")

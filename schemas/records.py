@@ -37,10 +37,13 @@ class Record(BaseModel):
     )
 
 
+# Made once: `json.dumps` makes one for each call that has such options.
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
 def content_id(*parts: Any) -> str:
     """Sixteen hexadecimal digits of SHA-256 over the parts in canonical JSON."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(_CANONICAL.encode(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def seed_of(*parts: Any) -> int:

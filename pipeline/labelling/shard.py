@@ -179,8 +179,9 @@ class Work:
             if not finished and self._unfinished:
                 self._unfinished.keep(problem.id, draws)
         if finished:
-            # In a thread: grading what is left over may run programs, which takes seconds.
-            item, rollouts = await asyncio.to_thread(replay.with_rest, item, rollouts, stored)
+            if stored:
+                # In a thread: grading what is left over may run programs, which takes seconds.
+                item, rollouts = await asyncio.to_thread(replay.with_rest, item, rollouts, stored)
             self._writer.record(item, rollouts)
             self._budget.settle(sum(item.tokens.values()))
             self.done += 1

@@ -6,6 +6,7 @@ backend.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, Self, runtime_checkable
 
 from schemas.errors import BackendError, UserError
@@ -132,13 +133,19 @@ def scorer(policy: Policy) -> Scorer:
     return policy
 
 
+# Cached: it is part of every solution's record, and a run has few prompts.
+@lru_cache(maxsize=64)
+def _digest(template: str) -> str:
+    return content_id(template)
+
+
 def identity(policy: Policy, prompt_template: str, sampling: Sampling) -> PolicyIdentity:
     """The policy and settings that wrote a text, as they stand in its record."""
     return PolicyIdentity(
         kind=policy.kind,
         model=policy.model,
         revision=policy.revision,
-        prompt_digest=content_id(prompt_template),
+        prompt_digest=_digest(prompt_template),
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         max_tokens=sampling.max_tokens,

@@ -1,6 +1,7 @@
 """Propose by plain sampling: n solutions, equal texts merged and counted."""
 
 from collections import Counter
+from dataclasses import replace
 
 from pipeline.inputs.program_steps import steps_of
 from pipeline.policies.base import identity
@@ -23,10 +24,9 @@ async def propose(roller: Roller, config: SampleConfig) -> list[Candidate]:
 def to_solution(roller: Roller, rollout: Rollout) -> Solution:
     """A finished rollout as a solution: its prefix and its text, split into steps."""
     text = rollout.prefix + rollout.text
-    sampling = roller.sampling(rollout.prefix, rollout.purpose)
     # The seed stands with the solution, so that this very draw can be repeated.
     asked = roller.solving.whole + roller.solving.begins
-    who = identity(roller.policy, asked, sampling).model_copy(update={"seed": rollout.seed})
+    who = identity(roller.policy, asked, replace(roller.how, seed=rollout.seed))
     return Solution(
         problem_id=roller.problem.id,
         text=text,

@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from pipeline.prompts.filling import defused
@@ -64,7 +65,9 @@ class Roller:
     ) -> None:
         self.policy, self.prompt, self.problem, self._seed = policy, prompt, problem, seed
         self.allowance, self.draws = allowance or Allowance(), draws or Draws()
-        self._templates, self._how = templates or {}, sampling_of(prompt)
+        self._templates = templates or {}
+        self.how = sampling_of(prompt)
+        """How completions are sampled, but for the seed."""
         self.solving = solving_prompt(prompt.template, self.prompt_text(prompt.template))
         self.taken: list[Rollout] = []
         """Every completion so far, in the order of the requests."""
@@ -115,17 +118,21 @@ class Roller:
 
     def sampling(self, prefix: str, purpose: str) -> Sampling:
         """How completions of a prefix are sampled; the seed depends on the request and on nothing else."""
-        return replace(self._how, seed=seed_of(self._seed, self.problem.id, prefix, purpose))
+        return replace(self.how, seed=seed_of(self._seed, self.problem.id, prefix, purpose))
+
+    @cached_property
+    def _asked(self) -> Asked:
+        return self.solving.ask(self.problem)
 
     async def _draw(self, prefix: str, n: int, purpose: str, start: int) -> list[Rollout]:
-        asked = self.solving.ask(self.problem)
+        asked = self._asked
         prompt = Prompt(asked.text, defused(prefix) or asked.begins, asked.system)
         sampling = self.sampling(prefix, purpose)
         sampling = replace(sampling, seed=sampling.seed + start)
         async with self.allowance.one_at_a_time():
             drawn = await self.allowance.draw(self.draws.of(self.policy), prompt, n, sampling)
             begins = "" if prefix else asked.begins
-            completions = [replace(done, text=begun(begins, done)) for done in drawn]
+            completions = [replace(done, text=begun(begins, done)) for done in drawn] if begins else drawn
             grades = await self._grades(prefix, completions)
         return [
             self._keep(prefix, purpose, sampling.seed + i, done, grade)
@@ -135,13 +142,21 @@ class Roller:
     async def _grades(self, prefix: str, completions: Sequence[Completion]) -> list[Grade]:
         """The grade of each completion; equal ones are graded once."""
         different = list(dict.fromkeys((done.text, done.stopped) for done in completions))
-        if self.problem.tests or self.problem.answer_kind == "expression":
-            # A sandbox runs programs for seconds, and expressions may be compared to a hundred digits.
-            # Threads do it, because the event loop has to keep the engines busy meanwhile.
+
+        def in_turn() -> list[Grade]:
+            return [self._grade(prefix, *done) for done in different]
+
+        # A sandbox runs programs for seconds, and expressions may be compared to a hundred digits. Threads do
+        # it, because the event loop has to keep the engines busy meanwhile.
+        if self.problem.tests:
             tasks = (asyncio.to_thread(self._grade, prefix, *done) for done in different)
             found = await asyncio.gather(*tasks)
+        elif self.problem.answer_kind == "expression":
+            # In one thread: of Python's own work several do no more, and a change of threads costs as much as
+            # a usual grade.
+            found = await asyncio.to_thread(in_turn)
         else:
-            found = [self._grade(prefix, *done) for done in different]
+            found = in_turn()
         grades = dict(zip(different, found, strict=True))
         return [grades[done.text, done.stopped] for done in completions]
 
@@ -253,5 +268,8 @@ def silence(rollouts: Sequence[Rollout], what: str, doubts: Mapping[int, str] | 
 
 def counts(rollouts: Sequence[Rollout]) -> tuple[int, int, int]:
     """(c, n, n_failed): correct rollouts, graded rollouts, and rollouts without a grade."""
-    by = Counter(rollout.outcome for rollout in rollouts)
-    return by["correct"], by["correct"] + by["incorrect"], by["unknown"]
+    # A search asks this again and again; a Counter takes three times as long.
+    outcomes = [rollout.outcome for rollout in rollouts]
+    correct = outcomes.count("correct")
+    n = correct + outcomes.count("incorrect")
+    return correct, n, len(outcomes) - n

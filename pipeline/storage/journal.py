@@ -92,7 +92,7 @@ class ShardWriter:
 
         Raises the OSError that an earlier problem met on its way to the disk.
         """
-        block = {"problem": item.problem.id, "rollouts": [r.model_dump() for r in rollouts]}
+        block = {"problem": item.problem.id, "rollouts": [vars(r) for r in rollouts]}  # texts and numbers
         self._waiting.append((signed(_bytes(json.dumps(block))), signed(_bytes(item.model_dump_json()))))
         if self._timer is None:
             try:

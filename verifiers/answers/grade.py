@@ -8,6 +8,7 @@ had no yes to add, and its no may be a misreading.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations, product
 
 from schemas.records import AnswerKind
@@ -102,7 +103,14 @@ def grade_solution(golds: Iterable[str], solution: str, kind: AnswerKind) -> Gra
     found = read_answer(solution)
     if found.answer is None and found.why:
         return Grade(None, f"{NO_ANSWER.reason}: {found.why}")
-    return grade_any(golds, found.answer, kind)
+    return _stated(tuple(golds), found.answer, kind)
+
+
+@lru_cache(maxsize=1024)
+def _stated(golds: tuple[str, ...], answer: str | None, kind: AnswerKind) -> Grade:
+    """`grade_any` of an answer that was read, which is never long. The rollouts of a problem state the same
+    few answers again and again."""
+    return grade_any(golds, answer, kind)
 
 
 def same_answer(gold: str, answer: str | None, kind: AnswerKind) -> bool | None:

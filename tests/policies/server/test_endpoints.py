@@ -68,6 +68,7 @@ class Server(ThreadingHTTPServer):
         self.busy = self.most = 0
         self.delay_s, self.broken, self.cache_tokens = 0.002, False, 0
         self._open: set[Any] = set()
+        self.connections = 0
         self.alive = True
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
@@ -78,6 +79,7 @@ class Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._open.add(request)
+        self.connections += 1
         super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -148,6 +150,27 @@ def test_work_beyond_the_batch_goes_to_the_least_loaded(pair: tuple[Server, Serv
 
     asyncio.run(run())
     assert all(1 < server.most <= 6 for server in pair)
+
+
+def test_each_call_under_way_has_a_connection_of_its_own_and_later_ones_use_them_again(
+    pair: tuple[Server, Server],
+) -> None:
+    server = pair[0]
+
+    async def run() -> None:
+        async with policy(server, in_flight=64) as asked:
+            server.delay_s = 0.2
+            await asyncio.gather(*(ask(asked, name) for name in range(6)))
+            server.delay_s = 0.0
+            for name in range(6, 12):
+                await ask(asked, name)
+            [endpoint] = asked.endpoints.all
+            assert len(endpoint.idle) == server.connections
+        assert not endpoint.idle
+
+    asyncio.run(run())
+    assert server.most == server.connections == 6
+    assert len(server.asked) == 12
 
 
 def test_one_of_two_dies_in_the_middle_and_nothing_changes(pair: tuple[Server, Server]) -> None:
