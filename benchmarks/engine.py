@@ -281,12 +281,7 @@ def server() -> Row:
 
     async def measure(url: str) -> Row:
         asked: list[Asked] = []
-        async with (
-            ServerPolicy(url, "embedded") as policy,
-            httpx.AsyncClient(
-                timeout=600, limits=httpx.Limits(max_connections=None), trust_env=False
-            ) as plain,
-        ):
+        async with ServerPolicy(url, "embedded") as policy:
             call = policy.endpoints.call
 
             async def recorded(
@@ -303,29 +298,37 @@ def server() -> Row:
                 asked.append(found)
                 return reply
 
-            async def again(requests: Sequence[Asked]) -> int:
-                # As many at once as the run had: more would be another load.
-                slots = asyncio.Semaphore(_most_under_way(requests))
-
-                async def one(request: Asked) -> int:
-                    address, body = request.what
-                    async with slots:
-                        reply = await plain.post(
-                            address, content=body, headers={"content-type": "application/json"}
-                        )
-                    return int(reply.json()["usage"]["completion_tokens"])
-
-                return sum(await asyncio.gather(*map(one, requests)))
-
             async def forget() -> None:
-                (await plain.post(url.removesuffix("/v1") + "/reset_prefix_cache")).raise_for_status()
+                async with httpx.AsyncClient(timeout=600, trust_env=False) as plain:
+                    (await plain.post(url.removesuffix("/v1") + "/reset_prefix_cache")).raise_for_status()
 
             policy.endpoints.call = recorded  # type: ignore[method-assign]
-            found = await _compare(policy, asked, again, clean=forget)
+            found = await _compare(policy, asked, _plain_load, clean=forget)
             return {**found, "details": {**found["details"], "concurrency": _most_under_way(asked)}}
 
     with serving() as url:
         return asyncio.run(measure(url))
+
+
+async def _plain_load(requests: Sequence[Asked]) -> int:
+    """Send the requests again, as many at once as the run had: more would be another load. Returns tokens.
+
+    Each of them in turn has a client of its own, since httpx searches all connections of a client at a call.
+    """
+    import httpx
+
+    waiting = iter(requests)
+
+    async def one_after_the_other() -> int:
+        tokens = 0
+        async with httpx.AsyncClient(timeout=600, trust_env=False) as plain:
+            for request in waiting:
+                address, body = request.what
+                reply = await plain.post(address, content=body, headers={"content-type": "application/json"})
+                tokens += int(reply.json()["usage"]["completion_tokens"])
+        return tokens
+
+    return sum(await asyncio.gather(*(one_after_the_other() for _ in range(_most_under_way(requests)))))
 
 
 def _read_usage(asked: Asked, reply: bytes) -> None:
