@@ -12,7 +12,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --progress-b
 # (PYTHONDONTWRITEBYTECODE, a read-only image), every command would take twice as long. Two processes, two cores.
 COMPILE := env -u PYTHONDONTWRITEBYTECODE HF_HUB_OFFLINE=1 $(BIN)/python -c
 SERVED := uvicorn.protocols.http.auto, uvicorn.protocols.websockets.auto, uvicorn.lifespan.on, aiosqlite, \
-	prefect.server.api.server, prefect.flow_engine, flows.orchestration, flows.main
+	prefect.server.api.server, prefect.flow_engine, prefect.main, prefect.utilities.visualization, pydantic.v1.decorator, \
+	flows.orchestration, flows.main
 ASKED := flows.commands, flows.display, flows.label, flows.selftrain, pipeline.methods.derive, pipeline.prm.train, \
 	pipeline.prm.evaluate, pipeline.policies.simulated, pipeline.policies.server.policy, \
 	pipeline.policies.transformers.policy, datasets, sympy, z3

@@ -136,13 +136,23 @@ def _complain(what: object, code: int) -> int:
 
 
 def _dispatch(args: argparse.Namespace) -> int:
-    with uncollected():
-        from flows import commands, display
-
     if world() > 1 and args.command != "train":
         raise UserError(
             f"{args.command} is for one process, and torchrun started {world()}: only `stepmint train` shares"
         )
+    given = vars(args)
+    if given.get("no_prefect") is not False or any(map(given.get, ("dry_run", "submit", "begin"))):
+        return _done(args)
+    from flows.server import ahead
+
+    with ahead():  # a flow will run here
+        return _done(args)
+
+
+def _done(args: argparse.Namespace) -> int:
+    with uncollected():
+        from flows import commands, display
+
     command = getattr(commands, args.command)
     far = is_url(str(vars(args).get("run", "")))
     if vars(args).get("watch") is not None:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import progress
-from schemas.config import RunConfig
 from schemas.errors import UserError, redacted
 from schemas.logged import about
 
 if TYPE_CHECKING:
     from pipeline.storage.object_store import ObjectStore
+    from schemas.config import RunConfig
 
 Result = dict[str, Any]
 READING = ("status", "show", "report", "export", "fuse", "derive", "train")
@@ -52,10 +52,14 @@ def work(args: argparse.Namespace) -> Result:
         return work_on(open_objects(args.url), args.lease)
 
 
-def submit(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]) -> Result:
+def submit(args: argparse.Namespace, config: "RunConfig", flow: Callable[..., Any]) -> Result:
     """Begin the run on the object store that its `root` names, or go on with it, and work on it: here, or
     with `[ray]` on a cluster. With --begin the work is left to `stepmint work`. `flow` runs a flow of a
     module. Only `run`, and only where it was given, trains and evaluates what is sealed."""
+    if config.ray is None:
+        from flows.server import stop_ahead
+
+        stop_ahead()  # no flow runs here
     with progress.listening(progress.listener(quiet=args.json)):
         if vars(args).get("begin"):
             url = begin(config).url
@@ -70,7 +74,7 @@ def submit(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]
     return result
 
 
-def _on_cluster(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]) -> Result:
+def _on_cluster(args: argparse.Namespace, config: "RunConfig", flow: Callable[..., Any]) -> Result:
     if not is_url(config.root):
         raise UserError(
             f"[ray]: root = {config.root!r} is a folder of this machine: a run on a cluster needs a place "
@@ -89,7 +93,7 @@ def _on_cluster(args: argparse.Namespace, config: RunConfig, flow: Callable[...,
         return sealed(objects)
 
 
-def begin(config: RunConfig) -> "ObjectStore":
+def begin(config: "RunConfig") -> "ObjectStore":
     """Begin the run on the object store that its `root` names, if it was not begun; returns its place.
 
     As in a folder, the base of `[train]` is tried before anything is sampled.
@@ -160,7 +164,7 @@ def sealed(objects: "ObjectStore") -> Result:
     }
 
 
-def refuse_training(config: RunConfig) -> None:
+def refuse_training(config: "RunConfig") -> None:
     """UserError where a deployment would have to train on a run on an object store. The machine that runs it
     may be gone afterwards, and the checkpoint with it."""
     if is_url(config.root) and (config.train or config.evaluate):
@@ -170,7 +174,7 @@ def refuse_training(config: RunConfig) -> None:
         )
 
 
-def _trained(config: RunConfig, url: str) -> Result:
+def _trained(config: "RunConfig", url: str) -> Result:
     """Train and evaluate as the run file asks, on this machine's copy of a sealed run; returns the
     figures."""
     from flows.engine import without_prefect
@@ -216,7 +220,7 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
     return command(there)
 
 
-def _read(objects: "ObjectStore", folder: Path) -> RunConfig:
+def _read(objects: "ObjectStore", folder: Path) -> "RunConfig":
     """Put what a run has by now into its folder; returns the run's configuration there."""
     from pipeline.runs import remote
 
