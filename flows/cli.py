@@ -25,7 +25,7 @@ from flows.metrics import measured
 from flows.settings import set_defaults
 from flows.watch import watch
 from flows.work import in_folder, is_url
-from pipeline.prm.ranks import world
+from pipeline.prm.ranks import rank, world
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
 from schemas.text import one_line
 
@@ -141,7 +141,8 @@ def _dispatch(args: argparse.Namespace) -> int:
             f"{args.command} is for one process, and torchrun started {world()}: only `stepmint train` shares"
         )
     given = vars(args)
-    if given.get("no_prefect") is not False or any(map(given.get, ("dry_run", "submit", "begin"))):
+    helps = world() > 1 and rank() > 0  # of torchrun's processes only the first runs the flow
+    if given.get("no_prefect") is not False or helps or any(map(given.get, ("dry_run", "submit", "begin"))):
         return _done(args)
     from flows.server import ahead
 
