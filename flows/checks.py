@@ -3,16 +3,18 @@
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows import logs
 from flows.work import is_url
-from schemas.config import HubProblems, RunConfig, TrainConfig
 from schemas.errors import UserError
-from schemas.records import Problem
+
+if TYPE_CHECKING:
+    from schemas.config import RunConfig
+    from schemas.records import Problem
 
 
-def check_base(config: RunConfig, problems: Iterable[Problem]) -> dict[str, Any]:
+def check_base(config: "RunConfig", problems: Iterable["Problem"]) -> dict[str, Any]:
     """What is known of `[train]`'s base for problems like these; its weights are not loaded.
 
     UserError where it cannot become a PRM, and where the packages for training are missing.
@@ -23,35 +25,39 @@ def check_base(config: RunConfig, problems: Iterable[Problem]) -> dict[str, Any]
         )
     from pipeline.prm import bases
     from pipeline.prompts.templates import load_template
+    from schemas.config import TrainConfig
 
     settings = config.train or TrainConfig()
     return bases.check_base(settings, load_template(config.prompt.template), (p.text for p in problems))
 
 
-def base_of(config: RunConfig) -> dict[str, Any]:
+def base_of(config: "RunConfig") -> dict[str, Any]:
     """`check_base` for a run that may not have begun.
 
     The base is tried on the run's own problems, unless these are a dataset of the Hub: a check should not
     download it.
     """
     from pipeline.inputs.problems import load_problems
+    from schemas.config import HubProblems
+    from schemas.records import Problem
 
     far = isinstance(config.problems, HubProblems)
     here = () if far else load_problems(config.problems, seed=config.seed)
     return check_base(config, (item for item in here if isinstance(item, Problem)))
 
 
-def preview(config: RunConfig) -> dict[str, Any]:
+def preview(config: "RunConfig") -> dict[str, Any]:
     """What training on a sealed run would learn from, with one row token by token."""
     from pipeline.outputs.report import rows_of
     from pipeline.prm.train import preview as preview_rows
     from pipeline.runs.run_store import RunStore
+    from schemas.config import TrainConfig
 
     store = RunStore(Path(config.root) / config.name, config)
     return preview_rows(rows_of(store, votes=False), config.train or TrainConfig(), store.template())
 
 
-def ready(config: RunConfig) -> None:
+def ready(config: "RunConfig") -> None:
     """Check a new run's models, keys, annotators, prompts and problem files, and print which columns are
     taken.
 
@@ -70,7 +76,7 @@ def ready(config: RunConfig) -> None:
         logs.line(f"stepmint: note: {line}")
 
 
-def check_stages(config: RunConfig) -> None:
+def check_stages(config: "RunConfig") -> None:
     """UserError for a stage of `stepmint run` that the run's problems cannot have. Not part of the
     configuration: `stepmint synthesize` may use the same file."""
     if config.evaluate and config.problems.source != "embedded":
@@ -80,7 +86,7 @@ def check_stages(config: RunConfig) -> None:
         )
 
 
-def check_tunable(config: RunConfig) -> None:
+def check_tunable(config: "RunConfig") -> None:
     """UserError where a policy cannot learn from its own solutions."""
     if config.policy.kind not in ("transformers", "vllm"):
         raise UserError(
@@ -89,7 +95,7 @@ def check_tunable(config: RunConfig) -> None:
         )
 
 
-def check_sealed(config: RunConfig) -> None:
+def check_sealed(config: "RunConfig") -> None:
     """UserError where there is no sealed run to train on."""
     from pipeline.runs.run_store import RunStore
     from pipeline.storage.generations import sealed_manifest
@@ -109,7 +115,7 @@ def check_publishable(folder: Path) -> None:
     sealed_manifest(folder)
 
 
-def outline(config: RunConfig) -> dict[str, Any]:
+def outline(config: "RunConfig") -> dict[str, Any]:
     """The stages of a run file, and what is known about them before they start (`--dry-run`)."""
     folder = Path(config.root) / config.name
     stages = ["synthesize", *(["train"] if config.train else []), *(["evaluate"] if config.evaluate else [])]

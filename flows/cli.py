@@ -25,7 +25,7 @@ from flows.metrics import measured
 from flows.settings import set_defaults
 from flows.watch import watch
 from flows.work import in_folder, is_url
-from pipeline.prm.ranks import world
+from pipeline.prm.ranks import rank, world
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
 from schemas.text import one_line
 
@@ -136,13 +136,24 @@ def _complain(what: object, code: int) -> int:
 
 
 def _dispatch(args: argparse.Namespace) -> int:
-    with uncollected():
-        from flows import commands, display
-
     if world() > 1 and args.command != "train":
         raise UserError(
             f"{args.command} is for one process, and torchrun started {world()}: only `stepmint train` shares"
         )
+    given = vars(args)
+    helps = world() > 1 and rank() > 0  # of torchrun's processes only the first runs the flow
+    if given.get("no_prefect") is not False or helps or any(map(given.get, ("dry_run", "submit", "begin"))):
+        return _done(args)
+    from flows.server import ahead
+
+    with ahead():  # a flow will run here
+        return _done(args)
+
+
+def _done(args: argparse.Namespace) -> int:
+    with uncollected():
+        from flows import commands, display
+
     command = getattr(commands, args.command)
     far = is_url(str(vars(args).get("run", "")))
     if vars(args).get("watch") is not None:

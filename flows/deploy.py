@@ -8,15 +8,17 @@ import argparse
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.automations import block_of, ensure_automations
 from flows.checks import check_stages
 from flows.configured import connected
 from flows.pools import KINDS, ensure_pool, job_variables
 from flows.work import is_url, refuse_training
-from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
+
+if TYPE_CHECKING:
+    from schemas.config import RunConfig
 
 # A cron that names one minute of one hour fires once a day or less: "0 2 * * *", not "*/5 * * * *". A sixth
 # field would be seconds.
@@ -81,6 +83,8 @@ this name. docs/deploy.md explains series, publishing and alarms."""
 
 def deploy(args: argparse.Namespace) -> dict[str, Any]:
     """Make the deployment with its automations, or replace the one of its name."""
+    from schemas.config import load_config
+
     path = Path(args.config)
     config = load_config(path, tuple(args.set))
     check_stages(config)
@@ -137,7 +141,7 @@ def is_daily(args: argparse.Namespace) -> bool:
     return bool(_DAILY.fullmatch(args.cron)) if args.cron else args.every >= _DAY_S
 
 
-def _check(args: argparse.Namespace, config: RunConfig) -> None:
+def _check(args: argparse.Namespace, config: "RunConfig") -> None:
     """UserError for what no server could run, or should be sent."""
     from flows.deployed import check_sent
 
@@ -173,7 +177,7 @@ def _check(args: argparse.Namespace, config: RunConfig) -> None:
             ) from None
 
 
-def _check_kind(args: argparse.Namespace, config: RunConfig, kind: str) -> None:
+def _check_kind(args: argparse.Namespace, config: "RunConfig", kind: str) -> None:
     """UserError for what runs in a pool of this kind would lack."""
     if kind == "process" and args.image:
         raise UserError(f"--image {args.image}: a process pool has no images: add --pool-type docker")

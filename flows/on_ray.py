@@ -197,7 +197,7 @@ def _give_back(futures: "list[PrefectFuture[Any]]") -> None:
     """End the tasks, so that others can take their shards at once."""
     import ray
 
-    refs = [future.wrapped_future for future in futures]  # type: ignore[attr-defined]
+    refs = [future.wrapped_future for future in futures]  # type: ignore[attr-defined, unused-ignore]
     for ref in refs:
         ray.cancel(ref)
     ray.wait(refs, num_returns=len(refs), timeout=_GIVE_BACK_S)

@@ -12,9 +12,9 @@ from flows.train import TRAINED, evaluate_model, read_json, train_on
 from pipeline.outputs.nights import publish_nights
 from pipeline.runs.series import SealedNight, sealed_night, sealed_runs
 from pipeline.runs.series_prms import called, fetch_prm, keep_prm, newest_prm, prms_here
-from schemas.addresses import is_url
 from schemas.config import RunConfig
 from schemas.errors import BackendError
+from schemas.places import is_url
 from schemas.records import content_id
 
 

@@ -2,21 +2,18 @@
 
 Prefect would start one itself, but in our process group: Ctrl-C would stop the server before the flow could
 report its end, and pages of connection errors would follow. Ours runs in its own session, ends when its
-parent has ended, and starts while the command reads the problems and imports Prefect. It has its own
+parent has ended, and starts while the command imports its libraries and reads the problems. It has its own
 database, which is deleted with it: servers that share one migrate and lock it at the same time.
 """
 
 import os
-import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
 from flows.importing import uncollected
@@ -42,7 +39,42 @@ _LEAN = {
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
+    # A library of its queues would check the types of its own calls.
+    "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",
 }
+_SOON = (
+    "flows.orchestration",
+    "anyio._backends._asyncio",
+    "fastapi.encoders",
+    "prefect.flow_engine",
+    "prefect.main",
+    "prefect.utilities.visualization",
+    "pydantic.v1.decorator",
+)
+"""What a flow under Prefect imports. It takes seconds, in which the server starts."""
+_AHEAD: "list[Server]" = []
+"""The server that was started ahead, until it is taken or stopped."""
+
+
+@contextmanager
+def ahead() -> Iterator[None]:
+    """Start the server of a command that is going to run a flow, before anything else. The command then
+    imports its libraries beside it. A server that is not taken is stopped."""
+    if not _nothing_is_set():
+        yield
+        return
+    with fresh_folder() as folder:
+        _AHEAD.append(Server(folder, lean=True))
+        try:
+            yield
+        finally:
+            stop_ahead()
+
+
+def stop_ahead() -> None:
+    """Stop the server that was started ahead, if it was not taken: no flow is going to run."""
+    while _AHEAD:
+        _AHEAD.pop().stop()
 
 
 @contextmanager
@@ -52,7 +84,7 @@ def starting() -> Iterator["Server | None"]:
     with fresh_folder() as folder:
         # Importing Prefect's settings takes two seconds. Where our own look finds none, the server starts
         # first and uses this time.
-        server = Server(folder) if _nothing_is_set() else None
+        server = _AHEAD.pop() if _AHEAD else Server(folder, lean=True) if _nothing_is_set() else None
         try:
             if server is None:
                 from prefect.settings import PREFECT_API_URL
@@ -81,47 +113,63 @@ def _nothing_is_set() -> bool:
 
 
 class Server:
-    """A server process on a free port of the loopback interface, with its database in a temporary folder."""
+    """A server process on a free port of the loopback interface, with its database in a temporary folder.
 
-    def __init__(self, folder: Path) -> None:
-        # The system gives a free port. Another process could take it before the server does; then the server
-        # does not start, and says so.
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url, self.folder = f"http://127.0.0.1:{port}/api", folder
+    A `lean` one is Prefect's application in parts (`flows.server_process`), for who has set nothing of it.
+    """
+
+    def __init__(self, folder: Path, *, lean: bool = False) -> None:
         settings = {**os.environ, **_settings()}
         if not any(name.upper().startswith(_DATABASE) for name in settings):
             settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"{_SQLITE}{folder / 'server.db'}"
-            # `_lay_tables` makes the tables; no migration would find them in order.
+            # The process makes the tables; no migration would find them in order.
             settings["PREFECT_SERVER_DATABASE_MIGRATE_ON_START"] = "0"
         line = lifeline().fileno()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         """The server's stderr; its last line explains why it did not start."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "flows.server", str(port), str(line), str(folder)],
-            env={**settings, **_LEAN},
-            pass_fds=[line],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._said,
-            start_new_session=True,  # Ctrl-C in the terminal does not reach it
-        )
+        self.folder = folder
+        # It listens before the process does: the first request waits there for its answer.
+        with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
+            self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+            told = (str(listening.fileno()), str(line), str(folder), "lean" if lean else "whole")
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flows.server_process", *told],
+                env={**settings, **_LEAN},
+                pass_fds=[listening.fileno(), line],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                start_new_session=True,  # Ctrl-C in the terminal does not reach it
+            )
 
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Wait until it answers, then send every flow inside to it. BackendError when it does not start."""
         with uncollected():
-            import flows.orchestration  # noqa: F401 - takes seconds, in which the server starts
-        from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+            for name in _SOON:
+                with suppress(ModuleNotFoundError):  # another version of Prefect may do without
+                    import_module(name)
+            from prefect.events.clients import NullEventsClient
+            from prefect.events.worker import EventsWorker
+            from prefect.settings import temporary_settings
 
-        self._wait()
-        # Nobody could read the log on this server: it shows no page, and its database is deleted.
-        with temporary_settings({PREFECT_API_URL: self.url, PREFECT_LOGGING_TO_API_ENABLED: False}):
+        # Nobody could read the log or the events on this server: it shows no page, and its database is
+        # deleted. A heart that beats is seen by nobody, and each flow would wait up to a second for its end.
+        settings = {
+            "api.url": self.url,
+            "client.csrf_support_enabled": False,
+            "flows.heartbeat_frequency": None,
+            "logging.to_api.enabled": False,
+        }
+        with temporary_settings(settings):
+            self._wait()
+            EventsWorker.set_client_override(NullEventsClient)
             try:
                 yield
             finally:
-                _drain()
+                # What Prefect has queued it would log as connection errors later.
+                EventsWorker.instance().drain()
+                EventsWorker.set_client_override(None)
 
     def stop(self) -> None:
         """Kill the process: nothing in its database is needed any more."""
@@ -132,15 +180,13 @@ class Server:
     def _wait(self) -> None:
         import httpx
 
-        deadline = time.monotonic() + _PATIENCE_S
-        with httpx.Client(trust_env=False) as client:  # a proxy has no way to this machine's own server
-            while time.monotonic() < deadline and self._process.poll() is None:
-                try:
-                    if client.get(f"{self.url}/health").status_code == 200:
-                        return
-                except httpx.TransportError:
-                    pass
-                time.sleep(0.1)
+        try:
+            # A proxy has no way to this machine's own server.
+            with httpx.Client(trust_env=False, timeout=_PATIENCE_S) as client:
+                if client.get(f"{self.url}/health").status_code == 200:
+                    return
+        except httpx.TransportError:
+            pass
         self._said.seek(0)
         last = self._said.read().decode(errors="replace").strip().splitlines()[-1:]
         raise BackendError(f"Prefect's temporary server did not start: {' '.join(last) or 'no answer'}")
@@ -153,54 +199,3 @@ def _settings() -> dict[str, str]:
     from prefect.settings import get_current_settings
 
     return get_current_settings().to_environment_variables(exclude_unset=True)
-
-
-def _drain() -> None:
-    """Send what Prefect has queued, while the server still runs; later it would log connection errors."""
-    from prefect.events.worker import EventsWorker
-
-    EventsWorker.instance().drain()
-
-
-def _leave_with(line: int, folder: Path) -> None:
-    os.read(line, 1)  # the command never writes: it returns when the command has ended, however that was
-    shutil.rmtree(folder, ignore_errors=True)
-    os._exit(0)
-
-
-def _lay_tables(database: Path) -> None:
-    """Make a new database with Prefect's tables as its classes declare them.
-
-    Prefect itself would repeat a hundred migrations of its history, a quarter of a minute for the same
-    tables. Left out are indexes that only they make, for deployments and for searches by name.
-    """
-    from prefect.server.database.orm_models import Base
-    from sqlalchemy.dialects import sqlite
-    from sqlalchemy.schema import CreateIndex, CreateTable
-
-    tables = Base.metadata.sorted_tables
-    made: list[CreateTable | CreateIndex] = [CreateTable(table) for table in tables]
-    # One index is declared twice.
-    made += [CreateIndex(index, if_not_exists=True) for table in tables for index in table.indexes]
-    dialect = sqlite.dialect()  # type: ignore[no-untyped-call, unused-ignore]
-    with closing(sqlite3.connect(database)) as connection:
-        connection.executescript("".join(f"{statement.compile(dialect=dialect)};" for statement in made))
-
-
-def serve(port: int, line: int, folder: Path) -> None:
-    """Run the server of a command, until the command has ended."""
-    threading.Thread(target=_leave_with, args=(line, folder), daemon=True).start()
-    with uncollected():
-        import uvicorn
-
-        database = folder / "server.db"
-        if os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL") == f"{_SQLITE}{database}":
-            _lay_tables(database)
-        from prefect.server.api.server import create_app
-
-        app = create_app()
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error")
-
-
-if __name__ == "__main__":
-    serve(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

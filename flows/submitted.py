@@ -3,16 +3,18 @@
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flows import interrupt, progress
 from flows.checks import check_stages
 from flows.configured import connected
 from flows.work import refuse_training
-from schemas.config import RunConfig
 from schemas.errors import BackendError, UserError
 from schemas.text import one_line
+
+if TYPE_CHECKING:
+    from schemas.config import RunConfig
 
 _EVERY_S = 2.0
 # A server that is started anew is back after a minute or two.
@@ -39,7 +41,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
     )
 
 
-def hand_over(args: argparse.Namespace, config: RunConfig) -> dict[str, Any]:
+def hand_over(args: argparse.Namespace, config: "RunConfig") -> dict[str, Any]:
     """Hand the run file and the changes to a deployment; returns how the run ended.
 
     UserError and BackendError are those of the run, so the exit code is that of a run here.

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from flows import progress
 from pipeline.storage.copies import mirrored as mirrored
-from schemas.addresses import is_url as is_url
-from schemas.config import RunConfig
 from schemas.errors import UserError, redacted
 from schemas.logged import about
+from schemas.places import is_url as is_url
 
 if TYPE_CHECKING:
     from pipeline.runs.growths import Growth
     from pipeline.storage.object_store import ObjectStore
+    from schemas.config import RunConfig
 
 Result = dict[str, Any]
 READING = ("status", "show", "report", "export", "fuse", "derive", "train")
@@ -48,12 +48,16 @@ def work(args: argparse.Namespace) -> Result:
         return work_on(open_objects(args.url), args.lease)
 
 
-def submit(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]) -> Result:
+def submit(args: argparse.Namespace, config: "RunConfig", flow: Callable[..., Any]) -> Result:
     """Begin the run on the object store that its `root` names, or go on with it, and work on it: here, or
     with `[ray]` on a cluster. With --begin the work is left to `stepmint work`. `flow` runs a flow of a
     module. Only `run`, and only where it was given, trains and evaluates what is sealed."""
     from pipeline.runs.growths import Grown
 
+    if config.ray is None:
+        from flows.server import stop_ahead
+
+        stop_ahead()  # no flow runs here
     with progress.listening(progress.listener(quiet=args.json)):
         if vars(args).get("begin"):
             url = begin(config).url
@@ -69,7 +73,7 @@ def submit(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]
     return result
 
 
-def _on_cluster(args: argparse.Namespace, config: RunConfig, flow: Callable[..., Any]) -> Result:
+def _on_cluster(args: argparse.Namespace, config: "RunConfig", flow: Callable[..., Any]) -> Result:
     if not is_url(config.root):
         raise UserError(
             f"[ray]: root = {config.root!r} is a folder of this machine: a run on a cluster needs a place "
@@ -88,7 +92,7 @@ def _on_cluster(args: argparse.Namespace, config: RunConfig, flow: Callable[...,
         return sealed(objects, growth)
 
 
-def begin(config: RunConfig) -> "ObjectStore":
+def begin(config: "RunConfig") -> "ObjectStore":
     """Begin the run on the object store that its `root` names, or let it grow; returns its place.
 
     As in a folder, the base of `[train]` is tried before anything is sampled. A night of a series has the
@@ -129,7 +133,7 @@ def begin(config: RunConfig) -> "ObjectStore":
     return objects
 
 
-def _joins(objects: "ObjectStore", config: RunConfig) -> bool:
+def _joins(objects: "ObjectStore", config: "RunConfig") -> bool:
     """Whether a night was begun, so that it is gone on with. UserError where it has other settings."""
     from pipeline.runs import remote
     from pipeline.runs.identity import differences
@@ -198,7 +202,7 @@ def sealed(objects: "ObjectStore", growth: "Growth | None" = None) -> Result:
     }
 
 
-def refuse_training(config: RunConfig) -> None:
+def refuse_training(config: "RunConfig") -> None:
     """UserError where a deployment would have to train on one run on an object store. The machine that runs
     it may be gone afterwards, and the checkpoint with it. That of a whole series is put on the store."""
     from flows.main import trains_as_series
@@ -211,7 +215,7 @@ def refuse_training(config: RunConfig) -> None:
         )
 
 
-def _trained(config: RunConfig, url: str) -> Result:
+def _trained(config: "RunConfig", url: str) -> Result:
     """Train and evaluate as the run file asks, on this machine's copy of a sealed run; returns the
     figures."""
     from flows.engine import without_prefect
@@ -260,7 +264,7 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
     return command(there)
 
 
-def _read(objects: "ObjectStore", folder: Path) -> RunConfig:
+def _read(objects: "ObjectStore", folder: Path) -> "RunConfig":
     """Put what a run has by now into its folder; returns the run's configuration there."""
     from pipeline.runs import remote
 

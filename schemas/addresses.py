@@ -1,5 +1,4 @@
-"""Checks what a run file says about a server: its address, its key's variable, and request parameters. And
-tells addresses of object stores from folders.
+"""Checks what a run file says about a server: its address, its key's variable, and request parameters.
 
 A run file is recorded and shown, so no key may stand in it. Errors here do not repeat the wrong value, which
 may be a key: they are printed, recorded and sent to Prefect.
@@ -40,11 +39,6 @@ def _variable(name: str) -> str:
 
 def _addresses(urls: str | tuple[str, ...]) -> str | tuple[str, ...]:
     return _address(urls) if isinstance(urls, str) else tuple(map(_address, urls))
-
-
-def is_url(name: str) -> bool:
-    """Whether a folder's name is the address of an object store: `s3://bucket/runs`, `file:///mnt/runs`."""
-    return "://" in name
 
 
 Addresses = Annotated[str | Annotated[tuple[str, ...], Field(min_length=1)], AfterValidator(_addresses)]

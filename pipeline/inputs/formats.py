@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from pipeline.inputs.gold_labels import from_errors, from_ratings, from_signs
 from pipeline.inputs.rows import Unreadable
-from schemas.arrow import from_row
 from schemas.records import GoldLabels, Outcome, Step
 
 STEP_TAG = "\u043a\u0438"
@@ -149,6 +148,8 @@ def _own(row: Row) -> Parsed | None:
     """A row of our own datasets. Its labels are gold where it has no gold labels of its own."""
     if not {"solution_id", "step_start", "step_end", "votes"} <= row.keys():
         return None
+    from schemas.arrow import from_row  # it imports pyarrow, which a file of JSON does not need
+
     try:
         item = from_row(dict(row))
     except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -12,7 +12,6 @@ from pipeline.annotators.opening import Part
 from pipeline.fusion.consensus import check_pair
 from pipeline.policies import open_policy
 from pipeline.policies.base import Policy, Usage
-from pipeline.policies.server.probe import prepare
 from pipeline.prompts.templates import check_prompts, prompt_text
 from pipeline.proposers import gold, omegaprm
 from pipeline.sampling.replay import Nobody
@@ -121,6 +120,10 @@ async def open_tools(
             policies[name] = await stack.enter_async_context((opener or open_policy)(role.policy))
     for name, role in roles.items():
         limit, chat = role.limit, role.policy.chat
+        if policies[name].kind != "server" and not (chat and role.prefixes):
+            continue
+        from pipeline.policies.server.probe import prepare  # with a client for HTTP
+
         # Asked once before any problem: a server that cannot continue a text, or has no such model, is found
         # in seconds.
         await prepare(policies[name], role.sampling, prefixes=role.prefixes, chat=chat, limit=limit)

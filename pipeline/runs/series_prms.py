@@ -20,9 +20,9 @@ from pipeline.storage.far_folders import fetch_folder, put_folder
 from pipeline.storage.object_store import ObjectStore, open_objects
 from pipeline.storage.recorded import is_begun, read_config, read_record, write_record
 from pipeline.storage.shard_log import LogEntry, ShardLog
-from schemas.addresses import is_url
 from schemas.config import PrmConfig, RunConfig
 from schemas.errors import UserError
+from schemas.places import is_url
 
 LATEST = "latest.json"
 """The file beside the PRMs of a series that names the newest. It is written last."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.storage.checksums import sha256_of
 from pipeline.storage.copies import mirrored
-from schemas.addresses import is_url
 from schemas.errors import UserError
+from schemas.places import is_url
 
 if TYPE_CHECKING:
     from pipeline.storage.object_store import ObjectStore

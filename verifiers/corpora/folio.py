@@ -5,8 +5,7 @@ without brackets are refused, and so is everything else that is not well formed:
 """
 
 from functools import reduce
-
-from lark import Token, Tree
+from typing import TYPE_CHECKING
 
 from verifiers.logic.formulas import (
     CONNECTIVES,
@@ -22,6 +21,9 @@ from verifiers.logic.formulas import (
     closed,
     read,
 )
+
+if TYPE_CHECKING:
+    from lark import Token, Tree
 
 # Z3 has no such connective over these trees, so both are written out: `a ⊕ b` is `(a ∧ ¬b) ∨ (¬a ∧ b)`.
 _MOST_EXCLUSIVE = 6
@@ -57,7 +59,9 @@ def read_folio(text: str) -> Formula:
     return closed(_formula(read(_GRAMMAR, text), 0, frozenset("xyzuvw")))
 
 
-def _formula(tree: Tree[Token], depth: int, bound: frozenset[str]) -> Formula:
+def _formula(tree: "Tree[Token]", depth: int, bound: frozenset[str]) -> Formula:
+    from lark import Token, Tree
+
     check_depth(depth)
     match tree.data, tree.children:
         case "bracketed", [Tree() as body]:

@@ -16,10 +16,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from lark import Lark, Token, Tree
-from lark.exceptions import UnexpectedCharacters, UnexpectedToken
+if TYPE_CHECKING:
+    from lark import Lark, Token, Tree
 
 # Characters, and brackets in brackets: formulas may come from a model.
 
@@ -121,7 +121,9 @@ def parse_formula(text: str) -> Formula:
     return closed(_formula(read(_GRAMMAR, text), 0))
 
 
-def _formula(tree: Tree[Token], depth: int) -> Formula:
+def _formula(tree: "Tree[Token]", depth: int) -> Formula:
+    from lark import Token, Tree  # a tenth of a second, which few texts need
+
     check_depth(depth)
     match tree.data, tree.children:
         case "bracketed", [Tree() as body]:
@@ -142,13 +144,17 @@ def _formula(tree: Tree[Token], depth: int) -> Formula:
 
 
 @cache
-def _parser(grammar: str) -> Lark:
+def _parser(grammar: str) -> "Lark":
+    from lark import Lark
+
     # LALR needs linear time; Lark's other parser, Earley, takes cubic time on an ambiguous text.
     return Lark(grammar, parser="lalr", lexer="basic", start="group")
 
 
-def read(grammar: str, text: str) -> Tree[Token]:
+def read(grammar: str, text: str) -> "Tree[Token]":
     """The text by a grammar of Lark's, in linear time and without recursion. Raises Unparsed."""
+    from lark.exceptions import UnexpectedCharacters, UnexpectedToken
+
     if len(text) > LONGEST:
         raise Unparsed(f"longer than {LONGEST} characters")
     try:
