@@ -111,7 +111,7 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _as_fired(config: RunConfig) -> RunConfig:
+def _as_fired(config: "RunConfig") -> "RunConfig":
     """The run of some fire of a deployment."""
     from pipeline.runs.series import planned
 
