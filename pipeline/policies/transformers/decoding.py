@@ -10,7 +10,6 @@ transformers' own batching has one seed for all: 8 of 8 completions changed besi
 ours. It was 1.8 to 3.7 times slower on 16 sequences of the embedded model (bench `libraries.decoding`).
 """
 
-import math
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -26,7 +25,7 @@ from transformers.masking_utils import sdpa_mask
 from pipeline.policies.base import Completion
 from pipeline.policies.tokens import completion_text, cut_at_stop
 from pipeline.policies.transformers.blocks import Numbers
-from pipeline.policies.transformers.drafts import TAIL, Drafts
+from pipeline.policies.transformers.drafts import TAIL, Drafts, guesses_worth, luck_after
 from pipeline.policies.transformers.library import quiet
 from pipeline.policies.transformers.rows import Job, Rows
 from pipeline.policies.transformers.shared_cache import SharedCache
@@ -38,15 +37,6 @@ _PREFILL_TOKENS = 2048  # of one prefill pass, padding included; bounds the memo
 # Rows that share one stored prompt. More rows would read it fewer times, but attention computes as many
 # places for every prompt as the prompt with the most rows has.
 _PER_PROMPT = 8
-# Most tokens that a step with guesses is fed, and most guesses of a row. Up to so many, a step of the embedded
-# model takes about as long as one of a few tokens; a larger model reaches that with fewer.
-_FED, _GUESSES = 64, 7
-_FEW_FED = 8
-_CHEAP = 64_000_000  # parameters times tokens that are computed in the time of a step's fixed costs
-_LEAST_LUCK = 0.3  # a guess is made if it, and all before it, are right with this chance
-_HOPE = 0.001
-_NEWEST = 0.05  # weight of the newest step in the average of right guesses
-
 Flags = NDArray[np.bool_]
 
 
@@ -76,8 +66,7 @@ class Decoder:
         self._closers: dict[str, Flags] = {}
         self._drafts, self._luck = Drafts(), 1.0
         """How many of the guesses that could be right were so, of late."""
-        parameters = sum(each.numel() for each in model.parameters())
-        self._most_fed = min(_FED, max(_FEW_FED, _CHEAP // parameters)) if self._exact else 0
+        self._millions = sum(each.numel() for each in model.parameters()) / 1e6
 
     def admit(self, starts: list[tuple[Job, int]]) -> None:
         """Prefill the prompts, each once, and start their completions."""
@@ -125,8 +114,8 @@ class Decoder:
         )
         self._cache.leave()
         uniform = torch.from_numpy(np.take_along_axis(rows.uniform[:n], made, 1)).to(self._device)
-        how = (each[:n].repeat_interleave(width) for each in (rows.temperature, rows.top_p))
-        drawn, close = sample_tokens(out.logits[:, -1], *how, uniform.ravel())
+        heat, top_p = (each[:n].repeat_interleave(width) for each in (rows.temperature, rows.top_p))
+        drawn, close = sample_tokens(out.logits[:, -1], heat, top_p, uniform.ravel())
         token = drawn.view(n, width).cpu().numpy()
         count = _agreed(token, guessed)
         if self._exact:
@@ -134,20 +123,16 @@ class Decoder:
                 if at < count[row]:  # else it follows a wrong guess
                     token[row, at] = self._alone(row, token[row, :at].tolist(), uniform[row, at, None])
                     count[row] = _agreed(token[row, None], guessed[row, None])[0]
-        if width > 1:
-            right = float(((count - 1) / np.minimum(count, width - 1)).mean())
-            self._luck += _NEWEST * (right - self._luck)
-        else:
-            self._luck = min(1.0, self._luck + _HOPE)  # so that guesses are tried again
+        self._luck = luck_after(self._luck, count, width)
         self._finish(token, count)
 
     def _guesses(self) -> int:
         """How many tokens of each row to guess now, all within every row's limit."""
         rows, n = self.rows, self.rows.count
+        if not self._exact:
+            return 0  # there a token may depend on what it is computed beside
         left = int((rows.limit[:n] - rows.made[:n]).min()) - 1
-        # The last guess of a step helps only if all before it are right, too.
-        useful = int(math.log(_LEAST_LUCK) / math.log(min(max(self._luck, 1e-9), 0.999)))
-        return max(0, min(_GUESSES, self._most_fed // n - 1, left, max(useful, 0)))
+        return min(left, guesses_worth(n, self._luck, self._millions))
 
     def _column(self, numbers: Numbers) -> Tensor:
         return torch.from_numpy(numbers.reshape(-1, 1)).to(self._device)
@@ -195,8 +180,8 @@ class Decoder:
         return True
 
     def _may_stop(self, token: Numbers) -> Flags:
-        """Which new tokens are a stop token of any row, or hold a stop text's last character; to decode all at
-        every step is slow."""
+        """Which new tokens are a stop token of any row, or hold a stop text's last character; to decode all
+        at every step is slow."""
         stops = {stop for job, _ in self.rows.owners for stop in job.sampling.stop}
         ends = {end for job, _ in self.rows.owners for end in job.sampling.stop_token_ids}
         closes: Flags = np.isin(token, sorted(ends))

@@ -21,6 +21,10 @@ TAIL = max(_CONTEXTS)
 """Last tokens of a row that a guess needs."""
 _TEXTS = 1 << 18  # tokens that are remembered: some hundred texts of a problem and its solution
 _TABLE = 1 << 19
+# Most guesses of a row, and most tokens that a step with guesses is fed: their logits take memory.
+_MOST, _FED = 15, 512
+_NEWEST = 0.05  # weight of the newest step in the average of right guesses
+_HOPE = 0.001  # what is added to it at a step without guesses, so that they are tried again
 _SEED = np.random.Generator(np.random.Philox(key=0))
 _FACTORS = _SEED.integers(1, 1 << 62, TAIL) | 1
 
@@ -48,23 +52,35 @@ class Drafts:
 
     def guess(self, tails: Numbers, count: int) -> Numbers:
         """`count` tokens for each row of `tails` (rows, TAIL); any tokens where nothing is known."""
-        places: Numbers | None = None
+        places, known = np.zeros(len(tails), np.int64), np.zeros(len(tails), np.bool_)
         for size, after in self._after.items():
             mine = after[_hash(tails[:, -size:])].astype(np.int64)
-            if places is None:
-                places, known = mine, self._is_after(mine, tails[:, -size:])
-            else:
-                places, known = np.where(known, places, mine), known | self._is_after(mine, tails[:, -size:])
-        assert places is not None
-        return self._texts[(places[:, None] + np.arange(count)) % _TEXTS].astype(np.int64)
-
-    def _is_after(self, places: Numbers, contexts: Numbers) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-        """Whether a context does stand before its place: two may have one hash."""
-        before = np.arange(-contexts.shape[1], 0)
-        found: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
-            self._texts[places[:, None] + before] == contexts
-        ).all(1)
+            places = np.where(known, places, mine)
+            # Two contexts may have one hash.
+            before = self._texts[mine[:, None] + np.arange(-size, 0)]
+            known |= (before == tails[:, -size:]).all(1)
+        found: Numbers = self._texts[(places[:, None] + np.arange(count)) % _TEXTS].astype(np.int64)
         return found
+
+
+def guesses_worth(rows: int, luck: float, millions: float) -> int:
+    """How many tokens of each row to guess, so that a step gives the most tokens for its time. `luck` is the
+    chance that a guess is right if all before it are; `millions` of parameters has the model."""
+    guesses = np.arange(max(1, min(_MOST + 1, _FED // rows)))
+    tokens = np.cumsum(min(luck, 0.99) ** guesses)
+    # Milliseconds: fixed, of reading the weights, of a row's cache, of computing a token. They are those of
+    # the embedded model on one core; how they compare matters, and not what they are.
+    cost = 5 + 0.4 * millions + rows * (0.2 + 0.15 * millions * (1 + guesses))
+    return int((tokens / cost).argmax())
+
+
+def luck_after(luck: float, count: Numbers, width: int) -> float:
+    """The running average of how many guesses were right, after a step of `width` tokens a row of which
+    `count` hold."""
+    if width == 1:
+        return min(1.0, luck + _HOPE)
+    tried = np.minimum(count, width - 1)
+    return luck + _NEWEST * (float(((count - 1) / tried).mean()) - luck)
 
 
 def _hash(contexts: Numbers) -> Numbers:
