@@ -96,8 +96,10 @@ def _watching() -> Iterator[tuple[Seen, list[int]]]:
                 close.append(again)
         return token, near
 
-    decoding.sample_tokens = watched
+    guesses = decoding.guesses_worth
+    # After a wrong guess a token is drawn from another text's distribution, and thrown away.
+    decoding.sample_tokens, decoding.guesses_worth = watched, lambda *_: 0
     try:
         yield seen, close
     finally:
-        decoding.sample_tokens = sample_tokens
+        decoding.sample_tokens, decoding.guesses_worth = sample_tokens, guesses

@@ -11,10 +11,12 @@ ours. It was 1.8 to 3.7 times slower on 16 sequences of the embedded model (benc
 """
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicCache
@@ -23,6 +25,7 @@ from transformers.masking_utils import sdpa_mask
 from pipeline.policies.base import Completion
 from pipeline.policies.tokens import completion_text, cut_at_stop
 from pipeline.policies.transformers.blocks import Numbers
+from pipeline.policies.transformers.drafts import TAIL, Drafts, guesses_worth, luck_after
 from pipeline.policies.transformers.library import quiet
 from pipeline.policies.transformers.rows import Job, Rows
 from pipeline.policies.transformers.shared_cache import SharedCache
@@ -34,6 +37,7 @@ _PREFILL_TOKENS = 2048  # of one prefill pass, padding included; bounds the memo
 # Rows that share one stored prompt. More rows would read it fewer times, but attention computes as many
 # places for every prompt as the prompt with the most rows has.
 _PER_PROMPT = 8
+Flags = NDArray[np.bool_]
 
 
 class Decoder:
@@ -42,6 +46,7 @@ class Decoder:
     def __init__(self, model: Any, tokenizer: Any, slots: int) -> None:
         self.model, self._tokenizer = model, tokenizer
         self._device: torch.device = model.device
+        self._n_tokens = model.get_output_embeddings().weight.shape[0]
         self._exact = model.dtype == torch.float32
         """Whether rounding is so small that few tokens are close; only then they are sampled again alone."""
         config = model.config.get_text_config()
@@ -57,8 +62,11 @@ class Decoder:
         # The cache knows what each row may see. A model passes on a mask that has four dimensions.
         seen = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self._device)
         self._mask = dict.fromkeys(kinds, seen) if len(set(kinds)) > 1 else seen
-        self._ends = torch.tensor(sorted(_end_ids(model, tokenizer)), device=self._device)
-        self._closers: dict[str, Tensor] = {}
+        self._ends = _marked(_end_ids(model, tokenizer), self._n_tokens)
+        self._closers: dict[str, Flags] = {}
+        self._drafts, self._luck = Drafts(), 1.0
+        """How many of the guesses that could be right were so, of late."""
+        self._millions = sum(each.numel() for each in model.parameters()) / 1e6
 
     def admit(self, starts: list[tuple[Job, int]]) -> None:
         """Prefill the prompts, each once, and start their completions."""
@@ -69,6 +77,7 @@ class Decoder:
             filled = self._prefill([chain[0][0].ids[:-1] for chain in group])
             stored: list[tuple[int, int, int]] = []
             for i, chain in enumerate(group):
+                self._drafts.learn(chain[0][0].ids)
                 for at in range(0, len(chain), _PER_PROMPT):
                     sharing = chain[at : at + _PER_PROMPT]
                     for job, index in sharing:
@@ -88,55 +97,76 @@ class Decoder:
         return filled
 
     def step(self) -> None:
-        """One token for every running row; finished rows deliver and leave."""
+        """A token for every running row, or several where they were guessed; finished rows deliver and
+        leave."""
         rows, n = self.rows, self.rows.count
-        self._cache.enter(rows)
+        guessed = self._drafts.guess(rows.tail[:n], self._guesses())
+        fed = np.concatenate([rows.tail[:n, -1:], guessed], 1)
+        width = fed.shape[1]
+        made = rows.made[:n, None] + np.arange(width)
+        self._cache.enter(rows, width)
         out = self.model(
-            input_ids=rows.last[:n, None],
-            position_ids=self._on_device(rows.known[:n] + rows.made[:n])[:, None],
+            input_ids=self._column(fed),
+            position_ids=self._column(rows.known[:n, None] + made),
             attention_mask=self._mask,
             past_key_values=self._cache,
             use_cache=True,
         )
         self._cache.leave()
-        at = self._on_device(rows.made[:n])[:, None]
-        uniform = rows.uniform[:n].gather(1, at)[:, 0]
-        token, close = sample_tokens(out.logits[:, -1], rows.temperature[:n], rows.top_p[:n], uniform)
+        uniform = torch.from_numpy(np.take_along_axis(rows.uniform[:n], made, 1)).to(self._device)
+        heat, top_p = (each[:n].repeat_interleave(width) for each in (rows.temperature, rows.top_p))
+        drawn, close = sample_tokens(out.logits[:, -1], heat, top_p, uniform.ravel())
+        token = drawn.view(n, width).cpu().numpy()
+        count = _agreed(token, guessed)
         if self._exact:
-            for row in close.nonzero()[:, 0].tolist():
-                token[row] = self._alone(row, uniform[row : row + 1])
-        rows.out[:n].scatter_(1, at, token[:, None])
-        rows.last[:n] = token
-        rows.made[:n] += 1
-        self._finish(token)
+            for row, at in close.view(n, width).nonzero().tolist():
+                if at < count[row]:  # else it follows a wrong guess
+                    token[row, at] = self._alone(row, token[row, :at].tolist(), uniform[row, at, None])
+                    count[row] = _agreed(token[row, None], guessed[row, None])[0]
+        self._luck = luck_after(self._luck, count, width)
+        self._finish(token, count)
 
-    def _on_device(self, numbers: Numbers) -> Tensor:
-        return torch.from_numpy(numbers).to(self._device)
+    def _guesses(self) -> int:
+        """How many tokens of each row to guess now, all within every row's limit."""
+        rows, n = self.rows, self.rows.count
+        if not self._exact:
+            return 0  # there a token may depend on what it is computed beside
+        left = int((rows.limit[:n] - rows.made[:n]).min()) - 1
+        return min(left, guesses_worth(n, self._luck, self._millions))
 
-    def _alone(self, row: int, uniform: Tensor) -> Tensor:
-        """The row's next token from logits computed apart from its batch, with the rounding of that alone."""
+    def _column(self, numbers: Numbers) -> Tensor:
+        return torch.from_numpy(numbers.reshape(-1, 1)).to(self._device)
+
+    def _alone(self, row: int, more: list[int], uniform: Tensor) -> int:
+        """The row's next token after `more` from logits computed apart from its batch, with the rounding of
+        that alone."""
         rows, (job, _) = self.rows, self.rows.owners[row]
-        ids = [*job.ids, *rows.out[row, : int(rows.made[row])].tolist()]
+        ids = [*job.ids, *rows.out[row, : rows.made[row]].tolist(), *more]
         out = self.model(
             input_ids=torch.tensor([ids], device=self._device), use_cache=False, logits_to_keep=1
         )
         mine = slice(row, row + 1)
-        return sample_tokens(out.logits[:, -1], rows.temperature[mine], rows.top_p[mine], uniform)[0]
+        return int(sample_tokens(out.logits[:, -1], rows.temperature[mine], rows.top_p[mine], uniform)[0])
 
-    def _finish(self, token: Tensor) -> None:
+    def _finish(self, token: Numbers, count: Numbers) -> None:
+        """Write the first `count` of each row's tokens, or those up to one that may end it."""
         rows, n = self.rows, self.rows.count
-        ended = torch.isin(token, self._ends).cpu().numpy()
-        full = rows.made[:n] >= rows.limit[:n]
-        look = ended | full
+        ended = self._ends[token]
+        look = ended.copy()
         if rows.has_stop[:n].any():
-            look |= self._may_stop(token).cpu().numpy() & rows.has_stop[:n]
-        found = np.flatnonzero(look).tolist()
+            look |= self._may_stop(token) & rows.has_stop[:n, None]
+        count = np.minimum(count, np.where(look.any(1), look.argmax(1) + 1, count))
+        last = np.arange(n), count - 1
+        rows.write(token, count)
+        full = rows.made[:n] >= rows.limit[:n]
+        found = np.flatnonzero(look[last] | full).tolist()
+        ended = ended[last]
         self.drop([i for i in found if self._close(i, ended=bool(ended[i]), full=bool(full[i]))])
 
     def _close(self, row: int, *, ended: bool, full: bool) -> bool:
         """Deliver the row's completion if it is over."""
         job, index = self.rows.owners[row]
-        ids = self.rows.out[row, : int(self.rows.made[row])].tolist()
+        ids = self.rows.out[row, : self.rows.made[row]].tolist()
         at_stop = ids[-1] in job.sampling.stop_token_ids
         # The token that ends a completion is not part of it; it may be an ordinary one, such as a line end.
         text = completion_text(self._tokenizer, job.ids, ids[:-1] if at_stop else ids)
@@ -145,28 +175,27 @@ class Decoder:
         if cut is None and not ended and not full:
             return False
         stopped: StopReason = "stop" if ended or cut is not None else "length"
+        self._drafts.learn([*job.ids[-TAIL:], *ids])
         job.deliver(index, Completion(text if cut is None else cut, stopped, len(ids)))
         return True
 
-    def _may_stop(self, token: Tensor) -> Tensor:
-        """Rows whose new token is a stop token of any row, or holds a stop text's last character; to decode
-        all at every step is slow."""
+    def _may_stop(self, token: Numbers) -> Flags:
+        """Which new tokens are a stop token of any row, or hold a stop text's last character; to decode all
+        at every step is slow."""
         stops = {stop for job, _ in self.rows.owners for stop in job.sampling.stop}
         ends = {end for job, _ in self.rows.owners for end in job.sampling.stop_token_ids}
-        closes = torch.isin(token, torch.tensor(sorted(ends), dtype=torch.long, device=self._device))
+        closes: Flags = np.isin(token, sorted(ends))
         for stop in stops:
             closes |= self._closing(stop[-1])[token]
         return closes
 
-    def _closing(self, character: str) -> Tensor:
+    def _closing(self, character: str) -> Flags:
         """For every token of the vocabulary, whether its text holds the character."""
         if character not in self._closers:
-            size = self.model.get_output_embeddings().weight.shape[0]
             words = self._tokenizer.batch_decode([[i] for i in range(len(self._tokenizer))])
             # U+FFFD is part of a letter of several bytes, which may be the character.
-            holds = [character in word or "\ufffd" in word for word in words[:size]]
-            holds += [False] * (size - len(holds))
-            self._closers[character] = torch.tensor(holds, device=self._device)
+            holds = [i for i, word in enumerate(words) if character in word or "\ufffd" in word]
+            self._closers[character] = _marked(holds, self._n_tokens)
         return self._closers[character]
 
     def drop(self, gone: list[int]) -> None:
@@ -213,6 +242,20 @@ def _chains(starts: list[tuple[Job, int]]) -> list[list[tuple[Job, int]]]:
         else:
             chains.append([start])
     return chains
+
+
+def _agreed(token: Numbers, guessed: Numbers) -> Numbers:
+    """How many of each row's tokens hold: those drawn after right guesses only."""
+    right = token[:, :-1] == guessed
+    count: Numbers = 1 + np.logical_and.accumulate(right, 1).sum(1)
+    return count
+
+
+def _marked(ids: Iterable[int], size: int) -> Flags:
+    """For every token of a vocabulary, whether it is one of `ids`."""
+    marks = np.zeros(size, np.bool_)
+    marks[[i for i in ids if i < size]] = True
+    return marks
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.policies.base import Completion, Sampling
 from pipeline.policies.transformers.blocks import Numbers, gaps
+from pipeline.policies.transformers.drafts import TAIL
 
 
 @dataclass(eq=False)
@@ -36,7 +37,7 @@ class Rows:
     """Row i of every array is sequence i, and the first `count` rows run."""
 
     def __init__(self, slots: int, device: torch.device) -> None:
-        self.slots, self.count, self.prompts = slots, 0, 0
+        self.slots, self.count, self.prompts, self.device = slots, 0, 0, device
         self.owners: list[tuple[Job, int]] = []
         self.prompt = np.zeros(slots, np.int64)
         """Number of the stored prompt."""
@@ -45,29 +46,39 @@ class Rows:
         self.made = np.zeros(slots, np.int64)
         self.limit = np.zeros(slots, np.int64)
         self.has_stop = np.zeros(slots, np.bool_)
-        self.last = torch.zeros(slots, dtype=torch.long, device=device)
-        """Token to feed next."""
+        self.tail = np.zeros((slots, TAIL), np.int64)
+        """Its last tokens; the last one is to be fed next."""
         self.temperature = torch.zeros(slots, device=device)
         self.top_p = torch.ones(slots, device=device)
-        self.uniform = torch.zeros(slots, 0, device=device)
+        self.uniform: NDArray[np.float32] = np.zeros((slots, 0), np.float32)
         """One number per position to come."""
-        self.out = torch.zeros(slots, 0, dtype=torch.long, device=device)
+        self.out = np.zeros((slots, 0), np.int64)
 
     def add(self, job: Job, index: int, prompt: int) -> None:
         """Start completion `index` of a job in the next free row."""
         row, self.count = self.count, self.count + 1
         self.owners.append((job, index))
         if job.limit > self.out.shape[1]:
-            more = (0, job.limit - self.out.shape[1])
-            self.out, self.uniform = functional.pad(self.out, more), functional.pad(self.uniform, more)
+            more = (0, 0), (0, job.limit - self.out.shape[1])
+            self.out, self.uniform = np.pad(self.out, more), np.pad(self.uniform, more)
         sampling = job.sampling
-        self.last[row], self.known[row], self.prompt[row] = job.ids[-1], len(job.ids) - 1, prompt
+        self.known[row], self.prompt[row] = len(job.ids) - 1, prompt
+        # No text holds -1: what a short prompt lacks is found nowhere.
+        self.tail[row] = [*[-1] * (TAIL - len(job.ids)), *job.ids[-TAIL:]]
         self.made[row], self.limit[row] = 0, job.limit
         self.has_stop[row] = bool(sampling.stop or sampling.stop_token_ids)
         self.temperature[row], self.top_p[row] = sampling.temperature, sampling.top_p
         # Philox is counter-based: cheap to seed, and its first numbers do not depend on how many are taken.
         generator = np.random.Generator(np.random.Philox(key=sampling.seed + index))
-        self.uniform[row, : job.limit] = torch.from_numpy(generator.random(job.limit, dtype=np.float32))
+        self.uniform[row, : job.limit] = generator.random(job.limit, dtype=np.float32)
+
+    def write(self, token: Numbers, count: Numbers) -> None:
+        """Append the first `count` of each running row's new tokens (rows, width)."""
+        n, width = token.shape
+        np.put_along_axis(self.out[:n], self.made[:n, None] + np.arange(width), token, 1)
+        self.made[:n] += count
+        both = np.concatenate([self.tail[:n], token], 1)
+        self.tail[:n] = np.take_along_axis(both, count[:, None] + np.arange(TAIL), 1)
 
     def drop(self, gone: list[int]) -> Numbers:
         """Let the last rows fill the gaps that `gone` leaves; returns the rows' new numbers, -1 for none."""

@@ -38,7 +38,7 @@ class _Reading:
 
     pool: Pool
     rows: Tensor
-    """(blocks, seats): the row in each seat of a block. Row 0 sits in the empty ones, and that answer is
+    """(blocks, seats): the token in each seat of a block. Row 0 sits in the empty ones, and that answer is
     ignored."""
     columns: Tensor
     """(blocks, 1, BLOCK): which column of its prompt or row each column is."""
@@ -69,10 +69,13 @@ class _Reading:
 class _View:
     """What the steps read until a row comes or goes or takes a block."""
 
+    width: int
+    """Tokens of each row that a step is fed. Each is asked for as if it were a row of its own: token j of row
+    i has number i * width + j."""
     own: _Reading
     prompts: list[_Reading]
-    block: Tensor
-    """Block that each row writes."""
+    blocks: Numbers
+    """(rows, most blocks): where the blocks of a row's own lie."""
     spots: Tensor
     """(rows, most blocks): where a row finds the answers of its blocks among all answers."""
     absent: Tensor
@@ -95,7 +98,7 @@ class _Layer(DynamicLayer):
         assert owner.view is not None  # only a step writes here
         pair = owner.own.layers[self._index]
         for blocks, states in zip(pair, (key_states, value_states), strict=True):
-            blocks.all[owner.view.block, :, owner.column] = states[:, :, 0]
+            blocks.all[owner.block, :, owner.column] = states[:, :, 0]
         return key_states, value_states
 
 
@@ -109,8 +112,10 @@ class SharedCache(Cache):
         self.view: _View | None = None
         """What the step under way reads. None outside a step: a prompt is prefilled without this cache, even
         where it is one token long."""
+        self.block: Tensor
+        """Block that each token is written to."""
         self.column: Tensor
-        """Column of its block that each row writes."""
+        """Column of that block."""
         self._kinds, self._window = kinds, window
         self._known: _View | None = None
 
@@ -140,31 +145,30 @@ class SharedCache(Cache):
             pool.drop(prompts)
         self._known = None
 
-    def enter(self, rows: Rows) -> None:
-        """Begin a step: every row has a column to write, and it is known what they read."""
-        made = rows.made[: rows.count]
-        column = made % BLOCK
-        if len(need := np.flatnonzero(column == 0)):
-            new = self.own.take(need, made[need] // BLOCK)
-            for blocks in (each for layer in self.own.layers for each in layer):
+    def enter(self, rows: Rows, width: int = 1) -> None:
+        """Begin a step of `width` tokens a row, at most BLOCK: each has a column to write, and it is known
+        what it reads."""
+        made, own = rows.made[: rows.count, None] + np.arange(width), self.own
+        has = np.bincount(own.owners, minlength=rows.count)
+        if len(need := np.flatnonzero(made[:, -1] // BLOCK >= has)):
+            new = own.take(need, has[need])
+            for blocks in (each for layer in own.layers for each in layer):
                 blocks.all[new] = 0  # a row before may have left NaN
             self._known = None
-        if self._known is None:
-            self._known = self._look(rows)
-        self.view, device = self._known, rows.last.device
-        self.column = torch.from_numpy(column).to(device)
-        self._hide(self.view, rows)
+        if self._known is None or self._known.width != width:
+            self._known = self._look(rows, width)
+        self.view = self._known
+        block = np.take_along_axis(self.view.blocks, made // BLOCK, 1)
+        self.block, self.column = (torch.from_numpy(x.ravel()).to(rows.device) for x in (block, made % BLOCK))
+        self._hide(self.view, rows.known[: rows.count], made, rows.device)
 
     def leave(self) -> None:
         """End the step."""
         self.view = None
 
-    def _look(self, rows: Rows) -> _View:
-        device, n, own = rows.last.device, rows.count, self.own
-        block = np.zeros(n, np.int64)
-        is_last = own.places == rows.made[own.owners] // BLOCK
-        block[own.owners[is_last]] = np.flatnonzero(is_last)
-        prompt, seats = rows.prompt[:n], rows.seats()
+    def _look(self, rows: Rows, width: int) -> _View:
+        device, n, own = rows.device, rows.count, self.own
+        prompt, seats, places = rows.prompt[:n], rows.seats(), np.arange(width)
         users = np.bincount(prompt, minlength=rows.prompts)
         seated = np.zeros((rows.prompts, int(users.max())), np.int64)
         seated[prompt, seats] = np.arange(n)
@@ -173,39 +177,41 @@ class SharedCache(Cache):
         of_row = np.full((n, int(own.places.max()) + 1), -1)
         of_row[own.owners, own.places] = np.arange(own.count)
         of_prompt = np.full((rows.prompts, max(int(p.places.max(initial=-1)) for p in self.prompts) + 1), -1)
-        end, prompts = own.count, []
+        end, prompts = own.count * width, []
         for pool in self.prompts:
             if pool.count:
                 n_seats = int(users[pool.owners].max())
-                of_prompt[pool.owners, pool.places] = end + n_seats * np.arange(pool.count)
-                end += n_seats * pool.count
-                prompts.append(_reading(pool, seated[pool.owners, :n_seats], device))
+                of_prompt[pool.owners, pool.places] = end + n_seats * width * np.arange(pool.count)
+                end += n_seats * width * pool.count
+                prompts.append(_reading(pool, seated[pool.owners, :n_seats], width, device))
         mine = of_prompt[prompt]
-        spots = np.concatenate([of_row, np.where(mine < 0, mine, mine + seats[:, None])], 1)
-        absent = np.where(spots < 0, np.float32(-np.inf), np.float32(0))[:, :, None, None, None]
+        first = np.concatenate([of_row * width, np.where(mine < 0, mine, mine + seats[:, None] * width)], 1)
+        absent = np.where(first < 0, np.float32(-np.inf), np.float32(0)).repeat(width, 0)
         # An absent answer weighs nothing, but nothing times NaN is NaN: so it is one of the row's own.
-        spots = np.where(spots < 0, spots[:, :1], spots)
-        at = (torch.from_numpy(x).to(device) for x in (block, spots, absent))
-        return _View(_reading(own, own.owners[:, None], device), prompts, *at)
+        spots = np.where(first < 0, first[:, :1], first)[:, None] + places[:, None]
+        at = (torch.from_numpy(x).to(device) for x in (spots.reshape(len(absent), -1), absent))
+        spot, lacks = at
+        mine_read = _reading(own, own.owners[:, None], width, device)
+        return _View(width, mine_read, prompts, of_row, spot, lacks[:, :, None, None, None])
 
-    def _hide(self, view: _View, rows: Rows) -> None:
-        """Make the biases of this step: a row sees its prompt, what it made, and within a window the last."""
-        device = rows.last.device
-        known = torch.from_numpy(rows.known[: rows.count]).to(device)
-        made = torch.from_numpy(rows.made[: rows.count]).to(device)
+    def _hide(self, view: _View, known: Numbers, made: Numbers, device: torch.device) -> None:
+        """Make the biases of this step: a token sees its row's prompt, what the row made up to it, and within
+        a window the last of these."""
+        ends = torch.from_numpy(known.repeat(view.width)).to(device)
+        at = torch.from_numpy(made.ravel()).to(device)
         for kind in set(self._kinds):
             window = self._window if kind == "sliding_attention" else None
             own = view.own
-            hidden = own.columns > made[own.rows, None]
+            hidden = own.columns > at[own.rows, None]
             if window is not None:
-                hidden |= own.columns <= made[own.rows, None] - window
+                hidden |= own.columns <= at[own.rows, None] - window
             own.hide(kind, hidden)
             for prompts in view.prompts:
                 # What is hidden of a prompt is so at every step, unless a window moves over it.
                 if kind not in prompts.hidden or window is not None:
-                    hidden = prompts.columns >= known[prompts.rows, None]
+                    hidden = prompts.columns >= ends[prompts.rows, None]
                     if window is not None:
-                        hidden |= prompts.columns <= (known + made)[prompts.rows, None] - window
+                        hidden |= prompts.columns <= (ends + at)[prompts.rows, None] - window
                     prompts.hide(kind, hidden)
 
     def attend(
@@ -249,8 +255,9 @@ def _store(pool: Pool, owners: Numbers, filled: Cache, index: Numbers, length: N
             blocks.all[new] = whole.unflatten(2, (-1, BLOCK)).transpose(1, 2)[source]
 
 
-def _reading(pool: Pool, rows: Numbers, device: torch.device) -> _Reading:
+def _reading(pool: Pool, rows: Numbers, width: int, device: torch.device) -> _Reading:
     columns = pool.places[:, None, None] * BLOCK + np.arange(BLOCK)
+    rows = (rows[:, :, None] * width + np.arange(width)).reshape(len(rows), -1)
     return _Reading(pool, torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device))
 
 

@@ -1,12 +1,16 @@
 """The decoder alone: what begins beside running rows, or shares their prompt, changes none of them."""
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.policies.base import Sampling
+from pipeline.policies.transformers import decoding
+from pipeline.policies.transformers.blocks import Numbers
 from pipeline.policies.transformers.decoding import Decoder
 from pipeline.policies.transformers.rows import Job
 
@@ -61,3 +65,58 @@ def test_beginnings_of_one_prompt_are_prefilled_once(
     together = drawn(list(enumerate(prompts)))
     assert sorted(prefilled) == [len(other) - 1, len(whole) - 1]
     assert together == [found for one in enumerate(prompts) for found in drawn([one])]
+
+
+def test_guesses_change_the_steps_and_not_the_completions(
+    models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right and wrong guesses, over the borders of blocks, up to limits, ends and stop texts."""
+    loaded = AutoModelForCausalLM.from_pretrained(models["gemma3"], dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(models["gemma3"])
+    cat = tokenizer.convert_tokens_to_ids(" cat")
+    hows = [
+        {},
+        {"temperature": 0.0},
+        {"top_p": 0.8},
+        {"stop": (" dog has", " 7")},
+        {"stop_token_ids": (cat,)},
+    ]
+
+    def drawn(guess: Callable[[int, int, int], int], most: int) -> tuple[list[object], int, list[list[int]]]:
+        """What the jobs write, the steps that it took, and the tokens."""
+        decoder, steps, wrote = Decoder(loaded, tokenizer, 16), 0, [list[int]() for _ in hows]
+        jobs = [Job([1, 5 + i, 6], Sampling(seed=50 * i, **how), 45, [None], lambda *_: None)  # type: ignore[arg-type]
+                for i, how in enumerate(hows)]  # fmt: skip
+        rows = decoder.rows
+
+        def guessed(tails: Numbers, count: int) -> Numbers:
+            places = [
+                (jobs.index(job), int(made)) for (job, _), made in zip(rows.owners, rows.made, strict=False)
+            ]
+            found = [[guess(job, made + j, made) for j in range(count)] for job, made in places]
+            return np.array(found, np.int64).reshape(len(tails), count)
+
+        monkeypatch.setattr(decoder._drafts, "guess", guessed)
+        monkeypatch.setattr(decoding, "guesses_worth", lambda *_: most)
+        monkeypatch.setattr(decoder._drafts, "learn", lambda ids: wrote[ids[1] - 5].extend(ids[3:]))
+        with torch.inference_mode():
+            decoder.admit([(job, 0) for job in jobs])
+            while rows.count:
+                decoder.step()
+                steps += 1
+        return [job.results for job in jobs], steps, wrote
+
+    alone, slow, wrote = drawn(lambda *_: 0, 0)
+    assert max(map(len, wrote)) == 45
+    assert min(map(len, wrote)) < 45
+
+    def right(job: int, at: int, _: int) -> int:
+        return wrote[job][at] if at < len(wrote[job]) else 9
+
+    def mixed(job: int, at: int, made: int) -> int:
+        return 9 if (at + made) % 4 == 0 else right(job, at, made)
+
+    for guess, most, fewer in ((right, 7, 3), (mixed, 5, 2), (lambda *_: 9, 3, 1)):
+        found, steps, _ = drawn(guess, most)
+        assert found == alone
+        assert steps <= slow / fewer + 3
