@@ -160,7 +160,7 @@ Known = tuple[Roller, list[Solution], list[list[Vote]]]
 """What an arm begins with for one problem: its roller, the solutions to label and the verifiers' votes."""
 
 
-async def _opened(work: Callable[[Any, list[Problem]], Awaitable[None]], n: int) -> None:
+async def opened(work: Callable[[Any, list[Problem]], Awaitable[None]], n: int) -> None:
     from pipeline.policies.opening import EMBEDDED
     from pipeline.policies.transformers.policy import TransformersPolicy
 
@@ -168,7 +168,7 @@ async def _opened(work: Callable[[Any, list[Problem]], Awaitable[None]], n: int)
         await work(policy, problems(n))
 
 
-async def _timed(
+async def timed(
     arm: Arm, known: Sequence[Known], draw: Callable[[Known], Awaitable[list[list[Vote]]]]
 ) -> None:
     """Draw an arm's votes for all problems at once, and note what that took."""
@@ -178,7 +178,20 @@ async def _timed(
         arm.add(roller, found, [a + b for a, b in zip(votes, checked, strict=True)])
 
 
-async def _propose_two(policy: Any, posed: Sequence[Problem]) -> list[Known]:
+async def bisected(known: Known) -> list[list[Vote]]:
+    """The votes of a search for the first error of each solution of a problem."""
+    return await _bisect(*known)
+
+
+async def rolled_out(known: Known) -> list[list[Vote]]:
+    """The votes of 8 rollouts after every step."""
+    roller, found, _ = known
+    each = (MonteCarlo(MonteCarloConfig()).annotate(Context(roller), s) for s in found)
+    return list(await asyncio.gather(*each))
+
+
+async def propose_two(policy: Any, posed: Sequence[Problem]) -> list[Known]:
+    """Two samples of each problem, with the verifiers' votes; equal texts are one solution."""
     verify = Verify([verifier_named(name) for name in CHECKS])
 
     async def one(problem: Problem) -> Known:
@@ -198,19 +211,11 @@ def vs_monte_carlo() -> Figures:
     """
     ours, theirs = Arm(), Arm()
 
-    async def bisect(known: Known) -> list[list[Vote]]:
-        return await _bisect(*known)
-
-    async def roll_out(known: Known) -> list[list[Vote]]:
-        roller, found, _ = known
-        each = (MonteCarlo(MonteCarloConfig()).annotate(Context(roller), s) for s in found)
-        return list(await asyncio.gather(*each))
-
     async def work(policy: Any, posed: list[Problem]) -> None:
-        for arm, draw in ((ours, bisect), (theirs, roll_out)):
-            await _timed(arm, await _propose_two(policy, posed), draw)
+        for arm, draw in ((ours, bisected), (theirs, rolled_out)):
+            await timed(arm, await propose_two(policy, posed), draw)
 
-    asyncio.run(_opened(work, PROBLEMS))
+    asyncio.run(opened(work, PROBLEMS))
     found = _compared(
         {
             "bisection, verifiers, fused": judged(ours, fused(ours)),
@@ -250,9 +255,9 @@ def vs_omegaprm() -> Figures:
             await one[0].roll("", OmegaConfig().rollouts, omegaprm.SOURCE)
             return await _bisect(*one)
 
-        await _timed(ours, known, bisect)
+        await timed(ours, known, bisect)
 
-    asyncio.run(_opened(work, PROBLEMS))
+    asyncio.run(opened(work, PROBLEMS))
     tree = judged(theirs, fused(theirs))
     found = _compared(
         {
@@ -266,12 +271,17 @@ def vs_omegaprm() -> Figures:
 
 
 def _with_speed(found: Figures, ours: Arm, theirs: Arm) -> Figures:
-    found["details"]["faster"] = {
+    found["details"]["faster"] = faster(ours, theirs)
+    found["details"]["load"] = round(os.getloadavg()[0], 1)
+    return found
+
+
+def faster(ours: Arm, theirs: Arm) -> dict[str, float]:
+    """How many times the seconds of one arm the other takes, by wall clock and CPU."""
+    return {
         "wall": round(theirs.took.wall_s / ours.took.wall_s, 2),
         "cpu": round(theirs.took.cpu_s / ours.took.cpu_s, 2),
     }
-    found["details"]["load"] = round(os.getloadavg()[0], 1)
-    return found
 
 
 def _compared(rows: dict[str, Figures], more: dict[str, Figures]) -> Figures:

@@ -35,6 +35,11 @@ _CODE = "data/omegaPRM_v2"
 PROBLEMS = int(os.environ.get("STEPMINT_PEER_PROBLEMS", "8"))
 SEARCH = OmegaConfig(rollouts=8, searches=10, budget=100)
 """Half of what OpenR's script has by default, for both sides; the other constants are the script's own."""
+THOROUGH = {
+    "ours, recheck": SEARCH.model_copy(update={"recheck": 24, "budget": 400}),
+    "ours, 32 rollouts": SEARCH.model_copy(update={"rollouts": 32, "budget": 400}),
+}
+"""Our tree with more rollouts for each solution: OpenR spends several times as much on one as `SEARCH`."""
 _SETTINGS = {
     "alpha": SEARCH.alpha,
     "beta": SEARCH.beta,
@@ -57,16 +62,11 @@ def openr() -> Figures:
     spent = asyncio.run(grow(ours, posed, SEARCH))
     with _imported(code) as modules:
         models = asyncio.run(_search(theirs, posed, modules))
-    rows = {
-        "ours, verifiers, fused": judged(ours, fused(ours)),
-        "ours alone": judged(ours, measured_of(ours.without(CHECKS))),
-        "openr, verifiers, fused": judged(theirs, fused(theirs)),
-        "openr": judged(theirs, measured_of(theirs.without(CHECKS))),
-    }
+    rows = _both_ways("ours", ours) | thorough(posed) | _both_ways("openr", theirs)
     return {
         "value": rows["ours, verifiers, fused"]["rate"],
         "unit": "labelled steps per 1,000 tokens",
-        "baseline": rows["openr"]["rate"],
+        "baseline": rows["openr alone"]["rate"],
         "n": len(posed),
         "details": {
             "rows": rows,
@@ -77,6 +77,24 @@ def openr() -> Figures:
             },
             "load": round(os.getloadavg()[0], 1),
         },
+    }
+
+
+def thorough(posed: Sequence[Problem]) -> dict[str, Figures]:
+    """The rows of our tree with more rollouts for each solution."""
+    rows: dict[str, Figures] = {}
+    for name, search in THOROUGH.items():
+        arm = Arm()
+        asyncio.run(grow(arm, posed, search))
+        rows |= _both_ways(name, arm)
+    return rows
+
+
+def _both_ways(name: str, arm: Arm) -> dict[str, Figures]:
+    """An arm's labels with the verifiers and fused, and as the paper gives them, by rollouts alone."""
+    return {
+        f"{name}, verifiers, fused": judged(arm, fused(arm)),
+        f"{name} alone": judged(arm, measured_of(arm.without(CHECKS))),
     }
 
 
