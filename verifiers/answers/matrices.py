@@ -8,7 +8,7 @@ answer of its own, and is read as one; the rest is read and computed as the step
 import re
 from collections.abc import Callable
 
-from verifiers.expressions.matrices import MOST_MATRICES, TRANSPOSED, Matrix, cells_of, lines_of
+from verifiers.expressions.matrices import CROSS, MOST_MATRICES, TRANSPOSED, Matrix, cells_of, lines_of
 from verifiers.expressions.matrix_values import Value, value
 from verifiers.expressions.tree import Expression, Refused
 
@@ -26,6 +26,8 @@ r"""`\left( \begin{array}...`: these brackets belong to the matrix."""
 _SHOWN = re.compile(rf"\|{OPEN}(?P<determinant>[^{CLOSE}]*){CLOSE}\||{OPEN}(?P<matrix>[^{CLOSE}]*){CLOSE}")
 _WORD = re.compile(r"(?<![\\A-Za-z])(?!sin|cos|tan|log)[A-Za-z]{3,}")
 """Around matrices it is no product of symbols: "and", "Then"."""
+_FACTOR = re.compile(r"\d$|(?:^|[^\\A-Za-z])[A-Za-z]$")
+"""The end of a number or a symbol."""
 _MOST_CELLS = 40
 
 
@@ -60,12 +62,14 @@ def read_matrix(
             raise Refused("too_large", f"more than {MOST_MATRICES} matrices")
         name = f"Z_{'m' if match['determinant'] is None else 'd'}{len(matrices)}"
         matrices[name] = _rows(match["matrix"] or match["determinant"] or "", cell)
-        return f" {name} "
+        # `1/2 M` is a half of M: nothing is divided by a matrix.
+        factor = _FACTOR.search(match.string[: match.start()].rstrip()[-2:])
+        return f" * {name} " if factor else f" {name} "
 
-    if "Z_" in text:  # it may pass for a symbol of ours
+    if "Z_" in text or CROSS in text:  # they may pass for signs of ours
         return None
     try:
-        plain = _SHOWN.sub(symbol, text)
+        plain = _SHOWN.sub(symbol, text).replace("\\times", CROSS)
         return None if _WORD.search(plain) else value(whole(TRANSPOSED.sub("^T_T ", plain)), matrices)
     except Refused:
         return None

@@ -29,6 +29,7 @@ from verifiers.expressions.tree import (
     Number,
     Refused,
     Unary,
+    is_ambiguous,
     names,
     walk,
 )
@@ -168,6 +169,8 @@ def _judged(equation: Equation, pool: Pool | None) -> Checked:
     for side in (equation.left, equation.right):
         for name in unknown(side, equation.matrices):
             return _open(equation, f"{name} may be a matrix", GIVEN)
+    if "/" in equation.text and any(map(is_ambiguous, (equation.left, equation.right))):
+        return _open(equation, "a division before a product without a sign", "parse")
     try:
         left, right = value(equation.left, equation.matrices), value(equation.right, equation.matrices)
         pairs = _pairs(left, right)

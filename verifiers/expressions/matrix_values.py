@@ -35,8 +35,15 @@ def value(tree: Expression, matrices: Mapping[str, Matrix]) -> Value:
             return _length(matrix) if name.startswith("Z_n") else matrix
         case Unary("-", operand):
             return _scaled(Number(Fraction(-1), "-1"), value(operand, matrices))
+        case Unary(op, operand):
+            inside = value(operand, matrices)
+            if isinstance(inside, Matrix):
+                raise Refused("domain", f"{op} of a matrix")
+            return folded(Unary(op, inside))
+        case Binary("^", base, exponent) if exponent == _TRANSPOSE:
+            return _transposed(value(base, matrices))
         case Binary("^", base, exponent):
-            return _raised(value(base, matrices), exponent)
+            return _raised(value(base, matrices), value(exponent, matrices))
         case Binary(op, left, right):
             return _operated(op, value(left, matrices), value(right, matrices))
         case Call(function, args):
@@ -148,13 +155,17 @@ def _times(left: Expression, right: Expression) -> Expression:
     return folded(Binary("*", left, right))
 
 
-def _raised(base: Value, exponent: Expression) -> Value:
+def _transposed(base: Value) -> Value:
     if not isinstance(base, Matrix):
-        if exponent == _TRANSPOSE:
-            raise Refused("domain", "the transpose of a number")
+        raise Refused("domain", "the transpose of a number")
+    return Matrix(tuple(zip(*base.rows, strict=True)))
+
+
+def _raised(base: Value, exponent: Value) -> Value:
+    if isinstance(exponent, Matrix):
+        raise Refused("domain", "a power that is a matrix")
+    if not isinstance(base, Matrix):
         return folded(Binary("^", base, exponent))
-    if exponent == _TRANSPOSE:
-        return Matrix(tuple(zip(*base.rows, strict=True)))
     power = exact(exponent, {})
     symbolic = any(not isinstance(entry, Number) for entry in base.entries())
     most = _LARGEST_SYMBOLIC_POWER if symbolic else _LARGEST_POWER

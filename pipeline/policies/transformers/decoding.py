@@ -254,7 +254,7 @@ def _agreed(token: Numbers, guessed: Numbers) -> Numbers:
 def _marked(ids: Iterable[int], size: int) -> Flags:
     """For every token of a vocabulary, whether it is one of `ids`."""
     marks = np.zeros(size, np.bool_)
-    marks[[i for i in ids if i < size]] = True
+    marks[[i for i in ids if 0 <= i < size]] = True
     return marks
 
 

@@ -120,3 +120,10 @@ def test_guesses_change_the_steps_and_not_the_completions(
         found, steps, _ = drawn(guess, most)
         assert found == alone
         assert steps <= slow / fewer + 3
+
+
+def test_an_end_that_is_no_token_ends_nothing(models: dict[str, str]) -> None:
+    loaded = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(models["llama"])
+    loaded.generation_config.eos_token_id = [-1, 2, 1 << 20]
+    assert np.flatnonzero(Decoder(loaded, tokenizer, 1)._ends).tolist() == [2]

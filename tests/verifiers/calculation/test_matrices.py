@@ -58,6 +58,17 @@ A, B = pm("1 & 2", "3 & 4"), pm("0 & 1", "1 & 0")
         (f"Suppose ${A} {B} = {A}$.", ["abstains"]),
         (rf"$\mathbf{{u}} {A} = {A}$", ["abstains"]),
         (f"${pm('1', '2')} {pm('1', '2')} = 5$", ["abstains"]),
+        # Powers and factorials are computed as all else is, with `\\times` between numbers a product.
+        (rf"$2^{{2 \times 3}} {pm('1', '2')} = {pm('64', '128')}$", ["holds"]),
+        (rf"${A}^{{1 \times 2}} = {pm('7 & 10', '15 & 22')}$", ["holds"]),
+        (rf"$(2 \times 3)! {pm('1', '2')} = {pm('720', '1440')}$", ["holds"]),
+        (rf"$2^{{{pm('1 & 2', '3 & 9', kind='vmatrix')}}} = 8$", ["holds"]),
+        (rf"$2^{{{pm('1 & 2', '3 & 9', kind='vmatrix')}}} = 9$", ["fails"]),
+        (f"$e^{{{A}}} = {A}$", ["abstains"]),
+        (f"${A}! = {A}!$", ["abstains"]),
+        # A half of the determinant, or one over twice of it.
+        (f"$1/2 {pm('1 & 2', '3 & 9', kind='vmatrix')} = 3/2$", ["abstains"]),
+        (rf"$\frac{{1}}{{2(3)}} {pm('6', '12')} = {pm('1', '2')}$", ["holds"]),
         # Not equations.
         (rf"${A} \to {B}$", []),
         (rf"${A} \neq {B}$", []),
