@@ -8,6 +8,7 @@ whose machine died, and sends it the calls that were under way.
 
 import asyncio
 import os
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,10 +26,15 @@ NAMESPACE = "stepmint"
 _LIVES = 5
 """How often an engine is started anew whose process or machine died."""
 _STRIKES = 3
-"""Failed calls in a row after which an engine ends itself, to be started anew: its model may be broken."""
+"""Problems in a row whose calls fail until an engine ends itself, to be started anew: its model may be
+broken. Several calls of one problem say nothing: there may be a prompt that a policy cannot answer."""
 _CALLS = 10_000
 """Calls that an engine holds at once; a shard's gate sends few more than its batch has room for."""
 
+_A_SERVERS = (
+    "factory {!r}: makes a server's policy, which each shard has to try out and to ask itself: use "
+    '`kind = "server"`, or leave `engines` out of [ray]'
+)
 _NONE_LEFT = "no engine of the cluster is left; the same command starts them anew"
 
 
@@ -75,7 +81,8 @@ class Engine:
         self._stack, self._opening = AsyncExitStack(), asyncio.Lock()
         self._policies: dict[str, Policy] = {}
         self._told: dict[str, tuple[int, int]] = {}
-        self._failed = 0
+        self._failed = set[str]()
+        """Problems of which calls have failed since one was answered."""
 
     async def open(self, config: PolicyConfig) -> Opened | Failure:
         """Open a policy, unless it is open."""
@@ -86,6 +93,8 @@ class Engine:
         many = IN_FLIGHT
         if isinstance(policy, OutsidePolicy):
             many = policy.in_flight
+        elif config.kind == "python":  # what remains of `checked_policy`: a server's policy
+            return Failure.of(UserError(_A_SERVERS.format(config.factory)))
         elif isinstance(config, TransformersConfig | VllmConfig):
             many = config.in_flight
         return Opened(policy.kind, policy.model, policy.revision, many)
@@ -96,8 +105,8 @@ class Engine:
             policy = await self._policy(config)
             found = await policy.sample(prompt, n, sampling)
         except (UserError, BackendError) as error:
-            return self._failure(error)
-        self._failed = 0
+            return self._failure(error, prompt)
+        self._failed.clear()
         return found, *self._used(config, policy)
 
     async def logprob(self, config: PolicyConfig, prompt: Prompt, texts: Sequence[str]) -> Result:
@@ -106,7 +115,8 @@ class Engine:
             policy = await self._policy(config)
             found = await scorer(policy).logprob(prompt, texts)
         except (UserError, BackendError) as error:
-            return self._failure(error)
+            return self._failure(error, prompt)
+        self._failed.clear()
         return found, *self._used(config, policy)
 
     async def _policy(self, config: PolicyConfig) -> Policy:
@@ -124,9 +134,10 @@ class Engine:
         before, self._told[name] = self._told.get(name, (0, 0)), now
         return now[0] - before[0], now[1] - before[1]
 
-    def _failure(self, error: UserError | BackendError) -> Failure:
-        self._failed += isinstance(error, BackendError) and not isinstance(error, Unfinished)
-        if self._failed >= _STRIKES:
+    def _failure(self, error: UserError | BackendError, prompt: Prompt) -> Failure:
+        if isinstance(error, BackendError) and not isinstance(error, Unfinished):
+            self._failed.add(prompt.text)
+        if len(self._failed) >= _STRIKES:
             os._exit(1)  # Ray starts it anew, and repeats what was under way
         return Failure.of(error)
 
@@ -151,12 +162,15 @@ class Shared:
         self._opening = [asyncio.create_task(self._open(engine)) for engine in self._engines]
         try:
             while not self._under_way:
-                if waiting := [one for one in self._opening if not one.done()]:
-                    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                    continue
-                for one in self._opening:  # each has failed: any one's error will do
-                    await one
-                raise BackendGone(_NONE_LEFT)
+                waiting = [one for one in self._opening if not one.done()]
+                for one in self._opening:
+                    # Of the user's mistakes the first is told: engines that have no room would be waited for
+                    # without an end. Where each has failed, any one's error will do.
+                    if one.done() and (not waiting or isinstance(one.exception(), UserError)):
+                        await one
+                if not waiting:
+                    raise BackendGone(_NONE_LEFT)
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         except BaseException:
             await self.__aexit__()
             raise
@@ -199,7 +213,8 @@ class Shared:
         from ray.exceptions import RayActorError
 
         while self._under_way:
-            engine = min(self._under_way, key=lambda one: self._under_way[one])
+            # Each shard knows of its own calls alone: with few of them, all would ask the same engine first.
+            engine = min(self._under_way, key=lambda one: (self._under_way[one], random.random()))
             self._under_way[engine] += n
             try:
                 result: Result = await _awaited(getattr(engine, method).remote(self._config, *arguments))

@@ -133,8 +133,9 @@ class Server:
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
             told = (str(listening.fileno()), str(line), str(folder), "lean" if lean else "whole")
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.server_process", *told],
-                env={**settings, **_LEAN},
+                # Without -P a folder `flows` where the command was given would be taken for ours.
+                [sys.executable, "-P", "-m", "flows.server_process", *told],
+                env={**settings, **_LEAN, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 pass_fds=[listening.fileno(), line],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

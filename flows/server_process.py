@@ -66,14 +66,20 @@ def app_of(*, lean: bool) -> Any:
     import prefect
 
     if lean and prefect.__version__.startswith(_VERSION):
-        from sqlalchemy.exc import OperationalError
-
         # Every change of a state imports it for this function alone.
-        _put_off(_SERVER, is_client_retryable_exception=lambda error: isinstance(error, OperationalError))
+        _put_off(_SERVER, is_client_retryable_exception=_is_locked)
         return _first_asked(_for_a_flow())
     from prefect.server.api.server import create_app
 
     return create_app()
+
+
+def _is_locked(error: Exception) -> bool:
+    """Whether the database was in use. Then the client may ask again, which it does for two minutes: a disk
+    that is full would still be."""
+    from sqlalchemy.exc import OperationalError
+
+    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
 
 
 def _first_asked(small: Any) -> Any:
@@ -109,12 +115,12 @@ def _for_a_flow() -> Any:
 
     def says(status: int) -> Any:
         def answer(_: Any, error: Exception) -> JSONResponse:
-            return JSONResponse({"exception_message": str(error)}, status)
+            told = 503 if _is_locked(error) else status
+            return JSONResponse({"exception_message": str(error)}, told)
 
         return answer
 
-    # The client tries again what was refused because the database is locked (503).
-    errors = {ObjectNotFoundError: 404, IntegrityError: 409, OperationalError: 503}
+    errors = {ObjectNotFoundError: 404, IntegrityError: 409, OperationalError: 500}
     app = FastAPI(
         openapi_url=None, exception_handlers={error: says(status) for error, status in errors.items()}
     )

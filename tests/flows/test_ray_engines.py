@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from flows import ray_engines
 from flows.ray_engines import Engine, Failure, Opened, Shared
 from pipeline.policies.base import Completion, Prompt, Sampling, Unfinished
-from schemas.config import SimulatedConfig, TransformersConfig
+from pipeline.policies.simulated import SimulatedPolicy
+from schemas.config import PythonPolicyConfig, SimulatedConfig, TransformersConfig
 from schemas.errors import BackendError, BackendGone, UserError
 
 pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
@@ -68,6 +70,22 @@ def test_calls_go_to_the_engine_with_least_to_do() -> None:
     assert one.most == other.most == 4
 
 
+def test_shards_with_few_calls_share_the_engines() -> None:
+    """A shard knows of its own calls alone."""
+    one, other = Handle(), Handle()
+
+    async def run() -> None:
+        async with AsyncExitStack() as stack:
+            shards = [await stack.enter_async_context(Shared(CONFIG, [one, other])) for _ in range(40)]
+            await asyncio.sleep(0.05)  # until both have joined all
+            one.most = other.most = 0
+            await asyncio.gather(*(shard.sample(PROMPT, 1, SAMPLING) for shard in shards))
+
+    asyncio.run(run())
+    assert one.most + other.most == 40
+    assert min(one.most, other.most) > 4
+
+
 def test_an_engine_that_died_for_good_is_left_out() -> None:
     dies = Handle(lambda method: dead(method) if method == "sample" else None)
     assert sampled(dies, Handle(), calls=4) == sampled(Handle(), calls=4)
@@ -99,6 +117,39 @@ def test_a_model_that_cannot_be_opened_is_the_users_error() -> None:
         asyncio.run(run())
 
 
+def test_the_users_error_is_told_although_an_engine_finds_no_room() -> None:
+    async def run() -> None:
+        waits = SimpleNamespace(
+            open=SimpleNamespace(remote=lambda _: asyncio.ensure_future(asyncio.sleep(600)))
+        )
+        async with (
+            asyncio.timeout(60),
+            Shared(TransformersConfig(model="/nowhere/at/all"), [waits, Handle()]),
+        ):
+            raise AssertionError
+
+    with pytest.raises(UserError, match="/nowhere/at/all"):
+        asyncio.run(run())
+
+
+def test_a_servers_policy_is_not_asked_without_being_tried_out() -> None:
+    """Each shard examines a server before its first problem: one that begins answers anew spoils a run."""
+    policy = PythonPolicyConfig(factory="tests.flows.test_ray_engines:servers")
+
+    async def run() -> None:
+        async with Shared(policy, [Handle()]):
+            raise AssertionError
+
+    with pytest.raises(UserError, match="test_ray_engines:servers.*leave `engines` out"):
+        asyncio.run(run())
+
+
+def servers() -> Any:
+    from pipeline.policies.server.policy import ServerPolicy
+
+    return ServerPolicy("http://127.0.0.1:9/v1", "m")
+
+
 def test_an_engine_whose_model_is_broken_ends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     monkeypatch.setattr("os._exit", ended.append)
@@ -124,9 +175,40 @@ def test_an_engine_whose_model_is_broken_ends_itself(monkeypatch: pytest.MonkeyP
 
     async def run() -> list[int]:
         engine = Engine()
-        return [(await engine.sample(CONFIG, PROMPT, 1, SAMPLING), len(ended))[1] for _ in range(6)]
+        prompts = map(Prompt, "abcdef")
+        return [(await engine.sample(CONFIG, one, 1, SAMPLING), len(ended))[1] for one in prompts]
 
     assert asyncio.run(run()) == [0, 0, 0, 0, 0, 1]
+
+
+def test_a_problem_that_a_policy_cannot_answer_does_not_end_an_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+    policy = PythonPolicyConfig(factory="tests.flows.test_ray_engines:choosy")
+
+    async def run() -> None:
+        engine = Engine()
+        for step in range(8):
+            asked = Prompt("What is odd?", "step\n" * step)
+            assert isinstance(await engine.sample(policy, asked, 1, SAMPLING), Failure)
+        assert not isinstance(await engine.sample(policy, PROMPT, 1, SAMPLING), Failure)
+
+    asyncio.run(run())
+    assert ended == []
+
+
+def choosy() -> Any:
+    class Choosy(SimulatedPolicy):
+        """It cannot answer one problem."""
+
+        async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
+            if "odd" in prompt.text:
+                raise ValueError("odd")
+            return await super().sample(prompt, n, sampling)
+
+    return Choosy()
 
 
 def test_prompt_tokens_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:

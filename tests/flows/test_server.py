@@ -3,6 +3,7 @@ asks for."""
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from flows.server import _AHEAD, _nothing_is_set, ahead, stop_ahead
+from flows.server_process import _is_locked
 
 ASKED = """
-import asyncio, json, sys
+import asyncio, json, sqlite3, sys
 from pathlib import Path
 from flows import server_process
 
@@ -29,12 +31,14 @@ async def ask():
         made = await client.post("/flow_runs/", json={"flow_id": flow, "state": {"type": "PENDING"}})
         state = {"state": {"type": "RUNNING"}}
         set_state = await client.post(f"/flow_runs/{made.json()['id']}/set_state", json=state)
+        sqlite3.connect(sys.argv[1]).executescript("DROP TABLE flow_run_input")
         said = [
             (await client.get("/health")).status_code,
             made.status_code,
             set_state.json()["status"],
             (await client.get(f"/flow_runs/{nobody}")).status_code,
             (await client.post("/flow_runs/", json={})).status_code,
+            (await client.post(f"/flow_runs/{nobody}/input/filter", json={"prefix": ""})).status_code,
             whole in sys.modules,
             (await client.post("/variables/filter", json={})).json(),
             whole in sys.modules,
@@ -105,7 +109,25 @@ def test_a_flow_is_answered_at_once_and_other_requests_by_prefects_own_applicati
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found == [200, 201, "ACCEPT", 404, 422, False, [], True, "one", "FastAPI"]
+    assert found == [200, 201, "ACCEPT", 404, 422, 500, False, [], True, "one", "FastAPI"]
+
+
+def test_only_a_database_in_use_is_asked_again() -> None:
+    from sqlalchemy.exc import IntegrityError, OperationalError
+
+    def refused(said: str) -> OperationalError:
+        return OperationalError("SELECT 1", {}, sqlite3.OperationalError(said))
+
+    assert _is_locked(refused("database is locked"))
+    assert not _is_locked(refused("database or disk is full"))
+    assert not _is_locked(IntegrityError("SELECT 1", {}, sqlite3.IntegrityError("database is locked")))
+
+
+def test_a_folder_of_the_users_is_not_taken_for_ours(untold: Path) -> None:
+    (untold / "flows").mkdir()
+    (untold / "flows" / "__init__.py").touch()
+    with ahead():
+        _AHEAD[0]._wait()
 
 
 def test_a_server_that_is_not_taken_is_stopped(untold: Path) -> None:  # noqa: ARG001
