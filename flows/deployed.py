@@ -150,7 +150,7 @@ def _labelled(config: RunConfig) -> str:
         return str(nothing)
     _raise_unread(main.fn(config))
     if before and before == _digest(folder):
-        closed = config.series is not None and config.series.dataset is not None
+        closed = is_night(config) and config.series is not None and config.series.dataset is not None
         return f"nothing to do: {folder} is sealed, and {_CLOSED if closed else 'no problem is new'}"
     return _told(config, folder)
 
@@ -164,7 +164,7 @@ def _labelled_on_store(config: RunConfig) -> str:
         return str(nothing)
     _raise_unread(result)
     if result.get("labelled_here") == 0:
-        return f"nothing to do: {result['run']} is sealed{f', and {_CLOSED}' if config.series else ''}"
+        return f"nothing to do: {result['run']} is sealed{f', and {_CLOSED}' if is_night(config) else ''}"
     what = "new problems" if config.series else "problems"
     return f"{what} labelled: {result['problems']:,}, in {result['run']}"
 

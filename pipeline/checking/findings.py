@@ -86,7 +86,7 @@ def examine(run: Path) -> list[Finding]:
     known: dict[str, Finding] = {}
     for finding in found:
         what = finding.what.removesuffix(f": see `stepmint check {run}`")
-        known.setdefault(what.partition("; ")[0], Finding(what, finding.repair))
+        known.setdefault(what.removeprefix(str(run)).partition("; ")[0], Finding(what, finding.repair))
     return list(known.values())
 
 

@@ -108,7 +108,9 @@ class Worker:
         later = growths.after(self._objects, self.growth)
         if later.number == self.growth.number:
             return
-        self.store = Worked.open(remote.fetch(self._objects, self._folder, later))
+        # Not opened anew, which compares programs as they are by now with those that the run began with: this
+        # worker was admitted, and what it has loaded is what votes.
+        self.store = Worked(self._folder, remote.fetch(self._objects, self._folder, later))
         self.growth = later
         for shard, log in enumerate(self._logs):
             log.since = later.since_of(shard)

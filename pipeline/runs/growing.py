@@ -24,8 +24,8 @@ from schemas.records import Candidate
 
 
 def add(folder: Path, store: RunStore, url: str) -> Collection[int]:
-    """Add the problems of a prepared run to a copy of the run at an address. Returns the shards that are
-    changed by it; where there are none, the copy is to be thrown away.
+    """Add the problems of a prepared run to a copy of the run at an address, and raise its budget. Returns
+    the shards that are changed by it; where there are none, the copy is to be thrown away.
 
     UserError where the settings differ, or where problems of the run are gone while others are new.
     """
@@ -47,9 +47,15 @@ def add(folder: Path, store: RunStore, url: str) -> Collection[int]:
     changed = [shard for shard, state in enumerate(_state(copy)) if state != before[shard]]
     copy.record_config()
     identity.record(folder, known.model_copy(update={"read": config.problems}))
-    # A budget of the run is shared anew among all shards.
-    has_budget = begun.budget.run is not None or config.budget.run is not None
-    return range(config.shards) if changed and has_budget else changed
+    # A budget of the run is shared anew among all shards: where problems have come, and where it is higher.
+    # With a lower one alone a run file joins, else two such files would change it to and fro.
+    before_now = begun.budget.run, config.budget.run
+    has_budget = any(one is not None for one in before_now)
+    return range(config.shards) if (changed and has_budget) or _is_raised(*before_now) else changed
+
+
+def _is_raised(before: int | None, now: int | None) -> bool:
+    return before is not None and (now is None or now > before)
 
 
 def _admitted(folder: Path, begun: RunConfig, store: RunStore, url: str) -> tuple[RunConfig, Identity]:

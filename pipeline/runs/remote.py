@@ -14,6 +14,7 @@ the truth, and the folder can be thrown away.
 
 import hashlib
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -43,6 +44,8 @@ SOURCES = "sources"
 """The part of a log that says what the votes of a run's sources are evidence of."""
 _CONFIG, _IDENTITY, _DONE = "run.toml", "identity.json", "problems/done.json"
 _SETTINGS = (_CONFIG, _IDENTITY, "quarantine.jsonl", _DONE)
+_PROBLEMS = re.compile(r"problems/[0-9]{5,20}(\.given)?\.jsonl")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _READ = "objects.json"
 """How many entries of each shard's log are in a folder already, what they declare of the sources, which run
 they are of, and by which growth its problems are."""
@@ -140,6 +143,8 @@ def fetch(objects: ObjectStore, folder: Path, growth: Growth | None = None) -> R
     for name in there.files:
         if not _is_ours(name):
             raise UserError(f"{objects.url}/{RUN}: names {name!r}, which is no file of a run")
+    if _CONFIG not in there.files:
+        raise UserError(f"{objects.url}/{RUN}: names no {_CONFIG}")
     others = {name: one for name, one in there.files.items() if not _is_there(folder / name, one)}
     if _DONE in there.files and any(name.startswith("problems/") for name in others):
         others[_DONE] = there.files[_DONE]
@@ -163,7 +168,8 @@ def _get(objects: ObjectStore, folder: Path, name: str, sha256: str) -> None:
 
 
 def _input(objects: ObjectStore, name: str, sha256: str) -> bytes:
-    data = objects.read(f"inputs/{sha256}")
+    # What a store says is doubted: only such a name is asked for.
+    data = objects.read(f"inputs/{sha256}") if _SHA256.fullmatch(str(sha256)) else None
     if data is None or _sha256(data) != sha256:
         raise UserError(f"{objects.url}/inputs/{sha256}: {name} is missing or was changed")
     return data
@@ -199,8 +205,7 @@ def _is_copy_of(there: Growth, folder: Path) -> bool:
 
 def _is_ours(name: str) -> bool:
     """Whether a file may be written into a run's folder: what a store says is doubted."""
-    parts = name.split("/")
-    return name in _SETTINGS or (len(parts) == 2 and parts[0] == "problems" and ".." not in parts)
+    return name in _SETTINGS or bool(_PROBLEMS.fullmatch(name))
 
 
 def replay(entries: Iterable[LogEntry], folder: Path, shard: int) -> None:

@@ -145,6 +145,15 @@ def test_packed_rollouts_that_are_missing_are_to_be_restored(sealed: RunStore) -
     assert owed(sealed) == 0
 
 
+def test_every_finding_is_listed_whatever_the_folder_is_called(labelled: Path, tmp_path: Path) -> None:
+    said = []
+    for name in ("plain", "a; b"):
+        shutil.copytree(labelled, tmp_path / name / "r", symlinks=True)
+        said.append(check(tmp_path / name / "r")["damaged"])
+    assert len(said[0]) == 2
+    assert said[1] == [what.replace("/plain/", "/a; b/") for what in said[0]]
+
+
 def test_a_look_changes_nothing(sealed: RunStore) -> None:
     (sealed.path / "README.md").unlink()  # it is the owner's, who may do without
     assert check(sealed.path)["damaged"] == []

@@ -91,6 +91,16 @@ def test_a_run_file_that_is_sent_need_not_be_there(tmp_path: Path) -> None:
 def test_a_run_that_is_handed_over_is_no_fire_of_its_series(tmp_path: Path) -> None:
     run_file = write_run_file(tmp_path, '[series]\nname = "nightly"', problems=3)
     assert fired(run_file, named_by="file").endswith(f"in {tmp_path / 'runs/demo'}")
+    # On a store neither, and there it takes more problems, which a night does not.
+    far = (f"root='file://{tmp_path}/far'",)
+    assert fired(run_file, named_by="file", changes=far).endswith("/far/demo")
+    assert fired(run_file, named_by="file", changes=far).endswith("/far/demo is sealed")
+
+
+def test_a_published_series_does_not_close_a_run_that_is_handed_over(tmp_path: Path) -> None:
+    run_file = write_run_file(tmp_path, '[series]\nname = "nightly"\ndataset = "me/demo"', problems=3)
+    fired(run_file, named_by="file")
+    assert fired(run_file, named_by="file").endswith("is sealed, and no problem is new")
 
 
 def test_a_run_on_an_object_store_is_worked_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from pipeline.storage.object_store import ObjectStore, open_objects
 from pipeline.storage.shard_log import ShardLog
 from schemas.config import RunConfig
 from schemas.errors import UserError
+from tests.annotators.test_protocol import MINE
 from tests.labelling.test_work import FAST, SHARDS, _finished, _start, _wait_for_work, config_of, local_digest
 from tests.runs.test_posing import Brought
 
@@ -237,6 +238,41 @@ def test_a_budget_of_the_run_is_shared_anew_among_all_shards(tmp_path: Path, obj
     labelled_here(of_rows(tmp_path, 0, 12, **budget), "grown")
     local = labelled_here(of_rows(tmp_path, 0, 13, **budget), "grown")
     assert work_on(objects)["dataset_digest"] == seal(local).digest()
+
+
+def test_a_higher_budget_of_the_run_is_used_up(tmp_path: Path, objects: ObjectStore) -> None:
+    def with_budget(run: int) -> RunConfig:
+        budget = {"budget": {"run": run, "per_problem": 200}, "prompt": {"max_tokens": 100}}
+        return of_rows(tmp_path, 0, 12, **budget)
+
+    begin(objects, with_budget(2000), tmp_path / "b0")
+    assert work_on(objects)["problems"] < 12
+    begin(objects, with_budget(20_000), tmp_path / "b1")
+    found = work_on(objects)
+    assert found["problems"] == 12
+    labelled_here(with_budget(2000), "grown")
+    assert found["dataset_digest"] == seal(labelled_here(with_budget(20_000), "grown")).digest()
+    # Two run files with two budgets do not change it to and fro.
+    begin(objects, with_budget(2000), tmp_path / "b2")
+    begin(objects, with_budget(20_000), tmp_path / "b3")
+    assert growths.known(objects).number == 1
+
+
+def test_a_worker_whose_program_was_mended_before_it_began_goes_on_when_the_run_grows(
+    tmp_path: Path, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    program = tmp_path / "brought_to_a_run_that_grows.py"
+    program.write_text(MINE)
+    changes = {"annotate": [{"kind": "python", "factory": f"{program.stem}:Mine"}]}
+    begin(objects, of_rows(tmp_path, 0, 12, **changes), tmp_path / "b0")
+    program.write_text(MINE + "# mended\n")
+    worker = Worker(objects, tmp_path / "w" / "mine", pace=FAST)
+    worker.run()
+    whole = begin(objects, of_rows(tmp_path, 0, 36, **changes), tmp_path / "b1")
+    worker.run()
+    assert worker.done == 36
+    assert sealed(objects)["dataset_digest"] == local_digest(whole)
 
 
 def test_a_dataset_elsewhere_is_read_at_the_commit_that_the_run_began_with(

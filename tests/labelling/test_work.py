@@ -359,6 +359,22 @@ def test_what_a_store_says_about_files_is_doubted(tmp_path: Path, objects: Objec
     objects.overwrite(remote.RUN, json.dumps(said | {"files": {"../x": "0"}}).encode())
     with pytest.raises(UserError, match="names '../x', which is no file of a run"):
         remote.fetch(objects, tmp_path / "w" / "mine")
+    own = said["files"]["run.toml"]
+    for files, wrong in (
+        ({"problems/a\0b": own}, r"names 'problems/a\\x00b', which is no file"),
+        ({"problems/\ud800": own}, r"names 'problems/\\ud800', which is no file"),
+        ({"problems/next.json": own}, "names 'problems/next.json', which is no file"),
+        ({"problems/00000.jsonl": "../../x"}, "problems/00000.jsonl is missing or was changed"),
+        ({"problems/00000.jsonl": [own]}, "problems/00000.jsonl is missing or was changed"),
+    ):
+        objects.overwrite(remote.RUN, json.dumps(said | {"files": said["files"] | files}).encode())
+        with pytest.raises(UserError, match=wrong):
+            remote.fetch(objects, tmp_path / "v" / "mine")
+    objects.overwrite(remote.RUN, json.dumps(said | {"files": {}}).encode())
+    with pytest.raises(UserError, match=r"run.json: names no run.toml"):
+        remote.fetch(objects, tmp_path / "w" / "mine")
+    with pytest.raises(UserError, match=r"run.toml is missing or was changed"):
+        remote.recorded(objects)
     objects.overwrite(remote.RUN, b"[]")
     with pytest.raises(UserError, match="is no run of ours"):
         remote.fetch(objects, tmp_path / "w" / "mine")
