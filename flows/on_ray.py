@@ -208,6 +208,8 @@ def _told(error: BaseException) -> BaseException:
     import ray
     from prefect.exceptions import CrashedRun
 
+    if isinstance(error, ray.exceptions.RayTaskError):  # what an engine raised, and no loss
+        return error.cause if isinstance(error.cause, BaseException) else error
     if not isinstance(error, ray.exceptions.RayError | CrashedRun):
         return error
     said = str(error).strip().splitlines()

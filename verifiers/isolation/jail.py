@@ -161,13 +161,14 @@ def _fill_scratch(job: dict[str, Any]) -> None:
 def _limit(job: dict[str, Any], mapped: int) -> None:
     for kind, most in (
         (resource.RLIMIT_AS, mapped + job["memory_bytes"]),
-        (resource.RLIMIT_CPU, job["cpu_s"]),
         (resource.RLIMIT_FSIZE, job["files_bytes"]),
         (resource.RLIMIT_NOFILE, 64),
         (resource.RLIMIT_NPROC, 1),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (most, most))
+    # The first limit sends SIGXCPU, which says what it was. A program that ignores it is killed at the second.
+    resource.setrlimit(resource.RLIMIT_CPU, (job["cpu_s"], job["cpu_s"] + 1))
 
 
 def _run(code: str) -> None:

@@ -293,10 +293,11 @@ class _Watch:
         status: Status = "ok" if code == 0 else "error"
         if code == 1 and re.search(r"^MemoryError", err.rstrip().rpartition("\n")[2]):
             status = "memory"
-        # The kernel kills by SIGKILL at the limit of processor time, so only the time used tells why. On a
-        # busy machine what is measured here stays behind what the kernel has counted.
+        # The kernel counts processor time by ticks: on a busy machine what is measured here stays behind. So
+        # the signal tells, or the time of a program that ignored it.
         if code < 0:
-            status = "timeout" if cpu_s >= 0.9 * self.limits.cpu_s else "killed"
+            over = code == -signal.SIGXCPU or cpu_s >= 0.9 * self.limits.cpu_s
+            status = "timeout" if over else "killed"
         return Run(status, out, err, code, cpu_s, peak)
 
 

@@ -52,6 +52,8 @@ class Drafts:
 
     def guess(self, tails: Numbers, count: int) -> Numbers:
         """`count` tokens for each row of `tails` (rows, TAIL); any tokens where nothing is known."""
+        if not count:
+            return np.zeros((len(tails), 0), np.int64)
         places, known = np.zeros(len(tails), np.int64), np.zeros(len(tails), np.bool_)
         for size, after in self._after.items():
             mine = after[_hash(tails[:, -size:])].astype(np.int64)

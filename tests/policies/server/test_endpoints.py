@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.policies.base import Completion, Prompt, Sampling, Unfinished
+from pipeline.policies.server import endpoints
 from pipeline.policies.server.endpoints import Endpoint
 from pipeline.policies.server.policy import ServerPolicy
 from schemas.errors import BackendError
@@ -150,6 +151,25 @@ def test_work_beyond_the_batch_goes_to_the_least_loaded(pair: tuple[Server, Serv
 
     asyncio.run(run())
     assert all(1 < server.most <= 6 for server in pair)
+
+
+def test_clients_that_are_idle_for_long_are_closed(
+    pair: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = pair[0]
+
+    async def run() -> None:
+        async with policy(server, in_flight=64) as asked:
+            server.delay_s = 0.2
+            await asyncio.gather(*(ask(asked, name) for name in range(6)))
+            [endpoint] = asked.endpoints.all
+            clients = [client for _, client in endpoint.idle]
+            monkeypatch.setattr(endpoints, "_IDLE_S", 0.0)
+            await ask(asked, 6)
+            assert len(endpoint.idle) == 1
+            assert sum(client.is_closed for client in clients) == len(clients) == 6
+
+    asyncio.run(run())
 
 
 def test_each_call_under_way_has_a_connection_of_its_own_and_later_ones_use_them_again(

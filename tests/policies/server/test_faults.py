@@ -123,4 +123,4 @@ def test_the_manifest_and_the_status_tell_the_prompt_tokens_of_every_session(
 
 
 def test_the_key_goes_to_no_one_else() -> None:
-    assert policies.ServerPolicy("http://a/v1", "m").endpoints.all[0].idle[0].follow_redirects is False
+    assert policies.ServerPolicy("http://a/v1", "m").endpoints.all[0].idle[0][1].follow_redirects is False
