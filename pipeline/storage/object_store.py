@@ -176,12 +176,10 @@ def open_objects(url: str, *, written: bool = True) -> ObjectStore:
             options: Any = {"allow_http": True} if plain else {}
             store = from_url(url, client_options=options, retry_config=retry)
     except (BaseError, ValueError) as error:
-        why = (
-            str(error).partition(" { store:")[0].partition("\n")[0]
-        )  # the rest is a dump of the client's objects
+        why = str(error).partition("\n")[0]  # what follows is a dump of the client's objects
         raise UserError(
-            f"{redacted(url)}: is not an object store that can be opened ({why}): expected an address such as "
-            "s3://BUCKET/RUNS, gs://..., az://... or file:///FOLDER"
+            f"{redacted(url)}: is not an object store that can be opened ({why}): expected an address such "
+            "as s3://BUCKET/RUNS, gs://..., az://... or file:///FOLDER"
         ) from None
     objects = ObjectStore(store, redacted(url))
     if written:

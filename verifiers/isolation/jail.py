@@ -167,7 +167,7 @@ def _limit(job: dict[str, Any], mapped: int) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (most, most))
-    # The first limit sends SIGXCPU, which says what it was. A program that ignores it is killed at the second.
+    # The first limit sends SIGXCPU, which says why. A program that ignores it is killed at the second.
     resource.setrlimit(resource.RLIMIT_CPU, (job["cpu_s"], job["cpu_s"] + 1))
 
 
