@@ -54,8 +54,8 @@ TWO = [{"text": "What is 1 + 1?", "answer": "2"}, {"text": "What is 1 + 2?", "an
         ("a.csv", "text,answer\nWhat is 1 + 1?,2\nWhat is 1 + 2?,3\n"),
         ("a.csv", '\ufefftext;answer\r\n"What is 1 + 1?";2\r\nWhat is 1 + 2?;3'),
         ("a.tsv", "text\tanswer\nWhat is 1 + 1?\t2\n\nWhat is 1 + 2?\t3\n"),
-        ("a.jsonl.gz", gzip.compress("\n".join(map(json.dumps, TWO)).encode())),
-        ("a.csv.gz", gzip.compress(b"text,answer\nWhat is 1 + 1?,2\nWhat is 1 + 2?,3\n")),
+        ("a.jsonl.gz", gzip.compress("\n".join(map(json.dumps, TWO)).encode(), mtime=0)),
+        ("a.csv.gz", gzip.compress(b"text,answer\nWhat is 1 + 1?,2\nWhat is 1 + 2?,3\n", mtime=0)),
     ],
 )
 def test_files_are_read_as_their_names_say(

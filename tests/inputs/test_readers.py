@@ -51,18 +51,18 @@ def crlf(text: str) -> bytes:
         ("a.jsonl", crlf(LINES)),
         ("a.ndjson", LINES.encode()),
         ("A.JSONL", LINES.encode()),
-        ("a.jsonl.gz", gzip.compress(bom(LINES))),
-        ("a.jsonl", gzip.compress(LINES.encode())),  # its name does not say that it is compressed
+        ("a.jsonl.gz", gzip.compress(bom(LINES), mtime=0)),
+        ("a.jsonl", gzip.compress(LINES.encode(), mtime=0)),  # its name does not say that it is compressed
         ("a.json", json.dumps(ROWS).encode()),
         ("a.json", json.dumps(ROWS, indent=1).encode()),
-        ("a.json.gz", gzip.compress(crlf(json.dumps(ROWS, indent=1)))),
+        ("a.json.gz", gzip.compress(crlf(json.dumps(ROWS, indent=1)), mtime=0)),
         ("a.json", LINES.encode()),  # lines, and the name of a list
         ("a.csv", CSV.encode()),
         ("a.csv", bom(CSV)),
-        ("a.csv.gz", gzip.compress(CSV.encode())),
+        ("a.csv.gz", gzip.compress(CSV.encode(), mtime=0)),
         ("a.csv", CSV.replace("question,", "question;").replace('",', '";').encode()),
         ("a.tsv", TSV.encode()),
-        ("a.tsv.gz", gzip.compress(bom(TSV))),
+        ("a.tsv.gz", gzip.compress(bom(TSV), mtime=0)),
         ("a.txt", LINES.encode()),
         ("a", json.dumps(ROWS).encode()),
     ],
