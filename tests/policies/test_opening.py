@@ -98,7 +98,7 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SOME_KEY", "secret")
     policy = open_policy(ServerConfig(model="m", api_key_env="SOME_KEY"))
     assert isinstance(policy, ServerPolicy)
-    assert policy.endpoints.all[0].idle[0].headers["authorization"] == "Bearer secret"
+    assert policy.endpoints.all[0].idle[0][1].headers["authorization"] == "Bearer secret"
 
 
 def test_a_server_may_be_several() -> None:
