@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import logs
-from flows.work import is_url
 from schemas.errors import UserError
+from schemas.places import is_url
 
 if TYPE_CHECKING:
     from schemas.config import RunConfig

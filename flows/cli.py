@@ -24,9 +24,10 @@ from flows.importing import uncollected
 from flows.metrics import measured
 from flows.settings import set_defaults
 from flows.watch import watch
-from flows.work import in_folder, is_url
+from flows.work import in_folder
 from pipeline.prm.ranks import rank, world
 from schemas.errors import BackendError, UserError, disk_trouble, redacted
+from schemas.places import is_url
 from schemas.text import one_line
 
 

@@ -28,11 +28,12 @@ from flows.doctor import examine, examine_policies
 from flows.init import init as init
 from flows.submitted import hand_over
 from flows.verify import verify as verify
-from flows.work import is_url, submit
+from flows.work import submit
 from flows.work import work as work
 from pipeline.prm.ranks import rank
 from schemas.config import RunConfig, load_config
 from schemas.errors import UserError
+from schemas.places import is_url
 
 if TYPE_CHECKING:
     from pipeline.runs.run_store import RunStore

@@ -14,8 +14,9 @@ from flows.automations import block_of, ensure_automations
 from flows.checks import check_stages
 from flows.configured import connected
 from flows.pools import KINDS, ensure_pool, job_variables
-from flows.work import is_url, refuse_training
+from flows.work import refuse_training
 from schemas.errors import UserError
+from schemas.places import is_url
 
 if TYPE_CHECKING:
     from schemas.config import RunConfig

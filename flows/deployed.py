@@ -19,7 +19,7 @@ from flows.main import main
 from flows.orchestration import completed, failed, flow_of, planned_time
 from flows.series import follow_up
 from flows.synthesize import read_ahead
-from flows.work import begin, is_url, refuse_training, sealed, work_on
+from flows.work import begin, refuse_training, sealed, work_on
 from pipeline.runs.far_series import note
 from pipeline.runs.series import is_night, planned
 from pipeline.runs.series_prms import with_newest_prm
@@ -27,6 +27,7 @@ from pipeline.storage.generations import read_manifest
 from pipeline.storage.object_store import open_objects
 from schemas.config import RunConfig, config_of, load_config
 from schemas.errors import BackendError, NothingNew, UserError, redacted
+from schemas.places import is_url
 
 RERUNS = 3
 """How often a run that crashes is run again at most (`flows.automations`)."""

@@ -12,7 +12,7 @@ from rich.text import Text
 from flows import fidelity, solutions
 from flows.printing import Result, add_row, figures, flat, new_table, say, show_item, value_of
 from flows.verify import summary
-from flows.work import is_url
+from schemas.places import is_url
 from schemas.text import one_line, shown
 
 _HOLDS = {True: ("yes", "green"), False: ("no", "yellow"), None: ("cannot tell", "yellow")}

@@ -9,7 +9,7 @@ whose machine died, and sends it the calls that were under way.
 import asyncio
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -101,19 +101,18 @@ class Engine:
 
     async def sample(self, config: PolicyConfig, prompt: Prompt, n: int, sampling: Sampling) -> Result:
         """`Policy.sample` of one of the policies."""
-        try:
-            policy = await self._policy(config)
-            found = await policy.sample(prompt, n, sampling)
-        except (UserError, BackendError) as error:
-            return self._failure(error, prompt)
-        self._failed.clear()
-        return found, *self._used(config, policy)
+        return await self._answered(config, prompt, lambda policy: policy.sample(prompt, n, sampling))
 
     async def logprob(self, config: PolicyConfig, prompt: Prompt, texts: Sequence[str]) -> Result:
         """`Scorer.logprob` of one of the policies."""
+        return await self._answered(config, prompt, lambda policy: scorer(policy).logprob(prompt, texts))
+
+    async def _answered(
+        self, config: PolicyConfig, prompt: Prompt, ask: Callable[[Policy], Awaitable[Any]]
+    ) -> Result:
         try:
             policy = await self._policy(config)
-            found = await scorer(policy).logprob(prompt, texts)
+            found = await ask(policy)
         except (UserError, BackendError) as error:
             return self._failure(error, prompt)
         self._failed.clear()

@@ -11,13 +11,13 @@ from typing import Any
 
 from flows import progress
 from flows.engine import flow, task
-from flows.work import is_url
 from pipeline.outputs.report import evaluate_run, rows_of
 from pipeline.prm.ranks import rank
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.atomic import write_json
 from pipeline.storage.generations import sealed_manifest
 from schemas.config import RunConfig, TrainConfig
+from schemas.places import is_url
 
 TRAINED = "training.json"
 """The file with the dataset and settings of a checkpoint; absent when the training was cut short."""

@@ -11,7 +11,7 @@ from flows import progress
 from pipeline.storage.copies import mirrored as mirrored
 from schemas.errors import UserError, redacted
 from schemas.logged import about
-from schemas.places import is_url as is_url
+from schemas.places import is_url
 
 if TYPE_CHECKING:
     from pipeline.runs.growths import Growth

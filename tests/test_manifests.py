@@ -19,9 +19,10 @@ from prefect.workers.base import BaseJobConfiguration
 
 from flows.deployed import ScheduledRun
 from flows.pools import job_variables, template
-from flows.work import is_url, refuse_training
+from flows.work import refuse_training
 from pipeline.runs.series import planned
 from schemas.config import PrmConfig, load_config
+from schemas.places import is_url
 
 ROOT = Path(__file__).parents[1]
 KUBERNETES = ROOT / "deploy/kubernetes"
