@@ -23,6 +23,7 @@ from pipeline.methods.stored import Run
 from pipeline.storage.checksums import write_vouched
 from pipeline.storage.files import batches
 from pipeline.storage.parquet import write_parquet
+from schemas.arrow_values import table
 from schemas.derive import (
     AdvantageSettings,
     CompressionSettings,
@@ -97,5 +98,5 @@ def _write(path: Path, rows: Iterable[Row], schema: pa.Schema, *, vouch: bool) -
     waiting = batches(rows, _ROWS_PER_WRITE)
     first = list(islice(waiting, 1))  # what cannot begin leaves no folder behind
     path.parent.mkdir(parents=True, exist_ok=True)
-    tables = (pa.Table.from_pylist(some, schema) for some in chain(first, waiting))
+    tables = (table(some, schema) for some in chain(first, waiting))
     return write_vouched(path, tables, schema) if vouch else write_parquet(path, tables, schema)[0]
