@@ -92,7 +92,7 @@ def run_python(
 
 @functools.cache
 def unavailable() -> str:
-    """Why nothing can be run here; empty where the sandbox stands. Probed once a process (a third of a second)."""
+    """Why nothing can be run here; empty where the sandbox stands. Probed once a process (.3 s)."""
     return "; ".join(missing())
 
 
@@ -149,7 +149,7 @@ print(got, 37 * 43)
 """
 
 
-# Programs that overstep a limit, the seconds each has, and how it must end. The loop is ended by its time alone,
+# Programs that overstep a limit, the seconds each has, and how it must end. A loop is ended by time alone,
 # of which a moment shows as much as a second.
 _OVERSTEPS = (
     ("endless loop", "while True: pass", 0.1, "timeout"),
