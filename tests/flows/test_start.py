@@ -76,16 +76,10 @@ def test_commands_without_a_flow_import_neither_prefect_nor_torch(run_file: Path
 
 
 def test_commands_that_read_no_rows_import_no_library_for_them(run_file: Path) -> None:
-    """Nor do they compile the patterns of judges, or of grades, that their run does not have."""
+    """Nor do they compile the patterns of judges, which their run does not have."""
     given = {"problem": "What is 2 + 3?", "steps": ["2 + 3 = 5"]}
     (run_file.parent / "given.jsonl").write_text(f"{json.dumps(given)}\n")
-    heavy = (
-        *HEAVY,
-        "pyarrow",
-        "pipeline.runs.run_store",
-        "pipeline.annotators.wording",
-        "verifiers.code.programs",
-    )
+    heavy = (*HEAVY, "pyarrow", "pipeline.runs.run_store", "pipeline.annotators.wording")
     stated = ("--pass-rate", "0.3", "--tokens-per-solution", "9", "--tokens-per-second", "9")
     commands = [
         ["doctor"],
