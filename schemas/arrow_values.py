@@ -45,7 +45,7 @@ def texts(values: Sequence[str | None]) -> pa.StringArray | pa.ChunkedArray:
     sizes = map(len, known if len(data) == len(whole) else map(str.encode, known))
     ends = np.cumsum([0, *sizes], dtype=np.int64)
     if len(data) > _MOST_BYTES:
-        return pa.array(values, pa.string())
+        return pa.array(values, pa.string())  # noqa: TID251
     missing = _missing(values)
     buffers = pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(data)
     return pa.StringArray.from_buffers(len(known), *buffers, None if missing is None else _bits(~missing))

@@ -128,7 +128,8 @@ class Roller:
         asked = self._asked
         prompt = Prompt(asked.text, defused(prefix) or asked.begins, asked.system)
         sampling = self.sampling(prefix, purpose)
-        sampling = replace(sampling, seed=sampling.seed + start)
+        if start:
+            sampling = replace(sampling, seed=sampling.seed + start)
         async with self.allowance.one_at_a_time():
             drawn = await self.allowance.draw(self.draws.of(self.policy), prompt, n, sampling)
             begins = "" if prefix else asked.begins

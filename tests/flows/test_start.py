@@ -202,3 +202,16 @@ def test_the_collector_is_left_as_it_was(on: bool) -> None:
         assert gc.isenabled() is on
     finally:
         (gc.enable if was_on else gc.disable)()
+
+
+def test_what_was_imported_is_never_searched_for_garbage() -> None:
+    code = (
+        "import gc; from flows.importing import collect_seldom, uncollected\n"
+        "before = gc.get_threshold()[0]\n"
+        "collect_seldom()\n"
+        "with uncollected():\n"
+        "    import decimal, argparse\n"
+        "print(gc.get_threshold()[0] > before, gc.get_freeze_count() > 1000, gc.isenabled())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True True\n"
