@@ -20,7 +20,7 @@ from typing import Any
 
 from flows import interrupt, logs, progress
 from flows.arguments import parser
-from flows.importing import uncollected
+from flows.importing import collect_seldom, uncollected
 from flows.metrics import measured
 from flows.settings import set_defaults
 from flows.watch import watch
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if own:
             sys.excepthook = _show_bug
             interrupt.heed()
+            collect_seldom()
         code = _run(argv)
         # A failure after a signal is its consequence: the user reads "interrupted", not an error of a
         # library.

@@ -81,9 +81,7 @@ def plan(args: argparse.Namespace) -> Result:
     config = _given(args)
 
     from pipeline.labelling.plan import Stated, count_problems, plan_from_pass_rate, plan_from_pilot
-    from pipeline.labelling.problems import read_problems
     from pipeline.runs import records
-    from pipeline.runs.run_store import RunStore
 
     stated = Stated(
         pass_rate=args.pass_rate,
@@ -96,15 +94,18 @@ def plan(args: argparse.Namespace) -> Result:
     ready(config)
     with _listening(args):
         if stated.pass_rate is None:
+            from pipeline.labelling.problems import read_problems
+            from pipeline.runs.run_store import RunStore
+
             store = RunStore.open(config)
             with progress.stage("labelling the pilot", min(args.pilot, read_problems(store))):
                 found = plan_from_pilot(store, args.pilot, stated, advance=progress.advance)
         else:
-            store = RunStore(Path(config.root) / config.name, config)
             with progress.stage("trying out the pass rate"):
                 found = plan_from_pass_rate(config, count_problems(config), stated)
-    records.write_plan(store.path, found)
-    return {"run": str(store.path), **found.model_dump()}
+    folder = Path(config.root) / config.name
+    records.write_plan(folder, found)
+    return {"run": str(folder), **found.model_dump()}
 
 
 def fuse(args: argparse.Namespace) -> Result:

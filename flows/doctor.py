@@ -61,8 +61,8 @@ def _vllm() -> str | None:
 
 
 def _sandbox() -> dict[str, Any]:
-    """Whether the sandbox can execute code here, and what it lacks. It takes about a second, because the
-    sandbox is attacked to find out."""
+    """Whether the sandbox can execute code here, and what it lacks. It takes most of the command's time,
+    because the sandbox is attacked to find out."""
     from verifiers.isolation.sandbox import missing
 
     gone = missing()

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar, get_args
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.arrow import SCHEMA, from_row
+from schemas.arrow_values import column, numbers, scalar, texts
 from schemas.records import (
     LONGEST,
     AnswerKind,
@@ -64,8 +66,9 @@ def records_of(rows: pa.RecordBatch) -> list[LabelledSolution]:
     """The labelled solutions of a batch of the dataset; without votes where it has no such column. Raises
     pydantic's ValidationError for a row that is none."""
     if "votes" not in rows.schema.names:
-        nothing = pa.array([[]] * rows.num_rows, SCHEMA.field("votes").type)
-        rows = rows.append_column(SCHEMA.field("votes"), nothing)
+        field, starts = SCHEMA.field("votes"), numbers(np.zeros(rows.num_rows + 1, np.int32))
+        nothing = pa.ListArray.from_arrays(starts, pa.nulls(0, field.type.value_type))
+        rows = rows.append_column(field, nothing)
     is_ours = {*SCHEMA.names} == {*rows.schema.names} and rows.select(SCHEMA.names).schema.equals(SCHEMA)
     if not is_ours or not _is_sound(rows):
         return [from_row(row) for row in rows.to_pylist()]
@@ -108,7 +111,7 @@ def _is_sound(rows: pa.RecordBatch) -> bool:
     return (
         all(pc.list_value_length(rows.column(name)).equals(lengths) for name in _PER_STEP)
         and not any(rows.column(name).flatten().null_count for name in _NO_GAPS)
-        and _all(pc.greater(pc.binary_length(rows.column(name)), 0) for name in _NONE_EMPTY)
+        and _all(pc.greater(pc.binary_length(rows.column(name)), scalar(0)) for name in _NONE_EMPTY)
         and _all(_rules(rows))
         and _all(_rules_of_votes(rows.column("votes"), lengths))
         and _all(_rules_of_gold(gold.drop_null(), lengths.filter(gold.is_valid())))
@@ -125,16 +128,16 @@ def _rules(rows: pa.RecordBatch) -> Iterator[pa.BooleanArray]:
     for name in ("p", "rate_low", "rate_high"):
         yield _is_share(rows.column(name).flatten())
     for name in ("step_start", "step_end"):
-        yield pc.greater_equal(rows.column(name).flatten(), 0)
-    yield pc.is_in(rows.column("labels").flatten().drop_null(), pa.array([0, 1], pa.int8()))
+        yield pc.greater_equal(rows.column(name).flatten(), scalar(0))
+    yield pc.is_in(rows.column("labels").flatten().drop_null(), column([0, 1], pa.int8()))
     yield _is_one_of(rows.column("label_kind").flatten(), LabelKind)
     yield _is_one_of(rows.column("outcome"), Outcome)
     yield _is_one_of(rows.column("stopped"), StopReason)
     yield _is_one_of(rows.column("answer_kind"), AnswerKind)
-    yield pc.greater_equal(rows.column("tokens"), 0)
-    yield pc.greater_equal(rows.column("first_error"), -1)
-    yield pc.greater_equal(pc.struct_field(rows.column("source"), "row"), 0)
-    yield pc.greater_equal(pc.struct_field(policy, "max_tokens"), 0)
+    yield pc.greater_equal(rows.column("tokens"), scalar(0))
+    yield pc.greater_equal(rows.column("first_error"), scalar(-1))
+    yield pc.greater_equal(pc.struct_field(rows.column("source"), "row"), scalar(0))
+    yield pc.greater_equal(pc.struct_field(policy, "max_tokens"), scalar(0))
     yield pc.is_finite(pc.struct_field(policy, "temperature"))
     yield pc.is_finite(pc.struct_field(policy, "top_p"))
 
@@ -144,7 +147,7 @@ def _rules_of_votes(votes: pa.ListArray, n_steps: pa.Array) -> Iterator[pa.Boole
     yield flat.is_valid()
     yield pc.less(step, n_steps.take(pc.list_parent_indices(votes)))
     for name in ("step", "correct", "n", "n_failed", "tokens"):
-        yield pc.greater_equal(pc.struct_field(flat, name), 0)
+        yield pc.greater_equal(pc.struct_field(flat, name), scalar(0))
     yield pc.less_equal(pc.struct_field(flat, "correct"), pc.struct_field(flat, "n"))
     yield _is_share(pc.struct_field(flat, "p"))
     yield _is_one_of(pc.struct_field(flat, "asks"), Asks)
@@ -153,22 +156,24 @@ def _rules_of_votes(votes: pa.ListArray, n_steps: pa.Array) -> Iterator[pa.Boole
 def _rules_of_gold(gold: pa.StructArray, n_steps: pa.Array) -> Iterator[pa.BooleanArray]:
     labels = pc.struct_field(gold, "labels")
     yield pc.equal(pc.list_value_length(labels), n_steps)
-    yield pc.is_in(labels.flatten().drop_null(), pa.array([0, 1], pa.int8()))
-    yield pc.greater_equal(pc.struct_field(gold, "first_error"), -1)
+    yield pc.is_in(labels.flatten().drop_null(), column([0, 1], pa.int8()))
+    yield pc.greater_equal(pc.struct_field(gold, "first_error"), scalar(-1))
 
 
 def _rules_of_rollouts(rows: pa.RecordBatch) -> Iterator[pa.BooleanArray]:
     yield _is_one_of(rows.column("outcome"), Outcome)
     yield _is_one_of(rows.column("stopped"), StopReason)
-    yield pc.greater_equal(rows.column("tokens"), 0)
+    yield pc.greater_equal(rows.column("tokens"), scalar(0))
 
 
 def _is_share(values: pa.Array) -> pa.BooleanArray:
-    return pc.and_(pc.greater_equal(values, 0.0), pc.less_equal(values, 1.0))  # false for what is no number
+    return pc.and_(
+        pc.greater_equal(values, scalar(0.0)), pc.less_equal(values, scalar(1.0))
+    )  # false for what is no number
 
 
 def _is_one_of(values: pa.Array, names: Any) -> pa.BooleanArray:
-    return pc.is_in(values, pa.array(get_args(names)))
+    return pc.is_in(values, texts(get_args(names)))
 
 
 # Making

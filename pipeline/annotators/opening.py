@@ -1,17 +1,17 @@
-"""The annotators of a run, made of its configuration: the one place that knows every kind of ours."""
+"""The annotators of a run, made of its configuration: the one place that knows every kind of ours.
+
+What takes long to import, as a judge with its many patterns does, is imported where a run has it.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pipeline.annotators.base import Annotator
-from pipeline.annotators.bisection import Bisection
 from pipeline.annotators.consistency import Consistency
 from pipeline.annotators.formal import Verify, verifier_named
-from pipeline.annotators.judge import Judge
 from pipeline.annotators.monte_carlo import MonteCarlo
 from pipeline.annotators.outside import made_annotator
-from pipeline.annotators.prm import Prm
 from pipeline.annotators.prover import Prover
 from pipeline.annotators.scan import Scan
 from pipeline.policies.base import Sampling
@@ -35,6 +35,9 @@ from schemas.config import (
 )
 from schemas.errors import UserError
 from schemas.sources import POLICY
+
+if TYPE_CHECKING:
+    from pipeline.annotators.judge import Judge
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ def _made(config: AnyAnnotator, read: Callable[[str], str]) -> Iterator[Annotato
         case MonteCarloConfig():
             yield MonteCarlo(config)
         case BisectionConfig():
+            from pipeline.annotators.bisection import Bisection
+
             yield Bisection(config)
         case ScanConfig():
             yield Scan(config)
@@ -77,12 +82,16 @@ def _made(config: AnyAnnotator, read: Callable[[str], str]) -> Iterator[Annotato
         case ConsistencyConfig():
             yield Consistency(config)
         case JudgeConfig():
+            from pipeline.annotators.judge import Judge
+
             # Each prompt is a source of its own: prompts err differently, and fusion trusts each as far as it
             # deserves.
             meta = None if config.meta is None else judge_prompt(config.meta, read(config.meta))
             for name in config.prompts:
                 yield Judge(config, judge_prompt(name, read(name)), meta)
         case PrmConfig():
+            from pipeline.annotators.prm import Prm
+
             yield Prm(config)
         case VerifyConfig():
             yield Verify([verifier_named(name) for name in config.verifiers])
@@ -117,7 +126,7 @@ def asked(
     `read` gives the whole text of a prompt.
     """
     asking = sampling_of(config.prompt)
-    judges = [part.annotator for part in parts if isinstance(part.annotator, Judge)]
+    judges = [cast("Judge", part.annotator) for part in parts if isinstance(part.config, JudgeConfig)]
     mine = [judge for judge in judges if judge.config.policy is None]
     counted = {source.by for part in parts for source in part.annotator.sources.values()}
     # A policy whose rollouts start within a solution must be able to continue a text verbatim, which not
@@ -159,6 +168,6 @@ def refuse_json(role: Asked, kind: str) -> None:
         )
 
 
-def _json(judges: Iterable[Judge]) -> str:
+def _json(judges: "Iterable[Judge]") -> str:
     prompts = (prompt for judge in judges for prompt in (judge.prompt, judge.meta) if prompt)
     return next((prompt.name for prompt in prompts if prompt.replies == "json"), "")

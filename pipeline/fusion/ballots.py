@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from schemas.arrow_values import numbers, numpy_of, scalar, texts
 from schemas.records import Vote
 from schemas.sources import Source, Sources, declared
 
@@ -104,7 +105,7 @@ class Ballots:
         return replace(
             self,
             sources=self.sources if sources is None else sources,
-            why=self.why.filter(pa.array(mask)),
+            why=self.why.filter(numbers(mask)),
             **{name: getattr(self, name)[mask] for name in _OF_VOTES},
         )
 
@@ -115,7 +116,7 @@ class Ballots:
         at = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
         found = {name: getattr(self, name)[at] for name in _OF_VOTES}
         found["solution"] = np.repeat(np.arange(len(solutions)), counts)
-        return replace(self, n_steps=self.n_steps[solutions], why=self.why.take(pa.array(at)), **found)
+        return replace(self, n_steps=self.n_steps[solutions], why=self.why.take(numbers(at)), **found)
 
 
 _OF_VOTES = ("solution", "step", "source", "solvable", "p", "correct", "n")
@@ -138,7 +139,7 @@ def ballots_of(items: Iterable[Item], sources: Sources) -> Ballots:
         p=np.array([np.nan if vote.p is None else vote.p for vote in every], float),
         correct=np.array([vote.correct for vote in every], np.int64),
         n=np.array([vote.n for vote in every], np.int64),
-        why=pa.array([vote.why for vote in every], pa.string()),
+        why=texts([vote.why for vote in every]),
         sources=sources,
     )
 
@@ -152,17 +153,17 @@ def ballots_in(n_steps: Ints, votes: pa.ListArray, sources: Sources) -> Ballots:
 
     coded = column("source").dictionary_encode()
     order = np.argsort(found := coded.dictionary.to_pylist())
-    counts = pc.list_value_length(votes).to_numpy(zero_copy_only=False)
+    counts = numpy_of(pc.list_value_length(votes))
     return Ballots(
         n_steps=n_steps,
         solution=np.repeat(np.arange(len(n_steps)), counts),
-        step=column("step").to_numpy().astype(np.int64),
-        source=np.argsort(order)[coded.indices.to_numpy()].astype(np.int64),
+        step=numpy_of(column("step")).astype(np.int64),
+        source=np.argsort(order)[numpy_of(coded.indices)].astype(np.int64),
         names=tuple(found[place] for place in order),
-        solvable=pc.equal(column("asks"), "solvable").to_numpy(zero_copy_only=False),
-        p=column("p").to_numpy(zero_copy_only=False).astype(float),
-        correct=column("correct").to_numpy().astype(np.int64),
-        n=column("n").to_numpy().astype(np.int64),
+        solvable=numpy_of(pc.equal(column("asks"), scalar("solvable"))),
+        p=numpy_of(column("p")),
+        correct=numpy_of(column("correct")).astype(np.int64),
+        n=numpy_of(column("n")).astype(np.int64),
         why=column("why"),
         sources=sources,
     )

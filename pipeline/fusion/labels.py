@@ -22,6 +22,7 @@ import numpy as np
 from pipeline.fusion.ballots import Ballots, Bools, Floats, Ints, ballots_of
 from pipeline.fusion.first_error import OPEN, pooled
 from pipeline.fusion.trust import Model, right_so_far
+from schemas.arrow_values import numbers
 from schemas.config import FusionConfig
 from schemas.records import Candidate, StepLabel
 
@@ -234,7 +235,7 @@ def _against(ballots: Ballots, said: _Said, cells: Ints, config: FusionConfig) -
     wanted = np.zeros(int(ballots.starts[-1]), bool)
     wanted[cells] = True
     denied = np.flatnonzero(_denies(ballots, said) & wanted[ballots.cell])
-    for vote, why in zip(denied.tolist(), ballots.why.take(denied).to_pylist(), strict=True):
+    for vote, why in zip(denied.tolist(), ballots.why.take(numbers(denied)).to_pylist(), strict=True):
         one, name = ballots.declared[ballots.source[vote]], ballots.names[ballots.source[vote]]
         counted = f"{ballots.correct[vote]} of {ballots.n[vote]} say yes"
         text = why or (_WRONG if one.kind == "grade" else counted)

@@ -30,7 +30,6 @@ from schemas.factories import blame, code_file, load_factory, make, refuse_no_ob
 from schemas.records import Problem, Quarantined, Source
 from schemas.text import one_line
 from verifiers.answers.grade import NO_ANSWER, extract_answer
-from verifiers.isolation.sandbox import unavailable
 
 log = logging.getLogger(__name__)
 _FORMATS = ("csv", "json", "parquet", "text", "arrow", "xml", "pandas")
@@ -81,8 +80,11 @@ def check_problems(config: ProblemsConfig) -> list[str]:
     tried = [to_problem(row, columns, config, row.file.name) for row in rows]
     refuse_if_all_bad(config, tried)
     has_tests = any(isinstance(item, Problem) and item.tests for item in tried)
-    if has_tests and (closed := unavailable()):
-        return [columns.said, f"unit tests cannot be run here ({closed}): every outcome will be unknown"]
+    if has_tests:
+        from verifiers.isolation.sandbox import unavailable
+
+        if closed := unavailable():
+            return [columns.said, f"unit tests cannot be run here ({closed}): every outcome will be unknown"]
     return [columns.said]
 
 

@@ -13,19 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.inputs.problems import load_problems, name_of
-from pipeline.labelling.problems import read_problems
 from pipeline.labelling.shard import label_problem, run_shard
 from pipeline.labelling.tools import open_tools
 from pipeline.policies.simulated import RIGHT, solution_text
 from pipeline.runs import records
-from pipeline.runs.owed import owed_figures, told
-from pipeline.runs.run_store import RunStore
 from schemas.config import (
     AnyAnnotator,
     BudgetConfig,
@@ -39,6 +36,9 @@ from schemas.config import (
 from schemas.errors import BackendError, UserError
 from schemas.plan import Plan, Range
 from schemas.records import Finished, Problem
+
+if TYPE_CHECKING:
+    from pipeline.runs.run_store import RunStore
 
 Floats = NDArray[np.float64]
 _MOST = 1000
@@ -93,13 +93,15 @@ class Speed:
 
 
 def plan_from_pilot(
-    store: RunStore, n: int, stated: Stated, *, advance: Callable[[], None] = lambda: None
+    store: "RunStore", n: int, stated: Stated, *, advance: Callable[[], None] = lambda: None
 ) -> Plan:
     """Label the first `n` problems of the run, unless that is done already, and predict the rest.
 
     Raises BackendError when the policy fails on one of them: a prediction from the others would be of easier
     problems. UserError when too few are left to predict from.
     """
+    from pipeline.labelling.problems import read_problems
+
     problems, before = read_problems(store), records.read_plan(store.path, store.config.digest())
     speed = asyncio.run(_pilot(store, n, advance))
     done = list(islice(_finished(store), max(n, _MOST)))
@@ -116,7 +118,7 @@ def plan_from_pass_rate(config: RunConfig, problems: int, stated: Stated) -> Pla
     Problems differ: their pass rates are spread as a Beta distribution with the stated mean and a + b = 2,
     which is even from 0 to 1 where the mean is one half.
     """
-    imagined = list(_imagined(config, stated))
+    imagined = asyncio.run(_imagined(config, stated))
     return _predict(config, problems, imagined, stated, stated.tokens_per_second, origin="pass_rate")
 
 
@@ -139,7 +141,7 @@ def count_problems(config: RunConfig) -> int:
     return n
 
 
-async def _pilot(store: RunStore, n: int, advance: Callable[[], None]) -> Speed:
+async def _pilot(store: "RunStore", n: int, advance: Callable[[], None]) -> Speed:
     """Label what is missing of the first `n` problems."""
     tokens, seconds, wanted, start = 0, 0.0, n, 0.0
 
@@ -155,6 +157,8 @@ async def _pilot(store: RunStore, n: int, advance: Callable[[], None]) -> Speed:
             counts = await run_shard(store, shard, most=missing, opened=opened, advance=advance)
             # Problems that fail may be the long ones; leaving them out would make the forecast too low.
             if counts["failed"]:
+                from pipeline.runs.owed import owed_figures, told
+
                 raise BackendError(
                     f"{counts['failed']} problems of the pilot failed, so nothing is predicted: "
                     f"{told(owed_figures(store)['reasons'])}; the same command draws them again"
@@ -167,12 +171,12 @@ async def _pilot(store: RunStore, n: int, advance: Callable[[], None]) -> Speed:
     return Speed(tokens, seconds)
 
 
-def _finished(store: RunStore) -> Iterator[Finished]:
+def _finished(store: "RunStore") -> Iterator[Finished]:
     for shard in range(store.config.shards):
         yield from store.journal(shard)
 
 
-def _imagined(config: RunConfig, stated: Stated) -> Iterator[Finished]:
+async def _imagined(config: RunConfig, stated: Stated) -> list[Finished]:
     """Problems of many difficulties, labelled on the simulated policy; their tokens are those stated."""
     mean = stated.pass_rate or 0.0
     rates = np.full(_LEVELS, mean)
@@ -183,14 +187,16 @@ def _imagined(config: RunConfig, stated: Stated) -> Iterator[Finished]:
         rates = np.quantile(drawn, (np.arange(_LEVELS) + 0.5) / _LEVELS)
     words = len(solution_text([True] * stated.steps).split())
     scale = words / stated.tokens_per_solution
+    found = list[Finished]()
     for level, rate in enumerate(rates):
         # The simulated policy errs with one chance per step; with this one, a solution of so many steps is
         # right as often as stated.
         slip = 1 - float(rate) ** (1 / stated.steps)
         policy = SimulatedConfig(slip=min(1.0, max(0.0, slip)), n_steps=stated.steps)
-        for item in asyncio.run(_label(_in_words(config, scale, policy), level)):
+        for item in await _label(_in_words(config, scale, policy), level):
             tokens = {purpose: round(n / scale) for purpose, n in item.tokens.items()}
-            yield item.model_copy(update={"tokens": tokens})
+            found.append(item.model_copy(update={"tokens": tokens}))
+    return found
 
 
 async def _label(config: RunConfig, level: int) -> list[Finished]:

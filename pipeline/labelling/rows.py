@@ -12,6 +12,7 @@ from pipeline.fusion.first_error import OPEN
 from pipeline.fusion.labels import Labels, fused
 from pipeline.fusion.trust import Model
 from schemas.arrow import SCHEMA
+from schemas.arrow_values import column, numbers, numpy_of, scalar, texts
 from schemas.config import FusionConfig
 from schemas.records import Finished, LabelledSolution, StepLabel
 from schemas.sources import Sources
@@ -59,7 +60,7 @@ def candidates_of(finished: pa.Table) -> pa.StructArray:
 def ballots_on(candidates: pa.StructArray, sources: Sources) -> Ballots:
     """Candidates' votes."""
     steps = pc.struct_field(pc.struct_field(candidates, "solution"), "steps")
-    n_steps = pc.list_value_length(steps).to_numpy(zero_copy_only=False).astype(np.int64)
+    n_steps = numpy_of(pc.list_value_length(steps)).astype(np.int64)
     return ballots_in(n_steps, pc.struct_field(candidates, "votes"), sources)
 
 
@@ -73,7 +74,7 @@ def labelled(finished: pa.Table, model: Model, fusion: FusionConfig) -> pa.Table
     labels = fused(ballots, model, fusion)
     kept, how = _filtered(ballots, _gradable(problem), fusion)
     steps = pc.struct_field(solution, "steps")
-    offsets = pa.array(ballots.starts, pa.int32())
+    offsets = numbers(ballots.starts, pa.int32())
     first = labels.first_error
     columns = {
         **{name: pc.struct_field(problem, field) for name, field in _OF_PROBLEMS.items()},
@@ -84,9 +85,9 @@ def labelled(finished: pa.Table, model: Model, fusion: FusionConfig) -> pa.Table
         },
         **{name: _lists(offsets, getattr(labels, field), name) for name, field in _OF_LABELS.items()},
         "label_kind": _lists(offsets, [StepLabel().kind] * len(ballots.owner), "label_kind"),
-        "first_error": pa.array(first, pa.int32(), mask=first == OPEN),
-        "kept": pa.array(kept),
-        "consensus": pa.array(how, pa.string()),
+        "first_error": numbers(first, pa.int32(), missing=first == OPEN),
+        "kept": numbers(kept),
+        "consensus": texts(how),
         "votes": pc.struct_field(candidates, "votes"),
         "gold": pc.struct_field(candidates, "gold"),
     }
@@ -94,13 +95,13 @@ def labelled(finished: pa.Table, model: Model, fusion: FusionConfig) -> pa.Table
 
 
 def _lists(offsets: pa.Array, values: list[object], name: str) -> pa.ListArray:
-    return pa.ListArray.from_arrays(offsets, pa.array(values, SCHEMA.field(name).type.value_type))
+    return pa.ListArray.from_arrays(offsets, column(values, SCHEMA.field(name).type.value_type))
 
 
 def _gradable(problem: pa.StructArray) -> Bools:
-    tested = pc.greater(pc.list_value_length(pc.struct_field(problem, "tests")), 0)
+    tested = pc.greater(pc.list_value_length(pc.struct_field(problem, "tests")), scalar(0))
     found = pc.or_(pc.is_valid(pc.struct_field(problem, "answer")), tested)
-    return np.asarray(found.to_numpy(zero_copy_only=False), bool)
+    return numpy_of(found)
 
 
 def ungraded(finished: pa.Table) -> int:

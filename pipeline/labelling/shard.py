@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -20,19 +21,21 @@ from pipeline.proposers import omegaprm, sample
 from pipeline.proposers.gold import with_votes
 from pipeline.runs import records
 from pipeline.runs.given_files import Given, GivenFile, merged
-from pipeline.runs.run_store import Owed, RunStore
 from pipeline.sampling import difficulty, replay
 from pipeline.sampling.budget import Allowance, ShardBudget
 from pipeline.sampling.draws import Draws
 from pipeline.sampling.roller import Roller, counts, outcome_of, silence
 from pipeline.sampling.unfinished import UnfinishedFile
-from pipeline.storage.journal import ShardWriter
 from schemas.config import GivenConfig, OmegaConfig, RunConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError
 from schemas.logged import about
 from schemas.records import Candidate, Finished, Problem, Quarantined, Rollout, Solution, Vote
 from schemas.sources import ANSWER, GRADE, NO_GOLD, Source, Sources, check_votes
 from schemas.text import one_line
+
+if TYPE_CHECKING:
+    from pipeline.runs.run_store import Owed, RunStore
+    from pipeline.storage.journal import ShardWriter
 
 log = logging.getLogger(__name__)
 Drawn = Mapping[str, Sequence[Rollout]]
@@ -43,7 +46,7 @@ _REASON = 400
 
 
 async def run_shard(
-    store: RunStore,
+    store: "RunStore",
     shard: int,
     *,
     most: int | None = None,
@@ -94,14 +97,14 @@ async def run_shard(
     return {"done": done, "failed": failed}
 
 
-def _tidy(store: RunStore, shard: int) -> None:
+def _tidy(store: "RunStore", shard: int) -> None:
     """Where nothing is owed: reasons of earlier failures, and what was kept of them, are out of date."""
     records.set_aside(store.path, shard, [])
     store.unfinished(shard).clear()
     store.pack_rollouts(shard)
 
 
-def _in_order(store: RunStore, owed: Iterable[Owed]) -> Iterable[Owed]:
+def _in_order(store: "RunStore", owed: "Iterable[Owed]") -> "Iterable[Owed]":
     """Long searches first: begun last they would end alone. A budget is spent in the order of the store."""
     if store.config.budget.run is not None:
         return owed
@@ -109,7 +112,7 @@ def _in_order(store: RunStore, owed: Iterable[Owed]) -> Iterable[Owed]:
 
 
 @contextmanager
-def _reasons(store: RunStore, shard: int) -> Iterator[list[Quarantined]]:
+def _reasons(store: "RunStore", shard: int) -> Iterator[list[Quarantined]]:
     """A list for the failures of a shard, which is on disk afterwards, with what stopped the shard itself."""
     failures: list[Quarantined] = []
     try:
@@ -127,7 +130,7 @@ class Work:
     def __init__(
         self,
         tools: Annotators,
-        writer: ShardWriter,
+        writer: "ShardWriter",
         budget: ShardBudget,
         advance: Callable[[], None],
         stored: Drawn | None = None,
@@ -141,7 +144,7 @@ class Work:
         self.done = 0
         self.failures = [] if failures is None else failures
 
-    async def label(self, owed: Owed) -> None:
+    async def label(self, owed: "Owed") -> None:
         """Label a problem and record it, if the budget reaches it; set it aside when its backend fails.
 
         Whatever ends it early, what was drawn for it is kept. Raises BackendGone when nothing can be drawn
@@ -190,9 +193,9 @@ class Work:
 
 
 async def label_all(
-    owed: Iterable[Owed],
+    owed: "Iterable[Owed]",
     tools: Annotators,
-    writer: ShardWriter,
+    writer: "ShardWriter",
     budget: ShardBudget,
     *,
     advance: Callable[[], None] = lambda: None,
@@ -207,7 +210,7 @@ async def label_all(
     return work
 
 
-def _drawn(store: RunStore, shard: int) -> Drawn:
+def _drawn(store: "RunStore", shard: int) -> Drawn:
     """The stored rollouts of the problems whose gold or given solutions have changed."""
     if not (stale := set(store.stale(shard))):
         return {}

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.labelling.rows import candidates_of, ungraded
+from schemas.arrow_values import numbers, numpy_of, scalar
 from schemas.manifest import SourceCount
 
 _REASONS, _SAMPLE = 1000, 200
@@ -57,9 +58,9 @@ class Tally:
 
     def _votes(self, votes: pa.StructArray) -> None:
         source = pc.struct_field(votes, "source").dictionary_encode()
-        names, at = source.dictionary.to_pylist(), source.indices.to_numpy()
-        p = pc.struct_field(votes, "p").to_numpy(zero_copy_only=False).astype(float)
-        failed = pc.struct_field(votes, "n_failed").to_numpy()
+        names, at = source.dictionary.to_pylist(), numpy_of(source.indices)
+        p = numpy_of(pc.struct_field(votes, "p"))
+        failed = numpy_of(pc.struct_field(votes, "n_failed"))
         for counter, weights in (
             (self.votes, np.ones(len(p))),
             (self.failed, failed),
@@ -69,9 +70,9 @@ class Tally:
             counts = np.bincount(at, weights, len(names))
             counter.update({name: int(n) for name, n in zip(names, counts, strict=True)})
         for place in np.unique(at[np.isnan(p)]).tolist():
-            silent = votes.filter(pa.array(np.isnan(p) & (at == place)))
+            silent = votes.filter(numbers(np.isnan(p) & (at == place)))
             evidence = pc.struct_field(silent, "evidence")
-            shown = evidence.filter(pc.not_equal(evidence, "")).slice(0, 1).to_pylist()
+            shown = evidence.filter(pc.not_equal(evidence, scalar(""))).slice(0, 1).to_pylist()
             reasons = Counter(dict(_counted(pc.struct_field(silent, "why"))))
             self._reasons(names[place], reasons, shown[0][:_SAMPLE] if shown else "")
 

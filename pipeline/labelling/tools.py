@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from pipeline.annotators import opening
 from pipeline.annotators.opening import Part
-from pipeline.fusion.consensus import check_pair
 from pipeline.policies import open_policy
 from pipeline.policies.base import Policy, Usage
 from pipeline.prompts.templates import check_prompts, prompt_text
@@ -93,7 +92,10 @@ def _declared(config: RunConfig, parts: Sequence[Part]) -> Sources:
     if (given := config.proposer(GivenConfig)) and given.gold_votes:
         declared.append(("the given labels", gold.SOURCES))
     sources = gathered(declared)
-    check_pair(config.fusion.consensus, sources)
+    if not isinstance(config.fusion.consensus, bool):  # it names sources
+        from pipeline.fusion.consensus import check_pair  # with numpy and pyarrow
+
+        check_pair(config.fusion.consensus, sources)
     return sources
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.sampling.roller import counts
+from pipeline.sampling.counted import counts
 from schemas.records import Outcome, Rollout
 
 

@@ -12,17 +12,15 @@ from pipeline.methods import (
     advantage,
     compression,
     fork,
-    probing,
     progress,
     quality,
-    scan,
     similarity,
-    unit_tests,
 )
 from pipeline.methods.stored import Run
 from pipeline.storage.checksums import write_vouched
 from pipeline.storage.files import batches
 from pipeline.storage.parquet import write_parquet
+from schemas.arrow_values import table
 from schemas.derive import (
     AdvantageSettings,
     CompressionSettings,
@@ -70,13 +68,15 @@ def derive(run: Run, settings: DeriveSettings, out: Path) -> dict[str, Any]:
 def _table(run: Run, settings: DeriveSettings) -> tuple[dict[str, str], Iterator[Row]]:
     """A method's columns beside `problem_id`, and its rows."""
     # A match and no registry: a new method is one more case, and the type checker names a case that is
-    # missing.
+    # missing. What grades answers or asks a policy is imported where it is asked for.
     match settings:
         case AdvantageSettings():
             return advantage.COLUMNS, advantage.rows(run, settings)
         case ProgressSettings():
             return progress.COLUMNS, progress.rows(run, settings)
         case ScanSettings():
+            from pipeline.methods import scan
+
             return scan.COLUMNS, scan.rows(run, settings)
         case CompressionSettings():
             return compression.COLUMNS, compression.rows(run, settings)
@@ -87,8 +87,12 @@ def _table(run: Run, settings: DeriveSettings) -> tuple[dict[str, str], Iterator
         case ForkSettings():
             return fork.COLUMNS, fork.rows(run, settings)
         case SignalSettings():
+            from pipeline.methods import probing
+
             return probing.COLUMNS, probing.rows(run, settings)
         case UnitTestSettings():
+            from pipeline.methods import unit_tests
+
             return unit_tests.COLUMNS, unit_tests.rows(run, settings)
 
 
@@ -97,5 +101,5 @@ def _write(path: Path, rows: Iterable[Row], schema: pa.Schema, *, vouch: bool) -
     waiting = batches(rows, _ROWS_PER_WRITE)
     first = list(islice(waiting, 1))  # what cannot begin leaves no folder behind
     path.parent.mkdir(parents=True, exist_ok=True)
-    tables = (pa.Table.from_pylist(some, schema) for some in chain(first, waiting))
+    tables = (table(some, schema) for some in chain(first, waiting))
     return write_vouched(path, tables, schema) if vouch else write_parquet(path, tables, schema)[0]

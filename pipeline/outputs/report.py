@@ -64,11 +64,14 @@ def rows_named(store: RunStore, name: str, *, first_errors: bool) -> Iterator[La
     the ones that have one."""
     import pyarrow.compute as pc
 
+    from schemas.arrow_values import scalar
+
     def chosen(rows: "pa.RecordBatch") -> "pa.BooleanArray":
         ids = (rows.column(column) for column in ("solution_id", "problem_id"))
         named = pc.or_(*(pc.starts_with(column, name) for column in ids))
-        first = pc.fill_null(rows.column("first_error"), -1)
-        return pc.and_(named, pc.greater_equal(first, 0 if first_errors else -1))
+        first = rows.column("first_error")
+        first = pc.fill_null(first, scalar(-1, first.type))
+        return pc.and_(named, pc.greater_equal(first, scalar(0 if first_errors else -1)))
 
     return rows_of(store, chosen=chosen)
 

@@ -50,7 +50,17 @@ class SimulatedPolicy:
         """Exactly `n` completions, each fixed by the prompt, the prefix and its seed."""
         self.calls += 1
         self.completions += n
-        return [self._complete(prompt, sampling, index) for index in range(n)]
+        if "####" in prompt.prefix:
+            return [Completion("", "stop")] * n
+        written = [line for line in prompt.prefix.splitlines() if line.strip()]
+        good = not written or not written[-1].endswith(": bad")
+        if self.bad_step is not None:
+            good = len(written) <= self.bad_step
+        # A prefix may end in the middle of a line, as a model's does; the next step starts a line of its own.
+        begins = "" if not prompt.prefix or prompt.prefix.endswith("\n") else "\n"
+        seeds = range(sampling.seed, sampling.seed + n)
+        keys = (content_id("simulated", prompt.instruction, prompt.prefix, seed) for seed in seeds)
+        return [_limited(begins + self._solved(key, len(written), good), sampling) for key in keys]
 
     async def logprob(self, prompt: Prompt, texts: Sequence[str]) -> list[TokenLogprobs | None]:
         """One token for each text that names an answer: the log of that answer's probability from here.
@@ -84,23 +94,15 @@ class SimulatedPolicy:
         """With `bad_step`: the solution that makes that mistake."""
         return solution_text([self.bad_step is None or step < self.bad_step for step in range(self.n_steps)])
 
-    def _complete(self, prompt: Prompt, sampling: Sampling, index: int) -> Completion:
-        if "####" in prompt.prefix:
-            return Completion("", "stop")
-        rng = random.Random(content_id("simulated", prompt.instruction, prompt.prefix, sampling.seed + index))
-        written = [line for line in prompt.prefix.splitlines() if line.strip()]
-        good, lines = not written or not written[-1].endswith(": bad"), []
-        if self.bad_step is not None:
-            good = len(written) <= self.bad_step
-        for step in range(len(written), self.n_steps):
+    def _solved(self, seed: str, done: int, good: bool) -> str:
+        """The rest of a solution after so many steps, the last of which was good or not."""
+        rng, lines = random.Random(seed), []
+        for step in range(done, self.n_steps):
             if self.bad_step is None:
                 chance = rng.random()
                 good = chance >= self.slip if good else chance < self.recover
             lines.append(_line(step, good))
-        text = "".join(lines) + _answer(good)
-        # A prefix may end in the middle of a line, as a model's does; the next step starts a line of its own.
-        starts_line = not prompt.prefix or prompt.prefix.endswith("\n")
-        return _limited(text if starts_line else f"\n{text}", sampling)
+        return "".join(lines) + _answer(good)
 
 
 def solution_text(states: Sequence[bool]) -> str:
@@ -127,10 +129,11 @@ def _limited(text: str, sampling: Sampling) -> Completion:
     ends = [at for stop in sampling.stop if (at := text.find(stop)) >= 0]
     if ends:
         text = text[: min(ends)]
-    words = re.findall(r"\s*\S+|\s+", text)
-    if len(words) > sampling.max_tokens:
+    n = len(text.split()) + text[-1:].isspace()  # what stands before a word is a part of it
+    if n > sampling.max_tokens:
+        words = re.findall(r"\s*\S+|\s+", text)
         return Completion("".join(words[: sampling.max_tokens]), "length", sampling.max_tokens)
-    return Completion(text, "stop", len(words))
+    return Completion(text, "stop", n)
 
 
 class FaultyPolicy:

@@ -14,13 +14,13 @@ from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from pipeline.prompts.filling import defused
 from pipeline.prompts.templates import Asked, prompt_text, solving_prompt
 from pipeline.sampling.budget import Allowance
+from pipeline.sampling.counted import counts as counts
 from pipeline.sampling.draws import Draws
 from schemas.config import JudgeConfig, PromptConfig, RunConfig
 from schemas.reasoning import UNCLOSED, answer_part
 from schemas.records import Outcome, Problem, Rollout, StopReason, seed_of
 from schemas.sources import NO_GOLD
 from verifiers.answers.grade import Grade, grade_solution
-from verifiers.code.programs import grade_program
 
 JUDGE = "judge"
 """The purpose of stored replies about a solution; that of a judge with its own name is `judge:NAME`."""
@@ -128,7 +128,8 @@ class Roller:
         asked = self._asked
         prompt = Prompt(asked.text, defused(prefix) or asked.begins, asked.system)
         sampling = self.sampling(prefix, purpose)
-        sampling = replace(sampling, seed=sampling.seed + start)
+        if start:
+            sampling = replace(sampling, seed=sampling.seed + start)
         async with self.allowance.one_at_a_time():
             drawn = await self.allowance.draw(self.draws.of(self.policy), prompt, n, sampling)
             begins = "" if prefix else asked.begins
@@ -241,6 +242,8 @@ def grade_of(problem: Problem, solution: str) -> Grade:
     if said is None:
         return Grade(None, UNCLOSED)
     if problem.tests:
+        from verifiers.code.programs import grade_program  # with the sandbox
+
         return grade_program(problem.text, said, problem.tests)
     return grade_solution(problem.golds, said, problem.answer_kind)
 
@@ -264,12 +267,3 @@ def silence(rollouts: Sequence[Rollout], what: str, doubts: Mapping[int, str] | 
         return f"the prompt leaves no room to answer; {what}"
     found = Counter(doubts[rollout.seed] for rollout in rollouts if doubts and rollout.seed in doubts)
     return f"{what}: {', '.join(f'{why} ({n})' for why, n in found.most_common())}" if found else what
-
-
-def counts(rollouts: Sequence[Rollout]) -> tuple[int, int, int]:
-    """(c, n, n_failed): correct rollouts, graded rollouts, and rollouts without a grade."""
-    # A search asks this again and again; a Counter takes three times as long.
-    outcomes = [rollout.outcome for rollout in rollouts]
-    correct = outcomes.count("correct")
-    n = correct + outcomes.count("incorrect")
-    return correct, n, len(outcomes) - n

@@ -11,22 +11,25 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from pipeline.storage.atomic import Sink, replacing, sync_folder, write_lines
 from pipeline.storage.files import lines_of
-from pipeline.storage.parquet import parquet_into
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _NONE = 64 * "0"
 """Stands for the checksum of the old file where there is none."""
 
 
 def write_vouched(
-    path: Path, tables: Iterable[pa.Table], schema: pa.Schema, accept: Callable[[], None] = lambda: None
+    path: Path, tables: "Iterable[pa.Table]", schema: "pa.Schema", accept: Callable[[], None] = lambda: None
 ) -> int:
     """Write a Parquet file with its checksum; returns its number of rows. `accept` is called when all rows
     are written, and may raise to leave the old file as it was."""
+    from pipeline.storage.parquet import parquet_into
+
     with vouching(path) as sink:
         rows = parquet_into(sink, tables, schema)
         accept()

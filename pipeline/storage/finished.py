@@ -15,6 +15,7 @@ import pyarrow.json as pj
 
 from pipeline.storage.journal import Entry, Line, Reader, body_of, finished_of, is_signed
 from schemas.arrow_finished import LOOSE, has_gaps, strict
+from schemas.arrow_values import scalar, texts
 
 _BYTES = 1 << 23
 """Of lines read at once: what bounds the memory. One line alone may be longer."""
@@ -88,12 +89,12 @@ def _is_sound(table: pa.Table) -> bool:
     step, p, correct, n = (pc.struct_field(flat, name) for name in ("step", "p", "correct", "n"))
     holds = [
         pc.less(step, of_its_steps),
-        pc.greater_equal(step, 0),
-        pc.and_(pc.greater_equal(p, 0.0), pc.less_equal(p, 1.0)),
-        pc.and_(pc.greater_equal(correct, 0), pc.less_equal(correct, n)),
-        pc.is_in(pc.struct_field(flat, "asks"), value_set=pa.array(["valid", "solvable"])),
+        pc.greater_equal(step, scalar(0)),
+        pc.and_(pc.greater_equal(p, scalar(0.0)), pc.less_equal(p, scalar(1.0))),
+        pc.and_(pc.greater_equal(correct, scalar(0)), pc.less_equal(correct, n)),
+        pc.is_in(pc.struct_field(flat, "asks"), value_set=texts(["valid", "solvable"])),
         *(
-            pc.is_in(pc.struct_field(solution, name), value_set=pa.array(known))
+            pc.is_in(pc.struct_field(solution, name), value_set=texts(known))
             for name, known in _STATES.items()
         ),
     ]

@@ -21,6 +21,7 @@ from pipeline.storage.atomic import sync_folder
 from pipeline.storage.checksums import sha256_of, vouched_fault, write_vouched
 from pipeline.storage.files import batches, opened
 from pipeline.storage.journal import Damage, Entry, body_of
+from schemas.arrow_values import table
 from schemas.errors import UserError
 from schemas.records import Record, Rollout
 
@@ -70,7 +71,7 @@ def pack(run: Path, shard: int, done: Mapping[str, Entry]) -> int:
             raise UserError(lost(run, raw, min(missing)))
 
     rows = batches(_found(raw, packed, missing), _ROLLOUTS_PER_WRITE)
-    n = write_vouched(packed, (pa.Table.from_pylist(some, ROLLOUTS) for some in rows), ROLLOUTS, all_found)
+    n = write_vouched(packed, (table(some, ROLLOUTS) for some in rows), ROLLOUTS, all_found)
     raw.unlink()
     sync_folder(raw.parent)
     return n

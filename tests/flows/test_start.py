@@ -21,26 +21,30 @@ import io, json, os, sys
 from contextlib import redirect_stderr, redirect_stdout
 from flows.cli import main
 
-found = []
-for arguments in json.load(sys.stdin):
+found, (commands, heavy) = [], json.load(sys.stdin)
+for arguments in commands:
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as err:
         code = main(arguments)
     try:
         left = ["a process", os.waitpid(-1, os.WNOHANG)][:1]
     except ChildProcessError:
         left = []
-    heavy = ("prefect", "flows.server", "torch", "transformers", "sympy", "z3", "datasets")
     found.append([code, left + [name for name in heavy if name in sys.modules], err.getvalue()])
 print(json.dumps(found))
 """
 
 
-def imported(commands: list[list[str]], folder: Path) -> list[tuple[int, list[str], str]]:
+HEAVY = ("prefect", "flows.server", "torch", "transformers", "sympy", "z3", "datasets", "pandas", "httpx")
+
+
+def imported(
+    commands: list[list[str]], folder: Path, heavy: tuple[str, ...] = HEAVY
+) -> list[tuple[int, list[str], str]]:
     """Exit code, large imports and processes left, and error output of commands, given one after the other in
     one process."""
     done = subprocess.run(
         [sys.executable, "-c", IMPORTED],
-        input=json.dumps(commands),
+        input=json.dumps([commands, heavy]),
         capture_output=True,
         text=True,
         cwd=folder,
@@ -69,6 +73,31 @@ def test_commands_without_a_flow_import_neither_prefect_nor_torch(run_file: Path
     found = imported(commands, run_file.parent)
     wrong = [(a[0], *f) for a, f in zip(commands, found, strict=True) if (f[0], f[1]) != (0, [])]
     assert wrong == []
+
+
+def test_commands_that_read_no_rows_import_no_library_for_them(run_file: Path) -> None:
+    """Nor do they compile the patterns of judges, which their run does not have."""
+    given = {"problem": "What is 2 + 3?", "steps": ["2 + 3 = 5"]}
+    (run_file.parent / "given.jsonl").write_text(f"{json.dumps(given)}\n")
+    heavy = (*HEAVY, "pyarrow", "pipeline.runs.run_store", "pipeline.annotators.wording")
+    stated = ("--pass-rate", "0.3", "--tokens-per-solution", "9", "--tokens-per-second", "9")
+    commands = [
+        ["doctor"],
+        ["verify", "given.jsonl"],
+        ["init", "problems.jsonl", "--out", "made.toml"],
+        ["label", "given.jsonl", "--dry-run"],
+        ["run", "run.toml", "--dry-run"],
+    ]
+    found = imported(commands, run_file.parent, (*heavy, "numpy"))
+    found += imported([["plan", "run.toml", *stated]], run_file.parent, heavy)
+    assert [one[:2] for one in found] == [(0, [])] * 6
+
+
+def test_deriving_imports_nothing_that_grades(run_file: Path) -> None:
+    assert main(["run", str(run_file), "--no-prefect"]) == 0
+    command = ["derive", str(run_file.parent / "runs/demo"), "quality"]
+    heavy = (*HEAVY, "verifiers.answers.grade", "verifiers.isolation.sandbox")
+    assert imported([command], run_file.parent, heavy)[0][:2] == (0, [])
 
 
 def test_of_what_cannot_run_no_server_is_left(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,3 +202,16 @@ def test_the_collector_is_left_as_it_was(on: bool) -> None:
         assert gc.isenabled() is on
     finally:
         (gc.enable if was_on else gc.disable)()
+
+
+def test_what_was_imported_is_never_searched_for_garbage() -> None:
+    code = (
+        "import gc; from flows.importing import collect_seldom, uncollected\n"
+        "before = gc.get_threshold()[0]\n"
+        "collect_seldom()\n"
+        "with uncollected():\n"
+        "    import decimal, argparse\n"
+        "print(gc.get_threshold()[0] > before, gc.get_freeze_count() > 1000, gc.isenabled())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True True\n"
