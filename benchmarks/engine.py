@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 Row = dict[str, Any]
-PROBLEMS = 600
+PROBLEMS = 400
 _SETTINGS = (
     "--dtype=float32 --enforce-eager --block-size=32 --max-num-seqs=256 --max-model-len=1024"
     " --kv-cache-memory-bytes=1073741824 --no-enable-chunked-prefill --enable-prompt-tokens-details"

@@ -235,7 +235,7 @@ async def _plain(policy: SimulatedPolicy, error: int, k: int) -> tuple[list[int]
         roller, config = _roller(policy, seed), OmegaConfig(rollouts=k)
         solution, tree = _solution(roller, [step < error - 1 for step in range(8)]), omegaprm.Tree()
         await omegaprm._search(tree, omegaprm.State("", []), solution, roller, config)
-        first, _ = measured(8, omegaprm._candidate(tree, solution).votes, omegaprm.SOURCES)
+        first, _ = measured(8, omegaprm._candidate(tree, solution, roller).votes, omegaprm.SOURCES)
         found.append(1 + first if first is not None else 0)
         drawn += len(roller.taken)
     return found, drawn
