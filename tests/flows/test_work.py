@@ -105,9 +105,9 @@ def test_what_an_address_cannot_do_is_said_in_one_line(tmp_path: Path, capsys: C
         assert said in err.splitlines()[-1]
 
 
-# It has all the time it needs to end: on a busy machine three seconds are few. Its problems take so long that the
-# first are on its disk, which is so within half a second, long before a shard is done. Then it waits, so that it
-# is met in the middle of one.
+# It has all the time it needs to end: on a busy machine three seconds are few. Its problems take so long that
+# the first are on its disk, which is so within half a second, long before a shard is done. Then it waits, so
+# that it is met in the middle of one.
 _HELD = """
 import glob, os, sys, time
 from flows import cli, interrupt, progress
