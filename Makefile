@@ -10,7 +10,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --progress-bar off --no-compile -c constraints.txt
 # An import writes its byte code, of a fifth of the files of these packages. Where none can be written later
 # (PYTHONDONTWRITEBYTECODE, a read-only image), every command would take twice as long. Two processes, two cores.
-COMPILE := env -u PYTHONDONTWRITEBYTECODE HF_HUB_OFFLINE=1 $(BIN)/python -c
+COMPILE := HF_HUB_OFFLINE=1 $(BIN)/python -c
 SERVED := uvicorn.protocols.http.auto, uvicorn.protocols.websockets.auto, uvicorn.lifespan.on, aiosqlite, \
 	prefect.server.api.server, prefect.flow_engine, prefect.main, prefect.utilities.visualization, pydantic.v1.decorator, \
 	flows.orchestration, flows.main
@@ -22,6 +22,8 @@ SETUP_TESTS := .venv/.stepmint-tests
 SETUP_VLLM := .venv/.stepmint-vllm
 HAS_VLLM_CPU := $(filter Linux-x86_64 Linux-aarch64,$(shell uname -s -m | tr ' ' -))
 
+# Tests start a few hundred processes. Each would compile anew what it imports of vLLM, Ray and this repository.
+unexport PYTHONDONTWRITEBYTECODE
 export DO_NOT_TRACK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -69,8 +71,9 @@ run: setup  ## synthesize, train and evaluate on the embedded default
 	HF_HUB_OFFLINE=1 $(BIN)/stepmint run configs/embedded.toml
 
 # Many tests wait for servers and workers, so two at a time take little more than half as long as one after the other.
+# tests/conftest.py says which files come first; xdist's own order, by numbers of tests, leaves the slowest to the end.
 test: setup-tests setup-vllm  ## run the tests
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

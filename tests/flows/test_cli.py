@@ -127,6 +127,7 @@ def test_what_the_person_can_fix_is_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("prefect")
 def test_a_judge_that_could_never_be_read_is_said_and_shows_in_the_exit_code(
     run_file: Path, capsys: Capture
 ) -> None:
@@ -205,10 +206,13 @@ def test_doctor_asks_nobody(capsys: Capture) -> None:
     assert answer(capsys, "doctor")[0] == 0
 
 
-def test_rows_sent_to_standard_output_are_all_that_stands_there(sealed: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flows.cli", "export", str(sealed), "--format", "trl", "--out"]
-    subprocess.run([*command, str(tmp_path / "asked")], check=True, capture_output=True)
+def test_rows_sent_to_standard_output_are_all_that_stands_there(
+    sealed: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    command = ["export", str(sealed), "--format", "trl", "--out"]
+    assert answer(capsys, *command, tmp_path / "asked")[0] == 0
     with (tmp_path / "sent").open("wb") as out:
-        done = subprocess.run([*command, "/dev/stdout"], check=True, stdout=out, stderr=subprocess.PIPE)
+        sent = [sys.executable, "-m", "flows.cli", *command, "/dev/stdout"]
+        done = subprocess.run(sent, check=True, stdout=out, stderr=subprocess.PIPE)
     assert (tmp_path / "sent").read_bytes() == (tmp_path / "asked").read_bytes() != b""
     assert b"rows written to /dev/stdout" in done.stderr

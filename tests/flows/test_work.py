@@ -105,8 +105,9 @@ def test_what_an_address_cannot_do_is_said_in_one_line(tmp_path: Path, capsys: C
         assert said in err.splitlines()[-1]
 
 
-# It has all the time it needs to end: on a busy machine three seconds are few. Once a problem is on its disk
-# it waits, so that it is met in the middle of a shard.
+# It has all the time it needs to end: on a busy machine three seconds are few. Its problems take so long that
+# the first are on its disk, which is so within half a second, long before a shard is done. Then it waits, so
+# that it is met in the middle of one.
 _HELD = """
 import glob, os, sys, time
 from flows import cli, interrupt, progress
@@ -115,6 +116,7 @@ journals = os.environ["TMPDIR"] + "/*/**/journal/*.jsonl"
 def advance(*_):
     if any(map(os.path.getsize, glob.glob(journals, recursive=True))):
         time.sleep(600)
+    time.sleep(0.05)
 progress.advance = advance
 sys.exit(cli.main())
 """
@@ -122,11 +124,10 @@ sys.exit(cli.main())
 
 def test_a_worker_that_is_told_to_end_gives_its_shard_back(tmp_path: Path, capsys: Capture) -> None:
     file, url = run_file(tmp_path, root="far"), f"file://{tmp_path}/far/mine"
-    rows = ({"problem": f"What is {a} + {b}?", "answer": "right"} for a in range(18) for b in range(18))
+    rows = ({"problem": f"What is {a} + {b}?", "answer": "right"} for a in range(9) for b in range(9))
     (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    slow = ("--set", "annotate.monte_carlo.rollouts=16")
     (tmp_path / "tmp").mkdir()
-    command = [sys.executable, "-c", _HELD, "run", str(file), *slow]
+    command = [sys.executable, "-c", _HELD, "run", str(file)]
     worker = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")})
     while not any(one.stat().st_size for one in tmp_path.glob("tmp/*/**/journal/*.jsonl")):
         assert worker.poll() is None
@@ -138,8 +139,10 @@ def test_a_worker_that_is_told_to_end_gives_its_shard_back(tmp_path: Path, capsy
     assert all(beat.endswith(" gone") for beat in beats)
     # What it had finished was appended, and the next worker need not wait for it.
     code, out, _ = answer(capsys, "status", url, "--json")
-    owed = json.loads(out)["owed"]
-    assert (code, 0 < owed < 324) == (1, True)
+    found = json.loads(out)
+    owed = found["owed"]
+    assert (code, 0 < owed < 81) == (1, True)
+    assert [shard for shard in found["shards"] if shard["done"] and shard["owed"]], found
     assert told(capsys, "work", url)["labelled_here"] == owed
 
 
