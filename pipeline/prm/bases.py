@@ -144,14 +144,17 @@ def open_model(base: Base) -> Any:
     return model
 
 
-def check_base(settings: TrainConfig, template: str, texts: Iterable[str]) -> dict[str, Any]:
-    """Whether `settings.model` can become a PRM of problems like `texts`, without loading its weights.
+def check_base(
+    settings: TrainConfig, template: str, texts: Iterable[str], solutions: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Whether `settings.model` can become a PRM of problems like `texts`, without loading its weights; of
+    `solutions`, too, where some are known before they are sampled.
 
     Returns what will be used. UserError as in `open_base`, and when the tokenizer cannot read the texts, or
     when no model can be built, or its weights are not there or do not fit it.
     """
     base, sample = open_base(settings), list(islice(texts, SAMPLE))
-    unknown = refuse_unread(base, sample)
+    unknown = refuse_unread(base, [*sample, *solutions])
     try:
         _look_at_weights(Path(base.folder))
         with quiet():
