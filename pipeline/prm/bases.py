@@ -201,8 +201,8 @@ def refuse_unread(base: Base, texts: Sequence[str]) -> float:
     strange = sum(i >= size for i in ids) / max(1, len(ids))
     if strange > MOST_UNREAD:
         raise UserError(
-            f"{base.folder}: {strange:.0%} of the text becomes tokens that its model does not have, which knows "
-            f"{size:,}: the tokenizer is another model's; put its own into the folder"
+            f"{base.folder}: {strange:.0%} of the text becomes tokens that its model does not have, which "
+            f"knows {size:,}: the tokenizer is another model's; put its own into the folder"
         )
     share = unread(base.tokenizer, texts)
     if share > MOST_UNREAD:
