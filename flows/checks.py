@@ -88,8 +88,28 @@ def ready(config: "RunConfig") -> None:
         return
     check_policies(config.policies())
     check_annotators(config)
-    for line in source_of(config).check():
+    source = source_of(config)
+    notes = [*source.check(), *([] if source.is_remote() else _not_simulated(config, source.read("")))]
+    for line in notes:
         logs.line(f"stepmint: note: {line}")
+
+
+def _not_simulated(config: "RunConfig", items: Iterable["Item"]) -> list[str]:
+    """A line where the simulated policy, which only knows two answers, gets problems with another one."""
+    from pipeline.policies.simulated import RIGHT, WRONG
+    from schemas.config import GivenConfig
+    from schemas.records import Problem
+
+    if config.policy.kind != "simulated" or all(isinstance(one, GivenConfig) for one in config.proposers):
+        return []
+    for item in islice(items, 100):
+        if isinstance(item, Problem) and item.golds and not {RIGHT, WRONG} & set(item.golds):
+            where = f"{item.source.dataset} row {item.source.row + 1}, answer {item.golds[0][:40]!r}"
+            return [
+                f"{where}: the simulated policy only answers `{RIGHT}` or `{WRONG}`: nothing is graded. "
+                f"Replace [policy], or write the answer `{RIGHT}` to try things out"
+            ]
+    return []
 
 
 def check_stages(config: "RunConfig") -> None:

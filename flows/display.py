@@ -37,7 +37,7 @@ def init(result: Result) -> None:
         _probe(role, found)
     solutions.tried(result["solved"])
     if result["simulated"]:
-        say("no --server: the file has a simulated policy, which solves nothing; replace its [policy]")
+        say("no --server: its simulated policy only ever answers `right` or `wrong`; replace its [policy]")
     say(f"written: {result['out']}; go on with: stepmint run {result['out']}")
 
 

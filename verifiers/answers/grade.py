@@ -84,8 +84,8 @@ def grade(gold: str | None, answer: str | None, kind: AnswerKind) -> Grade:
         case _:
             found = _same_value(tidied(gold), tidied(answer), kind)
             if found.verdict is False and _RAISED_POINT.search(f"{gold} {answer}"):
-                decimal = (tidied(_RAISED_POINT.sub(".", text)) for text in (gold, answer))
-                if _same_value(*decimal, kind).verdict:
+                ours, theirs = (tidied(_RAISED_POINT.sub(".", text)) for text in (gold, answer))
+                if _same_value(ours, theirs, kind).verdict:
                     return _graded(None, "equal if a raised point is a decimal one")
             return found
 

@@ -45,13 +45,14 @@ _TEXT = re.compile(
 _BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*]*)(?<=[^\s*])\*\*(?![\w(*])")
 # What looks like a sign is one: the minus of typographers, full-width digits of Chinese texts, and letters
 # that are slanted or bold by their code. Bullets stay: between numbers they may separate a list.
-_SIGNS = str.maketrans(
-    {**dict.fromkeys("−–‐‑﹣⁻", "-"), **dict.fromkeys("×⋅·∙✕✖⨯∗\u2062", "*"), **dict.fromkeys("÷⁄∕", "/"),
-     "±": "\\pm ", "∪": "\\cup ", "°": "^\\circ ", "∞": "\\infty ", "π": "\\pi ", "∶": ":",
-     **dict.fromkeys(_WIDE_SPACES, " "), **dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", ""),
-     **{chr(0xFEE0 + c): chr(c) for c in range(0x21, 0x7F)},
-     **{c: unicodedata.normalize("NFKC", chr(c)) for c in range(0x1D400, 0x1D800)}}
-)  # fmt: skip
+_MEANT: dict[str, str] = {
+    **dict.fromkeys("−–‐‑﹣⁻", "-"), **dict.fromkeys("×⋅·∙✕✖⨯∗\u2062", "*"), **dict.fromkeys("÷⁄∕", "/"),
+    "±": "\\pm ", "∪": "\\cup ", "°": "^\\circ ", "∞": "\\infty ", "π": "\\pi ", "∶": ":",
+    **dict.fromkeys(_WIDE_SPACES, " "), **dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", ""),
+    **{chr(0xFEE0 + c): chr(c) for c in range(0x21, 0x7F)},
+    **{chr(c): unicodedata.normalize("NFKC", chr(c)) for c in range(0x1D400, 0x1D800)},
+}  # fmt: skip
+_SIGNS = str.maketrans(_MEANT)
 _VULGAR = {c: unicodedata.normalize("NFKC", c).replace("⁄", "/") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"}
 _SUPERSCRIPT = re.compile("⁻?[⁰¹²³⁴-⁹]+")
 _TIMES_TEN = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
