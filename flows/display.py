@@ -29,7 +29,7 @@ def init(result: Result) -> None:
     say(f"problems    {about['taken']}")
     say(f"            {rows}: {about['usable']:,} usable, {about['set_aside']:,} set aside")
     for reason, n in about["reasons"].items():
-        say(f"            {n:,} rows: {one_line(reason, 200)}")
+        say(f"            {n:,} row{'s' * (n > 1)}: {one_line(reason, 200)}")
     kinds = ", ".join(f"{n:,} {kind}" for kind, n in about["gold_answers"].items())
     several = f"; {about['several_answers']:,} accept several" if about["several_answers"] else ""
     say(f"            gold answers: {kinds}{several}")
@@ -263,7 +263,7 @@ def _budget(budget: Result) -> None:
 def export(result: Result) -> None:
     """Print where the rows went; on stderr if the rows themselves went to standard output."""
     left = (
-        f"; {result['left_out']} rows left out that {result['format']} cannot express"
+        f"; {result['left_out']} left out that {result['format']} cannot express"
         if result["left_out"]
         else ""
     )
