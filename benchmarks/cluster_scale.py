@@ -187,15 +187,13 @@ def simulated(n: int, engines: int, cost: Cost, assumed: Assumed, seed: int = 0)
     the lease has ended.
     """
     rng = np.random.default_rng(seed)
-    shards = -(-n // assumed.per_shard)
-    a_problem = assumed.tokens / assumed.tokens_per_s
+    shards, a_problem = -(-n // assumed.per_shard), assumed.tokens / assumed.tokens_per_s
     in_log = cost.log_bytes + assumed.tokens * assumed.bytes_per_token / 3
     request, rate = assumed.request_ms / 1000, assumed.mb_per_s * MB
     reading = n * cost.read_s
-    # Each entry: when a worker is free, and its number. A dead worker's shard waits in `owed` for its lease.
+    # When a worker is free, and its number: sorted, so a heap. A dead worker's shard waits for its lease.
     free = [(reading + assumed.start_s, worker) for worker in range(min(engines, shards))]
     dies = [reading + float(rng.exponential(assumed.life_h * HOUR)) for _ in free]
-    heapq.heapify(free)
     waiting = [(reading, float(min(assumed.per_shard, n - k * assumed.per_shard))) for k in range(shards)]
     heapq.heapify(waiting)
     calls, deaths, end = 0.0, 0, reading

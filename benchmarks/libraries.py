@@ -198,17 +198,11 @@ def expressions() -> Figures:
         except (LarkError, Refused):
             return None
 
-    def ours(text: str) -> Expression | None:
-        try:
-            return parse(text)
-        except Refused:
-            return None
-
     sides = list(islice(_sides(), 6000))
     # Random mixtures find differences that calculations of people never show.
     hostile = [side.strip() for text in texts(300) for side in text.split("=")]
-    differ = [text for text in (*sides, *hostile) if ours(text) != theirs(text)]
-    found = in_turns(3, ours=lambda: [*map(ours, sides)], theirs=lambda: [*map(theirs, sides)])
+    differ = [text for text in (*sides, *hostile) if _ours(text) != theirs(text)]
+    found = in_turns(3, ours=lambda: [*map(_ours, sides)], theirs=lambda: [*map(theirs, sides)])
     steps = [StepContext(_PROBLEM, (ANNOTATION.sub("", line),))
              for _, lines in islice(gold(), 400) for line in lines]  # fmt: skip
 
@@ -233,11 +227,18 @@ def expressions() -> Figures:
         "unit": "s",
         "baseline": found["theirs"],
         "n": len(sides),
-        "details": {"read": sum(ours(side) is not None for side in sides), "hostile": len(hostile),
+        "details": {"read": sum(_ours(side) is not None for side in sides), "hostile": len(hostile),
                     "differ": len(differ), "differing": differ[:8],
                     "arithmetic_steps_per_s": {who: round(len(steps) / s) for who, s in spent.items()},
                     **weight("lark", of=("lark",))},
     }  # fmt: skip
+
+
+def _ours(text: str) -> Expression | None:
+    try:
+        return parse(text)
+    except Refused:
+        return None
 
 
 def _sides() -> Iterator[str]:

@@ -185,18 +185,13 @@ def decoding() -> Figures:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, ContinuousBatchingConfig, GenerationConfig
 
-    from pipeline.embedded.problems.truth import problems
     from pipeline.policies.opening import EMBEDDED
-    from pipeline.prompts.filling import fill
-    from pipeline.prompts.templates import load_template
 
-    template, n, longest = load_template("embedded_solve"), 4, 60
-    prompts = [fill(template, problem=problem.text) for problem in problems(4, seed=0)]
+    prompts, n, longest = _prompts(4), 4, 60
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
     ids = [tokenizer(prompt).input_ids for prompt in prompts]
     settings = GenerationConfig(
-        # A high temperature makes texts depend on small changes of a probability, so that a difference shows
-        # soon.
+        # A high temperature, so that a small change of a probability soon shows in the texts.
         do_sample=True, top_k=0, temperature=2.0, num_return_sequences=n, max_new_tokens=longest,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
@@ -234,6 +229,15 @@ def decoding() -> Figures:
             },
         },
     }
+
+
+def _prompts(n: int) -> list[str]:
+    from pipeline.embedded.problems.truth import problems
+    from pipeline.prompts.filling import fill
+    from pipeline.prompts.templates import load_template
+
+    template = load_template("embedded_solve")
+    return [fill(template, problem=problem.text) for problem in problems(n, seed=0)]
 
 
 def _ours(prompts: Sequence[str], n: int, longest: int, order: Sequence[int]) -> tuple[list[Any], float]:

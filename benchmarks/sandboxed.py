@@ -12,8 +12,14 @@ from typing import Any
 from benchmarks.attacks import ATTACKS, EXCESSES
 from verifiers.isolation.sandbox import Limits, run_python, unavailable
 
-# Small limits: an attack that runs to its limit costs a second.
-LIMITS = Limits(wall_s=1.0, cpu_s=2, memory_bytes=128 * 2**20)
+QUICK = Limits(wall_s=1.0, cpu_s=2, memory_bytes=128 * 2**20)
+PATIENT = Limits(wall_s=20.0, cpu_s=20, memory_bytes=128 * 2**20)
+
+
+def limits_for(name: str) -> Limits:
+    """A second for what must end by the clock, and time for all others: on a busy machine the clock would end
+    them before they reach the limit, or do the harm, that they are here for."""
+    return QUICK if name in EXCESSES and "timeout" in EXCESSES[name].ends else PATIENT
 
 
 def sandbox() -> dict[str, Any]:
@@ -34,8 +40,8 @@ def sandbox() -> dict[str, Any]:
             names = {"secret": str(secret), "outside": str(outside), "victim": victim.pid}
             names["port"] = server.getsockname()[1]
             for name, code in [*ATTACKS.items(), *((name, e.code) for name, e in EXCESSES.items())]:
-                start = time.perf_counter()
-                run = run_python(code.format(**names) if name in ATTACKS else code, limits=LIMITS)
+                start, limits = time.perf_counter(), limits_for(name)
+                run = run_python(code.format(**names) if name in ATTACKS else code, limits=limits)
                 longest, peak = max(longest, time.perf_counter() - start), max(peak, run.peak_kib / 1024)
                 bad = run.status not in EXCESSES[name].ends if name in EXCESSES else "ESCAPED" in run.stdout
                 # Success may show by what was printed, by a file outside, or by the victim's end.
@@ -43,7 +49,7 @@ def sandbox() -> dict[str, Any]:
                     bad
                     or any(outside.iterdir())
                     or victim.poll() is not None
-                    or len(run.stdout) > LIMITS.output_bytes
+                    or len(run.stdout) > limits.output_bytes
                 ):
                     through.append(name)
     finally:
@@ -57,7 +63,7 @@ def sandbox() -> dict[str, Any]:
     found = {
         "through": through,
         "longest_s": round(longest, 2),
-        "wall_limit_s": LIMITS.wall_s,
+        "wall_limit_s": QUICK.wall_s,
         "peak_mib": round(peak),
         "runs_per_s": round(20 / (time.perf_counter() - start), 1),
     }

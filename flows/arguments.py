@@ -98,7 +98,11 @@ def _add_making(commands: Any) -> None:
     deploy.add_arguments(scheduled)
     _add_set(scheduled)
     _add_plan(commands)
+    _add_remaking(commands)
+    _add_training(commands)
 
+
+def _add_remaking(commands: Any) -> None:
     fuse = _command(
         commands,
         "fuse",
@@ -120,8 +124,6 @@ def _add_making(commands: Any) -> None:
         "stepmint regrade runs/mine",
     )
     regrade.add_argument("run", help="folder of a run")
-
-    _add_training(commands)
 
 
 def _add_init(commands: Any) -> None:

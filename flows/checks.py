@@ -1,7 +1,8 @@
 """Checks that a command makes before it starts or pays for anything, and what they say about the run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,14 @@ from schemas.errors import UserError
 from schemas.places import is_url
 
 if TYPE_CHECKING:
+    from pipeline.inputs.given import Item
+    from pipeline.runs.run_store import RunStore
     from schemas.config import RunConfig
-    from schemas.records import Problem
 
 
-def check_base(config: "RunConfig", problems: Iterable["Problem"]) -> dict[str, Any]:
-    """What is known of `[train]`'s base for problems like these; its weights are not loaded.
+def check_base(config: "RunConfig", items: Iterable["Item"]) -> dict[str, Any]:
+    """What is known of `[train]`'s base for problems and given solutions like these; its weights are not
+    loaded.
 
     UserError where it cannot become a PRM, and where the packages for training are missing.
     """
@@ -23,12 +26,28 @@ def check_base(config: "RunConfig", problems: Iterable["Problem"]) -> dict[str, 
         raise UserError(
             "training needs torch and transformers: pip install 'stepmint[train]', or leave [train] out"
         )
+    from pipeline.policies.simulated import solution_text
     from pipeline.prm import bases
     from pipeline.prompts.templates import load_template
     from schemas.config import TrainConfig
+    from schemas.records import Candidate, Problem
 
-    settings = config.train or TrainConfig()
-    return bases.check_base(settings, load_template(config.prompt.template), (p.text for p in problems))
+    sample = [item for item in islice(items, bases.SAMPLE) if isinstance(item, Problem | Candidate)]
+    texts = [item.text for item in sample if isinstance(item, Problem)]
+    solutions = [item.solution.text for item in sample if isinstance(item, Candidate)]
+    if config.policy.kind == "simulated" and not solutions:  # what it will write is known
+        solutions = [solution_text([True, False])] * len(texts)
+    template = load_template(config.prompt.template)
+    return bases.check_base(config.train or TrainConfig(), template, texts, solutions)
+
+
+def read_by(store: "RunStore") -> Iterator["Item"]:
+    """The problems of a run that has read them, each with its given solutions behind it."""
+    for shard in range(store.config.shards):
+        given = store.given(shard)
+        for problem in store.posed(shard):
+            yield problem
+            yield from given.of(problem.id).candidates
 
 
 def base_of(config: "RunConfig") -> dict[str, Any]:
@@ -37,13 +56,10 @@ def base_of(config: "RunConfig") -> dict[str, Any]:
     The base is tried on the run's own problems, unless these are a dataset of the Hub: a check should not
     download it.
     """
-    from pipeline.inputs.problems import load_problems
+    from pipeline.inputs.source import source_of
     from schemas.config import HubProblems
-    from schemas.records import Problem
 
-    far = isinstance(config.problems, HubProblems)
-    here = () if far else load_problems(config.problems, seed=config.seed)
-    return check_base(config, (item for item in here if isinstance(item, Problem)))
+    return check_base(config, () if isinstance(config.problems, HubProblems) else source_of(config).read(""))
 
 
 def preview(config: "RunConfig") -> dict[str, Any]:
@@ -72,8 +88,28 @@ def ready(config: "RunConfig") -> None:
         return
     check_policies(config.policies())
     check_annotators(config)
-    for line in source_of(config).check():
+    source = source_of(config)
+    notes = [*source.check(), *([] if source.is_remote() else _not_simulated(config, source.read("")))]
+    for line in notes:
         logs.line(f"stepmint: note: {line}")
+
+
+def _not_simulated(config: "RunConfig", items: Iterable["Item"]) -> list[str]:
+    """A line where the simulated policy, which only knows two answers, gets problems with another one."""
+    from pipeline.policies.simulated import RIGHT, WRONG
+    from schemas.config import GivenConfig
+    from schemas.records import Problem
+
+    if config.policy.kind != "simulated" or all(isinstance(one, GivenConfig) for one in config.proposers):
+        return []
+    for item in islice(items, 100):
+        if isinstance(item, Problem) and item.golds and not {RIGHT, WRONG} & set(item.golds):
+            where = f"{item.source.dataset} row {item.source.row + 1}, answer {item.golds[0][:40]!r}"
+            return [
+                f"{where}: the simulated policy only answers `{RIGHT}` or `{WRONG}`: nothing is graded. "
+                f"Replace [policy], or write the answer `{RIGHT}` to try things out"
+            ]
+    return []
 
 
 def check_stages(config: "RunConfig") -> None:

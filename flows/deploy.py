@@ -46,9 +46,8 @@ this name. docs/deploy.md explains series, publishing and alarms."""
         default="",
         help="where its runs go: processes of the worker (default), or a container each",
     )
-    deploy.add_argument(
-        "--image", default="", help="image of a docker or kubernetes pool, with Stepmint in it"
-    )
+    image = "image of a docker or kubernetes pool, with Stepmint in it"
+    deploy.add_argument("--image", default="", help=image)
     when = deploy.add_mutually_exclusive_group()
     when.add_argument("--cron", default="", metavar="TIMES", help='when, as in cron and in UTC: "0 2 * * *"')
     when.add_argument("--every", type=int, metavar="SECONDS", help="how often, in seconds")

@@ -29,7 +29,7 @@ def init(result: Result) -> None:
     say(f"problems    {about['taken']}")
     say(f"            {rows}: {about['usable']:,} usable, {about['set_aside']:,} set aside")
     for reason, n in about["reasons"].items():
-        say(f"            {n:,} rows: {one_line(reason, 200)}")
+        say(f"            {n:,} row{'s' * (n > 1)}: {one_line(reason, 200)}")
     kinds = ", ".join(f"{n:,} {kind}" for kind, n in about["gold_answers"].items())
     several = f"; {about['several_answers']:,} accept several" if about["several_answers"] else ""
     say(f"            gold answers: {kinds}{several}")
@@ -37,7 +37,7 @@ def init(result: Result) -> None:
         _probe(role, found)
     solutions.tried(result["solved"])
     if result["simulated"]:
-        say("no --server: the file has a simulated policy, which solves nothing; replace its [policy]")
+        say("no --server: its simulated policy only ever answers `right` or `wrong`; replace its [policy]")
     say(f"written: {result['out']}; go on with: stepmint run {result['out']}")
 
 
@@ -263,7 +263,7 @@ def _budget(budget: Result) -> None:
 def export(result: Result) -> None:
     """Print where the rows went; on stderr if the rows themselves went to standard output."""
     left = (
-        f"; {result['left_out']} rows left out that {result['format']} cannot express"
+        f"; {result['left_out']} left out that {result['format']} cannot express"
         if result["left_out"]
         else ""
     )

@@ -103,7 +103,7 @@ def _survey(config: ProblemsConfig) -> tuple[Problem, Result]:
     bad = [item for item in seen if isinstance(item, Quarantined)]
     if not good:
         raise UserError(f"{name_of(config)}: {no_problem(bad)}")
-    kinds = Counter(item.answer_kind if item.golds else "none" for item in good)
+    kinds = Counter(item.answer_kind if item.golds else "missing" for item in good)
     about = {
         "taken": columns.said.removeprefix("problems: "),
         "fields": {ours: columns.places[ours] for ours in ("text", "answer") if ours in columns.places},

@@ -3,6 +3,7 @@
 Prefect reads environment variables while it is imported. It is imported only here, after they are set.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ from uuid import uuid4
 
 from flows import engine
 from flows.settings import set_defaults
+from schemas.errors import BackendError, UserError
 
 set_defaults()
 
@@ -32,6 +34,17 @@ from prefect.futures import PrefectConcurrentFuture, PrefectFuture  # noqa: E402
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED  # noqa: E402
 from prefect.task_engine import run_task_sync  # noqa: E402
 from prefect.task_runners import TaskRunner  # noqa: E402
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """What the user can mend, and a server that is gone, are told in a line: a traceback would not help."""
+    if record.exc_info and isinstance(record.exc_info[1], UserError | BackendError):
+        record.exc_info = None
+    return True
+
+
+for _name in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_name).addFilter(_without_traceback)
 
 PULSE_S = 10.0
 """How often a run's page shows how far a shard is."""

@@ -120,8 +120,10 @@ def _policy(draft: Draft) -> str:
     if draft.policy is None:
         return """
 [policy]                   # who writes the solutions
-kind = "simulated"         # IT SOLVES NOTHING: a run shows its stages, and says that there are no labels.
-# For labels, replace `kind` by what your server needs, and run under another `name`:
+kind = "simulated"         # IT SOLVES NOTHING: it reads no problem, and its answers are `right` or `wrong`.
+# So a gold answer such as 42 cannot be compared with them, and there are no labels. Whoever only wants to see
+# labels gives a few problems the answer "right".
+# For labels of these problems, replace `kind` by what your server needs, and run under another `name`:
 # kind = "server"
 # model = "the name that it serves"
 # base_url = "http://127.0.0.1:8000/v1"

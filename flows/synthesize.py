@@ -7,12 +7,11 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from flows import progress
-from flows.checks import check_base
+from flows.checks import check_base, read_by
 from flows.engine import flow, show_labels, shown_progress, task
 from pipeline.labelling.measured import meter
 from pipeline.labelling.problems import read_problems
@@ -138,7 +137,7 @@ def synthesize(config: RunConfig) -> dict[str, Any]:
         owed = _owed_by_shard(store)
     if owed and config.train:
         with progress.stage("trying out the base of the PRM"):
-            check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
+            check_base(config, read_by(store))
     meter().owes(sum(owed.values()))
     if owed:
         with progress.stage("labelling", total, total - sum(owed.values())), _engines_kept():

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +97,7 @@ def begin(config: "RunConfig") -> "ObjectStore":
     As in a folder, the base of `[train]` is tried before anything is sampled. A night of a series has the
     problems that it was begun with, whoever began it; NothingNew where there would be none.
     """
-    from flows.checks import check_base
+    from flows.checks import check_base, read_by
     from pipeline.labelling.problems import read_problems
     from pipeline.runs import remote
     from pipeline.runs.far_series import done_earlier
@@ -124,7 +123,7 @@ def begin(config: "RunConfig") -> "ObjectStore":
             read_problems(store, done_earlier(config) if night else frozenset())
         if config.train and remote.last_manifest(objects) is None:
             with progress.stage("trying out the base of the PRM"):
-                check_base(config, chain.from_iterable(map(store.posed, range(config.shards))))
+                check_base(config, read_by(store))
         if not night:
             remote.begin(objects, store)
         elif not remote.create(objects, store):

@@ -118,7 +118,7 @@ class _Seen:
             raise UserError(
                 f"{self._name}: no column with the problem's text: expected one of {', '.join(TEXTS)}; "
                 f'it has {", ".join(self._there)[:300]}: write fields = {{text = "{first}"}} under '
-                f"[problems], with the column that holds it (`stepmint label`: --text {first})"
+                f"[problems], with the column that holds it (`stepmint init` and `label`: --text {first})"
             )
         first, *others = readable or found[:1]
         for other in others:

@@ -192,7 +192,8 @@ def _decoded(path: Path, line: bytes, number: int) -> str | Unreadable:
 def parsed(text: str) -> Any:
     """One JSON value, or `Unreadable`."""
     try:
-        return json.loads(text, parse_int=_integer)
+        # Without its line end: what is missing at the end would be told as column 1 of the next line.
+        return json.loads(text.rstrip(), parse_int=_integer)
     except json.JSONDecodeError as error:
         return Unreadable(f"not valid JSON: {error.msg} at column {error.colno}")
     except (ValueError, RecursionError) as error:

@@ -131,7 +131,9 @@ def dataset_card(store: RunStore, manifest: Manifest, subsets: dict[str, str]) -
     lines += [
         "",
         f"Solutions and rollouts: {_in_words(policy)}, temperature {prompt.temperature}, "
-        f"{manifest.rollouts} completions, {sum(manifest.tokens.values())} tokens.",
+        f"{manifest.rollouts} completions, {sum(manifest.tokens.values())} tokens."
+        if manifest.rollouts
+        else "The solutions were there before; no model wrote any for this dataset.",
         "",
         ROW,
         "",

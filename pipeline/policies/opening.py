@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.policies.base import Policy
 from pipeline.policies.outside import checked_policy
 from pipeline.policies.packaged import PACKAGED, packaged_folder
-from schemas.config import PolicyConfig, VllmConfig
+from schemas.config import PolicyConfig, ServerConfig, VllmConfig
 from schemas.errors import UserError, conceal
 from schemas.factories import load_factory, make
 
@@ -54,26 +54,30 @@ def open_policy(config: PolicyConfig) -> Policy:
                 engine=config.engine,
             )
         case "server":
-            from pipeline.policies.server.policy import ServerPolicy
-
-            conceal(config.api_key_env)  # from now on no message or log shows the key
-            return ServerPolicy(
-                config.base_url,
-                config.model,
-                api_key=_api_key(config.api_key_env),
-                in_flight=config.in_flight,
-                timeout_s=config.timeout_s,
-                patience_s=config.patience_s,
-                chat=config.chat,
-                drop=config.drop,
-                extra_body=config.extra_body,
-            )
+            return _server(config)
         case "simulated":
             from pipeline.policies.simulated import SimulatedPolicy
 
             return SimulatedPolicy(slip=config.slip, recover=config.recover, n_steps=config.n_steps)
         case "python":
             return checked_policy(make(config.factory, config.options), f"factory {config.factory!r}")
+
+
+def _server(config: ServerConfig) -> Policy:
+    from pipeline.policies.server.policy import ServerPolicy
+
+    conceal(config.api_key_env)  # from now on no message or log shows the key
+    return ServerPolicy(
+        config.base_url,
+        config.model,
+        api_key=_api_key(config.api_key_env),
+        in_flight=config.in_flight,
+        timeout_s=config.timeout_s,
+        patience_s=config.patience_s,
+        chat=config.chat,
+        drop=config.drop,
+        extra_body=config.extra_body,
+    )
 
 
 def import_library(config: PolicyConfig) -> None:

@@ -123,13 +123,10 @@ def open_model(base: Base) -> Any:
     """
     try:
         with quiet():  # that a head is new is no news here
-            model, missing = _load(base)
+            model, found = _load(base)
     except UNLOADABLE as error:
         raise unloadable(base.folder, error) from None
-    # A new head is expected to be missing, since a language model has none.
-    lost = [name for name in missing if not name.startswith(("score.", "classifier."))]
-    if lost:
-        raise UserError(f"{base.folder}: {len(lost)} weights are missing, {lost[0]} first")
+    _refuse_misfits(base, found)
     size = len(base.tokenizer)
     if size > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(size, mean_resizing=False)
@@ -147,20 +144,24 @@ def open_model(base: Base) -> Any:
     return model
 
 
-def check_base(settings: TrainConfig, template: str, texts: Iterable[str]) -> dict[str, Any]:
-    """Whether `settings.model` can become a PRM of problems like `texts`, without loading its weights.
+def check_base(
+    settings: TrainConfig, template: str, texts: Iterable[str], solutions: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Whether `settings.model` can become a PRM of problems like `texts`, without loading its weights; of
+    `solutions`, too, where some are known before they are sampled.
 
     Returns what will be used. UserError as in `open_base`, and when the tokenizer cannot read the texts, or
-    when no model can be built or no weights are there.
+    when no model can be built, or its weights are not there or do not fit it.
     """
     base, sample = open_base(settings), list(islice(texts, SAMPLE))
-    unknown = refuse_unread(base, sample)
+    unknown = refuse_unread(base, [*sample, *solutions])
     try:
-        with torch.device("meta"), quiet():
-            classifier(base.config)(two_labels(base.config))
         _look_at_weights(Path(base.folder))
+        with quiet():
+            found = _outlined(base)
     except UNLOADABLE as error:
         raise unloadable(base.folder, error) from None
+    _refuse_misfits(base, found)
     encoder = base.encoder(template)
     too_long = sum(len(encoder.encode(text, ()).ids) >= base.max_length for text in sample)
     return {
@@ -174,8 +175,35 @@ def check_base(settings: TrainConfig, template: str, texts: Iterable[str]) -> di
     }
 
 
+def _refuse_misfits(base: Base, found: dict[str, Any]) -> None:
+    """UserError for weights that the files lack, or have in another shape than `config.json` says. Not for
+    those of the head: a language model has none, and a reward model one of another width."""
+
+    def of_the_body(names: Iterable[Any]) -> list[Any]:
+        return sorted(name for name in names if not str(name).startswith(("score.", "classifier.")))
+
+    if lost := of_the_body(found["missing_keys"]):
+        raise UserError(f"{base.folder}: {len(lost)} weights are missing, {lost[0]} first")
+    shapes = {name: (list(held), list(wanted)) for name, held, wanted in found["mismatched_keys"]}
+    if misfits := of_the_body(shapes):
+        held, wanted = shapes[misfits[0]]
+        raise UserError(
+            f"{base.folder}: {len(misfits)} weights do not fit its config.json, {misfits[0]} first, which is "
+            f"{held} and should be {wanted}: take both files from the same model"
+        )
+
+
 def refuse_unread(base: Base, texts: Sequence[str]) -> float:
     """The share of the texts that is unknown to the tokenizer. UserError when that is much."""
+    size = base.config.get_text_config().vocab_size
+    ids = [i for text in texts for i in base.tokenizer.encode(text, add_special_tokens=False)]
+    # A few tokens that were added later get embeddings of their own; those of another model cannot.
+    strange = sum(i >= size for i in ids) / max(1, len(ids))
+    if strange > MOST_UNREAD:
+        raise UserError(
+            f"{base.folder}: {strange:.0%} of the text becomes tokens that its model does not have, which "
+            f"knows {size:,}: the tokenizer is another model's; put its own into the folder"
+        )
     share = unread(base.tokenizer, texts)
     if share > MOST_UNREAD:
         raise UserError(
@@ -191,14 +219,25 @@ def _text_config(config: Any) -> Any:
     return part if type(part) in MODEL_FOR_CAUSAL_LM_MAPPING else config
 
 
-def _load(base: Base) -> tuple[Any, list[str]]:
-    """The model, and the names of weights that its files lack."""
+def _outlined(base: Base) -> dict[str, Any]:
+    """Which weights of a local folder are missing or misfits, found without reading their numbers. Of a model
+    on the Hub only that it can be built is tried: a check should not download it."""
+    if Path(base.folder).is_dir():
+        return _load(base, device_map="meta")[1]
+    with torch.device("meta"):
+        classifier(base.config)(two_labels(base.config))
+    return {"missing_keys": (), "mismatched_keys": ()}
+
+
+def _load(base: Base, **how: Any) -> tuple[Any, dict[str, Any]]:
+    """The model, and what transformers says of its files: `missing_keys` and `mismatched_keys`."""
     config, local = two_labels(base.config), Path(base.folder).is_dir()
     whole = AutoConfig.from_pretrained(base.folder, local_files_only=local)
-    how = {"dtype": torch.float32, "local_files_only": local, "output_loading_info": True}
+    how |= {"dtype": torch.float32, "local_files_only": local, "output_loading_info": True}
+    how |= {"ignore_mismatched_sizes": True}  # its own error names none of them
     if type(whole) is type(config):
         model, found = classifier(config).from_pretrained(base.folder, config=config, **how)
-        return model, sorted(found["missing_keys"])
+        return model, found
     # It also sees or hears: its language model is taken out.
     seeing, found = AutoModel.from_pretrained(base.folder, **how)
     with torch.device("meta"):
@@ -206,7 +245,7 @@ def _load(base: Base) -> tuple[Any, list[str]]:
     setattr(model, model.base_model_prefix, seeing.get_decoder())
     model.score = torch.nn.Linear(config.hidden_size, 2, bias=False)
     torch.nn.init.normal_(model.score.weight, std=getattr(config, "initializer_range", 0.02))
-    return model, sorted(found["missing_keys"])
+    return model, found
 
 
 @torch.inference_mode()

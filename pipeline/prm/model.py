@@ -116,7 +116,8 @@ class PRM:
         try:
             card = PrmCard.model_validate_json((folder / CARD).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"{folder}: not a PRM of `stepmint train`: {CARD}: {error}") from None
+            why = (error.strerror if isinstance(error, OSError) else "") or error
+            raise UserError(f"{folder}: not a PRM of `stepmint train`: {CARD}: {why}") from None
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             config = AutoConfig.from_pretrained(folder, local_files_only=True)

@@ -40,6 +40,15 @@ IGNORE = -100.0
 # between two layers does not fit its cache: an update took a quarter longer.
 _AT_ONCE = 8
 
+_REASONS = {
+    "no label": "have no labelled step (`stepmint report RUN` says which sources abstained and why)",
+    "dropped by consensus": 'are dropped by the consensus filter (train.rows = "all" takes them)',
+    "empty step": "have an empty step",
+    "unreadable": "hold the token that closes steps in their text (choose another base)",
+    "too long": "are longer than the base reads (raise train.max_length, or choose another base)",
+}
+"""Why solutions are left out, in words, and what helps."""
+
 AfterError = Literal["mask", "zero", "cut", "keep"]
 
 
@@ -71,7 +80,7 @@ def train_prm(
     examples, counts, kinds, unknown = prepare(rows, config, base, template)
     training, holdout = split([learnable(example) for example in examples], config)
     if not training:
-        raise UserError(f"no labelled solution to train on: {dict(counts)}")
+        raise UserError(_nothing_left(counts, len(holdout)))
     model, steps, loss = _fit(config, base, training)
     # All processes hold the same model; several writers would overwrite one folder.
     if rank():
@@ -115,7 +124,7 @@ def preview(rows: Iterable[LabelledSolution], config: TrainConfig, template: str
     examples, counts, _, unknown = prepare(kept, config, base, template)
     training, holdout = split(examples, config)
     if not training:
-        raise UserError(f"no labelled solution to train on: {dict(counts)}")
+        raise UserError(_nothing_left(counts, len(holdout)))
     return {
         **{name: checked[name] for name in ("model", "type", "step_token", "max_length")},
         "solutions": len(training),
@@ -126,6 +135,17 @@ def preview(rows: Iterable[LabelledSolution], config: TrainConfig, template: str
         "longest": max(len(example.ids) for example in examples),
         "first_row": describe(training[0], base.tokenizer),
     }
+
+
+def _nothing_left(left_out: Counter[str], held_out: int) -> str:
+    """What to say where no solution is left to train on."""
+    total = left_out.total() + held_out
+    why = [f"{n:,} {_REASONS[reason]}" for reason, n in left_out.most_common()]
+    if held_out:
+        why.append(f"{held_out:,} are held out for the calibration (lower train.holdout)")
+    if not why:
+        return "no labelled solution to train on: the run has no solutions at all"
+    return f"no labelled solution to train on; of {total:,} solutions {'; '.join(why)}"
 
 
 def describe(example: Example, tokenizer: Any) -> list[str]:

@@ -122,7 +122,9 @@ class ServerConfig(Section):
 
 class SimulatedConfig(Section):
     """A policy that follows a random rule instead of a model. Its right and wrong steps are known, so that
-    methods can be tried out and tested in seconds.
+    methods can be tried out and tested in seconds. It does not read the problems: its final answer is the
+    word `right` or the word `wrong`. So it is graded only on problems whose gold answer is `right`; a number
+    cannot be compared with a word.
 
         [policy]
         kind = "simulated"

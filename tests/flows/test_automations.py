@@ -61,6 +61,12 @@ def crashing_run_file(folder: Path) -> Path:
     return run_file
 
 
+def emit(serving: Serving, name: str) -> None:
+    event = {"id": str(uuid.uuid4()), "event": name, "occurred": datetime.now(UTC).isoformat()}
+    event["resource"] = {"prefect.resource.id": "problems"}  # type: ignore[assignment]
+    serving.client.post(f"{serving.url}/events", json=[event]).raise_for_status()
+
+
 @pytest.mark.slow
 def test_a_run_that_crashes_is_run_again_and_told_of(
     serving: Serving,
@@ -91,9 +97,7 @@ def test_a_run_that_crashes_is_run_again_and_told_of(
         assert automations() == sorted(about["automations"])
         assert len(about["automations"]) == 4
 
-    event = {"id": str(uuid.uuid4()), "event": "problems.arrived", "occurred": datetime.now(UTC).isoformat()}
-    event["resource"] = {"prefect.resource.id": "problems"}  # type: ignore[assignment]
-    serving.client.post(f"{serving.url}/events", json=[event]).raise_for_status()
+    emit(serving, "problems.arrived")
     serving.until(lambda: serving.runs(about["id"], "COMPLETED", "FAILED"), 180)
     # Where SQLite is locked the server may act twice on one event. The limit of one run cancels the second.
     found = serving.runs(about["id"], "CRASHED", "COMPLETED", "FAILED")
@@ -110,12 +114,15 @@ def test_a_run_that_crashes_is_run_again_and_told_of(
     serving.until(lambda: came, 30)
     begins = f"{first['name']} of crashing: Crashed: Flow run "
     assert all(json.loads(alarm)["text"].startswith(begins) for alarm in came), came
-    # Not for ever: the server refuses the last.
+    refuses_the_last(serving, about["id"], parameters)
+    serving.delete(about["id"])
+
+
+def refuses_the_last(serving: Serving, deployment: str, parameters: dict[str, Any]) -> None:
+    """Not for ever: the server refuses the last."""
     run = {**parameters, "tries": RERUNS + 1}
     made = serving.client.post(
-        f"{serving.url}/deployments/{about['id']}/create_flow_run", json={"parameters": {"run": run}}
+        f"{serving.url}/deployments/{deployment}/create_flow_run", json={"parameters": {"run": run}}
     )
     assert made.status_code == 409
     assert "maximum" in made.text
-
-    serving.delete(about["id"])

@@ -20,7 +20,7 @@ def run_file(folder: Path, model: str, text: str = "Mia is neat. Everyone who is
 name = "demo"
 root = {str(folder / "runs")!r}
 problems = {{source = "jsonl", path = {str(folder / "problems.jsonl")!r}}}
-policy = {{kind = "simulated"}}
+policy = {{kind = "server", model = "m", base_url = "http://127.0.0.1:9/v1"}}
 train = {{model = {model!r}}}
 """)
     return path
@@ -48,6 +48,29 @@ def test_a_base_that_cannot_be_used_costs_no_label(
     assert [line.startswith("stepmint: note: problems: ") for line in error.splitlines()] == [True, False]
     with pytest.raises(UserError, match=said):
         synthesize.fn(load_config(path))
+    assert not list((tmp_path / "runs" / "demo").rglob("journal/*"))
+
+
+GREEK = "\u03c0\u03cc\u03c3\u03b1 \u03bc\u03ae\u03bb\u03b1"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ['policy={kind="simulated"}'],
+        ['propose={kind="given"}', 'annotate=[{kind="verify"}]'],
+    ],
+)
+def test_a_base_that_cannot_read_the_solutions_costs_no_label(
+    changes: list[str], tmp_path: Path, capsys: Any
+) -> None:
+    path = run_file(tmp_path, "embedded-reader")
+    rows = json.loads((tmp_path / "problems.jsonl").read_text())
+    (tmp_path / "problems.jsonl").write_text(json.dumps({**rows, "steps": [GREEK * 9, "#### 3"]}))
+    assert main(["run", str(path), "--dry-run", *(f"--set={one}" for one in changes)]) == 2
+    assert "of the text as unknown tokens" in capsys.readouterr().err
+    with pytest.raises(UserError, match="of the text as unknown tokens"):
+        synthesize.fn(load_config(path, tuple(changes)))
     assert not list((tmp_path / "runs" / "demo").rglob("journal/*"))
 
 

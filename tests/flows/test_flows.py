@@ -1,6 +1,7 @@
 """The flows: once for real under Prefect, the rest as plain functions."""
 
 import json
+import logging.handlers
 import os
 import shutil
 import sqlite3
@@ -81,6 +82,24 @@ def test_progress_reaches_the_listener_and_sealed_runs_are_left_alone(run_file: 
     shards = ["shard 1 of 2: loading simulated simulated", "shard 2 of 2"]
     assert [note for note in heard.notes if note.startswith("shard")] == shards
     assert (Path(first["run"]) / "manifest.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.usefixtures("prefect")
+def test_prefects_log_tells_what_the_user_can_mend_without_a_traceback(
+    run_file: Path, tmp_path: Path
+) -> None:
+    config = load_config(run_file, ("train.model=/no/such/base",))
+    heard = logging.handlers.BufferingHandler(1000)
+    logger = logging.getLogger("prefect.flow_runs")
+    logger.addHandler(heard)
+    try:
+        with pytest.raises(UserError, match="/no/such/base: not a model"):
+            synthesize(config)
+    finally:
+        logger.removeHandler(heard)
+    said = [record for record in heard.buffer if "/no/such/base" in record.getMessage()]
+    assert said
+    assert not any(record.exc_info for record in said)
 
 
 @pytest.mark.usefixtures("prefect")

@@ -167,10 +167,13 @@ def test_without_a_server_the_file_runs_and_says_what_to_change(
     assert "IT SOLVES NOTHING" in (data.parent / "deep/mine.toml").read_text()
     said = capsys.readouterr().out
     assert "5 usable, 2 set aside" in said
-    assert "a simulated policy, which solves nothing; replace its [policy]" in said
+    assert "its simulated policy only ever answers `right` or `wrong`; replace its [policy]" in said
     # It runs to its end; its answer is no number, so nothing can be graded, and the exit code says so.
     assert main(["run", "--no-prefect", "deep/mine.toml", "--json"]) == 1
-    figures = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    figures = json.loads(out)
+    assert "sums.jsonl row 1, answer '" in err
+    assert "`right` or `wrong`: nothing is graded. Replace [policy], or write the answer `right`" in err
     assert (figures["problems"], figures["solutions"], figures["unread"]) == (5, 10, ["answer"])
 
 

@@ -181,6 +181,15 @@ def test_the_newest_prm_is_meant_although_a_folder_is_called_series(tmp_path: Pa
     assert load_config(run_file).annotators(PrmConfig)[0].checkpoint == "series"
 
 
+def test_a_base_that_cannot_read_the_solutions_costs_no_night(tmp_path: Path) -> None:
+    train = 'retrain_rows = 1\n[train]\nmodel = "embedded-reader"\n'
+    run_file = write_run_file(tmp_path, f'[series]\nname = "nightly"\n{train}', problems=0)
+    pose(tmp_path, "Mia is neat.", "Everyone who is glad is quick.")
+    with pytest.raises(UserError, match="of the text as unknown tokens"):
+        fire(run_file, 27)
+    assert not list(tmp_path.rglob("journal/*"))
+
+
 def test_retraining_needs_settings(tmp_path: Path) -> None:
     run_file = write_run_file(tmp_path, '[series]\nname = "nightly"\nretrain_rows = 8\n')
     with pytest.raises(UserError, match=r"series.retrain_rows trains a PRM, so \[train\] is needed too"):

@@ -44,17 +44,8 @@ def test_a_run_is_handed_over_and_followed(
     (ended,) = serving.until(lambda: serving.runs(about["id"], "COMPLETED", "FAILED", "CRASHED"), 120)
     assert ended["state"]["message"] == f"problems labelled: 12, in {tmp_path / 'runs/demo'}"
 
-    again = [
-        "run",
-        str(run_file),
-        "--submit",
-        "stepmint-scheduled/handed",
-        "--set",
-        "root=runs",
-        "--set",
-        "name=other",
-    ]
-    assert main(again) == 0
+    again = ["run", str(run_file), "--submit", "stepmint-scheduled/handed", "--set=root=runs"]
+    assert main([*again, "--set=name=other"]) == 0
     out, err = capsys.readouterr()
     assert "Completed: problems labelled: 12, in runs/other" in out
     assert "state: " in err
@@ -69,7 +60,7 @@ def test_a_run_is_handed_over_and_followed(
     assert digests["demo"] == digests["plain"]
 
     (tmp_path / "problems.jsonl").unlink()
-    assert main([*again[:-1], "name=third"]) == 2
+    assert main([*again, "--set=name=third"]) == 2
     assert "problems.jsonl" in capsys.readouterr().err
     assert main([*again[:2], "--submit", "nobody"]) == 2
     assert "no deployment 'stepmint-scheduled/nobody'" in capsys.readouterr().err

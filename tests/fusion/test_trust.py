@@ -295,6 +295,22 @@ def test_nothing_to_fit_to_gives_the_pseudo_counts() -> None:
     assert posterior(2, [vote(0, "logic", 0, 1)], model_of(fit([], EARLIER), EARLIER))[0] > 0.8
 
 
+def moves(size: int, row: list[float], lost: list[float]) -> np.ndarray:
+    """How a success rate moves between `size` levels at a step."""
+    table = np.zeros((size, size))
+    for i in range(1, size):
+        table[i, 0] += row[0]
+        for j in range(1, i - 1):
+            table[i, j] += row[1] / (i - 2)
+        table[i, i - 1] += row[2] + (row[1] if i < 3 else 0)
+        table[i, i] += row[3] + (row[4] if i == size - 1 else 0)
+        weights = [2.0**-j for j in range(1, size - i)]
+        for j, w in enumerate(weights, start=1):
+            table[i, i + j] += row[4] * w / sum(weights)
+    table[0] = [lost[0], *[lost[1] / (size - 1)] * (size - 1)]
+    return table
+
+
 def rebuilt(n_steps: int, votes: list[Vote], trust: Trust) -> list[float]:
     """Every step's p as data/README.md says that it comes about, slowly and with nothing of the product's."""
     said = [v for v in votes if v.p is not None]
@@ -312,20 +328,6 @@ def rebuilt(n_steps: int, votes: list[Vote], trust: Trust) -> list[float]:
         logs = np.array([c * np.log(y) + (n - c) * np.log(1 - y) for y in levels])
         return np.exp(np.maximum(logs - logs.max(), -6))
 
-    def moves(row: list[float], lost: list[float]) -> np.ndarray:
-        table, size = np.zeros((len(trust.levels),) * 2), len(trust.levels)
-        for i in range(1, size):
-            table[i, 0] += row[0]
-            for j in range(1, i - 1):
-                table[i, j] += row[1] / (i - 2)
-            table[i, i - 1] += row[2] + (row[1] if i < 3 else 0)
-            table[i, i] += row[3] + (row[4] if i == size - 1 else 0)
-            weights = [2.0**-j for j in range(1, size - i)]
-            for j, w in enumerate(weights, start=1):
-                table[i, i + j] += row[4] * w / sum(weights)
-        table[0] = [lost[0], *[lost[1] / (size - 1)] * (size - 1)]
-        return table
-
     weights = []
     search = {v.step: v.p or 0.0 for v in said if v.source == "bisection"}
     for k in range(n_steps + 1):
@@ -341,7 +343,8 @@ def rebuilt(n_steps: int, votes: list[Vote], trust: Trust) -> list[float]:
         for name, (start, right, wrong, lost) in trust.rollouts.items():
             level = np.array(start) / sum(start)
             before, at = (
-                moves([x / sum(row) for x in row], [x / sum(lost) for x in lost]) for row in (right, wrong)
+                moves(len(trust.levels), [x / sum(row) for x in row], [x / sum(lost) for x in lost])
+                for row in (right, wrong)
             )
             for step in range(n_steps):
                 after = trust.hazard * at + (1 - trust.hazard) * before

@@ -87,7 +87,7 @@ BOTH = [{"problem": "a", "question": "b", "answer": 1, "gold": 1}]
         (
             [{"answer": "5", "foo": "x"}],
             {},
-            "[problems], with the column that holds it (`stepmint label`: --text foo)",
+            "[problems], with the column that holds it (`stepmint init` and `label`: --text foo)",
         ),
         # Rows of several files.
         (

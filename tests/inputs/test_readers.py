@@ -115,6 +115,7 @@ def test_an_empty_file_is_one_line(tmp_path: Path, name: str, content: bytes) ->
     ("name", "content", "said"),
     [
         ("a.csv", LINES.encode(), "its first line is JSON, not column names: name the file .jsonl"),
+        ("a.jsonl", b'{"text": "one"\n', r"row 1: not valid JSON: Expecting ',' delimiter at column 15;"),
         ("a.jsonl", CSV.encode(), r"row 1: not valid JSON.*its name ends in \.csv or \.tsv, or with format"),
         ("a.parquet", LINES.encode(), "not a readable Parquet file"),
         ("a.csv", LINES.encode("utf-16"), "not UTF-8 .*: save it as UTF-8 text"),

@@ -36,6 +36,33 @@ def test_a_copy_knows_the_sources_however_often_it_is_looked_at(tmp_path: Path, 
         assert json.loads(remote.declared(folder)).keys() == {"answer", "monte_carlo"}
 
 
+class Read(ObjectStore):
+    """A store that notes which files of the dataset are read."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        super().__init__(objects._store, objects.url)
+        self.rows = list[str]()
+
+    def read(self, name: str, *most: int) -> bytes | None:
+        self.rows += [name] * name.startswith("sealed/")
+        return super().read(name, *most)
+
+
+def test_a_copy_reads_each_file_of_the_dataset_once(tmp_path: Path, objects: ObjectStore) -> None:
+    begun(tmp_path, objects, config_of(tmp_path))
+    Worker(objects, tmp_path / "w" / "mine", pace=FAST).run()
+    manifest = seal_remote(objects, tmp_path / "s" / "mine")
+    folder, looked = tmp_path / "copy" / "mine", Read(objects)
+    for _ in range(3):
+        remote.fetch(looked, folder)
+        remote.load_dataset(looked, folder)
+    assert looked.rows == [entry.file for entry in manifest.shards]
+    (folder / looked.rows[0]).write_bytes(b"damaged")
+    remote.load_dataset(looked, folder)
+    assert looked.rows[len(manifest.shards) :] == looked.rows[:1]
+    assert list(faults_of(folder, read_manifest(folder))) == []
+
+
 class Faulty(ObjectStore):
     """A store that notes what is written, and fails once when something is done of a shard."""
 

@@ -51,6 +51,9 @@ def test_the_card_says_what_the_manifest_says(rolled: RunStore) -> None:
     ):
         assert said in card
     assert "consensus filter" not in dataset_card(rolled, manifest, {})
+    given = dataset_card(rolled, manifest.model_copy(update={"rollouts": 0}), {})
+    assert "no model wrote any for this dataset" in given
+    assert "simulated policy" not in given
 
 
 @pytest.mark.parametrize(

@@ -33,19 +33,10 @@ WORDS = [
 ]
 
 
-def save_model(folder: Path, kind: str) -> Path:
-    """A checkpoint of one of three architectures, with a word tokenizer that adds BOS."""
-    import torch
+def save_tokenizer(folder: Path) -> int:
+    """A word tokenizer that adds BOS; returns the size of its vocabulary."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import (
-        Gemma3ForCausalLM,
-        Gemma3TextConfig,
-        LlamaConfig,
-        LlamaForCausalLM,
-        PreTrainedTokenizerFast,
-        Qwen3Config,
-        Qwen3ForCausalLM,
-    )
+    from transformers import PreTrainedTokenizerFast
 
     pieces = ["<pad>", "<s>", "</s>", "<unk>", "\n", *WORDS, *(f" {word}" for word in WORDS)]
     core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(pieces)}, unk_token="<unk>"))
@@ -60,8 +51,23 @@ def save_model(folder: Path, kind: str) -> Path:
         unk_token="<unk>",
         clean_up_tokenization_spaces=False,
     ).save_pretrained(folder)
+    return len(pieces)
+
+
+def save_model(folder: Path, kind: str) -> Path:
+    """A checkpoint of one of three architectures, with a word tokenizer that adds BOS."""
+    import torch
+    from transformers import (
+        Gemma3ForCausalLM,
+        Gemma3TextConfig,
+        LlamaConfig,
+        LlamaForCausalLM,
+        Qwen3Config,
+        Qwen3ForCausalLM,
+    )
+
     shape = {
-        "vocab_size": len(pieces),
+        "vocab_size": save_tokenizer(folder),
         "hidden_size": 128,  # heads of 32, the least that vLLM attends to on a CPU
         "intermediate_size": 96,
         "num_hidden_layers": 3,

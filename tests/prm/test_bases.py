@@ -240,3 +240,42 @@ def test_the_embedded_reader_reads_its_new_step_token_as_the_newline_it_was_taug
             m(input_ids=torch.tensor([i])).logits for m, i in ((model, encoded.ids), (plain.float(), old))
         )
     assert torch.allclose(new, before, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_hidden_layers": 3}, "9 weights are missing, model.layers.2"),
+        (
+            {"vocab_size": 300},
+            r"model.embed_tokens.weight first, which is \[128, 32\] and should be \[300, 32\]",
+        ),
+        ({"intermediate_size": 48}, "6 weights do not fit its config.json"),
+    ],
+)
+def test_weights_that_do_not_fit_are_noticed_without_loading_them(
+    llama: Path, changes: dict[str, int], said: str
+) -> None:
+    config = json.loads((llama / "config.json").read_text())
+    (llama / "config.json").write_text(json.dumps({**config, **changes}))
+    for look in (
+        lambda: check_base(TrainConfig(model=str(llama)), TEMPLATE, TEXTS),
+        lambda: open_model(opened(str(llama))),
+    ):
+        with pytest.raises(UserError, match=said):
+            look()
+
+
+def test_the_tokenizer_of_another_model_is_refused(llama: Path) -> None:
+    make_base(llama, "llama", vocab_size=40)
+    with pytest.raises(
+        UserError, match=r"\d\d% of the text becomes tokens that its model does not have, which knows 40"
+    ):
+        check_base(TrainConfig(model=str(llama)), TEMPLATE, TEXTS)
+
+
+def test_the_head_of_a_reward_model_is_replaced(llama: Path) -> None:
+    config = AutoConfig.from_pretrained(llama, num_labels=1)
+    AutoModelForTokenClassification.from_config(config).save_pretrained(llama)
+    assert check_base(TrainConfig(model=str(llama)), TEMPLATE, TEXTS)["type"] == "llama"
+    assert list(open_model(opened(str(llama))).score.weight.shape) == [2, 32]

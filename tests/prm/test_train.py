@@ -1,6 +1,7 @@
 """Training: the loss against known values, what is masked, and a model that learns just what it is told."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -294,10 +295,26 @@ def test_training_again_replaces_a_prm_and_nothing_else(base: str, tmp_path: Pat
     (other / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="something other than a PRM"):
         train_prm(rows, settings(base), other, template=TEMPLATE, dataset_digest="")
-    with pytest.raises(UserError, match="no labelled solution"):
-        train_prm([make_row(1, [None])], settings(base), out, template=TEMPLATE, dataset_digest="")
     with pytest.raises(UserError, match="not a model"):
         train_prm(rows, settings(str(other)), out, template=TEMPLATE, dataset_digest="")
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes", "said"),
+    [
+        ([], {}, "the run has no solutions at all"),
+        ([make_row(1, [None])] * 2, {}, "of 2 solutions 2 have no labelled step (`stepmint report RUN`"),
+        ([make_row(1, [1], kept=False)] * 2, {"rows": "consensus"}, "2 are dropped by the consensus"),
+        ([make_row(1, [1]), make_row(1, [None])], {"holdout": 0.99}, "1 are held out for the calibration"),
+        ([make_row(1, [1], text="w1 " * 50)], {"max_length": 16}, "1 are longer than the base reads"),
+    ],
+)
+def test_why_nothing_is_left_to_train_on_is_said_in_words(
+    rows: list[LabelledSolution], changes: dict[str, Any], said: str, base: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=f"no labelled solution.*{re.escape(said)}") as caught:
+        train_prm(rows, settings(base, **changes), tmp_path / "prm", template=TEMPLATE, dataset_digest="")
+    assert "{" not in str(caught.value)
 
 
 def test_a_preview_shows_a_row_as_the_model_reads_it(base: str) -> None:

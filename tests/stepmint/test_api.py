@@ -128,5 +128,5 @@ def test_no_run_is_a_user_error(tmp_path: Path) -> None:
 
 
 def test_no_prm_is_a_user_error(tmp_path: Path) -> None:
-    with pytest.raises(stepmint.UserError, match="not a PRM of `stepmint train`"):
+    with pytest.raises(stepmint.UserError, match="not a PRM of `stepmint train`: prm.json: No such file"):
         stepmint.PRM.load(tmp_path)

@@ -52,6 +52,8 @@ UNREADABLE = Grade(None, "the answer cannot be read")
 TOO_LONG, TOO_LARGE = Grade(None, "too long"), Grade(None, "limit reached: size")
 _CLOCK = re.compile(r":\d\d|\d[\d\s}]*(?:\\text\{)?[\s~\\]*[aApP]\.?\s?[mM]\b|\b(?:noon|midnight)\b")
 """What only times of day look like. Most answers are told by it that they are none."""
+_RAISED_POINT = re.compile(r"(?<=\d)·(?=\d)")
+"""3·4 is a product to most, and 3.4 in British print."""
 _MOST_RENAMED = 3
 """Symbols whose names are exchanged in every way: six for three of them."""
 
@@ -80,7 +82,12 @@ def grade(gold: str | None, answer: str | None, kind: AnswerKind) -> Grade:
         case "text":
             return _graded(same_words(gold, answer), "the words may mean the same")
         case _:
-            return _same_value(tidied(gold), tidied(answer), kind)
+            found = _same_value(tidied(gold), tidied(answer), kind)
+            if found.verdict is False and _RAISED_POINT.search(f"{gold} {answer}"):
+                ours, theirs = (tidied(_RAISED_POINT.sub(".", text)) for text in (gold, answer))
+                if _same_value(ours, theirs, kind).verdict:
+                    return _graded(None, "equal if a raised point is a decimal one")
+            return found
 
 
 def grade_any(golds: Iterable[str], answer: str | None, kind: AnswerKind) -> Grade:
@@ -182,7 +189,10 @@ def _as_spelled(gold: str, answer: str, kind: AnswerKind) -> Grade:
     ):
         doubt = "number against text" if numbers[0] else "text against number"
         return _graded(None, doubt)
-    return _same_expression(gold, answer, doubt)
+    found = _same_expression(gold, answer, doubt)
+    if found.verdict is False and any(number and "^-" in number.unit for number in numbers):
+        return _graded(None, "a unit below the line")  # 5 m^-1 is 5/m, where m may also be an unknown
+    return found
 
 
 def _same_expression(gold: str, answer: str, doubt: str) -> Grade:

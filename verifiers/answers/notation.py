@@ -5,8 +5,10 @@ which is left separates the items of a list.
 """
 
 import re
+import unicodedata
 
 from verifiers.answers.chinese import english
+from verifiers.expressions.latex import RAISED
 
 SEPARATOR = "\u066c"
 """Between thousands, where that is sure. A comma between such digits may also separate two numbers."""
@@ -41,13 +43,20 @@ _TEXT = re.compile(
 )
 # `**12**` is bold, `2**3` and `(a)**(b)` are powers.
 _BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*]*)(?<=[^\s*])\*\*(?![\w(*])")
-# What looks like a sign is one: the minus of typographers, full-width digits of Chinese texts.
-_SIGNS = str.maketrans(
-    {"−": "-", "–": "-", "×": "*", "⋅": "*", "·": "*", "∙": "*", "÷": "/", "±": "\\pm ", "∪": "\\cup ",
-     "²": "^2", "³": "^3", "°": "^\\circ ", "∞": "\\infty ", "π": "\\pi ", "∶": ":",
-     **{c: " " for c in _WIDE_SPACES}, **{chr(0xFEE0 + c): chr(c) for c in range(0x21, 0x7F)}}
-)  # fmt: skip
-_VULGAR = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅛": "1/8", "⅜": "3/8"}
+# What looks like a sign is one: the minus of typographers, full-width digits of Chinese texts, and letters
+# that are slanted or bold by their code. Bullets stay: between numbers they may separate a list.
+_MEANT: dict[str, str] = {
+    **dict.fromkeys("−–‐‑﹣⁻", "-"), **dict.fromkeys("×⋅·∙✕✖⨯∗\u2062", "*"), **dict.fromkeys("÷⁄∕", "/"),
+    "±": "\\pm ", "∪": "\\cup ", "°": "^\\circ ", "∞": "\\infty ", "π": "\\pi ", "∶": ":",
+    **dict.fromkeys(_WIDE_SPACES, " "), **dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", ""),
+    **{chr(0xFEE0 + c): chr(c) for c in range(0x21, 0x7F)},
+    **{chr(c): unicodedata.normalize("NFKC", chr(c)) for c in range(0x1D400, 0x1D800)},
+}  # fmt: skip
+_SIGNS = str.maketrans(_MEANT)
+_VULGAR = {c: unicodedata.normalize("NFKC", c).replace("⁄", "/") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"}
+_SUPERSCRIPT = re.compile("⁻?[⁰¹²³⁴-⁹]+")
+_TIMES_TEN = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
+"""The letter in `1.2 x 10^3` stands for the sign ×."""
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z]{2}|[{}])")
 r"""A backslash that was escaped once more: `\\\\frac`. In a matrix it ends a row."""
 _PLAIN = re.compile(r"[A-Za-z0-9./=%^-]*")
@@ -65,6 +74,8 @@ _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
 def tidied(text: str) -> str:
     """The answer without what only surrounds it, in the spelling described above. Dollars left are money."""
     text = _bare(text)
+    if "10" in text:
+        text = _TIMES_TEN.sub("*", text)
     if text.isascii() and _PLAIN.fullmatch(text):
         return text
     if "\\\\" in text and "begin" not in text:
@@ -107,10 +118,16 @@ def _bare(text: str) -> str:
 
 
 def _from_unicode(text: str) -> str:
-    for sign, written in _VULGAR.items():
+    for sign in _VULGAR.keys() & set(text):
+        written = _VULGAR[sign]
         text = re.sub(rf"(?<=\d)\s?{sign}", f" {written}", text).replace(sign, written)
     text = _ROOT.sub(lambda match: f"\\sqrt{{{match[1] or match[2]}}}", text)
-    return text.translate(_SIGNS)
+    return _SUPERSCRIPT.sub(_power, text).translate(_SIGNS)
+
+
+def _power(match: re.Match[str]) -> str:
+    digits = match[0].translate(RAISED)
+    return f"^{digits}" if len(digits) == 1 else f"^{{{digits}}}"
 
 
 def _without_math(text: str) -> str:

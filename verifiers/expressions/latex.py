@@ -32,12 +32,13 @@ _TEXT = frozenset(
 _COMMAND = re.compile(
     # `30^\circ` is a degree; `x_{1}` is `x_1`; `\left|` opens what `\right|` closes.
     r"\^?\s*\{?\\circ\b\}?|_\{(?P<index>[A-Za-z0-9]{1,6})\}|\\(?P<side>left|right)\s*\|"
-    r"|\\(?P<name>[A-Za-z]+)\*?|\\(?P<sign>.)|\{,\}|[²³π]",
+    r"|\\(?P<name>[A-Za-z]+)\*?|\\(?P<sign>.)|\{,\}|π|(?P<power>⁻?[⁰¹²³⁴-⁹]+)",
     re.DOTALL,
 )
-_CHARACTERS = {"{,}": ",", "²": "^2", "³": "^3", "π": " pi "}
+_CHARACTERS = {"{,}": ",", "π": " pi "}
 # Most steps of GSM8K hold none of these, and are left as they are.
-_NEEDS_COMMANDS = re.compile(r"[\\{²³π]")
+_NEEDS_COMMANDS = re.compile(r"[\\{π⁰¹²³⁴-⁹]")
+RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 _BINOMIALS = frozenset({"binom", "dbinom", "tbinom"})
 # `|3 - 5|`: a sign may not stand just inside the left bar's end, nor a relation within.
 _BARS = re.compile(r"(?<![\w)|])( ?)\|([^|=<>,;:\n]{1,60})\|(?!\|)")
@@ -168,6 +169,9 @@ def _is_mixed(before: list[_Piece], fraction: list[_Piece]) -> bool:
 
 def _plain(match: re.Match[str]) -> str:
     name, sign = match["name"], match["sign"]
+    if power := match["power"]:  # 10²³ is 10^23, and no tower of a 2 and a 3
+        digits = power.translate(RAISED)
+        return f"^({digits})" if digits.startswith("-") else f"^{digits}"
     if match["index"]:
         return f"_{match['index']}"
     if match["side"]:

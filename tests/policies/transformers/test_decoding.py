@@ -74,13 +74,8 @@ def test_guesses_change_the_steps_and_not_the_completions(
     loaded = AutoModelForCausalLM.from_pretrained(models["gemma3"], dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(models["gemma3"])
     cat = tokenizer.convert_tokens_to_ids(" cat")
-    hows = [
-        {},
-        {"temperature": 0.0},
-        {"top_p": 0.8},
-        {"stop": (" dog has", " 7")},
-        {"stop_token_ids": (cat,)},
-    ]
+    ends = [{"stop": (" dog has", " 7")}, {"stop_token_ids": (cat,)}]
+    hows = [{}, {"temperature": 0.0}, {"top_p": 0.8}, *ends]
 
     def drawn(guess: Callable[[int, int, int], int], most: int) -> tuple[list[object], int, list[list[int]]]:
         """What the jobs write, the steps that it took, and the tokens."""

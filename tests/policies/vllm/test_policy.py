@@ -155,10 +155,8 @@ def test_a_resumed_run_repeats_nothing_that_the_store_holds(tmp_path: Path) -> N
     from pipeline.policies.vllm.policy import VllmPolicy
 
     config = {
-        "name": "r",
-        "root": str(tmp_path),
+        **{"name": "r", "root": str(tmp_path), "prompt": {"max_tokens": 100}},
         "problems": {"source": "embedded", "limit": 10, "steps": [3, 4]},
-        "prompt": {"max_tokens": 100},
         "propose": {"kind": "omegaprm", "rollouts": 4, "searches": 2, "budget": 12},
     }
     asked: list[str] = []
@@ -171,9 +169,9 @@ def test_a_resumed_run_repeats_nothing_that_the_store_holds(tmp_path: Path) -> N
     async def label(policy: Heard, store: RunStore, advance: Callable[[], None]) -> None:
         with store.writing(0) as writer:
             tools = annotators_of(store.config, policy)
-            assert not (
-                await label_all(store.owed(0), tools, writer, store.shard_budget(0), advance=advance)
-            ).failures
+            budget = store.shard_budget(0)
+            work = await label_all(store.owed(0), tools, writer, budget, advance=advance)
+            assert not work.failures
 
     async def run(policy: Heard) -> None:
         store = RunStore.open(RunConfig.model_validate(config))

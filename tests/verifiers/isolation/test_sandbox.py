@@ -14,12 +14,11 @@ from typing import NamedTuple
 import pytest
 
 from benchmarks.attacks import ATTACKS, EXCESSES
+from benchmarks.sandboxed import PATIENT, QUICK, limits_for
 from verifiers.isolation import seccomp
 from verifiers.isolation.sandbox import Limits, missing, run_python, unavailable
 
 ROOT = str(Path(__file__).parents[3])
-QUICK = Limits(wall_s=1.0, cpu_s=2, memory_bytes=128 * 2**20)
-PATIENT = Limits(wall_s=20.0, cpu_s=20, memory_bytes=128 * 2**20)
 pytestmark = pytest.mark.skipif(bool(unavailable()), reason=f"no sandbox here: {unavailable()}")
 
 
@@ -114,7 +113,7 @@ def test_the_attacks_do_succeed_without_the_sandbox(name, tmp_path, host):
 @pytest.mark.parametrize("name", EXCESSES)
 def test_every_limit_holds(name):
     started = time.monotonic()
-    limits = QUICK if "timeout" in EXCESSES[name].ends else PATIENT
+    limits = limits_for(name)
     run = run_python(EXCESSES[name].code, limits=limits)
     assert run.status in EXCESSES[name].ends, run
     assert time.monotonic() - started < limits.wall_s + 5
