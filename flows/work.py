@@ -1,6 +1,7 @@
 """`stepmint work URL`, and what lets other commands use a run on an object store as they use a folder."""
 
 import argparse
+import re
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from itertools import chain
@@ -8,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import progress
+from pipeline.storage.copies import copy_of
 from pipeline.storage.copies import mirrored as mirrored
-from schemas.errors import UserError, redacted
+from schemas.errors import BackendError, UserError, redacted
 from schemas.logged import about
 from schemas.places import is_url
 
@@ -38,14 +40,12 @@ def add_arguments(work: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> Result:
     """Join a run: label its shards until none is left, and seal it where no other worker has."""
-    from pipeline.storage.object_store import open_objects
-
     if not is_url(args.url):
         raise UserError(f"{args.url}: is no address: expected s3://BUCKET/RUNS/NAME, or file:///FOLDER/NAME")
     if not 1 <= args.lease <= 3600:
         raise UserError(f"--lease {args.lease:g}: expected 1 to 3600 seconds")
     with progress.listening(progress.listener(quiet=args.json)):
-        return work_on(open_objects(args.url), args.lease)
+        return work_on(_opened(args.url, written=True), args.lease)
 
 
 def submit(args: argparse.Namespace, config: "RunConfig", flow: Callable[..., Any]) -> Result:
@@ -234,18 +234,28 @@ def _trained(config: "RunConfig", url: str) -> Result:
 def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], Result]) -> Result:
     """Run a command on a folder that holds what a run on an object store has by now. UserError for a command
     that would change the folder and not the run."""
-    from pipeline.runs import remote
-    from pipeline.runs.run_store import RunStore
-    from pipeline.storage.generations import sealed_manifest
-    from pipeline.storage.object_store import open_objects
-
     if args.command not in READING:
         raise UserError(
             f"{args.command} works on a folder; an address is taken by {', '.join(READING)}, work"
         )
     if args.command == "train" and not args.out and not args.dry_run:
         raise UserError("train on an address needs --out FOLDER, where the checkpoint is put")
-    objects = open_objects(args.run, written=args.command == "fuse")
+    objects = _opened(args.run, written=args.command == "fuse")
+    told = _by_address(objects.url)
+    try:
+        return {name: told(found) for name, found in _on_copy(args, command, objects).items()}
+    except (UserError, BackendError) as error:
+        error.args = tuple(map(told, error.args))
+        raise
+
+
+def _on_copy(
+    args: argparse.Namespace, command: Callable[[argparse.Namespace], Result], objects: "ObjectStore"
+) -> Result:
+    from pipeline.runs import remote
+    from pipeline.runs.run_store import RunStore
+    from pipeline.storage.generations import sealed_manifest
+
     quiet = args.json or vars(args).get("watch") is not None
     with ExitStack() as held:
         folder = held.enter_context(mirrored(objects.url))
@@ -262,6 +272,39 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
     # Without the lock: `show | less` must not keep others waiting. Where another command seals the copy
     # meanwhile, this one reads the files as they were, or says that they were sealed anew.
     return command(there)
+
+
+def _opened(url: str, *, written: bool) -> "ObjectStore":
+    """The place of a run. UserError where none is there, before anything is made there or on this machine."""
+    from pipeline.runs import growths
+    from pipeline.storage.object_store import open_objects, probe
+
+    objects = open_objects(url, written=False)
+    growths.known(objects)
+    if written:
+        probe(objects)
+    return objects
+
+
+def _by_address(url: str) -> Callable[[Any], Any]:
+    """Puts the address of a run in the place of the folder of its copy, in all that a command says. Files of
+    the copy keep their names: that is where they are."""
+    folder = str(copy_of(url))
+    whole = re.compile(re.escape(folder) + r"(?!/)")
+
+    def told(said: Any) -> Any:
+        match said:
+            case str():
+                said = said.replace(f"`stepmint run {folder}`", f"`stepmint work {url}`")
+                anew = f"remove {Path(folder).parent}, which is a copy and is made anew"
+                return whole.sub(lambda _: url, said.replace(f"see `stepmint check {folder}`", anew))
+            case dict():
+                return {name: told(one) for name, one in said.items()}
+            case list():
+                return [told(one) for one in said]
+        return said
+
+    return told
 
 
 def _read(objects: "ObjectStore", folder: Path) -> "RunConfig":
