@@ -181,7 +181,7 @@ def recorded(objects: ObjectStore) -> RunConfig | None:
     if there is None:
         return None
     text = _input(objects, _CONFIG, there.files.get(_CONFIG, ""))
-    return config_of(text.decode(), Path(f"{objects.url}/{_CONFIG}"))
+    return config_of(text.decode(errors="replace"), Path(f"{objects.url}/{_CONFIG}"))
 
 
 def _is_there(file: Path, sha256: str) -> bool:
