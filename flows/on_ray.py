@@ -8,6 +8,7 @@ import contextvars
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -84,17 +85,18 @@ def connected(asked: RayConfig) -> Iterator[None]:
 
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        # Of our environment only what holds no secret: Ray shows it on its pages. Keys are the nodes' own.
-        ray.init(
-            asked.address,
-            namespace=ray_engines.NAMESPACE,
-            log_to_driver=False,
-            logging_level="ERROR",
-            runtime_env={"env_vars": {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}},
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        said = str(error).strip().splitlines()
-        raise UserError(f"ray.address = {asked.address!r}: {said[0] if said else error}; {_START}") from None
+        with _without_lines_of_ray():
+            # Of our environment only what holds no secret: Ray shows it on its pages. Keys are the nodes'.
+            variables = {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
+            ray.init(
+                asked.address,
+                namespace=ray_engines.NAMESPACE,
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env={"env_vars": variables},
+            )
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise UserError(f"ray.address = {asked.address!r}: {_refusal(error, asked.address)}") from None
     finally:
         # Ray sets a handler of its own, under which SIGTERM ends the command at once.
         for number, handler in kept.items():
@@ -103,6 +105,34 @@ def connected(asked: RayConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _without_lines_of_ray() -> Iterator[None]:
+    """Keep off the terminal what Ray's client in C++ writes there for each try. Its errors say the same."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _refusal(error: BaseException, address: str) -> str:
+    """Why a cluster was not joined, and what to do. Something answers at its address."""
+    # Ray says that it could not connect, and holds its reason as the text of a traceback in the cause.
+    if "AuthenticationError" in f"{type(error).__name__} {error.__cause__}":
+        return (
+            "the cluster refuses the token of this command: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to "
+            "what its nodes were started with"
+        )
+    said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if address == "auto":
+        return f"{said}; {_START}"
+    return f"{said}, though something answers there: name the port of `ray start --head`, and use its version"
 
 
 def _check_there(address: str) -> None:
