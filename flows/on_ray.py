@@ -50,18 +50,19 @@ _GIVE_BACK_S = 2.0
 
 class Place(NamedTuple):
     """What a task needs to know: where the run is, the name that its claims are made in, and how many engines
-    it finds under that name."""
+    it finds under that name, for which it waits so long."""
 
     url: str
     owner: str
     engines: int = 0
+    room_s: float = 0.0
 
 
 @cache
 def _worker(place: Place) -> Worker:
     """The worker of this process. It is kept from one task to the next, with the problems it has fetched."""
     folder = _OPEN.enter_context(fresh_folder())
-    engines = Engines(ray_engines.opener(place.owner, place.engines))
+    engines = Engines(ray_engines.opener(place.owner, place.engines, place.room_s))
     return Worker(open_objects(place.url), folder / "run", owner=place.owner, engines=engines)
 
 
@@ -159,7 +160,7 @@ def spread(config: RunConfig) -> tuple[ObjectStore, Growth]:
     shards = [n for n in range(config.shards) if not _is_sealed(growth.log(objects, n))]
     if not shards:
         return objects, growth
-    place = Place(objects.url, f"ray-{uuid.uuid4().hex}", config.ray.engines)
+    place = Place(objects.url, f"ray-{uuid.uuid4().hex}", config.ray.engines, config.ray.room_s)
     with _followed(objects), ray_engines.started(place.owner, config.ray):
         found = _mapped(config.name, place, config.ray, shards)
     errors = [_told(one) for one in found if isinstance(one, BaseException)]

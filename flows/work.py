@@ -52,28 +52,54 @@ def submit(args: argparse.Namespace, config: "RunConfig", flow: Callable[..., An
     """Begin the run on the object store that its `root` names, or go on with it, and work on it: here, or
     with `[ray]` on a cluster. With --begin the work is left to `stepmint work`. `flow` runs a flow of a
     module. Only `run`, and only where it was given, trains and evaluates what is sealed."""
-    from pipeline.runs.growths import Grown
-
-    if config.ray is None:
-        from flows.server import stop_ahead
-
-        stop_ahead()  # no flow runs here
     with progress.listening(progress.listener(quiet=args.json)):
         if vars(args).get("begin"):
-            url = begin(config).url
-            then = "; when it is sealed, the same command without --begin trains" if config.train else ""
-            return {"run": url, "said": f"begun; work on it: stepmint work {url}{then}"}
-        result = work_on(begin(config)) if config.ray is None else {}
-    while not result:
-        with suppress(Grown):
-            result = _on_cluster(args, config, flow)
-    if args.command == "run":
-        with progress.listening(progress.listener(quiet=args.json)):
+            return _begun(config)
+        if config.ray is None:
+            from flows.server import stop_ahead
+
+            stop_ahead()  # no flow runs here
+            result = work_on(begin(config))
+        else:
+            _check_ray(args, config)
+            result = on_cluster(config, lambda: flow(args, "on_ray", lambda flows: flows.spread(config)))
+        if args.command == "run":
             result |= _trained(config, result["run"])
     return result
 
 
-def _on_cluster(args: argparse.Namespace, config: "RunConfig", flow: Callable[..., Any]) -> Result:
+def _begun(config: "RunConfig") -> Result:
+    """Begin the run, or let it grow, and say which it was, and what is left to do."""
+    from pipeline.runs import growths, remote
+    from pipeline.storage.object_store import open_objects
+
+    before = growths.latest(open_objects(_url_of(config), written=False))
+    objects = begin(config)
+    now, (manifest, made_for) = growths.known(objects), remote.last_dataset(objects)
+    trains = "the same command without --begin trains"
+    if manifest and not manifest.owed and made_for >= now.number:
+        said = f"sealed already, and nothing is new{f'; {trains}' if config.train else ''}"
+    else:
+        how = "grown" if before and now.number > before.number else "begun already" if before else "begun"
+        then = f"; when it is sealed, {trains}" if config.train else ""
+        said = f"{how}; work on it: stepmint work {objects.url}{then}"
+    return {"run": objects.url, "said": said}
+
+
+def on_cluster(config: "RunConfig", spread: "Callable[[], tuple[ObjectStore, Growth]]") -> Result:
+    """Let a Ray cluster work on a run by `spread`, and seal it; again, where it has grown meanwhile."""
+    from flows.on_ray import connected
+    from pipeline.runs.growths import Grown
+
+    assert config.ray is not None
+    while True:
+        with connected(config.ray):
+            objects, growth = spread()
+        with suppress(Grown):  # then there is more to label
+            return sealed(objects, growth)
+
+
+def _check_ray(args: argparse.Namespace, config: "RunConfig") -> None:
     if not is_url(config.root):
         raise UserError(
             f"[ray]: root = {config.root!r} is a folder of this machine: a run on a cluster needs a place "
@@ -83,13 +109,16 @@ def _on_cluster(args: argparse.Namespace, config: "RunConfig", flow: Callable[..
         raise UserError(
             "--no-prefect: with [ray] the shards are tasks of a Prefect flow; leave one of them out"
         )
-    from flows.on_ray import connected
 
-    assert config.ray is not None
-    with connected(config.ray):
-        objects, growth = flow(args, "on_ray", lambda flows: flows.spread(config))
-    with progress.listening(progress.listener(quiet=args.json)):
-        return sealed(objects, growth)
+
+def _url_of(config: "RunConfig") -> str:
+    """The place of a run. UserError where its `root` is a folder."""
+    if not is_url(config.root):
+        raise UserError(
+            f"root = {config.root!r} is a folder of this machine, where no other can join: name a place that "
+            "all reach, such as s3://BUCKET/RUNS or file:///SHARED/RUNS"
+        )
+    return f"{config.root.rstrip('/')}/{config.name}"
 
 
 def begin(config: "RunConfig") -> "ObjectStore":
@@ -107,12 +136,7 @@ def begin(config: "RunConfig") -> "ObjectStore":
     from pipeline.storage.atomic import fresh_folder
     from pipeline.storage.object_store import open_objects
 
-    if not is_url(config.root):
-        raise UserError(
-            f"root = {config.root!r} is a folder of this machine, where no other can join: name a place that "
-            "all reach, such as s3://BUCKET/RUNS or file:///SHARED/RUNS"
-        )
-    objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
+    objects = open_objects(_url_of(config))
     night = is_night(config)
     if night and _joins(objects, config):
         return objects

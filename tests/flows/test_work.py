@@ -106,6 +106,24 @@ def test_what_an_address_cannot_do_is_said_in_one_line(tmp_path: Path, capsys: C
         assert said in err.splitlines()[-1]
 
 
+def test_what_beginning_a_run_has_done_is_said(tmp_path: Path, capsys: Capture) -> None:
+    file, url = run_file(tmp_path), f"file://{tmp_path}/objects/mine"
+    few, work = ("--set", "problems.limit=5"), f"work on it: stepmint work {url}"
+    for given, said in (
+        (few, f"begun; {work}"),
+        (few, f"begun already; {work}"),
+        ((), f"grown; {work}"),
+        (few, f"begun already; {work}"),
+    ):
+        assert told(capsys, "run", file, "--begin", *given)["said"] == said
+    assert answer(capsys, "fuse", url, "--partial")[0] == 1
+    assert told(capsys, "run", file, "--begin")["said"] == f"begun already; {work}"
+    told(capsys, "work", url)
+    trains = ("--set", "train.model=embedded")
+    assert told(capsys, "run", file, "--begin")["said"] == "sealed already, and nothing is new"
+    assert told(capsys, "run", file, "--begin", *trains)["said"].endswith("without --begin trains")
+
+
 def test_looking_where_no_run_is_changes_nothing(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "file").touch()
     before = set(tmp_path.rglob("*"))
