@@ -77,10 +77,12 @@ def _begun(config: "RunConfig") -> Result:
     objects = begin(config)
     now, (manifest, made_for) = growths.known(objects), remote.last_dataset(objects)
     trains = "the same command without --begin trains"
-    if manifest and not manifest.owed and made_for >= now.number:
+    if manifest and not manifest.owed and made_for >= now.changed:
         said = f"sealed already, and nothing is new{f'; {trains}' if config.train else ''}"
     else:
-        how = "grown" if before and now.number > before.number else "begun already" if before else "begun"
+        how = "begun already" if before else "begun"
+        if before and now.number > before.number:
+            how = "grown" if now.changed > before.changed else "begun already, and asks models otherwise now"
         then = f"; when it is sealed, {trains}" if config.train else ""
         said = f"{how}; work on it: stepmint work {objects.url}{then}"
     return {"run": objects.url, "said": said}
@@ -210,7 +212,7 @@ def sealed(objects: "ObjectStore", growth: "Growth | None" = None) -> Result:
         # Of several workers of one machine the first makes the dataset, and the others find it.
         manifest, made_for = remote.last_dataset(objects)
         # It may be that of an earlier growth, or of what was done by then (`fuse --partial`).
-        if manifest is None or manifest.owed or made_for < growth.number:
+        if manifest is None or manifest.owed or made_for < growth.changed:
             manifest = seal_remote(objects, mirror, growth)
     if growths.after(objects, growth).number > growth.number:
         raise growths.Grown

@@ -94,13 +94,18 @@ def create(objects: ObjectStore, store: RunStore) -> bool:
 
 
 def _grown(objects: ObjectStore, store: RunStore, there: Growth) -> Growth | None:
-    """What becomes of a run by the problems of another folder; None where it has all of them."""
+    """What becomes of a run by the problems of another folder, or by its settings of speed alone; None where
+    it has all of them."""
     with fresh_folder() as part:
         folder = part / store.path.name
-        fetch(objects, folder, there)
+        others = growing.differ_in_speed(fetch(objects, folder, there), store.config)
         changed = growing.add(folder, store, objects.url)
-        if not changed:
+        if not (changed or others):
             return None
+        if not changed:
+            shutil.rmtree(folder)  # it may hold what is not taken: a lower budget, fewer problems
+            fetch(objects, folder, there)
+            growing.take_speed(folder, store, objects.url)
         number = there.number + 1
         since = {**there.since, **{str(shard): number for shard in changed}}
         return there._replace(number=number, files=_put_inputs(objects, folder, there.files), since=since)
