@@ -109,6 +109,8 @@ def _decoded(data: bytes, number: int, where: str) -> Growth:
         digest, shards, files, nonce, since = (said.get(name) for name in _NAMES)
         if not isinstance(files, dict) or not isinstance(shards, int):
             raise ValueError("its fields are not ours")
+        if not all(isinstance(one, str) for one in files.values()):
+            raise ValueError("it gives files no checksums")
         changed = {str(shard): int(last) for shard, last in (since or {}).items()}
         return Growth(number, str(digest), shards, files, nonce, changed)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
