@@ -198,8 +198,7 @@ class Shared:
         return found
 
     async def _until_open(self) -> None:
-        """Wait until an engine is open: for those that load without a limit, for others as long as they may
-        wait for room. Where none comes, what one of them failed with is raised."""
+        """Wait until an engine is open. Where none comes, what one of them failed with is raised."""
         while not self._under_way:
             failed = [error for one in self._opening.values() if one.done() and (error := one.exception())]
             waiting = {engine: one for engine, one in self._opening.items() if not one.done()}
@@ -208,13 +207,15 @@ class Shared:
                 if isinstance(error, UserError):
                     raise error
             if not waiting:
-                raise _gone(failed, _NONE_LEFT)
-            limit = None if self._placed & waiting.keys() else self._room_s
+                raise _gone(failed)
+            # The command has seen that the first found room (`started`). Where that one failed, others may
+            # never find any. One that loads may answer nothing for long: vLLM starts in the event loop.
+            limit = self._room_s if failed and not self._placed & waiting.keys() else None
             ended, _ = await asyncio.wait(
                 waiting.values(), timeout=limit, return_when=asyncio.FIRST_COMPLETED
             )
             if not ended and not self._placed & waiting.keys():
-                raise _gone(failed, _NO_ROOM.format(self._room_s))
+                raise _gone(failed)
 
     async def _open(self, engine: Any) -> None:
         from ray.exceptions import RayActorError
@@ -258,14 +259,14 @@ class Shared:
             return found
 
 
-def _gone(failed: Sequence[BaseException], otherwise: str) -> BaseException:
+def _gone(failed: Sequence[BaseException]) -> BaseException:
     """Why no engine is there, as an error that ends the work: every call would fail."""
     match failed:
         case [BackendError() as error, *_]:
             return BackendGone(str(error))
         case [error, *_]:
             return error
-    return BackendGone(otherwise)
+    return BackendGone(_NONE_LEFT)
 
 
 async def _awaited(reference: Any) -> Any:

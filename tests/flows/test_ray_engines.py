@@ -139,20 +139,23 @@ def test_the_users_error_is_told_although_an_engine_finds_no_room() -> None:
         asyncio.run(run())
 
 
-@pytest.mark.parametrize(
-    ("first", "said"),
-    [(None, r"no room for an engine within ray.room_s = 0\.2 s"), ("unopened", "no memory")],
-)
-def test_engines_that_find_no_room_are_not_waited_for_without_an_end(first: str | None, said: str) -> None:
-    policy = PythonPolicyConfig(factory=f"tests.flows.test_ray_engines:{first or 'choosy'}")
+def test_an_engine_that_fails_is_told_although_others_find_no_room() -> None:
+    policy = PythonPolicyConfig(factory="tests.flows.test_ray_engines:unopened")
 
     async def run() -> None:
-        engines = [Late(600, "here"), Handle() if first else Late(600, "here")]
-        async with asyncio.timeout(60), Shared(policy, engines, room_s=0.2):
+        async with asyncio.timeout(60), Shared(policy, [Late(600, "here"), Handle()], room_s=0.2):
             raise AssertionError
 
-    with pytest.raises(BackendGone, match=said):
+    with pytest.raises(BackendGone, match="no memory"):
         asyncio.run(run())
+
+
+def test_an_engine_that_answers_nothing_while_it_loads_is_waited_for() -> None:
+    async def run() -> list[Completion]:
+        async with Shared(CONFIG, [Late(1, "here")], room_s=0.2) as policy:
+            return await policy.sample(PROMPT, 2, Sampling(seed=0))
+
+    assert [asyncio.run(run())] == sampled(Handle())
 
 
 def unopened() -> Any:
