@@ -8,6 +8,7 @@ import contextvars
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -49,18 +50,19 @@ _GIVE_BACK_S = 2.0
 
 class Place(NamedTuple):
     """What a task needs to know: where the run is, the name that its claims are made in, and how many engines
-    it finds under that name."""
+    it finds under that name, for which it waits so long."""
 
     url: str
     owner: str
     engines: int = 0
+    room_s: float = 0.0
 
 
 @cache
 def _worker(place: Place) -> Worker:
     """The worker of this process. It is kept from one task to the next, with the problems it has fetched."""
     folder = _OPEN.enter_context(fresh_folder())
-    engines = Engines(ray_engines.opener(place.owner, place.engines))
+    engines = Engines(ray_engines.opener(place.owner, place.engines, place.room_s))
     return Worker(open_objects(place.url), folder / "run", owner=place.owner, engines=engines)
 
 
@@ -84,17 +86,18 @@ def connected(asked: RayConfig) -> Iterator[None]:
 
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        # Of our environment only what holds no secret: Ray shows it on its pages. Keys are the nodes' own.
-        ray.init(
-            asked.address,
-            namespace=ray_engines.NAMESPACE,
-            log_to_driver=False,
-            logging_level="ERROR",
-            runtime_env={"env_vars": {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}},
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        said = str(error).strip().splitlines()
-        raise UserError(f"ray.address = {asked.address!r}: {said[0] if said else error}; {_START}") from None
+        with _without_lines_of_ray():
+            # Of our environment only what holds no secret: Ray shows it on its pages. Keys are the nodes'.
+            variables = {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
+            ray.init(
+                asked.address,
+                namespace=ray_engines.NAMESPACE,
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env={"env_vars": variables},
+            )
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise UserError(f"ray.address = {asked.address!r}: {_refusal(error, asked.address)}") from None
     finally:
         # Ray sets a handler of its own, under which SIGTERM ends the command at once.
         for number, handler in kept.items():
@@ -103,6 +106,34 @@ def connected(asked: RayConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _without_lines_of_ray() -> Iterator[None]:
+    """Keep off the terminal what Ray's client in C++ writes there for each try. Its errors say the same."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _refusal(error: BaseException, address: str) -> str:
+    """Why a cluster was not joined, and what to do. Something answers at its address."""
+    # Ray says that it could not connect, and holds its reason as the text of a traceback in the cause.
+    if "AuthenticationError" in f"{type(error).__name__} {error.__cause__}":
+        return (
+            "the cluster refuses the token of this command: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to "
+            "what its nodes were started with"
+        )
+    said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if address == "auto":
+        return f"{said}; {_START}"
+    return f"{said}, though something answers there: name the port of `ray start --head`, and use its version"
 
 
 def _check_there(address: str) -> None:
@@ -129,7 +160,7 @@ def spread(config: RunConfig) -> tuple[ObjectStore, Growth]:
     shards = [n for n in range(config.shards) if not _is_sealed(growth.log(objects, n))]
     if not shards:
         return objects, growth
-    place = Place(objects.url, f"ray-{uuid.uuid4().hex}", config.ray.engines)
+    place = Place(objects.url, f"ray-{uuid.uuid4().hex}", config.ray.engines, config.ray.room_s)
     with _followed(objects), ray_engines.started(place.owner, config.ray):
         found = _mapped(config.name, place, config.ray, shards)
     errors = [_told(one) for one in found if isinstance(one, BaseException)]

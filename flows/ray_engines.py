@@ -9,11 +9,13 @@ whose machine died, and sends it the calls that were under way.
 import asyncio
 import os
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from flows import progress
 from pipeline.labelling.tools import Opener
 from pipeline.policies import open_policy, scorer
 from pipeline.policies.admission import Gate
@@ -36,6 +38,12 @@ _A_SERVERS = (
     '`kind = "server"`, or leave `engines` out of [ray]'
 )
 _NONE_LEFT = "no engine of the cluster is left; the same command starts them anew"
+_NO_ROOM = (
+    "the Ray cluster had no room for an engine within ray.room_s = {:g} s: free GPUs or add nodes, or lower "
+    "ray.num_gpus; the same command goes on"
+)
+_SAID_S = 15.0
+"""When it is first said that engines wait for room; from then on every few minutes."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,9 @@ class Engine:
         self._told: dict[str, tuple[int, int]] = {}
         self._failed = set[str]()
         """Problems of which calls have failed since one was answered."""
+
+    async def here(self) -> None:
+        """Answered as soon as the cluster has room for the engine, before it loads anything."""
 
     async def open(self, config: PolicyConfig) -> Opened | Failure:
         """Open a policy, unless it is open."""
@@ -145,40 +156,33 @@ class Shared:
     """A policy whose completions are made by engines of the cluster: a call goes to one that has least to
     do."""
 
-    def __init__(self, config: PolicyConfig, engines: Sequence[Any]) -> None:
-        self._config, self._engines = config, list(engines)
+    def __init__(self, config: PolicyConfig, engines: Sequence[Any], room_s: float = 600.0) -> None:
+        self._config, self._engines, self._room_s = config, list(engines), room_s
         self.kind: str = config.kind
         self.model = self.revision = ""
         self.usage = Usage()
         self._under_way: dict[Any, int] = {}
         """Completions that were asked of each engine which is open."""
-        self._opening: list[asyncio.Task[None]] = []
+        self._opening: dict[Any, asyncio.Task[None]] = {}
+        self._placed = set[Any]()
+        """Engines for which the cluster had room."""
         self._gate = Gate(IN_FLIGHT)
 
     async def __aenter__(self) -> Self:
         """Open it on all engines, and wait for the first. The others join when they have loaded, or when
         the cluster has room for them."""
-        self._opening = [asyncio.create_task(self._open(engine)) for engine in self._engines]
+        self._opening = {engine: asyncio.create_task(self._open(engine)) for engine in self._engines}
         try:
-            while not self._under_way:
-                waiting = [one for one in self._opening if not one.done()]
-                for one in self._opening:
-                    # Of the user's mistakes the first is told: engines that have no room would be waited for
-                    # without an end. Where each has failed, any one's error will do.
-                    if one.done() and (not waiting or isinstance(one.exception(), UserError)):
-                        await one
-                if not waiting:
-                    raise BackendGone(_NONE_LEFT)
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await self._until_open()
         except BaseException:
             await self.__aexit__()
             raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        for one in self._opening:
+        for one in self._opening.values():
             one.cancel()
-        await asyncio.gather(*self._opening, return_exceptions=True)
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
 
     async def sample(self, prompt: Prompt, n: int, sampling: Sampling) -> list[Completion]:
         """Exactly `n` completions, as the configured policy would give them. BackendGone where no engine is
@@ -193,10 +197,32 @@ class Shared:
         found: list[TokenLogprobs | None] = await self._call(len(texts), "logprob", prompt, texts)
         return found
 
+    async def _until_open(self) -> None:
+        """Wait until an engine is open. Where none comes, what one of them failed with is raised."""
+        while not self._under_way:
+            failed = [error for one in self._opening.values() if one.done() and (error := one.exception())]
+            waiting = {engine: one for engine, one in self._opening.items() if not one.done()}
+            # The user's mistake is told at once: it would be the same on all engines.
+            for error in failed:
+                if isinstance(error, UserError):
+                    raise error
+            if not waiting:
+                raise _gone(failed)
+            # The command has seen that the first found room (`started`). Where that one failed, others may
+            # never find any. One that loads may answer nothing for long: vLLM starts in the event loop.
+            limit = self._room_s if failed and not self._placed & waiting.keys() else None
+            ended, _ = await asyncio.wait(
+                waiting.values(), timeout=limit, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not ended and not self._placed & waiting.keys():
+                raise _gone(failed)
+
     async def _open(self, engine: Any) -> None:
         from ray.exceptions import RayActorError
 
         try:
+            await engine.here.remote()
+            self._placed.add(engine)
             opened = await engine.open.remote(self._config)
         except RayActorError as error:
             raise BackendGone(f"an engine of the cluster has died: {error}") from None
@@ -211,7 +237,8 @@ class Shared:
     async def _call(self, n: int, method: str, *arguments: Any) -> Any:
         from ray.exceptions import RayActorError
 
-        while self._under_way:
+        while True:
+            await self._until_open()  # the last one may have died while another loads
             # Each shard knows of its own calls alone: with few of them, all would ask the same engine first.
             engine = min(self._under_way, key=lambda one: (self._under_way[one], random.random()))
             self._under_way[engine] += n
@@ -230,7 +257,16 @@ class Shared:
             found, asked, cached = result
             self.usage.count(asked, cached)
             return found
-        raise BackendGone(_NONE_LEFT)
+
+
+def _gone(failed: Sequence[BaseException]) -> BaseException:
+    """Why no engine is there, as an error that ends the work: every call would fail."""
+    match failed:
+        case [BackendError() as error, *_]:
+            return BackendGone(str(error))
+        case [error, *_]:
+            return error
+    return BackendGone(_NONE_LEFT)
 
 
 async def _awaited(reference: Any) -> Any:
@@ -258,13 +294,35 @@ def started(owner: str, asked: RayConfig) -> Iterator[None]:
         for number in range(asked.engines)
     ]
     try:
+        if engines:
+            _await_room(engines, asked)
         yield
     finally:
         for engine in engines:
             ray.kill(engine)
 
 
-def opener(owner: str, engines: int) -> Opener:
+def _await_room(engines: Sequence[Any], asked: RayConfig) -> None:
+    """Wait until the cluster has room for one of the engines, and say so meanwhile. BackendError where it has
+    none for too long."""
+    import ray
+
+    here, begun, pause = [engine.here.remote() for engine in engines], time.monotonic(), _SAID_S
+    while True:
+        left = begun + asked.room_s - time.monotonic()
+        if ray.wait(here, timeout=max(0.0, min(left, pause)))[0]:
+            return
+        if left <= pause:
+            raise BackendError(_NO_ROOM.format(asked.room_s))
+        free, there = (found.get("GPU", 0) for found in (ray.available_resources(), ray.cluster_resources()))
+        progress.note(
+            f"no engine has room on the Ray cluster yet: each needs {asked.num_gpus:g} GPUs, and of the "
+            f"cluster's {there:g} are {free:g} free; waiting"
+        )
+        pause = 12 * _SAID_S
+
+
+def opener(owner: str, engines: int, room_s: float) -> Opener:
     """What makes the policies of a shard: those that need a machine's memory are asked of the engines.
     Without engines all are opened here."""
 
@@ -277,7 +335,7 @@ def opener(owner: str, engines: int) -> Opener:
         for number in range(engines):
             with suppress(ValueError):  # it has died for good
                 found.append(ray.get_actor(_name(owner, number), NAMESPACE))
-        return Shared(config, found)
+        return Shared(config, found, room_s)
 
     return make
 

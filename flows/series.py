@@ -3,19 +3,20 @@
 Both do what is missing, whichever fire it was that left it undone.
 """
 
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flows import progress
 from flows.engine import task
 from flows.train import TRAINED, evaluate_model, read_json, train_on
 from pipeline.outputs.nights import publish_nights
+from pipeline.outputs.report import rows_of
 from pipeline.runs.series import SealedNight, sealed_night, sealed_runs
 from pipeline.runs.series_prms import called, fetch_prm, keep_prm, newest_prm, prms_here
 from schemas.config import RunConfig
 from schemas.errors import BackendError
 from schemas.places import is_url
-from schemas.records import content_id
+from schemas.records import LabelledSolution, content_id
 
 
 def follow_up(config: RunConfig) -> list[str]:
@@ -48,6 +49,14 @@ def publish_series(config: RunConfig) -> str:
     return f"published: {', '.join(nights) or 'nothing new'}, at {address}"
 
 
+def rows_of_nights(nights: Sequence[SealedNight]) -> Iterator[LabelledSolution]:
+    """The rows of some nights. Others wait for a night's copy on this machine while it is read, and not while
+    a PRM learns from it."""
+    for night in nights:
+        with night.opened(False) as run:
+            yield from rows_of(run, votes=False)
+
+
 @task("retrain")
 def retrain(config: RunConfig) -> str:
     """Train a PRM on all sealed runs of a series, if they have enough rows more than the last one was trained
@@ -61,9 +70,10 @@ def retrain(config: RunConfig) -> str:
     if missing > 0:
         return f"no PRM trained, rows missing: {missing:,}"
     digest, tag = content_id([night.digest for night in nights]), nights[-1].name
-    with ExitStack() as held:
-        runs = [held.enter_context(night.opened(False)) for night in nights]
-        folder = held.enter_context(prms_here(config)) / tag
+    with nights[-1].opened(False) as newest:
+        template, settings = newest.template(), newest.config
+    with prms_here(config) as made:
+        folder = made / tag
         fetch_prm(config, folder)
         # An earlier night that was finished late: the PRM of this name stays, since runs may have it as a
         # judge.
@@ -71,9 +81,10 @@ def retrain(config: RunConfig) -> str:
             tag = f"{tag}-{digest}"
             folder = folder.with_name(tag)
             fetch_prm(config, folder)
-        train_on(runs, config, folder, digest)
+        train_on(rows_of_nights(nights), template, config, folder, digest)
         if config.evaluate:
-            # That run's own settings: the file may have been edited since.
-            evaluate_model(runs[-1].config.model_copy(update={"evaluate": config.evaluate}), str(folder))
+            with nights[-1].opened(False):
+                # That run's own settings: the file may have been edited since.
+                evaluate_model(settings.model_copy(update={"evaluate": config.evaluate}), str(folder))
         keep_prm(config, folder, {"tag": tag, "rows": rows, "digest": digest})
     return f"PRM trained on {rows:,} rows, in {called(config, tag)}"

@@ -4,8 +4,7 @@ A finished checkpoint is kept while the dataset and the settings that it was mad
 """
 
 import json
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pipeline.storage.atomic import write_json
 from pipeline.storage.generations import sealed_manifest
 from schemas.config import RunConfig, TrainConfig
 from schemas.places import is_url
+from schemas.records import LabelledSolution
 
 TRAINED = "training.json"
 """The file with the dataset and settings of a checkpoint; absent when the training was cut short."""
@@ -35,13 +35,16 @@ def checkpoint_of(config: RunConfig) -> Path:
 def train_model(config: RunConfig, out: str) -> dict[str, Any]:
     """Train on a sealed run and return the metrics; a checkpoint of the same rows and settings is kept."""
     store = RunStore.reopen(config)
-    return train_on([store], config, Path(out), sealed_manifest(store.path).digest())
+    digest, rows = sealed_manifest(store.path).digest(), rows_of(store, votes=False)
+    return train_on(rows, store.template(), config, Path(out), digest)
 
 
-def train_on(runs: Sequence[RunStore], config: RunConfig, folder: Path, digest: str) -> dict[str, Any]:
-    """Train on sealed runs, whose rows have this digest, with the prompt of the last; returns the metrics. A
-    checkpoint of the same rows and settings is kept."""
-    settings, template = config.train or TrainConfig(), runs[-1].template()
+def train_on(
+    rows: Iterable[LabelledSolution], template: str, config: RunConfig, folder: Path, digest: str
+) -> dict[str, Any]:
+    """Train on rows with this digest, and with the prompt that they were made with; returns the metrics. A
+    checkpoint of the same rows and settings is kept, and then no row is read."""
+    settings = config.train or TrainConfig()
     wanted = {"dataset_digest": digest, "template": template, "train": settings.model_dump(mode="json")}
     if read_json(folder / TRAINED) == wanted and (folder / "prm.json").is_file():
         return {**read_json(folder / "metrics.json"), "kept": True}
@@ -49,7 +52,6 @@ def train_on(runs: Sequence[RunStore], config: RunConfig, folder: Path, digest: 
     from pipeline.prm.train import train_prm
 
     with progress.stage("training the PRM"):
-        rows = chain.from_iterable(rows_of(run, votes=False) for run in runs)
         metrics = train_prm(rows, settings, folder, template=template, dataset_digest=digest)
     if not rank():  # of several processes the first writes
         write_json(folder / TRAINED, wanted)

@@ -1,14 +1,16 @@
 """`stepmint work URL`, and what lets other commands use a run on an object store as they use a folder."""
 
 import argparse
+import re
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import progress
+from pipeline.storage.copies import copy_of
 from pipeline.storage.copies import mirrored as mirrored
-from schemas.errors import UserError, redacted
+from schemas.errors import BackendError, UserError, redacted
 from schemas.logged import about
 from schemas.places import is_url
 
@@ -37,42 +39,68 @@ def add_arguments(work: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> Result:
     """Join a run: label its shards until none is left, and seal it where no other worker has."""
-    from pipeline.storage.object_store import open_objects
-
     if not is_url(args.url):
         raise UserError(f"{args.url}: is no address: expected s3://BUCKET/RUNS/NAME, or file:///FOLDER/NAME")
     if not 1 <= args.lease <= 3600:
         raise UserError(f"--lease {args.lease:g}: expected 1 to 3600 seconds")
     with progress.listening(progress.listener(quiet=args.json)):
-        return work_on(open_objects(args.url), args.lease)
+        return work_on(_opened(args.url, written=True), args.lease)
 
 
 def submit(args: argparse.Namespace, config: "RunConfig", flow: Callable[..., Any]) -> Result:
     """Begin the run on the object store that its `root` names, or go on with it, and work on it: here, or
     with `[ray]` on a cluster. With --begin the work is left to `stepmint work`. `flow` runs a flow of a
     module. Only `run`, and only where it was given, trains and evaluates what is sealed."""
-    from pipeline.runs.growths import Grown
-
-    if config.ray is None:
-        from flows.server import stop_ahead
-
-        stop_ahead()  # no flow runs here
     with progress.listening(progress.listener(quiet=args.json)):
         if vars(args).get("begin"):
-            url = begin(config).url
-            then = "; when it is sealed, the same command without --begin trains" if config.train else ""
-            return {"run": url, "said": f"begun; work on it: stepmint work {url}{then}"}
-        result = work_on(begin(config)) if config.ray is None else {}
-    while not result:
-        with suppress(Grown):
-            result = _on_cluster(args, config, flow)
-    if args.command == "run":
-        with progress.listening(progress.listener(quiet=args.json)):
+            return _begun(config)
+        if config.ray is None:
+            from flows.server import stop_ahead
+
+            stop_ahead()  # no flow runs here
+            result = work_on(begin(config))
+        else:
+            _check_ray(args, config)
+            result = on_cluster(config, lambda: flow(args, "on_ray", lambda flows: flows.spread(config)))
+        if args.command == "run":
             result |= _trained(config, result["run"])
     return result
 
 
-def _on_cluster(args: argparse.Namespace, config: "RunConfig", flow: Callable[..., Any]) -> Result:
+def _begun(config: "RunConfig") -> Result:
+    """Begin the run, or let it grow, and say which it was, and what is left to do."""
+    from pipeline.runs import growths, remote
+    from pipeline.storage.object_store import open_objects
+
+    before = growths.latest(open_objects(_url_of(config), written=False))
+    objects = begin(config)
+    now, (manifest, made_for) = growths.known(objects), remote.last_dataset(objects)
+    trains = "the same command without --begin trains"
+    if manifest and not manifest.owed and made_for >= now.changed:
+        said = f"sealed already, and nothing is new{f'; {trains}' if config.train else ''}"
+    else:
+        how = "begun already" if before else "begun"
+        if before and now.number > before.number:
+            how = "grown" if now.changed > before.changed else "begun already, and asks models otherwise now"
+        then = f"; when it is sealed, {trains}" if config.train else ""
+        said = f"{how}; work on it: stepmint work {objects.url}{then}"
+    return {"run": objects.url, "said": said}
+
+
+def on_cluster(config: "RunConfig", spread: "Callable[[], tuple[ObjectStore, Growth]]") -> Result:
+    """Let a Ray cluster work on a run by `spread`, and seal it; again, where it has grown meanwhile."""
+    from flows.on_ray import connected
+    from pipeline.runs.growths import Grown
+
+    assert config.ray is not None
+    while True:
+        with connected(config.ray):
+            objects, growth = spread()
+        with suppress(Grown):  # then there is more to label
+            return sealed(objects, growth)
+
+
+def _check_ray(args: argparse.Namespace, config: "RunConfig") -> None:
     if not is_url(config.root):
         raise UserError(
             f"[ray]: root = {config.root!r} is a folder of this machine: a run on a cluster needs a place "
@@ -82,13 +110,16 @@ def _on_cluster(args: argparse.Namespace, config: "RunConfig", flow: Callable[..
         raise UserError(
             "--no-prefect: with [ray] the shards are tasks of a Prefect flow; leave one of them out"
         )
-    from flows.on_ray import connected
 
-    assert config.ray is not None
-    with connected(config.ray):
-        objects, growth = flow(args, "on_ray", lambda flows: flows.spread(config))
-    with progress.listening(progress.listener(quiet=args.json)):
-        return sealed(objects, growth)
+
+def _url_of(config: "RunConfig") -> str:
+    """The place of a run. UserError where its `root` is a folder."""
+    if not is_url(config.root):
+        raise UserError(
+            f"root = {config.root!r} is a folder of this machine, where no other can join: name a place that "
+            "all reach, such as s3://BUCKET/RUNS or file:///SHARED/RUNS"
+        )
+    return f"{config.root.rstrip('/')}/{config.name}"
 
 
 def begin(config: "RunConfig") -> "ObjectStore":
@@ -106,12 +137,7 @@ def begin(config: "RunConfig") -> "ObjectStore":
     from pipeline.storage.atomic import fresh_folder
     from pipeline.storage.object_store import open_objects
 
-    if not is_url(config.root):
-        raise UserError(
-            f"root = {config.root!r} is a folder of this machine, where no other can join: name a place that "
-            "all reach, such as s3://BUCKET/RUNS or file:///SHARED/RUNS"
-        )
-    objects = open_objects(f"{config.root.rstrip('/')}/{config.name}")
+    objects = open_objects(_url_of(config))
     night = is_night(config)
     if night and _joins(objects, config):
         return objects
@@ -185,7 +211,7 @@ def sealed(objects: "ObjectStore", growth: "Growth | None" = None) -> Result:
         # Of several workers of one machine the first makes the dataset, and the others find it.
         manifest, made_for = remote.last_dataset(objects)
         # It may be that of an earlier growth, or of what was done by then (`fuse --partial`).
-        if manifest is None or manifest.owed or made_for < growth.number:
+        if manifest is None or manifest.owed or made_for < growth.changed:
             manifest = seal_remote(objects, mirror, growth)
     if growths.after(objects, growth).number > growth.number:
         raise growths.Grown
@@ -233,18 +259,28 @@ def _trained(config: "RunConfig", url: str) -> Result:
 def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], Result]) -> Result:
     """Run a command on a folder that holds what a run on an object store has by now. UserError for a command
     that would change the folder and not the run."""
-    from pipeline.runs import remote
-    from pipeline.runs.run_store import RunStore
-    from pipeline.storage.generations import sealed_manifest
-    from pipeline.storage.object_store import open_objects
-
     if args.command not in READING:
         raise UserError(
             f"{args.command} works on a folder; an address is taken by {', '.join(READING)}, work"
         )
     if args.command == "train" and not args.out and not args.dry_run:
         raise UserError("train on an address needs --out FOLDER, where the checkpoint is put")
-    objects = open_objects(args.run, written=args.command == "fuse")
+    objects = _opened(args.run, written=args.command == "fuse")
+    told = _by_address(objects.url)
+    try:
+        return {name: told(found) for name, found in _on_copy(args, command, objects).items()}
+    except (UserError, BackendError) as error:
+        error.args = tuple(map(told, error.args))
+        raise
+
+
+def _on_copy(
+    args: argparse.Namespace, command: Callable[[argparse.Namespace], Result], objects: "ObjectStore"
+) -> Result:
+    from pipeline.runs import remote
+    from pipeline.runs.run_store import RunStore
+    from pipeline.storage.generations import sealed_manifest
+
     quiet = args.json or vars(args).get("watch") is not None
     with ExitStack() as held:
         folder = held.enter_context(mirrored(objects.url))
@@ -261,6 +297,39 @@ def in_folder(args: argparse.Namespace, command: Callable[[argparse.Namespace], 
     # Without the lock: `show | less` must not keep others waiting. Where another command seals the copy
     # meanwhile, this one reads the files as they were, or says that they were sealed anew.
     return command(there)
+
+
+def _opened(url: str, *, written: bool) -> "ObjectStore":
+    """The place of a run. UserError where none is there, before anything is made there or on this machine."""
+    from pipeline.runs import growths
+    from pipeline.storage.object_store import open_objects, probe
+
+    objects = open_objects(url, written=False)
+    growths.known(objects)
+    if written:
+        probe(objects)
+    return objects
+
+
+def _by_address(url: str) -> Callable[[Any], Any]:
+    """Puts the address of a run in the place of the folder of its copy, in all that a command says. Files of
+    the copy keep their names: that is where they are."""
+    folder = str(copy_of(url))
+    whole = re.compile(re.escape(folder) + r"(?!/)")
+
+    def told(said: Any) -> Any:
+        match said:
+            case str():
+                said = said.replace(f"`stepmint run {folder}`", f"`stepmint work {url}`")
+                anew = f"remove {Path(folder).parent}, which is a copy and is made anew"
+                return whole.sub(lambda _: url, said.replace(f"see `stepmint check {folder}`", anew))
+            case dict():
+                return {name: told(one) for name, one in said.items()}
+            case list():
+                return [told(one) for one in said]
+        return said
+
+    return told
 
 
 def _read(objects: "ObjectStore", folder: Path) -> "RunConfig":

@@ -11,7 +11,9 @@ from pydantic import Field
 from schemas.manifest import Checksum
 from schemas.records import Count, Record
 
-NightName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
+NIGHT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
+"""What a night may be called: its name is a tag of the Hub, and stands in the names of files."""
+NightName = Annotated[str, Field(pattern=f"^{NIGHT}$")]
 NightFile = Annotated[str, Field(pattern=r"^data/(steps|rollouts)/[A-Za-z0-9._-]+\.parquet$", max_length=300)]
 
 

@@ -86,6 +86,7 @@ def examine(run: Path) -> list[Finding]:
     known: dict[str, Finding] = {}
     for finding in found:
         what = finding.what.removesuffix(f": see `stepmint check {run}`")
+        what = what.removesuffix(f", or see `stepmint check {run}`")  # whoever reads this gave that command
         known.setdefault(what.removeprefix(str(run)).partition("; ")[0], Finding(what, finding.repair))
     return list(known.values())
 

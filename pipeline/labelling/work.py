@@ -114,7 +114,7 @@ class Worker:
         self.growth = later
         for shard, log in enumerate(self._logs):
             log.since = later.since_of(shard)
-        self._note("the run has got further problems")
+        self._note("the run has got further problems, or other settings of speed")
 
     def finish(self, shard: int) -> int:
         """Work on one shard until it is sealed, by whomever; returns how many of its problems were done here.

@@ -9,6 +9,7 @@ its own log says so. What it has finished is put down by the first fire that loo
 be put down the same by any other. So a fire may be killed anywhere, and two may go on at once.
 """
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from schemas.records import content_id
 _AT_ONCE = 16
 """Nights that are looked at side by side: each takes four requests, and a store far away takes its time."""
 _FINISHED = "finished"
+_IDS = re.compile(rb"[!-~\n]*")
 
 
 @contextmanager
@@ -89,9 +91,13 @@ def _noted(objects: ObjectStore, manifest: Manifest, data: bytes | None) -> LogE
         data = LogEntry("done", "", series, {_FINISHED: ids.encode()}).encoded()
         if not objects.create(place, data):
             data = objects.read(place)
+    where = f"{objects.url}/{place}"
     if data is None:
-        raise BackendError(f"{objects.url}/{place}: was there, and is gone")
-    return LogEntry.decoded(data, f"{objects.url}/{place}")
+        raise BackendError(f"{where}: was there, and is gone")
+    noted = LogEntry.decoded(data, where)
+    if not _IDS.fullmatch(noted.parts.get(_FINISHED, b"\0")):
+        raise BackendError(f"{where}: lists no problems: remove it, and it is made anew")
+    return noted
 
 
 def _night(objects: ObjectStore, manifest: Manifest, data: bytes | None, series: str) -> SealedNight | None:

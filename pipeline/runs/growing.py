@@ -19,6 +19,7 @@ from pipeline.storage.checksums import sha256_of
 from pipeline.storage.files import batches, lines_of
 from pipeline.storage.recorded import read_config
 from schemas.config import RunConfig
+from schemas.config.effects import speed_settings
 from schemas.errors import UserError
 from schemas.records import Candidate
 
@@ -52,6 +53,24 @@ def add(folder: Path, store: RunStore, url: str) -> Collection[int]:
     before_now = begun.budget.run, config.budget.run
     has_budget = any(one is not None for one in before_now)
     return range(config.shards) if (changed and has_budget) or _is_raised(*before_now) else changed
+
+
+def differ_in_speed(one: RunConfig, other: RunConfig) -> bool:
+    """Whether two runs of the same votes ask their models at other speeds, or at other places."""
+    first, second = (
+        {section: speed_settings(policy) for section, policy in config.policies().items()}
+        for config in (one, other)
+    )
+    return first != second
+
+
+def take_speed(folder: Path, store: RunStore, url: str) -> None:
+    """Give a copy of the run at an address the settings of a prepared run for asking models, which change no
+    vote, and nothing else of it."""
+    begun = read_config(folder)
+    config, _ = _admitted(folder, begun, store, url)
+    asked = {name: getattr(config, name) for name in ("policy", "propose", "annotate")}
+    RunStore(folder, begun.model_copy(update=asked)).record_config()
 
 
 def _is_raised(before: int | None, now: int | None) -> bool:

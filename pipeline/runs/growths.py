@@ -6,10 +6,11 @@
 Growths are created under the next number and never changed, as the entries of a shard's log. Of two programs
 that grow a run at once one gets the number. The other reads what the run has by then, and compares anew.
 
-A growth adds problems, or corrects some, in shards that it names. It takes none away, so what was sealed for
-a growth is sealed for all earlier ones, too. And a shard is sealed for a growth where it was sealed for the
-last one that changed it, or for a later one. So a worker that knows only an earlier growth can do no harm: it
-works on what that growth has, and what it seals is sealed for no more.
+A growth adds problems, or corrects some, in shards that it names; one that names none brings other settings
+of speed. It takes none away, so what was sealed for a growth is sealed for all earlier ones, too. And a shard
+is sealed for a growth where it was sealed for the last one that changed it, or for a later one. So a worker
+that knows only an earlier growth can do no harm: it works on what that growth has, and what it seals is
+sealed for no more.
 """
 
 import json
@@ -54,6 +55,12 @@ class Growth(NamedTuple):
     def since_of(self, shard: int) -> int:
         """The last growth that has changed a shard."""
         return self.since.get(str(shard), 0)
+
+    @property
+    def changed(self) -> int:
+        """The last growth that has changed any shard: a dataset made for it is that of the run. Later ones
+        have brought other settings of speed."""
+        return max(self.since.values(), default=0)
 
     def encoded(self) -> bytes:
         """As it stands in run.json, and in the log."""
@@ -102,6 +109,8 @@ def _decoded(data: bytes, number: int, where: str) -> Growth:
         digest, shards, files, nonce, since = (said.get(name) for name in _NAMES)
         if not isinstance(files, dict) or not isinstance(shards, int):
             raise ValueError("its fields are not ours")
+        if not all(isinstance(one, str) for one in files.values()):
+            raise ValueError("it gives files no checksums")
         changed = {str(shard): int(last) for shard, last in (since or {}).items()}
         return Growth(number, str(digest), shards, files, nonce, changed)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:

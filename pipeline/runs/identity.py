@@ -29,6 +29,7 @@ from pipeline.storage.recorded import (
     read_config,
     read_record,
     write_record,
+    wrong_fields,
 )
 from schemas.config import (
     AnyAnnotator,
@@ -93,7 +94,7 @@ def recorded(path: Path) -> Identity | None:
     try:
         return Identity.model_validate(read_record(file, path))
     except ValidationError as error:
-        raise UserError(changed(file, path, error.errors()[0]["msg"])) from None
+        raise UserError(changed(file, path, wrong_fields(error))) from None
 
 
 def record(path: Path, identity: Identity) -> None:

@@ -95,13 +95,18 @@ def create(objects: ObjectStore, store: RunStore) -> bool:
 
 
 def _grown(objects: ObjectStore, store: RunStore, there: Growth) -> Growth | None:
-    """What becomes of a run by the problems of another folder; None where it has all of them."""
+    """What becomes of a run by the problems of another folder, or by its settings of speed alone; None where
+    it has all of them."""
     with fresh_folder() as part:
         folder = part / store.path.name
-        fetch(objects, folder, there)
+        others = growing.differ_in_speed(fetch(objects, folder, there), store.config)
         changed = growing.add(folder, store, objects.url)
-        if not changed:
+        if not (changed or others):
             return None
+        if not changed:
+            shutil.rmtree(folder)  # it may hold what is not taken: a lower budget, fewer problems
+            fetch(objects, folder, there)
+            growing.take_speed(folder, store, objects.url)
         number = there.number + 1
         since = {**there.since, **{str(shard): number for shard in changed}}
         return there._replace(number=number, files=_put_inputs(objects, folder, there.files), since=since)
@@ -182,7 +187,7 @@ def recorded(objects: ObjectStore) -> RunConfig | None:
     if there is None:
         return None
     text = _input(objects, _CONFIG, there.files.get(_CONFIG, ""))
-    return config_of(text.decode(), Path(f"{objects.url}/{_CONFIG}"))
+    return config_of(text.decode(errors="replace"), Path(f"{objects.url}/{_CONFIG}"))
 
 
 def _is_there(file: Path, sha256: str) -> bool:

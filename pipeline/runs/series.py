@@ -16,6 +16,7 @@ from pipeline.runs.run_store import RunStore
 from pipeline.storage.generations import read_manifest, sealed_manifest
 from pipeline.storage.recorded import config_here
 from schemas.config import RunConfig
+from schemas.series import NIGHT
 
 _FORMATS = {"day": "%Y-%m-%d", "second": "%Y-%m-%dT%H%M%S"}
 
@@ -46,8 +47,9 @@ def planned(config: RunConfig, at: datetime, every: str) -> RunConfig:
 
 def is_called(name: str, series: str) -> bool:
     """Whether a run's name is one that the runs of a series have."""
-    # What follows the dash is the night's name, a tag of the Hub: `nightly--x` would have none.
-    return bool(re.match(rf"{re.escape(series)}-[A-Za-z0-9]", name))
+    # What follows the dash is the night's name: `nightly--x` would have none. The names of folders are what a
+    # store says: `nightly-2026 x`.
+    return bool(re.fullmatch(f"{re.escape(series)}-{NIGHT}", name))
 
 
 def is_night(config: RunConfig) -> bool:

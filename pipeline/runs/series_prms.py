@@ -8,6 +8,7 @@ object store they lie among the runs, since a bucket has nothing beside it:
 """
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +24,13 @@ from pipeline.storage.shard_log import LogEntry, ShardLog
 from schemas.config import PrmConfig, RunConfig
 from schemas.errors import UserError
 from schemas.places import is_url
+from schemas.series import NIGHT
 
 LATEST = "latest.json"
 """The file beside the PRMs of a series that names the newest. It is written last."""
 _TRAINED = "trained"
+_TAG = re.compile(rf"{NIGHT}(-[0-9a-f]{{16}})?")
+"""The newest night that a PRM was trained on; with the digest of all where that name was taken."""
 
 
 def with_newest_prm(config: RunConfig) -> RunConfig:
@@ -60,7 +64,7 @@ def newest_prm(config: RunConfig) -> dict[str, Any]:
     """What is recorded of the newest PRM of a series: `tag`, `rows` and `digest`. Empty where there is
     none."""
     if is_url(config.root):
-        return _last(_log(config))
+        return _last(ShardLog(_objects(config), _TRAINED))
     file = Path(_place(config)) / LATEST
     return read_record(file, file.parent) if file.is_file() else {}
 
@@ -91,10 +95,10 @@ def keep_prm(config: RunConfig, folder: Path, about: dict[str, Any]) -> None:
     if not is_url(config.root):
         write_record(folder.parent / LATEST, about)
         return
-    place = _objects(config).within(folder.name)
+    objects = _objects(config, written=True)
+    place, log = objects.within(folder.name), ShardLog(objects, _TRAINED)
     if not put_folder(place, folder):
         fetch_folder(place, folder)  # somebody who trained on the same rows at the same time was first
-    log = _log(config)
     # Of two that have trained at once, the one with more rows is the newest, whoever ends last.
     while _last(log).get("rows", -1) < about["rows"]:
         if log.append(LogEntry("done", uuid.uuid4().hex, parts={_TRAINED: json.dumps(about).encode()})):
@@ -109,13 +113,9 @@ def _place(config: RunConfig) -> str:
     return str(Path(config.root).parent / "checkpoints" / series)
 
 
-def _objects(config: RunConfig) -> ObjectStore:
+def _objects(config: RunConfig, *, written: bool = False) -> ObjectStore:
     series = config.series.name if config.series else config.name
-    return open_objects(config.root, written=False).within(f"checkpoints/{series}")
-
-
-def _log(config: RunConfig) -> ShardLog:
-    return ShardLog(_objects(config), _TRAINED)
+    return open_objects(config.root, written=written).within(f"checkpoints/{series}")
 
 
 def _last(log: ShardLog) -> dict[str, Any]:
@@ -125,7 +125,8 @@ def _last(log: ShardLog) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(entry.parts[_TRAINED])
-        if not isinstance(found["rows"], int) or not isinstance(found["tag"], str):
+        # Paths and addresses are made of the tag, and what a store says is doubted.
+        if not isinstance(found["rows"], int) or not _TAG.fullmatch(found["tag"]):
             raise ValueError("its fields are not ours")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"the log of trained PRMs ends in no PRM ({error})") from None

@@ -16,12 +16,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 from pipeline.storage.atomic import fresh_folder, put, swap, sweep, write_bytes
 from pipeline.storage.checksums import file_fault, sha256_of
 from pipeline.storage.locks import locked
 from pipeline.storage.parquet import write_parquet
-from pipeline.storage.recorded import changed, read_record, write_record
+from pipeline.storage.recorded import changed, read_record, write_record, wrong_fields
 from schemas.arrow import SCHEMA
 from schemas.errors import UserError
 from schemas.manifest import Manifest, ShardEntry
@@ -166,8 +167,8 @@ def read_manifest(run: Path) -> Manifest | None:
     data = read_record(path, run)
     try:
         return Manifest.model_validate(data)
-    except ValueError as error:
-        raise UserError(changed(path, run, str(error).splitlines()[0])) from None
+    except ValidationError as error:
+        raise UserError(changed(path, run, wrong_fields(error))) from None
 
 
 def sealed_manifest(run: Path) -> Manifest:

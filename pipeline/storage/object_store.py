@@ -13,10 +13,11 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError
-from obstore.store import from_url
+from obstore.store import MemoryStore, from_url
 
 from schemas.errors import BackendError, UserError, redacted
 
@@ -159,7 +160,8 @@ class _explained:  # noqa: N801 - reads as a word in `with`
 def open_objects(url: str, *, written: bool = True) -> ObjectStore:
     """The store at an address; it is tried out before it is written to. Keys and endpoints come from the
     environment, under the names of the stores' own tools (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`,
-    `GOOGLE_SERVICE_ACCOUNT`, `AZURE_...`).
+    `GOOGLE_SERVICE_ACCOUNT`, `AZURE_...`). A folder that is only read is not made: one that is missing is an
+    empty store.
 
     UserError for an address that names no store, and for a store that ignores conditions.
     """
@@ -169,13 +171,14 @@ def open_objects(url: str, *, written: bool = True) -> ObjectStore:
         )
     try:
         if url.startswith("file://"):
-            store = from_url(url, mkdir=True)
+            is_there = written or Path(unquote(urlsplit(url).path)).exists()
+            store = from_url(url, mkdir=True) if is_there else MemoryStore()
         else:
             retry: Any = {"max_retries": 10_000, "retry_timeout": _OUTAGE}
             plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
             options: Any = {"allow_http": True} if plain else {}
             store = from_url(url, client_options=options, retry_config=retry)
-    except (BaseError, ValueError) as error:
+    except (BaseError, ValueError, OSError) as error:
         why = str(error).partition("\n")[0]  # what follows is a dump of the client's objects
         raise UserError(
             f"{redacted(url)}: is not an object store that can be opened ({why}): expected an address such "

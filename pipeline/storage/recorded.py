@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from pydantic import ValidationError
 
 from pipeline.storage.atomic import write_bytes, write_json
 from schemas.config import RunConfig, load_config
@@ -129,6 +130,16 @@ def read_record(path: Path, run: Path) -> dict[str, Any]:
 def changed(path: Path, run: Path, how: str) -> str:
     """The one line about a file of a run that is not as it was written."""
     return f"{path}: was changed after it was written ({how}): restore it, or see `stepmint check {run}`"
+
+
+def wrong_fields(error: ValidationError) -> str:
+    """What is wrong with a record, in a few words: pydantic's own are for programmers."""
+    errors = error.errors()
+    names = list(dict.fromkeys(f"`{one['loc'][0]}`" for one in errors if one["loc"]))
+    if not names:
+        return str(errors[0]["msg"]).removeprefix("Value error, ")
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"missing or not possible: {', '.join(names[:3])}{more}"
 
 
 def _short(data: bytes) -> str:

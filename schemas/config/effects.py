@@ -108,6 +108,19 @@ def vote_settings(
     return found
 
 
+def speed_settings(section: BaseModel) -> dict[str, Any]:
+    """The settings right in a section that have an effect on the speed only, as JSON."""
+    found: dict[str, Any] = {}
+    for (name, field), value in zip(
+        type(section).model_fields.items(), section.model_dump(mode="json").values(), strict=True
+    ):
+        if mark_of(field) is Effect.SPEED:
+            found[name] = value
+        elif (votes := _of_votes(value, field)) != value:
+            found[name] = {key: one for key, one in value.items() if key not in votes}
+    return found
+
+
 def _of_votes(value: Any, field: FieldInfo) -> Any:
     fast = next((mark.names for mark in field.metadata if isinstance(mark, SpeedKeys)), frozenset[str]())
     return {key: one for key, one in value.items() if key not in fast} if fast else value

@@ -125,6 +125,9 @@ class RayConfig(Section):
     engines: int = Field(0, ge=0, le=1024)
     """Engines that all shards share: each is a process of its own on the cluster that loads the models once.
     0: each process that works on shards loads them for itself."""
+    room_s: float = Field(600.0, gt=0)
+    """Seconds that a command waits for room on the cluster for a first engine, and a shard for another engine
+    where one has failed. Then they give up. How long an engine takes to load does not count."""
 
 
 class RunConfig(Section):

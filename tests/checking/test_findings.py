@@ -125,6 +125,22 @@ def test_what_can_be_had_again_is_named_and_mended(
     assert rows(sealed) == before
 
 
+def test_a_manifest_without_its_fields_is_told_in_plain_words(
+    sealed: RunStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = sealed.path / "manifest.json"
+    path.write_text("{}")
+    what = f"{path}: was changed after it was written (missing or not possible: `name`, `stepmint`, "
+    what += "`schema_version` and 8 more): restore it"
+    assert main(["status", str(sealed.path)]) == 2
+    assert capsys.readouterr().err == f"stepmint: {what}, or see `stepmint check {sealed.path}`\n"
+    assert main(["check", str(sealed.path)]) == 1
+    mend = f"stepmint check {sealed.path} --repair may mend 1 of 1"
+    assert capsys.readouterr().out.splitlines() == [f"damaged: {what}", mend]
+    assert main(["check", str(sealed.path), "--repair"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"mended: {what}"
+
+
 def test_a_changed_line_is_dropped_and_its_problem_done_again(
     sealed: RunStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """A series on an object store: it is published and trained on as one in a folder is, whoever is killed."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -21,8 +22,9 @@ from pipeline.runs import remote
 from pipeline.runs.far_series import sealed_nights
 from pipeline.runs.series_prms import keep_prm, newest_prm
 from pipeline.storage.object_store import ObjectStore, open_objects
+from pipeline.storage.shard_log import LogEntry, ShardLog
 from schemas.config import PrmConfig, load_config
-from schemas.errors import UserError
+from schemas.errors import BackendError, UserError
 from tests.flows.conftest import rows, write_run_file
 
 DATASET = '[series]\nname = "nightly"\ndataset = "me/demo"\n'
@@ -339,3 +341,37 @@ def test_of_two_trained_at_once_the_one_with_more_rows_is_the_newest(tmp_path: P
     keep_prm(config, folder, {"tag": "c", "rows": 30, "digest": "c"})
     assert (folder / "prm.json").read_text() == "c"
     assert newest_prm(config)["rows"] == 30
+
+
+@pytest.mark.parametrize("tag", ["../../../etc", "2026\n", "", ["2026"], "a" * 300])
+def test_a_tag_that_a_store_says_is_a_name_or_refused(tmp_path: Path, tag: object, byte_base: str) -> None:
+    """Paths and addresses are made of it."""
+    objects = open_objects(f"file://{tmp_path}/objects/checkpoints/nightly")
+    said = {"trained": json.dumps({"tag": tag, "rows": 5}).encode()}
+    ShardLog(objects, "trained").append(LogEntry("done", "n", parts=said))
+    run_file = series_file(tmp_path, f"file://{tmp_path}/objects", trained(byte_base), problems=4)
+    with pytest.raises(UserError, match="the log of trained PRMs ends in no PRM"):
+        fire(run_file, 27)
+
+
+def test_what_a_store_says_of_nights_is_doubted(tmp_path: Path) -> None:
+    run_file = series_file(tmp_path, f"file://{tmp_path}/objects", '[series]\nname = "nightly"\n')
+    fire(run_file, 27)
+    night = tmp_path / "objects" / "nightly-2026-11-27"
+    for name in ("nightly-2026 11", "nightly-é", f"nightly-{'2' * 201}"):
+        shutil.copytree(night, night.with_name(name))
+    assert [one.name for one in sealed_nights(f"file://{tmp_path}/objects", "nightly")] == ["2026-11-27"]
+    (listed,) = (night / "night").iterdir()
+    for parts in ({}, {"finished": b"\xff"}, {"finished": b"a b"}):
+        listed.write_bytes(LogEntry("done", "", "nightly", parts).encoded())
+        with pytest.raises(BackendError, match="lists no problems: remove it, and it is made anew"):
+            fire(run_file, 28)
+    listed.unlink()
+    assert fire(run_file, 28)[0].startswith("nothing new")
+    # Its settings may be any bytes.
+    record = json.loads((night / "run.json").read_text())
+    record["files"]["run.toml"] = hashlib.sha256(b"\xff").hexdigest()
+    (night / "inputs" / record["files"]["run.toml"]).write_bytes(b"\xff")
+    (night / "run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="not valid TOML"):
+        fire(run_file, 27)

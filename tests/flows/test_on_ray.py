@@ -1,6 +1,8 @@
 """Shards as tasks of a Ray cluster: a machine dies, and the rows are those of a plain local run."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,46 @@ def test_a_machine_dies_and_the_rows_are_those_of_a_local_run(
     assert list(objects.names("log/sealed")) == ["log/sealed/00000000"]
     assert main(["synthesize", str(file), "--json", "--no-prefect", "--set", f"root={tmp_path}/runs"]) == 0
     assert json.loads(out)["dataset_digest"] == json.loads(capsys.readouterr().out)["dataset_digest"]
+
+
+_JOIN = """
+import sys
+from flows import on_ray, progress, ray_engines
+from schemas.config import RayConfig
+from schemas.errors import BackendError, UserError
+ray_engines._SAID_S = 1.0
+asked = RayConfig(address=sys.argv[1], engines=2, num_gpus=1, room_s=5)
+try:
+    with progress.listening(progress.Lines(say=print)), on_ray.connected(asked):
+        with ray_engines.started("me", asked):
+            print("started")
+except (BackendError, UserError) as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.slow
+def test_a_cluster_that_refuses_a_command_or_has_no_room_is_told_in_plain_lines(tmp_path: Path) -> None:
+    pytest.importorskip("prefect_ray", reason="Ray is not installed (the extra `ray`)")
+    from benchmarks import faults_ray
+    from benchmarks.ray_nodes import cluster
+
+    def said(address: str, environment: dict[str, str]) -> list[str]:
+        command = [sys.executable, "-c", _JOIN, address]
+        done = subprocess.run(command, env=environment, text=True, capture_output=True, check=True)
+        return (done.stdout + done.stderr).splitlines()
+
+    with cluster(faults_ray.environment_of(tmp_path), cpus=(1,)) as (address, _, ours):
+        waits, gives_up = said(address, ours)
+        assert waits == (
+            "no engine has room on the Ray cluster yet: each needs 1 GPUs, and of the cluster's 0 are 0 "
+            "free; waiting"
+        )
+        assert gives_up.startswith("BackendError the Ray cluster had no room for an engine within ray.room_s")
+        del ours["RAY_NUM_REDIS_GET_RETRIES"]  # of the nodes, which wait for the head
+        for changed in ({"RAY_AUTH_TOKEN": 64 * "0"}, {"RAY_AUTH_TOKEN": ""}):
+            (line,) = said(address, {**ours, **changed})
+            assert line.startswith(f"UserError ray.address = '{address}': the cluster refuses the token of")
 
 
 def test_what_a_cluster_needs_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,18 @@ class Handle:
             self.asked -= 1
 
 
+class Late(Handle):
+    """An engine that answers one of its methods late."""
+
+    def __init__(self, seconds: float, late: str) -> None:
+        super().__init__()
+        self.seconds, self.late = seconds, late
+
+    async def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        await asyncio.sleep(self.seconds if method == self.late else 0)
+        return await super()._call(method, arguments)
+
+
 def dead(_: str) -> None:
     from ray.exceptions import RayActorError
 
@@ -119,17 +131,51 @@ def test_a_model_that_cannot_be_opened_is_the_users_error() -> None:
 
 def test_the_users_error_is_told_although_an_engine_finds_no_room() -> None:
     async def run() -> None:
-        waits = SimpleNamespace(
-            open=SimpleNamespace(remote=lambda _: asyncio.ensure_future(asyncio.sleep(600)))
-        )
-        async with (
-            asyncio.timeout(60),
-            Shared(TransformersConfig(model="/nowhere/at/all"), [waits, Handle()]),
-        ):
+        engines = [Late(600, "here"), Handle()]
+        async with asyncio.timeout(60), Shared(TransformersConfig(model="/nowhere/at/all"), engines):
             raise AssertionError
 
     with pytest.raises(UserError, match="/nowhere/at/all"):
         asyncio.run(run())
+
+
+def test_an_engine_that_fails_is_told_although_others_find_no_room() -> None:
+    policy = PythonPolicyConfig(factory="tests.flows.test_ray_engines:unopened")
+
+    async def run() -> None:
+        async with asyncio.timeout(60), Shared(policy, [Late(600, "here"), Handle()], room_s=0.2):
+            raise AssertionError
+
+    with pytest.raises(BackendGone, match="no memory"):
+        asyncio.run(run())
+
+
+def test_an_engine_that_answers_nothing_while_it_loads_is_waited_for() -> None:
+    async def run() -> list[Completion]:
+        async with Shared(CONFIG, [Late(1, "here")], room_s=0.2) as policy:
+            return await policy.sample(PROMPT, 2, Sampling(seed=0))
+
+    assert [asyncio.run(run())] == sampled(Handle())
+
+
+def unopened() -> Any:
+    class Unopened(SimulatedPolicy):
+        """Its weights do not fit."""
+
+        async def __aenter__(self) -> "Unopened":
+            raise BackendError("no memory")
+
+    return Unopened()
+
+
+def test_an_engine_that_loads_is_waited_for_also_when_the_last_other_one_dies() -> None:
+    dies = Handle(lambda method: dead(method) if method == "sample" else None)
+
+    async def run() -> list[Completion]:
+        async with Shared(CONFIG, [dies, Late(1, "open")], room_s=0.2) as policy:
+            return await policy.sample(PROMPT, 2, Sampling(seed=0))
+
+    assert [asyncio.run(run())] == sampled(Handle())
 
 
 def test_a_servers_policy_is_not_asked_without_being_tried_out() -> None:
@@ -222,8 +268,8 @@ def test_prompt_tokens_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_engines_and_for_servers_a_shard_opens_its_own() -> None:
-    assert ray_engines.opener("me", 0)(CONFIG).kind == "simulated"
-    assert not isinstance(ray_engines.opener("me", 2)(CONFIG), Shared)
+    assert ray_engines.opener("me", 0, 1.0)(CONFIG).kind == "simulated"
+    assert not isinstance(ray_engines.opener("me", 2, 1.0)(CONFIG), Shared)
 
 
 def test_what_an_engine_says_holds_what_a_gate_needs() -> None:

@@ -2,7 +2,10 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,10 +13,12 @@ import pytest
 from benchmarks.hub import Hub
 from flows import deployed
 from flows.engine import without_prefect
-from flows.series import publish_series
+from flows.series import publish_series, rows_of_nights
 from pipeline.annotators.opening import annotators
+from pipeline.runs.run_store import RunStore
+from pipeline.runs.series import SealedNight
 from pipeline.storage.generations import sealed_manifest
-from pipeline.storage.recorded import read_config
+from pipeline.storage.recorded import config_here, read_config
 from schemas.config import PrmConfig, load_config
 from schemas.errors import BackendError, UserError
 from schemas.records import content_id
@@ -194,3 +199,18 @@ def test_retraining_needs_settings(tmp_path: Path) -> None:
     run_file = write_run_file(tmp_path, '[series]\nname = "nightly"\nretrain_rows = 8\n')
     with pytest.raises(UserError, match=r"series.retrain_rows trains a PRM, so \[train\] is needed too"):
         load_config(run_file)
+
+
+def test_a_night_is_held_only_while_its_rows_are_read(sealed: Path) -> None:
+    """A training takes hours, in which others may want a night's copy on this machine."""
+    held = list[str]()
+
+    @contextmanager
+    def opened(name: str, _: bool) -> Iterator[RunStore]:
+        held.append(name)
+        yield RunStore(sealed, config_here(sealed))
+        held.remove(name)
+
+    nights = [SealedNight(name, "", "", 1, set, partial(opened, name)) for name in ("a", "b")]
+    assert {tuple(held) for _ in rows_of_nights(nights)} == {("a",), ("b",)}
+    assert held == []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -103,6 +104,62 @@ def test_what_an_address_cannot_do_is_said_in_one_line(tmp_path: Path, capsys: C
         code, _, err = answer(capsys, *arguments)
         assert code == 2
         assert said in err.splitlines()[-1]
+
+
+def test_what_beginning_a_run_has_done_is_said(tmp_path: Path, capsys: Capture) -> None:
+    file, url = run_file(tmp_path), f"file://{tmp_path}/objects/mine"
+    few, work = ("--set", "problems.limit=5"), f"work on it: stepmint work {url}"
+    for given, said in (
+        (few, f"begun; {work}"),
+        (few, f"begun already; {work}"),
+        ((), f"grown; {work}"),
+        (few, f"begun already; {work}"),
+    ):
+        assert told(capsys, "run", file, "--begin", *given)["said"] == said
+    assert answer(capsys, "fuse", url, "--partial")[0] == 1
+    assert told(capsys, "run", file, "--begin")["said"] == f"begun already; {work}"
+    told(capsys, "work", url)
+    trains = ("--set", "train.model=embedded")
+    assert told(capsys, "run", file, "--begin")["said"] == "sealed already, and nothing is new"
+    assert told(capsys, "run", file, "--begin", *trains)["said"].endswith("without --begin trains")
+
+
+def test_looking_where_no_run_is_changes_nothing(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "file").touch()
+    before = set(tmp_path.rglob("*"))
+    for name in ("runs/mine", "file/mine"):
+        url = f"file://{tmp_path}/{name}"
+        for arguments in (("status", url), ("show", url), ("report", url), ("fuse", url), ("work", url)):
+            code, _, err = answer(capsys, *arguments)
+            assert (code, err) == (2, f"stepmint: {url}: no run is there (it has no run.json)\n")
+    assert set(tmp_path.rglob("*")) == before
+    code, _, err = answer(capsys, "status", f"file://{tmp_path}/file")
+    assert (code, "is not an object store that can be opened" in err) == (2, True)
+
+
+def test_an_address_is_told_as_it_was_given(tmp_path: Path, capsys: Capture) -> None:
+    file, url = run_file(tmp_path), f"file://{tmp_path}/objects/mine"
+    told(capsys, "run", file, "--begin")
+    for arguments, said in (
+        (("status", url), f"{url}: open, 0 of 16 problems done"),
+        (("report", url), f"{url}: not sealed yet: `stepmint work {url}` finishes it, and `stepmint fuse"),
+        (("fuse", url), f"{url}: 16 problems are still owed: `stepmint work {url}` does them"),
+    ):
+        code, out, err = answer(capsys, *arguments)
+        assert (code, said in out + err) == (1 if arguments[0] == "status" else 2, True)
+        assert "cache" not in out + err
+    told(capsys, "work", url)
+    assert told(capsys, "status", url)["run"] == told(capsys, "fuse", url)["path"] == url
+    code, _, err = answer(capsys, "show", url, "--id", "none")
+    assert (code, f"stepmint: {url}: no solution" in err) == (2, True)
+    # A file of the copy is where it is. A damaged copy can be thrown away.
+    derived = Path(str(told(capsys, "derive", url, "progress")["out"]))
+    assert derived.is_file()
+    (derived.parents[1] / "rollouts" / "00000.parquet").write_text("spoilt")
+    code, _, err = answer(capsys, "show", url)
+    assert (code, f"remove {derived.parents[2]}, which is a copy and is made anew" in err) == (2, True)
+    shutil.rmtree(derived.parents[2])
+    assert told(capsys, "status", url)["damaged"] == []
 
 
 # It has all the time it needs to end: on a busy machine three seconds are few. Its problems take so long that

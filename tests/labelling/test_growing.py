@@ -16,7 +16,7 @@ from pipeline.labelling.regrade import regrade_shard
 from pipeline.labelling.sealing import seal
 from pipeline.labelling.shard import run_shard
 from pipeline.labelling.work import Worker
-from pipeline.runs import growths, remote
+from pipeline.runs import growths, problem_files, remote
 from pipeline.runs.posing import prepare
 from pipeline.runs.run_store import RunStore
 from pipeline.storage.object_store import ObjectStore, open_objects
@@ -212,6 +212,35 @@ def test_what_two_run_files_have_apart_is_refused_and_changes_nothing(
     with pytest.raises(UserError, match=r"other settings: it was started with seed=0, not 7"):
         begin(objects, of_rows(tmp_path, 0, 36, seed=7), tmp_path / "b2")
     assert {name: objects.read(name) for name in objects.names("")} == before
+
+
+def test_settings_of_speed_reach_a_run_by_themselves(tmp_path: Path, objects: ObjectStore) -> None:
+    def at(port: int, rows: int = 12) -> RunConfig:
+        there = {"kind": "server", "model": "m", "base_url": f"http://127.0.0.1:{port}/v1", "in_flight": port}
+        return of_rows(tmp_path, 0, rows, policy=there)
+
+    def in_flight() -> object:
+        config = remote.fetch(objects, tmp_path / "w" / "mine")
+        assert problem_files.total(tmp_path / "w" / "mine") == 12
+        return config.model_dump()["policy"]["in_flight"]
+
+    begin(objects, at(1), tmp_path / "b0")
+    begin(objects, at(2), tmp_path / "b1")
+    begin(objects, at(2), tmp_path / "b2")
+    assert (growths.known(objects).number, growths.known(objects).changed, in_flight()) == (1, 0, 2)
+    # Also by a run file with some of the problems, of which the run keeps all.
+    begin(objects, at(3, rows=6), tmp_path / "b3")
+    assert (growths.known(objects).number, growths.known(objects).changed, in_flight()) == (2, 0, 3)
+    begin(objects, at(3), tmp_path / "b4")
+    assert growths.known(objects).number == 2
+
+
+def test_other_settings_of_speed_make_no_other_dataset(tmp_path: Path, objects: ObjectStore) -> None:
+    begin(objects, of_rows(tmp_path, 0, 6), tmp_path / "b0")
+    first = work_on(objects)
+    assert growths.put(objects, growths.known(objects)._replace(number=1))
+    assert work_on(objects)["dataset_digest"] == first["dataset_digest"]
+    assert objects.names("log/sealed") == ["log/sealed/00000000"]
 
 
 def test_a_grower_that_is_killed_has_changed_nothing(tmp_path: Path, objects: ObjectStore) -> None:

@@ -365,7 +365,7 @@ def test_what_a_store_says_about_files_is_doubted(tmp_path: Path, objects: Objec
         ({"problems/\ud800": own}, r"names 'problems/\\ud800', which is no file"),
         ({"problems/next.json": own}, "names 'problems/next.json', which is no file"),
         ({"problems/00000.jsonl": "../../x"}, "problems/00000.jsonl is missing or was changed"),
-        ({"problems/00000.jsonl": [own]}, "problems/00000.jsonl is missing or was changed"),
+        ({"problems/00000.jsonl": [own]}, "is no run of ours"),
     ):
         objects.overwrite(remote.RUN, json.dumps(said | {"files": said["files"] | files}).encode())
         with pytest.raises(UserError, match=wrong):
