@@ -40,7 +40,7 @@ from schemas.records import StopReason
 _PREFILL_TOKENS, _PREFILL_TOKENS_ON_CPU = 2048, 512
 # On a CPU nearly all of the time goes into tokens, and more rows hardly speed that up, but they take memory.
 # So blocks of keys and values bound the rows there, above a number that runs however long the prompts are.
-_BLOCKS_ON_CPU, _LEAST_ROWS = 512, 64
+_BLOCKS_ON_CPU, _LEAST_ROWS = 512, 48
 # Tokens that a completion is expected to write until some have been seen, and the weight of the newest.
 _FIRST_LENGTH, _NEWEST = 128, 0.02
 # Rows that share one stored prompt. More rows would read it fewer times, but attention computes as many
@@ -86,7 +86,7 @@ class Decoder:
         free = self.rows.slots - self.rows.count
         if not self._on_cpu:
             return list(islice(waiting, free))
-        each, starts = math.ceil(self._length / BLOCK), []
+        each, starts = math.ceil(self._length / BLOCK), list[tuple[Job, int]]()
         used = self._cache.blocks(self.rows.count * each)
         for job, index in islice(waiting, free):
             used += each + (-(-len(job.ids) // BLOCK) if index % _PER_PROMPT == 0 else 0)

@@ -21,8 +21,8 @@ TAIL = max(_CONTEXTS)
 """Last tokens of a row that a guess needs."""
 _TEXTS = 1 << 18  # tokens that are remembered: some hundred texts of a problem and its solution
 _TABLE = 1 << 19
-# Most guesses of a row, and most tokens that a step with guesses is fed: their logits take memory.
-_MOST, _FED = 15, 512
+# Most guesses of a row, and most tokens that a step with guesses is fed: all that they read takes memory.
+_MOST, _FED = 15, 256
 # Weight of the newest step in the average of right guesses: it is more where the step tried many, beside so
 # many that are remembered. A full batch tries hundreds, and knows after a few steps what a step with wrong
 # guesses, which takes as long as two, would cost it again and again.

@@ -50,3 +50,14 @@ def test_guesses_that_fail_end_and_are_tried_again(right: float) -> None:
         luck = luck_after(luck, np.full(4, width if right else 1), width)
     late = widths[100:]
     assert (min(late) > 1) if right else (1 in late and max(late) == 2 and late.count(2) < 100)
+
+
+def test_a_full_batch_gives_up_guesses_that_do_not_pay_after_a_few_steps() -> None:
+    luck, widths, rows = 1.0, [], np.arange(125)
+    for _ in range(200):
+        width = 1 + guesses_worth(len(rows), luck, 1.1)
+        widths.append(width)
+        right = rows % 5 < 2  # two of five are too few: a step with one guess takes 1.6 times as long
+        luck = luck_after(luck, np.where(right, width, 1), width)
+    assert 1 <= sum(width > 1 for width in widths[:20]) <= 8
+    assert 1 <= sum(width > 1 for width in widths[20:]) <= 8
