@@ -35,12 +35,12 @@ from pipeline.policies.transformers.token_sampling import sample_tokens
 from schemas.errors import UserError
 from schemas.records import StopReason
 
-# Tokens of one prefill pass, padding included; they bound the memory of its activations. A CPU computes few
-# tokens of a pass as fast as many.
-_PREFILL_TOKENS, _PREFILL_TOKENS_ON_CPU = 2048, 512
-# On a CPU nearly all of the time goes into tokens, and more rows hardly speed that up, but they take memory.
+# Tokens of one prefill pass, padding included; they bound the memory of its activations, which on a CPU stays
+# with the allocator.
+_PREFILL_TOKENS, _PREFILL_TOKENS_ON_CPU = 2048, 1024
+# On a CPU nearly all of the time goes into tokens, and more rows speed that up little, but take memory.
 # So blocks of keys and values bound the rows there, above a number that runs however long the prompts are.
-_BLOCKS_ON_CPU, _LEAST_ROWS = 512, 48
+_BLOCKS_ON_CPU, _LEAST_ROWS = 1024, 48
 # Tokens that a completion is expected to write until some have been seen, and the weight of the newest.
 _FIRST_LENGTH, _NEWEST = 128, 0.02
 # Rows that share one stored prompt. More rows would read it fewer times, but attention computes as many
@@ -160,7 +160,7 @@ class Decoder:
         if not self._exact:
             return 0  # there a token may depend on what it is computed beside
         left = int((rows.limit[:n] - rows.made[:n]).min()) - 1
-        return min(left, guesses_worth(n, self._luck, self._millions))
+        return min(left, guesses_worth(n, self._luck, self._millions, self._cache.blocks(0)))
 
     def _column(self, numbers: Numbers) -> Tensor:
         return torch.from_numpy(numbers.reshape(-1, 1)).to(self._device)

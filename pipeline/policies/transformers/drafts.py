@@ -68,15 +68,15 @@ class Drafts:
         return found
 
 
-def guesses_worth(rows: int, luck: float, millions: float) -> int:
+def guesses_worth(rows: int, luck: float, millions: float, blocks: int) -> int:
     """How many tokens of each row to guess, so that a step gives the most tokens for its time. `luck` is the
-    chance that a guess is right if all before it are; `millions` of parameters has the model."""
+    chance that a guess is right if all before it are; `millions` of parameters has the model, and so many
+    blocks the cache."""
     guesses = np.arange(max(1, min(_MOST + 1, _FED // rows)))
     tokens = np.cumsum(min(luck, 0.99) ** guesses)
-    # Milliseconds: fixed, of reading the weights, of a row's cache, of computing a token. They are those of
-    # the embedded model on one core; how they compare matters, and not what they are. Where 8 rows share a
-    # prompt their cache costs nearly nothing, and where few do .15.
-    cost = 5 + 0.4 * millions + rows * (0.05 + 0.12 * millions * (1 + guesses))
+    # Milliseconds: fixed, of reading the weights, of reading a block, of computing a token. They are those of
+    # the embedded model on one core; how they compare matters, and not what they are.
+    cost = 5 + 0.4 * millions + 0.028 * blocks + 0.12 * millions * rows * (1 + guesses)
     return int((tokens / cost).argmax())
 
 
