@@ -161,6 +161,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "judges.injected": injected.injected,
     "labels.filter": labels_filter.stops,
     "labels.humans": humans.humans,
+    "labels.memory": labels.memory,
     "labels.vs_monte_carlo": labels.vs_monte_carlo,
     "labels.vs_omegaprm": labels.vs_omegaprm,
     "peers.distilabel": peers_distilabel.distilabel,

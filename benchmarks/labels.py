@@ -10,8 +10,12 @@ fairer than `wall_s` on a busy machine. `peak_gb` is the whole process.
 
 import asyncio
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from benchmarks.metering import Took, metered
@@ -268,6 +272,43 @@ def vs_omegaprm() -> Figures:
     )
     found["details"]["over_fused"] = round(found["value"] / tree["rate"], 2)
     return _with_speed(found, ours, theirs)
+
+
+def memory() -> Figures:
+    """GB that a process holds at most to label 90 problems as `configs/embedded.toml` says; baseline: 30
+    problems. `details` has those of other numbers, and the processor's seconds."""
+    found = {n: _labelled_apart(n) for n in (8, 30, 90)}
+    return {
+        "value": found[90]["peak_gb"],
+        "unit": "GB",
+        "baseline": found[30]["peak_gb"],
+        "n": 90,
+        "details": {"problems": found},
+    }
+
+
+def _labelled_apart(n: int) -> dict[str, float]:
+    """Label in a process of its own, of which the system knows the most memory."""
+    config = Path("configs/embedded.toml").resolve()
+    line = ["-m", "stepmint", "synthesize", str(config), "--no-prefect", "--set", f"problems.limit={n}"]
+    path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [sys.executable, *line],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"labelling {n} problems ended with {process.returncode}")
+    # Linux counts in KiB.
+    return {
+        "peak_gb": round(used.ru_maxrss * 1024 / 1e9, 3),
+        "cpu_s": round(used.ru_utime + used.ru_stime, 1),
+    }
 
 
 def _with_speed(found: Figures, ours: Arm, theirs: Arm) -> Figures:

@@ -10,8 +10,10 @@ transformers' own batching has one seed for all: 8 of 8 completions changed besi
 ours. It was 1.8 to 3.7 times slower on 16 sequences of the embedded model (bench `libraries.decoding`).
 """
 
+import math
 import weakref
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from transformers.masking_utils import sdpa_mask
 
 from pipeline.policies.base import Completion
 from pipeline.policies.tokens import completion_text, cut_at_stop
-from pipeline.policies.transformers.blocks import Numbers
+from pipeline.policies.transformers.blocks import BLOCK, Numbers
 from pipeline.policies.transformers.drafts import TAIL, Drafts, guesses_worth, luck_after
 from pipeline.policies.transformers.library import quiet
 from pipeline.policies.transformers.rows import Job, Rows
@@ -33,7 +35,14 @@ from pipeline.policies.transformers.token_sampling import sample_tokens
 from schemas.errors import UserError
 from schemas.records import StopReason
 
-_PREFILL_TOKENS = 2048  # of one prefill pass, padding included; bounds the memory of its activations
+# Tokens of one prefill pass, padding included; they bound the memory of its activations, which on a CPU stays
+# with the allocator.
+_PREFILL_TOKENS, _PREFILL_TOKENS_ON_CPU = 2048, 1024
+# On a CPU nearly all of the time goes into tokens, and more rows speed that up little, but take memory.
+# So blocks of keys and values bound the rows there, above a number that runs however long the prompts are.
+_BLOCKS_ON_CPU, _LEAST_ROWS = 1024, 48
+# Tokens that a completion is expected to write until some have been seen, and the weight of the newest.
+_FIRST_LENGTH, _NEWEST = 128, 0.02
 # Rows that share one stored prompt. More rows would read it fewer times, but attention computes as many
 # places for every prompt as the prompt with the most rows has.
 _PER_PROMPT = 8
@@ -64,15 +73,34 @@ class Decoder:
         self._mask = dict.fromkeys(kinds, seen) if len(set(kinds)) > 1 else seen
         self._ends = _marked(_end_ids(model, tokenizer), self._n_tokens)
         self._closers: dict[str, Flags] = {}
+        self._on_cpu = self._device.type == "cpu"
+        self._length: float = _FIRST_LENGTH
+        """Tokens of a completion, a running average."""
         self._drafts, self._luck = Drafts(), 1.0
         """How many of the guesses that could be right were so, of late."""
         self._millions = sum(each.numel() for each in model.parameters()) / 1e6
 
+    def fitting(self, waiting: Iterable[tuple[Job, int]]) -> list[tuple[Job, int]]:
+        """The first of those that wait for which there are rows and memory now, with what all rows are
+        expected to write yet."""
+        free = self.rows.slots - self.rows.count
+        if not self._on_cpu:
+            return list(islice(waiting, free))
+        each, starts = math.ceil(self._length / BLOCK), list[tuple[Job, int]]()
+        used = self._cache.blocks(self.rows.count * each)
+        for job, index in islice(waiting, free):
+            used += each + (-(-len(job.ids) // BLOCK) if index % _PER_PROMPT == 0 else 0)
+            if used > _BLOCKS_ON_CPU and self.rows.count + len(starts) >= _LEAST_ROWS:
+                break
+            starts.append((job, index))
+        return starts
+
     def admit(self, starts: list[tuple[Job, int]]) -> None:
         """Prefill the prompts, each once, and start their completions."""
         chains = sorted(_chains(starts), key=lambda chain: len(chain[0][0].ids))
+        most = _PREFILL_TOKENS_ON_CPU if self._on_cpu else _PREFILL_TOKENS
         while chains:
-            size = max(1, _PREFILL_TOKENS // max(1, len(chains[-1][0][0].ids) - 1))
+            size = max(1, most // max(1, len(chains[-1][0][0].ids) - 1))
             group, chains = chains[-size:], chains[:-size]
             filled = self._prefill([chain[0][0].ids[:-1] for chain in group])
             stored: list[tuple[int, int, int]] = []
@@ -132,7 +160,7 @@ class Decoder:
         if not self._exact:
             return 0  # there a token may depend on what it is computed beside
         left = int((rows.limit[:n] - rows.made[:n]).min()) - 1
-        return min(left, guesses_worth(n, self._luck, self._millions))
+        return min(left, guesses_worth(n, self._luck, self._millions, self._cache.blocks(0)))
 
     def _column(self, numbers: Numbers) -> Tensor:
         return torch.from_numpy(numbers.reshape(-1, 1)).to(self._device)
@@ -176,6 +204,7 @@ class Decoder:
             return False
         stopped: StopReason = "stop" if ended or cut is not None else "length"
         self._drafts.learn([*job.ids[-TAIL:], *ids])
+        self._length += _NEWEST * (len(ids) - self._length)
         job.deliver(index, Completion(text if cut is None else cut, stopped, len(ids)))
         return True
 

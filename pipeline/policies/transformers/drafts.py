@@ -21,9 +21,12 @@ TAIL = max(_CONTEXTS)
 """Last tokens of a row that a guess needs."""
 _TEXTS = 1 << 18  # tokens that are remembered: some hundred texts of a problem and its solution
 _TABLE = 1 << 19
-# Most guesses of a row, and most tokens that a step with guesses is fed: their logits take memory.
-_MOST, _FED = 15, 512
-_NEWEST = 0.05  # weight of the newest step in the average of right guesses
+# Most guesses of a row, and most tokens that a step with guesses is fed: all that they read takes memory.
+_MOST, _FED = 15, 256
+# Weight of the newest step in the average of right guesses: it is more where the step tried many, beside so
+# many that are remembered. A full batch tries hundreds, and knows after a few steps what a step with wrong
+# guesses, which takes as long as two, would cost it again and again.
+_NEWEST, _REMEMBERED = 0.05, 500
 _HOPE = 0.001  # what is added to it at a step without guesses, so that they are tried again
 _SEED = np.random.Generator(np.random.Philox(key=0))
 _FACTORS = _SEED.integers(1, 1 << 62, TAIL) | 1
@@ -65,14 +68,15 @@ class Drafts:
         return found
 
 
-def guesses_worth(rows: int, luck: float, millions: float) -> int:
+def guesses_worth(rows: int, luck: float, millions: float, blocks: int) -> int:
     """How many tokens of each row to guess, so that a step gives the most tokens for its time. `luck` is the
-    chance that a guess is right if all before it are; `millions` of parameters has the model."""
+    chance that a guess is right if all before it are; `millions` of parameters has the model, and so many
+    blocks the cache."""
     guesses = np.arange(max(1, min(_MOST + 1, _FED // rows)))
     tokens = np.cumsum(min(luck, 0.99) ** guesses)
-    # Milliseconds: fixed, of reading the weights, of a row's cache, of computing a token. They are those of
+    # Milliseconds: fixed, of reading the weights, of reading a block, of computing a token. They are those of
     # the embedded model on one core; how they compare matters, and not what they are.
-    cost = 5 + 0.4 * millions + rows * (0.2 + 0.15 * millions * (1 + guesses))
+    cost = 5 + 0.4 * millions + 0.028 * blocks + 0.12 * millions * rows * (1 + guesses)
     return int((tokens / cost).argmax())
 
 
@@ -81,8 +85,8 @@ def luck_after(luck: float, count: Numbers, width: int) -> float:
     `count` hold."""
     if width == 1:
         return min(1.0, luck + _HOPE)
-    tried = np.minimum(count, width - 1)
-    return luck + _NEWEST * (float(((count - 1) / tried).mean()) - luck)
+    right, tried = int((count - 1).sum()), int(np.minimum(count, width - 1).sum())
+    return luck + max(_NEWEST, tried / (tried + _REMEMBERED)) * (right / tried - luck)
 
 
 def _hash(contexts: Numbers) -> Numbers:

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -196,11 +195,10 @@ class TransformersPolicy:
     def _decode_once(self, decoder: Decoder, pending: deque[tuple[Job, int]]) -> None:
         rows = decoder.rows
         decoder.drop([row for row, (job, _) in enumerate(rows.owners) if job.over])
-        free = rows.slots - rows.count
-        # A few rows at a time would prefill one prompt at a time; so wait until an eighth of the batch is
-        # free.
-        if pending and free >= min(len(pending), -(-rows.slots // 8)):
-            starts = list(islice(pending, free))
+        starts = decoder.fitting(pending)
+        # A few rows at a time would prefill one prompt at a time; so wait until they are an eighth of the
+        # batch.
+        if starts and len(starts) >= min(len(pending), -(-(rows.count + len(starts)) // 8)):
             decoder.admit([(job, index) for job, index in starts if not job.over])
             for _ in starts:  # only now: where that failed, they are still owed an error
                 pending.popleft()

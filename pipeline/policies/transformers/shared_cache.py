@@ -119,6 +119,10 @@ class SharedCache(Cache):
         self._kinds, self._window = kinds, window
         self._known: _View | None = None
 
+    def blocks(self, own: int) -> int:
+        """Blocks in use, where the rows' own will be at least `own`."""
+        return max(self.own.count, own) + sum(pool.count for pool in self.prompts)
+
     def place(self, first: int, filled: Cache, stored: list[tuple[int, int, int]]) -> None:
         """Store prompts of a prefilled group as number `first` and following: (index in the group, length,
         rows that share it) of each."""

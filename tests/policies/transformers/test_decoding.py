@@ -117,6 +117,42 @@ def test_guesses_change_the_steps_and_not_the_completions(
         assert steps <= slow / fewer + 3
 
 
+def test_memory_bounds_the_rows_and_changes_no_completion(
+    models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(models["llama"])
+
+    def drawn(blocks: int) -> tuple[list[object], int, int]:
+        """What the jobs write, and the most blocks and rows at any time."""
+        monkeypatch.setattr(decoding, "_BLOCKS_ON_CPU", blocks)
+        monkeypatch.setattr(decoding, "_LEAST_ROWS", 4)
+        decoder, most, rows = Decoder(loaded, tokenizer, 64), 0, 0
+        lengths = [90, 3, 40, 66, 5, 100, 33, 64] * 2
+        jobs = [Job([1, *range(5 + i, 5 + i + n % 34), *[6] * n], Sampling(seed=9 * i), 20, [None] * 3,
+                    lambda *_: None) for i, n in enumerate(lengths)]  # fmt: skip
+        waiting = [(job, index) for job in jobs for index in range(3)]
+        with torch.inference_mode():
+            while waiting or decoder.rows.count:
+                starts = decoder.fitting(waiting)
+                decoder.admit(starts)
+                waiting = waiting[len(starts) :]
+                rows = max(rows, decoder.rows.count)
+                decoder.step()
+                most = max(most, decoder._cache.blocks(0))
+        return [job.results for job in jobs], most, rows
+
+    free, many, all_rows = drawn(1 << 20)
+    held, few, some_rows = drawn(50)
+    tight, _, least_rows = drawn(1)
+    assert free == held == tight
+    assert all_rows == 48
+    assert many > 80
+    assert few <= 50
+    assert 8 < some_rows < 24
+    assert least_rows == 4
+
+
 def test_an_end_that_is_no_token_ends_nothing(models: dict[str, str]) -> None:
     loaded = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(models["llama"])
