@@ -53,6 +53,8 @@ def overhead() -> Figures:
             "STEPMINT_SHARD_SECONDS": str(seconds),
             "XDG_CACHE_HOME": str(folder),
             "PREFECT_HOME": str(folder / "prefect"),
+            # Ray's workers would give way to all other programs, unlike the plain processes.
+            "RAY_worker_niceness": "0",
         }
         file = _run_file(folder, shards)
         with cluster(environment, cpus=(ceil(width / 2), width // 2)) as (head, _, ours):
