@@ -6,7 +6,6 @@ A worker imports this module by its name, so it needs Stepmint installed and not
 import logging
 import os
 import shutil
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from flows.main import main
 from flows.orchestration import completed, failed, flow_of, planned_time
 from flows.series import follow_up
 from flows.synthesize import read_ahead
-from flows.work import begin, refuse_training, sealed, work_on
+from flows.work import begin, on_cluster, refuse_training, work_on
 from pipeline.runs.far_series import note
 from pipeline.runs.series import is_night, planned
 from pipeline.runs.series_prms import with_newest_prm
@@ -173,22 +172,15 @@ def _labelled_on_store(config: RunConfig) -> str:
 def _on_store(config: RunConfig) -> dict[str, Any]:
     """Work on a run that lies where many machines reach it: alone, or with those of a Ray cluster."""
     refuse_training(config)
-    result = work_on(begin(config)) if config.ray is None else _spread(config)
+    if config.ray is None:
+        result = work_on(begin(config))
+    else:
+        from flows.on_ray import spread
+
+        result = on_cluster(config, lambda: spread(config))
     if is_night(config):
         note(open_objects(result["run"], written=False))
     return result
-
-
-def _spread(config: RunConfig) -> dict[str, Any]:
-    from flows.on_ray import connected, spread
-    from pipeline.runs.growths import Grown
-
-    assert config.ray is not None
-    while True:
-        with connected(config.ray):
-            objects, growth = spread(config)
-        with suppress(Grown):  # then there is more to label
-            return sealed(objects, growth)
 
 
 def _raise_unread(figures: dict[str, Any]) -> None:

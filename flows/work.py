@@ -52,8 +52,6 @@ def submit(args: argparse.Namespace, config: "RunConfig", flow: Callable[..., An
     """Begin the run on the object store that its `root` names, or go on with it, and work on it: here, or
     with `[ray]` on a cluster. With --begin the work is left to `stepmint work`. `flow` runs a flow of a
     module. Only `run`, and only where it was given, trains and evaluates what is sealed."""
-    from pipeline.runs.growths import Grown
-
     if config.ray is None:
         from flows.server import stop_ahead
 
@@ -63,10 +61,7 @@ def submit(args: argparse.Namespace, config: "RunConfig", flow: Callable[..., An
             url = begin(config).url
             then = "; when it is sealed, the same command without --begin trains" if config.train else ""
             return {"run": url, "said": f"begun; work on it: stepmint work {url}{then}"}
-        result = work_on(begin(config)) if config.ray is None else {}
-    while not result:
-        with suppress(Grown):
-            result = _on_cluster(args, config, flow)
+        result = work_on(begin(config)) if config.ray is None else _on_cluster(args, config, flow)
     if args.command == "run":
         with progress.listening(progress.listener(quiet=args.json)):
             result |= _trained(config, result["run"])
@@ -83,13 +78,22 @@ def _on_cluster(args: argparse.Namespace, config: "RunConfig", flow: Callable[..
         raise UserError(
             "--no-prefect: with [ray] the shards are tasks of a Prefect flow; leave one of them out"
         )
+    return on_cluster(config, lambda: flow(args, "on_ray", lambda flows: flows.spread(config)))
+
+
+def on_cluster(config: "RunConfig", spread: "Callable[[], tuple[ObjectStore, Growth, int]]") -> Result:
+    """Let a Ray cluster label a run by `flows.on_ray.spread`, with what it gets meanwhile, and seal it."""
     from flows.on_ray import connected
+    from pipeline.runs.growths import Grown
 
     assert config.ray is not None
-    with connected(config.ray):
-        objects, growth = flow(args, "on_ray", lambda flows: flows.spread(config))
-    with progress.listening(progress.listener(quiet=args.json)):
-        return sealed(objects, growth)
+    done = 0
+    while True:
+        with connected(config.ray):
+            objects, growth, here = spread()
+        done += here
+        with suppress(Grown):  # then there is more to label
+            return {**sealed(objects, growth), "labelled_here": done}
 
 
 def begin(config: "RunConfig") -> "ObjectStore":
