@@ -246,6 +246,8 @@ class Soak:
             time.sleep(0.5)
             self.mend(all_of_it=time.monotonic() > until)
             self.look_after()
+            if self.store.revive():
+                self.say("the store had ended by itself, and is started again")
             now = time.monotonic()
             if not self.members and self.is_grown:
                 self.join()

@@ -59,7 +59,7 @@ def test_a_sealed_run_grows_on_a_cluster_and_once_more_while_it_works(
     assert main(["run", str(file), "--json", "--set", "problems.limit=12"]) == 0
     before = [log.length for log in _read(objects)]
     with (
-        cluster(faults_ray.environment_of(tmp_path)) as (address, _, ours),
+        cluster(faults_ray.environment_of(tmp_path), cpus=(2,)) as (address, _, ours),
         faults_ray.started(file, address, ours, 0, "problems.limit=36") as command,
     ):
         while command.poll() is None and [log.length for log in _read(objects)] == before:
