@@ -65,11 +65,11 @@ def environment_of(folder: Path) -> dict[str, str]:
 
 
 def started(
-    file: Path, address: str, environment: dict[str, str], engines: int = 0
+    file: Path, address: str, environment: dict[str, str], engines: int = 0, *changes: str
 ) -> "subprocess.Popen[str]":
-    """The command on a cluster, with so many engines that all shards share."""
+    """The command on a cluster, with so many engines that all shards share, and with changes to its file."""
     run = [sys.executable, "-m", "flows.cli", "run", str(file), "--json", "--set", f"ray.address={address}"]
-    run += ["--set", f"ray.engines={engines}"]
+    run += [f"--set={change}" for change in (f"ray.engines={engines}", *changes)]
     pipe = subprocess.PIPE
     return subprocess.Popen(run, env=environment, stdout=pipe, stderr=pipe, text=True)
 

@@ -1,13 +1,15 @@
 """Workers on an object store while everything around them breaks, for as long as it is told.
 
-Runs follow one another. Each has a few `stepmint work` processes, and every few seconds one random fault. At
-the end of each run its logs and its dataset are compared with those of a plain local run.
+Runs follow one another. Each has a few `stepmint work` processes, and every few seconds one random fault.
+Each begins with a third of its problems and grows to all of them, while it is worked on or when it is sealed.
+When it is sealed, its logs and its dataset are compared with those of a local run of as many problems.
 `STEPMINT_SOAK_MINUTES` (30), `STEPMINT_SOAK_PROBLEMS` of each run (1200) and `STEPMINT_SOAK_SEED` (1) change
 it.
 """
 
 import asyncio
 import json
+import math
 import os
 import random
 import re
@@ -39,6 +41,10 @@ SERVER_FAULTS = (
     "429, no more said", "500 in HTML", "503 while loading", "502 empty", "half JSON", "a page as 200",
     "closes unanswered", "resets in the body", "no HTTP",
 )  # fmt: skip
+GROWS_AFTER_S = (10.0, 60.0)
+"""A run that has begun or grown grows next, where that is to be before it is sealed."""
+AFTER_THE_SEAL, TWO_AT_ONCE = 0.4, 0.3
+"""The shares of growths that wait for the seal, and that two programs make at once, one with more."""
 _FINISH_S = 600.0
 """So long a run may take after the last fault."""
 _GROWS_MB = 4.0
@@ -65,12 +71,12 @@ class Soak:
         self.veterans: list[Member] = []
         """One worker of each run is never killed: its memory is looked at."""
         self.mending: list[tuple[float, Callable[[], None]]] = []
-        self.faults, self.exits = Counter[str](), Counter[str]()
+        self.faults, self.exits, self.growths = Counter[str](), Counter[str](), Counter[str]()
         self.said = Counter[str]()
         """What workers said that ended with an error, without the numbers in it."""
         self.violations: list[str] = []
         self.began, self._number = time.monotonic(), 0
-        self.url, self.sealed = "", False
+        self.url, self.file, self.is_grown = "", Path(), False
 
     def say(self, text: str) -> None:
         """A line of the log, with the seconds since the beginning."""
@@ -83,12 +89,30 @@ class Soak:
 
     # Workers
 
-    def join(self) -> Member:
-        """Start one more worker on the run."""
+    def start(self, *command: str) -> None:
+        """Start one more program on the run."""
         self._number += 1
-        member = start_member(f"w{self._number}", self.url, self.root, LEASE_S)
-        self.members.append(member)
-        return member
+        name = f"{'w' if command[0] == 'work' else 'g'}{self._number}"
+        self.members.append(start_member(name, command, self.root))
+
+    def join(self) -> None:
+        """Start workers on the run, the first of which is never killed."""
+        for _ in range(WORKERS):
+            self.start("work", self.url, "--lease", str(LEASE_S))
+        self.veterans.append(self.members[-WORKERS])
+        self.is_grown = False
+
+    def grow(self, sizes: list[int]) -> int:
+        """Let the run grow to the first of some sizes, or two programs at once to the first two; returns what
+        it has then. Workers that end meanwhile may not have seen it."""
+        self.growths["before the seal" if self.members else "after the seal"] += 1
+        now = sizes[: 2 if len(sizes) > 1 and self.rng.random() < TWO_AT_ONCE else 1]
+        del sizes[: len(now)]
+        self.growths["by two at once"] += len(now) > 1
+        self.say(f"grows to {' and '.join(map(str, now))} problems")
+        for size in now:
+            self.start("run", str(self.file), "--begin", "--set", f"problems.limit={size}")
+        return now[-1]
 
     def look_after(self) -> None:
         """Weigh the workers, note those that have ended, and start others in their place."""
@@ -103,7 +127,9 @@ class Soak:
             self.members.remove(member)
             self._ended(member, code)
             if code != 0:
-                self.join()
+                self.start(*member.command)
+            elif member.command[0] == "run":
+                self.is_grown = True
 
     def _ended(self, member: Member, code: int) -> None:
         words = member.last_words()
@@ -207,50 +233,62 @@ class Soak:
 
     # A run
 
-    def run(self, name: str, problems: int, digest: str, until: float) -> None:
-        """One run from its first worker to its dataset."""
-        self.url = f"s3://{BUCKET}/{name}"
-        begin(run_file(self.root, self.server.url, name, problems, f"s3://{BUCKET}"))
-        self.say(f"{name}: begun, {problems} problems in {SHARDS} shards")
-        for _ in range(WORKERS):
-            self.join()
-        self.veterans.append(self.members[0])
-        start, next_fault, patience = time.monotonic(), time.monotonic() + 8, until + _FINISH_S
-        while self.members:
+    def run(self, name: str, digests: dict[int, str], until: float) -> None:
+        """One run from its first worker to its last dataset. `digests` are of local runs, by their sizes."""
+        self.url, start, sizes = f"s3://{BUCKET}/{name}", time.monotonic(), list(digests)
+        self.file = run_file(self.root, self.server.url, name, max(sizes), f"s3://{BUCKET}")
+        size = sizes.pop(0)
+        begin(self.file, size)
+        self.say(f"{name}: begun, {size} problems in {SHARDS} shards")
+        self.join()
+        next_fault, patience, due = start + 8, until + _FINISH_S, self.grows_at()
+        while self.members or sizes:
             time.sleep(0.5)
-            self.mend()
+            self.mend(all_of_it=time.monotonic() > until)
             self.look_after()
+            if self.store.revive():
+                self.say("the store had ended by itself, and is started again")
             now = time.monotonic()
-            is_over = any(code == 0 for code in (one.process.poll() for one in self.members))
-            if now > next_fault and now < until and not is_over:
+            if not self.members and self.is_grown:
+                self.join()
+            elif not self.members:
+                self.compare(name, size, digests[size])
+            if sizes and (now > due or not self.members):
+                size, due = self.grow(sizes), self.grows_at()
+            if next_fault < now < until and self.members:
                 self.break_something()
                 next_fault = now + self.rng.uniform(*EVERY_S)
-            if now > until:
-                self.mend(all_of_it=True)
             if now > patience:
                 self.violated(f"{name}: not finished {_FINISH_S:.0f} s after the last fault")
                 for member in self.members:
                     member.process.kill()
-        self.mend(all_of_it=True)
-        self.server.set()
-        self.store.wait()
+                break
         self.say(f"{name}: over after {time.monotonic() - start:.0f} s")
-        self.compare(name, problems, digest)
+
+    def grows_at(self) -> float:
+        """When the run grows next, at the latest when it is sealed."""
+        after = self.rng.uniform(*GROWS_AFTER_S)
+        return math.inf if self.rng.random() < AFTER_THE_SEAL else time.monotonic() + after
 
     def compare(self, name: str, problems: int, digest: str) -> None:
         """Look for what was lost, done twice, or came out in another way."""
-        from pipeline.runs.remote import last_manifest
+        from pipeline.runs import growths
+        from pipeline.runs.remote import last_dataset
         from pipeline.storage.object_store import open_objects
 
-        objects = open_objects(self.url)
+        self.mend(all_of_it=True)
+        self.store.wait()
+        objects, before = open_objects(self.url), len(self.violations)
         for wrong in faults_of_logs(objects, SHARDS, problems):
             self.violated(f"{name}: {wrong}")
-        manifest = last_manifest(objects)
+        manifest, growth = last_dataset(objects)
         found = manifest.digest() if manifest else "no dataset"
         if found != digest:
             self.violated(f"{name}: its dataset is {found}, that of a local run {digest}")
-        else:
-            self.say(f"{name}: every problem once, no gap, rows as those of a local run")
+        if growth != growths.known(objects).number:
+            self.violated(f"{name}: its dataset is that of growth {growth}, which is not the last one")
+        if len(self.violations) == before:
+            self.say(f"{name}: each of {problems} problems once, no gap, rows as those of a local run")
 
 
 def run_file(root: Path, server: str, name: str, problems: int, place: str) -> Path:
@@ -277,25 +315,26 @@ def run_file(root: Path, server: str, name: str, problems: int, place: str) -> P
     return file
 
 
-def begin(file: Path) -> None:
-    """Put a run on the store, as `stepmint run` does before it works on it."""
+def begin(file: Path, size: int) -> None:
+    """Put a run with so many problems on the store, as `stepmint run` does before it works on it."""
     from pipeline.labelling.problems import read_problems
     from pipeline.runs import remote
     from pipeline.runs.run_store import RunStore
     from pipeline.storage.object_store import open_objects
     from schemas.config import load_config
 
-    config = load_config(file, ())
+    config = load_config(file, (f"problems.limit={size}",))
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore.open(config.model_copy(update={"root": folder}))
         read_problems(store)
         remote.begin(open_objects(f"{config.root}/{config.name}"), store)
 
 
-def local_digest(file: Path, root: Path) -> str:
-    """The rows of a plain local run."""
+def local_digest(file: Path, root: Path, size: int) -> str:
+    """The rows of a plain local run of so many problems, which has grown to them where it had less."""
     command = [sys.executable, "-m", "flows.cli", "synthesize", str(file), "--no-prefect", "--json"]
-    done = subprocess.run([*command, "--set", f"root={root / 'local'}"], capture_output=True, text=True)
+    changes = ["--set", f"root={root / 'local'}", "--set", f"problems.limit={size}"]
+    done = subprocess.run([*command, *changes], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return str(json.loads(done.stdout)["dataset_digest"])
@@ -319,14 +358,14 @@ def cluster() -> Figures:
         soak = Soak(Path(folder), random.Random(seed), store, proxy, server)
         stack.callback(lambda: [member.process.kill() for member in soak.members])
         file = run_file(soak.root, server.url, "local", problems, f"s3://{BUCKET}")
-        digest = local_digest(file, soak.root)
-        soak.say(f"a local run: {digest}")
+        digests = {n: local_digest(file, soak.root, n) for n in (problems // 3, problems * 2 // 3, problems)}
+        soak.say(f"a local run: {digests}")
         store.wait()
         server.slow_s = SLOW_S
         until, n = time.monotonic() + 60 * minutes, 0
         while time.monotonic() < until:
             n += 1
-            soak.run(f"run-{n}", problems, digest, until)
+            soak.run(f"run-{n}", digests, until)
         return _figures(soak, n, minutes)
 
 
@@ -347,6 +386,7 @@ def _figures(soak: Soak, n: int, minutes: float) -> Figures:
         "details": {
             "minutes": minutes,
             "violations": soak.violations,
+            "growths": dict(soak.growths),
             "faults": dict(soak.faults.most_common()),
             "exits": dict(soak.exits.most_common()),
             "said": dict(soak.said.most_common(12)),

@@ -53,6 +53,15 @@ class Weed:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._process = None
+
+    def revive(self) -> bool:
+        """Start it again where it has ended by itself, as it does when a busy machine lets it wait for its
+        parts; says whether it had."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        self.start()
+        return True
 
     def wait(self) -> None:
         """Until it answers and the bucket is there; it is started again if it has died meanwhile.

@@ -147,9 +147,9 @@ def _check_there(address: str) -> None:
         raise UserError(f"ray.address = {address!r}: nothing answers there ({why}); {_START}") from None
 
 
-def spread(config: RunConfig) -> tuple[ObjectStore, Growth]:
+def spread(config: RunConfig) -> tuple[ObjectStore, Growth, int]:
     """Begin the run, or go on with it, and let the cluster work on all its shards until they are sealed.
-    Returns its place, and what they are sealed for.
+    Returns its place, what they are sealed for, and how many problems were labelled.
 
     A shard that fails does not stop the others. Raises the error of the first failed one.
     """
@@ -159,7 +159,7 @@ def spread(config: RunConfig) -> tuple[ObjectStore, Growth]:
     growth = growths.known(objects)
     shards = [n for n in range(config.shards) if not _is_sealed(growth.log(objects, n))]
     if not shards:
-        return objects, growth
+        return objects, growth, 0
     place = Place(objects.url, f"ray-{uuid.uuid4().hex}", config.ray.engines, config.ray.room_s)
     with _followed(objects), ray_engines.started(place.owner, config.ray):
         found = _mapped(config.name, place, config.ray, shards)
@@ -167,7 +167,7 @@ def spread(config: RunConfig) -> tuple[ObjectStore, Growth]:
     errors.sort(key=lambda error: (not isinstance(error, UserError), isinstance(error, BackendError)))
     if errors:
         raise errors[0]
-    return objects, growth
+    return objects, growth, sum(found)
 
 
 def _is_sealed(log: ShardLog) -> bool:

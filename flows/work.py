@@ -87,17 +87,19 @@ def _begun(config: "RunConfig") -> Result:
     return {"run": objects.url, "said": said}
 
 
-def on_cluster(config: "RunConfig", spread: "Callable[[], tuple[ObjectStore, Growth]]") -> Result:
+def on_cluster(config: "RunConfig", spread: "Callable[[], tuple[ObjectStore, Growth, int]]") -> Result:
     """Let a Ray cluster work on a run by `spread`, and seal it; again, where it has grown meanwhile."""
     from flows.on_ray import connected
     from pipeline.runs.growths import Grown
 
     assert config.ray is not None
+    done = 0
     while True:
         with connected(config.ray):
-            objects, growth = spread()
+            objects, growth, here = spread()
+        done += here
         with suppress(Grown):  # then there is more to label
-            return sealed(objects, growth)
+            return {**sealed(objects, growth), "labelled_here": done}
 
 
 def _check_ray(args: argparse.Namespace, config: "RunConfig") -> None:

@@ -122,6 +122,7 @@ def environment(folder: Path, url: str, hub: Hub, database: Database | None) -> 
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_OFFLINE": "0",
         "HF_TOKEN": "hf_stand_in",
+        "XDG_CACHE_HOME": str(folder / "cache"),
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_API_URL": url,
         "PREFECT_UI_ENABLED": "0",

@@ -16,9 +16,14 @@ from flows.cli import main
 from flows.deploy import is_daily
 from flows.engine import without_prefect
 from flows.main import main as run_plainly
+from pipeline.runs.remote import last_manifest
+from pipeline.storage.generations import read_manifest
+from pipeline.storage.object_store import open_objects
 from schemas.config import load_config
 from tests.flows.conftest import rows, write_run_file
 from tests.flows.serving import Serving
+
+Capture = pytest.CaptureFixture[str]
 
 
 def test_deploying_without_a_server_says_how_to_start_one(
@@ -102,8 +107,7 @@ def test_a_fire_of_a_series_is_a_run_on_what_is_new(tmp_path: Path) -> None:
         "nothing new: earlier runs of the series have labelled every problem of its source, 3"
     )
     assert files(runs) == before
-    with (tmp_path / "problems.jsonl").open("a") as file:
-        file.write('{"text": "A new problem", "answer": "right", "kind": "text"}\n')
+    add(tmp_path)
     assert fire(run_file, 29) == f"new problems labelled: 1, in {runs / 'nightly-2026-11-29'}"
     assert texts(runs / "nightly-2026-11-29") == {"A new problem"}
     assert fire(run_file, 30).startswith("nothing new")
@@ -118,6 +122,36 @@ def test_without_a_series_every_fire_goes_on_with_one_run(tmp_path: Path) -> Non
     assert fire(run_file, 28).startswith("nothing to do")
     changed = fire(run_file, 28, changes=["name=other", "problems.limit=2"])
     assert changed == f"problems labelled: 2, in {tmp_path / 'runs/other'}"
+
+
+def test_on_a_store_every_fire_lets_the_one_run_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run_file, place = write_run_file(tmp_path, problems=3), f"file://{tmp_path}/objects"
+    changes = [f"root={place}"]
+    assert fire(run_file, 27, changes=changes) == f"problems labelled: 3, in {place}/demo"
+    assert fire(run_file, 28, changes=changes) == f"nothing to do: {place}/demo is sealed"
+    add(tmp_path)
+    assert fire(run_file, 29, changes=changes) == f"problems labelled: 4, in {place}/demo"
+    assert fire(run_file, 30, changes=changes).startswith("nothing to do")
+    fire(run_file, 30, changes=["name=plain"])
+    assert digest_at(f"{place}/demo") == digest_in(tmp_path / "runs/plain")
+
+
+def digest_at(url: str) -> str:
+    manifest = last_manifest(open_objects(url))
+    assert manifest
+    return manifest.digest()
+
+
+def digest_in(folder: Path) -> str:
+    manifest = read_manifest(folder)
+    assert manifest
+    return manifest.digest()
+
+
+def add(folder: Path) -> None:
+    with (folder / "problems.jsonl").open("a") as file:
+        file.write(f"{NEW}\n")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -165,8 +199,7 @@ def test_each_fire_of_a_cron_labels_and_publishes_what_is_new(
     assert about["pool_made"]
     with serving.worker("nights"):
         first = labelling(serving, about["id"], 3)
-        with (tmp_path / "problems.jsonl").open("a") as file:
-            file.write(f"{NEW}\n")
+        add(tmp_path)
         second = labelling(serving, about["id"], 1)
         serving.delete(about["id"])
     if serving.database is not None:
@@ -191,6 +224,23 @@ def test_each_fire_of_a_cron_labels_and_publishes_what_is_new(
             run_plainly.fn(load_config(alone))
         sent = {name: data for name, data in hub.files.items() if name.startswith(f"data/steps/{night}-")}
         assert rows(map(BytesIO, sent.values())) == rows((plain / "runs" / "demo" / "shards").iterdir())
+
+
+@pytest.mark.slow
+def test_a_run_on_a_store_grows_when_its_deployment_fires(
+    serving: Serving, at_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_file, place = write_run_file(tmp_path, problems=3), f"file://{tmp_path}/objects"
+    run_file.write_text(run_file.read_text().replace(str(tmp_path / "runs"), place))
+    assert main(["deploy", str(run_file), "--name", "grows", "--json"]) == 0
+    deployment = json.loads(capsys.readouterr().out)["id"]
+    for n in (3, 4):
+        serving.fire(deployment)
+        ended = serving.until(lambda n=n: serving.runs(deployment, "COMPLETED", "FAILED")[n - 3 :], 120)
+        assert ended[0]["state"]["message"] == f"problems labelled: {n}, in {place}/demo"
+        add(tmp_path)
+    serving.delete(deployment)
 
 
 # It is met in the middle of a run, and waits there.
@@ -243,8 +293,7 @@ def test_a_database_that_is_restarted_in_the_middle_of_a_run_costs_no_rows(
     with without_prefect():
         run_plainly.fn(load_config(run_file, ("name=plain",)))
     assert rows((first / "shards").iterdir()) == rows((tmp_path / "runs/plain/shards").iterdir())
-    with (tmp_path / "problems.jsonl").open("a") as file:
-        file.write(f"{NEW}\n")
+    add(tmp_path)
     serving.fire(about["id"])
     assert texts(made_by(labelling(serving, about["id"], 1))) == {"A new problem"}
     serving.delete(about["id"])

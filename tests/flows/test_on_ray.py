@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from benchmarks.soak_parts import faults_of_logs
 from flows.cli import main
-from pipeline.storage.object_store import open_objects
-from pipeline.storage.shard_log import LEASE_S
+from pipeline.runs import growths, remote
+from pipeline.storage.object_store import ObjectStore, open_objects
+from pipeline.storage.shard_log import LEASE_S, ShardLog
 
 
 @pytest.mark.slow
@@ -43,6 +46,45 @@ def test_a_machine_dies_and_the_rows_are_those_of_a_local_run(
     assert list(objects.names("log/sealed")) == ["log/sealed/00000000"]
     assert main(["synthesize", str(file), "--json", "--no-prefect", "--set", f"root={tmp_path}/runs"]) == 0
     assert json.loads(out)["dataset_digest"] == json.loads(capsys.readouterr().out)["dataset_digest"]
+
+
+@pytest.mark.slow
+def test_a_sealed_run_grows_on_a_cluster_and_once_more_while_it_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("prefect_ray", reason="Ray is not installed (the extra `ray`)")
+    from benchmarks import faults_ray
+    from benchmarks.ray_nodes import cluster
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file, objects = faults_ray.run_file(tmp_path), open_objects(f"file://{tmp_path}/objects/mine")
+    assert main(["run", str(file), "--json", "--set", "problems.limit=12"]) == 0
+    before = [log.length for log in _read(objects)]
+    with (
+        cluster(faults_ray.environment_of(tmp_path), cpus=(2,)) as (address, _, ours),
+        faults_ray.started(file, address, ours, 0, "problems.limit=36") as command,
+    ):
+        while command.poll() is None and [log.length for log in _read(objects)] == before:
+            time.sleep(0.1)
+        assert main(["run", str(file), "--begin"]) == 0
+        assert (command.poll(), growths.known(objects).number) == (None, 2)
+        out, err = command.communicate(timeout=2 * LEASE_S)
+    assert command.returncode == 0, err
+    assert faults_of_logs(objects, faults_ray.SHARDS, faults_ray.PROBLEMS) == []
+    assert remote.last_dataset(objects)[1] == 2
+    assert (json.loads(out)["problems"], json.loads(out)["labelled_here"]) == (48, 36)
+    capsys.readouterr()
+    assert main(["synthesize", str(file), "--json", "--no-prefect", "--set", f"root={tmp_path}/runs"]) == 0
+    assert json.loads(out)["dataset_digest"] == json.loads(capsys.readouterr().out)["dataset_digest"]
+
+
+def _read(objects: ObjectStore) -> list[ShardLog]:
+    from benchmarks.faults_ray import SHARDS
+
+    logs = [ShardLog(objects, shard) for shard in range(SHARDS)]
+    for log in logs:
+        log.catch_up()
+    return logs
 
 
 _JOIN = """
