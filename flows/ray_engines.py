@@ -87,7 +87,9 @@ def _model_of(config: PolicyConfig) -> str:
     make no other one: a model would be loaded again beside itself."""
     fast, plain = speed_settings(config), config.model_dump(mode="json")
     for name, value in fast.items():
-        plain[name] = {k: v for k, v in plain[name].items() if k not in value} if isinstance(value, dict) else 0
+        others = plain.pop(name)
+        if isinstance(value, dict):
+            plain[name] = {key: one for key, one in others.items() if key not in value}
     return json.dumps(plain)
 
 
