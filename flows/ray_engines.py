@@ -7,6 +7,7 @@ whose machine died, and sends it the calls that were under way.
 """
 
 import asyncio
+import json
 import os
 import random
 import time
@@ -22,6 +23,7 @@ from pipeline.policies.admission import Gate
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling, TokenLogprobs, Unfinished, Usage
 from pipeline.policies.outside import IN_FLIGHT, OutsidePolicy
 from schemas.config import PolicyConfig, RayConfig, TransformersConfig, VllmConfig
+from schemas.config.effects import speed_settings
 from schemas.errors import BackendError, BackendGone, UserError
 
 NAMESPACE = "stepmint"
@@ -42,6 +44,8 @@ _NO_ROOM = (
     "the Ray cluster had no room for an engine within ray.room_s = {:g} s: free GPUs or add nodes, or lower "
     "ray.num_gpus; the same command goes on"
 )
+_HERE = "here"
+"""The group of calls which a model that loads in the event loop of the others does not keep waiting."""
 _SAID_S = 15.0
 """When it is first said that engines wait for room; from then on every few minutes."""
 
@@ -78,6 +82,17 @@ class Failure:
         return Unfinished(self.said, self.drawn) if self.drawn else self.kind(self.said)
 
 
+def _model_of(config: PolicyConfig) -> str:
+    """Tells the policies of an engine apart. Settings of speed, which a run may get while engines are at it,
+    make no other one: a model would be loaded again beside itself."""
+    fast, plain = speed_settings(config), config.model_dump(mode="json")
+    for name, value in fast.items():
+        others = plain.pop(name)
+        if isinstance(value, dict):
+            plain[name] = {key: one for key, one in others.items() if key not in value}
+    return json.dumps(plain)
+
+
 Result = tuple[Any, int, int] | Failure
 """What a call gave, and the prompt tokens and those in the cache that were counted since the last reply."""
 
@@ -93,7 +108,8 @@ class Engine:
         """Problems of which calls have failed since one was answered."""
 
     async def here(self) -> None:
-        """Answered as soon as the cluster has room for the engine, before it loads anything."""
+        """Answered as soon as the cluster has room for the engine, also while it loads or generates: Ray
+        gives it an event loop of its own (`started`)."""
 
     async def open(self, config: PolicyConfig) -> Opened | Failure:
         """Open a policy, unless it is open."""
@@ -130,7 +146,7 @@ class Engine:
         return found, *self._used(config, policy)
 
     async def _policy(self, config: PolicyConfig) -> Policy:
-        name = config.model_dump_json()
+        name = _model_of(config)
         async with self._opening:
             if name not in self._policies:
                 self._policies[name] = await self._stack.enter_async_context(open_policy(config))
@@ -140,7 +156,7 @@ class Engine:
         """What was used since somebody was told: every token is told once, to one of the shards."""
         usage = getattr(policy, "usage", None)
         now = (usage.prompt, usage.cached) if isinstance(usage, Usage) else (0, 0)
-        name = config.model_dump_json()
+        name = _model_of(config)
         before, self._told[name] = self._told.get(name, (0, 0)), now
         return now[0] - before[0], now[1] - before[1]
 
@@ -208,9 +224,8 @@ class Shared:
                     raise error
             if not waiting:
                 raise _gone(failed)
-            # The command has seen that the first found room (`started`). Where that one failed, others may
-            # never find any. One that loads may answer nothing for long: vLLM starts in the event loop.
-            limit = self._room_s if failed and not self._placed & waiting.keys() else None
+            # How long one loads does not count. Where none has room, none may ever find any.
+            limit = None if self._placed & waiting.keys() else self._room_s
             ended, _ = await asyncio.wait(
                 waiting.values(), timeout=limit, return_when=asyncio.FIRST_COMPLETED
             )
@@ -223,9 +238,11 @@ class Shared:
         try:
             await engine.here.remote()
             self._placed.add(engine)
-            opened = await engine.open.remote(self._config)
+            opened = await self._answer(engine, engine.open.remote(self._config))
         except RayActorError as error:
             raise BackendGone(f"an engine of the cluster has died: {error}") from None
+        except _NoRoom:
+            raise BackendGone(_NONE_LEFT) from None
         if isinstance(opened, Failure):
             raise opened.error()
         self.kind, self.model, self.revision = opened.kind, opened.model, opened.revision
@@ -243,9 +260,10 @@ class Shared:
             engine = min(self._under_way, key=lambda one: (self._under_way[one], random.random()))
             self._under_way[engine] += n
             try:
-                result: Result = await _awaited(getattr(engine, method).remote(self._config, *arguments))
-            except RayActorError:
-                # It died more often than it is started anew. Others may be there.
+                call = _awaited(getattr(engine, method).remote(self._config, *arguments))
+                result: Result = await self._answer(engine, call)
+            except (RayActorError, _NoRoom):
+                # It died more often than it is started anew, or its machine did. Others may be there.
                 self._under_way.pop(engine, None)
                 self._gate.engines = max(1, len(self._under_way))
                 continue
@@ -257,6 +275,34 @@ class Shared:
             found, asked, cached = result
             self.usage.count(asked, cached)
             return found
+
+    async def _answer(self, engine: Any, call: Awaitable[Any]) -> Any:
+        """What an engine answers. It may take long over it, but not without being there: where its machine
+        has died, Ray waits for room for it without an end. _NoRoom when there was none for too long."""
+        answer = asyncio.ensure_future(call)
+        try:
+            while not (await asyncio.wait({answer}, timeout=self._room_s))[0]:
+                if not await self._is_here(engine) and not answer.done():
+                    raise _NoRoom
+            return await answer
+        finally:
+            answer.cancel()
+
+    async def _is_here(self, engine: Any) -> bool:
+        from ray.exceptions import RayActorError
+
+        try:
+            async with asyncio.timeout(self._room_s):
+                await engine.here.remote()
+        except TimeoutError:
+            return False
+        except RayActorError:  # it has died for good, which its answer says, too
+            pass
+        return True
+
+
+class _NoRoom(Exception):  # noqa: N818 - what has happened to an engine, not a fault
+    """An engine died, and the cluster has no room to start it anew."""
 
 
 def _gone(failed: Sequence[BaseException]) -> BaseException:
@@ -288,7 +334,8 @@ def started(owner: str, asked: RayConfig) -> Iterator[None]:
     # Ray counts no processors for them: they would take those that shards wait for.
     options: dict[str, Any] = {"num_cpus": 0, "num_gpus": asked.num_gpus, "max_concurrency": _CALLS}
     options |= {"max_restarts": _LIVES, "max_task_retries": -1, "scheduling_strategy": "SPREAD"}
-    actor = ray.remote(Engine)
+    ray.method(concurrency_group=_HERE)(Engine.here)
+    actor = ray.remote(concurrency_groups={_HERE: _CALLS})(Engine)
     engines = [
         actor.options(name=_name(owner, number), namespace=NAMESPACE, **options).remote()
         for number in range(asked.engines)

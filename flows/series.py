@@ -13,6 +13,7 @@ from pipeline.outputs.nights import publish_nights
 from pipeline.outputs.report import rows_of
 from pipeline.runs.series import SealedNight, sealed_night, sealed_runs
 from pipeline.runs.series_prms import called, fetch_prm, keep_prm, newest_prm, prms_here
+from pipeline.storage.generations import sealed_manifest
 from schemas.config import RunConfig
 from schemas.errors import BackendError
 from schemas.places import is_url
@@ -51,9 +52,12 @@ def publish_series(config: RunConfig) -> str:
 
 def rows_of_nights(nights: Sequence[SealedNight]) -> Iterator[LabelledSolution]:
     """The rows of some nights. Others wait for a night's copy on this machine while it is read, and not while
-    a PRM learns from it."""
+    a PRM learns from it. BackendError where a night was sealed anew since it was listed."""
     for night in nights:
         with night.opened(False) as run:
+            # The PRM is recorded as one of the rows that were listed.
+            if sealed_manifest(run.path).digest() != night.digest:
+                raise BackendError(f"{night.where}: was sealed anew meanwhile: the next fire trains")
             yield from rows_of(run, votes=False)
 
 

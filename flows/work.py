@@ -215,7 +215,8 @@ def sealed(objects: "ObjectStore", growth: "Growth | None" = None) -> Result:
         # It may be that of an earlier growth, or of what was done by then (`fuse --partial`).
         if manifest is None or manifest.owed or made_for < growth.changed:
             manifest = seal_remote(objects, mirror, growth)
-    if growths.after(objects, growth).number > growth.number:
+    # Other settings of speed owe nothing. Two commands on Ray, each of which puts its own, would never end.
+    if growths.after(objects, growth).changed > growth.changed:
         raise growths.Grown
     return {
         "run": objects.url,

@@ -27,8 +27,9 @@ seconds where connections are refused, which is less than any restart of a serve
 _TRIES = 20
 """How often a creation is tried again of which the store says that the object exists, where there is none:
 S3 answers so while another program creates it, and that other program may fail."""
-_BROKEN = "response body error"
-"""What the client says of an answer that broke off. Such a request it does not repeat."""
+_BROKEN = ("response body error", "error sending request")
+"""What the client says of an answer that broke off, and of one that did not come within its 30 s. The first
+request it does not repeat, nor the second where it is a creation."""
 _PAUSE_S = 0.5
 _LARGEST = 5 << 30
 """Bytes of an object that is read: S3 takes no more at once, and ours are written at once."""
@@ -129,14 +130,14 @@ class ObjectStore:
         self._asked(lambda: obstore.put(self._store, self._prefix + name, data, use_multipart=False, **how))
 
     def _asked(self, request: Callable[[], T]) -> T:
-        """What a request gives; it is repeated while its answers break off."""
+        """What a request gives; it is repeated while its answers break off, or do not come."""
         until = time.monotonic() + _OUTAGE.total_seconds()
         while True:
             with _explained(self.url):
                 try:
                     return request()
                 except GenericError as error:
-                    if _BROKEN not in str(error) or time.monotonic() > until:
+                    if not any(one in str(error) for one in _BROKEN) or time.monotonic() > until:
                         raise
             time.sleep(_PAUSE_S)
 

@@ -126,8 +126,9 @@ class RayConfig(Section):
     """Engines that all shards share: each is a process of its own on the cluster that loads the models once.
     0: each process that works on shards loads them for itself."""
     room_s: float = Field(600.0, gt=0)
-    """Seconds that a command waits for room on the cluster for a first engine, and a shard for another engine
-    where one has failed. Then they give up. How long an engine takes to load does not count."""
+    """Seconds that the cluster may have no room for an engine: for a first one, and for one whose machine has
+    died. Then a command, or a shard, goes on without it, or gives up where it was the last. How long an
+    engine takes to load or to answer does not count."""
 
 
 class RunConfig(Section):

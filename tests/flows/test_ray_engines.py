@@ -150,12 +150,65 @@ def test_an_engine_that_fails_is_told_although_others_find_no_room() -> None:
         asyncio.run(run())
 
 
-def test_an_engine_that_answers_nothing_while_it_loads_is_waited_for() -> None:
+@pytest.mark.parametrize("late", ["here", "open"])
+def test_only_an_engine_that_has_room_is_waited_for(late: str) -> None:
+    """How long it loads does not count."""
+
     async def run() -> list[Completion]:
-        async with Shared(CONFIG, [Late(1, "here")], room_s=0.2) as policy:
+        async with asyncio.timeout(60), Shared(CONFIG, [Late(1, late)], room_s=0.2) as policy:
             return await policy.sample(PROMPT, 2, Sampling(seed=0))
 
-    assert [asyncio.run(run())] == sampled(Handle())
+    if late == "open":
+        assert [asyncio.run(run())] == sampled(Handle())
+    else:
+        with pytest.raises(BackendGone, match="no engine of the cluster is left"):
+            asyncio.run(run())
+
+
+class Lost(Handle):
+    """An engine whose machine dies at a call, for which Ray then finds no room: nothing is answered. Or it
+    generates for long, and is there."""
+
+    def __init__(self, at: str, *, there: bool = False) -> None:
+        super().__init__()
+        self.at, self.there, self.lost = at, there, False
+
+    async def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        self.lost = self.lost or method == self.at
+        if self.lost and not (self.there and method == "here"):
+            await asyncio.sleep(1 if self.there else 600)
+        return await super()._call(method, arguments)
+
+
+@pytest.mark.parametrize("at", ["open", "sample"])
+def test_calls_do_not_wait_for_ever_for_an_engine_that_finds_no_room_again(at: str) -> None:
+    async def run(*others: Handle, there: bool = False) -> list[Completion]:
+        engines = [Lost(at, there=there), *others]
+        async with asyncio.timeout(60), Shared(CONFIG, engines, room_s=0.2) as policy:
+            asked = (policy.sample(PROMPT, 2, Sampling(seed=0)) for _ in range(2))
+            return (await asyncio.gather(*asked))[0]
+
+    with pytest.raises(BackendGone, match="no engine of the cluster is left"):
+        asyncio.run(run())
+    assert [asyncio.run(run(Handle()))] == [asyncio.run(run(there=True))] == sampled(Handle())
+
+
+def test_other_settings_of_speed_load_no_model_beside_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run may get them while engines are at it, and a second model has no room on a GPU."""
+    asked = list[str]()
+
+    def opens(config: TransformersConfig) -> SimulatedPolicy:
+        asked.append(config.model)
+        return SimulatedPolicy()
+
+    async def run() -> None:
+        engine = Engine()
+        for model, n in (("a", 1), ("a", 2), ("b", 2)):
+            assert isinstance(await engine.open(TransformersConfig(model=model, in_flight=n)), Opened)
+
+    monkeypatch.setattr(ray_engines, "open_policy", opens)
+    asyncio.run(run())
+    assert asked == ["a", "b"]
 
 
 def unopened() -> Any:

@@ -16,7 +16,7 @@ from flows.engine import without_prefect
 from flows.series import publish_series, rows_of_nights
 from pipeline.annotators.opening import annotators
 from pipeline.runs.run_store import RunStore
-from pipeline.runs.series import SealedNight
+from pipeline.runs.series import SealedNight, sealed_night
 from pipeline.storage.generations import sealed_manifest
 from pipeline.storage.recorded import config_here, read_config
 from schemas.config import PrmConfig, load_config
@@ -211,6 +211,14 @@ def test_a_night_is_held_only_while_its_rows_are_read(sealed: Path) -> None:
         yield RunStore(sealed, config_here(sealed))
         held.remove(name)
 
-    nights = [SealedNight(name, "", "", 1, set, partial(opened, name)) for name in ("a", "b")]
+    digest = sealed_manifest(sealed).digest()
+    nights = [SealedNight(name, "", digest, 1, set, partial(opened, name)) for name in ("a", "b")]
     assert {tuple(held) for _ in rows_of_nights(nights)} == {("a",), ("b",)}
     assert held == []
+
+
+def test_a_night_that_is_sealed_anew_while_it_is_listed_is_not_trained_on(sealed: Path) -> None:
+    """The PRM is recorded as one of the rows that were listed, and would not be trained anew."""
+    listed = sealed_night(RunStore(sealed, config_here(sealed)))._replace(digest="0123456789abcdef")
+    with pytest.raises(BackendError, match="was sealed anew meanwhile"):
+        list(rows_of_nights([listed]))

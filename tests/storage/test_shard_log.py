@@ -147,6 +147,25 @@ def test_an_answer_that_breaks_off_is_asked_for_again(
         objects.read("a")
 
 
+def test_a_creation_that_is_not_answered_in_time_is_asked_for_again(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is busy for half a minute, which the client does not try again: it may have created it."""
+    put, silent = obstore.put, [True, False]
+
+    def late(store: Any, name: str, data: bytes, **how: Any) -> Any:
+        if silent:
+            if silent.pop():
+                put(store, name, data, **how)
+            raise GenericError("Error performing PUT in 30.0s - HTTP error: error sending request")
+        return put(store, name, data, **how)
+
+    monkeypatch.setattr(object_store, "_PAUSE_S", 0)
+    monkeypatch.setattr(object_store.obstore, "put", late)
+    assert objects.create("a", b"mine")
+    assert not objects.create("a", b"another's")
+
+
 def test_a_store_that_creates_twice_is_refused(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     probe(objects)
     put = obstore.put
