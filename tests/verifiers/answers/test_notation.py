@@ -60,6 +60,16 @@ NOT_OTHER = SAME | DOUBT
         ("12 m/s^2", "12 m s\u207b\u00b2", NOT_OTHER),
         ("5/m", "5 m\u207b\u00b9", NOT_OTHER),
         ("5/m", "5 m^{-1}", NOT_OTHER),
+        ("5 m/s", "5 m\u00b7s\u207b\u00b9", NOT_OTHER),
+        ("5", "5 m\u00b7s\u207b\u00b9", NOT_OTHER),
+        ("8.3 J/(mol K)", "8.3 J\u00b7mol\u207b\u00b9\u00b7K\u207b\u00b9", NOT_OTHER),
+        ("3*10^8", "3\u00d710\u2078 m\u00b7s\u207b\u00b9", NOT_OTHER),
+        ("3x*y^{-2}", "5x*y^{-2}", OTHER),
+        ("90", "90\u2070", NOT_OTHER),
+        ("90°", "90\u2070", NOT_OTHER),
+        ("2.5", "2\u00b9/2", NOT_OTHER),
+        ("8", "2\u2075\u207b\u00b2", NOT_OTHER),
+        (r"2\sqrt[4]{5}", "2\u2074\u221a5", NOT_OTHER),
     ],
 )
 def test_signs_beyond_ascii(gold, answer, allowed):
