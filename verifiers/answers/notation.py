@@ -120,6 +120,7 @@ def _bare(text: str) -> str:
 def _from_unicode(text: str) -> str:
     for sign in _VULGAR.keys() & set(text):
         written = _VULGAR[sign]
+        text = text.replace(f"^{sign}", f"^{{{written}}}")  # x^⅔ is no third of a square
         text = re.sub(rf"(?<=\d)\s?{sign}", f" {written}", text).replace(sign, written)
     text = _ROOT.sub(lambda match: f"\\sqrt{{{match[1] or match[2]}}}", text)
     return _SUPERSCRIPT.sub(_power, text).translate(_SIGNS)
