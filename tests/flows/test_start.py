@@ -215,3 +215,10 @@ def test_what_was_imported_is_never_searched_for_garbage() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True True True\n"
+
+
+def test_garbage_of_a_process_that_is_not_ours_is_found_later() -> None:
+    before = gc.get_freeze_count()
+    with uncollected():
+        pass
+    assert gc.get_freeze_count() == before

@@ -54,6 +54,11 @@ _CLOCK = re.compile(r":\d\d|\d[\d\s}]*(?:\\text\{)?[\s~\\]*[aApP]\.?\s?[mM]\b|\b
 """What only times of day look like. Most answers are told by it that they are none."""
 _RAISED_POINT = re.compile(r"(?<=\d)·(?=\d)")
 """3·4 is a product to most, and 3.4 in British print."""
+_UNITS_BELOW = re.compile(
+    r"[^A-Za-z]*(?:\\(?:times|cdot)[^A-Za-z]*)?[A-Wa-w]+"  # 3 \times 10^8 m
+    r"(?:(?:\^\{?-?\d\}?)? ?(?:\*|\\cdot| ) ?[A-Wa-w]+)+\^\{?-\d\}?"  # *s^{-1}
+)
+"""A number with several units, the last below the line: 5 m·s⁻¹ is 5 m/s, and 5 where the unit was given."""
 _MOST_RENAMED = 3
 """Symbols whose names are exchanged in every way: six for three of them."""
 
@@ -190,7 +195,8 @@ def _as_spelled(gold: str, answer: str, kind: AnswerKind) -> Grade:
         doubt = "number against text" if numbers[0] else "text against number"
         return _graded(None, doubt)
     found = _same_expression(gold, answer, doubt)
-    if found.verdict is False and any(number and "^-" in number.unit for number in numbers):
+    below = any(number and "^-" in number.unit for number in numbers)
+    if found.verdict is False and (below or any(map(_UNITS_BELOW.fullmatch, (gold, answer)))):
         return _graded(None, "a unit below the line")  # 5 m^-1 is 5/m, where m may also be an unknown
     return found
 

@@ -8,7 +8,7 @@ import re
 import unicodedata
 
 from verifiers.answers.chinese import english
-from verifiers.expressions.latex import RAISED
+from verifiers.expressions.latex import POWER, RAISED
 
 SEPARATOR = "\u066c"
 """Between thousands, where that is sure. A comma between such digits may also separate two numbers."""
@@ -54,7 +54,7 @@ _MEANT: dict[str, str] = {
 }  # fmt: skip
 _SIGNS = str.maketrans(_MEANT)
 _VULGAR = {c: unicodedata.normalize("NFKC", c).replace("⁄", "/") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"}
-_SUPERSCRIPT = re.compile("⁻?[⁰¹²³⁴-⁹]+")
+_SUPERSCRIPT = re.compile(POWER)
 _TIMES_TEN = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
 """The letter in `1.2 x 10^3` stands for the sign ×."""
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z]{2}|[{}])")
@@ -120,6 +120,7 @@ def _bare(text: str) -> str:
 def _from_unicode(text: str) -> str:
     for sign in _VULGAR.keys() & set(text):
         written = _VULGAR[sign]
+        text = text.replace(f"^{sign}", f"^{{{written}}}")  # x^⅔ is no third of a square
         text = re.sub(rf"(?<=\d)\s?{sign}", f" {written}", text).replace(sign, written)
     text = _ROOT.sub(lambda match: f"\\sqrt{{{match[1] or match[2]}}}", text)
     return _SUPERSCRIPT.sub(_power, text).translate(_SIGNS)

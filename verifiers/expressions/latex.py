@@ -29,10 +29,14 @@ _TEXT = frozenset(
     {"text", "textbf", "textit", "textrm", "mathrm", "mathbf", "mbox", "boxed", "fbox", "operatorname"}
 )
 # `\frac`, `\text*`, one sign as in `\%` and `\\`, the `{,}` of 12{,}345, and powers in Unicode.
+POWER = r"⁻?(?!⁰(?![⁰¹²³⁴-⁹])|¹[/⁄])[⁰¹²³⁴-⁹]++(?![⁻^]|(?<=[⁴-⁹])(?:√|\\sqrt))"
+"""Raised digits that are a power. Left unread: 90⁰, which are degrees to most who type it, 2¹/2, 2⁵⁻² and the
+root 2⁴√5."""
 _COMMAND = re.compile(
     # `30^\circ` is a degree; `x_{1}` is `x_1`; `\left|` opens what `\right|` closes.
     r"\^?\s*\{?\\circ\b\}?|_\{(?P<index>[A-Za-z0-9]{1,6})\}|\\(?P<side>left|right)\s*\|"
-    r"|\\(?P<name>[A-Za-z]+)\*?|\\(?P<sign>.)|\{,\}|π|(?P<power>⁻?[⁰¹²³⁴-⁹]+)",
+    r"|\\(?P<name>[A-Za-z]+)\*?|\\(?P<sign>.)|\{,\}|π"
+    rf"|(?P<power>{POWER})",
     re.DOTALL,
 )
 _CHARACTERS = {"{,}": ",", "π": " pi "}
