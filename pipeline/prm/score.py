@@ -24,6 +24,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
 )
+from transformers.utils.logging import disable_progress_bar
 
 MOST_UNREAD = 0.1
 """Share of a text that a model may not know: with more it scores words it never saw, all by one token."""
@@ -165,4 +166,5 @@ def score(model: Any, reader: Reader, card: dict[str, Any], problem: str, steps:
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit("usage: python score.py PROBLEM STEP [STEP ...]")
+    disable_progress_bar()  # else transformers draws one even into a log
     print(json.dumps(score(*load(Path(__file__).parent), sys.argv[1], sys.argv[2:])))

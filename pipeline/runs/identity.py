@@ -151,7 +151,7 @@ def admit(path: Path, before: RunConfig, config: RunConfig) -> tuple[RunConfig, 
     if found:
         raise UserError(
             f"run {config.name!r} in {path} was started with {', '.join(found)}: "
-            "change it back, choose another name, or delete the folder"
+            "change it back, choose another name (`stepmint label`: --out FOLDER), or delete the folder"
         )
     if known is None:
         log.warning("%s: %s", path, _EARLIER)

@@ -129,7 +129,9 @@ def test_a_judge_reads_the_solutions(data: Path, judge: str, capsys: pytest.Capt
     assert (asked.policy.model, asked.policy.chat) == ("judge", True)
     # Other settings would be another run.
     assert main(wanted) == 2
-    assert "annotate.judge.votes=2, not 4" in capsys.readouterr().err
+    refused = capsys.readouterr().err
+    assert "annotate.judge.votes=2, not 4" in refused
+    assert "--out FOLDER" in refused  # a name follows from the file, so a second way needs a folder
 
 
 def test_a_dry_run_prints_a_run_file_that_does_the_same(

@@ -182,6 +182,7 @@ def test_the_script_beside_a_checkpoint_prints_the_scores_of_the_package(tmp_pat
         env={**os.environ, "PYTHONPATH": ""},
     )
     assert not done.returncode, done.stderr
+    assert "Loading" not in done.stderr
     assert json.loads(done.stdout) == pytest.approx(prm.score_steps(TEXT[0], steps), abs=1e-5)
 
 
