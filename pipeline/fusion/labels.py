@@ -6,6 +6,8 @@ vote that bears it out.
 
 - Right: a yes on that step, or a success of rollouts after it or after a later step, or a right final answer:
   a solution that still reaches the answer has not lost it before.
+  Where neither rollouts nor a graded answer speak of a solution, a step that a verifier refutes is not
+  labelled right: opinions alone, which may all err in one way, do not overrule what was computed.
 - Wrong: a no on that very step; a refutation says nothing of the steps before or after it. Rollouts say no
   when they are enough: where even a state that succeeds every other time would seldom give so few successes.
 """
@@ -27,8 +29,8 @@ from schemas.config import FusionConfig
 from schemas.records import Candidate, StepLabel
 
 _WRONG = "the final answer is wrong"
-_SILENT, _UNDECIDED, _BARE, _LITTLE, _RIGHT, _REFUTED = range(6)
-"""What is decided of a step by its own votes; of the first four it stays open."""
+_SILENT, _UNDECIDED, _BARE, _LITTLE, _DISPUTED, _RIGHT, _REFUTED = range(7)
+"""What is decided of a step by its own votes; of the first five it stays open."""
 Fused = tuple[tuple[StepLabel, ...], int | None]
 """Labels of one solution, and its first error (-1 for none, None when not established)."""
 Rate = float | None
@@ -88,6 +90,7 @@ def fused(ballots: Ballots, model: Model, config: FusionConfig) -> Labels:
     high = right >= config.accept
     own[high] = _BARE
     own[high & (said.reached | said.affirmed)] = _RIGHT
+    own[(own == _RIGHT) & _disputed(ballots, said)] = _DISPUTED
     # Between the two thresholds neither label would be right often enough: the step stays without one.
     own[(config.reject < right) & (right < config.accept)] = _UNDECIDED
     own[~said.mine & ~said.reached] = _SILENT
@@ -173,6 +176,17 @@ def _refuted(ballots: Ballots, said: _Said, reject: float) -> Bools:
     return found
 
 
+def _disputed(ballots: Ballots, said: _Said) -> Bools:
+    """Cells that a verifier refutes, of solutions of which only verifiers and opinions speak. The fit cannot
+    tell there whether the verifier errs or the opinions do."""
+    found = np.zeros(int(ballots.starts[-1]), bool)
+    found[ballots.cell[_denies(ballots, said) & ballots.of(lambda one: one.kind == "check")]] = True
+    facts = said.speaks & ballots.of(lambda one: one.kind in ("rollouts", "search", "grade"))
+    known = np.zeros(len(ballots.n_steps), bool)
+    known[ballots.solution[facts]] = True
+    return np.asarray(found & ~known[ballots.owner])
+
+
 def _denies(ballots: Ballots, said: _Said) -> Bools:
     # A low score of the whole solution says that something is wrong, and not that this step is.
     others = ballots.of(lambda one: one.kind not in ("rollouts", "score"))
@@ -214,15 +228,16 @@ def _reasons(
         _UNDECIDED: f"undecided: {config.reject} < p < {config.accept}",
         _BARE: "no vote says that this step is right",
         _LITTLE: "no vote on this step is enough to call it wrong",
+        _DISPUTED: "a verifier refutes this step, and only opinions speak for it",
         _RIGHT: "",
         _REFUTED: "",
     }
     # A label speaks of a step and all before it; while an earlier one is open, nobody knows that. What is
     # right after a mistake has no agreed meaning: PRM800K ends there, and Math-Shepherd calls all wrong.
-    after = np.where(wrong[ballots.owner], 6, 7)
+    after = np.where(wrong[ballots.owner], len(texts), len(texts) + 1)
     keeps = (distance <= 0) | (~wrong[ballots.owner] & (own <= _UNDECIDED))
     which = np.where(keeps, own, after)
-    names = [*(texts[one] for one in range(6)), "after the first error", "an earlier step is open"]
+    names = [*(texts[one] for one in range(len(texts))), "after the first error", "an earlier step is open"]
     found = [names[one] for one in which.tolist()]
     for cell, why in _against(ballots, said, np.flatnonzero((distance == 0) & wrong[ballots.owner]), config):
         found[cell] = why

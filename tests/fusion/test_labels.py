@@ -369,3 +369,23 @@ def test_what_is_in_reach_later_was_in_reach_before_and_what_is_valid_need_not_b
 def test_a_vote_that_nobody_declared_is_refused() -> None:
     with pytest.raises(UserError, match="votes of source 'stranger', which nobody declared"):
         fused(1, [Vote(step=0, source="stranger", asks="valid", p=1.0)], UNFITTED, RULES)
+
+
+def test_opinions_alone_do_not_overrule_a_verifier() -> None:
+    """A judge that always says yes, and no gold answers: the fit takes refutations for false alarms."""
+
+    def votes(refuted: int | None) -> list[Vote]:
+        said = [vote(step, "arithmetic", int(step != refuted), 1) for step in range(3)]
+        return [*said, *(vote(step, "judge:a", 4, 4) for step in range(3))]
+
+    run = [(3, votes(0 if number % 3 == 0 else None)) for number in range(60)]
+    model = model_of(fit(run, TABLE), TABLE)
+    labels, first = fused(3, votes(1), model, RULES)
+    assert ([label.label for label in labels], first) == ([1, None, None], None)
+    assert labels[1].reason == "a verifier refutes this step, and only opinions speak for it"
+    # A right answer, or a success of rollouts, is no opinion.
+    for fact in (vote(2, "answer", 1, 1), vote(1, "monte_carlo", 8)):
+        labels, first = fused(3, [*votes(1), fact], model, RULES)
+        assert ([label.label for label in labels], first) == ([1, 1, 1], -1)
+    labels, first = fused(3, votes(None), model, RULES)
+    assert ([label.label for label in labels], first) == ([1, 1, 1], -1)
