@@ -58,6 +58,7 @@ class Endpoint:
     """Makes a client."""
     idle: deque[tuple[float, httpx.AsyncClient]] = field(repr=False)
     """Clients that no call has, and since when, by the monotonic clock; the one used last is last."""
+    closed: bool = False
     load: float = 0.0
     """Sequences under way there."""
     well: bool = True
@@ -84,7 +85,11 @@ class Endpoint:
         try:
             yield client
         finally:
-            self.idle.append((time.monotonic(), client))
+            # A call that nobody waits for any more may end after the policy: nobody would close its client.
+            if self.closed:
+                await client.aclose()
+            else:
+                self.idle.append((time.monotonic(), client))
 
 
 class Endpoints:
@@ -137,6 +142,8 @@ class Endpoints:
 
     async def open(self) -> None:
         """Find out which endpoints can be reached, and how many tokens the cache of a vLLM server holds."""
+        for endpoint in self.all:
+            endpoint.closed = False
         found = await asyncio.gather(*(self._cache_tokens(endpoint) for endpoint in self.all))
         self._gate.tokens = min((tokens for tokens in found if tokens), default=self._gate.tokens)
 
@@ -156,9 +163,9 @@ class Endpoints:
             if endpoint.probe is not None:
                 endpoint.probe.cancel()
                 await asyncio.wait([endpoint.probe])
-            for _, client in endpoint.idle:
-                await client.aclose()
-            endpoint.idle.clear()
+            endpoint.closed = True
+            while endpoint.idle:
+                await endpoint.idle.popleft()[1].aclose()
 
     async def call(
         self, path: str, body: bytes, *, key: str, sequences: float, limit: int, read: Callable[[bytes], T]

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from pipeline.policies.base import Completion, Prompt, Sampling, Unfinished
@@ -191,6 +192,29 @@ def test_each_call_under_way_has_a_connection_of_its_own_and_later_ones_use_them
     asyncio.run(run())
     assert server.most == server.connections == 6
     assert len(server.asked) == 12
+
+
+def test_a_call_that_outlives_its_policy_closes_its_client(pair: tuple[Server, Server]) -> None:
+    """One problem fails and ends the policy, while nobody waits any more for other calls of it."""
+    server = pair[0]
+
+    async def run() -> None:
+        made: list[httpx.AsyncClient] = []
+        async with policy(server, in_flight=64) as asked:
+            [endpoint] = asked.endpoints.all
+            make = endpoint.made
+            endpoint.made = lambda: made.append(make()) or made[-1]  # type: ignore[func-returns-value]
+            server.delay_s = 0.05
+            calls = [asyncio.create_task(ask(asked, name)) for name in range(24)]
+            await asyncio.sleep(0)
+            while len(endpoint.idle) < 3:
+                await asyncio.sleep(0.001)
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert len(made) > 3
+        assert all(client.is_closed for client in made)
+        assert not endpoint.idle
+
+    asyncio.run(run())
 
 
 def test_one_of_two_dies_in_the_middle_and_nothing_changes(pair: tuple[Server, Server]) -> None:
