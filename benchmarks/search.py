@@ -17,7 +17,8 @@ from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy, solution_text
 from pipeline.proposers import omegaprm
 from pipeline.proposers.sample import to_solution
-from pipeline.sampling.roller import Roller, counts
+from pipeline.sampling.counted import counts
+from pipeline.sampling.roller import Roller
 from schemas.config import BisectionConfig, MonteCarloConfig, OmegaConfig, PromptConfig
 from schemas.records import Problem, Rollout, Solution, Vote
 

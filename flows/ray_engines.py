@@ -23,7 +23,7 @@ from pipeline.policies.admission import Gate
 from pipeline.policies.base import Completion, Policy, Prompt, Sampling, TokenLogprobs, Unfinished, Usage
 from pipeline.policies.outside import IN_FLIGHT, OutsidePolicy
 from schemas.config import PolicyConfig, RayConfig, TransformersConfig, VllmConfig
-from schemas.config.effects import speed_settings
+from schemas.config.effects import by_speed
 from schemas.errors import BackendError, BackendGone, UserError
 
 NAMESPACE = "stepmint"
@@ -85,12 +85,8 @@ class Failure:
 def _model_of(config: PolicyConfig) -> str:
     """Tells the policies of an engine apart. Settings of speed, which a run may get while engines are at it,
     make no other one: a model would be loaded again beside itself."""
-    fast, plain = speed_settings(config), config.model_dump(mode="json")
-    for name, value in fast.items():
-        others = plain.pop(name)
-        if isinstance(value, dict):
-            plain[name] = {key: one for key, one in others.items() if key not in value}
-    return json.dumps(plain)
+    _, others = by_speed(config)
+    return json.dumps(others)
 
 
 Result = tuple[Any, int, int] | Failure

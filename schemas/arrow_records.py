@@ -167,9 +167,8 @@ def _rules_of_rollouts(rows: pa.RecordBatch) -> Iterator[pa.BooleanArray]:
 
 
 def _is_share(values: pa.Array) -> pa.BooleanArray:
-    return pc.and_(
-        pc.greater_equal(values, scalar(0.0)), pc.less_equal(values, scalar(1.0))
-    )  # false for what is no number
+    # False for what is no number.
+    return pc.and_(pc.greater_equal(values, scalar(0.0)), pc.less_equal(values, scalar(1.0)))
 
 
 def _is_one_of(values: pa.Array, names: Any) -> pa.BooleanArray:

@@ -173,7 +173,7 @@ ANNOTATOR = '''
 from dataclasses import dataclass
 
 from pipeline.annotators.base import Context
-from pipeline.sampling.roller import counts
+from pipeline.sampling.counted import counts
 from schemas.config.annotators import GlanceConfig
 from schemas.records import Solution, Vote
 from schemas.sources import Sources, rollout_source

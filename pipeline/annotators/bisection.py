@@ -18,7 +18,8 @@ from pipeline.annotators.base import Context
 from pipeline.annotators.posterior import Floats, Location
 from pipeline.annotators.scan import ROOT
 from pipeline.inputs.segment import prefix_of
-from pipeline.sampling.roller import Roller, counts
+from pipeline.sampling.counted import counts
+from pipeline.sampling.roller import Roller
 from schemas.config import BisectionConfig
 from schemas.records import Rollout, Solution, Vote
 from schemas.sources import POLICY, Source, Sources

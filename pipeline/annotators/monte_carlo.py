@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pipeline.annotators.base import Context
 from pipeline.annotators.stopping import is_known, least_to_decide, least_to_know, ratio_test
 from pipeline.inputs.segment import prefix_of
-from pipeline.sampling.roller import Roller, counts, silence
+from pipeline.sampling.counted import counts
+from pipeline.sampling.roller import Roller, silence
 from schemas.config import MonteCarloConfig
 from schemas.records import Rollout, Solution, Vote
 from schemas.sources import ANSWER, GRADE, Sources, rollout_source

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pipeline.annotators.base import Context
 from pipeline.annotators.monte_carlo import vote_of
 from pipeline.inputs.segment import prefix_of
-from pipeline.sampling.roller import Roller, counts
+from pipeline.sampling.counted import counts
+from pipeline.sampling.roller import Roller
 from schemas.config import ScanConfig
 from schemas.records import Solution, Vote
 from schemas.sources import Sources, rollout_source

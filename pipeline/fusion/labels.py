@@ -156,20 +156,24 @@ class _Said:
         proves = np.where(opinion, ballots.share > 0.5, counted)
         reaches = ballots.speaks & ballots.solvable & proves
         affirms = speaks & (reaches | (~ballots.solvable & (ballots.share > 0.5)))
-        mine, affirmed = np.zeros((2, int(ballots.starts[-1])), bool)
-        mine[ballots.cell[speaks]] = True
-        affirmed[ballots.cell[affirms]] = True
+        mine, affirmed = _cells(ballots, speaks), _cells(ballots, affirms)
         last = np.full((len(ballots.n_steps), max(len(ballots.names), 1)), -1)
         np.maximum.at(last, (ballots.solution[reaches], ballots.source[reaches]), ballots.step[reaches])
         reached = ballots.place <= last.max(1)[ballots.owner]
         return cls(speaks, reaches, mine, affirmed, reached, last)
 
 
+def _cells(ballots: Ballots, votes: Bools) -> Bools:
+    """Cells with one of these votes."""
+    found = np.zeros(int(ballots.starts[-1]), bool)
+    found[ballots.cell[votes]] = True
+    return found
+
+
 def _refuted(ballots: Ballots, said: _Said, reject: float) -> Bools:
     """Cells with a vote against them. Rollouts of one policy speak as one, and only where such counts have a
     chance of `reject` at most at a success rate of one half."""
-    found = np.zeros(int(ballots.starts[-1]), bool)
-    found[ballots.cell[_denies(ballots, said)]] = True
+    found = _cells(ballots, _denies(ballots, said))
     for by in {one.by for one in ballots.declared if one.kind == "rollouts"}:
         correct, n = _rolled(ballots, said, by)
         found |= _each(lambda c, n: n > 0 and _at_most(c, n) <= reject, correct, n).astype(bool)
@@ -179,12 +183,11 @@ def _refuted(ballots: Ballots, said: _Said, reject: float) -> Bools:
 def _disputed(ballots: Ballots, said: _Said) -> Bools:
     """Cells that a verifier refutes, of solutions of which only verifiers and opinions speak. The fit cannot
     tell there whether the verifier errs or the opinions do."""
-    found = np.zeros(int(ballots.starts[-1]), bool)
-    found[ballots.cell[_denies(ballots, said) & ballots.of(lambda one: one.kind == "check")]] = True
+    refuted = _cells(ballots, _denies(ballots, said) & ballots.of(lambda one: one.kind == "check"))
     facts = said.speaks & ballots.of(lambda one: one.kind in ("rollouts", "search", "grade"))
     known = np.zeros(len(ballots.n_steps), bool)
     known[ballots.solution[facts]] = True
-    return np.asarray(found & ~known[ballots.owner])
+    return np.asarray(refuted & ~known[ballots.owner])
 
 
 def _denies(ballots: Ballots, said: _Said) -> Bools:

@@ -23,8 +23,9 @@ from pipeline.runs import records
 from pipeline.runs.given_files import Given, GivenFile, merged
 from pipeline.sampling import difficulty, replay
 from pipeline.sampling.budget import Allowance, ShardBudget
+from pipeline.sampling.counted import counts
 from pipeline.sampling.draws import Draws
-from pipeline.sampling.roller import Roller, counts, outcome_of, silence
+from pipeline.sampling.roller import Roller, outcome_of, silence
 from pipeline.sampling.unfinished import UnfinishedFile
 from schemas.config import GivenConfig, OmegaConfig, RunConfig, SampleConfig
 from schemas.errors import BackendError, BackendGone, UserError

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pipeline.annotators.monte_carlo import answer_vote, vote_of
 from pipeline.inputs.segment import prefix_of
 from pipeline.proposers.sample import to_solution
-from pipeline.sampling.roller import Roller, counts
+from pipeline.sampling.counted import counts
+from pipeline.sampling.roller import Roller
 from schemas.config import OmegaConfig
 from schemas.records import Candidate, Rollout, Solution, Vote
 from schemas.sources import GRADE, Sources, rollout_source

@@ -19,7 +19,7 @@ from pipeline.storage.checksums import sha256_of
 from pipeline.storage.files import batches, lines_of
 from pipeline.storage.recorded import read_config
 from schemas.config import RunConfig
-from schemas.config.effects import speed_settings
+from schemas.config.effects import by_speed
 from schemas.errors import UserError
 from schemas.records import Candidate
 
@@ -58,7 +58,7 @@ def add(folder: Path, store: RunStore, url: str) -> Collection[int]:
 def differ_in_speed(one: RunConfig, other: RunConfig) -> bool:
     """Whether two runs of the same votes ask their models at other speeds, or at other places."""
     first, second = (
-        {section: speed_settings(policy) for section, policy in config.policies().items()}
+        {section: by_speed(policy)[0] for section, policy in config.policies().items()}
         for config in (one, other)
     )
     return first != second

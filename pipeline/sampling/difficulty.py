@@ -8,7 +8,8 @@ towards one half, but the likelihood of the counts is not, and that is what sear
 
 from typing import Literal
 
-from pipeline.sampling.roller import Roller, counts
+from pipeline.sampling.counted import counts
+from pipeline.sampling.roller import Roller
 from schemas.config import FilterConfig
 from schemas.records import Rollout
 

@@ -14,7 +14,6 @@ from pipeline.policies.base import Completion, Policy, Prompt, Sampling
 from pipeline.prompts.filling import defused
 from pipeline.prompts.templates import Asked, prompt_text, solving_prompt
 from pipeline.sampling.budget import Allowance
-from pipeline.sampling.counted import counts as counts
 from pipeline.sampling.draws import Draws
 from schemas.config import JudgeConfig, PromptConfig, RunConfig
 from schemas.reasoning import UNCLOSED, answer_part

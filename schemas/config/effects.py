@@ -108,17 +108,20 @@ def vote_settings(
     return found
 
 
-def speed_settings(section: BaseModel) -> dict[str, Any]:
-    """The settings right in a section that have an effect on the speed only, as JSON."""
-    found: dict[str, Any] = {}
-    for (name, field), value in zip(
-        type(section).model_fields.items(), section.model_dump(mode="json").values(), strict=True
-    ):
+def by_speed(section: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings right in a section that have an effect on the speed only, and all others, as JSON."""
+    fast: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    plain = section.model_dump(mode="json")
+    for name, field in type(section).model_fields.items():
+        value = plain[name]
         if mark_of(field) is Effect.SPEED:
-            found[name] = value
-        elif (votes := _of_votes(value, field)) != value:
-            found[name] = {key: one for key, one in value.items() if key not in votes}
-    return found
+            fast[name] = value
+            continue
+        others[name] = _of_votes(value, field)
+        if others[name] != value:
+            fast[name] = {key: one for key, one in value.items() if key not in others[name]}
+    return fast, others
 
 
 def _of_votes(value: Any, field: FieldInfo) -> Any:

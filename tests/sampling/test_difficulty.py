@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import FaultyPolicy, SimulatedPolicy
+from pipeline.sampling.counted import counts
 from pipeline.sampling.difficulty import draw, verdict
-from pipeline.sampling.roller import Roller, counts
+from pipeline.sampling.roller import Roller
 from schemas.config import FilterConfig, PromptConfig
 from schemas.records import Problem, Rollout
 

@@ -12,9 +12,10 @@ from pipeline.annotators.monte_carlo import MonteCarlo
 from pipeline.policies.base import Completion, Prompt, Sampling
 from pipeline.policies.simulated import SimulatedPolicy
 from pipeline.proposers.sample import to_solution
+from pipeline.sampling.counted import counts
 from pipeline.sampling.draws import Draws
 from pipeline.sampling.replay import completions
-from pipeline.sampling.roller import Roller, counts, outcome_of, token_limit
+from pipeline.sampling.roller import Roller, outcome_of, token_limit
 from schemas.config import JudgeConfig, MonteCarloConfig, PromptConfig, RunConfig, TransformersConfig
 from schemas.records import AnswerKind, Problem, Rollout, StopReason, Vote
 
