@@ -10,15 +10,13 @@ fairer than `wall_s` on a busy machine. `peak_gb` is the whole process.
 
 import asyncio
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.metering import Took, metered
+from benchmarks.metering import Took, apart, metered
 from pipeline.annotators.base import Context
 from pipeline.annotators.bisection import Bisection
 from pipeline.annotators.formal import Verify, verifier_named
@@ -288,27 +286,11 @@ def memory() -> Figures:
 
 
 def _labelled_apart(n: int) -> dict[str, float]:
-    """Label in a process of its own, of which the system knows the most memory."""
     config = Path("configs/embedded.toml").resolve()
-    line = ["-m", "stepmint", "synthesize", str(config), "--no-prefect", "--set", f"problems.limit={n}"]
-    path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [sys.executable, *line],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": path},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"labelling {n} problems ended with {process.returncode}")
-    # Linux counts in KiB.
-    return {
-        "peak_gb": round(used.ru_maxrss * 1024 / 1e9, 3),
-        "cpu_s": round(used.ru_utime + used.ru_stime, 1),
-    }
+        changes = ["--no-prefect", "--set", f"problems.limit={n}"]
+        took = apart(["synthesize", str(config), *changes], Path(folder))
+    return {"peak_gb": round(took.peak_gb, 3), "cpu_s": round(took.cpu_s, 1)}
 
 
 def _with_speed(found: Figures, ours: Arm, theirs: Arm) -> Figures:

@@ -1,10 +1,14 @@
 """What a stretch of work took: wall clock, CPU seconds and memory."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 # Often enough to see a store that is held for a few decoding steps, and cheap: a look takes microseconds.
 _EVERY_S = 0.02
@@ -44,6 +48,20 @@ def metered(took: Took) -> Iterator[None]:
         over.set()
         watcher.join()
         took.peak_gb = max(took.peak_gb, memory_gb())
+
+
+def apart(arguments: list[str], folder: Path) -> Took:
+    """What a `stepmint` command takes in a process of its own, with those that it starts and waits for.
+    RuntimeError where it fails."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command, quiet = [sys.executable, "-m", "stepmint", *arguments], subprocess.DEVNULL
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet)
+    _, status, used = os.wait4(process.pid, 0)
+    wall, process.returncode = time.perf_counter() - begun, os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"stepmint {' '.join(arguments)}: ended with {process.returncode}")
+    return Took(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e9)  # Linux counts in KiB
 
 
 def memory_gb() -> float:

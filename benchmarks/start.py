@@ -2,13 +2,12 @@
 
 import json
 import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from benchmarks.metering import Took, apart
 
 _TURNS = 3
 _WANTED_S = 0.5
@@ -52,7 +51,7 @@ def commands() -> dict[str, Any]:
     should take. `details` has wall and processor seconds of each, the best of three turns."""
     with tempfile.TemporaryDirectory() as place:
         folder = _folder(Path(place), problems=1, shards=1)
-        _timed(["run", "run.toml", "--no-prefect"], folder)
+        apart(["run", "run.toml", "--no-prefect"], folder)
         found = {name: _best([arguments], folder)[0] for name, arguments in _COMMANDS.items()}
     slowest = max(found, key=lambda name: found[name]["wall_s"])
     details = {"slowest": slowest, "compiled": _is_compiled(), "load": os.getloadavg()[0], "commands": found}
@@ -90,33 +89,18 @@ def _folder(folder: Path, problems: int, shards: int) -> Path:
 
 def _best(ways: list[list[str]], folder: Path, *, fresh: bool = False) -> list[dict[str, float]]:
     """The least wall and processor seconds of each way; they take turns. `fresh` runs begin anew."""
-    found: list[list[tuple[float, float]]] = [[] for _ in ways]
+    found: list[list[Took]] = [[] for _ in ways]
     for _ in range(_TURNS):
-        for arguments, seconds in zip(ways, found, strict=True):
+        for arguments, took in zip(ways, found, strict=True):
             more = ["--set", f"name='run{time.monotonic_ns()}'"] if fresh else []
-            seconds.append(_timed([*arguments, *more], folder))
+            took.append(apart([*arguments, *more], folder))
     return [
         {
-            "wall_s": round(min(wall for wall, _ in one), 2),
-            "processor_s": round(min(cpu for _, cpu in one), 2),
+            "wall_s": round(min(took.wall_s for took in one), 2),
+            "processor_s": round(min(took.cpu_s for took in one), 2),
         }
         for one in found
     ]
-
-
-def _timed(arguments: list[str], folder: Path) -> tuple[float, float]:
-    """Wall and processor seconds of a command, with those of its children."""
-    here = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "stepmint", *arguments],
-        cwd=folder,
-        env={**os.environ, **here},
-        check=True,
-        capture_output=True,
-    )
-    wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _is_compiled() -> bool:
